@@ -1,0 +1,168 @@
+//! `clipseg devices`.
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use clipseg::wgpu::DeviceType;
+use clipseg::{AdapterReport, KernelFamily};
+use serde::Serialize;
+
+use crate::output;
+
+/// List the adapters, their limits, and which kernels each can run.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  clipseg devices
+  clipseg devices --json
+  clipseg segment --adapter 0 …";
+
+/// One adapter.
+#[derive(Serialize)]
+struct Adapter {
+    /// What `--adapter` takes.
+    index: usize,
+    name: String,
+    description: String,
+    kind: &'static str,
+    backend: String,
+    limits: Limits,
+    /// Half-precision arithmetic in shaders.
+    f16: bool,
+    subgroups: Option<SubgroupSizes>,
+    timestamps: bool,
+    /// The kernel families that it can run.
+    kernels: Vec<&'static str>,
+    /// The family that is taken.
+    automatic_kernels: &'static str,
+}
+
+/// The limits that decide what fits.
+#[derive(Serialize)]
+struct Limits {
+    max_buffer_size: u64,
+    max_storage_buffer_binding_size: u64,
+    max_texture_dimension_2d: u32,
+    max_compute_workgroup_storage_size: u32,
+    max_compute_invocations_per_workgroup: u32,
+}
+
+/// Lanes of a subgroup.
+#[derive(Serialize)]
+struct SubgroupSizes {
+    min: u32,
+    max: u32,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let reports = pollster::block_on(clipseg::adapters());
+    ensure!(
+        !reports.is_empty(),
+        "no GPU adapter was found; install your GPU's driver, or Mesa's software Vulkan (on Debian and Ubuntu: apt-get \
+         install mesa-vulkan-drivers), then try again"
+    );
+    let adapters: Vec<_> = reports.iter().enumerate().map(|(index, report)| Adapter::new(index, report)).collect();
+    if arguments.json {
+        return output::print_json(&adapters);
+    }
+    output::print(&adapters.iter().map(Adapter::to_text).collect::<Vec<_>>().join("\n"))
+}
+
+impl Adapter {
+    fn new(index: usize, report: &AdapterReport) -> Self {
+        let AdapterReport { info, limits, .. } = report;
+        Self {
+            index,
+            name: info.name.clone(),
+            description: clipseg::describe(info),
+            kind: kind(info.device_type),
+            backend: format!("{:?}", info.backend),
+            limits: Limits {
+                max_buffer_size: limits.max_buffer_size,
+                max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
+                max_texture_dimension_2d: limits.max_texture_dimension_2d,
+                max_compute_workgroup_storage_size: limits.max_compute_workgroup_storage_size,
+                max_compute_invocations_per_workgroup: limits.max_compute_invocations_per_workgroup,
+            },
+            f16: report.half_precision,
+            subgroups: report
+                .subgroups
+                .then_some(SubgroupSizes { min: info.subgroup_min_size, max: info.subgroup_max_size }),
+            timestamps: report.timestamps,
+            kernels: report.families.iter().copied().map(family).collect(),
+            automatic_kernels: family(report.automatic),
+        }
+    }
+
+    fn to_text(&self) -> String {
+        let limits = &self.limits;
+        let subgroups = match &self.subgroups {
+            Some(SubgroupSizes { min, max }) if min == max => format!("subgroups of {min} lanes"),
+            Some(SubgroupSizes { min, max }) => format!("subgroups of {min} to {max} lanes"),
+            None => "no subgroups".to_owned(),
+        };
+        let has = |feature: bool, name: &str| format!("{}{name}", if feature { "" } else { "no " });
+        let kernels = self.kernels.iter().map(|&name| match name == self.automatic_kernels {
+            true => format!("{name} (automatic)"),
+            false => name.to_owned(),
+        });
+        format!(
+            "{}: {}\n   kind      {}\n   limits    buffers of {}, bindings of {}, textures of {side} × {side}, \
+             workgroups of {} invocations with {} of memory\n   features  {}, {subgroups}, {}\n   kernels   {}\n",
+            self.index,
+            self.description,
+            self.kind,
+            bytes(limits.max_buffer_size),
+            bytes(limits.max_storage_buffer_binding_size),
+            limits.max_compute_invocations_per_workgroup,
+            bytes(limits.max_compute_workgroup_storage_size.into()),
+            has(self.f16, "f16"),
+            has(self.timestamps, "timestamps"),
+            kernels.collect::<Vec<_>>().join(", "),
+            side = limits.max_texture_dimension_2d,
+        )
+    }
+}
+
+fn kind(device_type: DeviceType) -> &'static str {
+    match device_type {
+        DeviceType::DiscreteGpu => "discrete GPU",
+        DeviceType::IntegratedGpu => "integrated GPU",
+        DeviceType::VirtualGpu => "virtual GPU",
+        DeviceType::Cpu => "software",
+        DeviceType::Other => "other",
+    }
+}
+
+fn family(family: KernelFamily) -> &'static str {
+    match family {
+        KernelFamily::Auto => "auto",
+        KernelFamily::Classic => "classic",
+        KernelFamily::Subgroup => "subgroup",
+    }
+}
+
+/// A size for people, in the largest unit that leaves at least 1.
+fn bytes(count: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match UNITS.into_iter().find(|&(unit, _)| count >= unit) {
+        Some((unit, name)) if count % unit == 0 => format!("{} {name}", count / unit),
+        Some((unit, name)) => format!("{:.1} {name}", count as f64 / unit as f64),
+        None => format!("{count} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn sizes_are_short() {
+        assert_eq!([0, 1023, 1024, 3 << 29, 1 << 60].map(super::bytes).join(" "), "0 B 1023 B 1 KiB 1.5 GiB 1073741824 GiB");
+    }
+}

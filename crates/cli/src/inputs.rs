@@ -1,0 +1,116 @@
+//! Arguments that several commands share, and reading what they name.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use clipseg::{
+    AdapterChoice, ClipSeg, ClipSegConfig, ClipSegForImageSegmentation, Device, DeviceOptions, Orientation, Photo,
+    Processor, TextBatch, Tokenizer,
+};
+
+use crate::report;
+
+/// The checkpoint.
+#[derive(Args)]
+pub struct ModelArguments {
+    /// Folder of the checkpoint.
+    #[arg(long = "model", value_name = "DIR")]
+    path: PathBuf,
+}
+
+impl ModelArguments {
+    /// The folder, which exists.
+    pub fn folder(&self) -> Result<&Path> {
+        let path = &self.path;
+        ensure!(
+            path.is_dir(),
+            "--model {}: there is no such folder; give the one that holds the checkpoint's config.json",
+            path.display()
+        );
+        Ok(path)
+    }
+}
+
+/// The adapter to run on.
+#[derive(Args)]
+pub struct AdapterArguments {
+    /// Adapter to run on: its number in `clipseg devices`, or part of its name [default: the first].
+    #[arg(long, value_name = "NAME|INDEX")]
+    adapter: Option<String>,
+}
+
+impl AdapterArguments {
+    /// Opens the adapter.
+    pub fn open(&self) -> Result<Device> {
+        let Some(adapter) = &self.adapter else {
+            return Ok(Device::open(&DeviceOptions::default())?);
+        };
+        let choice = match adapter.parse() {
+            Ok(index) => AdapterChoice::Index(index),
+            Err(_) => AdapterChoice::Name(adapter.clone()),
+        };
+        let options = DeviceOptions { adapter: choice, ..DeviceOptions::default() };
+        Device::open(&options).with_context(|| format!("--adapter {adapter}"))
+    }
+}
+
+/// How photos are read.
+#[derive(Args)]
+pub struct PhotoArguments {
+    /// Take the photo's pixels as stored, as transformers does, rather than turned upright by its EXIF orientation.
+    #[arg(long)]
+    ignore_exif: bool,
+}
+
+impl PhotoArguments {
+    /// Decodes a photo.
+    pub fn open(&self, path: &Path) -> Result<Photo> {
+        let orientation = if self.ignore_exif { Orientation::Ignore } else { Orientation::Apply };
+        Ok(Photo::open(path, orientation)?)
+    }
+}
+
+/// The small files of a checkpoint, all that is needed to find bad input before its weights are read.
+pub struct Preparation<'a> {
+    folder: &'a Path,
+    /// What makes pixels of photos.
+    pub processor: Processor,
+    /// What makes ids of words, cut to the model's positions.
+    pub tokenizer: Tokenizer,
+}
+
+impl<'a> Preparation<'a> {
+    /// Reads and checks everything in the folder but the weights.
+    pub fn read(folder: &'a Path) -> Result<Self> {
+        let config = ClipSegConfig::from_file(folder)?;
+        let processor = Processor::from_dir(folder)?;
+        let mut tokenizer = Tokenizer::from_dir(folder)?;
+        tokenizer
+            .limit_length(config.text_config.max_position_embeddings)
+            .with_context(|| folder.display().to_string())?;
+        Ok(Self { folder, processor, tokenizer })
+    }
+
+    /// Reads the weights onto the device.
+    pub fn load(self, device: &Device) -> Result<ClipSeg> {
+        let model = ClipSegForImageSegmentation::from_pretrained(device, self.folder)?;
+        ClipSeg::from_parts(model, self.processor, self.tokenizer)
+            .with_context(|| self.folder.display().to_string())
+    }
+}
+
+/// Encodes texts and warns of those that are cut.
+pub fn encode(tokenizer: &Tokenizer, texts: &[String]) -> Result<TextBatch> {
+    let batch = tokenizer.encode_batch(texts)?;
+    for &index in &batch.truncated {
+        report::warning(format_args!(
+            "prompt {} of {} is longer than {} tokens and was cut: {:?}",
+            index + 1,
+            texts.len(),
+            tokenizer.max_length(),
+            texts[index]
+        ));
+    }
+    Ok(batch)
+}

@@ -1,0 +1,42 @@
+//! `clipseg preprocess`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use clipseg::Processor;
+
+use crate::inputs::{ModelArguments, PhotoArguments};
+use crate::output;
+
+/// Write the pixel values that the model reads of a photo.
+///
+/// The file holds the tensor `pixel_values`, f32 [1, 3, height, width]. The folder needs no more than
+/// preprocessor_config.json.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// Photo: JPEG, PNG, WebP, GIF, BMP or TIFF.
+    photo: PathBuf,
+    /// File to write.
+    #[arg(long, value_name = "FILE.safetensors")]
+    out: PathBuf,
+    #[command(flatten)]
+    reading: PhotoArguments,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  clipseg preprocess --model clipseg-rd64-refined photo.jpg --out pixels.safetensors
+  clipseg preprocess --model clipseg-rd64-refined --ignore-exif photo.jpg --out pixels.safetensors";
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let processor = Processor::from_dir(arguments.model.folder()?)?;
+    let photo = arguments.reading.open(&arguments.photo)?;
+    let file = output::File::prepare(&arguments.out, "--out", &[&arguments.photo])?;
+    let pixels = processor.preprocess(&photo);
+    file.write_tensor("pixel_values", &[1, 3, pixels.height, pixels.width], &pixels.values)
+}

@@ -1,0 +1,44 @@
+//! Errors and warnings on stderr.
+
+use std::fmt::Display;
+use std::io::Write;
+
+/// Prints `error: …`, one line whatever is in it.
+pub fn error(error: &anyhow::Error) {
+    line("error", &describe(error));
+}
+
+/// Prints `warning: …`, one line whatever is in it.
+pub fn warning(message: impl Display) {
+    line("warning", &message.to_string());
+}
+
+fn line(kind: &str, message: &str) {
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    // Where not even stderr can be written, the exit code has to do.
+    let _ = writeln!(std::io::stderr(), "{kind}: {message}");
+}
+
+/// The chain of causes, without those that the message before has already quoted.
+fn describe(error: &anyhow::Error) -> String {
+    let mut message = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quoted_cause_is_not_repeated() {
+        let quoted = anyhow::anyhow!("no such file").context("cannot read x: no such file");
+        assert_eq!(describe(&quoted), "cannot read x: no such file");
+        let unquoted = anyhow::anyhow!("disk full").context("cannot write x");
+        assert_eq!(describe(&unquoted), "cannot write x: disk full");
+    }
+}

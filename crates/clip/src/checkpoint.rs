@@ -1,0 +1,188 @@
+//! Weights of a checkpoint folder: `model.safetensors`, or several shards with an index, mapped into memory.
+
+mod shard;
+mod view;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use self::shard::Shard;
+pub use self::view::TensorView;
+use crate::error::{Error, Result};
+use crate::files::read_text;
+
+/// Name of the weights' file in a checkpoint folder.
+pub const WEIGHTS_FILE: &str = "model.safetensors";
+/// Name of the index over several files of weights.
+pub const INDEX_FILE: &str = "model.safetensors.index.json";
+
+/// How to turn PyTorch's pickled weights into what this crate reads.
+const CONVERT: &str = "convert it with: python -c \"import torch, safetensors.torch as s; \
+    s.save_file({k: v.clone() for k, v in torch.load('pytorch_model.bin', weights_only=True).items()}, \
+    'model.safetensors')\"";
+
+/// The weights of one model, by name.
+///
+/// Nothing is read until a tensor is asked for: the files are mapped into memory (on WebAssembly, read whole).
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// What the caller opened.
+    path: PathBuf,
+    shards: Vec<Shard>,
+    /// The shard that holds each tensor.
+    tensors: BTreeMap<String, usize>,
+}
+
+/// `model.safetensors.index.json`.
+#[derive(Deserialize)]
+struct Index {
+    /// Name of the file that holds each tensor.
+    weight_map: BTreeMap<String, String>,
+}
+
+impl Checkpoint {
+    /// Opens the weights in the folder `path`: `model.safetensors`, else all shards that
+    /// `model.safetensors.index.json` lists. A path to a single safetensors file is opened as it stands.
+    ///
+    /// # Errors
+    /// Where the folder, the weights or a shard are missing, or where a file's header contradicts its contents.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let kind = std::fs::metadata(path).map_err(|source| Error::read(path, source))?;
+        if !kind.is_dir() {
+            return Self::open_single(path, path);
+        }
+        let (single, index) = (path.join(WEIGHTS_FILE), path.join(INDEX_FILE));
+        if single.exists() {
+            Self::open_single(path, &single)
+        } else if index.exists() {
+            Self::open_sharded(path, &index)
+        } else if path.join("pytorch_model.bin").exists() {
+            Err(Error::MissingFile {
+                path: single,
+                hint: format!("the folder has its weights as pytorch_model.bin alone; {CONVERT}"),
+            })
+        } else {
+            Err(Error::MissingFile {
+                path: single,
+                hint: format!("the folder has no weights, neither {WEIGHTS_FILE} nor {INDEX_FILE}"),
+            })
+        }
+    }
+
+    fn open_single(path: &Path, file: &Path) -> Result<Self> {
+        let shard = Shard::open(file)?;
+        let tensors = shard.names().into_iter().map(|name| (name, 0)).collect();
+        Ok(Self { path: path.to_owned(), shards: vec![shard], tensors })
+    }
+
+    fn open_sharded(path: &Path, index: &Path) -> Result<Self> {
+        let text = read_text(index, "it lists the shards")?;
+        let Index { weight_map } = serde_json::from_str(&text).map_err(|error| {
+            Error::checkpoint(index, format!("is no index of safetensors shards: {error}"))
+        })?;
+        let mut shards = Vec::new();
+        let mut shard_of_file = HashMap::new();
+        let mut tensors = BTreeMap::new();
+        for (name, file) in weight_map {
+            let shard = match shard_of_file.get(&file) {
+                Some(&shard) => shard,
+                None => {
+                    shards.push(open_listed_shard(path, index, &file)?);
+                    shard_of_file.insert(file.clone(), shards.len() - 1);
+                    shards.len() - 1
+                }
+            };
+            if !shards[shard].contains(&name) {
+                return Err(Error::checkpoint(
+                    index,
+                    format!("says that `{name}` is in {file}, which does not hold it; download both again"),
+                ));
+            }
+            tensors.insert(name, shard);
+        }
+        Ok(Self { path: path.to_owned(), shards, tensors })
+    }
+
+    /// The path that was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Names of all tensors, in alphabetical order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Whether there is a tensor of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// The tensor `name` whatever its shape and type, or `None` where there is none.
+    pub fn get(&self, name: &str) -> Option<TensorView<'_>> {
+        self.shards[*self.tensors.get(name)?].view(name)
+    }
+
+    /// The weights `name`, which must have the shape `expected` and be stored as f32, f16 or bf16.
+    ///
+    /// # Errors
+    /// Naming the tensor, and what was expected and found, where it is missing, of another shape, or of a type
+    /// that weights cannot have.
+    pub fn tensor(&self, name: &str, expected: &[usize]) -> Result<TensorView<'_>> {
+        let view = self.get(name).ok_or_else(|| Error::MissingTensor {
+            path: self.path.clone(),
+            name: name.to_owned(),
+            expected: expected.to_vec(),
+        })?;
+        view.expect(expected)?;
+        Ok(view)
+    }
+
+    /// What the names of CLIP's tensors start with: `clip.` in the checkpoint of a segmentation model, nothing in
+    /// that of a `CLIPSegModel` or of one tower alone.
+    ///
+    /// # Errors
+    /// Where no tensor of either tower is there under either name.
+    pub fn clip_prefix(&self) -> Result<&'static str> {
+        ["clip.", ""].into_iter().find(|prefix| self.has_tower(prefix)).ok_or_else(|| {
+            let sample: Vec<_> = self.names().take(3).collect();
+            Error::checkpoint(
+                &self.path,
+                format!(
+                    "holds no CLIP: no tensor starts with clip.text_model., clip.vision_model., text_model. or \
+                     vision_model. (the first of its {} tensors: {sample:?})",
+                    self.tensors.len()
+                ),
+            )
+        })
+    }
+
+    fn has_tower(&self, prefix: &str) -> bool {
+        ["text_model.", "vision_model."].iter().any(|tower| {
+            let start = format!("{prefix}{tower}");
+            let mut from_start = self.tensors.range(start.clone()..);
+            from_start.next().is_some_and(|(name, _)| name.starts_with(&start))
+        })
+    }
+}
+
+/// Opens a shard that the index lists. The index comes from elsewhere: a name that leaves the folder is refused.
+fn open_listed_shard(folder: &Path, index: &Path, file: &str) -> Result<Shard> {
+    if Path::new(file).file_name() != Some(file.as_ref()) {
+        return Err(Error::checkpoint(
+            index,
+            format!("lists the shard {file:?}, which is no plain file name"),
+        ));
+    }
+    let path = folder.join(file);
+    if !path.exists() {
+        return Err(Error::MissingFile {
+            path,
+            hint: format!("{INDEX_FILE} lists it as a shard; download it"),
+        });
+    }
+    Shard::open(&path)
+}

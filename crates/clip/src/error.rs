@@ -1,0 +1,167 @@
+//! The one error type of this crate.
+
+use std::path::{Path, PathBuf};
+
+use safetensors::Dtype;
+
+/// Result of this crate's fallible functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong between a checkpoint folder, a prompt, a photo and the tensors made of them.
+///
+/// Each message names the file, tensor, field or prompt, says what is wrong with it and, where that is not
+/// obvious, what to do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+
+    /// A file that the checkpoint folder must hold is not there.
+    #[error("{} is missing: {hint}", path.display())]
+    MissingFile {
+        /// The file looked for.
+        path: PathBuf,
+        /// What the file is for and where it comes from.
+        hint: String,
+    },
+
+    /// A JSON file is malformed, or a value in it is of the wrong type or out of range.
+    #[error("{origin}: {message}")]
+    Config {
+        /// The file, or `config` when the text came from elsewhere.
+        origin: String,
+        /// The field, its value, and what is legal.
+        message: String,
+    },
+
+    /// A file of weights, or the index over its shards, contradicts itself.
+    #[error("{}: {message}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        message: String,
+    },
+
+    /// The checkpoint has no tensor of this name.
+    #[error(
+        "{}: tensor `{name}` is missing (expected shape {expected:?}); the checkpoint does not fit its config.json \
+         or is incomplete",
+        path.display()
+    )]
+    MissingTensor {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Full name of the tensor.
+        name: String,
+        /// The shape that config.json implies.
+        expected: Vec<usize>,
+    },
+
+    /// A tensor is there with another shape than the config implies.
+    #[error("{}: tensor `{name}` has shape {found:?}, but config.json implies {expected:?}", path.display())]
+    TensorShape {
+        /// The file that holds the tensor.
+        path: PathBuf,
+        /// Full name of the tensor.
+        name: String,
+        /// The shape that config.json implies.
+        expected: Vec<usize>,
+        /// The shape stored.
+        found: Vec<usize>,
+    },
+
+    /// A tensor is stored in a type that weights cannot have.
+    #[error("{}: tensor `{name}` is stored as {found:?}; weights must be F32, F16 or BF16", path.display())]
+    TensorType {
+        /// The file that holds the tensor.
+        path: PathBuf,
+        /// Full name of the tensor.
+        name: String,
+        /// The type stored.
+        found: Dtype,
+    },
+
+    /// The tokenizer's files are malformed or do not fit each other.
+    #[error("{}: {message}", path.display())]
+    Tokenizer {
+        /// The file, or the folder when the problem lies between files.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+
+    /// A prompt has no text in it.
+    #[error("prompt {} of {count} is empty: write what to look for, as in \"a cat\"", index + 1)]
+    EmptyPrompt {
+        /// Position of the prompt, from 0.
+        index: usize,
+        /// How many prompts there were.
+        count: usize,
+    },
+
+    /// The tokenizer failed on a text.
+    #[error("cannot tokenize {text:?}: {message}")]
+    Tokenize {
+        /// The text.
+        text: String,
+        /// The tokenizer's reason.
+        message: String,
+    },
+
+    /// A picture could not be read, or is too large to be read safely.
+    #[error("{origin}: {message}")]
+    Image {
+        /// The file, or `image` when the bytes came from elsewhere.
+        origin: String,
+        /// What is wrong and what would be accepted.
+        message: String,
+    },
+
+    /// Values were given that the model cannot take.
+    #[error("{0}")]
+    Input(String),
+
+    /// The device refused or failed.
+    #[error(transparent)]
+    Device(#[from] clipseg_tensor::Error),
+}
+
+impl Error {
+    /// A configuration error not yet tied to a file.
+    pub(crate) fn config(message: impl Into<String>) -> Self {
+        Self::Config { origin: "config".to_owned(), message: message.into() }
+    }
+
+    /// An image error not yet tied to a file.
+    pub(crate) fn image(message: impl Into<String>) -> Self {
+        Self::Image { origin: "image".to_owned(), message: message.into() }
+    }
+
+    /// Names the file that a configuration or image error came from.
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        let origin = path.display().to_string();
+        match self {
+            Self::Config { message, .. } => Self::Config { origin, message },
+            Self::Image { message, .. } => Self::Image { origin, message },
+            other => other,
+        }
+    }
+
+    /// A failure to read `path`.
+    pub(crate) fn read(path: &Path, source: std::io::Error) -> Self {
+        Self::Read { path: path.to_owned(), source }
+    }
+
+    /// A file of weights that contradicts itself.
+    pub(crate) fn checkpoint(path: &Path, message: impl Into<String>) -> Self {
+        Self::Checkpoint { path: path.to_owned(), message: message.into() }
+    }
+}

@@ -1,0 +1,21 @@
+//! CLIP for CLIPSeg: what lies between a checkpoint folder, a prompt, a photo and the tensors made of them.
+
+pub mod checkpoint;
+pub mod config;
+mod error;
+mod files;
+pub mod processor;
+mod text;
+pub mod tokenizer;
+mod tower;
+mod vision;
+mod weights;
+
+pub use self::checkpoint::{Checkpoint, TensorView};
+pub use self::config::{Activation, ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig};
+pub use self::error::{Error, Result};
+pub use self::processor::{Orientation, Photo, PixelValues, PreprocessorConfig, Processor, Resample};
+pub use self::tokenizer::{TextBatch, TokenIds, Tokenizer};
+pub use self::text::{TextEncoder, TextInput};
+pub use self::tower::{Insides, TowerOutput};
+pub use self::vision::{ImageInput, Scene, VisionEncoder};

@@ -1,0 +1,99 @@
+//! Photos to the pixel values that the vision tower reads, as transformers' `ViTImageProcessor` does it.
+
+mod config;
+mod decode;
+mod filter;
+mod photo;
+mod resize;
+
+use std::path::Path;
+
+pub use self::config::{ImageSize, PREPROCESSOR_FILE, PreprocessorConfig};
+pub use self::filter::Resample;
+pub use self::photo::{MAX_PIXELS, Orientation, Photo};
+use crate::error::Result;
+
+/// Resizes, rescales and normalises photos.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Processor {
+    config: PreprocessorConfig,
+}
+
+/// A normalised image, channels first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PixelValues {
+    /// The values, `[3, height, width]`, row-major.
+    pub values: Vec<f32>,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl Processor {
+    /// Reads `preprocessor_config.json` of a checkpoint folder.
+    ///
+    /// # Errors
+    /// Where the file is missing, no JSON, or asks for something impossible.
+    pub fn from_dir(folder: impl AsRef<Path>) -> Result<Self> {
+        Ok(Self { config: PreprocessorConfig::from_file(folder)? })
+    }
+
+    /// A processor with these settings.
+    ///
+    /// # Errors
+    /// Where they ask for something impossible.
+    pub fn new(config: PreprocessorConfig) -> Result<Self> {
+        config.validate()?;
+        Ok(Self { config })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &PreprocessorConfig {
+        &self.config
+    }
+
+    /// The photo in the size that the model reads (aspect ratio not kept), still in 8 bits, equal to Pillow's
+    /// `resize` bit for bit. With `do_resize` off, the photo as it is.
+    pub fn resize(&self, photo: &Photo) -> Photo {
+        if !self.config.do_resize {
+            return photo.clone();
+        }
+        let ImageSize { height, width } = self.config.size;
+        photo.resized(width, height, self.config.resample)
+    }
+
+    /// Resizes, rescales and normalises: what transformers calls `pixel_values`.
+    pub fn preprocess(&self, photo: &Photo) -> PixelValues {
+        if !self.config.do_resize {
+            return self.normalise(photo);
+        }
+        self.normalise(&self.resize(photo))
+    }
+
+    /// Rescales and normalises without resizing.
+    pub fn normalise(&self, photo: &Photo) -> PixelValues {
+        let (pixels, _) = photo.rgb().as_chunks::<3>();
+        let values = (0..3)
+            .flat_map(|channel| {
+                let value_of = self.value_of_byte(channel);
+                pixels.iter().map(move |pixel| value_of[usize::from(pixel[channel])])
+            })
+            .collect();
+        PixelValues { values, height: photo.height(), width: photo.width() }
+    }
+
+    /// The normalised value of each byte in `channel`, rounded where numpy rounds: the product with the factor is
+    /// computed in f64 and stored in f32, mean and deviation are f32.
+    fn value_of_byte(&self, channel: usize) -> [f32; 256] {
+        let config = &self.config;
+        let (mean, std) = (config.image_mean[channel] as f32, config.image_std[channel] as f32);
+        std::array::from_fn(|byte| {
+            let value = match config.do_rescale {
+                true => (byte as f64 * config.rescale_factor) as f32,
+                false => byte as f32,
+            };
+            if config.do_normalize { (value - mean) / std } else { value }
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! Photos as 8-bit RGB pixels.
+
+use std::path::Path;
+
+use super::decode::decode;
+use super::{Resample, resize::resize};
+use crate::error::{Error, Result};
+
+/// Most pixels that a picture may have, Pillow's limit against decompression bombs: small files that would fill the
+/// memory.
+pub const MAX_PIXELS: u64 = 178_956_970;
+
+/// What to do with the orientation that a camera wrote into the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Orientation {
+    /// Turn the picture upright, as viewers show it.
+    #[default]
+    Apply,
+    /// Take the pixels as stored, as transformers does.
+    Ignore,
+}
+
+/// A picture of 8-bit RGB pixels; never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Photo {
+    rgb: Vec<u8>,
+    width: usize,
+    height: usize,
+}
+
+impl Photo {
+    /// Decodes the picture in a file.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, is no picture of a known format, is damaged, or is larger than
+    /// [`MAX_PIXELS`].
+    pub fn open(path: impl AsRef<Path>, orientation: Orientation) -> Result<Self> {
+        let path = path.as_ref();
+        if path.is_dir() {
+            return Err(Error::image("is a folder, not a picture").in_file(path));
+        }
+        let bytes = std::fs::read(path).map_err(|source| Error::read(path, source))?;
+        Self::from_bytes(&bytes, orientation).map_err(|error| error.in_file(path))
+    }
+
+    /// Decodes a picture from the bytes of a file.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn from_bytes(bytes: &[u8], orientation: Orientation) -> Result<Self> {
+        decode(bytes, orientation)
+    }
+
+    /// A picture of pixels at hand: `rgb` is `[height, width, 3]`, row-major.
+    ///
+    /// # Errors
+    /// Where the picture is empty, or `rgb` is not `width · height · 3` long.
+    pub fn from_rgb(width: usize, height: usize, rgb: Vec<u8>) -> Result<Self> {
+        let expected = width.checked_mul(height).and_then(|pixels| pixels.checked_mul(3));
+        if expected == Some(0) || expected != Some(rgb.len()) {
+            return Err(Error::image(format!(
+                "{width} × {height} pixels of RGB need {} bytes (and at least one pixel), {} are there",
+                expected.map_or("too many".to_owned(), |bytes| bytes.to_string()),
+                rgb.len()
+            )));
+        }
+        Ok(Self { rgb, width, height })
+    }
+
+    /// Columns.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Rows.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// The pixels, `[height, width, 3]`, row-major.
+    pub fn rgb(&self) -> &[u8] {
+        &self.rgb
+    }
+
+    /// The picture in another size (at least 1 × 1), equal to Pillow's `resize` bit for bit.
+    pub fn resized(&self, width: usize, height: usize, resample: Resample) -> Self {
+        let (width, height) = (width.max(1), height.max(1));
+        let rgb = resize(&self.rgb, (self.width, self.height), (width, height), resample);
+        Self { rgb, width, height }
+    }
+}

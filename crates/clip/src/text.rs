@@ -1,0 +1,241 @@
+//! The text tower.
+
+use clipseg_tensor::transformer::{BlockSizes, load_layer_norm};
+use clipseg_tensor::{Array, AttentionMask, Device, LayerNorm, Linear, Plan, PlanCache, Recorder, Tensor, Weights};
+
+use crate::tower::{Insides, Layers, TowerOutput, TowerTensors};
+use crate::{Checkpoint, ClipSegTextConfig, Error, Result, TextBatch};
+
+/// Plans kept: one a prompt count and length.
+const PLANS: usize = 16;
+
+/// CLIP's text tower with its projection: token ids in, embeddings out.
+pub struct TextEncoder {
+    device: Device,
+    config: ClipSegTextConfig,
+    tokens: Tensor,
+    positions: Tensor,
+    layers: Layers,
+    final_layer_norm: LayerNorm,
+    projection: Option<Linear>,
+    plans: PlanCache<Key, TextPlan>,
+}
+
+/// Token ids of a batch of texts, all of one length.
+#[derive(Clone, Copy, Debug)]
+pub struct TextInput<'a> {
+    /// `[batch, length]`
+    pub input_ids: &'a [u32],
+    /// Tokens a text.
+    pub length: usize,
+    /// `[batch, length]`, 0 for padding; `None` for no padding.
+    pub attention_mask: Option<&'a [u32]>,
+    /// `[batch, length]`; `None` for 0, 1, 2, …
+    pub position_ids: Option<&'a [u32]>,
+}
+
+impl<'a> From<&'a TextBatch> for TextInput<'a> {
+    fn from(batch: &'a TextBatch) -> Self {
+        Self {
+            input_ids: &batch.input_ids,
+            length: batch.length,
+            attention_mask: Some(&batch.attention_mask),
+            position_ids: None,
+        }
+    }
+}
+
+#[derive(Clone, PartialEq)]
+struct Key {
+    batch: usize,
+    length: usize,
+    masked: bool,
+    insides: Insides,
+}
+
+struct TextPlan {
+    plan: Plan,
+    ids: Tensor,
+    position_ids: Tensor,
+    mask: Option<Tensor>,
+    pooled_rows: Tensor,
+    outputs: TowerTensors,
+}
+
+impl TextEncoder {
+    /// Loads the tower whose tensors start with `prefix` (`clip.` or nothing), and its projection to `projection_dim` values
+    /// unless that is `None`.
+    ///
+    /// # Errors
+    /// An impossible config, a missing or misshapen tensor, or the device's.
+    pub fn load(
+        device: &Device,
+        checkpoint: &Checkpoint,
+        prefix: &str,
+        config: &ClipSegTextConfig,
+        projection_dim: Option<usize>,
+    ) -> Result<Self> {
+        config.validate()?;
+        let hidden = config.hidden_size;
+        let tower = format!("{prefix}text_model.");
+        let table = |name: &str, rows: usize| -> Result<Tensor> {
+            let values = checkpoint.floats(&format!("{tower}embeddings.{name}.weight"), &[rows, hidden])?;
+            Ok(device.upload(&[rows, hidden], &values)?)
+        };
+        let sizes = BlockSizes {
+            hidden,
+            intermediate: config.intermediate_size,
+            heads: config.num_attention_heads,
+            activation: config.hidden_act.into(),
+            epsilon: config.layer_norm_eps as f32,
+        };
+        let final_name = format!("{tower}final_layer_norm");
+        let projection = match projection_dim {
+            Some(width) => {
+                let weight = checkpoint.floats(&format!("{prefix}text_projection.weight"), &[width, hidden])?;
+                Some(Linear::new(device, width, hidden, &weight, None)?)
+            }
+            None => None,
+        };
+        Ok(Self {
+            device: device.clone(),
+            config: config.clone(),
+            tokens: table("token_embedding", config.vocab_size)?,
+            positions: table("position_embedding", config.max_position_embeddings)?,
+            layers: Layers::load(device, checkpoint, &tower, config.num_hidden_layers, &sizes)?,
+            final_layer_norm: load_layer_norm(device, checkpoint, &final_name, hidden, sizes.epsilon)?,
+            projection,
+            plans: PlanCache::new(PLANS),
+        })
+    }
+
+    /// The projected embeddings of texts, not normalised, `[batch, projection_dim]`: the decoder's conditions.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward); [`Error::Input`] when the tower was loaded without its projection.
+    pub async fn embed(&self, input: TextInput<'_>) -> Result<Array> {
+        let plan = self.prepare(input, Insides::default())?;
+        let Some(embedding) = &plan.outputs.embedding else {
+            return Err(Error::Input("this text tower was loaded without its projection".to_owned()));
+        };
+        Ok(self.fill(&plan, input)?.finish(&[embedding]).await?.swap_remove(0))
+    }
+
+    /// Everything the tower gives, as transformers' `CLIPSegTextModel`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for ids beyond the vocabulary, positions beyond the table, or lengths that do not fit; the device's.
+    pub async fn forward(&self, input: TextInput<'_>, insides: Insides) -> Result<TowerOutput> {
+        let plan = self.prepare(input, insides)?;
+        let arrays = self.fill(&plan, input)?.finish(&plan.outputs.all()).await?;
+        Ok(plan.outputs.sort(arrays))
+    }
+
+    fn prepare(&self, input: TextInput<'_>, insides: Insides) -> Result<std::sync::Arc<TextPlan>> {
+        self.check(input)?;
+        let key = Key {
+            batch: input.input_ids.len() / input.length,
+            length: input.length,
+            masked: is_masked(input),
+            insides,
+        };
+        Ok(self.plans.get_or_record(&key, || self.record(&key))?)
+    }
+
+    fn fill<'plan>(&self, plan: &'plan TextPlan, input: TextInput<'_>) -> Result<clipseg_tensor::Run<'plan>> {
+        let mut run = plan.plan.run();
+        run.write_u32(&plan.ids, input.input_ids)?;
+        match input.position_ids {
+            Some(ids) => run.write_u32(&plan.position_ids, ids)?,
+            None => {
+                let ids: Vec<u32> = (0..input.input_ids.len()).map(|place| (place % input.length) as u32).collect();
+                run.write_u32(&plan.position_ids, &ids)?;
+            }
+        }
+        if let (Some(mask), Some(values)) = (&plan.mask, input.attention_mask) {
+            run.write_u32(mask, values)?;
+        }
+        run.write_u32(&plan.pooled_rows, &self.pooled_rows(input))?;
+        Ok(run)
+    }
+
+    fn check(&self, input: TextInput<'_>) -> Result<()> {
+        let fail = |message: String| Err(Error::Input(message));
+        let count = input.input_ids.len();
+        if input.length == 0 || count == 0 || !count.is_multiple_of(input.length) {
+            return fail(format!("input_ids: {count} ids are no texts of {} tokens", input.length));
+        }
+        for (name, values) in [("attention_mask", input.attention_mask), ("position_ids", input.position_ids)] {
+            if values.is_some_and(|values| values.len() != count) {
+                return fail(format!("{name} must be as long as input_ids, {count}"));
+            }
+        }
+        let positions = self.config.max_position_embeddings;
+        if input.position_ids.is_none() && input.length > positions {
+            return fail(format!("a text of {} tokens; the model has {positions} positions", input.length));
+        }
+        if let Some(id) = input.position_ids.and_then(|ids| ids.iter().find(|&&id| id as usize >= positions)) {
+            return fail(format!("position_ids holds {id}; the model has {positions} positions"));
+        }
+        if let Some(id) = input.input_ids.iter().find(|&&id| id as usize >= self.config.vocab_size) {
+            return fail(format!(
+                "input_ids holds {id}; the vocabulary has {} tokens: is the tokenizer this model's?",
+                self.config.vocab_size
+            ));
+        }
+        Ok(())
+    }
+
+    /// The row of each text's end token. Old checkpoints say `eos_token_id` 2 and mean the largest id; where the token is
+    /// missing, transformers' argmax over zeros takes the first.
+    fn pooled_rows(&self, input: TextInput<'_>) -> Vec<u32> {
+        let place = |text: &[u32]| match self.config.eos_token_id {
+            2 => (0..text.len()).rev().max_by_key(|&place| text[place]).unwrap_or(0),
+            eos => text.iter().position(|&id| id == eos).unwrap_or(0),
+        };
+        let texts = input.input_ids.chunks_exact(input.length).enumerate();
+        texts.map(|(text, ids)| (text * input.length + place(ids)) as u32).collect()
+    }
+
+    fn record(&self, key: &Key) -> clipseg_tensor::Result<TextPlan> {
+        let mut recorder = Recorder::new(&self.device);
+        let shape = [key.batch, key.length];
+        let ids = recorder.input_u32(&shape)?;
+        let position_ids = recorder.input_u32(&shape)?;
+        let mask = if key.masked { Some(recorder.input_u32(&shape)?) } else { None };
+        let pooled_rows = recorder.input_u32(&[key.batch])?;
+
+        let embedded = recorder.token_embedding(&ids, &position_ids, &self.tokens, &self.positions)?;
+        let attention_mask = AttentionMask { causal: true, keys: mask.as_ref() };
+        let Insides { hidden_states, attentions } = key.insides;
+        let trace = self.layers.record(
+            &mut recorder,
+            embedded,
+            self.config.num_hidden_layers,
+            &attention_mask,
+            |_| hidden_states,
+            attentions,
+        )?;
+        let last = recorder.layer_norm(&trace.last, &self.final_layer_norm)?;
+        let pooled = recorder.gather_rows(&last, &pooled_rows)?;
+        let embedding = match &self.projection {
+            Some(projection) => Some(recorder.linear(&pooled, projection)?),
+            None => None,
+        };
+        let outputs = TowerTensors {
+            last_hidden_state: last,
+            pooler_output: pooled,
+            embedding,
+            hidden_states: trace.hidden_states.into_iter().flatten().collect(),
+            attentions: trace.attentions,
+        };
+        for tensor in outputs.all() {
+            recorder.output(tensor)?;
+        }
+        Ok(TextPlan { plan: recorder.finish()?, ids, position_ids, mask, pooled_rows, outputs })
+    }
+}
+
+fn is_masked(input: TextInput<'_>) -> bool {
+    input.attention_mask.is_some_and(|mask| mask.contains(&0))
+}

@@ -1,0 +1,170 @@
+//! CLIP's byte-pair encoding of prompts, as transformers' `CLIPTokenizerFast` does it.
+
+mod load;
+
+use std::iter::repeat_n;
+use std::path::Path;
+
+use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy};
+use tokenizers::{PostProcessor, Tokenizer as Engine};
+
+use crate::error::{Error, Result};
+
+/// What the pieces of a word's end carry in CLIP's vocabulary.
+const END_OF_WORD: &str = "</w>";
+
+/// Turns prompts into token ids and back.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    engine: Engine,
+    max_length: usize,
+    pad_token_id: u32,
+}
+
+/// The ids of one prompt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenIds {
+    /// Start token, the text's tokens, end token.
+    pub ids: Vec<u32>,
+    /// Whether the text was cut to fit; the end token is kept.
+    pub truncated: bool,
+}
+
+/// The ids of several prompts, padded on the right to the longest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextBatch {
+    /// Token ids, `[batch, length]`, row-major.
+    pub input_ids: Vec<u32>,
+    /// 1 for a token, 0 for padding, `[batch, length]`.
+    pub attention_mask: Vec<u32>,
+    /// Number of prompts.
+    pub batch: usize,
+    /// Tokens a prompt, padding included.
+    pub length: usize,
+    /// Positions of the prompts that were cut to fit, ascending.
+    pub truncated: Vec<usize>,
+}
+
+impl Tokenizer {
+    /// Reads the tokenizer of a checkpoint folder: `tokenizer.json`, or else `vocab.json` and `merges.txt`; the
+    /// padding token and the longest length from `special_tokens_map.json` and `tokenizer_config.json` where they
+    /// are there, `<|endoftext|>` and 77 where not.
+    ///
+    /// # Errors
+    /// Where the files are missing, malformed, or do not fit each other.
+    pub fn from_dir(folder: impl AsRef<Path>) -> Result<Self> {
+        load::from_dir(folder.as_ref())
+    }
+
+    /// Puts the parts together and makes the engine truncate.
+    fn new(engine: Engine, max_length: usize, pad_token_id: u32) -> Result<Self, String> {
+        let mut tokenizer = Self { engine, max_length, pad_token_id };
+        tokenizer.engine.with_padding(None);
+        tokenizer.truncate_to(max_length)?;
+        Ok(tokenizer)
+    }
+
+    /// Longest encoding in tokens, start and end included.
+    pub fn max_length(&self) -> usize {
+        self.max_length
+    }
+
+    /// Id that fills the shorter prompts of a batch.
+    pub fn pad_token_id(&self) -> u32 {
+        self.pad_token_id
+    }
+
+    /// Lowers the longest encoding to `positions`, for a text tower that has fewer positions than the tokenizer's
+    /// files say. Never raises it.
+    ///
+    /// # Errors
+    /// Where `positions` leaves no room for a token between start and end.
+    pub fn limit_length(&mut self, positions: usize) -> Result<()> {
+        let max_length = self.max_length.min(positions);
+        self.truncate_to(max_length).map_err(Error::config)
+    }
+
+    fn truncate_to(&mut self, max_length: usize) -> Result<(), String> {
+        let added = self.engine.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
+        // The engine subtracts the one from the other unchecked.
+        if max_length <= added {
+            return Err(format!(
+                "a longest length of {max_length} tokens leaves no room beside {added} special tokens"
+            ));
+        }
+        let truncation = TruncationParams {
+            direction: TruncationDirection::Right,
+            max_length,
+            strategy: TruncationStrategy::LongestFirst,
+            stride: 0,
+        };
+        self.engine.with_truncation(Some(truncation)).map_err(|error| error.to_string())?;
+        self.max_length = max_length;
+        Ok(())
+    }
+
+    /// Encodes one prompt: start token, text, end token; cut to [`max_length`](Self::max_length) with the end kept.
+    ///
+    /// # Errors
+    /// Where the prompt is empty or blank.
+    pub fn encode(&self, text: &str) -> Result<TokenIds> {
+        self.encode_nth(text, 0, 1)
+    }
+
+    fn encode_nth(&self, text: &str, index: usize, count: usize) -> Result<TokenIds> {
+        if text.trim().is_empty() {
+            return Err(Error::EmptyPrompt { index, count });
+        }
+        let encoding = self
+            .engine
+            .encode_fast(text, true)
+            .map_err(|error| Error::Tokenize { text: text.to_owned(), message: error.to_string() })?;
+        Ok(TokenIds { ids: encoding.get_ids().to_vec(), truncated: !encoding.get_overflowing().is_empty() })
+    }
+
+    /// Encodes several prompts as [`encode`](Self::encode) does and pads them to the longest.
+    ///
+    /// # Errors
+    /// Naming the first prompt that is empty or blank. No prompts at all give an empty batch.
+    pub fn encode_batch<S: AsRef<str>>(&self, texts: &[S]) -> Result<TextBatch> {
+        let encoded = texts
+            .iter()
+            .enumerate()
+            .map(|(index, text)| self.encode_nth(text.as_ref(), index, texts.len()))
+            .collect::<Result<Vec<_>>>()?;
+        let length = encoded.iter().map(|tokens| tokens.ids.len()).max().unwrap_or(0);
+        let mut batch = TextBatch {
+            input_ids: Vec::with_capacity(encoded.len() * length),
+            attention_mask: Vec::with_capacity(encoded.len() * length),
+            batch: encoded.len(),
+            length,
+            truncated: Vec::new(),
+        };
+        for (index, TokenIds { ids, truncated }) in encoded.iter().enumerate() {
+            let padding = length - ids.len();
+            batch.input_ids.extend(ids);
+            batch.input_ids.extend(repeat_n(self.pad_token_id, padding));
+            batch.attention_mask.extend(repeat_n(1, ids.len()));
+            batch.attention_mask.extend(repeat_n(0, padding));
+            batch.truncated.extend(truncated.then_some(index));
+        }
+        Ok(batch)
+    }
+
+    /// The text of `ids`, in lower case as CLIP sees it, punctuation closed up as transformers does; with
+    /// `skip_special` without start, end and padding. Ids beyond the vocabulary are left out.
+    ///
+    /// # Errors
+    /// Where the engine cannot decode.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        let text = self
+            .engine
+            .decode(ids, skip_special)
+            .map_err(|error| Error::Tokenize { text: format!("{ids:?}"), message: error.to_string() })?;
+        let mut text = text.replace(END_OF_WORD, " ").trim().to_owned();
+        for spaced in [" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're"] {
+            text = text.replace(spaced, spaced.trim());
+        }
+        Ok(text)
+    }
+}

@@ -1,0 +1,283 @@
+//! The vision tower.
+
+use std::sync::Arc;
+
+use clipseg_tensor::transformer::{BlockSizes, load_layer_norm};
+use clipseg_tensor::{Array, AttentionMask, Device, LayerNorm, Linear, Plan, PlanCache, Recorder, Tensor, Weights};
+
+use crate::tower::{Insides, Layers, TowerOutput, TowerTensors};
+use crate::{Checkpoint, ClipSegVisionConfig, Error, Result};
+
+/// Plans kept: one a batch and image size.
+const PLANS: usize = 4;
+
+/// CLIP's vision tower with its projection: pixels in; activations, or embeddings, out.
+pub struct VisionEncoder {
+    device: Device,
+    config: ClipSegVisionConfig,
+    patch_embedding: Linear,
+    class_embedding: Tensor,
+    positions: Tensor,
+    pre_layer_norm: LayerNorm,
+    layers: Layers,
+    post_layer_norm: LayerNorm,
+    projection: Option<Linear>,
+    /// Layers whose outputs a [`Scene`] holds, as the decoder walks them: the deepest first.
+    extract_layers: Vec<usize>,
+    plans: PlanCache<Key, VisionPlan>,
+}
+
+/// Normalised pixels, `[batch, channels, height, width]`.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageInput<'a> {
+    /// The values, row-major.
+    pub pixel_values: &'a [f32],
+    /// Images.
+    pub batch: usize,
+    /// Rows of pixels.
+    pub height: usize,
+    /// Columns of pixels.
+    pub width: usize,
+}
+
+/// An encoded image, or a batch of them, on the device: what any number of prompts are decoded against.
+pub struct Scene {
+    /// The extract layers' outputs, `[batch, tokens, hidden]` each, in the order in which the decoder walks them.
+    pub activations: Vec<Tensor>,
+    /// Rows and columns of patches.
+    pub grid: (usize, usize),
+    /// Images.
+    pub batch: usize,
+}
+
+#[derive(Clone, PartialEq)]
+struct Key {
+    batch: usize,
+    height: usize,
+    width: usize,
+    what: What,
+}
+
+/// What a plan is recorded for; it computes no more than that.
+#[derive(Clone, Copy, PartialEq)]
+enum What {
+    Activations,
+    Embedding,
+    Everything(Insides),
+}
+
+struct VisionPlan {
+    plan: Plan,
+    pixels: Tensor,
+    /// The extract layers' outputs, as [`Scene::activations`].
+    activations: Vec<Tensor>,
+    outputs: Option<TowerTensors>,
+}
+
+impl VisionEncoder {
+    /// Loads the tower whose tensors start with `prefix` (`clip.` or nothing), and its projection to `projection_dim` values
+    /// unless that is `None`. `extract_layers` are those whose outputs [`encode`](Self::encode) keeps.
+    ///
+    /// # Errors
+    /// An impossible config, a missing or misshapen tensor, or the device's.
+    pub fn load(
+        device: &Device,
+        checkpoint: &Checkpoint,
+        prefix: &str,
+        config: &ClipSegVisionConfig,
+        projection_dim: Option<usize>,
+        extract_layers: &[usize],
+    ) -> Result<Self> {
+        config.validate()?;
+        let hidden = config.hidden_size;
+        let tower = format!("{prefix}vision_model.");
+        let patch = config.patch_size;
+        let inner = config.num_channels * patch * patch;
+        let shape = [hidden, config.num_channels, patch, patch];
+        let patch_weight = checkpoint.floats(&format!("{tower}embeddings.patch_embedding.weight"), &shape)?;
+        let class_embedding = checkpoint.floats(&format!("{tower}embeddings.class_embedding"), &[hidden])?;
+        let table = [config.num_positions(), hidden];
+        let positions = checkpoint.floats(&format!("{tower}embeddings.position_embedding.weight"), &table)?;
+        let epsilon = config.layer_norm_eps as f32;
+        let layer_norm = |name: &str| load_layer_norm(device, checkpoint, &format!("{tower}{name}"), hidden, epsilon);
+        let sizes = BlockSizes {
+            hidden,
+            intermediate: config.intermediate_size,
+            heads: config.num_attention_heads,
+            activation: config.hidden_act.into(),
+            epsilon,
+        };
+        let projection = match projection_dim {
+            Some(width) => {
+                let weight = checkpoint.floats(&format!("{prefix}visual_projection.weight"), &[width, hidden])?;
+                Some(Linear::new(device, width, hidden, &weight, None)?)
+            }
+            None => None,
+        };
+        Ok(Self {
+            device: device.clone(),
+            config: config.clone(),
+            patch_embedding: Linear::new(device, hidden, inner, &patch_weight, None)?,
+            class_embedding: device.upload(&[hidden], &class_embedding)?,
+            positions: device.upload(&table, &positions)?,
+            // The checkpoints' own spelling.
+            pre_layer_norm: layer_norm("pre_layrnorm")?,
+            layers: Layers::load(device, checkpoint, &tower, config.num_hidden_layers, &sizes)?,
+            post_layer_norm: layer_norm("post_layernorm")?,
+            projection,
+            extract_layers: extract_layers.iter().rev().copied().collect(),
+            plans: PlanCache::new(PLANS),
+        })
+    }
+
+    /// Encodes images for the decoder. Layers beyond the last extract layer are not run.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub async fn encode(&self, input: ImageInput<'_>) -> Result<Scene> {
+        let plan = self.prepare(input, What::Activations)?;
+        let mut run = plan.plan.run();
+        run.write(&plan.pixels, input.pixel_values)?;
+        let activations = self.copy_activations(&plan, &mut run)?;
+        run.finish(&[]).await?;
+        Ok(Scene { activations, grid: self.grid(input), batch: input.batch })
+    }
+
+    /// The projected embeddings of images, not normalised, `[batch, projection_dim]`.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward); [`Error::Input`] when the tower was loaded without its projection.
+    pub async fn embed(&self, input: ImageInput<'_>) -> Result<Array> {
+        let plan = self.prepare(input, What::Embedding)?;
+        let Some(embedding) = plan.outputs.as_ref().and_then(|outputs| outputs.embedding.as_ref()) else {
+            return Err(Error::Input("this vision tower was loaded without its projection".to_owned()));
+        };
+        let mut run = plan.plan.run();
+        run.write(&plan.pixels, input.pixel_values)?;
+        Ok(run.finish(&[embedding]).await?.swap_remove(0))
+    }
+
+    /// Everything the tower gives, as transformers' `CLIPSegVisionModel`, and the scene for the decoder.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the pixels are not as many as the sizes say, or the image is smaller than a patch; the device's.
+    pub async fn forward(&self, input: ImageInput<'_>, insides: Insides) -> Result<(TowerOutput, Scene)> {
+        let plan = self.prepare(input, What::Everything(insides))?;
+        let mut run = plan.plan.run();
+        run.write(&plan.pixels, input.pixel_values)?;
+        let activations = self.copy_activations(&plan, &mut run)?;
+        let outputs = plan.outputs.as_ref();
+        let outputs = outputs.ok_or_else(|| Error::Input("the plan was recorded without outputs".to_owned()))?;
+        let arrays = run.finish(&outputs.all()).await?;
+        let scene = Scene { activations, grid: self.grid(input), batch: input.batch };
+        Ok((outputs.sort(arrays), scene))
+    }
+
+    fn copy_activations(&self, plan: &VisionPlan, run: &mut clipseg_tensor::Run<'_>) -> Result<Vec<Tensor>> {
+        let mut copies = Vec::with_capacity(plan.activations.len());
+        for activation in &plan.activations {
+            let copy = self.device.zeros(activation.shape())?;
+            run.copy_out(activation, &copy)?;
+            copies.push(copy);
+        }
+        Ok(copies)
+    }
+
+    fn grid(&self, input: ImageInput<'_>) -> (usize, usize) {
+        (input.height / self.config.patch_size, input.width / self.config.patch_size)
+    }
+
+    fn prepare(&self, input: ImageInput<'_>, what: What) -> Result<Arc<VisionPlan>> {
+        let ImageInput { pixel_values, batch, height, width } = input;
+        let channels = self.config.num_channels;
+        let count = [batch, channels, height, width].into_iter().try_fold(1usize, usize::checked_mul);
+        if count != Some(pixel_values.len()) || batch == 0 {
+            return Err(Error::Input(format!(
+                "pixel_values: {} values are not {batch} images of {channels} channels, {height} by {width}",
+                pixel_values.len()
+            )));
+        }
+        let patch = self.config.patch_size;
+        if height < patch || width < patch {
+            return Err(Error::Input(format!(
+                "pixel_values: {height} by {width} pixels are less than one patch of {patch} by {patch}"
+            )));
+        }
+        let key = Key { batch, height, width, what };
+        Ok(self.plans.get_or_record(&key, || self.record(&key))?)
+    }
+
+    fn record(&self, key: &Key) -> clipseg_tensor::Result<VisionPlan> {
+        let mut recorder = Recorder::new(&self.device);
+        let pixels = recorder.input(&[key.batch, self.config.num_channels, key.height, key.width])?;
+        let embedded = self.record_embedding(&mut recorder, &pixels, key)?;
+        let hidden_states = recorder.layer_norm(&embedded, &self.pre_layer_norm)?;
+        drop(embedded);
+
+        let Insides { hidden_states: keep_all, attentions } = match key.what {
+            What::Everything(insides) => insides,
+            What::Activations | What::Embedding => Insides::default(),
+        };
+        let extracts = key.what != What::Embedding;
+        let deepest = self.extract_layers.iter().max().map_or(0, |layer| layer + 1);
+        let depth = if key.what == What::Activations { deepest } else { self.config.num_hidden_layers };
+        let keep = |state: usize| {
+            keep_all || (extracts && state > 0 && self.extract_layers.contains(&(state - 1)))
+        };
+        let trace =
+            self.layers.record(&mut recorder, hidden_states, depth, &AttentionMask::default(), keep, attentions)?;
+        let mut activations = Vec::new();
+        if extracts {
+            for layer in &self.extract_layers {
+                if let Some(activation) = trace.hidden_states.get(layer + 1).and_then(Option::as_ref) {
+                    activations.push(recorder.output(activation)?);
+                }
+            }
+        }
+        if key.what == What::Activations {
+            return Ok(VisionPlan { plan: recorder.finish()?, pixels, activations, outputs: None });
+        }
+
+        let tokens = trace.last.shape()[1] as u32;
+        let class_rows: Vec<u32> = (0..key.batch as u32).map(|image| image * tokens).collect();
+        let class_rows = self.device.upload_u32(&[key.batch], &class_rows)?;
+        let class_token = recorder.gather_rows(&trace.last, &class_rows)?;
+        let pooled = recorder.layer_norm(&class_token, &self.post_layer_norm)?;
+        let embedding = match &self.projection {
+            Some(projection) => Some(recorder.linear(&pooled, projection)?),
+            None => None,
+        };
+        let kept = if keep_all { trace.hidden_states } else { Vec::new() };
+        let outputs = TowerTensors {
+            last_hidden_state: trace.last,
+            pooler_output: pooled,
+            embedding,
+            hidden_states: kept.into_iter().flatten().collect(),
+            attentions: trace.attentions,
+        };
+        for tensor in outputs.all() {
+            recorder.output(tensor)?;
+        }
+        Ok(VisionPlan { plan: recorder.finish()?, pixels, activations, outputs: Some(outputs) })
+    }
+
+    fn record_embedding(
+        &self,
+        recorder: &mut Recorder,
+        pixels: &Tensor,
+        key: &Key,
+    ) -> clipseg_tensor::Result<Tensor> {
+        let patch = self.config.patch_size;
+        let (rows, columns) = (key.height / patch, key.width / patch);
+        let patches = recorder.patchify(pixels, patch)?;
+        let patches = recorder.linear(&patches, &self.patch_embedding)?;
+        // transformers 4.37 resizes by the number of patches alone; later releases by the grid. They differ only where the
+        // number is that of the trained grid and its sides are not.
+        let trained = self.config.grid();
+        if (rows, columns) == (trained, trained) {
+            return recorder.vision_embedding(&patches, &self.class_embedding, &self.positions);
+        }
+        let positions = recorder.bicubic_positions(&self.positions, rows, columns)?;
+        recorder.vision_embedding(&patches, &self.class_embedding, &positions)
+    }
+}

@@ -1,0 +1,25 @@
+use std::borrow::Cow;
+
+use clipseg_tensor::Weights;
+
+use crate::{Activation, Checkpoint, Error, Result};
+
+impl Weights for Checkpoint {
+    type Error = Error;
+
+    fn floats(&self, name: &str, shape: &[usize]) -> Result<Cow<'_, [f32]>> {
+        self.tensor(name, shape)?.to_f32()
+    }
+}
+
+impl From<Activation> for clipseg_tensor::Activation {
+    fn from(activation: Activation) -> Self {
+        match activation {
+            Activation::QuickGelu => Self::QuickGelu,
+            Activation::Gelu => Self::Gelu,
+            Activation::GeluNew => Self::GeluNew,
+            Activation::Relu => Self::Relu,
+            Activation::Selu => Self::Selu,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Weights from files: single, sharded, converted, and damaged ones.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::Path;
+
+use clipseg_clip::{Checkpoint, Error};
+use half::{bf16, f16};
+use proptest::prelude::*;
+use safetensors::Dtype;
+use safetensors::tensor::{TensorView, serialize_to_file};
+use tempfile::TempDir;
+
+/// A tensor to write: name, type, shape, bytes.
+type Stored<'a> = (&'a str, Dtype, Vec<usize>, Vec<u8>);
+
+fn f32s<'a>(name: &'a str, values: &[f32]) -> Stored<'a> {
+    (name, Dtype::F32, vec![values.len()], values.iter().flat_map(|v| v.to_le_bytes()).collect())
+}
+
+fn write(path: &Path, tensors: &[Stored]) {
+    let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
+        (*name, TensorView::new(*dtype, shape.clone(), bytes).expect("test tensors are consistent"))
+    });
+    serialize_to_file(views, None::<HashMap<String, String>>, path).unwrap();
+}
+
+fn folder_with(tensors: &[Stored]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder.path().join("model.safetensors"), tensors);
+    folder
+}
+
+fn error_of(folder: &TempDir) -> String {
+    Checkpoint::open(folder.path()).map(|_| ()).unwrap_err().to_string()
+}
+
+#[test]
+fn floats_are_borrowed_and_halves_converted() {
+    let values = [1.0_f32, -0.5, 65504.0, 3.0e-5];
+    let halves = values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect();
+    let brains = values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect();
+    let folder = folder_with(&[
+        f32s("f32", &values),
+        ("f16", Dtype::F16, vec![2, 2], halves),
+        ("bf16", Dtype::BF16, vec![4], brains),
+        ("scalar", Dtype::F32, vec![], 2.6592_f32.to_le_bytes().to_vec()),
+        ("ids", Dtype::I64, vec![1], vec![0; 8]),
+    ]);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    assert_eq!(checkpoint.names().collect::<Vec<_>>(), ["bf16", "f16", "f32", "ids", "scalar"]);
+    assert!(checkpoint.contains("f16") && !checkpoint.contains("f64"));
+
+    let f32_view = checkpoint.tensor("f32", &[4]).unwrap();
+    assert!(matches!(f32_view.to_f32().unwrap(), Cow::Borrowed(borrowed) if borrowed == values));
+    let f16_view = checkpoint.tensor("f16", &[2, 2]).unwrap();
+    assert_eq!((f16_view.dtype(), f16_view.shape(), f16_view.len()), (Dtype::F16, [2, 2].as_slice(), 4));
+    assert_eq!(*f16_view.to_f32().unwrap(), values.map(|v| f16::from_f32(v).to_f32()));
+    let bf16_view = checkpoint.tensor("bf16", &[4]).unwrap();
+    assert_eq!(*bf16_view.to_f32().unwrap(), values.map(|v| bf16::from_f32(v).to_f32()));
+    assert_eq!(*checkpoint.tensor("scalar", &[]).unwrap().to_f32().unwrap(), [2.6592]);
+}
+
+#[test]
+fn a_tensor_that_does_not_fit_is_named() {
+    let folder = folder_with(&[f32s("a.weight", &[0.0; 6]), ("a.ids", Dtype::I64, vec![1], vec![0; 8])]);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let missing = checkpoint.tensor("a.bias", &[3]).unwrap_err();
+    assert!(matches!(&missing, Error::MissingTensor { name, .. } if name == "a.bias"));
+    assert!(missing.to_string().contains("tensor `a.bias` is missing (expected shape [3])"), "{missing}");
+    let shape = checkpoint.tensor("a.weight", &[2, 3]).unwrap_err().to_string();
+    assert!(shape.contains("`a.weight` has shape [6], but config.json implies [2, 3]"), "{shape}");
+    let dtype = checkpoint.tensor("a.ids", &[1]).unwrap_err().to_string();
+    assert!(dtype.contains("`a.ids` is stored as I64; weights must be F32, F16 or BF16"), "{dtype}");
+    assert_eq!(checkpoint.get("a.ids").unwrap().bytes(), [0; 8]);
+}
+
+#[test]
+fn the_prefix_of_clip_is_found() {
+    for (tensor, prefix) in [
+        ("clip.text_model.final_layer_norm.bias", "clip."),
+        ("clip.vision_model.embeddings.class_embedding", "clip."),
+        ("text_model.final_layer_norm.bias", ""),
+        ("vision_model.embeddings.class_embedding", ""),
+    ] {
+        let folder = folder_with(&[f32s("a", &[1.0]), f32s(tensor, &[1.0]), f32s("z", &[1.0])]);
+        assert_eq!(Checkpoint::open(folder.path()).unwrap().clip_prefix().unwrap(), prefix);
+    }
+    let folder = folder_with(&[f32s("bert.text", &[1.0])]);
+    let error = Checkpoint::open(folder.path()).unwrap().clip_prefix().unwrap_err().to_string();
+    assert!(error.contains("holds no CLIP") && error.contains("bert.text"), "{error}");
+}
+
+#[test]
+fn shards_are_joined_by_their_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    write(&path("one.safetensors"), &[f32s("a", &[1.0]), f32s("b", &[2.0])]);
+    let index = |map: &str| std::fs::write(path("model.safetensors.index.json"), map).unwrap();
+
+    index(
+        r#"{"metadata":{"total_size":12},"weight_map":{"a":"one.safetensors","b":"one.safetensors","c":"two.safetensors"}}"#,
+    );
+    let missing = error_of(&folder);
+    assert!(missing.contains("two.safetensors is missing"), "{missing}");
+
+    write(&path("two.safetensors"), &[f32s("c", &[3.0])]);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    assert_eq!(checkpoint.names().collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(*checkpoint.tensor("c", &[1]).unwrap().to_f32().unwrap(), [3.0]);
+
+    index(r#"{"weight_map":{"d":"two.safetensors"}}"#);
+    assert!(error_of(&folder).contains("says that `d` is in two.safetensors, which does not hold it"));
+    index(r#"{"weight_map":{"d":"../two.safetensors"}}"#);
+    assert!(error_of(&folder).contains("no plain file name"));
+    index(r#"{"weights":{}}"#);
+    assert!(error_of(&folder).contains("weight_map"));
+}
+
+#[test]
+fn missing_weights_say_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(error_of(&folder).contains("the folder has no weights"));
+    std::fs::write(folder.path().join("pytorch_model.bin"), b"PK").unwrap();
+    let pickled = error_of(&folder);
+    assert!(pickled.contains("pytorch_model.bin alone") && pickled.contains("python -c"), "{pickled}");
+    let nowhere = Checkpoint::open(folder.path().join("nowhere")).unwrap_err().to_string();
+    assert!(nowhere.contains("cannot read") && nowhere.contains("nowhere"), "{nowhere}");
+}
+
+#[test]
+fn damaged_files_are_named() {
+    let folder = folder_with(&[f32s("a", &[1.0, 2.0])]);
+    let file = folder.path().join("model.safetensors");
+    let whole = std::fs::read(&file).unwrap();
+    for length in 0..whole.len() {
+        std::fs::write(&file, &whole[..length]).unwrap();
+        assert!(error_of(&folder).contains("model.safetensors: "), "cut at {length}");
+    }
+}
+
+proptest! {
+    /// Whatever single byte of a header is wrong: an error or a checkpoint whose tensors can all be read.
+    #[test]
+    fn a_wrong_byte_never_panics(position in 0_usize..120, byte in any::<u8>()) {
+        let folder = folder_with(&[f32s("a", &[1.0, 2.0]), f32s("b", &[3.0])]);
+        let file = folder.path().join("model.safetensors");
+        let mut bytes = std::fs::read(&file).unwrap();
+        let position = position % bytes.len();
+        bytes[position] = byte;
+        std::fs::write(&file, bytes).unwrap();
+        if let Ok(checkpoint) = Checkpoint::open(folder.path()) {
+            for name in checkpoint.names() {
+                let _ = checkpoint.get(name).map(|view| view.to_f32().map(|values| values.len()));
+            }
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..64), header in 0_u64..64) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("model.safetensors");
+        std::fs::write(&file, &bytes).unwrap();
+        let _ = Checkpoint::open(&file);
+        std::fs::write(&file, [header.to_le_bytes().as_slice(), &bytes].concat()).unwrap();
+        let _ = Checkpoint::open(&file);
+    }
+}

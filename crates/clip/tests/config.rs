@@ -1,0 +1,221 @@
+//! `config.json`: defaults, unknown keys, old forms, and messages about impossible values.
+
+use clipseg_clip::{Activation, ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// The message about a configuration that must be refused by the reader or by the full check.
+fn refused(config: &Value) -> String {
+    match ClipSegConfig::from_json(&config.to_string()).and_then(|config| config.validate()) {
+        Ok(()) => panic!("accepted {config}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn an_empty_object_gives_the_documented_defaults() {
+    let config = ClipSegConfig::from_json("{}").unwrap();
+    assert_eq!(config, ClipSegConfig::default());
+    assert_eq!((config.projection_dim, config.reduce_dim, config.conditional_layer), (512, 64, 0));
+    assert_eq!(
+        (config.extract_layers.as_slice(), config.decoder_num_attention_heads),
+        ([3, 6, 9].as_slice(), 4)
+    );
+    assert_eq!((config.decoder_intermediate_size, config.logit_scale_init_value), (2048, 2.6592));
+    assert!(!config.use_complex_transposed_convolution);
+
+    let text = &config.text_config;
+    assert_eq!((text.vocab_size, text.hidden_size, text.intermediate_size), (49408, 512, 2048));
+    assert_eq!((text.num_hidden_layers, text.num_attention_heads, text.max_position_embeddings), (12, 8, 77));
+    assert_eq!((text.pad_token_id, text.bos_token_id, text.eos_token_id), (Some(1), Some(49406), 49407));
+    assert_eq!((text.hidden_act, text.layer_norm_eps, text.head_dim()), (Activation::QuickGelu, 1e-5, 64));
+
+    let vision = &config.vision_config;
+    assert_eq!((vision.hidden_size, vision.intermediate_size, vision.num_hidden_layers), (768, 3072, 12));
+    assert_eq!((vision.num_attention_heads, vision.num_channels), (12, 3));
+    assert_eq!((vision.image_size, vision.patch_size), (224, 32));
+    assert_eq!((vision.grid(), vision.num_patches(), vision.num_positions()), (7, 49, 50));
+    config.validate().unwrap();
+}
+
+#[test]
+fn unknown_keys_survive_a_round_trip() {
+    let text = r#"{"model_type":"clipseg","torch_dtype":"float32","text_config":{"id2label":{"0":"x"},"eos_token_id":2},
+        "vision_config":null,"layer_norm_eps":1e-5}"#;
+    let config = ClipSegConfig::from_json(text).unwrap();
+    assert_eq!(config.extra["torch_dtype"], "float32");
+    assert_eq!(config.text_config.extra["id2label"]["0"], "x");
+    assert_eq!(config.text_config.eos_token_id, 2);
+    let again = ClipSegConfig::from_json(&config.to_json()).unwrap();
+    assert_eq!(again, config);
+    let written: Value = serde_json::from_str(&config.to_json()).unwrap();
+    assert_eq!(written["torch_dtype"], "float32");
+    assert_eq!(written["vision_config"]["patch_size"], 32);
+}
+
+#[test]
+fn a_legacy_dict_decides_every_known_field() {
+    let config = ClipSegConfig::from_json(
+        &json!({
+            "text_config": {"hidden_size": 256, "num_attention_heads": 4, "kept": true},
+            "text_config_dict": {"hidden_size": 128, "num_attention_heads": 2},
+            "vision_config": {"patch_size": 8, "hidden_act": "gelu"},
+            "vision_config_dict": {"patch_size": 16},
+        })
+        .to_string(),
+    )
+    .unwrap();
+    assert_eq!((config.text_config.hidden_size, config.text_config.num_attention_heads), (128, 2));
+    assert_eq!(config.text_config.extra["kept"], true);
+    assert_eq!(config.vision_config.patch_size, 16);
+    // Not in the dict, so back to its default, not to the newer object's value.
+    assert_eq!(config.vision_config.hidden_act, Activation::QuickGelu);
+    assert!(!config.to_json().contains("_dict"));
+}
+
+#[test]
+fn a_tower_reads_its_own_file_or_its_part_of_a_whole() {
+    let alone = r#"{"model_type":"clipseg_text_model","hidden_size":64,"num_attention_heads":4}"#;
+    assert_eq!(ClipSegTextConfig::from_json(alone).unwrap().hidden_size, 64);
+    let whole =
+        r#"{"model_type":"clipseg","text_config":{"hidden_size":64},"vision_config":{"image_size":352}}"#;
+    assert_eq!(ClipSegTextConfig::from_json(whole).unwrap().hidden_size, 64);
+    assert_eq!(ClipSegVisionConfig::from_json(whole).unwrap().image_size, 352);
+
+    let error = ClipSegVisionConfig::from_json(alone).unwrap_err().to_string();
+    assert!(error.contains("clipseg_text_model") && error.contains("clipseg_vision_model"), "{error}");
+    let error = ClipSegConfig::from_json(alone).unwrap_err().to_string();
+    assert!(error.contains("one tower alone"), "{error}");
+}
+
+#[test]
+fn every_activation_has_its_name() {
+    use Activation::*;
+    for (name, activation) in
+        [("quick_gelu", QuickGelu), ("gelu", Gelu), ("gelu_new", GeluNew), ("relu", Relu), ("selu", Selu)]
+    {
+        let config = ClipSegTextConfig::from_json(&json!({ "hidden_act": name }).to_string());
+        assert_eq!(config.err().map(|error| error.to_string()), None);
+        let config = json!({"text_config": {"hidden_act": name}, "vision_config": {"hidden_act": name}});
+        let config = ClipSegConfig::from_json(&config.to_string()).unwrap();
+        assert_eq!(
+            (config.text_config.hidden_act, config.vision_config.hidden_act),
+            (activation, activation)
+        );
+    }
+}
+
+#[test]
+fn impossible_values_are_named_with_their_field() {
+    let cases = [
+        (
+            json!({"text_config": {"num_attention_heads": 7}}),
+            "text_config.num_attention_heads = 7: must divide hidden_size = 512",
+        ),
+        (json!({"vision_config": {"num_attention_heads": 0}}), "vision_config.num_attention_heads = 0"),
+        (json!({"vision_config": {"num_attention_heads": 1}}), "a head is 768 wide"),
+        (
+            json!({"vision_config": {"hidden_act": "swish"}}),
+            "vision_config.hidden_act = \"swish\": must be one of \"quick_gelu\"",
+        ),
+        (
+            json!({"vision_config": {"hidden_size": -768}}),
+            "vision_config.hidden_size = -768: must be a whole number",
+        ),
+        (
+            json!({"text_config": {"hidden_size": 1_u64 << 60}}),
+            "text_config.hidden_size = 1152921504606846976",
+        ),
+        (json!({"text_config": {"vocab_size": 0}}), "text_config.vocab_size = 0"),
+        (json!({"text_config": {"layer_norm_eps": 0.0}}), "text_config.layer_norm_eps = 0"),
+        (
+            json!({"text_config": {"layer_norm_eps": "tiny"}}),
+            "text_config.layer_norm_eps = \"tiny\": must be a number",
+        ),
+        (json!({"text_config": 3}), "text_config = 3: must be an object"),
+        (json!({"vision_config_dict": 3}), "vision_config_dict = 3: must be an object"),
+        (
+            json!({"vision_config": {"patch_size": 225}}),
+            "vision_config.patch_size = 225: must not exceed image_size = 224",
+        ),
+        (json!({"vision_config": {"patch_size": 1, "image_size": 8192}}), "67108865 positions"),
+        (json!({"projection_dim": 0}), "projection_dim = 0"),
+        (json!({"extract_layers": [3, 12]}), "layer 12 does not exist; vision_config.num_hidden_layers = 12"),
+        (json!({"extract_layers": []}), "extract_layers lists 0 layers"),
+        (json!({"extract_layers": [-1]}), "extract_layers = [-1]"),
+        (
+            json!({"conditional_layer": 3}),
+            "conditional_layer = 3: must be below the number of extract_layers, 3",
+        ),
+        (
+            json!({"decoder_num_attention_heads": 3}),
+            "decoder_num_attention_heads = 3: must divide reduce_dim = 64",
+        ),
+        (
+            json!({"use_complex_transposed_convolution": true, "vision_config": {"patch_size": 2}}),
+            "patch_size = 2: must be at least 4",
+        ),
+        (json!({"model_type": "bert"}), "model_type = \"bert\": expected \"clipseg\""),
+    ];
+    for (config, expected) in cases {
+        let message = refused(&config);
+        assert!(message.contains(expected), "{config}\n  says: {message}\n  lacks: {expected}");
+    }
+    assert!(ClipSegConfig::from_json("[]").unwrap_err().to_string().contains("not an object"));
+    assert!(ClipSegConfig::from_json("{").unwrap_err().to_string().contains("not valid JSON"));
+}
+
+/// A `CLIPSegModel` has no decoder: what the decoder's fields say must not stop it.
+#[test]
+fn the_clip_half_is_judged_alone() {
+    let config = r#"{"vision_config":{"num_hidden_layers":2}}"#;
+    let config = ClipSegConfig::from_json(config).unwrap();
+    assert!(config.validate().unwrap_err().to_string().contains("extract_layers"));
+}
+
+#[test]
+fn logits_follow_the_arithmetic_of_the_kernels() {
+    let mut config = ClipSegConfig::default();
+    for (patch, complex, per_patch) in
+        [(16, true, 16), (32, true, 64), (8, true, 4), (18, true, 16), (32, false, 32)]
+    {
+        config.vision_config.patch_size = patch;
+        config.use_complex_transposed_convolution = complex;
+        assert_eq!(config.logits_per_patch(), per_patch);
+    }
+}
+
+#[test]
+fn files_are_named_in_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = ClipSegConfig::from_file(folder.path()).unwrap_err().to_string();
+    assert!(missing.contains("config.json is missing"), "{missing}");
+    std::fs::write(folder.path().join("config.json"), r#"{"reduce_dim": "wide"}"#).unwrap();
+    let wrong = ClipSegConfig::from_file(folder.path()).unwrap_err().to_string();
+    assert!(wrong.contains("config.json: reduce_dim = \"wide\""), "{wrong}");
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_text_never_panics(text in ".{0,200}") {
+        let _ = ClipSegConfig::from_json(&text);
+    }
+
+    #[test]
+    fn arbitrary_sizes_never_panic(
+        field in prop::sample::select(vec!["hidden_size", "num_attention_heads", "patch_size", "image_size",
+            "num_hidden_layers", "num_channels", "intermediate_size", "eos_token_id", "layer_norm_eps"]),
+        value in any::<i64>(),
+        complex in any::<bool>(),
+    ) {
+        for value in [value, value >> 32, value >> 48, value >> 60] {
+            let tower = json!({ field: value });
+            let config = json!({"text_config": tower, "vision_config": tower,
+                "use_complex_transposed_convolution": complex});
+            if let Ok(config) = ClipSegConfig::from_json(&config.to_string()) {
+                let _ = config.validate();
+                let _ = (config.vision_config.num_positions(), config.logits_per_patch());
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! CLIPSeg: image segmentation by text and image prompts, on any GPU through wgpu.
+//!
+//! A photo is encoded once; any number of prompts are then decoded against it.
+//!
+//! ```no_run
+//! use clipseg::{ClipSeg, Device, DeviceOptions, Orientation, Photo};
+//!
+//! # fn main() -> clipseg::Result<()> {
+//! let device = Device::open(&DeviceOptions::default())?;
+//! let model = ClipSeg::from_pretrained(&device, "clipseg-rd64-refined")?;
+//! let photo = Photo::open("photo.jpg", Orientation::Apply)?;
+//!
+//! let scene = model.encode_image(&photo)?;
+//! let segmentation = model.segment(&scene, &["a cat", "a remote"])?;
+//! let mask = segmentation.resized(photo.width(), photo.height())?.mask(0, 0.5);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`ClipSeg`] takes photos and words and waits for the device. Underneath, [`ClipSegForImageSegmentation`], [`ClipSegModel`] and
+//! the towers take ids and pixels, give everything that transformers' classes of these names give, and are asynchronous.
+
+mod contrastive;
+mod loss;
+mod model;
+#[cfg(not(target_family = "wasm"))]
+mod pipeline;
+mod segmentation;
+
+pub use clipseg_clip::{
+    Activation, Checkpoint, ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig, Error, ImageInput, Insides,
+    Orientation, Photo, PixelValues, PreprocessorConfig, Processor, Resample, Result, Scene, TextBatch,
+    TextEncoder, TextInput, TokenIds, Tokenizer, TowerOutput, VisionEncoder,
+};
+pub use clipseg_decoder::{DecoderInsides, DecoderOutput};
+pub use clipseg_tensor::{
+    AdapterChoice, AdapterReport, Array, Device, DeviceOptions, KernelFamily, adapters, describe, wgpu,
+};
+pub use contrastive::{ClipSegModel, ClipSegOutput};
+pub use model::{ClipSegForImageSegmentation, Condition, ConditionInput, SegmentationInput, SegmentationOutput};
+#[cfg(not(target_family = "wasm"))]
+pub use pipeline::ClipSeg;
+pub use segmentation::Segmentation;

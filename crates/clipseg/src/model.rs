@@ -1,0 +1,234 @@
+use std::path::Path;
+
+use clipseg_decoder::{Conditions, Decoder, DecoderConfig};
+use clipseg_tensor::{Array, Device};
+
+use crate::{
+    Checkpoint, ClipSegConfig, DecoderInsides, DecoderOutput, Error, ImageInput, Insides, Result, Scene,
+    TextEncoder, TextInput, TowerOutput, VisionEncoder, loss,
+};
+
+/// CLIPSeg whole, transformers' `CLIPSegForImageSegmentation`: ids and pixels in, logits out.
+pub struct ClipSegForImageSegmentation {
+    device: Device,
+    config: ClipSegConfig,
+    text: TextEncoder,
+    vision: VisionEncoder,
+    decoder: Decoder,
+}
+
+/// What to look for: one embedding a prompt, from text or from an image, not normalised.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Condition {
+    /// `[prompts, projection_dim]`
+    pub embeddings: Array,
+}
+
+impl Condition {
+    /// The number of prompts.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.embeddings.shape[0]
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Where [`ClipSegForImageSegmentation::forward`] takes its conditions from; one an image.
+#[derive(Clone, Copy, Debug)]
+pub enum ConditionInput<'a> {
+    /// Prompts in words.
+    Text(TextInput<'a>),
+    /// Prompts in pictures.
+    Images(ImageInput<'a>),
+    /// Embeddings that the caller has, `[batch, projection_dim]`.
+    Embeddings(&'a Array),
+}
+
+/// The inputs of [`ClipSegForImageSegmentation::forward`].
+#[derive(Clone, Copy, Debug)]
+pub struct SegmentationInput<'a> {
+    /// The images to segment.
+    pub images: ImageInput<'a>,
+    /// What to look for in each.
+    pub condition: ConditionInput<'a>,
+    /// Masks in 0..=1, `[batch, height, width]` as the logits; with them there is a loss.
+    pub labels: Option<&'a [f32]>,
+    /// Which insides to give out, of the vision tower and the decoder.
+    pub insides: Insides,
+}
+
+/// What [`ClipSegForImageSegmentation::forward`] gives, under transformers' names.
+#[derive(Clone, Debug)]
+pub struct SegmentationOutput {
+    /// Mean binary cross-entropy against the labels, where there are any.
+    pub loss: Option<f32>,
+    /// `[batch, height, width]`; their sigmoid is the probability.
+    pub logits: Array,
+    /// `[batch, projection_dim]`
+    pub conditional_embeddings: Array,
+    /// The images' own projected embeddings, `[batch, projection_dim]`.
+    pub pooled_output: Array,
+    /// The vision tower's output.
+    pub vision_model_output: TowerOutput,
+    /// The decoder's output; its logits are moved to the field of that name.
+    pub decoder_output: DecoderOutput,
+}
+
+impl ClipSegForImageSegmentation {
+    /// Loads `config.json` and the weights in the folder `path`.
+    ///
+    /// # Errors
+    /// A missing or malformed file, an impossible config, a missing or misshapen tensor, or the device's.
+    pub fn from_pretrained(device: &Device, path: impl AsRef<Path>) -> Result<Self> {
+        let config = ClipSegConfig::from_file(path.as_ref())?;
+        config.validate()?;
+        let checkpoint = Checkpoint::open(path)?;
+        let prefix = checkpoint.clip_prefix()?;
+        let width = Some(config.projection_dim);
+        let extract = &config.extract_layers;
+        Ok(Self {
+            text: TextEncoder::load(device, &checkpoint, prefix, &config.text_config, width)?,
+            vision: VisionEncoder::load(device, &checkpoint, prefix, &config.vision_config, width, extract)?,
+            decoder: Decoder::load(device, &checkpoint, "decoder.", &decoder_config(&config))?,
+            device: device.clone(),
+            config,
+        })
+    }
+
+    /// The model's config.
+    #[must_use]
+    pub fn config(&self) -> &ClipSegConfig {
+        &self.config
+    }
+
+    /// The device that the weights are on.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Encodes images for any number of prompts.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when pixels and sizes do not fit; the device's.
+    pub async fn encode_image(&self, images: ImageInput<'_>) -> Result<Scene> {
+        self.vision.encode(images).await
+    }
+
+    /// Encodes prompts in words.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for ids that the model does not have; the device's.
+    pub async fn encode_text(&self, text: TextInput<'_>) -> Result<Condition> {
+        Ok(Condition { embeddings: self.text.embed(text).await? })
+    }
+
+    /// Encodes prompts in pictures.
+    ///
+    /// # Errors
+    /// As [`encode_image`](Self::encode_image).
+    pub async fn encode_image_prompt(&self, images: ImageInput<'_>) -> Result<Condition> {
+        Ok(Condition { embeddings: self.vision.embed(images).await? })
+    }
+
+    /// Logits `[prompts, height, width]` of every prompt on the one image of `scene`, or of each prompt on its own image.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when a scene of several images does not have as many as there are prompts; the device's.
+    pub async fn decode(&self, scene: &Scene, condition: &Condition) -> Result<Array> {
+        let prompts = condition.len();
+        if scene.batch != 1 && scene.batch != prompts {
+            let images = scene.batch;
+            return Err(Error::Input(format!("{prompts} prompts for {images} images: one image, or one a prompt")));
+        }
+        let limit = if scene.batch == 1 { self.decoder.pair_limit(scene.grid) } else { prompts };
+        let mut logits = Array::default();
+        for part in condition.embeddings.values.chunks(limit * self.config.projection_dim) {
+            let conditions = Conditions { embeddings: part, count: part.len() / self.config.projection_dim };
+            let insides = DecoderInsides::default();
+            let output = self.decoder.forward(&scene.activations, scene.grid, conditions, insides).await?;
+            logits.shape = output.logits.shape;
+            logits.values.extend(output.logits.values);
+        }
+        if let Some(count) = logits.shape.first_mut() {
+            *count = prompts;
+        }
+        Ok(logits)
+    }
+
+    /// Everything that transformers' `forward` gives.
+    ///
+    /// # Errors
+    /// [`Error::Input`] in the reference's words when there are not as many conditions as images, or they are of another width
+    /// than `projection_dim`; when labels are not as many as logits; the device's.
+    pub async fn forward(&self, input: SegmentationInput<'_>) -> Result<SegmentationOutput> {
+        let batch = input.images.batch;
+        let refuse = |message: &str| Err(Error::Input(message.to_owned()));
+        match input.condition {
+            ConditionInput::Text(text) if text.input_ids.len() != batch * text.length => {
+                return refuse("Make sure to pass as many prompt texts as there are query images");
+            }
+            ConditionInput::Images(images) if images.batch != batch => {
+                return refuse("Make sure to pass as many prompt images as there are query images");
+            }
+            ConditionInput::Embeddings(array) if array.shape.first() != Some(&batch) => {
+                return refuse(
+                    "Make sure to pass as many conditional embeddings as there are query images in the batch",
+                );
+            }
+            ConditionInput::Embeddings(array) if array.shape != [batch, self.config.projection_dim] => {
+                return refuse(
+                    "Make sure that the feature dimension of the conditional embeddings matches \
+                     `config.projection_dim`.",
+                );
+            }
+            _ => {}
+        }
+        let (mut vision_model_output, scene) = self.vision.forward(input.images, input.insides).await?;
+        let condition = match input.condition {
+            ConditionInput::Text(text) => self.encode_text(text).await?.embeddings,
+            ConditionInput::Images(images) => self.encode_image_prompt(images).await?.embeddings,
+            ConditionInput::Embeddings(array) => array.clone(),
+        };
+        let conditions = Conditions { embeddings: &condition.values, count: batch };
+        let insides =
+            DecoderInsides { hidden_states: input.insides.hidden_states, attentions: input.insides.attentions };
+        let mut decoder_output = self.decoder.forward(&scene.activations, scene.grid, conditions, insides).await?;
+        let logits = std::mem::take(&mut decoder_output.logits);
+        let loss = match input.labels {
+            Some(labels) if labels.len() != logits.values.len() => {
+                let message = format!("{} labels for logits of shape {:?}", labels.len(), logits.shape);
+                return Err(Error::Input(message));
+            }
+            labels => labels.map(|labels| loss::binary_cross_entropy(&logits.values, labels)),
+        };
+        Ok(SegmentationOutput {
+            loss,
+            logits,
+            conditional_embeddings: condition,
+            pooled_output: vision_model_output.embedding.take().unwrap_or_default(),
+            vision_model_output,
+            decoder_output,
+        })
+    }
+}
+
+fn decoder_config(config: &ClipSegConfig) -> DecoderConfig {
+    DecoderConfig {
+        vision_hidden_size: config.vision_config.hidden_size,
+        projection_dim: config.projection_dim,
+        reduce_dim: config.reduce_dim,
+        intermediate_size: config.decoder_intermediate_size,
+        num_attention_heads: config.decoder_num_attention_heads,
+        depth: config.extract_layers.len(),
+        conditional_layer: config.conditional_layer,
+        patch_size: config.vision_config.patch_size,
+        layer_norm_eps: config.vision_config.layer_norm_eps as f32,
+        use_complex_transposed_convolution: config.use_complex_transposed_convolution,
+    }
+}

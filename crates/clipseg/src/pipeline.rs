@@ -1,0 +1,107 @@
+use std::path::Path;
+
+use clipseg_tensor::Device;
+use pollster::block_on;
+
+use crate::{
+    ClipSegForImageSegmentation, Condition, ImageInput, Photo, PixelValues, Processor, Result, Scene,
+    Segmentation, Tokenizer,
+};
+
+/// A checkpoint with its processor and tokenizer: photos and words in, masks out. It may be shared between threads.
+pub struct ClipSeg {
+    model: ClipSegForImageSegmentation,
+    processor: Processor,
+    tokenizer: Tokenizer,
+}
+
+impl ClipSeg {
+    /// Loads a checkpoint folder as the Hub serves it: `config.json`, `model.safetensors` (or its shards),
+    /// `preprocessor_config.json`, and `tokenizer.json` or `vocab.json` with `merges.txt`.
+    ///
+    /// # Errors
+    /// A missing or malformed file, an impossible config, a missing or misshapen tensor, or the device's.
+    pub fn from_pretrained(device: &Device, path: impl AsRef<Path>) -> Result<Self> {
+        // The small files first: what is missing is known before hundreds of megabytes are read.
+        let processor = Processor::from_dir(path.as_ref())?;
+        let tokenizer = Tokenizer::from_dir(path.as_ref())?;
+        Self::from_parts(ClipSegForImageSegmentation::from_pretrained(device, path)?, processor, tokenizer)
+    }
+
+    /// Puts together what was loaded apart. The tokenizer's longest encoding is lowered to the model's positions.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) when the model has too few positions for a single token.
+    pub fn from_parts(
+        model: ClipSegForImageSegmentation,
+        processor: Processor,
+        mut tokenizer: Tokenizer,
+    ) -> Result<Self> {
+        tokenizer.limit_length(model.config().text_config.max_position_embeddings)?;
+        Ok(Self { model, processor, tokenizer })
+    }
+
+    /// The model underneath, which takes ids and pixels.
+    #[must_use]
+    pub fn model(&self) -> &ClipSegForImageSegmentation {
+        &self.model
+    }
+
+    /// What makes pixels of photos.
+    #[must_use]
+    pub fn processor(&self) -> &Processor {
+        &self.processor
+    }
+
+    /// What makes ids of words.
+    #[must_use]
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Encodes a photo, once for all prompts.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn encode_image(&self, photo: &Photo) -> Result<Scene> {
+        self.encode_pixels(&self.processor.preprocess(photo))
+    }
+
+    /// As [`encode_image`](Self::encode_image), of a photo that is already preprocessed.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn encode_pixels(&self, pixels: &PixelValues) -> Result<Scene> {
+        block_on(self.model.encode_image(image_input(pixels)))
+    }
+
+    /// Encodes prompts. One beyond the model's 77 tokens is cut, as [`Tokenizer::encode_batch`] reports.
+    ///
+    /// # Errors
+    /// [`Error::EmptyPrompt`](crate::Error::EmptyPrompt); the device's.
+    pub fn encode_text<S: AsRef<str>>(&self, prompts: &[S]) -> Result<Condition> {
+        let batch = self.tokenizer.encode_batch(prompts)?;
+        block_on(self.model.encode_text((&batch).into()))
+    }
+
+    /// Decodes conditions against a scene.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn decode(&self, scene: &Scene, condition: &Condition) -> Result<Segmentation> {
+        let logits = block_on(self.model.decode(scene, condition))?;
+        Ok(Segmentation::new(self.model.device(), logits))
+    }
+
+    /// Segments a scene by prompts: [`encode_text`](Self::encode_text), then [`decode`](Self::decode).
+    ///
+    /// # Errors
+    /// As these two.
+    pub fn segment<S: AsRef<str>>(&self, scene: &Scene, prompts: &[S]) -> Result<Segmentation> {
+        self.decode(scene, &self.encode_text(prompts)?)
+    }
+}
+
+fn image_input(pixels: &PixelValues) -> ImageInput<'_> {
+    ImageInput { pixel_values: &pixels.values, batch: 1, height: pixels.height, width: pixels.width }
+}

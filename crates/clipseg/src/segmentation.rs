@@ -1,0 +1,109 @@
+use clipseg_tensor::{Array, Device, Recorder};
+
+use crate::Result;
+
+/// Logits of several prompts on one image, and what is made of them.
+#[derive(Clone, Debug)]
+pub struct Segmentation {
+    device: Device,
+    logits: Array,
+}
+
+impl Segmentation {
+    pub(crate) fn new(device: &Device, logits: Array) -> Self {
+        Self { device: device.clone(), logits }
+    }
+
+    /// `[prompts, height, width]`
+    #[must_use]
+    pub fn logits(&self) -> &Array {
+        &self.logits
+    }
+
+    /// The number of prompts.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.logits.shape[0]
+    }
+
+    /// Whether there are no prompts.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Rows of pixels.
+    #[must_use]
+    pub fn height(&self) -> usize {
+        self.logits.shape[1]
+    }
+
+    /// Columns of pixels.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.logits.shape[2]
+    }
+
+    /// The segmentation of one prompt alone, as when many are resized one after the other to spare memory.
+    ///
+    /// # Panics
+    /// When there is no such prompt, as slices do.
+    #[must_use]
+    pub fn prompt(&self, prompt: usize) -> Self {
+        let values = self.logits.slice(prompt).to_vec();
+        Self::new(&self.device, Array { shape: vec![1, self.height(), self.width()], values })
+    }
+
+    /// The probability, 0..=1, that each pixel belongs to the object of prompt `prompt`; row by row.
+    ///
+    /// # Panics
+    /// When there is no such prompt, as slices do.
+    #[must_use]
+    pub fn probabilities(&self, prompt: usize) -> Vec<f32> {
+        self.logits.slice(prompt).iter().map(|&logit| sigmoid(logit)).collect()
+    }
+
+    /// Whether each pixel's probability is at least `threshold`; row by row.
+    ///
+    /// # Panics
+    /// When there is no such prompt, as slices do.
+    #[must_use]
+    pub fn mask(&self, prompt: usize, threshold: f32) -> Vec<bool> {
+        self.logits.slice(prompt).iter().map(|&logit| sigmoid(logit) >= threshold).collect()
+    }
+
+    /// The same at another size, most often the photo's: logits interpolated bilinearly on the device, a prompt at a time.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`](clipseg_tensor::Error::TooLarge) when one map of that size does not fit the device.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn resized(&self, width: usize, height: usize) -> Result<Self> {
+        pollster::block_on(self.resize(width, height))
+    }
+
+    /// [`resized`](Self::resized), asynchronously.
+    ///
+    /// # Errors
+    /// As [`resized`](Self::resized).
+    pub async fn resize(&self, width: usize, height: usize) -> Result<Self> {
+        let mut recorder = Recorder::new(&self.device);
+        let input = recorder.input(&[1, self.height(), self.width()])?;
+        let output = recorder.bilinear_resize(&input, height, width)?;
+        let output = recorder.output(&output)?;
+        let plan = recorder.finish()?;
+        let mut values = Vec::with_capacity(self.len() * height * width);
+        for prompt in 0..self.len() {
+            let mut run = plan.run();
+            run.write(&input, self.logits.slice(prompt))?;
+            values.append(&mut run.finish(&[&output]).await?.swap_remove(0).values);
+        }
+        let logits = Array { shape: vec![self.len(), height, width], values };
+        Ok(Self { device: self.device.clone(), logits })
+    }
+}
+
+/// Of the exponential of a negative number alone, which cannot overflow.
+fn sigmoid(logit: f32) -> f32 {
+    let tail = (-logit.abs()).exp();
+    if logit >= 0.0 { 1.0 / (1.0 + tail) } else { tail / (1.0 + tail) }
+}

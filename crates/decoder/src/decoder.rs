@@ -1,0 +1,238 @@
+use std::sync::Arc;
+
+use clipseg_tensor::transformer::{Block, BlockSizes, load_linear};
+use clipseg_tensor::{
+    Activation, Array, Device, Error, Linear, Modulation, Plan, PlanCache, Recorder, Result, Run, Tensor, Weights,
+};
+
+use crate::DecoderConfig;
+use crate::upsampler::Upsampler;
+
+/// Plans kept: one a number of pairs and grid.
+const PLANS: usize = 8;
+
+/// Which insides to give out besides the logits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DecoderInsides {
+    /// The output of every layer.
+    pub hidden_states: bool,
+    /// The attention probabilities of every layer.
+    pub attentions: bool,
+}
+
+/// What the decoder gives, as transformers' `CLIPSegDecoderOutput`.
+#[derive(Clone, Debug, Default)]
+pub struct DecoderOutput {
+    /// `[pairs, height, width]`; the probability of the prompt's object is their sigmoid.
+    pub logits: Array,
+    /// The output of every layer, `[pairs, tokens, reduce_dim]` each; empty unless asked for.
+    pub hidden_states: Vec<Array>,
+    /// Attention probabilities of every layer, `[pairs, heads, tokens, tokens]` each; empty unless asked for.
+    pub attentions: Vec<Array>,
+}
+
+/// What to look for: text or image embeddings, not normalised.
+#[derive(Clone, Copy, Debug)]
+pub struct Conditions<'a> {
+    /// `[count, projection_dim]`
+    pub embeddings: &'a [f32],
+    /// How many.
+    pub count: usize,
+}
+
+/// The decoder's weights on a device, with a plan for every shape that was asked for.
+pub struct Decoder {
+    device: Device,
+    config: DecoderConfig,
+    film_multiplier: Linear,
+    film_offset: Linear,
+    reduces: Vec<Linear>,
+    layers: Vec<Block>,
+    upsampler: Upsampler,
+    plans: PlanCache<Key, DecoderPlan>,
+}
+
+#[derive(Clone, PartialEq)]
+struct Key {
+    pairs: usize,
+    scenes: usize,
+    grid: (usize, usize),
+    insides: DecoderInsides,
+}
+
+struct DecoderPlan {
+    plan: Plan,
+    activations: Vec<Tensor>,
+    conditions: Tensor,
+    logits: Tensor,
+    hidden_states: Vec<Tensor>,
+    attentions: Vec<Tensor>,
+}
+
+impl Decoder {
+    /// Loads the decoder whose tensors start with `prefix`.
+    ///
+    /// # Errors
+    /// Those of `weights`, and of the device.
+    pub fn load<W: Weights>(
+        device: &Device,
+        weights: &W,
+        prefix: &str,
+        config: &DecoderConfig,
+    ) -> std::result::Result<Self, W::Error> {
+        let width = config.reduce_dim;
+        let sizes = BlockSizes {
+            hidden: width,
+            intermediate: config.intermediate_size,
+            heads: config.num_attention_heads,
+            // Whatever decoder_hidden_act says: transformers overrides it.
+            activation: Activation::Relu,
+            epsilon: config.layer_norm_eps,
+        };
+        let film = |name: &str| {
+            load_linear(device, weights, &format!("{prefix}{name}"), width, config.projection_dim)
+        };
+        let reduce = |layer: usize| {
+            load_linear(device, weights, &format!("{prefix}reduces.{layer}"), width, config.vision_hidden_size)
+        };
+        let block = |layer: usize| Block::load(device, weights, &format!("{prefix}layers.{layer}."), &sizes);
+        Ok(Self {
+            device: device.clone(),
+            config: config.clone(),
+            film_multiplier: film("film_mul")?,
+            film_offset: film("film_add")?,
+            reduces: (0..config.depth).map(reduce).collect::<std::result::Result<_, _>>()?,
+            layers: (0..config.depth).map(block).collect::<std::result::Result<_, _>>()?,
+            upsampler: Upsampler::load(device, weights, prefix, config)?,
+            plans: PlanCache::new(PLANS),
+        })
+    }
+
+    /// The decoder's sizes.
+    #[must_use]
+    pub fn config(&self) -> &DecoderConfig {
+        &self.config
+    }
+
+    /// The most conditions that one call takes for a scene of `grid` patches; more are given in several calls.
+    #[must_use]
+    pub fn pair_limit(&self, grid: (usize, usize)) -> usize {
+        let tokens = 1 + grid.0 * grid.1;
+        let rows = self.device.row_limit().unwrap_or(usize::MAX) / tokens;
+        // The widest tensor of a pair must fit a binding: the MLP's inside, the 3×3 neighbourhoods, or the logits.
+        let side = if self.config.use_complex_transposed_convolution {
+            let kernel = self.config.patch_size / 4;
+            kernel * kernel
+        } else {
+            self.config.patch_size
+        };
+        let values = (tokens * self.config.intermediate_size.max(9 * self.config.reduce_dim))
+            .max(tokens * side * side)
+            .max(tokens * side * self.config.reduce_dim / 2);
+        let limit = self.device.limits().max_storage_buffer_binding_size as usize / 4;
+        rows.min(limit / values.max(1)).max(1)
+    }
+
+    /// Segments: `activations` are the vision tower's, `[scenes, 1 + rows · columns, hidden]` each, the deepest first, and `grid`
+    /// is (rows, columns). Every condition is applied to the one scene, or each to its own.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the numbers or widths do not fit; the device's.
+    pub async fn forward(
+        &self,
+        activations: &[Tensor],
+        grid: (usize, usize),
+        conditions: Conditions<'_>,
+        insides: DecoderInsides,
+    ) -> Result<DecoderOutput> {
+        let plan = self.prepare(activations, grid, conditions, insides)?;
+        let run = fill(&plan, activations, conditions)?;
+        let outputs: Vec<_> =
+            [&plan.logits].into_iter().chain(&plan.hidden_states).chain(&plan.attentions).collect();
+        let mut arrays = run.finish(&outputs).await?.into_iter();
+        let mut logits = arrays.next().unwrap_or_default();
+        // The one channel.
+        logits.shape.pop();
+        Ok(DecoderOutput {
+            logits,
+            hidden_states: arrays.by_ref().take(plan.hidden_states.len()).collect(),
+            attentions: arrays.collect(),
+        })
+    }
+
+    fn prepare(
+        &self,
+        activations: &[Tensor],
+        grid: (usize, usize),
+        conditions: Conditions<'_>,
+        insides: DecoderInsides,
+    ) -> Result<Arc<DecoderPlan>> {
+        let fail = |reason: String| Err(Error::Shape { op: "decoder", reason });
+        let Conditions { embeddings, count } = conditions;
+        if count == 0 || embeddings.len() != count * self.config.projection_dim {
+            let width = self.config.projection_dim;
+            return fail(format!("{} values are not {count} conditions of {width}", embeddings.len()));
+        }
+        if activations.len() != self.config.depth {
+            return fail(format!("{} activations for {} layers", activations.len(), self.config.depth));
+        }
+        let scenes = activations[0].shape()[0];
+        let expected = [scenes, 1 + grid.0 * grid.1, self.config.vision_hidden_size];
+        if let Some(other) = activations.iter().find(|activation| activation.shape() != expected) {
+            return fail(format!("an activation is {other:?}, expected {expected:?}"));
+        }
+        let key = Key { pairs: count, scenes, grid, insides };
+        self.plans.get_or_record(&key, || self.record(&key))
+    }
+
+    fn record(&self, key: &Key) -> Result<DecoderPlan> {
+        let mut recorder = Recorder::new(&self.device);
+        let tokens = 1 + key.grid.0 * key.grid.1;
+        let shape = [key.scenes, tokens, self.config.vision_hidden_size];
+        let activations = (0..self.config.depth).map(|_| recorder.input(&shape)).collect::<Result<Vec<_>>>()?;
+        let conditions = recorder.input(&[key.pairs, self.config.projection_dim])?;
+        let multiplier = recorder.linear(&conditions, &self.film_multiplier)?;
+        let offset = recorder.linear(&conditions, &self.film_offset)?;
+
+        let mut hidden_states = Vec::new();
+        let mut attentions = Vec::new();
+        let mut previous: Option<Tensor> = None;
+        for (step, (activation, (reduce, layer))) in
+            activations.iter().zip(self.reduces.iter().zip(&self.layers)).enumerate()
+        {
+            let reduced = recorder.linear(activation, reduce)?;
+            let modulation = (step == self.config.conditional_layer)
+                .then_some(Modulation { multiplier: &multiplier, offset: &offset });
+            let input = recorder.film(key.pairs, &reduced, previous.as_ref(), modulation)?;
+            drop((reduced, previous));
+            let probabilities = key.insides.attentions.then_some(&mut attentions);
+            let output = layer.post_norm(&mut recorder, &input, probabilities)?;
+            if key.insides.hidden_states {
+                hidden_states.push(output.clone());
+            }
+            previous = Some(output);
+        }
+        let Some(last) = previous else {
+            return Err(Error::Shape { op: "decoder", reason: "no layers".to_owned() });
+        };
+        let logits = self.upsampler.record(&mut recorder, &last, key.grid)?;
+        drop(last);
+        for tensor in [&logits].into_iter().chain(&hidden_states).chain(&attentions) {
+            recorder.output(tensor)?;
+        }
+        Ok(DecoderPlan { plan: recorder.finish()?, activations, conditions, logits, hidden_states, attentions })
+    }
+}
+
+fn fill<'plan>(
+    plan: &'plan DecoderPlan,
+    activations: &[Tensor],
+    conditions: Conditions<'_>,
+) -> Result<Run<'plan>> {
+    let mut run = plan.plan.run();
+    for (activation, input) in activations.iter().zip(&plan.activations) {
+        run.copy_in(activation, input)?;
+    }
+    run.write(&plan.conditions, conditions.embeddings)?;
+    Ok(run)
+}

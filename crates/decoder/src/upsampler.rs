@@ -1,0 +1,57 @@
+use clipseg_tensor::{
+    Activation, Convolution3x3, Device, Recorder, Result, Tensor, TransposedConvolution, Weights,
+};
+
+use crate::DecoderConfig;
+
+/// From tokens to pixels, `transposed_convolution` in the checkpoint.
+pub(crate) enum Upsampler {
+    /// One transposed convolution, a patch a token.
+    Simple(TransposedConvolution),
+    /// A 3×3 convolution, then two transposed ones of a quarter of the patch each: (patch / 4)² pixels a side and token.
+    Complex { smooth: Convolution3x3, first: TransposedConvolution, second: TransposedConvolution },
+}
+
+impl Upsampler {
+    pub fn load<W: Weights>(
+        device: &Device,
+        weights: &W,
+        prefix: &str,
+        config: &DecoderConfig,
+    ) -> std::result::Result<Self, W::Error> {
+        let width = config.reduce_dim;
+        let name = format!("{prefix}transposed_convolution");
+        let transposed = |name: String, channels: usize, outputs: usize, kernel: usize| {
+            let weight = weights.floats(&format!("{name}.weight"), &[channels, outputs, kernel, kernel])?;
+            let bias = weights.floats(&format!("{name}.bias"), &[outputs])?;
+            Ok::<_, W::Error>(TransposedConvolution::new(device, channels, outputs, kernel, &weight, &bias)?)
+        };
+        if !config.use_complex_transposed_convolution {
+            return Ok(Self::Simple(transposed(name, width, 1, config.patch_size)?));
+        }
+        let kernel = config.patch_size / 4;
+        let weight = weights.floats(&format!("{name}.0.weight"), &[width, width, 3, 3])?;
+        let bias = weights.floats(&format!("{name}.0.bias"), &[width])?;
+        Ok(Self::Complex {
+            smooth: Convolution3x3::new(device, width, width, &weight, &bias)?,
+            first: transposed(format!("{name}.2"), width, width / 2, kernel)?,
+            second: transposed(format!("{name}.4"), width / 2, 1, kernel)?,
+        })
+    }
+
+    /// `hidden_states` `[pairs, 1 + rows · columns, reduce_dim]` with the class token first, to logits
+    /// `[pairs, rows · scale, columns · scale]`.
+    pub fn record(&self, recorder: &mut Recorder, hidden_states: &Tensor, grid: (usize, usize)) -> Result<Tensor> {
+        let relu = Activation::Relu;
+        match self {
+            Self::Simple(transposed) => {
+                let maps = recorder.drop_class_token(hidden_states)?;
+                recorder.transposed_conv2d(&maps, grid, transposed, None)
+            }
+            Self::Complex { smooth, first, second } => {
+                let maps = recorder.conv2d_3x3(hidden_states, grid, 1, smooth, relu)?;
+                recorder.transposed_conv2d(&maps, grid, first, Some((relu, second)))
+            }
+        }
+    }
+}

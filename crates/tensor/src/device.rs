@@ -1,0 +1,217 @@
+use std::sync::{Arc, Mutex, OnceLock};
+
+use crate::adapter::{self, AdapterChoice, KernelFamily};
+use crate::pipeline::PipelineCache;
+use crate::{Error, Result};
+
+/// How to open a [`Device`].
+#[derive(Clone, Debug, Default)]
+pub struct DeviceOptions {
+    /// Which adapter; by default a discrete GPU before an integrated one before a software adapter.
+    pub adapter: AdapterChoice,
+    /// Which kernels, where an op has several; by default what suits the adapter.
+    pub kernels: KernelFamily,
+    /// Keep naga's bounds and loop checks in the shaders. Off, the kernels' own bounds hold; tests turn them on.
+    pub runtime_checks: bool,
+}
+
+/// An open adapter with its pipelines: what every tensor and plan lives on. Cloning is cheap and shares all of it.
+#[derive(Clone)]
+pub struct Device(Arc<Inner>);
+
+struct Inner {
+    gpu: wgpu::Device,
+    queue: wgpu::Queue,
+    info: wgpu::AdapterInfo,
+    limits: wgpu::Limits,
+    /// The size of a subgroup where the subgroup kernels are in use.
+    subgroup_size: Option<u32>,
+    pipelines: PipelineCache,
+    failure: Arc<Mutex<Option<String>>>,
+    empty_buffer: wgpu::Buffer,
+    empty_texture: wgpu::Texture,
+    staging: Mutex<Vec<wgpu::Buffer>>,
+    identity: OnceLock<String>,
+}
+
+impl Device {
+    /// Opens an adapter.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] when there is none, or none of that name or number; [`Error::Adapter`] when it gives no device,
+    /// or lacks what [`DeviceOptions::kernels`] insists on.
+    pub async fn request(options: &DeviceOptions) -> Result<Self> {
+        let adapter = adapter::choose(&options.adapter).await?;
+        let info = adapter.get_info();
+        let failed = |reason: String| Error::Adapter { adapter: info.name.clone(), reason };
+        let subgroup_size = adapter::subgroup_size(&adapter, options.kernels).map_err(failed)?;
+        let features = adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY);
+        let limits = adapter.limits();
+        let (gpu, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("clipseg"),
+                required_features: features,
+                required_limits: limits.clone(),
+                ..Default::default()
+            })
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+
+        // Without a handler of ours wgpu would panic; the first failure is kept and handed out by the next read-back.
+        let failure = Arc::new(Mutex::new(None));
+        let slot = Arc::clone(&failure);
+        gpu.on_uncaptured_error(Arc::new(move |error: wgpu::Error| note_failure(&slot, error.to_string())));
+        let slot = Arc::clone(&failure);
+        gpu.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                note_failure(&slot, format!("device lost: {message}"));
+            }
+        });
+
+        let empty_buffer = gpu.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("empty"),
+            size: 16,
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        });
+        let empty_texture = gpu.create_texture(&texture_descriptor(1, 1));
+        let pipelines = PipelineCache::new(options.runtime_checks);
+        let inner = Inner {
+            gpu,
+            queue,
+            info,
+            limits,
+            subgroup_size,
+            pipelines,
+            failure,
+            empty_buffer,
+            empty_texture,
+            staging: Mutex::default(),
+            identity: OnceLock::new(),
+        };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// [`request`](Self::request), waited for.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    #[cfg(not(target_family = "wasm"))]
+    pub fn open(options: &DeviceOptions) -> Result<Self> {
+        pollster::block_on(Self::request(options))
+    }
+
+    /// The adapter: its name, driver, backend and kind.
+    #[must_use]
+    pub fn info(&self) -> &wgpu::AdapterInfo {
+        &self.0.info
+    }
+
+    /// The limits in force, those of the adapter.
+    #[must_use]
+    pub fn limits(&self) -> &wgpu::Limits {
+        &self.0.limits
+    }
+
+    /// Which kernels run where an op has several.
+    #[must_use]
+    pub fn kernels(&self) -> KernelFamily {
+        if self.0.subgroup_size.is_some() { KernelFamily::Subgroup } else { KernelFamily::Classic }
+    }
+
+    /// One line for people: name, backend and driver.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        self.0.identity.get_or_init(|| adapter::describe(&self.0.info))
+    }
+
+    /// Rows of the largest tensor that the subgroup kernels take: the side of a texture. `None` for the classic ones.
+    #[must_use]
+    pub fn row_limit(&self) -> Option<usize> {
+        self.0.subgroup_size.map(|_| self.0.limits.max_texture_dimension_2d as usize)
+    }
+
+    pub(crate) fn gpu(&self) -> &wgpu::Device {
+        &self.0.gpu
+    }
+
+    pub(crate) fn queue(&self) -> &wgpu::Queue {
+        &self.0.queue
+    }
+
+    pub(crate) fn subgroup_size(&self) -> Option<u32> {
+        self.0.subgroup_size
+    }
+
+    pub(crate) fn pipelines(&self) -> &PipelineCache {
+        &self.0.pipelines
+    }
+
+    /// Stands in for an operand that a kernel's flags leave out.
+    pub(crate) fn empty_buffer(&self) -> &wgpu::Buffer {
+        &self.0.empty_buffer
+    }
+
+    pub(crate) fn empty_texture(&self) -> &wgpu::Texture {
+        &self.0.empty_texture
+    }
+
+    /// The first failure that wgpu reported since the last call.
+    pub(crate) fn check(&self) -> Result<()> {
+        let mut slot = self.0.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        slot.take().map_or(Ok(()), |message| Err(Error::Device(message)))
+    }
+
+    /// A buffer to read back through, of at least `bytes`; given back with [`Self::return_staging`].
+    pub(crate) fn staging(&self, bytes: u64) -> wgpu::Buffer {
+        let mut free = self.0.staging.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let fitting = free
+            .iter()
+            .enumerate()
+            .filter(|(_, buffer)| buffer.size() >= bytes)
+            .min_by_key(|(_, buffer)| buffer.size())
+            .map(|(place, _)| place);
+        if let Some(place) = fitting {
+            return free.swap_remove(place);
+        }
+        drop(free);
+        self.0.gpu.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("read back"),
+            size: bytes,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    }
+
+    pub(crate) fn return_staging(&self, buffer: wgpu::Buffer) {
+        self.0.staging.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(buffer);
+    }
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Device").field(&self.description()).finish()
+    }
+}
+
+fn note_failure(slot: &Mutex<Option<String>>, message: String) {
+    log::error!("{message}");
+    slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(message);
+}
+
+/// The one format of texture in use: four columns a texel.
+pub(crate) fn texture_descriptor(width: u32, height: u32) -> wgpu::TextureDescriptor<'static> {
+    wgpu::TextureDescriptor {
+        label: None,
+        size: wgpu::Extent3d { width, height, depth_or_array_layers: 1 },
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: wgpu::TextureDimension::D2,
+        format: wgpu::TextureFormat::Rgba32Float,
+        usage: wgpu::TextureUsages::TEXTURE_BINDING
+            | wgpu::TextureUsages::STORAGE_BINDING
+            | wgpu::TextureUsages::COPY_DST
+            | wgpu::TextureUsages::COPY_SRC,
+        view_formats: &[],
+    }
+}

@@ -1,0 +1,50 @@
+//! Tensors, ops and recorded plans on wgpu.
+//!
+//! Ops are called on a [`Recorder`] and read like PyTorch. [`Recorder::finish`] gives a [`Plan`]: prebuilt bind groups and
+//! dispatches, run any number of times with one submit each.
+//!
+//! ```no_run
+//! use clipseg_tensor::{Device, DeviceOptions, Linear, Recorder};
+//!
+//! # async fn example() -> clipseg_tensor::Result<()> {
+//! let device = Device::request(&DeviceOptions::default()).await?;
+//! let layer = Linear::new(&device, 2, 3, &[1.0, 0.0, 0.0, 0.0, 1.0, 0.0], None)?;
+//! let mut recorder = Recorder::new(&device);
+//! let input = recorder.input(&[1, 3])?;
+//! let output = recorder.linear(&input, &layer)?;
+//! let output = recorder.output(&output)?;
+//! let plan = recorder.finish()?;
+//!
+//! let mut run = plan.run();
+//! run.write(&input, &[5.0, 6.0, 7.0])?;
+//! assert_eq!(run.finish(&[&output]).await?[0].values, [5.0, 6.0]);
+//! # Ok(())
+//! # }
+//! ```
+
+mod adapter;
+mod array;
+mod device;
+mod error;
+mod ops;
+mod pipeline;
+mod plan;
+mod plan_cache;
+mod pool;
+mod recorder;
+mod tensor;
+pub mod transformer;
+mod weights;
+
+pub use adapter::{AdapterChoice, AdapterReport, KernelFamily, adapters, describe};
+pub use array::Array;
+pub use clipseg_shaders::Activation;
+pub use device::{Device, DeviceOptions};
+pub use error::{Error, Result};
+pub use ops::{AttentionMask, Convolution3x3, LayerNorm, Linear, Modulation, TransposedConvolution};
+pub use plan::{Plan, Run};
+pub use plan_cache::PlanCache;
+pub use recorder::Recorder;
+pub use tensor::{Element, Tensor};
+pub use weights::Weights;
+pub use wgpu;

@@ -1,0 +1,54 @@
+//! The ops, as methods of [`Recorder`](crate::Recorder).
+
+mod attention;
+mod convolution;
+mod elementwise;
+mod embedding;
+mod linear;
+mod normalise;
+mod resample;
+
+pub use attention::AttentionMask;
+pub use elementwise::Modulation;
+pub use convolution::{Convolution3x3, TransposedConvolution};
+pub use linear::Linear;
+pub use normalise::LayerNorm;
+
+use crate::recorder::Resource;
+use crate::{Error, Result, Tensor};
+
+/// Fails with `op`'s name unless `tensor` has `shape`.
+fn expect_shape(op: &'static str, name: &str, tensor: &Tensor, shape: &[usize]) -> Result<()> {
+    if tensor.shape() == shape {
+        return Ok(());
+    }
+    Err(Error::Shape { op, reason: format!("{name} is {:?}, expected {shape:?}", tensor.shape()) })
+}
+
+fn shape_error<T>(op: &'static str, reason: String) -> Result<T> {
+    Err(Error::Shape { op, reason })
+}
+
+impl crate::Recorder {
+    fn buffer(&mut self, tensor: &Tensor) -> Result<Resource> {
+        self.buffer_of(tensor).map(Resource::Buffer)
+    }
+
+    fn texture(&mut self, tensor: &Tensor) -> Result<Resource> {
+        self.texture_of(tensor).map(Resource::Texture)
+    }
+
+    fn buffer_or_empty(&mut self, tensor: Option<&Tensor>) -> Result<Resource> {
+        match tensor {
+            Some(tensor) => self.buffer(tensor),
+            None => Ok(Resource::Buffer(self.device().empty_buffer().clone())),
+        }
+    }
+
+    fn texture_or_empty(&mut self, tensor: Option<&Tensor>) -> Result<Resource> {
+        match tensor {
+            Some(tensor) => self.texture(tensor),
+            None => Ok(Resource::Texture(self.device().empty_texture().clone())),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+use clipseg_shaders::kernels;
+
+use super::{expect_shape, shape_error};
+use crate::tensor::Element;
+use crate::{Recorder, Result, Tensor};
+
+/// Which keys a query may look at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AttentionMask<'a> {
+    /// Only keys up to the query's own place.
+    pub causal: bool,
+    /// `[batch, tokens]` of `u32`, 0 for a key to be left out.
+    pub keys: Option<&'a Tensor>,
+}
+
+/// The sizes of a fused query-key-value tensor `[batch, tokens, 3 · heads · head_size]`.
+struct Sizes {
+    batch: usize,
+    tokens: usize,
+    heads: usize,
+    head_size: usize,
+}
+
+impl Sizes {
+    fn of(query_key_value: &Tensor, heads: usize, mask: &AttentionMask<'_>) -> Result<Self> {
+        let &[batch, tokens, width] = query_key_value.shape() else {
+            return shape_error("attention", format!("{query_key_value:?}, expected [batch, tokens, 3 · width]"));
+        };
+        if heads == 0 || width % (3 * heads) != 0 || width / (3 * heads) > 128 {
+            let reason = format!("{query_key_value:?} for {heads} heads, expected 3 · heads · (at most 128) columns");
+            return shape_error("attention", reason);
+        }
+        if let Some(keys) = mask.keys {
+            expect_shape("attention", "the key mask", keys, &[batch, tokens])?;
+        }
+        Ok(Self { batch, tokens, heads, head_size: width / (3 * heads) })
+    }
+
+    fn scale(&self) -> f32 {
+        (self.head_size as f32).powf(-0.5)
+    }
+}
+
+impl Recorder {
+    /// Multi-head attention over fused queries, keys and values `[batch, tokens, 3 · heads · head_size]`, in that order:
+    /// `softmax(query · keyᵀ / √head_size) · value`, `[batch, tokens, heads · head_size]`. No score reaches memory.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) when the shapes do not fit or a head has more than 128 values.
+    pub fn attention(&mut self, query_key_value: &Tensor, heads: usize, mask: &AttentionMask<'_>) -> Result<Tensor> {
+        let sizes = Sizes::of(query_key_value, heads, mask)?;
+        match (self.device().subgroup_size(), sizes.head_size) {
+            (Some(lanes), 16 | 64) => self.attention_subgroup(query_key_value, &sizes, mask, lanes),
+            _ => self.attention_tile(query_key_value, &sizes, mask),
+        }
+    }
+
+    /// The probabilities that [`attention`](Self::attention) weighs values with, `[batch, heads, tokens, tokens]`.
+    ///
+    /// # Errors
+    /// As [`attention`](Self::attention).
+    pub fn attention_probabilities(
+        &mut self,
+        query_key_value: &Tensor,
+        heads: usize,
+        mask: &AttentionMask<'_>,
+    ) -> Result<Tensor> {
+        let sizes = Sizes::of(query_key_value, heads, mask)?;
+        let scores = self.allocate(&[sizes.batch, heads, sizes.tokens, sizes.tokens], Element::F32)?;
+        let params = kernels::attention_scores::Params {
+            images: sizes.batch as u32,
+            tokens: sizes.tokens as u32,
+            heads: heads as u32,
+            head_size: sizes.head_size as u32,
+            causal: mask.causal.into(),
+            has_mask: mask.keys.is_some().into(),
+            scale: sizes.scale(),
+        };
+        let resources =
+            vec![self.buffer(query_key_value)?, self.buffer_or_empty(mask.keys)?, self.buffer(&scores)?];
+        let grid = self.elementwise_grid(scores.len());
+        self.dispatch(&kernels::attention_scores::KERNEL, &[], params, resources, grid)?;
+        self.softmax(&scores)
+    }
+
+    fn attention_tile(&mut self, query_key_value: &Tensor, sizes: &Sizes, mask: &AttentionMask<'_>) -> Result<Tensor> {
+        let output = self.allocate(&[sizes.batch, sizes.tokens, sizes.heads * sizes.head_size], Element::F32)?;
+        let params = kernels::attention::Params {
+            tokens: sizes.tokens as u32,
+            heads: sizes.heads as u32,
+            head_size: sizes.head_size as u32,
+            causal: mask.causal.into(),
+            has_mask: mask.keys.is_some().into(),
+            scale: sizes.scale(),
+        };
+        let resources =
+            vec![self.buffer(query_key_value)?, self.buffer_or_empty(mask.keys)?, self.buffer(&output)?];
+        let grid = [params.tokens.div_ceil(16), params.heads, sizes.batch as u32];
+        self.dispatch(&kernels::attention::KERNEL, &[], params, resources, grid)?;
+        Ok(output)
+    }
+
+    fn attention_subgroup(
+        &mut self,
+        query_key_value: &Tensor,
+        sizes: &Sizes,
+        mask: &AttentionMask<'_>,
+        lanes: u32,
+    ) -> Result<Tensor> {
+        let output = self.allocate_texture(&[sizes.batch, sizes.tokens, sizes.heads * sizes.head_size])?;
+        let params = kernels::attention_subgroup_64::Params {
+            tokens: sizes.tokens as u32,
+            heads: sizes.heads as u32,
+            causal: mask.causal.into(),
+            has_mask: mask.keys.is_some().into(),
+            scale: sizes.scale(),
+        };
+        let resources =
+            vec![self.texture(query_key_value)?, self.buffer_or_empty(mask.keys)?, self.texture(&output)?];
+        let grid = [params.tokens.div_ceil(16), params.heads, sizes.batch as u32];
+        let kernel = match sizes.head_size {
+            16 => &kernels::attention_subgroup_16::KERNEL,
+            _ => &kernels::attention_subgroup_64::KERNEL,
+        };
+        self.dispatch(kernel, &[("SUBGROUP_SIZE", lanes)], params, resources, grid)?;
+        Ok(output)
+    }
+}

@@ -1,0 +1,93 @@
+use clipseg_shaders::{Activation, kernels};
+
+use super::{expect_shape, shape_error};
+use crate::tensor::Element;
+use crate::{Recorder, Result, Tensor};
+
+/// The scale and the shift that a condition gives each channel, `[pairs, columns]` both.
+#[derive(Clone, Copy)]
+pub struct Modulation<'a> {
+    /// Multiplies.
+    pub multiplier: &'a Tensor,
+    /// Is added.
+    pub offset: &'a Tensor,
+}
+
+impl Recorder {
+    /// `activation(input)`, element by element. Where a linear layer comes before it,
+    /// [`linear_with`](Self::linear_with) does both.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`](crate::Error::TooLarge) beyond the adapter's limits.
+    pub fn activation(&mut self, input: &Tensor, activation: Activation) -> Result<Tensor> {
+        let output = self.allocate(input.shape(), Element::F32)?;
+        let params = kernels::activation::Params { length: input.len() as u32 };
+        let resources = vec![self.buffer(input)?, self.buffer(&output)?];
+        let grid = self.elementwise_grid(input.len());
+        let overrides = [("ACTIVATION", activation as u32)];
+        self.dispatch(&kernels::activation::KERNEL, &overrides, params, resources, grid)?;
+        Ok(output)
+    }
+
+    /// `1 / (1 + exp(-input))`, element by element.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`](crate::Error::TooLarge) beyond the adapter's limits.
+    pub fn sigmoid(&mut self, input: &Tensor) -> Result<Tensor> {
+        let output = self.allocate(input.shape(), Element::F32)?;
+        let params = kernels::sigmoid::Params { length: input.len() as u32 };
+        let resources = vec![self.buffer(input)?, self.buffer(&output)?];
+        let grid = self.elementwise_grid(input.len());
+        self.dispatch(&kernels::sigmoid::KERNEL, &[], params, resources, grid)?;
+        Ok(output)
+    }
+
+    /// `sum = reduced + previous`, then `multiplier · sum + offset` where there is a modulation (FiLM, Perez et al. 2018).
+    ///
+    /// `reduced` is `[scenes, tokens, columns]` with one scene for all pairs or one each; `previous` and the output are
+    /// `[pairs, tokens, columns]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) when the shapes do not fit.
+    pub fn film(
+        &mut self,
+        pairs: usize,
+        reduced: &Tensor,
+        previous: Option<&Tensor>,
+        modulation: Option<Modulation<'_>>,
+    ) -> Result<Tensor> {
+        let &[scenes, tokens, columns] = reduced.shape() else {
+            return shape_error("film", format!("{reduced:?}, expected [scenes, tokens, columns]"));
+        };
+        if scenes != 1 && scenes != pairs {
+            return shape_error("film", format!("{pairs} pairs on {scenes} scenes; expected one scene, or as many"));
+        }
+        let shape = [pairs, tokens, columns];
+        if let Some(previous) = previous {
+            expect_shape("film", "the step before", previous, &shape)?;
+        }
+        if let Some(modulation) = modulation {
+            expect_shape("film", "the multiplier", modulation.multiplier, &[pairs, columns])?;
+            expect_shape("film", "the offset", modulation.offset, &[pairs, columns])?;
+        }
+        let output = self.allocate(&shape, Element::F32)?;
+        let params = kernels::film::Params {
+            pairs: pairs as u32,
+            scenes: scenes as u32,
+            tokens: tokens as u32,
+            columns: columns as u32,
+            has_previous: previous.is_some().into(),
+            conditioned: modulation.is_some().into(),
+        };
+        let resources = vec![
+            self.buffer(reduced)?,
+            self.buffer_or_empty(previous)?,
+            self.buffer_or_empty(modulation.map(|modulation| modulation.multiplier))?,
+            self.buffer_or_empty(modulation.map(|modulation| modulation.offset))?,
+            self.buffer(&output)?,
+        ];
+        let grid = self.elementwise_grid(output.len());
+        self.dispatch(&kernels::film::KERNEL, &[], params, resources, grid)?;
+        Ok(output)
+    }
+}

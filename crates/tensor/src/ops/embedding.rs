@@ -1,0 +1,133 @@
+use clipseg_shaders::kernels;
+
+use super::{expect_shape, shape_error};
+use crate::tensor::Element;
+use crate::{Recorder, Result, Tensor};
+
+impl Recorder {
+    /// `tokens[ids] + positions[position_ids]`, `[batch, length, width]`.
+    ///
+    /// `ids` and `position_ids` are `[batch, length]` of `u32` and are not checked against the tables' lengths here: the
+    /// device cannot fail. The caller does.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) when the shapes do not fit.
+    pub fn token_embedding(
+        &mut self,
+        ids: &Tensor,
+        position_ids: &Tensor,
+        tokens: &Tensor,
+        positions: &Tensor,
+    ) -> Result<Tensor> {
+        let &[batch, length] = ids.shape() else {
+            return shape_error("token_embedding", format!("{ids:?}, expected [batch, length]"));
+        };
+        expect_shape("token_embedding", "the position ids", position_ids, ids.shape())?;
+        let columns = tokens.columns();
+        expect_shape("token_embedding", "the positions", positions, &[positions.rows(), columns])?;
+        let output = self.allocate(&[batch, length, columns], Element::F32)?;
+        let params =
+            kernels::token_embedding::Params { tokens: ids.len() as u32, columns: columns as u32 };
+        let resources = vec![
+            self.buffer(ids)?,
+            self.buffer(position_ids)?,
+            self.buffer(tokens)?,
+            self.buffer(positions)?,
+            self.buffer(&output)?,
+        ];
+        let grid = self.elementwise_grid(output.len());
+        self.dispatch(&kernels::token_embedding::KERNEL, &[], params, resources, grid)?;
+        Ok(output)
+    }
+
+    /// The rows of `input` that `rows` (`[count]` of `u32`, not checked against the input's length) names, `[count, width]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) when `rows` is not a list.
+    pub fn gather_rows(&mut self, input: &Tensor, rows: &Tensor) -> Result<Tensor> {
+        let &[count] = rows.shape() else {
+            return shape_error("gather_rows", format!("{rows:?}, expected [count]"));
+        };
+        let output = self.allocate(&[count, input.columns()], Element::F32)?;
+        let params =
+            kernels::gather_rows::Params { count: count as u32, columns: input.columns() as u32 };
+        let resources = vec![self.buffer(input)?, self.buffer(rows)?, self.buffer(&output)?];
+        let grid = self.elementwise_grid(output.len());
+        self.dispatch(&kernels::gather_rows::KERNEL, &[], params, resources, grid)?;
+        Ok(output)
+    }
+
+    /// Pixels `[images, channels, height, width]` as patches `[images, patches, channels · patch_size²]`, row by row: the
+    /// input of a patch embedding as a linear layer.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) when the image is smaller than a patch.
+    pub fn patchify(&mut self, pixels: &Tensor, patch_size: usize) -> Result<Tensor> {
+        let &[images, channels, height, width] = pixels.shape() else {
+            return shape_error("patchify", format!("{pixels:?}, expected [images, channels, height, width]"));
+        };
+        if patch_size == 0 || height < patch_size || width < patch_size {
+            return shape_error("patchify", format!("{pixels:?} into patches of {patch_size}"));
+        }
+        let patches = (height / patch_size) * (width / patch_size);
+        let output = self.allocate(&[images, patches, channels * patch_size * patch_size], Element::F32)?;
+        let params = kernels::patchify::Params {
+            images: images as u32,
+            channels: channels as u32,
+            height: height as u32,
+            width: width as u32,
+            patch_size: patch_size as u32,
+        };
+        let resources = vec![self.buffer(pixels)?, self.buffer(&output)?];
+        let grid = self.elementwise_grid(output.len());
+        self.dispatch(&kernels::patchify::KERNEL, &[], params, resources, grid)?;
+        Ok(output)
+    }
+
+    /// The class embedding `[width]` before embedded patches `[images, patches, width]`, plus `positions`
+    /// `[1 + patches, width]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) when the shapes do not fit.
+    pub fn vision_embedding(
+        &mut self,
+        patches: &Tensor,
+        class_embedding: &Tensor,
+        positions: &Tensor,
+    ) -> Result<Tensor> {
+        let &[images, count, columns] = patches.shape() else {
+            return shape_error("vision_embedding", format!("{patches:?}, expected [images, patches, width]"));
+        };
+        expect_shape("vision_embedding", "the class embedding", class_embedding, &[columns])?;
+        expect_shape("vision_embedding", "the positions", positions, &[count + 1, columns])?;
+        let output = self.allocate(&[images, count + 1, columns], Element::F32)?;
+        let params = kernels::vision_embedding::Params {
+            images: images as u32,
+            patches: count as u32,
+            columns: columns as u32,
+        };
+        let resources = vec![
+            self.buffer(patches)?,
+            self.buffer(class_embedding)?,
+            self.buffer(positions)?,
+            self.buffer(&output)?,
+        ];
+        let grid = self.elementwise_grid(output.len());
+        self.dispatch(&kernels::vision_embedding::KERNEL, &[], params, resources, grid)?;
+        Ok(output)
+    }
+
+    /// Tokens `[batch, 1 + count, width]` without the first, the class token: `[batch, count, width]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) when there is no token.
+    pub fn drop_class_token(&mut self, tokens: &Tensor) -> Result<Tensor> {
+        let &[batch, length, width] = tokens.shape() else {
+            return shape_error("drop_class_token", format!("{tokens:?}, expected [batch, 1 + count, width]"));
+        };
+        let places = (0..batch).flat_map(|item| (1..length.max(1)).map(move |token| (item * length + token) as u32));
+        let places: Vec<_> = places.collect();
+        let rows = self.device().upload_u32(&[places.len()], &places)?;
+        self.gather_rows(tokens, &rows)?.reshape(&[batch, length.saturating_sub(1), width])
+    }
+}

@@ -1,0 +1,107 @@
+use clipseg_shaders::kernels;
+
+use super::{expect_shape, shape_error};
+use crate::tensor::Element;
+use crate::{Device, Recorder, Result, Tensor};
+
+/// A layer norm's weight and bias on the device.
+pub struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    epsilon: f32,
+}
+
+impl LayerNorm {
+    /// Uploads `weight` and `bias`, one value a column.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) when they differ in length.
+    pub fn new(device: &Device, weight: &[f32], bias: &[f32], epsilon: f32) -> Result<Self> {
+        if weight.len() != bias.len() {
+            return shape_error("layer_norm", format!("{} weights and {} biases", weight.len(), bias.len()));
+        }
+        let upload = |values: &[f32]| device.upload(&[values.len()], values);
+        Ok(Self { weight: upload(weight)?, bias: upload(bias)?, epsilon })
+    }
+}
+
+impl Recorder {
+    /// `(input - mean) / √(variance + ε) · weight + bias` over the last dimension.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) when the width is another than the layer's.
+    pub fn layer_norm(&mut self, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
+        expect_shape("layer_norm", "the weight", &layer.weight, &[input.columns()])?;
+        match (self.device().subgroup_size(), self.device().row_limit()) {
+            (Some(lanes), Some(limit)) if input.columns().is_multiple_of(4) && input.rows() <= limit => {
+                self.layer_norm_subgroup(input, layer, lanes)
+            }
+            _ => self.layer_norm_rows(input, layer),
+        }
+    }
+
+    fn layer_norm_rows(&mut self, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
+        let output = self.allocate(input.shape(), Element::F32)?;
+        let params = kernels::layer_norm::Params {
+            rows: input.rows() as u32,
+            columns: input.columns() as u32,
+            epsilon: layer.epsilon,
+        };
+        let resources = vec![
+            self.buffer(input)?,
+            self.buffer(&layer.weight)?,
+            self.buffer(&layer.bias)?,
+            self.buffer(&output)?,
+        ];
+        let grid = self.folded_grid(input.rows());
+        self.dispatch(&kernels::layer_norm::KERNEL, &[], params, resources, grid)?;
+        Ok(output)
+    }
+
+    fn layer_norm_subgroup(&mut self, input: &Tensor, layer: &LayerNorm, lanes: u32) -> Result<Tensor> {
+        let output = self.allocate_texture(input.shape())?;
+        let params = kernels::layer_norm_subgroup::Params {
+            rows: input.rows() as u32,
+            column_texels: input.columns() as u32 / 4,
+            epsilon: layer.epsilon,
+        };
+        let resources = vec![
+            self.texture(input)?,
+            self.buffer(&layer.weight)?,
+            self.buffer(&layer.bias)?,
+            self.texture(&output)?,
+        ];
+        let grid = [params.rows, 1, 1];
+        let overrides = [("SUBGROUP_SIZE", lanes)];
+        self.dispatch(&kernels::layer_norm_subgroup::KERNEL, &overrides, params, resources, grid)?;
+        Ok(output)
+    }
+
+    /// `exp(input) / Σ exp(input)` over the last dimension.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`](crate::Error::TooLarge) beyond the adapter's limits.
+    pub fn softmax(&mut self, input: &Tensor) -> Result<Tensor> {
+        let output = self.allocate(input.shape(), Element::F32)?;
+        let params =
+            kernels::softmax::Params { rows: input.rows() as u32, columns: input.columns() as u32 };
+        let resources = vec![self.buffer(input)?, self.buffer(&output)?];
+        let grid = self.folded_grid(input.rows());
+        self.dispatch(&kernels::softmax::KERNEL, &[], params, resources, grid)?;
+        Ok(output)
+    }
+
+    /// `input / |input|` over the last dimension.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`](crate::Error::TooLarge) beyond the adapter's limits.
+    pub fn l2_norm(&mut self, input: &Tensor) -> Result<Tensor> {
+        let output = self.allocate(input.shape(), Element::F32)?;
+        let params =
+            kernels::l2_norm::Params { rows: input.rows() as u32, columns: input.columns() as u32 };
+        let resources = vec![self.buffer(input)?, self.buffer(&output)?];
+        let grid = self.elementwise_grid(input.rows());
+        self.dispatch(&kernels::l2_norm::KERNEL, &[], params, resources, grid)?;
+        Ok(output)
+    }
+}

@@ -1,0 +1,66 @@
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use clipseg_shaders::Kernel;
+
+/// A kernel with values for its overrides: one compiled pipeline.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PipelineKey {
+    kernel: &'static str,
+    overrides: Vec<(&'static str, u32)>,
+}
+
+/// The compiled pipelines of a device, each made when first asked for.
+pub(crate) struct PipelineCache {
+    runtime_checks: bool,
+    pipelines: Mutex<HashMap<PipelineKey, wgpu::ComputePipeline>>,
+}
+
+impl PipelineCache {
+    pub fn new(runtime_checks: bool) -> Self {
+        Self { runtime_checks, pipelines: Mutex::default() }
+    }
+
+    pub fn get(
+        &self,
+        gpu: &wgpu::Device,
+        kernel: &'static Kernel,
+        overrides: &[(&'static str, u32)],
+    ) -> wgpu::ComputePipeline {
+        let key = PipelineKey { kernel: kernel.name, overrides: overrides.to_vec() };
+        let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        pipelines.entry(key).or_insert_with(|| self.compile(gpu, kernel, overrides)).clone()
+    }
+
+    fn compile(
+        &self,
+        gpu: &wgpu::Device,
+        kernel: &'static Kernel,
+        overrides: &[(&'static str, u32)],
+    ) -> wgpu::ComputePipeline {
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(kernel.name),
+            source: wgpu::ShaderSource::Wgsl(kernel.source.into()),
+        };
+        let module = if self.runtime_checks {
+            gpu.create_shader_module(descriptor)
+        } else {
+            // SAFETY: the kernels are this project's own. Each guards its loads and stores by the sizes in its parameters,
+            // its loops end and its divisors are not zero; the property tests run all of them with the checks on.
+            unsafe { gpu.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+        };
+        let constants: Vec<_> = overrides.iter().map(|&(name, value)| (name, f64::from(value))).collect();
+        gpu.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(kernel.name),
+            layout: None,
+            module: &module,
+            entry_point: Some(kernel.entry_point),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &constants,
+                // Every kernel writes its workgroup memory before it reads it.
+                zero_initialize_workgroup_memory: false,
+            },
+            cache: None,
+        })
+    }
+}

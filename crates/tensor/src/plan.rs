@@ -1,0 +1,273 @@
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use clipseg_shaders::BindingKind;
+
+use crate::pool::SharedPool;
+use crate::recorder::{Dispatch, Resource};
+use crate::tensor::{Element, Tensor};
+use crate::{Array, Device, Error, Result};
+
+/// One recorded piece of work.
+pub(crate) enum Step {
+    Dispatch(Dispatch),
+    BufferToTexture { buffer: wgpu::Buffer, texture: wgpu::Texture, rows: u32, columns: u32 },
+    TextureToBuffer { texture: wgpu::Texture, buffer: wgpu::Buffer, rows: u32, columns: u32 },
+}
+
+/// Recorded ops with everything they need, to be run any number of times with one submit each.
+pub struct Plan {
+    device: Device,
+    steps: Vec<Step>,
+    /// A bind group for each dispatch, in order.
+    bind_groups: Vec<wgpu::BindGroup>,
+    arena_bytes: u64,
+    /// Held from the filling of the inputs to the reading of the outputs: threads that share a plan take turns.
+    turn: Mutex<()>,
+}
+
+impl Plan {
+    pub(crate) fn new(device: Device, steps: Vec<Step>, uniforms: &[u8], pool: &SharedPool) -> Result<Self> {
+        let uniform_buffer = device.gpu().create_buffer(&wgpu::BufferDescriptor {
+            label: Some("parameters"),
+            size: uniforms.len().max(16) as u64,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        device.queue().write_buffer(&uniform_buffer, 0, uniforms);
+        let bind_groups = steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Dispatch(dispatch) => Some(bind_group(&device, dispatch, &uniform_buffer)),
+                _ => None,
+            })
+            .collect();
+        device.check()?;
+        let arena_bytes = pool.lock().unwrap_or_else(PoisonError::into_inner).bytes();
+        Ok(Self { device, steps, bind_groups, arena_bytes, turn: Mutex::default() })
+    }
+
+    /// Starts a run: waits for its turn, then takes inputs, runs and gives outputs.
+    pub fn run(&self) -> Run<'_> {
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        Run { plan: self, _turn: turn, before: Vec::new(), after: Vec::new() }
+    }
+
+    /// Bytes of device memory that the plan's tensors share.
+    #[must_use]
+    pub fn arena_bytes(&self) -> u64 {
+        self.arena_bytes
+    }
+
+    /// The number of kernel runs in one replay.
+    #[must_use]
+    pub fn dispatches(&self) -> usize {
+        self.bind_groups.len()
+    }
+
+    fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
+        let mut bind_groups = self.bind_groups.iter();
+        let mut steps = self.steps.iter().peekable();
+        while let Some(step) = steps.next() {
+            match step {
+                Step::Dispatch(first) => {
+                    // One pass for as many dispatches as follow each other.
+                    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                    let mut next = Some(first);
+                    while let Some(dispatch) = next {
+                        pass.set_pipeline(&dispatch.pipeline);
+                        pass.set_bind_group(0, bind_groups.next(), &[]);
+                        pass.dispatch_workgroups(dispatch.grid[0], dispatch.grid[1], dispatch.grid[2]);
+                        next = match steps.peek() {
+                            Some(Step::Dispatch(following)) => Some(following),
+                            _ => None,
+                        };
+                        if next.is_some() {
+                            steps.next();
+                        }
+                    }
+                }
+                Step::BufferToTexture { buffer, texture, rows, columns } => encoder.copy_buffer_to_texture(
+                    row_layout(buffer, *columns),
+                    texture.as_image_copy(),
+                    texel_extent(*rows, *columns),
+                ),
+                Step::TextureToBuffer { texture, buffer, rows, columns } => encoder.copy_texture_to_buffer(
+                    texture.as_image_copy(),
+                    row_layout(buffer, *columns),
+                    texel_extent(*rows, *columns),
+                ),
+            }
+        }
+    }
+}
+
+/// One run of a [`Plan`]: give it inputs, then [`finish`](Self::finish).
+pub struct Run<'plan> {
+    plan: &'plan Plan,
+    _turn: MutexGuard<'plan, ()>,
+    before: Vec<(Tensor, Tensor)>,
+    after: Vec<(Tensor, Tensor)>,
+}
+
+impl Run<'_> {
+    /// Fills an input of the plan with `values`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when they are not as many as the input has elements.
+    pub fn write(&mut self, input: &Tensor, values: &[f32]) -> Result<()> {
+        self.write_bytes(input, Element::F32, bytemuck::cast_slice(values))
+    }
+
+    /// As [`write`](Self::write), of integers.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_u32(&mut self, input: &Tensor, values: &[u32]) -> Result<()> {
+        self.write_bytes(input, Element::U32, bytemuck::cast_slice(values))
+    }
+
+    fn write_bytes(&mut self, input: &Tensor, element: Element, bytes: &[u8]) -> Result<()> {
+        if input.element() != element || input.bytes() != bytes.len() as u64 {
+            let reason = format!("{} values of {element:?} for {input:?}", bytes.len() / 4);
+            return Err(Error::Shape { op: "write", reason });
+        }
+        self.plan.device.queue().write_buffer(buffer_in(input)?, 0, bytes);
+        Ok(())
+    }
+
+    /// Fills an input of the plan from a tensor of the same shape on the device, before the run.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the shapes differ.
+    pub fn copy_in(&mut self, from: &Tensor, input: &Tensor) -> Result<()> {
+        same_shape("copy_in", from, input)?;
+        self.before.push((from.clone(), input.clone()));
+        Ok(())
+    }
+
+    /// Copies an output of the plan to a tensor of the same shape, after the run.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the shapes differ.
+    pub fn copy_out(&mut self, output: &Tensor, to: &Tensor) -> Result<()> {
+        same_shape("copy_out", output, to)?;
+        self.after.push((output.clone(), to.clone()));
+        Ok(())
+    }
+
+    /// Runs the plan and reads `outputs` back.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device fails.
+    pub async fn finish(self, outputs: &[&Tensor]) -> Result<Vec<Array>> {
+        let device = &self.plan.device;
+        let mut encoder = device.gpu().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        for (from, to) in &self.before {
+            encoder.copy_buffer_to_buffer(buffer_in(from)?, 0, buffer_in(to)?, 0, from.bytes());
+        }
+        self.plan.encode(&mut encoder);
+        for (from, to) in &self.after {
+            encoder.copy_buffer_to_buffer(buffer_in(from)?, 0, buffer_in(to)?, 0, from.bytes());
+        }
+        let total: u64 = outputs.iter().map(|output| output.bytes()).sum();
+        if total == 0 {
+            device.queue().submit([encoder.finish()]);
+            return device.check().map(|()| vec![Array::default(); outputs.len()]);
+        }
+        let staging = device.staging(total);
+        let mut offset = 0;
+        for output in outputs {
+            encoder.copy_buffer_to_buffer(buffer_in(output)?, 0, &staging, offset, output.bytes());
+            offset += output.bytes();
+        }
+        device.queue().submit([encoder.finish()]);
+        let values = read_back(device, &staging, total, outputs).await;
+        device.return_staging(staging);
+        values
+    }
+}
+
+async fn read_back(
+    device: &Device,
+    staging: &wgpu::Buffer,
+    total: u64,
+    outputs: &[&Tensor],
+) -> Result<Vec<Array>> {
+    let (sender, receiver) = futures_channel::oneshot::channel();
+    staging.map_async(wgpu::MapMode::Read, ..total, move |result| {
+        // The receiver is gone only if the caller gave up waiting.
+        let _ = sender.send(result);
+    });
+    // In a browser this does nothing and the event loop calls back.
+    device.gpu().poll(wgpu::PollType::wait_indefinitely()).map_err(|error| Error::Device(error.to_string()))?;
+    let mapped = receiver.await.map_err(|_| Error::Device("the read-back was dropped".to_owned()))?;
+    device.check()?;
+    mapped.map_err(|error| Error::Device(error.to_string()))?;
+    let view = staging.get_mapped_range(..total).map_err(|error| Error::Device(error.to_string()))?;
+    let mut rest: &[f32] = bytemuck::cast_slice(&view);
+    let mut values = Vec::with_capacity(outputs.len());
+    for output in outputs {
+        let (head, tail) = rest.split_at(output.len());
+        values.push(Array { shape: output.shape().to_vec(), values: head.to_vec() });
+        rest = tail;
+    }
+    drop(view);
+    staging.unmap();
+    Ok(values)
+}
+
+fn bind_group(device: &Device, dispatch: &Dispatch, uniforms: &wgpu::Buffer) -> wgpu::BindGroup {
+    let views: Vec<_> = dispatch
+        .resources
+        .iter()
+        .map(|resource| match resource {
+            Resource::Buffer(_) => None,
+            Resource::Texture(texture) => Some(texture.create_view(&wgpu::TextureViewDescriptor::default())),
+        })
+        .collect();
+    let mut entries = vec![wgpu::BindGroupEntry {
+        binding: 0,
+        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: uniforms,
+            offset: dispatch.uniform_offset,
+            size: std::num::NonZeroU64::new(dispatch.uniform_bytes),
+        }),
+    }];
+    for (place, (resource, view)) in dispatch.resources.iter().zip(&views).enumerate() {
+        let resource = match (resource, view) {
+            (Resource::Texture(_), Some(view)) => wgpu::BindingResource::TextureView(view),
+            (Resource::Buffer(buffer), _) => buffer.as_entire_binding(),
+            (Resource::Texture(_), None) => continue,
+        };
+        entries.push(wgpu::BindGroupEntry { binding: place as u32 + 1, resource });
+    }
+    debug_assert_eq!(dispatch.kernel.bindings[0].kind, BindingKind::Uniform);
+    device.gpu().create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some(dispatch.kernel.name),
+        layout: &dispatch.pipeline.get_bind_group_layout(0),
+        entries: &entries,
+    })
+}
+
+fn buffer_in(tensor: &Tensor) -> Result<&wgpu::Buffer> {
+    tensor.storage().buffer.get().map(|buffer| buffer.get()).ok_or_else(|| Error::Shape {
+        op: "run",
+        reason: format!("{tensor:?} was not made an output when the plan was recorded"),
+    })
+}
+
+fn same_shape(op: &'static str, from: &Tensor, to: &Tensor) -> Result<()> {
+    if from.shape() == to.shape() && from.element() == to.element() {
+        return Ok(());
+    }
+    Err(Error::Shape { op, reason: format!("{from:?} to {to:?}") })
+}
+
+fn row_layout(buffer: &wgpu::Buffer, columns: u32) -> wgpu::TexelCopyBufferInfo<'_> {
+    let layout = wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(4 * columns), rows_per_image: None };
+    wgpu::TexelCopyBufferInfo { buffer, layout }
+}
+
+fn texel_extent(rows: u32, columns: u32) -> wgpu::Extent3d {
+    wgpu::Extent3d { width: columns / 4, height: rows, depth_or_array_layers: 1 }
+}

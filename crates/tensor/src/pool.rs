@@ -1,0 +1,130 @@
+//! Memory of a plan's tensors, reused by lifetime.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::device::texture_descriptor;
+use crate::{Device, Error, Result};
+
+/// The free memory of one recording. Work is recorded in the order in which it runs, so memory that a dropped tensor gave
+/// back may serve the next one: whoever read the old content was recorded earlier.
+#[derive(Default)]
+pub(crate) struct Pool {
+    buffers: Vec<wgpu::Buffer>,
+    textures: Vec<wgpu::Texture>,
+    bytes: u64,
+}
+
+pub(crate) type SharedPool = Arc<Mutex<Pool>>;
+
+/// Memory that goes back to its pool, if it has one, when it is dropped.
+pub(crate) struct Pooled<T: Reusable> {
+    memory: T,
+    pool: Option<SharedPool>,
+}
+
+pub(crate) trait Reusable: Clone {
+    fn give_back(self, pool: &mut Pool);
+}
+
+impl Reusable for wgpu::Buffer {
+    fn give_back(self, pool: &mut Pool) {
+        pool.buffers.push(self);
+    }
+}
+
+impl Reusable for wgpu::Texture {
+    fn give_back(self, pool: &mut Pool) {
+        pool.textures.push(self);
+    }
+}
+
+impl<T: Reusable> Pooled<T> {
+    pub fn get(&self) -> &T {
+        &self.memory
+    }
+
+    pub fn is_pooled(&self) -> bool {
+        self.pool.is_some()
+    }
+}
+
+impl<T: Reusable> Drop for Pooled<T> {
+    fn drop(&mut self) {
+        if let Some(pool) = &self.pool {
+            self.memory.clone().give_back(&mut pool.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}
+
+/// A buffer of at least `bytes`, from the pool where one fits without wasting more than half of it.
+pub(crate) fn buffer(device: &Device, pool: Option<&SharedPool>, bytes: u64) -> Result<Pooled<wgpu::Buffer>> {
+    // Kernels bind arrays of vec4 over any tensor.
+    let bytes = bytes.max(4).next_multiple_of(16);
+    let limits = device.limits();
+    let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+    if bytes > limit {
+        return Err(Error::TooLarge { what: "a buffer".to_owned(), bytes, limit });
+    }
+    let create = || {
+        device.gpu().create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: bytes,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: false,
+        })
+    };
+    let Some(shared) = pool else { return Ok(Pooled { memory: create(), pool: None }) };
+    let mut pool = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    let fitting = pool
+        .buffers
+        .iter()
+        .enumerate()
+        .filter(|(_, buffer)| (bytes..=2 * bytes).contains(&buffer.size()))
+        .min_by_key(|(_, buffer)| buffer.size())
+        .map(|(place, _)| place);
+    let memory = match fitting {
+        Some(place) => pool.buffers.swap_remove(place),
+        None => {
+            pool.bytes += bytes;
+            create()
+        }
+    };
+    Ok(Pooled { memory, pool: Some(Arc::clone(shared)) })
+}
+
+/// A texture for `rows` of `columns` values, four a texel.
+pub(crate) fn texture(
+    device: &Device,
+    pool: Option<&SharedPool>,
+    rows: usize,
+    columns: usize,
+) -> Result<Pooled<wgpu::Texture>> {
+    let limit = device.limits().max_texture_dimension_2d;
+    let fits = |side: usize| u32::try_from(side).ok().filter(|&side| side <= limit);
+    let (Some(width), Some(height)) = (fits(columns.div_ceil(4)), fits(rows)) else {
+        return Err(Error::TooLarge {
+            what: format!("a texture for {rows} rows of {columns} values"),
+            bytes: 16 * rows as u64 * columns.div_ceil(4) as u64,
+            limit: 16 * u64::from(limit) * u64::from(limit),
+        });
+    };
+    let create = || device.gpu().create_texture(&texture_descriptor(width, height));
+    let Some(shared) = pool else { return Ok(Pooled { memory: create(), pool: None }) };
+    let mut pool = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    let fitting = pool.textures.iter().position(|texture| texture.width() == width && texture.height() == height);
+    let memory = match fitting {
+        Some(place) => pool.textures.swap_remove(place),
+        None => {
+            pool.bytes += 16 * u64::from(width) * u64::from(height);
+            create()
+        }
+    };
+    Ok(Pooled { memory, pool: Some(Arc::clone(shared)) })
+}
+
+impl Pool {
+    /// Bytes of all memory that was ever made for this recording: its peak.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}

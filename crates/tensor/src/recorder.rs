@@ -1,0 +1,201 @@
+use std::sync::{Arc, OnceLock};
+
+use bytemuck::NoUninit;
+use clipseg_shaders::{BindingKind, Kernel, kernels};
+
+use crate::plan::{Plan, Step};
+use crate::pool::{self, Pooled, SharedPool};
+use crate::tensor::{Element, Tensor};
+use crate::{Device, Error, Result};
+
+/// Records ops into a [`Plan`]. Ops read like PyTorch's and are methods of this type; each allocates its output.
+pub struct Recorder {
+    device: Device,
+    pool: SharedPool,
+    steps: Vec<Step>,
+    uniforms: Vec<u8>,
+}
+
+/// What a kernel's binding is given; the parameter block is not among them.
+pub(crate) enum Resource {
+    Buffer(wgpu::Buffer),
+    Texture(wgpu::Texture),
+}
+
+/// One run of a kernel, before its bind group exists.
+pub(crate) struct Dispatch {
+    pub kernel: &'static Kernel,
+    pub pipeline: wgpu::ComputePipeline,
+    pub resources: Vec<Resource>,
+    pub uniform_offset: u64,
+    pub uniform_bytes: u64,
+    pub grid: [u32; 3],
+}
+
+impl Recorder {
+    /// An empty recording on `device`.
+    #[must_use]
+    pub fn new(device: &Device) -> Self {
+        Self { device: device.clone(), pool: SharedPool::default(), steps: Vec::new(), uniforms: Vec::new() }
+    }
+
+    /// The device that the plan will run on.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// A tensor to be filled before each run. Keep a clone of it as long as the plan: its memory is reused once dropped.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] beyond the adapter's limits.
+    pub fn input(&self, shape: &[usize]) -> Result<Tensor> {
+        self.allocate(shape, Element::F32)
+    }
+
+    /// As [`input`](Self::input), of integers.
+    ///
+    /// # Errors
+    /// As [`input`](Self::input).
+    pub fn input_u32(&self, shape: &[usize]) -> Result<Tensor> {
+        self.allocate(shape, Element::U32)
+    }
+
+    /// Makes `tensor` one that can be read back or copied after a run. Keep it as long as the plan.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] beyond the adapter's limits.
+    pub fn output(&mut self, tensor: &Tensor) -> Result<Tensor> {
+        self.buffer_of(tensor)?;
+        Ok(tensor.clone())
+    }
+
+    /// Ends the recording: bind groups and parameters are made here, once.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device refuses a pipeline or bind group.
+    pub fn finish(self) -> Result<Plan> {
+        Plan::new(self.device, self.steps, &self.uniforms, &self.pool)
+    }
+
+    pub(crate) fn allocate(&self, shape: &[usize], element: Element) -> Result<Tensor> {
+        let bytes = 4 * shape.iter().product::<usize>() as u64;
+        Ok(Tensor::in_buffer(shape, element, pool::buffer(&self.device, Some(&self.pool), bytes)?))
+    }
+
+    pub(crate) fn allocate_texture(&self, shape: &[usize]) -> Result<Tensor> {
+        let columns = shape.last().copied().unwrap_or(1);
+        let rows = shape.iter().product::<usize>() / columns.max(1);
+        Ok(Tensor::in_texture(shape, pool::texture(&self.device, Some(&self.pool), rows, columns)?))
+    }
+
+    /// The buffer that holds `tensor`, copied from its texture where it has none.
+    pub(crate) fn buffer_of(&mut self, tensor: &Tensor) -> Result<wgpu::Buffer> {
+        if let Some(buffer) = tensor.storage().buffer.get() {
+            return Ok(buffer.get().clone());
+        }
+        let Some(texture) = tensor.storage().texture.get() else {
+            return Err(Error::Device(format!("{tensor:?} has no memory")));
+        };
+        let (texture, pooled) = (texture.get().clone(), texture.is_pooled());
+        let buffer = pool::buffer(&self.device, Some(&self.pool), tensor.bytes())?;
+        let memory = buffer.get().clone();
+        let (rows, columns) = (tensor.rows() as u32, tensor.columns() as u32);
+        if columns.is_multiple_of(64) {
+            self.steps.push(Step::TextureToBuffer { texture, buffer: memory.clone(), rows, columns });
+        } else {
+            let resources = vec![Resource::Texture(texture), Resource::Buffer(memory.clone())];
+            let params = kernels::buffer_from_texture::Params { rows, columns };
+            let grid = [columns.div_ceil(32), rows.div_ceil(8), 1];
+            self.dispatch(&kernels::buffer_from_texture::KERNEL, &[], params, resources, grid)?;
+        }
+        keep(&tensor.storage().buffer, buffer, pooled);
+        Ok(memory)
+    }
+
+    /// The texture that holds `tensor`, copied from its buffer where it has none.
+    pub(crate) fn texture_of(&mut self, tensor: &Tensor) -> Result<wgpu::Texture> {
+        if let Some(texture) = tensor.storage().texture.get() {
+            return Ok(texture.get().clone());
+        }
+        let Some(buffer) = tensor.storage().buffer.get() else {
+            return Err(Error::Device(format!("{tensor:?} has no memory")));
+        };
+        let (buffer, pooled) = (buffer.get().clone(), buffer.is_pooled());
+        let texture = pool::texture(&self.device, Some(&self.pool), tensor.rows(), tensor.columns())?;
+        let memory = texture.get().clone();
+        let (rows, columns) = (tensor.rows() as u32, tensor.columns() as u32);
+        // A copy wants rows of a multiple of 256 bytes; for others a kernel does it.
+        if columns.is_multiple_of(64) {
+            self.steps.push(Step::BufferToTexture { buffer, texture: memory.clone(), rows, columns });
+        } else {
+            let resources = vec![Resource::Buffer(buffer), Resource::Texture(memory.clone())];
+            let params = kernels::texture_from_buffer::Params { rows, columns };
+            let grid = [columns.div_ceil(32), rows.div_ceil(8), 1];
+            self.dispatch(&kernels::texture_from_buffer::KERNEL, &[], params, resources, grid)?;
+        }
+        keep(&tensor.storage().texture, texture, pooled);
+        Ok(memory)
+    }
+
+    pub(crate) fn dispatch<P: NoUninit>(
+        &mut self,
+        kernel: &'static Kernel,
+        overrides: &[(&'static str, u32)],
+        params: P,
+        resources: Vec<Resource>,
+        grid: [u32; 3],
+    ) -> Result<()> {
+        debug_assert_eq!(kernel.bindings.len(), resources.len() + 1, "{}", kernel.name);
+        debug_assert!(
+            kernel.bindings[1..].iter().zip(&resources).all(|(binding, resource)| match resource {
+                Resource::Buffer(_) => {
+                    matches!(binding.kind, BindingKind::StorageRead | BindingKind::StorageReadWrite)
+                }
+                Resource::Texture(_) => matches!(binding.kind, BindingKind::Texture | BindingKind::StorageTexture),
+            }),
+            "{}: a resource of another kind than its binding",
+            kernel.name
+        );
+        let limit = self.device.limits().max_compute_workgroups_per_dimension;
+        if grid.iter().any(|&side| side > limit) {
+            let reason = format!("a grid of {grid:?} workgroups exceeds the adapter's {limit} a side");
+            return Err(Error::Shape { op: kernel.name, reason });
+        }
+        if grid.contains(&0) {
+            return Ok(());
+        }
+        let pipeline = self.device.pipelines().get(self.device.gpu(), kernel, overrides);
+        let alignment = self.device.limits().min_uniform_buffer_offset_alignment as usize;
+        let uniform_offset = self.uniforms.len().next_multiple_of(alignment);
+        let bytes = bytemuck::bytes_of(&params);
+        self.uniforms.resize(uniform_offset, 0);
+        self.uniforms.extend_from_slice(bytes);
+        let uniform_bytes = bytes.len().next_multiple_of(16) as u64;
+        self.uniforms.resize(uniform_offset + uniform_bytes as usize, 0);
+        let uniform_offset = uniform_offset as u64;
+        self.steps.push(Step::Dispatch(Dispatch { kernel, pipeline, resources, uniform_offset, uniform_bytes, grid }));
+        Ok(())
+    }
+
+    /// The grid for one invocation an element of a kernel with workgroups of 64, folded where a side would be too long.
+    pub(crate) fn elementwise_grid(&self, length: usize) -> [u32; 3] {
+        self.folded_grid(length.div_ceil(64))
+    }
+
+    /// `workgroups` as a grid of x by y, at least as many.
+    pub(crate) fn folded_grid(&self, workgroups: usize) -> [u32; 3] {
+        let limit = self.device.limits().max_compute_workgroups_per_dimension as usize;
+        let x = workgroups.min(limit);
+        [x as u32, workgroups.div_ceil(x.max(1)) as u32, 1]
+    }
+}
+
+/// Keeps a converted copy with its tensor, for the ops that follow. A tensor that outlives the recording must not: another
+/// plan would find the copy without the step that fills it.
+fn keep<T: pool::Reusable>(slot: &OnceLock<Arc<Pooled<T>>>, memory: Pooled<T>, pooled: bool) {
+    if pooled {
+        // Set once by this very recording; a second value cannot be there.
+        let _ = slot.set(Arc::new(memory));
+    }
+}

@@ -1,0 +1,152 @@
+use std::sync::{Arc, OnceLock};
+
+use crate::pool::{self, Pooled};
+use crate::{Device, Error, Result};
+
+/// What a tensor's elements are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element {
+    /// 32-bit floats.
+    F32,
+    /// 32-bit unsigned integers: token ids, rows, masks.
+    U32,
+}
+
+/// An array on the device, row-major, the last dimension fastest.
+///
+/// Cloning shares the memory. A tensor that an op made belongs to the recording: dropping its last clone while recording
+/// gives its memory to the ops that follow.
+#[derive(Clone)]
+pub struct Tensor {
+    shape: Vec<usize>,
+    element: Element,
+    storage: Arc<Storage>,
+}
+
+/// A tensor lies in a buffer, in a texture of four columns a texel, or in both, one made from the other on demand.
+#[derive(Default)]
+pub(crate) struct Storage {
+    pub buffer: OnceLock<Arc<Pooled<wgpu::Buffer>>>,
+    pub texture: OnceLock<Arc<Pooled<wgpu::Texture>>>,
+}
+
+impl Tensor {
+    pub(crate) fn in_buffer(shape: &[usize], element: Element, buffer: Pooled<wgpu::Buffer>) -> Self {
+        let storage = Storage { buffer: OnceLock::from(Arc::new(buffer)), texture: OnceLock::new() };
+        Self { shape: shape.to_vec(), element, storage: Arc::new(storage) }
+    }
+
+    pub(crate) fn in_texture(shape: &[usize], texture: Pooled<wgpu::Texture>) -> Self {
+        let storage = Storage { buffer: OnceLock::new(), texture: OnceLock::from(Arc::new(texture)) };
+        Self { shape: shape.to_vec(), element: Element::F32, storage: Arc::new(storage) }
+    }
+
+    /// The dimensions.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// What the elements are.
+    #[must_use]
+    pub fn element(&self) -> Element {
+        self.element
+    }
+
+    /// The number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The last dimension; 1 for a scalar.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1)
+    }
+
+    /// The product of all dimensions but the last.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.shape.split_last().map_or(1, |(_, leading)| leading.iter().product())
+    }
+
+    /// The same elements under other dimensions; the last one has to stay, as rows are the unit of storage.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the number of elements or the last dimension would change.
+    pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
+        let reshaped = Self { shape: shape.to_vec(), element: self.element, storage: Arc::clone(&self.storage) };
+        if reshaped.len() != self.len() || reshaped.columns() != self.columns() {
+            return Err(Error::Shape { op: "reshape", reason: format!("{:?} to {shape:?}", self.shape) });
+        }
+        Ok(reshaped)
+    }
+
+    /// The same buffer as rows of `columns` values. It has to be there; a texture, whose rows are others, is left behind.
+    pub(crate) fn regroup(&self, columns: usize) -> Result<Self> {
+        let reason = || format!("{self:?} to rows of {columns}");
+        let buffer = self.storage.buffer.get().filter(|_| columns > 0 && self.len().is_multiple_of(columns));
+        let buffer = buffer.ok_or_else(|| Error::Shape { op: "regroup", reason: reason() })?;
+        let storage = Storage { buffer: OnceLock::from(Arc::clone(buffer)), texture: OnceLock::new() };
+        Ok(Self { shape: vec![self.len() / columns, columns], element: self.element, storage: Arc::new(storage) })
+    }
+
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        4 * self.len() as u64
+    }
+}
+
+impl std::fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tensor({:?}{:?})", self.element, self.shape)
+    }
+}
+
+impl Device {
+    /// A tensor of its own memory, holding `values`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when `values` are not as many as `shape` says, [`Error::TooLarge`] beyond the adapter's limits.
+    pub fn upload(&self, shape: &[usize], values: &[f32]) -> Result<Tensor> {
+        self.upload_bytes(shape, Element::F32, bytemuck::cast_slice(values))
+    }
+
+    /// As [`upload`](Self::upload), of integers.
+    ///
+    /// # Errors
+    /// As [`upload`](Self::upload).
+    pub fn upload_u32(&self, shape: &[usize], values: &[u32]) -> Result<Tensor> {
+        self.upload_bytes(shape, Element::U32, bytemuck::cast_slice(values))
+    }
+
+    /// A tensor of its own memory, zero throughout.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] beyond the adapter's limits.
+    pub fn zeros(&self, shape: &[usize]) -> Result<Tensor> {
+        let bytes = 4 * shape.iter().product::<usize>() as u64;
+        Ok(Tensor::in_buffer(shape, Element::F32, pool::buffer(self, None, bytes)?))
+    }
+
+    fn upload_bytes(&self, shape: &[usize], element: Element, bytes: &[u8]) -> Result<Tensor> {
+        let expected = 4 * shape.iter().product::<usize>();
+        if bytes.len() != expected {
+            let reason = format!("{} values for shape {shape:?}", bytes.len() / 4);
+            return Err(Error::Shape { op: "upload", reason });
+        }
+        let buffer = pool::buffer(self, None, expected as u64)?;
+        self.queue().write_buffer(buffer.get(), 0, bytes);
+        Ok(Tensor::in_buffer(shape, element, buffer))
+    }
+}

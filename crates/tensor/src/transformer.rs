@@ -1,0 +1,152 @@
+//! The transformer block that CLIP's towers and CLIPSeg's decoder share, under the tensor names of transformers.
+
+use clipseg_shaders::Activation;
+
+use crate::{AttentionMask, Device, LayerNorm, Linear, Recorder, Result, Tensor, Weights};
+
+/// The sizes of a block.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockSizes {
+    /// The width of the hidden states.
+    pub hidden: usize,
+    /// The width inside the MLP.
+    pub intermediate: usize,
+    /// Attention heads; they divide `hidden`.
+    pub heads: usize,
+    /// The MLP's activation.
+    pub activation: Activation,
+    /// The layer norms' ε.
+    pub epsilon: f32,
+}
+
+/// Self-attention and MLP, each with a layer norm and a residual connection.
+pub struct Block {
+    sizes: BlockSizes,
+    query_key_value: Linear,
+    output: Linear,
+    layer_norm1: LayerNorm,
+    up: Linear,
+    down: Linear,
+    layer_norm2: LayerNorm,
+}
+
+impl Block {
+    /// Loads the block whose tensors start with `prefix`. The three projections of attention become one product.
+    ///
+    /// # Errors
+    /// Those of `weights`, and of the device.
+    pub fn load<W: Weights>(
+        device: &Device,
+        weights: &W,
+        prefix: &str,
+        sizes: &BlockSizes,
+    ) -> Result<Self, W::Error> {
+        let &BlockSizes { hidden, intermediate, .. } = sizes;
+        let mut projections = Vec::with_capacity(3 * hidden * hidden);
+        let mut biases = Vec::with_capacity(3 * hidden);
+        for part in ["q_proj", "k_proj", "v_proj"] {
+            let name = format!("{prefix}self_attn.{part}");
+            projections.extend_from_slice(&weights.floats(&format!("{name}.weight"), &[hidden, hidden])?);
+            biases.extend_from_slice(&weights.floats(&format!("{name}.bias"), &[hidden])?);
+        }
+        Ok(Self {
+            sizes: *sizes,
+            query_key_value: Linear::new(device, 3 * hidden, hidden, &projections, Some(&biases))?,
+            output: load_linear(device, weights, &format!("{prefix}self_attn.out_proj"), hidden, hidden)?,
+            layer_norm1: load_layer_norm(device, weights, &format!("{prefix}layer_norm1"), hidden, sizes.epsilon)?,
+            up: load_linear(device, weights, &format!("{prefix}mlp.fc1"), intermediate, hidden)?,
+            down: load_linear(device, weights, &format!("{prefix}mlp.fc2"), hidden, intermediate)?,
+            layer_norm2: load_layer_norm(device, weights, &format!("{prefix}layer_norm2"), hidden, sizes.epsilon)?,
+        })
+    }
+
+    /// The block of CLIP's towers: each half reads a normalised copy and adds to the hidden states
+    /// `[batch, tokens, hidden]`. The attention's probabilities are added to `attentions` where asked for.
+    ///
+    /// # Errors
+    /// Those of the ops.
+    pub fn pre_norm(
+        &self,
+        recorder: &mut Recorder,
+        hidden_states: &Tensor,
+        mask: &AttentionMask<'_>,
+        attentions: Option<&mut Vec<Tensor>>,
+    ) -> Result<Tensor> {
+        let normalised = recorder.layer_norm(hidden_states, &self.layer_norm1)?;
+        let hidden_states = self.attend(recorder, &normalised, hidden_states, mask, attentions)?;
+        let normalised = recorder.layer_norm(&hidden_states, &self.layer_norm2)?;
+        self.mlp(recorder, &normalised, &hidden_states)
+    }
+
+    /// The block of CLIPSeg's decoder: each half is added to the hidden states `[batch, tokens, hidden]`, then the sum is
+    /// normalised.
+    ///
+    /// # Errors
+    /// Those of the ops.
+    pub fn post_norm(
+        &self,
+        recorder: &mut Recorder,
+        hidden_states: &Tensor,
+        attentions: Option<&mut Vec<Tensor>>,
+    ) -> Result<Tensor> {
+        let sum = self.attend(recorder, hidden_states, hidden_states, &AttentionMask::default(), attentions)?;
+        let hidden_states = recorder.layer_norm(&sum, &self.layer_norm1)?;
+        drop(sum);
+        let sum = self.mlp(recorder, &hidden_states, &hidden_states)?;
+        recorder.layer_norm(&sum, &self.layer_norm2)
+    }
+
+    fn attend(
+        &self,
+        recorder: &mut Recorder,
+        input: &Tensor,
+        residual: &Tensor,
+        mask: &AttentionMask<'_>,
+        attentions: Option<&mut Vec<Tensor>>,
+    ) -> Result<Tensor> {
+        let query_key_value = recorder.linear(input, &self.query_key_value)?;
+        if let Some(attentions) = attentions {
+            attentions.push(recorder.attention_probabilities(&query_key_value, self.sizes.heads, mask)?);
+        }
+        let context = recorder.attention(&query_key_value, self.sizes.heads, mask)?;
+        drop(query_key_value);
+        recorder.linear_with(&context, &self.output, Activation::None, Some(residual))
+    }
+
+    fn mlp(&self, recorder: &mut Recorder, input: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        let inner = recorder.linear_with(input, &self.up, self.sizes.activation, None)?;
+        recorder.linear_with(&inner, &self.down, Activation::None, Some(residual))
+    }
+}
+
+/// A linear layer with a bias, from `name.weight` and `name.bias`.
+///
+/// # Errors
+/// Those of `weights`, and of the device.
+pub fn load_linear<W: Weights>(
+    device: &Device,
+    weights: &W,
+    name: &str,
+    columns: usize,
+    inner: usize,
+) -> Result<Linear, W::Error> {
+    let weight = weights.floats(&format!("{name}.weight"), &[columns, inner])?;
+    let bias = weights.floats(&format!("{name}.bias"), &[columns])?;
+    Ok(Linear::new(device, columns, inner, &weight, Some(&bias))?)
+}
+
+/// A layer norm from `name.weight` and `name.bias`.
+///
+/// # Errors
+/// Those of `weights`, and of the device.
+pub fn load_layer_norm<W: Weights>(
+    device: &Device,
+    weights: &W,
+    name: &str,
+    width: usize,
+    epsilon: f32,
+) -> Result<LayerNorm, W::Error> {
+    let weight = weights.floats(&format!("{name}.weight"), &[width])?;
+    let bias = weights.floats(&format!("{name}.bias"), &[width])?;
+    Ok(LayerNorm::new(device, &weight, &bias, epsilon)?)
+}

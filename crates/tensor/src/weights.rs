@@ -1,0 +1,13 @@
+use std::borrow::Cow;
+
+/// Where layers find their weights by name: a checkpoint, or a map in a test.
+pub trait Weights {
+    /// What a missing or misshapen tensor is reported as; the device's errors become it too.
+    type Error: From<crate::Error>;
+
+    /// The tensor `name` as f32 in row-major order.
+    ///
+    /// # Errors
+    /// When it is not there, or has another shape than `shape`.
+    fn floats(&self, name: &str, shape: &[usize]) -> Result<Cow<'_, [f32]>, Self::Error>;
+}

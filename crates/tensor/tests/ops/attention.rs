@@ -1,0 +1,170 @@
+use clipseg_shaders::kernels::{attention, attention_scores, softmax};
+use clipseg_shaders::twins;
+use clipseg_tensor::{AttentionMask, Device, Tensor};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::support::{Random, assert_close, cases, devices, ragged, run};
+
+/// Scores, exponentials and the running sum each add a rounding or two, over up to 1024 keys.
+const TOLERANCE: f32 = 5e-6;
+
+/// Which keys are left out.
+#[derive(Clone, Copy, Debug)]
+enum Padding {
+    None,
+    Left,
+    Right,
+    Anywhere,
+    Everywhere,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    batch: usize,
+    tokens: usize,
+    heads: usize,
+    head_size: usize,
+    causal: bool,
+    padding: Padding,
+    seed: u64,
+}
+
+impl Case {
+    /// Queries, keys and values that make some scores far larger than others.
+    fn query_key_value(&self) -> Vec<f32> {
+        let mut values = Random(self.seed).values(self.batch * self.tokens * 3 * self.heads * self.head_size);
+        values.iter_mut().for_each(|value| *value *= 4.0);
+        values
+    }
+
+    /// The key mask, a different one for each batch entry; empty without padding.
+    fn key_mask(&self) -> Vec<u32> {
+        let mut random = Random(!self.seed);
+        let mut mask = Vec::new();
+        for _ in 0..self.batch {
+            let kept = 1 + random.indices(1, self.tokens)[0] as usize;
+            match self.padding {
+                Padding::None => {}
+                Padding::Left => {
+                    mask.extend((0..self.tokens).map(|key| u32::from(key + kept >= self.tokens)))
+                }
+                Padding::Right => mask.extend((0..self.tokens).map(|key| u32::from(key < kept))),
+                Padding::Anywhere => mask.extend(random.indices(self.tokens, 2)),
+                Padding::Everywhere => mask.extend(vec![0; self.tokens]),
+            }
+        }
+        mask
+    }
+
+    fn upload(&self, device: &Device) -> (Tensor, Option<Tensor>) {
+        let (values, mask) = (self.query_key_value(), self.key_mask());
+        let shape = [self.batch, self.tokens, 3 * self.heads * self.head_size];
+        let keys = |mask: &[u32]| device.upload_u32(&[self.batch, self.tokens], mask).expect("a mask");
+        (device.upload(&shape, &values).expect("a tensor"), (!mask.is_empty()).then(|| keys(&mask)))
+    }
+
+    fn params(&self) -> attention_scores::Params {
+        attention_scores::Params {
+            images: self.batch as u32,
+            tokens: self.tokens as u32,
+            heads: self.heads as u32,
+            head_size: self.head_size as u32,
+            causal: self.causal.into(),
+            has_mask: (!matches!(self.padding, Padding::None)).into(),
+            scale: 1.0 / (self.head_size as f32).sqrt(),
+        }
+    }
+}
+
+fn check(case: Case) {
+    let attention_scores::Params { tokens, heads, head_size, causal, has_mask, scale, .. } = case.params();
+    let params = attention::Params { tokens, heads, head_size, causal, has_mask, scale };
+    let mut expected = vec![0.0; case.batch * case.tokens * case.heads * case.head_size];
+    twins::attention(&params, &case.query_key_value(), &case.key_mask(), &mut expected);
+    for device in devices() {
+        let (query_key_value, keys) = case.upload(device);
+        let mask = AttentionMask { causal: case.causal, keys: keys.as_ref() };
+        let actual = run(device, |recorder| recorder.attention(&query_key_value, case.heads, &mask));
+        assert_close(&actual, &expected, TOLERANCE);
+    }
+}
+
+fn check_probabilities(case: Case) {
+    let params = case.params();
+    let mut scores = vec![0.0; case.batch * case.heads * case.tokens * case.tokens];
+    twins::attention_scores(&params, &case.query_key_value(), &case.key_mask(), &mut scores);
+    let mut expected = vec![0.0; scores.len()];
+    let rows = params.images * params.heads * params.tokens;
+    twins::softmax(&softmax::Params { rows, columns: params.tokens }, &scores, &mut expected);
+    for device in devices() {
+        let (query_key_value, keys) = case.upload(device);
+        let mask = AttentionMask { causal: case.causal, keys: keys.as_ref() };
+        let actual =
+            run(device, |recorder| recorder.attention_probabilities(&query_key_value, case.heads, &mask));
+        assert_close(&actual, &expected, TOLERANCE);
+    }
+}
+
+fn any_case() -> impl Strategy<Value = Case> {
+    let padding =
+        select(&[Padding::None, Padding::Left, Padding::Right, Padding::Anywhere, Padding::Everywhere]);
+    // The subgroup kernels serve heads of 16 and 64 values.
+    let head_size = select(&[8, 16, 24, 64, 80, 128]);
+    let sizes = (1..=2_usize, ragged(), 1..=3_usize, head_size);
+    (sizes, any::<bool>(), padding, any::<u64>()).prop_map(
+        |((batch, tokens, heads, head_size), causal, padding, seed)| Case {
+            batch,
+            tokens,
+            heads,
+            head_size,
+            causal,
+            padding,
+            seed,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(cases(24))]
+
+    #[test]
+    fn attention_equals_its_twin(case in any_case()) {
+        check(case);
+    }
+
+    #[test]
+    fn attention_probabilities_equal_their_twin(case in any_case()) {
+        check_probabilities(case);
+    }
+}
+
+// What the random cases may leave out: both subgroup kernels and the classic one, with each mask.
+#[test]
+fn every_mask_works_with_every_kernel() {
+    for head_size in [16, 64, 128] {
+        for causal in [false, true] {
+            for padding in
+                [Padding::None, Padding::Left, Padding::Right, Padding::Anywhere, Padding::Everywhere]
+            {
+                check(Case { batch: 2, tokens: 19, heads: 2, head_size, causal, padding, seed: 5 });
+            }
+        }
+    }
+}
+
+#[test]
+fn long_sequences_equal_their_twin() {
+    let case = Case {
+        batch: 1,
+        tokens: 1024,
+        heads: 1,
+        head_size: 64,
+        causal: false,
+        padding: Padding::None,
+        seed: 6,
+    };
+    check(case);
+    check(Case { tokens: 485, heads: 4, head_size: 16, ..case });
+    check(Case { tokens: 777, heads: 1, head_size: 32, causal: true, padding: Padding::Left, ..case });
+}

@@ -1,0 +1,144 @@
+use clipseg_shaders::kernels::{activation, depth_to_space, im2col_3x3};
+use clipseg_shaders::twins;
+use clipseg_tensor::{Convolution3x3, TransposedConvolution};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::support::{ACTIVATIONS, Random, assert_close, cases, devices, run};
+
+/// As for the matrix products that the convolutions become.
+const TOLERANCE: f32 = 2e-6;
+
+proptest! {
+    #![proptest_config(cases(16))]
+
+    // Held against the convolution itself, not against the rearrangement that the op is made of.
+    #[test]
+    fn conv2d_3x3_equals_its_twin(
+        (images, skip) in (1..=2_usize, 0..=1_usize),
+        (height, width) in (1..=13_usize, 1..=13_usize),
+        (channels, outputs) in (select(&[1, 3, 16, 17, 33]), select(&[1, 3, 17, 33])),
+        activation in select(&ACTIVATIONS),
+        seed in any::<u64>(),
+    ) {
+        let mut random = Random(seed);
+        let input = random.values(images * (skip + height * width) * channels);
+        let (weight, bias) = (random.values(outputs * channels * 9), random.values(outputs));
+        let params = im2col_3x3::Params {
+            images: images as u32,
+            height: height as u32,
+            width: width as u32,
+            channels: channels as u32,
+            skip: skip as u32,
+        };
+        let mut expected = vec![0.0; images * height * width * outputs];
+        twins::conv2d_3x3(&params, &input, &weight, &bias, &mut expected);
+        let expected: Vec<_> = expected.into_iter().map(|value| twins::activate(activation, value)).collect();
+        for device in devices() {
+            let layer = Convolution3x3::new(device, outputs, channels, &weight, &bias).expect("a layer");
+            let actual = run(device, |recorder| {
+                let input = device.upload(&[images, skip + height * width, channels], &input)?;
+                recorder.conv2d_3x3(&input, (height, width), skip, &layer, activation)
+            });
+            assert_close(&actual, &expected, TOLERANCE);
+        }
+    }
+
+    #[test]
+    fn transposed_conv2d_equals_its_twin(
+        (images, height, width) in (1..=2_usize, 1..=9_usize, 1..=9_usize),
+        (channels, outputs, kernel) in (select(&[1, 3, 17, 64]), select(&[1, 3, 17]), 1..=4_usize),
+        seed in any::<u64>(),
+    ) {
+        let mut random = Random(seed);
+        let input = random.values(images * height * width * channels);
+        let weight = random.values(channels * outputs * kernel * kernel);
+        let bias = random.values(outputs);
+        let params = params((images, height, width), kernel, outputs);
+        let mut expected = vec![0.0; images * height * width * kernel * kernel * outputs];
+        twins::transposed_conv2d(&params, &input, &weight, &bias, &mut expected);
+        for device in devices() {
+            let layer = TransposedConvolution::new(device, channels, outputs, kernel, &weight, &bias).expect("a layer");
+            let actual = run(device, |recorder| {
+                let input = device.upload(&[images, height * width, channels], &input)?;
+                recorder.transposed_conv2d(&input, (height, width), &layer, None)
+            });
+            assert_close(&actual, &expected, TOLERANCE);
+        }
+    }
+
+    #[test]
+    fn two_transposed_convolutions_equal_their_twins(
+        (images, height, width) in (1..=2_usize, 1..=5_usize, 1..=5_usize),
+        (channels, middle, outputs) in (select(&[3, 17, 64]), select(&[4, 17, 32]), select(&[1, 3])),
+        (first_kernel, second_kernel) in (1..=4_usize, 1..=4_usize),
+        between in select(&ACTIVATIONS),
+        seed in any::<u64>(),
+    ) {
+        let mut random = Random(seed);
+        let input = random.values(images * height * width * channels);
+        let first_weight = random.values(channels * middle * first_kernel * first_kernel);
+        let second_weight = random.values(middle * outputs * second_kernel * second_kernel);
+        let (first_bias, second_bias) = (random.values(middle), random.values(outputs));
+
+        let (outer_height, outer_width) = (height * first_kernel, width * first_kernel);
+        let mut outer = vec![0.0; images * outer_height * outer_width * middle];
+        let params_first = params((images, height, width), first_kernel, middle);
+        twins::transposed_conv2d(&params_first, &input, &first_weight, &first_bias, &mut outer);
+        let mut activated = vec![0.0; outer.len()];
+        twins::activation(&activation::Params { length: outer.len() as u32 }, between, &outer, &mut activated);
+        let mut expected = vec![0.0; images * outer_height * outer_width * second_kernel * second_kernel * outputs];
+        let params_second = params((images, outer_height, outer_width), second_kernel, outputs);
+        twins::transposed_conv2d(&params_second, &activated, &second_weight, &second_bias, &mut expected);
+
+        for device in devices() {
+            let first = TransposedConvolution::new(device, channels, middle, first_kernel, &first_weight, &first_bias);
+            let second =
+                TransposedConvolution::new(device, middle, outputs, second_kernel, &second_weight, &second_bias);
+            let (first, second) = (first.expect("a layer"), second.expect("a layer"));
+            let actual = run(device, |recorder| {
+                let input = device.upload(&[images, height * width, channels], &input)?;
+                recorder.transposed_conv2d(&input, (height, width), &first, Some((between, &second)))
+            });
+            assert_close(&actual, &expected, TOLERANCE);
+        }
+    }
+}
+
+fn params(
+    (images, height, width): (usize, usize, usize),
+    kernel: usize,
+    channels: usize,
+) -> depth_to_space::Params {
+    depth_to_space::Params {
+        images: images as u32,
+        height: height as u32,
+        width: width as u32,
+        outer: kernel as u32,
+        inner: 1,
+        channels: channels as u32,
+    }
+}
+
+// As large as the decoder's: a map of 22 by 22 with 64 channels, one transposed convolution of 16.
+#[test]
+fn a_decoder_sized_transposed_convolution_equals_its_twin() {
+    let mut random = Random(7);
+    let (channels, kernel, side) = (64, 16, 22);
+    let input = random.values(side * side * channels);
+    let (weight, bias) = (random.values(channels * kernel * kernel), random.values(1));
+    let mut expected = vec![0.0; side * side * kernel * kernel];
+    twins::transposed_conv2d(&params((1, side, side), kernel, 1), &input, &weight, &bias, &mut expected);
+    for device in devices() {
+        let layer = TransposedConvolution::new(device, channels, 1, kernel, &weight, &bias).expect("a layer");
+        let actual = run(device, |recorder| {
+            recorder.transposed_conv2d(
+                &device.upload(&[1, side * side, channels], &input)?,
+                (side, side),
+                &layer,
+                None,
+            )
+        });
+        assert_close(&actual, &expected, TOLERANCE);
+    }
+}

@@ -1,0 +1,114 @@
+use clipseg_shaders::kernels::matmul_tile;
+use clipseg_shaders::twins;
+use clipseg_tensor::{Activation, Device, Linear};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::support::{ACTIVATIONS, Random, assert_close, cases, devices, ragged, run};
+
+/// The two sum in other orders; up to 768 products.
+const TOLERANCE: f32 = 2e-6;
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    rows: usize,
+    columns: usize,
+    inner: usize,
+    activation: Activation,
+    bias: bool,
+    residual: bool,
+    seed: u64,
+}
+
+fn check(device: &Device, case: Case) {
+    let Case { rows, columns, inner, activation, bias, residual, seed } = case;
+    let mut random = Random(seed);
+    let input = random.values(rows * inner);
+    let weight = random.values(columns * inner);
+    let bias = bias.then(|| random.values(columns));
+    let residual = residual.then(|| random.values(rows * columns));
+
+    let layer = Linear::new(device, columns, inner, &weight, bias.as_deref()).expect("a layer");
+    let actual = run(device, |recorder| {
+        let input = device.upload(&[rows, inner], &input)?;
+        let residual = residual.as_ref().map(|values| device.upload(&[rows, columns], values)).transpose()?;
+        recorder.linear_with(&input, &layer, activation, residual.as_ref())
+    });
+
+    let params = matmul_tile::Params {
+        rows: rows as u32,
+        columns: columns as u32,
+        inner: inner as u32,
+        has_bias: bias.is_some().into(),
+        has_residual: residual.is_some().into(),
+    };
+    let mut expected = vec![0.0; rows * columns];
+    let (bias, residual) = (bias.unwrap_or_default(), residual.unwrap_or_default());
+    twins::matmul(&params, activation, &input, &weight, &bias, &residual, &mut expected);
+    assert_close(&actual, &expected, TOLERANCE);
+}
+
+proptest! {
+    #![proptest_config(cases(24))]
+
+    #[test]
+    fn linear_equals_its_twin(
+        (rows, columns, inner) in (ragged(), ragged(), ragged()),
+        activation in select(&ACTIVATIONS),
+        (bias, residual) in any::<(bool, bool)>(),
+        seed in any::<u64>(),
+    ) {
+        for device in devices() {
+            check(device, Case { rows, columns, inner, activation, bias, residual, seed });
+        }
+    }
+}
+
+#[test]
+fn every_activation_runs_in_the_epilogue() {
+    for activation in ACTIVATIONS {
+        for device in devices() {
+            for rows in [10, 40] {
+                check(
+                    device,
+                    Case { rows, columns: 33, inner: 17, activation, bias: true, residual: true, seed: 1 },
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_encoder_layer_sized_product_equals_its_twin() {
+    for device in devices() {
+        let case = Case {
+            rows: 197,
+            columns: 512,
+            inner: 768,
+            activation: Activation::QuickGelu,
+            bias: true,
+            residual: true,
+            seed: 2,
+        };
+        check(device, case);
+    }
+}
+
+// The input, the residual and the output have one shape, so that memory given back too early would be taken at once.
+#[test]
+fn operands_of_one_shape_do_not_share_memory() {
+    for device in devices() {
+        for size in [17, 64] {
+            let case = Case {
+                rows: size,
+                columns: size,
+                inner: size,
+                activation: Activation::None,
+                bias: false,
+                residual: true,
+                seed: 3,
+            };
+            check(device, case);
+        }
+    }
+}

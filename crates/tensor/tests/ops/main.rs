@@ -1,0 +1,11 @@
+//! Every op on the device against its CPU twin, on ragged shapes, with each kernel family that the adapter runs.
+
+mod attention;
+mod convolution;
+mod elementwise;
+mod embedding;
+mod linear;
+mod normalise;
+mod recording;
+mod resample;
+mod support;

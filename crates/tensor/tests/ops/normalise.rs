@@ -1,0 +1,67 @@
+use clipseg_shaders::kernels::{l2_norm, layer_norm, softmax};
+use clipseg_shaders::twins;
+use clipseg_tensor::LayerNorm;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::support::{Random, assert_close, cases, devices, ragged, run};
+
+/// Sums in other orders, a root and a division.
+const TOLERANCE: f32 = 2e-6;
+
+proptest! {
+    #![proptest_config(cases(20))]
+
+    // The subgroup kernel serves widths of whole texels, the classic one all others.
+    #[test]
+    fn layer_norm_equals_its_twin(
+        rows in ragged(),
+        columns in select(&[3, 7, 12, 33, 64, 68, 129, 260, 768]),
+        mean in -3.0..3.0_f32,
+        seed in any::<u64>(),
+    ) {
+        let mut random = Random(seed);
+        let input: Vec<_> = random.values(rows * columns).iter().map(|value| value + mean).collect();
+        let (weight, bias) = (random.values(columns), random.values(columns));
+        let params = layer_norm::Params { rows: rows as u32, columns: columns as u32, epsilon: 1e-5 };
+        let mut expected = vec![0.0; input.len()];
+        twins::layer_norm(&params, &input, &weight, &bias, &mut expected);
+        for device in devices() {
+            let layer = LayerNorm::new(device, &weight, &bias, 1e-5).expect("a layer");
+            let actual = run(device, |recorder| {
+                recorder.layer_norm(&device.upload(&[rows, columns], &input)?, &layer)
+            });
+            // The mean is taken away from every value, and with it its digits.
+            assert_close(&actual, &expected, TOLERANCE * (1.0 + mean.abs()));
+        }
+    }
+
+    #[test]
+    fn softmax_equals_its_twin((rows, columns) in (ragged(), ragged()), seed in any::<u64>()) {
+        let mut random = Random(seed);
+        let mut input: Vec<_> = random.values(rows * columns).iter().map(|value| 20.0 * value).collect();
+        for (row, place) in random.indices(rows, columns).into_iter().enumerate() {
+            // A key that takes no part; one has to stay.
+            if columns > 1 {
+                input[row * columns + place as usize] = f32::NEG_INFINITY;
+            }
+        }
+        let mut expected = vec![0.0; input.len()];
+        twins::softmax(&softmax::Params { rows: rows as u32, columns: columns as u32 }, &input, &mut expected);
+        for device in devices() {
+            let actual = run(device, |recorder| recorder.softmax(&device.upload(&[rows, columns], &input)?));
+            assert_close(&actual, &expected, TOLERANCE);
+        }
+    }
+
+    #[test]
+    fn l2_norm_equals_its_twin((rows, columns) in (ragged(), ragged()), seed in any::<u64>()) {
+        let input = Random(seed).values(rows * columns);
+        let mut expected = vec![0.0; input.len()];
+        twins::l2_norm(&l2_norm::Params { rows: rows as u32, columns: columns as u32 }, &input, &mut expected);
+        for device in devices() {
+            let actual = run(device, |recorder| recorder.l2_norm(&device.upload(&[rows, columns], &input)?));
+            assert_close(&actual, &expected, TOLERANCE);
+        }
+    }
+}

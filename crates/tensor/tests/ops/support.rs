@@ -1,0 +1,157 @@
+//! The devices, the inputs and the comparison that the tests share.
+
+use std::sync::OnceLock;
+
+use clipseg_tensor::wgpu::DeviceType;
+use clipseg_tensor::{Activation, Device, DeviceOptions, KernelFamily, Recorder, Result, Tensor};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+/// Sizes around those of subgroups, texels and tiles, none but 1 a multiple of any.
+pub const RAGGED: [usize; 7] = [1, 3, 7, 17, 33, 65, 129];
+
+/// Every activation.
+pub const ACTIVATIONS: [Activation; 6] = [
+    Activation::None,
+    Activation::QuickGelu,
+    Activation::Gelu,
+    Activation::GeluNew,
+    Activation::Relu,
+    Activation::Selu,
+];
+
+/// One of the [`RAGGED`] sizes.
+pub fn ragged() -> impl Strategy<Value = usize> {
+    select(&RAGGED)
+}
+
+/// As many cases as a device without a GPU gets through in a second or two.
+pub fn cases(cases: u32) -> ProptestConfig {
+    // A failing case is printed with all its sizes; a file of seeds would add nothing to that.
+    ProptestConfig { cases, max_shrink_iters: 100, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// A device for each kernel family, with naga's runtime checks on.
+///
+/// A GPU may lack subgroups of the size that the subgroup kernels want, and is then tested with the classic ones alone.
+/// No adapter, or a software adapter that cannot run both, fails the test.
+pub fn devices() -> &'static [Device] {
+    static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
+    DEVICES.get_or_init(|| {
+        let open = |kernels| {
+            Device::open(&DeviceOptions { kernels, runtime_checks: true, ..DeviceOptions::default() })
+        };
+        let classic = open(KernelFamily::Classic).expect("these tests need an adapter");
+        match open(KernelFamily::Subgroup) {
+            Ok(subgroup) => vec![classic, subgroup],
+            Err(error) if classic.info().device_type == DeviceType::Cpu => {
+                panic!("the subgroup kernels go untested: {error}")
+            }
+            Err(error) => {
+                eprintln!("the classic kernels alone are tested: {error}");
+                vec![classic]
+            }
+        }
+    })
+}
+
+/// Records one op, runs it and reads its output back.
+#[track_caller]
+pub fn run(device: &Device, record: impl FnOnce(&mut Recorder) -> Result<Tensor>) -> Vec<f32> {
+    let mut recorder = Recorder::new(device);
+    let output = record(&mut recorder).expect("the op is recorded");
+    let output = recorder.output(&output).expect("the output is kept");
+    let plan = recorder.finish().expect("the plan is made");
+    let arrays = pollster::block_on(plan.run().finish(&[&output])).expect("the plan runs");
+    let [array] = arrays.try_into().expect("one output");
+    assert_eq!(array.shape, output.shape());
+    array.values
+}
+
+/// A source of numbers that look random: SplitMix64 (Steele et al. 2014).
+pub struct Random(pub u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+
+    /// Values between -1 and 1.
+    pub fn values(&mut self, length: usize) -> Vec<f32> {
+        (0..length).map(|_| (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0).collect()
+    }
+
+    /// Integers below `bound`.
+    pub fn indices(&mut self, length: usize, bound: usize) -> Vec<u32> {
+        (0..length).map(|_| (self.next() % bound as u64) as u32).collect()
+    }
+}
+
+/// Fails unless there are as many values as expected, each within `tolerance` times the largest expected magnitude.
+#[track_caller]
+pub fn assert_close(actual: &[f32], expected: &[f32], tolerance: f32) {
+    assert!(!std::ptr::eq(actual, expected), "a slice was compared with itself");
+    assert_eq!(actual.len(), expected.len(), "the lengths differ");
+    assert!(expected.iter().all(|value| value.is_finite()), "what is expected is not finite");
+    let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    for (place, (actual, expected)) in actual.iter().zip(expected).enumerate() {
+        // A NaN is not close to anything, so the comparison is not to be turned around.
+        let close = (actual - expected).abs() <= tolerance * largest;
+        assert!(
+            close,
+            "value {place} is {actual}, expected {expected}: off by {:e} of the largest, {largest}",
+            (actual - expected).abs() / largest
+        );
+    }
+}
+
+mod tests {
+    use super::assert_close;
+
+    const EXPECTED: [f32; 3] = [1.0, -100.0, 0.0];
+
+    #[test]
+    fn close_values_pass() {
+        assert_close(&[1.0009, -99.9991, -0.0009], &EXPECTED, 1e-5);
+        assert_close(&[], &[], 1e-5);
+    }
+
+    #[test]
+    #[should_panic(expected = "value 2 is 0.0011")]
+    fn a_value_too_far_off_fails() {
+        assert_close(&[1.0, -100.0, 0.0011], &EXPECTED, 1e-5);
+    }
+
+    #[test]
+    #[should_panic(expected = "value 0 is NaN")]
+    fn a_nan_fails() {
+        assert_close(&[f32::NAN, -100.0, 0.0], &EXPECTED, 1e-5);
+    }
+
+    #[test]
+    #[should_panic(expected = "value 1 is -inf")]
+    fn an_infinity_fails() {
+        assert_close(&[1.0, f32::NEG_INFINITY, 0.0], &EXPECTED, 1e-5);
+    }
+
+    #[test]
+    #[should_panic(expected = "not finite")]
+    fn an_expected_nan_fails() {
+        assert_close(&[f32::NAN], &[f32::NAN], 1e-5);
+    }
+
+    #[test]
+    #[should_panic(expected = "the lengths differ")]
+    fn a_missing_value_fails() {
+        assert_close(&[1.0, -100.0], &EXPECTED, 1e-5);
+    }
+
+    #[test]
+    #[should_panic(expected = "compared with itself")]
+    fn a_slice_against_itself_fails() {
+        assert_close(&EXPECTED, &EXPECTED, 1e-5);
+    }
+}

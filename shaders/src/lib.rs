@@ -1,0 +1,75 @@
+//! CLIPSeg's WGSL kernels, their typed description, and a CPU twin of each.
+//!
+//! A kernel is one file in `wgsl/`, valid as it stands. The build validates it with naga and reflects its bindings, overrides
+//! and parameter block into a module of [`kernels`], so that Rust cannot disagree with WGSL. [`twins`] holds the same
+//! arithmetic as plain loops: each kernel's specification and the oracle of its tests. Nothing here knows a device.
+
+pub mod twins;
+
+/// How a kernel meets one of its resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BindingKind {
+    /// The parameter block, always binding 0.
+    Uniform,
+    /// A storage buffer that is read.
+    StorageRead,
+    /// A storage buffer that is written, and may be read.
+    StorageReadWrite,
+    /// An `rgba32float` texture that is read.
+    Texture,
+    /// An `rgba32float` texture that is written.
+    StorageTexture,
+}
+
+/// A resource of a kernel; its place in [`Kernel::bindings`] is its binding number in group 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The variable's name in WGSL.
+    pub name: &'static str,
+    /// What is bound there.
+    pub kind: BindingKind,
+}
+
+/// A compute kernel as its WGSL file declares it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// The file's name without its ending.
+    pub name: &'static str,
+    /// The WGSL text.
+    pub source: &'static str,
+    /// The entry point's name.
+    pub entry_point: &'static str,
+    /// Invocations of a workgroup along x, y and z, with every override at its default.
+    pub workgroup_size: [u32; 3],
+    /// Resources, by binding number.
+    pub bindings: &'static [Binding],
+    /// Names of the pipeline-overridable constants.
+    pub overrides: &'static [&'static str],
+    /// Whether the kernel needs subgroup operations, which WebGPU's core does not promise.
+    pub uses_subgroups: bool,
+}
+
+/// One module a kernel, written by the build from the WGSL files.
+pub mod kernels {
+    use crate::Kernel;
+    include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
+}
+
+/// An activation, by the number that the kernels' `ACTIVATION` override takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Activation {
+    /// The identity.
+    #[default]
+    None = 0,
+    /// `x · σ(1.702 x)`
+    QuickGelu = 1,
+    /// `x · Φ(x)`, by the error function.
+    Gelu = 2,
+    /// The tanh form of GELU.
+    GeluNew = 3,
+    /// `max(x, 0)`
+    Relu = 4,
+    /// Scaled exponential linear unit.
+    Selu = 5,
+}

@@ -1,0 +1,41 @@
+//! A CPU twin of every kernel: the same arithmetic as plain loops over row-major slices.
+//!
+//! A twin is its kernel's specification and the oracle of its tests, so it favours the plainest form over a quick one.
+//! It has the kernel's name and takes the kernel's parameters, then its resources in binding order, the output last.
+//! The forms of one operation share a twin: [`matmul`] speaks for `matmul_tile` and `matmul_subgroup_*`, [`layer_norm`]
+//! and [`attention`] for theirs. Textures are row-major slices here; [`texture_from_buffer`] says how they are padded.
+//!
+//! [`conv2d_3x3`] and [`transposed_conv2d`] have no kernel of their own: they are the convolutions, written directly, that
+//! the engine computes as a rearrangement and a matrix product.
+//!
+//! # Panics
+//! A twin panics where a slice is shorter than the parameters say.
+
+mod activation;
+mod attention;
+mod convolution;
+mod embedding;
+mod layout;
+mod matmul;
+mod modulation;
+mod normalise;
+mod resample;
+
+pub use activation::{activate, activation, sigmoid};
+pub use attention::{attention, attention_scores};
+pub use convolution::{conv2d_3x3, depth_to_space, im2col_3x3, transposed_conv2d};
+pub use embedding::{gather_rows, patchify, token_embedding, vision_embedding};
+pub use layout::{buffer_from_texture, texture_from_buffer};
+pub use matmul::matmul;
+pub use modulation::film;
+pub use normalise::{l2_norm, layer_norm, softmax};
+pub use resample::{bicubic_positions, bilinear_resize};
+
+/// Fails unless every value lies within `tolerance` of the expected one; a NaN does not.
+#[cfg(test)]
+fn assert_near(actual: &[f32], expected: &[f32], tolerance: f32) {
+    assert_eq!(actual.len(), expected.len());
+    for (place, (a, b)) in actual.iter().zip(expected).enumerate() {
+        assert!((a - b).abs() <= tolerance, "value {place}: {a}, expected {b}");
+    }
+}

@@ -1,0 +1,109 @@
+//! WGSL has no imports, and a subgroup's lane must be a constant: what several kernels share stands in each of them, and what
+//! a loop would say is written out. Both are held together here.
+
+use clipseg_shaders::Kernel;
+use clipseg_shaders::kernels::{
+    ALL, attention_subgroup_16, attention_subgroup_64, matmul_subgroup_16, matmul_subgroup_32,
+};
+
+/// The text of a function, from its first line to the closing brace at the line's start.
+fn function<'a>(kernel: &'a Kernel, name: &str) -> Option<&'a str> {
+    let start = kernel.source.find(&format!("\nfn {name}("))? + 1;
+    let text = &kernel.source[start..];
+    Some(&text[..text.find("\n}\n")? + 2])
+}
+
+/// The functions `name` of all kernels that have one, with the kernels' names.
+fn copies(name: &str) -> Vec<(&'static str, &'static str)> {
+    ALL.iter().filter_map(|kernel| Some((kernel.name, function(kernel, name)?))).collect()
+}
+
+/// Pairs of lines in which two kernels differ.
+fn differences(a: &'static Kernel, b: &'static Kernel) -> Vec<(&'static str, &'static str)> {
+    assert_eq!(a.source.lines().count(), b.source.lines().count(), "{} and {}", a.name, b.name);
+    a.source.lines().zip(b.source.lines()).filter(|(a, b)| a != b).collect()
+}
+
+#[test]
+fn activations_are_the_same_in_every_kernel() {
+    let with_activation: Vec<_> = ALL
+        .iter()
+        .filter(|kernel| kernel.overrides.contains(&"ACTIVATION"))
+        .map(|kernel| kernel.name)
+        .collect();
+    assert!(with_activation.len() > 1);
+    for name in ["activate", "erf"] {
+        let copies = copies(name);
+        assert_eq!(copies.iter().map(|(kernel, _)| *kernel).collect::<Vec<_>>(), with_activation);
+        for (kernel, text) in &copies {
+            assert_eq!(*text, copies[0].1, "`{name}` of {kernel} and {}", copies[0].0);
+        }
+    }
+}
+
+#[test]
+fn the_subgroup_matmuls_differ_in_their_rows() {
+    assert_eq!(
+        differences(&matmul_subgroup_16::KERNEL, &matmul_subgroup_32::KERNEL),
+        [("const ROWS: u32 = 16u;", "const ROWS: u32 = 32u;")]
+    );
+}
+
+#[test]
+fn the_subgroup_attentions_differ_in_the_head_size() {
+    // What is written out once for every texel of the head stands apart: `key_0` and its use, and so on.
+    let of_a_texel = |line: &&str| line.contains("let key_") || line.contains("query[row][");
+    let apart = |kernel: &'static Kernel| -> (Vec<&str>, Vec<&str>) {
+        kernel.source.lines().skip_while(|line| !line.contains("var scores")).partition(of_a_texel)
+    };
+    let (smaller, larger) = (apart(&attention_subgroup_16::KERNEL), apart(&attention_subgroup_64::KERNEL));
+    assert_eq!(smaller.1, larger.1);
+    assert_eq!(smaller.0, scores_by_texel(4));
+    assert_eq!(larger.0, scores_by_texel(16));
+
+    let above =
+        |kernel: &'static Kernel| kernel.source.lines().take_while(|line| !line.contains("var scores"));
+    let different: Vec<_> = above(&attention_subgroup_16::KERNEL)
+        .zip(above(&attention_subgroup_64::KERNEL))
+        .skip(1)
+        .filter(|(a, b)| a != b)
+        .collect();
+    assert_eq!(
+        different,
+        [
+            ("const TEXELS: u32 = 4u;", "const TEXELS: u32 = 16u;"),
+            ("const LANE_TEXELS: u32 = 1u;", "const LANE_TEXELS: u32 = 2u;")
+        ]
+    );
+}
+
+/// The lines that add each texel of the head to the scores; eight lanes hold a query.
+fn scores_by_texel(texels: u32) -> Vec<String> {
+    let lines = |texel: u32| {
+        let (held, lane) = (texel / 8, texel % 8);
+        [
+            format!(
+                "        let key_{texel} = textureLoad(query_key_value, vec2<u32>(width + head_texel + {texel}u, key_token), 0);"
+            ),
+            format!(
+                "        for (var row = 0u; row < ROWS; row++) {{ scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][{held}u], {lane}u), key_{texel}); }}"
+            ),
+        ]
+    };
+    (0..texels).flat_map(lines).collect()
+}
+
+#[test]
+fn the_subgroup_attentions_take_every_lanes_value() {
+    for kernel in [&attention_subgroup_16::KERNEL, &attention_subgroup_64::KERNEL] {
+        for lane in 0..16 {
+            let load = format!(
+                "let value_{lane} = values(width, head_texel, own_texel, first_token + min(block + {lane}u, last));"
+            );
+            let add =
+                format!("add_scaled(sums[row], subgroupBroadcast(scores[row], {lane}u), value_{lane});");
+            assert!(kernel.source.contains(&load), "{}: {load}", kernel.name);
+            assert!(kernel.source.contains(&add), "{}: {add}", kernel.name);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The kernels with their overrides put in, as a pipeline would.
+
+use clipseg_shaders::Kernel;
+use clipseg_shaders::kernels::ALL;
+use naga::back::{PipelineConstants, pipeline_constants::process_overrides};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{Module, ShaderStage};
+
+/// A kernel with one value chosen for each override.
+pub struct Variant {
+    /// The kernel's name and its overrides, for messages.
+    pub title: String,
+    /// The module, free of overrides.
+    pub module: Module,
+    /// What validation found.
+    pub info: ModuleInfo,
+}
+
+/// Every kernel: as it stands, and with every combination of its overrides' legal values.
+pub fn every_variant() -> Vec<Variant> {
+    ALL.iter()
+        .flat_map(|kernel| constants(kernel).into_iter().map(|constants| variant(kernel, &constants)))
+        .collect()
+}
+
+/// The values that an override may take.
+fn legal_values(name: &str) -> Vec<f64> {
+    match name {
+        "ACTIVATION" => (0..=5).map(f64::from).collect(),
+        "SUBGROUP_SIZE" => vec![8.0, 16.0],
+        other => panic!("say here which values {other} may take"),
+    }
+}
+
+fn constants(kernel: &Kernel) -> Vec<PipelineConstants> {
+    let mut combinations = vec![PipelineConstants::default()];
+    for name in kernel.overrides {
+        combinations = legal_values(name)
+            .into_iter()
+            .flat_map(|value| {
+                combinations.iter().map(move |combination| {
+                    let mut combination = combination.clone();
+                    combination.insert((*name).to_owned(), value);
+                    combination
+                })
+            })
+            .collect();
+    }
+    if !kernel.overrides.is_empty() {
+        combinations.push(PipelineConstants::default());
+    }
+    combinations
+}
+
+fn variant(kernel: &Kernel, constants: &PipelineConstants) -> Variant {
+    let title = format!("{} {constants:?}", kernel.name);
+    let module = naga::front::wgsl::parse_str(kernel.source).expect(&title);
+    let info = validator().validate(&module).expect(&title);
+    let entry_point = Some((ShaderStage::Compute, kernel.entry_point));
+    let (module, _) = process_overrides(&module, &info, entry_point, constants).expect(&title);
+    let module = module.into_owned();
+    // Again: a value put in may make an invalid module of a valid one.
+    let info = validator().validate(&module).expect(&title);
+    Variant { title, module, info }
+}
+
+fn validator() -> Validator {
+    Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP)
+}

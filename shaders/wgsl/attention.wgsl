@@ -1,0 +1,116 @@
+// output[image, query, head, :] = Σ_key softmax_key(scale · query · key) · value
+//
+// The classic form for GPUs, for heads of up to 128 values: a workgroup owns 16 queries of one head and walks over the keys
+// eight at a time with a running maximum and sum (Milakov and Gimelshein 2018; Dao et al. 2022), so that no score reaches memory.
+
+struct Params {
+    tokens: u32,
+    heads: u32,
+    head_size: u32,
+    causal: u32,
+    has_mask: u32,
+    scale: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+/// [images · tokens, (query, key, value), heads, head size]
+@group(0) @binding(1) var<storage, read> query_key_value: array<f32>;
+/// [images, tokens], 0 for a key to be left out
+@group(0) @binding(2) var<storage, read> key_mask: array<u32>;
+@group(0) @binding(3) var<storage, read_write> output: array<f32>;
+
+const QUERIES: u32 = 16u;
+const KEYS: u32 = 8u;
+const MAX_HEAD_SIZE: u32 = 128u;
+// Adding the lowest float, as transformers masks, leaves it as it is; adding it twice gives -inf.
+const LOWEST: f32 = -3.4028234e38;
+
+var<workgroup> queries: array<f32, 2048>;
+var<workgroup> keys: array<f32, 1024>;
+var<workgroup> scores: array<f32, 128>;
+var<workgroup> excluded: array<u32, 128>;
+
+@compute @workgroup_size(128)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let size = params.head_size;
+    let width = params.heads * size;
+    let head = workgroup.y * size;
+    let first_token = workgroup.z * params.tokens;
+    let first_query = workgroup.x * QUERIES;
+
+    for (var i = thread; i < QUERIES * size; i += 128u) {
+        let query = first_query + i / size;
+        var value = 0.0;
+        if query < params.tokens {
+            value = params.scale * query_key_value[(first_token + query) * 3u * width + head + i % size];
+        }
+        queries[i / size * MAX_HEAD_SIZE + i % size] = value;
+    }
+
+    // For the scores a thread owns a (query, key) pair; for the values every eighth channel of a query.
+    let query = thread / KEYS;
+    let slot = thread % KEYS;
+    var largest = LOWEST;
+    var total = 0.0;
+    var sums: array<f32, 16>;
+
+    for (var block = 0u; block < params.tokens; block += KEYS) {
+        workgroupBarrier();
+        load_block(thread, first_token, block, width + head, 3u * width);
+        workgroupBarrier();
+
+        let key = block + slot;
+        var score = 0.0;
+        for (var i = 0u; i < size; i++) {
+            score = fma(queries[query * MAX_HEAD_SIZE + i], keys[slot * MAX_HEAD_SIZE + i], score);
+        }
+        var masked = false;
+        if params.has_mask != 0u && key < params.tokens { masked = key_mask[first_token + key] == 0u; }
+        let later = params.causal != 0u && key > first_query + query;
+        scores[thread] = select(score, LOWEST, masked || later);
+        excluded[thread] = u32(key >= params.tokens || (masked && later));
+        workgroupBarrier();
+
+        load_block(thread, first_token, block, 2u * width + head, 3u * width);
+        var new_largest = largest;
+        for (var i = 0u; i < KEYS; i++) {
+            if excluded[query * KEYS + i] == 0u { new_largest = max(new_largest, scores[query * KEYS + i]); }
+        }
+        let correction = exp(largest - new_largest);
+        largest = new_largest;
+        total *= correction;
+        for (var i = 0u; i < 16u; i++) { sums[i] *= correction; }
+        workgroupBarrier();
+
+        for (var k = 0u; k < KEYS; k++) {
+            if excluded[query * KEYS + k] == 0u {
+                let probability = exp(scores[query * KEYS + k] - largest);
+                total += probability;
+                for (var i = 0u; i < 16u; i++) {
+                    sums[i] = fma(probability, keys[k * MAX_HEAD_SIZE + i * KEYS + slot], sums[i]);
+                }
+            }
+        }
+    }
+
+    if first_query + query >= params.tokens { return; }
+    for (var i = 0u; i < 16u; i++) {
+        let channel = i * KEYS + slot;
+        if channel < size {
+            output[(first_token + first_query + query) * width + head + channel] = sums[i] / total;
+        }
+    }
+}
+
+// Eight tokens' keys, or values, from `column` of their rows on; channels beyond the head's size are zero.
+fn load_block(thread: u32, first_token: u32, block: u32, column: u32, stride: u32) {
+    for (var i = thread; i < KEYS * MAX_HEAD_SIZE; i += 128u) {
+        let key = block + i / MAX_HEAD_SIZE;
+        let channel = i % MAX_HEAD_SIZE;
+        var value = 0.0;
+        if key < params.tokens && channel < params.head_size {
+            value = query_key_value[(first_token + key) * stride + column + channel];
+        }
+        keys[i] = value;
+    }
+}

@@ -1,0 +1,23 @@
+// output[token, :] = tokens[ids[token], :] + positions[position_ids[token], :]
+
+struct Params {
+    tokens: u32,
+    columns: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> ids: array<u32>;
+@group(0) @binding(2) var<storage, read> position_ids: array<u32>;
+@group(0) @binding(3) var<storage, read> token_table: array<f32>;
+@group(0) @binding(4) var<storage, read> position_table: array<f32>;
+@group(0) @binding(5) var<storage, read_write> output: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
+    let i = id.x + id.y * grid.x * 64u;
+    if i >= params.tokens * params.columns { return; }
+    let token = i / params.columns;
+    let column = i % params.columns;
+    output[i] = token_table[ids[token] * params.columns + column]
+        + position_table[position_ids[token] * params.columns + column];
+}

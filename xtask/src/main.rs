@@ -1,0 +1,44 @@
+//! The project's own tasks. `cargo xtask --help` lists them.
+
+mod compare;
+mod reference;
+mod reference_file;
+mod synth;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Compare the engine with tensors that transformers printed
+    Verify(verify::VerifyArguments),
+    /// Make the committed checkpoints and references anew, with Python and transformers
+    Reference(reference::ReferenceArguments),
+    /// Write a full-size checkpoint of made-up numbers
+    Synth(synth::SynthArguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        Task::Verify(arguments) => verify::run(&arguments),
+        Task::Reference(arguments) => reference::run(&arguments),
+        Task::Synth(arguments) => synth::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `cargo xtask reference`: makes the committed checkpoints and references anew, with Python and transformers.
+//!
+//! Only who changes `fixtures/` needs it; checking against them needs no Python.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+const REQUIREMENTS: &str = include_str!("../python/requirements.txt");
+
+/// What `cargo xtask reference` takes.
+#[derive(Args, Debug)]
+pub struct ReferenceArguments {
+    /// The Python that makes the virtual environment; the pinned versions were tried on 3.11
+    #[arg(long, default_value = "python3")]
+    pub python: PathBuf,
+    /// Where the virtual environment lives; kept, and made anew when the pinned versions change
+    #[arg(long, value_name = "DIR", default_value_os_t = Path::new(ROOT).join("target/python"))]
+    pub venv: PathBuf,
+    /// Where the tiny checkpoints go
+    #[arg(long, value_name = "DIR", default_value_os_t = Path::new(ROOT).join("fixtures/models"))]
+    pub out: PathBuf,
+    /// Also make the full-size checkpoint (600 MB, in target/full) and the reference in fixtures/full
+    #[arg(long)]
+    pub full: bool,
+}
+
+/// Sets up the virtual environment if need be and runs the scripts of `xtask/python` in it.
+pub fn run(arguments: &ReferenceArguments) -> Result<()> {
+    let python = ready_venv(&arguments.python, &arguments.venv)?;
+    let scripts = Path::new(ROOT).join("xtask/python");
+    println!("making the tiny checkpoints and their references in {}", arguments.out.display());
+    let script = scripts.join("reference.py");
+    execute(&python, [script.as_os_str(), "--out".as_ref(), arguments.out.as_os_str()])?;
+    if arguments.full {
+        println!("making the full-size reference in fixtures/full");
+        execute(&python, [scripts.join("full_reference.py")])?;
+    }
+    Ok(())
+}
+
+/// The Python inside a virtual environment that has exactly the pinned versions.
+fn ready_venv(python: &Path, venv: &Path) -> Result<PathBuf> {
+    let inside = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    // What the environment was made from, kept inside it and written last: an interrupted installation is made anew.
+    let stamp = venv.join("clipseg-requirements.txt");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) {
+        println!("using the Python environment {}", venv.display());
+        return Ok(inside);
+    }
+    if venv.exists() && !venv.join("pyvenv.cfg").exists() {
+        bail!(
+            "{} is there but is no Python environment; move it away or choose another with --venv",
+            venv.display()
+        );
+    }
+    println!("setting up the Python environment {} (several hundred MB)", venv.display());
+    execute(python, ["-m".as_ref(), "venv".as_ref(), "--clear".as_ref(), venv.as_os_str()]).context(
+        "cannot make a Python environment; on Debian `apt-get install python3-venv` brings what it needs, \
+         and --python chooses another Python",
+    )?;
+    let requirements = Path::new(ROOT).join("xtask/python/requirements.txt");
+    let install = ["-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--requirement"];
+    execute(&inside, install.iter().map(OsStr::new).chain([requirements.as_os_str()]))?;
+    fs::write(&stamp, REQUIREMENTS).with_context(|| format!("cannot write {}", stamp.display()))?;
+    Ok(inside)
+}
+
+/// Runs Python to its end; its output goes where ours goes.
+fn execute(python: &Path, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<()> {
+    let mut command = Command::new(python);
+    command.args(arguments);
+    let status =
+        command.status().with_context(|| format!("cannot start {}; is it installed?", python.display()))?;
+    if !status.success() {
+        bail!("{command:?} failed ({status})");
+    }
+    Ok(())
+}

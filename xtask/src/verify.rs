@@ -1,0 +1,123 @@
+//! `cargo xtask verify`: the engine's numbers beside transformers'.
+
+mod compute;
+mod full;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use clipseg::{AdapterChoice, Device, DeviceOptions, KernelFamily};
+
+use crate::compare::{Comparison, print_table};
+use crate::reference_file::Reference;
+
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/models");
+
+/// What `cargo xtask verify` takes.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  cargo xtask verify                     all checkpoints and references of fixtures/
+  cargo xtask verify --full              the full-size checkpoint on a photo
+  cargo xtask verify --model DIR --reference FILE.safetensors
+
+Exits with 1 when a tensor exceeds the tolerance, has another shape, or cannot be computed.")]
+pub struct VerifyArguments {
+    /// A checkpoint directory: config.json and the weights
+    #[arg(long, value_name = "DIR", requires = "reference")]
+    model: Option<PathBuf>,
+    /// A reference file for it; may be repeated
+    #[arg(long, value_name = "FILE", requires = "model")]
+    reference: Vec<PathBuf>,
+    /// Make the full-size checkpoint in target/full (once, 600 MB) and check it on the committed photo
+    #[arg(long, conflicts_with_all = ["model", "reference"])]
+    full: bool,
+    /// The largest |Δ| allowed, relative to the tensor's largest magnitude [default: 1e-4; with --full 1e-3]
+    #[arg(long)]
+    tolerance: Option<f64>,
+    /// The adapter's name or number, as `clipseg devices` lists them
+    #[arg(long, value_name = "NAME|INDEX")]
+    adapter: Option<AdapterChoice>,
+    /// Take the classic kernels even where others are faster
+    #[arg(long)]
+    classic: bool,
+    /// Keep bounds checks in the shaders
+    #[arg(long)]
+    checked: bool,
+}
+
+pub fn run(arguments: &VerifyArguments) -> Result<()> {
+    let kernels = if arguments.classic { KernelFamily::Classic } else { KernelFamily::Auto };
+    let adapter = arguments.adapter.clone().unwrap_or_default();
+    let device = Device::open(&DeviceOptions { adapter, kernels, runtime_checks: arguments.checked })?;
+    println!("adapter: {}, {:?} kernels", device.description(), device.kernels());
+    if arguments.full {
+        return full::verify(&device, arguments.tolerance.unwrap_or(1e-3));
+    }
+    let pairs = match &arguments.model {
+        Some(model) => arguments.reference.iter().map(|reference| (model.clone(), reference.clone())).collect(),
+        None => committed()?,
+    };
+    verify_pairs(&device, &pairs, arguments.tolerance.unwrap_or(1e-4))
+}
+
+/// Every checkpoint of `fixtures/models` with every one of its references.
+fn committed() -> Result<Vec<(PathBuf, PathBuf)>> {
+    let mut pairs = Vec::new();
+    for model in sorted_entries(Path::new(FIXTURES))? {
+        let references = model.join("references");
+        if !references.is_dir() {
+            continue;
+        }
+        for reference in sorted_entries(&references)? {
+            if reference.extension().is_some_and(|extension| extension == "safetensors") {
+                pairs.push((model.clone(), reference));
+            }
+        }
+    }
+    ensure!(!pairs.is_empty(), "no reference in {FIXTURES}; make them with `cargo xtask reference`");
+    Ok(pairs)
+}
+
+fn sorted_entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn verify_pairs(device: &Device, pairs: &[(PathBuf, PathBuf)], tolerance: f64) -> Result<()> {
+    let mut failed = 0;
+    let mut compared = 0;
+    for (model, path) in pairs {
+        let reference = Reference::read(path)?;
+        println!("\n{} · {} ({})", shown(model), shown(&reference.path), reference.task);
+        let computed = match compute::outputs(device, model, &reference) {
+            Ok(computed) => computed,
+            Err(error) => {
+                // Every tensor of the file then counts as failed, and the others are still checked.
+                println!("  {error:#}");
+                compute::Outputs::new()
+            }
+        };
+        let rows: Vec<_> = reference
+            .outputs
+            .iter()
+            .map(|(name, expected)| Comparison::new(name, expected, computed.get(name)))
+            .collect();
+        compared += rows.len();
+        failed += print_table(&rows, tolerance);
+    }
+    println!("\n{compared} tensors of {} references compared, {failed} failed (tolerance {tolerance:e})", pairs.len());
+    if failed > 0 {
+        bail!("{failed} tensors differ from the reference");
+    }
+    Ok(())
+}
+
+/// Paths inside the repository as they are from its root.
+fn shown(path: &Path) -> String {
+    path.strip_prefix(FIXTURES).unwrap_or(path).display().to_string()
+}
