@@ -86,7 +86,10 @@ fn same_shape(found: &[usize], expected: &[usize]) -> bool {
 /// Prints the comparisons and returns how many fail.
 pub fn print_table(comparisons: &[Comparison], tolerance: f64) -> usize {
     let width = comparisons.iter().map(|row| row.name.len()).max().unwrap_or(0).max(6);
-    println!("  {:width$}  {:18}  {:>9}  {:>9}  {:>10}  verdict", "tensor", "shape", "max |Δ|", "relative", "cosine");
+    println!(
+        "  {:width$}  {:18}  {:>9}  {:>9}  {:>10}  verdict",
+        "tensor", "shape", "max |Δ|", "relative", "cosine"
+    );
     for row in comparisons {
         let shape = format!("{:?}", row.shape);
         let verdict = if row.passes(tolerance) { "ok" } else { "FAILED" };
@@ -128,7 +131,10 @@ mod tests {
         assert!(!passes(&expected, None), "not computed");
         assert!(!passes(&expected, Some(&array(&[3, 1], &[100.0, -3.0, 0.5]))), "another shape");
         assert!(!passes(&expected, Some(&array(&[3], &[100.0, f32::NAN, 0.5]))), "not a number");
-        assert!(!passes(&expected, Some(&array(&[3], &[f32::NAN, 200.0, 0.5]))), "a NaN before a large difference");
+        assert!(
+            !passes(&expected, Some(&array(&[3], &[f32::NAN, 200.0, 0.5]))),
+            "a NaN before a large difference"
+        );
         assert!(!passes(&expected, Some(&array(&[3], &[f32::INFINITY, -3.0, 0.5]))), "infinite");
         assert!(!passes(&array(&[2], &[f32::NAN; 2]), Some(&array(&[2], &[f32::NAN; 2]))), "NaN expected");
         assert!(!passes(&array(&[2], &[0.0; 2]), Some(&array(&[2], &[0.0, 1e-9]))), "something for zeros");

@@ -3,8 +3,10 @@
 mod compare;
 mod reference;
 mod reference_file;
+mod steps;
 mod synth;
 mod verify;
+mod vulkan;
 
 use std::process::ExitCode;
 
@@ -20,6 +22,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Segment a photo from a clone, with nothing to download: makes the checkpoint, builds, runs
+    Demo,
+    /// Run every check: format, lints, tests, documentation, verify
+    Test,
     /// Compare the engine with tensors that transformers printed
     Verify(verify::VerifyArguments),
     /// Make the committed checkpoints and references anew, with Python and transformers
@@ -30,6 +36,8 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
+        Task::Demo => steps::demo(),
+        Task::Test => steps::test(),
         Task::Verify(arguments) => verify::run(&arguments),
         Task::Reference(arguments) => reference::run(&arguments),
         Task::Synth(arguments) => synth::run(&arguments),

@@ -20,6 +20,7 @@ use safetensors::tensor::{Dtype, View, serialize_to_file};
 use serde::Deserialize;
 
 use layout::Config;
+pub use numbers::{bits_of, checksum};
 
 /// The tokenizer is the real one: it is small, public, and every CLIPSeg checkpoint ships the same.
 const TOKENIZER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/clip-tokenizer");

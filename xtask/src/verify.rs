@@ -48,6 +48,8 @@ pub struct VerifyArguments {
     checked: bool,
 }
 
+pub use full::ready_checkpoint as ready_full_checkpoint;
+
 pub fn run(arguments: &VerifyArguments) -> Result<()> {
     let kernels = if arguments.classic { KernelFamily::Classic } else { KernelFamily::Auto };
     let adapter = arguments.adapter.clone().unwrap_or_default();
@@ -57,7 +59,9 @@ pub fn run(arguments: &VerifyArguments) -> Result<()> {
         return full::verify(&device, arguments.tolerance.unwrap_or(1e-3));
     }
     let pairs = match &arguments.model {
-        Some(model) => arguments.reference.iter().map(|reference| (model.clone(), reference.clone())).collect(),
+        Some(model) => {
+            arguments.reference.iter().map(|reference| (model.clone(), reference.clone())).collect()
+        }
         None => committed()?,
     };
     verify_pairs(&device, &pairs, arguments.tolerance.unwrap_or(1e-4))
@@ -110,7 +114,10 @@ fn verify_pairs(device: &Device, pairs: &[(PathBuf, PathBuf)], tolerance: f64) -
         compared += rows.len();
         failed += print_table(&rows, tolerance);
     }
-    println!("\n{compared} tensors of {} references compared, {failed} failed (tolerance {tolerance:e})", pairs.len());
+    println!(
+        "\n{compared} tensors of {} references compared, {failed} failed (tolerance {tolerance:e})",
+        pairs.len()
+    );
     if failed > 0 {
         bail!("{failed} tensors differ from the reference");
     }

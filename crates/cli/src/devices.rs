@@ -65,10 +65,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let reports = pollster::block_on(clipseg::adapters());
     ensure!(
         !reports.is_empty(),
-        "no GPU adapter was found; install your GPU's driver, or Mesa's software Vulkan (on Debian and Ubuntu: apt-get \
-         install mesa-vulkan-drivers), then try again"
+        "no GPU adapter was found; install your GPU's driver, or Mesa's software Vulkan (on Debian and Ubuntu: \
+         apt-get install mesa-vulkan-drivers), then try again"
     );
-    let adapters: Vec<_> = reports.iter().enumerate().map(|(index, report)| Adapter::new(index, report)).collect();
+    let adapters: Vec<_> =
+        reports.iter().enumerate().map(|(index, report)| Adapter::new(index, report)).collect();
     if arguments.json {
         return output::print_json(&adapters);
     }
@@ -114,8 +115,9 @@ impl Adapter {
             false => name.to_owned(),
         });
         format!(
-            "{}: {}\n   kind      {}\n   limits    buffers of {}, bindings of {}, textures of {side} × {side}, \
-             workgroups of {} invocations with {} of memory\n   features  {}, {subgroups}, {}\n   kernels   {}\n",
+            "{}: {}\n   kind      {}\n   \
+             limits    buffers of {}, bindings of {}, textures of {side} × {side}, workgroups of {} invocations \
+             with {} of memory\n   features  {}, {subgroups}, {}\n   kernels   {}\n",
             self.index,
             self.description,
             self.kind,
@@ -153,7 +155,7 @@ fn family(family: KernelFamily) -> &'static str {
 fn bytes(count: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match UNITS.into_iter().find(|&(unit, _)| count >= unit) {
-        Some((unit, name)) if count % unit == 0 => format!("{} {name}", count / unit),
+        Some((unit, name)) if count.is_multiple_of(unit) => format!("{} {name}", count / unit),
         Some((unit, name)) => format!("{:.1} {name}", count as f64 / unit as f64),
         None => format!("{count} B"),
     }
@@ -163,6 +165,9 @@ fn bytes(count: u64) -> String {
 mod tests {
     #[test]
     fn sizes_are_short() {
-        assert_eq!([0, 1023, 1024, 3 << 29, 1 << 60].map(super::bytes).join(" "), "0 B 1023 B 1 KiB 1.5 GiB 1073741824 GiB");
+        assert_eq!(
+            [0, 1023, 1024, 3 << 29, 1 << 60].map(super::bytes).join(" "),
+            "0 B 1023 B 1 KiB 1.5 GiB 1073741824 GiB"
+        );
     }
 }

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use clipseg::{
-    AdapterChoice, ClipSeg, ClipSegConfig, ClipSegForImageSegmentation, Device, DeviceOptions, Orientation, Photo,
-    Processor, TextBatch, Tokenizer,
+    AdapterChoice, ClipSeg, ClipSegConfig, ClipSegForImageSegmentation, Device, DeviceOptions, Error,
+    Orientation, Photo, Processor, TextBatch, Tokenizer,
 };
 
 use crate::report;
@@ -46,10 +46,7 @@ impl AdapterArguments {
         let Some(adapter) = &self.adapter else {
             return Ok(Device::open(&DeviceOptions::default())?);
         };
-        let choice = match adapter.parse() {
-            Ok(index) => AdapterChoice::Index(index),
-            Err(_) => AdapterChoice::Name(adapter.clone()),
-        };
+        let Ok(choice) = adapter.parse::<AdapterChoice>();
         let options = DeviceOptions { adapter: choice, ..DeviceOptions::default() };
         Device::open(&options).with_context(|| format!("--adapter {adapter}"))
     }
@@ -58,7 +55,8 @@ impl AdapterArguments {
 /// How photos are read.
 #[derive(Args)]
 pub struct PhotoArguments {
-    /// Take the photo's pixels as stored, as transformers does, rather than turned upright by its EXIF orientation.
+    /// Take the photo's pixels as stored, as transformers does, rather than turned upright by its EXIF
+    /// orientation.
     #[arg(long)]
     ignore_exif: bool,
 }
@@ -84,19 +82,26 @@ impl<'a> Preparation<'a> {
     /// Reads and checks everything in the folder but the weights.
     pub fn read(folder: &'a Path) -> Result<Self> {
         let config = ClipSegConfig::from_file(folder)?;
+        config.validate().map_err(|error| in_config(error, folder))?;
         let processor = Processor::from_dir(folder)?;
         let mut tokenizer = Tokenizer::from_dir(folder)?;
-        tokenizer
-            .limit_length(config.text_config.max_position_embeddings)
-            .with_context(|| folder.display().to_string())?;
+        let positions = config.text_config.max_position_embeddings;
+        tokenizer.limit_length(positions).map_err(|error| in_config(error, folder))?;
         Ok(Self { folder, processor, tokenizer })
     }
 
     /// Reads the weights onto the device.
     pub fn load(self, device: &Device) -> Result<ClipSeg> {
         let model = ClipSegForImageSegmentation::from_pretrained(device, self.folder)?;
-        ClipSeg::from_parts(model, self.processor, self.tokenizer)
-            .with_context(|| self.folder.display().to_string())
+        Ok(ClipSeg::from_parts(model, self.processor, self.tokenizer)?)
+    }
+}
+
+/// Names the folder's config.json in an error of its values, which checks without the file do not know.
+fn in_config(error: Error, folder: &Path) -> anyhow::Error {
+    match error {
+        Error::Config { message, .. } => anyhow!("{}: {message}", folder.join("config.json").display()),
+        other => other.into(),
     }
 }
 

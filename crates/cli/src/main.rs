@@ -20,8 +20,8 @@ use clap::{Parser, Subcommand};
 
 /// Segments photos by text with CLIPSeg, on any GPU.
 ///
-/// A checkpoint is a folder as the Hugging Face Hub serves it: config.json, model.safetensors (or its shards),
-/// preprocessor_config.json, and tokenizer.json or vocab.json with merges.txt.
+/// A checkpoint is a folder as the Hugging Face Hub serves it: config.json, model.safetensors (or its
+/// shards), preprocessor_config.json, and tokenizer.json or vocab.json with merges.txt.
 #[derive(Parser)]
 #[command(name = "clipseg", version, after_help = EXAMPLES)]
 struct Cli {
@@ -63,13 +63,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// Mesa's layer that picks a default adapter asks a Wayland compositor which one it uses. Where there is none (over SSH, in
-/// a container), libwayland complains on stderr that XDG_RUNTIME_DIR is not set. The layer has nothing to add here, as
-/// adapters are chosen by kind or by `--adapter`; it stays on for those who steer it by its own variable.
+/// Mesa's layer that picks a default adapter asks a Wayland compositor which one it uses. Where there is none
+/// (over SSH, in a container), libwayland complains on stderr that XDG_RUNTIME_DIR is not set. The layer has
+/// nothing to add here, as adapters are chosen by kind or by `--adapter`; it stays on for those who steer it
+/// by its own variable.
 fn silence_device_selection() {
     let is_set = |name| std::env::var_os(name).is_some();
     if cfg!(target_os = "linux") && !is_set("XDG_RUNTIME_DIR") && !is_set("MESA_VK_DEVICE_SELECT") {
-        // SAFETY: this is the first thing that `main` does; no other thread exists that could read the environment.
+        // SAFETY: this is the first thing that `main` does; no other thread exists that could read the
+        // environment.
         unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
     }
 }

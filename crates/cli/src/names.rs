@@ -8,8 +8,8 @@ const SLUG_LENGTH: usize = 48;
 /// Most characters that the photo's name lends.
 const STEM_LENGTH: usize = 64;
 
-/// One name a prompt, all different: the photo's without its extension, and the prompt with everything but letters and digits
-/// folded into dashes.
+/// One name a prompt, all different: the photo's without its extension, and the prompt with everything but
+/// letters and digits folded into dashes.
 pub fn for_prompts(photo: &Path, prompts: &[String]) -> Vec<String> {
     let stem = photo.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
     let stem: String = stem.chars().take(STEM_LENGTH).collect();
@@ -24,7 +24,8 @@ pub fn for_prompts(photo: &Path, prompts: &[String]) -> Vec<String> {
 }
 
 fn slug(prompt: &str) -> String {
-    let words: Vec<_> = prompt.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let words: Vec<_> =
+        prompt.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let slug: String = words.join("-").to_lowercase().chars().take(SLUG_LENGTH).collect();
     match slug.trim_end_matches('-') {
         "" => "prompt".to_owned(),

@@ -36,8 +36,9 @@ impl Folder {
         let folder = Self { path: path.to_owned(), created: missing.map(Path::to_owned).collect() };
         fs::create_dir_all(path)
             .with_context(|| format!("{flag} {}: cannot be made; choose another folder", path.display()))?;
-        new_file(path)
-            .with_context(|| format!("{flag} {}: cannot be written to; choose another folder", path.display()))?;
+        new_file(path).with_context(|| {
+            format!("{flag} {}: cannot be written to; choose another folder", path.display())
+        })?;
         Ok(folder)
     }
 
@@ -65,10 +66,14 @@ pub struct File {
 }
 
 impl File {
-    /// Checks that `path` can be written and is none of the files that are read; `flag` is what the user gave it by.
+    /// Checks that `path` can be written and is none of the files that are read; `flag` is what the user gave
+    /// it by.
     pub fn prepare(path: &Path, flag: &str, inputs: &[&Path]) -> Result<Self> {
         let shown = path.display();
-        ensure!(path.file_name().is_some() && !path.is_dir(), "{flag} {shown}: is a folder; name a file in it");
+        ensure!(
+            path.file_name().is_some() && !path.is_dir(),
+            "{flag} {shown}: is a folder; name a file in it"
+        );
         // A device or pipe would be replaced, not written to.
         ensure!(!path.exists() || path.is_file(), "{flag} {shown}: is no regular file; choose another file");
         let folder = match path.parent() {
@@ -78,7 +83,10 @@ impl File {
         if let Ok(target) = path.canonicalize() {
             let same = |input: &&&Path| input.canonicalize().is_ok_and(|input| input == target);
             if let Some(input) = inputs.iter().find(same) {
-                bail!("{flag} {shown}: would overwrite {}, which is read; choose another file", input.display());
+                bail!(
+                    "{flag} {shown}: would overwrite {}, which is read; choose another file",
+                    input.display()
+                );
             }
         }
         Ok(Self { path: path.to_owned(), _folder: Folder::prepare(folder, flag)? })
@@ -97,7 +105,8 @@ impl File {
     }
 }
 
-/// Writes a file beside its place, then moves it there: who reads the path finds the old file or the whole new one.
+/// Writes a file beside its place, then moves it there: who reads the path finds the old file or the whole
+/// new one.
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || -> std::io::Result<()> {
         let mut file = new_file(path.parent().unwrap_or(Path::new(".")))?;

@@ -21,14 +21,10 @@ const TINT: f32 = 0.5;
 /// The outline's width is the photo's smaller side divided by this, at least one pixel.
 const OUTLINE: usize = 250;
 
-/// Whether each pixel's probability reaches the threshold.
-pub fn mask(probabilities: &[f32], threshold: f32) -> Vec<bool> {
-    probabilities.iter().map(|&probability| probability >= threshold).collect()
-}
-
 /// Probabilities as grey: 0 is black, 1 white.
 pub fn probability_png(probabilities: &[f32], photo: &Photo) -> Result<Vec<u8>> {
-    let grey: Vec<u8> = probabilities.iter().map(|&probability| (probability * 255.0).round() as u8).collect();
+    let grey: Vec<u8> =
+        probabilities.iter().map(|&probability| (probability * 255.0).round() as u8).collect();
     png(&grey, photo, ExtendedColorType::L8)
 }
 
@@ -78,15 +74,15 @@ mod tests {
     #[test]
     fn probabilities_and_masks_are_grey() {
         let photo = Photo::from_rgb(3, 1, vec![0; 9]).unwrap();
-        let probabilities = [0.0, 0.5, 1.0];
-        assert_eq!(decoded(&probability_png(&probabilities, &photo).unwrap()), [0, 128, 255]);
-        assert_eq!(decoded(&mask_png(&mask(&probabilities, 0.5), &photo).unwrap()), [0, 255, 255]);
+        assert_eq!(decoded(&probability_png(&[0.0, 0.5, 1.0], &photo).unwrap()), [0, 128, 255]);
+        assert_eq!(decoded(&mask_png(&[false, true, true], &photo).unwrap()), [0, 255, 255]);
     }
 
     #[test]
     fn overlays_keep_the_photo_outside_the_mask() {
         let photo = Photo::from_rgb(5, 5, vec![100; 75]).unwrap();
-        let mask: Vec<_> = (0..25).map(|place| (1..4).contains(&(place % 5)) && (1..4).contains(&(place / 5))).collect();
+        let mask: Vec<_> =
+            (0..25).map(|place| (1..4).contains(&(place % 5)) && (1..4).contains(&(place / 5))).collect();
         let rgb = decoded(&overlay_png(&mask, &photo, 0).unwrap());
         let pixel = |x: usize, y: usize| &rgb[(y * 5 + x) * 3..][..3];
         assert_eq!(pixel(0, 2), [100; 3]);

@@ -1,13 +1,14 @@
-//! What is going on, on stderr where that is a terminal.
+//! What is going on, and how long it takes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// How often the spinner turns.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A spinner with the current step beside it; gone when dropped, and never there without a terminal.
+/// A spinner on stderr with the current step beside it; gone when dropped, and never there without a
+/// terminal.
 pub struct Progress(ProgressBar);
 
 impl Progress {
@@ -28,5 +29,21 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.0.finish_and_clear();
+    }
+}
+
+/// Measures one step after the other.
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Begins the first step.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Seconds of the step that ends here; the next begins.
+    pub fn lap(&mut self) -> f64 {
+        let now = Instant::now();
+        now.duration_since(std::mem::replace(&mut self.0, now)).as_secs_f64()
     }
 }

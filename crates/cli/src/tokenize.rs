@@ -9,8 +9,8 @@ use crate::output;
 
 /// Print the token ids of texts, one line a text.
 ///
-/// Start and end token included; texts beyond the tokenizer's longest (77 tokens) are cut with a warning. The folder needs
-/// no more than the tokenizer's files.
+/// Start and end token included; texts beyond the tokenizer's longest (77 tokens) are cut with a warning. The
+/// folder needs no more than the tokenizer's files.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {

@@ -1,7 +1,9 @@
 //! The text tower.
 
 use clipseg_tensor::transformer::{BlockSizes, load_layer_norm};
-use clipseg_tensor::{Array, AttentionMask, Device, LayerNorm, Linear, Plan, PlanCache, Recorder, Tensor, Weights};
+use clipseg_tensor::{
+    Array, AttentionMask, Device, LayerNorm, Linear, Plan, PlanCache, Recorder, Tensor, Weights,
+};
 
 use crate::tower::{Insides, Layers, TowerOutput, TowerTensors};
 use crate::{Checkpoint, ClipSegTextConfig, Error, Result, TextBatch};
@@ -92,7 +94,8 @@ impl TextEncoder {
         let final_name = format!("{tower}final_layer_norm");
         let projection = match projection_dim {
             Some(width) => {
-                let weight = checkpoint.floats(&format!("{prefix}text_projection.weight"), &[width, hidden])?;
+                let weight =
+                    checkpoint.floats(&format!("{prefix}text_projection.weight"), &[width, hidden])?;
                 Some(Linear::new(device, width, hidden, &weight, None)?)
             }
             None => None,
@@ -148,7 +151,8 @@ impl TextEncoder {
         match input.position_ids {
             Some(ids) => run.write_u32(&plan.position_ids, ids)?,
             None => {
-                let ids: Vec<u32> = (0..input.input_ids.len()).map(|place| (place % input.length) as u32).collect();
+                let ids: Vec<u32> =
+                    (0..input.input_ids.len()).map(|place| (place % input.length) as u32).collect();
                 run.write_u32(&plan.position_ids, &ids)?;
             }
         }
@@ -165,7 +169,8 @@ impl TextEncoder {
         if input.length == 0 || count == 0 || !count.is_multiple_of(input.length) {
             return fail(format!("input_ids: {count} ids are no texts of {} tokens", input.length));
         }
-        for (name, values) in [("attention_mask", input.attention_mask), ("position_ids", input.position_ids)] {
+        for (name, values) in [("attention_mask", input.attention_mask), ("position_ids", input.position_ids)]
+        {
             if values.is_some_and(|values| values.len() != count) {
                 return fail(format!("{name} must be as long as input_ids, {count}"));
             }
@@ -174,7 +179,8 @@ impl TextEncoder {
         if input.position_ids.is_none() && input.length > positions {
             return fail(format!("a text of {} tokens; the model has {positions} positions", input.length));
         }
-        if let Some(id) = input.position_ids.and_then(|ids| ids.iter().find(|&&id| id as usize >= positions)) {
+        if let Some(id) = input.position_ids.and_then(|ids| ids.iter().find(|&&id| id as usize >= positions))
+        {
             return fail(format!("position_ids holds {id}; the model has {positions} positions"));
         }
         if let Some(id) = input.input_ids.iter().find(|&&id| id as usize >= self.config.vocab_size) {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use clipseg_tensor::transformer::{BlockSizes, load_layer_norm};
-use clipseg_tensor::{Array, AttentionMask, Device, LayerNorm, Linear, Plan, PlanCache, Recorder, Tensor, Weights};
+use clipseg_tensor::{
+    Array, AttentionMask, Device, LayerNorm, Linear, Plan, PlanCache, Recorder, Tensor, Weights,
+};
 
 use crate::tower::{Insides, Layers, TowerOutput, TowerTensors};
 use crate::{Checkpoint, ClipSegVisionConfig, Error, Result};
@@ -99,7 +101,8 @@ impl VisionEncoder {
         let table = [config.num_positions(), hidden];
         let positions = checkpoint.floats(&format!("{tower}embeddings.position_embedding.weight"), &table)?;
         let epsilon = config.layer_norm_eps as f32;
-        let layer_norm = |name: &str| load_layer_norm(device, checkpoint, &format!("{tower}{name}"), hidden, epsilon);
+        let layer_norm =
+            |name: &str| load_layer_norm(device, checkpoint, &format!("{tower}{name}"), hidden, epsilon);
         let sizes = BlockSizes {
             hidden,
             intermediate: config.intermediate_size,
@@ -109,7 +112,8 @@ impl VisionEncoder {
         };
         let projection = match projection_dim {
             Some(width) => {
-                let weight = checkpoint.floats(&format!("{prefix}visual_projection.weight"), &[width, hidden])?;
+                let weight =
+                    checkpoint.floats(&format!("{prefix}visual_projection.weight"), &[width, hidden])?;
                 Some(Linear::new(device, width, hidden, &weight, None)?)
             }
             None => None,
@@ -139,7 +143,7 @@ impl VisionEncoder {
         let mut run = plan.plan.run();
         run.write(&plan.pixels, input.pixel_values)?;
         let activations = self.copy_activations(&plan, &mut run)?;
-        run.finish(&[]).await?;
+        run.submit()?;
         Ok(Scene { activations, grid: self.grid(input), batch: input.batch })
     }
 
@@ -167,7 +171,8 @@ impl VisionEncoder {
         run.write(&plan.pixels, input.pixel_values)?;
         let activations = self.copy_activations(&plan, &mut run)?;
         let outputs = plan.outputs.as_ref();
-        let outputs = outputs.ok_or_else(|| Error::Input("the plan was recorded without outputs".to_owned()))?;
+        let outputs =
+            outputs.ok_or_else(|| Error::Input("the plan was recorded without outputs".to_owned()))?;
         let arrays = run.finish(&outputs.all()).await?;
         let scene = Scene { activations, grid: self.grid(input), batch: input.batch };
         Ok((outputs.sort(arrays), scene))
@@ -221,11 +226,16 @@ impl VisionEncoder {
         let extracts = key.what != What::Embedding;
         let deepest = self.extract_layers.iter().max().map_or(0, |layer| layer + 1);
         let depth = if key.what == What::Activations { deepest } else { self.config.num_hidden_layers };
-        let keep = |state: usize| {
-            keep_all || (extracts && state > 0 && self.extract_layers.contains(&(state - 1)))
-        };
-        let trace =
-            self.layers.record(&mut recorder, hidden_states, depth, &AttentionMask::default(), keep, attentions)?;
+        let keep =
+            |state: usize| keep_all || (extracts && state > 0 && self.extract_layers.contains(&(state - 1)));
+        let trace = self.layers.record(
+            &mut recorder,
+            hidden_states,
+            depth,
+            &AttentionMask::default(),
+            keep,
+            attentions,
+        )?;
         let mut activations = Vec::new();
         if extracts {
             for layer in &self.extract_layers {
@@ -277,7 +287,10 @@ impl VisionEncoder {
         if (rows, columns) == (trained, trained) {
             return recorder.vision_embedding(&patches, &self.class_embedding, &self.positions);
         }
-        let positions = recorder.bicubic_positions(&self.positions, rows, columns)?;
+        // They are the same for every image of this size: resized once, before the plan's first run.
+        let mut resizing = Recorder::new(&self.device);
+        let positions = resizing.bicubic_positions(&self.positions, rows, columns)?;
+        resizing.finish()?.run().submit()?;
         recorder.vision_embedding(&patches, &self.class_embedding, &positions)
     }
 }

@@ -1,4 +1,5 @@
 //! Weights from files: single, sharded, converted, and damaged ones.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::borrow::Cow;
 use std::collections::HashMap;

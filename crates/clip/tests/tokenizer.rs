@@ -1,4 +1,5 @@
 //! Prompts to ids against transformers' `CLIPTokenizerFast`, and the tokenizer's files.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 

@@ -73,7 +73,9 @@ impl ClipSegModel {
             (true, true) => Some(loss::contrastive(&logits_per_text)),
             (true, false) => {
                 let [texts, images] = [logits_per_text.shape[0], logits_per_text.shape[1]];
-                return Err(Error::Input(format!("a loss wants as many texts as images, not {texts} and {images}")));
+                return Err(Error::Input(format!(
+                    "a loss wants as many texts as images, not {texts} and {images}"
+                )));
             }
         };
         Ok(ClipSegOutput {
@@ -89,7 +91,8 @@ impl ClipSegModel {
 }
 
 fn normalised(embedding: Option<&Array>) -> Result<Array> {
-    let mut array = embedding.cloned().ok_or_else(|| Error::Input("the model has no projections".to_owned()))?;
+    let mut array =
+        embedding.cloned().ok_or_else(|| Error::Input("the model has no projections".to_owned()))?;
     let width = array.shape[1];
     for row in array.values.chunks_exact_mut(width) {
         let norm = row.iter().map(|value| value * value).sum::<f32>().sqrt();

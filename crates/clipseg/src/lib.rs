@@ -28,16 +28,18 @@ mod pipeline;
 mod segmentation;
 
 pub use clipseg_clip::{
-    Activation, Checkpoint, ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig, Error, ImageInput, Insides,
-    Orientation, Photo, PixelValues, PreprocessorConfig, Processor, Resample, Result, Scene, TextBatch,
-    TextEncoder, TextInput, TokenIds, Tokenizer, TowerOutput, VisionEncoder,
+    Activation, Checkpoint, ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig, Error, ImageInput,
+    Insides, Orientation, Photo, PixelValues, PreprocessorConfig, Processor, Resample, Result, Scene,
+    TextBatch, TextEncoder, TextInput, TokenIds, Tokenizer, TowerOutput, VisionEncoder,
 };
 pub use clipseg_decoder::{DecoderInsides, DecoderOutput};
 pub use clipseg_tensor::{
     AdapterChoice, AdapterReport, Array, Device, DeviceOptions, KernelFamily, adapters, describe, wgpu,
 };
 pub use contrastive::{ClipSegModel, ClipSegOutput};
-pub use model::{ClipSegForImageSegmentation, Condition, ConditionInput, SegmentationInput, SegmentationOutput};
+pub use model::{
+    ClipSegForImageSegmentation, Condition, ConditionInput, SegmentationInput, SegmentationOutput,
+};
 #[cfg(not(target_family = "wasm"))]
 pub use pipeline::ClipSeg;
 pub use segmentation::Segmentation;

@@ -144,7 +144,9 @@ impl ClipSegForImageSegmentation {
         let prompts = condition.len();
         if scene.batch != 1 && scene.batch != prompts {
             let images = scene.batch;
-            return Err(Error::Input(format!("{prompts} prompts for {images} images: one image, or one a prompt")));
+            return Err(Error::Input(format!(
+                "{prompts} prompts for {images} images: one image, or one a prompt"
+            )));
         }
         let limit = if scene.batch == 1 { self.decoder.pair_limit(scene.grid) } else { prompts };
         let mut logits = Array::default();
@@ -196,9 +198,12 @@ impl ClipSegForImageSegmentation {
             ConditionInput::Embeddings(array) => array.clone(),
         };
         let conditions = Conditions { embeddings: &condition.values, count: batch };
-        let insides =
-            DecoderInsides { hidden_states: input.insides.hidden_states, attentions: input.insides.attentions };
-        let mut decoder_output = self.decoder.forward(&scene.activations, scene.grid, conditions, insides).await?;
+        let insides = DecoderInsides {
+            hidden_states: input.insides.hidden_states,
+            attentions: input.insides.attentions,
+        };
+        let mut decoder_output =
+            self.decoder.forward(&scene.activations, scene.grid, conditions, insides).await?;
         let logits = std::mem::take(&mut decoder_output.logits);
         let loss = match input.labels {
             Some(labels) if labels.len() != logits.values.len() => {

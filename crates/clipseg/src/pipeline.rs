@@ -75,6 +75,15 @@ impl ClipSeg {
         block_on(self.model.encode_image(image_input(pixels)))
     }
 
+    /// Waits until the device has done all that it was given. Results wait for themselves; this is for measuring steps, since
+    /// [`encode_image`](Self::encode_image) returns when its work is handed over.
+    ///
+    /// # Errors
+    /// The device's, also of the work that was waited for.
+    pub fn wait(&self) -> Result<()> {
+        Ok(self.model.device().wait()?)
+    }
+
     /// Encodes prompts. One beyond the model's 77 tokens is cut, as [`Tokenizer::encode_batch`] reports.
     ///
     /// # Errors

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use clipseg_tensor::transformer::{Block, BlockSizes, load_linear};
 use clipseg_tensor::{
-    Activation, Array, Device, Error, Linear, Modulation, Plan, PlanCache, Recorder, Result, Run, Tensor, Weights,
+    Activation, Array, Device, Error, Linear, Modulation, Plan, PlanCache, Recorder, Result, Run, Tensor,
+    Weights,
 };
 
 use crate::DecoderConfig;
@@ -93,7 +94,13 @@ impl Decoder {
             load_linear(device, weights, &format!("{prefix}{name}"), width, config.projection_dim)
         };
         let reduce = |layer: usize| {
-            load_linear(device, weights, &format!("{prefix}reduces.{layer}"), width, config.vision_hidden_size)
+            load_linear(
+                device,
+                weights,
+                &format!("{prefix}reduces.{layer}"),
+                width,
+                config.vision_hidden_size,
+            )
         };
         let block = |layer: usize| Block::load(device, weights, &format!("{prefix}layers.{layer}."), &sizes);
         Ok(Self {
@@ -189,7 +196,8 @@ impl Decoder {
         let mut recorder = Recorder::new(&self.device);
         let tokens = 1 + key.grid.0 * key.grid.1;
         let shape = [key.scenes, tokens, self.config.vision_hidden_size];
-        let activations = (0..self.config.depth).map(|_| recorder.input(&shape)).collect::<Result<Vec<_>>>()?;
+        let activations =
+            (0..self.config.depth).map(|_| recorder.input(&shape)).collect::<Result<Vec<_>>>()?;
         let conditions = recorder.input(&[key.pairs, self.config.projection_dim])?;
         let multiplier = recorder.linear(&conditions, &self.film_multiplier)?;
         let offset = recorder.linear(&conditions, &self.film_offset)?;
@@ -220,7 +228,14 @@ impl Decoder {
         for tensor in [&logits].into_iter().chain(&hidden_states).chain(&attentions) {
             recorder.output(tensor)?;
         }
-        Ok(DecoderPlan { plan: recorder.finish()?, activations, conditions, logits, hidden_states, attentions })
+        Ok(DecoderPlan {
+            plan: recorder.finish()?,
+            activations,
+            conditions,
+            logits,
+            hidden_states,
+            attentions,
+        })
     }
 }
 

@@ -1,10 +1,12 @@
 use clipseg_tensor::{
-    Activation, Convolution3x3, Device, Recorder, Result, Tensor, TransposedConvolution, Weights,
+    Activation, Convolution3x3, Device, Recorder, Result, Takes, Tensor, TransposedConvolution, Weights,
 };
 
 use crate::DecoderConfig;
 
 /// From tokens to pixels, `transposed_convolution` in the checkpoint.
+// There is one in a model: the size of the smaller variant is nobody's concern.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum Upsampler {
     /// One transposed convolution, a patch a token.
     Simple(TransposedConvolution),
@@ -21,27 +23,34 @@ impl Upsampler {
     ) -> std::result::Result<Self, W::Error> {
         let width = config.reduce_dim;
         let name = format!("{prefix}transposed_convolution");
-        let transposed = |name: String, channels: usize, outputs: usize, kernel: usize| {
+        let transposed = |name: String, channels: usize, outputs: usize, kernel: usize, takes: Takes| {
             let weight = weights.floats(&format!("{name}.weight"), &[channels, outputs, kernel, kernel])?;
             let bias = weights.floats(&format!("{name}.bias"), &[outputs])?;
-            Ok::<_, W::Error>(TransposedConvolution::new(device, channels, outputs, kernel, &weight, &bias)?)
+            Ok::<_, W::Error>(TransposedConvolution::new(
+                device, channels, outputs, kernel, &weight, &bias, takes,
+            )?)
         };
         if !config.use_complex_transposed_convolution {
-            return Ok(Self::Simple(transposed(name, width, 1, config.patch_size)?));
+            return Ok(Self::Simple(transposed(name, width, 1, config.patch_size, Takes::Tokens)?));
         }
         let kernel = config.patch_size / 4;
         let weight = weights.floats(&format!("{name}.0.weight"), &[width, width, 3, 3])?;
         let bias = weights.floats(&format!("{name}.0.bias"), &[width])?;
         Ok(Self::Complex {
             smooth: Convolution3x3::new(device, width, width, &weight, &bias)?,
-            first: transposed(format!("{name}.2"), width, width / 2, kernel)?,
-            second: transposed(format!("{name}.4"), width / 2, 1, kernel)?,
+            first: transposed(format!("{name}.2"), width, width / 2, kernel, Takes::Tokens)?,
+            second: transposed(format!("{name}.4"), width / 2, 1, kernel, Takes::Pixels(kernel * kernel))?,
         })
     }
 
     /// `hidden_states` `[pairs, 1 + rows · columns, reduce_dim]` with the class token first, to logits
     /// `[pairs, rows · scale, columns · scale]`.
-    pub fn record(&self, recorder: &mut Recorder, hidden_states: &Tensor, grid: (usize, usize)) -> Result<Tensor> {
+    pub fn record(
+        &self,
+        recorder: &mut Recorder,
+        hidden_states: &Tensor,
+        grid: (usize, usize),
+    ) -> Result<Tensor> {
         let relu = Activation::Relu;
         match self {
             Self::Simple(transposed) => {

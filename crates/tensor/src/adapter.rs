@@ -153,7 +153,9 @@ pub(crate) fn subgroup_size(adapter: &wgpu::Adapter, family: KernelFamily) -> Re
         && info.subgroup_min_size == info.subgroup_max_size
         && [8, 16].contains(&info.subgroup_min_size);
     match family {
-        KernelFamily::Auto if usable && info.device_type == wgpu::DeviceType::Cpu => Ok(Some(info.subgroup_min_size)),
+        KernelFamily::Auto if usable && info.device_type == wgpu::DeviceType::Cpu => {
+            Ok(Some(info.subgroup_min_size))
+        }
         KernelFamily::Auto | KernelFamily::Classic => Ok(None),
         KernelFamily::Subgroup if usable => Ok(Some(info.subgroup_min_size)),
         KernelFamily::Subgroup => Err(format!(

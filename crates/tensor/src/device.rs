@@ -131,6 +131,18 @@ impl Device {
         self.0.subgroup_size.map(|_| self.0.limits.max_texture_dimension_2d as usize)
     }
 
+    /// Waits until the device has done all that was submitted to it. In a browser it returns at once.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when it failed at it.
+    pub fn wait(&self) -> Result<()> {
+        self.0
+            .gpu
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map_err(|error| Error::Device(error.to_string()))?;
+        self.check()
+    }
+
     pub(crate) fn gpu(&self) -> &wgpu::Device {
         &self.0.gpu
     }

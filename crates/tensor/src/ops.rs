@@ -9,8 +9,8 @@ mod normalise;
 mod resample;
 
 pub use attention::AttentionMask;
+pub use convolution::{Convolution3x3, Takes, TransposedConvolution};
 pub use elementwise::Modulation;
-pub use convolution::{Convolution3x3, TransposedConvolution};
 pub use linear::Linear;
 pub use normalise::LayerNorm;
 

@@ -42,13 +42,13 @@ impl PipelineCache {
             label: Some(kernel.name),
             source: wgpu::ShaderSource::Wgsl(kernel.source.into()),
         };
-        let module = if self.runtime_checks {
-            gpu.create_shader_module(descriptor)
-        } else {
-            // SAFETY: the kernels are this project's own. Each guards its loads and stores by the sizes in its parameters,
-            // its loops end and its divisors are not zero; the property tests run all of them with the checks on.
-            unsafe { gpu.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
-        };
+        let mut checks = wgpu::ShaderRuntimeChecks::unchecked();
+        checks.bounds_checks = self.runtime_checks;
+        checks.int_div_checks = self.runtime_checks;
+        // SAFETY: the kernels are this project's own. Each guards its loads and stores by the sizes in its parameters and its
+        // divisors are not zero, which the property tests prove with these checks on. Every loop counts up to a bound; the
+        // guard against endless ones stays off even then, as it hides the constant bounds that compilers unroll by.
+        let module = unsafe { gpu.create_shader_module_trusted(descriptor, checks) };
         let constants: Vec<_> = overrides.iter().map(|&(name, value)| (name, f64::from(value))).collect();
         gpu.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(kernel.name),

@@ -155,25 +155,24 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Runs the plan without waiting: what is submitted later to the same device finds its outputs.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device has failed.
+    pub fn submit(self) -> Result<()> {
+        let encoder = self.encode()?;
+        self.plan.device.queue().submit([encoder.finish()]);
+        self.plan.device.check()
+    }
+
     /// Runs the plan and reads `outputs` back.
     ///
     /// # Errors
     /// [`Error::Device`] when the device fails.
     pub async fn finish(self, outputs: &[&Tensor]) -> Result<Vec<Array>> {
         let device = &self.plan.device;
-        let mut encoder = device.gpu().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        for (from, to) in &self.before {
-            encoder.copy_buffer_to_buffer(buffer_in(from)?, 0, buffer_in(to)?, 0, from.bytes());
-        }
-        self.plan.encode(&mut encoder);
-        for (from, to) in &self.after {
-            encoder.copy_buffer_to_buffer(buffer_in(from)?, 0, buffer_in(to)?, 0, from.bytes());
-        }
+        let mut encoder = self.encode()?;
         let total: u64 = outputs.iter().map(|output| output.bytes()).sum();
-        if total == 0 {
-            device.queue().submit([encoder.finish()]);
-            return device.check().map(|()| vec![Array::default(); outputs.len()]);
-        }
         let staging = device.staging(total);
         let mut offset = 0;
         for output in outputs {
@@ -184,6 +183,19 @@ impl Run<'_> {
         let values = read_back(device, &staging, total, outputs).await;
         device.return_staging(staging);
         values
+    }
+
+    fn encode(&self) -> Result<wgpu::CommandEncoder> {
+        let gpu = self.plan.device.gpu();
+        let mut encoder = gpu.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        for (from, to) in &self.before {
+            encoder.copy_buffer_to_buffer(buffer_in(from)?, 0, buffer_in(to)?, 0, from.bytes());
+        }
+        self.plan.encode(&mut encoder);
+        for (from, to) in &self.after {
+            encoder.copy_buffer_to_buffer(buffer_in(from)?, 0, buffer_in(to)?, 0, from.bytes());
+        }
+        Ok(encoder)
     }
 }
 
@@ -199,7 +211,10 @@ async fn read_back(
         let _ = sender.send(result);
     });
     // In a browser this does nothing and the event loop calls back.
-    device.gpu().poll(wgpu::PollType::wait_indefinitely()).map_err(|error| Error::Device(error.to_string()))?;
+    device
+        .gpu()
+        .poll(wgpu::PollType::wait_indefinitely())
+        .map_err(|error| Error::Device(error.to_string()))?;
     let mapped = receiver.await.map_err(|_| Error::Device("the read-back was dropped".to_owned()))?;
     device.check()?;
     mapped.map_err(|error| Error::Device(error.to_string()))?;
@@ -264,7 +279,8 @@ fn same_shape(op: &'static str, from: &Tensor, to: &Tensor) -> Result<()> {
 }
 
 fn row_layout(buffer: &wgpu::Buffer, columns: u32) -> wgpu::TexelCopyBufferInfo<'_> {
-    let layout = wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(4 * columns), rows_per_image: None };
+    let layout =
+        wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(4 * columns), rows_per_image: None };
     wgpu::TexelCopyBufferInfo { buffer, layout }
 }
 

@@ -102,16 +102,17 @@ pub(crate) fn texture(
     let limit = device.limits().max_texture_dimension_2d;
     let fits = |side: usize| u32::try_from(side).ok().filter(|&side| side <= limit);
     let (Some(width), Some(height)) = (fits(columns.div_ceil(4)), fits(rows)) else {
-        return Err(Error::TooLarge {
-            what: format!("a texture for {rows} rows of {columns} values"),
-            bytes: 16 * rows as u64 * columns.div_ceil(4) as u64,
-            limit: 16 * u64::from(limit) * u64::from(limit),
-        });
+        let reason = format!(
+            "{rows} rows of {columns} values exceed the {limit} rows, or four times as many columns, of the adapter's \
+             textures; use fewer prompts or images at once, or the classic kernels"
+        );
+        return Err(Error::Shape { op: "texture", reason });
     };
     let create = || device.gpu().create_texture(&texture_descriptor(width, height));
     let Some(shared) = pool else { return Ok(Pooled { memory: create(), pool: None }) };
     let mut pool = shared.lock().unwrap_or_else(PoisonError::into_inner);
-    let fitting = pool.textures.iter().position(|texture| texture.width() == width && texture.height() == height);
+    let fitting =
+        pool.textures.iter().position(|texture| texture.width() == width && texture.height() == height);
     let memory = match fitting {
         Some(place) => pool.textures.swap_remove(place),
         None => {

@@ -152,7 +152,8 @@ impl Recorder {
                 Resource::Buffer(_) => {
                     matches!(binding.kind, BindingKind::StorageRead | BindingKind::StorageReadWrite)
                 }
-                Resource::Texture(_) => matches!(binding.kind, BindingKind::Texture | BindingKind::StorageTexture),
+                Resource::Texture(_) =>
+                    matches!(binding.kind, BindingKind::Texture | BindingKind::StorageTexture),
             }),
             "{}: a resource of another kind than its binding",
             kernel.name
@@ -174,7 +175,14 @@ impl Recorder {
         let uniform_bytes = bytes.len().next_multiple_of(16) as u64;
         self.uniforms.resize(uniform_offset + uniform_bytes as usize, 0);
         let uniform_offset = uniform_offset as u64;
-        self.steps.push(Step::Dispatch(Dispatch { kernel, pipeline, resources, uniform_offset, uniform_bytes, grid }));
+        self.steps.push(Step::Dispatch(Dispatch {
+            kernel,
+            pipeline,
+            resources,
+            uniform_offset,
+            uniform_bytes,
+            grid,
+        }));
         Ok(())
     }
 

@@ -82,7 +82,8 @@ impl Tensor {
     /// # Errors
     /// [`Error::Shape`] when the number of elements or the last dimension would change.
     pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
-        let reshaped = Self { shape: shape.to_vec(), element: self.element, storage: Arc::clone(&self.storage) };
+        let reshaped =
+            Self { shape: shape.to_vec(), element: self.element, storage: Arc::clone(&self.storage) };
         if reshaped.len() != self.len() || reshaped.columns() != self.columns() {
             return Err(Error::Shape { op: "reshape", reason: format!("{:?} to {shape:?}", self.shape) });
         }
@@ -95,7 +96,11 @@ impl Tensor {
         let buffer = self.storage.buffer.get().filter(|_| columns > 0 && self.len().is_multiple_of(columns));
         let buffer = buffer.ok_or_else(|| Error::Shape { op: "regroup", reason: reason() })?;
         let storage = Storage { buffer: OnceLock::from(Arc::clone(buffer)), texture: OnceLock::new() };
-        Ok(Self { shape: vec![self.len() / columns, columns], element: self.element, storage: Arc::new(storage) })
+        Ok(Self {
+            shape: vec![self.len() / columns, columns],
+            element: self.element,
+            storage: Arc::new(storage),
+        })
     }
 
     pub(crate) fn storage(&self) -> &Storage {

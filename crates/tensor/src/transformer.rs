@@ -53,10 +53,22 @@ impl Block {
             sizes: *sizes,
             query_key_value: Linear::new(device, 3 * hidden, hidden, &projections, Some(&biases))?,
             output: load_linear(device, weights, &format!("{prefix}self_attn.out_proj"), hidden, hidden)?,
-            layer_norm1: load_layer_norm(device, weights, &format!("{prefix}layer_norm1"), hidden, sizes.epsilon)?,
+            layer_norm1: load_layer_norm(
+                device,
+                weights,
+                &format!("{prefix}layer_norm1"),
+                hidden,
+                sizes.epsilon,
+            )?,
             up: load_linear(device, weights, &format!("{prefix}mlp.fc1"), intermediate, hidden)?,
             down: load_linear(device, weights, &format!("{prefix}mlp.fc2"), hidden, intermediate)?,
-            layer_norm2: load_layer_norm(device, weights, &format!("{prefix}layer_norm2"), hidden, sizes.epsilon)?,
+            layer_norm2: load_layer_norm(
+                device,
+                weights,
+                &format!("{prefix}layer_norm2"),
+                hidden,
+                sizes.epsilon,
+            )?,
         })
     }
 
@@ -89,7 +101,8 @@ impl Block {
         hidden_states: &Tensor,
         attentions: Option<&mut Vec<Tensor>>,
     ) -> Result<Tensor> {
-        let sum = self.attend(recorder, hidden_states, hidden_states, &AttentionMask::default(), attentions)?;
+        let sum =
+            self.attend(recorder, hidden_states, hidden_states, &AttentionMask::default(), attentions)?;
         let hidden_states = recorder.layer_norm(&sum, &self.layer_norm1)?;
         drop(sum);
         let sum = self.mlp(recorder, &hidden_states, &hidden_states)?;

@@ -125,3 +125,18 @@ fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     value ^ (value >> 31)
 }
+
+/// The bit patterns of a checkpoint's little-endian f32.
+pub fn bits_of(bytes: &[u8]) -> Vec<u32> {
+    bytes
+        .chunks_exact(4)
+        .map(|number| u32::from_le_bytes([number[0], number[1], number[2], number[3]]))
+        .collect()
+}
+
+/// Order-sensitive and quick: the sum of bit pattern × (2·index + 1), modulo 2⁶⁴.
+pub fn checksum(bits: &[u32]) -> u64 {
+    bits.iter()
+        .zip((1_u64..).step_by(2))
+        .fold(0, |sum, (&bits, weight)| sum.wrapping_add(u64::from(bits).wrapping_mul(weight)))
+}

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::Preset;
 use super::layout::{self, Config};
+use super::numbers::{bits_of, checksum};
 
 #[derive(Deserialize)]
 struct Expected {
@@ -20,17 +21,6 @@ struct ExpectedTensor {
     first_bits: u32,
     last_bits: u32,
     checksum: String,
-}
-
-fn bits_of(bytes: &[u8]) -> Vec<u32> {
-    bytes.chunks_exact(4).map(|number| u32::from_le_bytes(number.try_into().unwrap())).collect()
-}
-
-/// Order-sensitive and quick: the sum of bit pattern × (2·index + 1), modulo 2⁶⁴.
-fn checksum(bits: &[u32]) -> u64 {
-    bits.iter()
-        .zip((1_u64..).step_by(2))
-        .fold(0, |sum, (&bits, weight)| sum.wrapping_add(u64::from(bits).wrapping_mul(weight)))
 }
 
 #[test]

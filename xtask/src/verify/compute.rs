@@ -17,8 +17,10 @@ pub type Outputs = BTreeMap<String, Array>;
 
 /// Computes everything that the reference's task has outputs for.
 pub fn outputs(device: &Device, model: &Path, reference: &Reference) -> Result<Outputs> {
-    let insides =
-        Insides { hidden_states: reference.wants("hidden_states."), attentions: reference.wants("attentions.") };
+    let insides = Insides {
+        hidden_states: reference.wants("hidden_states."),
+        attentions: reference.wants("attentions."),
+    };
     match reference.task.as_str() {
         "segmentation" => segmentation(device, model, reference, insides),
         "clip" => clip(device, model, reference, insides),

@@ -3,8 +3,7 @@
 use std::io::Cursor;
 
 use image::metadata::Orientation as Turn;
-use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader};
-use image::{Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 use libjpeg_turbo_rs::PixelFormat;
 
 use super::{MAX_PIXELS, Orientation, Photo};
@@ -42,7 +41,7 @@ pub(super) fn decode(bytes: &[u8], orientation: Orientation) -> Result<Photo> {
         Orientation::Ignore => Turn::NoTransforms,
     };
     let mut picture = match format {
-        ImageFormat::Jpeg => decode_jpeg(bytes)?,
+        ImageFormat::Jpeg if !is_subsampled_cmyk(bytes)? => decode_jpeg(bytes)?,
         _ => decode_other(decoder)?,
     };
     picture.apply_orientation(turn);
@@ -57,22 +56,27 @@ fn decode_jpeg(bytes: &[u8]) -> Result<DynamicImage> {
     from_rgb(picture.width as u32, picture.height as u32, picture.data)
 }
 
-/// Decodes the other formats and brings their pixels to 8-bit RGB by Pillow's rules: alpha is dropped, grey repeated, and of 16 bits the upper 8
-/// are kept; but 16-bit grey, which Pillow keeps at full depth on reading, is cut off at 255.
+/// Whether a JPEG has four channels and stores some of them at lower resolution, which is rare. On such files, where
+/// damaged, libjpeg-turbo-rs 0.9 can reach beyond its rows and panic.
+fn is_subsampled_cmyk(bytes: &[u8]) -> Result<bool> {
+    let decoder = libjpeg_turbo_rs::Decoder::new(bytes).map_err(damaged)?;
+    let channels = &decoder.header().components;
+    let mut sampling =
+        channels.iter().map(|channel| (channel.horizontal_sampling, channel.vertical_sampling));
+    Ok(channels.len() == 4 && sampling.any(|factors| factors != (1, 1)))
+}
+
+/// Decodes the other formats and brings their pixels to 8-bit RGB by Pillow's rules: alpha is dropped, grey repeated,
+/// and of 16 bits the upper 8 are kept; but 16-bit grey, which Pillow reads at full depth, is cut off at 255.
 fn decode_other(decoder: impl ImageDecoder) -> Result<DynamicImage> {
-    let stored = decoder.original_color_type();
     let picture = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
     let (width, height) = (picture.width(), picture.height());
-    let grey_16 = picture.color() == ColorType::L16 || stored == ExtendedColorType::L16;
     let upper = |value: u16| (value >> 8) as u8;
     let rgb: Vec<u8> = match picture {
         DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_) => {
             return Err(Error::image("stores floating-point pixels; save it with 8 bits a channel first"));
         }
         DynamicImage::ImageLuma16(grey) => {
-            grey.pixels().flat_map(|pixel| [pixel.0[0].min(255) as u8; 3]).collect()
-        }
-        DynamicImage::ImageLumaA16(grey) if grey_16 => {
             grey.pixels().flat_map(|pixel| [pixel.0[0].min(255) as u8; 3]).collect()
         }
         DynamicImage::ImageLumaA16(grey) => grey.pixels().flat_map(|pixel| [upper(pixel.0[0]); 3]).collect(),

@@ -24,10 +24,14 @@ struct Sizes {
 impl Sizes {
     fn of(query_key_value: &Tensor, heads: usize, mask: &AttentionMask<'_>) -> Result<Self> {
         let &[batch, tokens, width] = query_key_value.shape() else {
-            return shape_error("attention", format!("{query_key_value:?}, expected [batch, tokens, 3 · width]"));
+            return shape_error(
+                "attention",
+                format!("{query_key_value:?}, expected [batch, tokens, 3 · width]"),
+            );
         };
         if heads == 0 || width % (3 * heads) != 0 || width / (3 * heads) > 128 {
-            let reason = format!("{query_key_value:?} for {heads} heads, expected 3 · heads · (at most 128) columns");
+            let reason =
+                format!("{query_key_value:?} for {heads} heads, expected 3 · heads · (at most 128) columns");
             return shape_error("attention", reason);
         }
         if let Some(keys) = mask.keys {
@@ -47,7 +51,12 @@ impl Recorder {
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the shapes do not fit or a head has more than 128 values.
-    pub fn attention(&mut self, query_key_value: &Tensor, heads: usize, mask: &AttentionMask<'_>) -> Result<Tensor> {
+    pub fn attention(
+        &mut self,
+        query_key_value: &Tensor,
+        heads: usize,
+        mask: &AttentionMask<'_>,
+    ) -> Result<Tensor> {
         let sizes = Sizes::of(query_key_value, heads, mask)?;
         match (self.device().subgroup_size(), sizes.head_size) {
             (Some(lanes), 16 | 64) => self.attention_subgroup(query_key_value, &sizes, mask, lanes),
@@ -83,8 +92,14 @@ impl Recorder {
         self.softmax(&scores)
     }
 
-    fn attention_tile(&mut self, query_key_value: &Tensor, sizes: &Sizes, mask: &AttentionMask<'_>) -> Result<Tensor> {
-        let output = self.allocate(&[sizes.batch, sizes.tokens, sizes.heads * sizes.head_size], Element::F32)?;
+    fn attention_tile(
+        &mut self,
+        query_key_value: &Tensor,
+        sizes: &Sizes,
+        mask: &AttentionMask<'_>,
+    ) -> Result<Tensor> {
+        let output =
+            self.allocate(&[sizes.batch, sizes.tokens, sizes.heads * sizes.head_size], Element::F32)?;
         let params = kernels::attention::Params {
             tokens: sizes.tokens as u32,
             heads: sizes.heads as u32,

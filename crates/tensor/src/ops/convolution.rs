@@ -15,10 +15,19 @@ impl Convolution3x3 {
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the lengths do not fit.
-    pub fn new(device: &Device, outputs: usize, channels: usize, weight: &[f32], bias: &[f32]) -> Result<Self> {
+    pub fn new(
+        device: &Device,
+        outputs: usize,
+        channels: usize,
+        weight: &[f32],
+        bias: &[f32],
+    ) -> Result<Self> {
         let inner = 9 * channels;
         if weight.len() != outputs * inner {
-            return shape_error("conv2d_3x3", format!("{} weights for [{outputs}, {channels}, 3, 3]", weight.len()));
+            return shape_error(
+                "conv2d_3x3",
+                format!("{} weights for [{outputs}, {channels}, 3, 3]", weight.len()),
+            );
         }
         let mut rows = vec![0.0; weight.len()];
         for output in 0..outputs {
@@ -39,10 +48,25 @@ pub struct TransposedConvolution {
     linear: Linear,
     channels: usize,
     kernel: usize,
+    /// Whether a row of the product's input is all pixels of a token rather than one.
+    by_token: bool,
 }
 
+/// What a [`TransposedConvolution`] is applied to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// A transformer's tokens.
+    Tokens,
+    /// The pixels that another one made, this many of a token.
+    Pixels(usize),
+}
+
+/// Beyond this many weights a product over all pixels of a token costs more than it saves.
+const MOST_BLOCK_WEIGHTS: usize = 4 << 20;
+
 impl TransposedConvolution {
-    /// Uploads `weight` `[in, out, kernel, kernel]`, as PyTorch's `nn.ConvTranspose2d` has it, and `bias` `[out]`.
+    /// Uploads `weight` `[in, out, kernel, kernel]`, as PyTorch's `nn.ConvTranspose2d` has it, and `bias` `[out]`. One that
+    /// follows another takes pixels, of which there are many, instead of tokens.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the lengths do not fit.
@@ -53,6 +77,7 @@ impl TransposedConvolution {
         kernel: usize,
         weight: &[f32],
         bias: &[f32],
+        takes: Takes,
     ) -> Result<Self> {
         let taps = kernel * kernel;
         if weight.len() != channels * outputs * taps || bias.len() != outputs {
@@ -63,6 +88,7 @@ impl TransposedConvolution {
             );
             return shape_error("transposed_conv2d", reason);
         }
+        let columns = taps * outputs;
         let mut rows = vec![0.0; weight.len()];
         for channel in 0..channels {
             for output in 0..outputs {
@@ -73,8 +99,22 @@ impl TransposedConvolution {
             }
         }
         let bias = bias.repeat(taps);
-        let linear = Linear::new(device, taps * outputs, channels, &rows, Some(&bias))?;
-        Ok(Self { linear, channels: outputs, kernel })
+        let made = |linear, by_token| Self { linear, channels: outputs, kernel, by_token };
+        match takes {
+            Takes::Tokens => Ok(made(Linear::new(device, columns, channels, &rows, Some(&bias))?, true)),
+            // The subgroup kernel wants few, wide rows. One product with the weight repeated along the diagonal is mostly
+            // zeros, but ten times faster than the tiled kernel on millions of narrow rows.
+            Takes::Pixels(count)
+                if device.subgroup_size().is_some() && count * count * rows.len() <= MOST_BLOCK_WEIGHTS =>
+            {
+                let blocks = block_diagonal(&rows, columns, channels, count);
+                let bias = bias.repeat(count);
+                Ok(made(Linear::new(device, count * columns, count * channels, &blocks, Some(&bias))?, true))
+            }
+            Takes::Pixels(_) => {
+                Ok(made(Linear::for_many_rows(device, columns, channels, &rows, Some(&bias))?, false))
+            }
+        }
     }
 
     /// The side of the square that one input pixel becomes.
@@ -82,6 +122,18 @@ impl TransposedConvolution {
     pub fn kernel(&self) -> usize {
         self.kernel
     }
+}
+
+/// `[count · columns, count · inner]` with `weight` `[columns, inner]` as every block of the diagonal.
+fn block_diagonal(weight: &[f32], columns: usize, inner: usize, count: usize) -> Vec<f32> {
+    let mut blocks = vec![0.0; count * count * weight.len()];
+    for block in 0..count {
+        for (column, row) in weight.chunks_exact(inner).enumerate() {
+            let start = ((block * columns + column) * count + block) * inner;
+            blocks[start..start + inner].copy_from_slice(row);
+        }
+    }
+    blocks
 }
 
 impl Recorder {
@@ -129,15 +181,24 @@ impl Recorder {
         second: Option<(Activation, &TransposedConvolution)>,
     ) -> Result<Tensor> {
         let images = input.shape().first().copied().unwrap_or(1);
-        super::expect_shape("transposed_conv2d", "the input", input, &[images, height * width, input.columns()])?;
+        super::expect_shape(
+            "transposed_conv2d",
+            "the input",
+            input,
+            &[images, height * width, input.columns()],
+        )?;
         let between = second.map_or(Activation::None, |(activation, _)| activation);
         let outer = self.linear_with(input, &first.linear, between, None)?;
         let Some((_, second)) = second else {
             return self.depth_to_space(&outer, images, (height, width), first, None);
         };
         // The second convolution takes pixel by pixel too, so the first one's pixels need not be put in place before it.
-        let pixels = self.split_rows(&outer, first.channels)?;
-        let inner = self.linear(&pixels, &second.linear)?;
+        let inner = if second.by_token {
+            self.linear(&outer, &second.linear)?
+        } else {
+            let pixels = self.split_rows(&outer, first.channels)?;
+            self.linear(&pixels, &second.linear)?
+        };
         self.depth_to_space(&inner, images, (height, width), first, Some(second))
     }
 

@@ -60,7 +60,10 @@ impl Recorder {
             return shape_error("film", format!("{reduced:?}, expected [scenes, tokens, columns]"));
         };
         if scenes != 1 && scenes != pairs {
-            return shape_error("film", format!("{pairs} pairs on {scenes} scenes; expected one scene, or as many"));
+            return shape_error(
+                "film",
+                format!("{pairs} pairs on {scenes} scenes; expected one scene, or as many"),
+            );
         }
         let shape = [pairs, tokens, columns];
         if let Some(previous) = previous {

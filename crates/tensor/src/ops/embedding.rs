@@ -26,8 +26,7 @@ impl Recorder {
         let columns = tokens.columns();
         expect_shape("token_embedding", "the positions", positions, &[positions.rows(), columns])?;
         let output = self.allocate(&[batch, length, columns], Element::F32)?;
-        let params =
-            kernels::token_embedding::Params { tokens: ids.len() as u32, columns: columns as u32 };
+        let params = kernels::token_embedding::Params { tokens: ids.len() as u32, columns: columns as u32 };
         let resources = vec![
             self.buffer(ids)?,
             self.buffer(position_ids)?,
@@ -49,8 +48,7 @@ impl Recorder {
             return shape_error("gather_rows", format!("{rows:?}, expected [count]"));
         };
         let output = self.allocate(&[count, input.columns()], Element::F32)?;
-        let params =
-            kernels::gather_rows::Params { count: count as u32, columns: input.columns() as u32 };
+        let params = kernels::gather_rows::Params { count: count as u32, columns: input.columns() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(rows)?, self.buffer(&output)?];
         let grid = self.elementwise_grid(output.len());
         self.dispatch(&kernels::gather_rows::KERNEL, &[], params, resources, grid)?;
@@ -64,7 +62,10 @@ impl Recorder {
     /// [`Error::Shape`](crate::Error::Shape) when the image is smaller than a patch.
     pub fn patchify(&mut self, pixels: &Tensor, patch_size: usize) -> Result<Tensor> {
         let &[images, channels, height, width] = pixels.shape() else {
-            return shape_error("patchify", format!("{pixels:?}, expected [images, channels, height, width]"));
+            return shape_error(
+                "patchify",
+                format!("{pixels:?}, expected [images, channels, height, width]"),
+            );
         };
         if patch_size == 0 || height < patch_size || width < patch_size {
             return shape_error("patchify", format!("{pixels:?} into patches of {patch_size}"));
@@ -96,7 +97,10 @@ impl Recorder {
         positions: &Tensor,
     ) -> Result<Tensor> {
         let &[images, count, columns] = patches.shape() else {
-            return shape_error("vision_embedding", format!("{patches:?}, expected [images, patches, width]"));
+            return shape_error(
+                "vision_embedding",
+                format!("{patches:?}, expected [images, patches, width]"),
+            );
         };
         expect_shape("vision_embedding", "the class embedding", class_embedding, &[columns])?;
         expect_shape("vision_embedding", "the positions", positions, &[count + 1, columns])?;
@@ -123,9 +127,13 @@ impl Recorder {
     /// [`Error::Shape`](crate::Error::Shape) when there is no token.
     pub fn drop_class_token(&mut self, tokens: &Tensor) -> Result<Tensor> {
         let &[batch, length, width] = tokens.shape() else {
-            return shape_error("drop_class_token", format!("{tokens:?}, expected [batch, 1 + count, width]"));
+            return shape_error(
+                "drop_class_token",
+                format!("{tokens:?}, expected [batch, 1 + count, width]"),
+            );
         };
-        let places = (0..batch).flat_map(|item| (1..length.max(1)).map(move |token| (item * length + token) as u32));
+        let places =
+            (0..batch).flat_map(|item| (1..length.max(1)).map(move |token| (item * length + token) as u32));
         let places: Vec<_> = places.collect();
         let rows = self.device().upload_u32(&[places.len()], &places)?;
         self.gather_rows(tokens, &rows)?.reshape(&[batch, length.saturating_sub(1), width])

@@ -6,7 +6,7 @@ use crate::tensor::Element;
 use crate::{Device, Recorder, Result, Tensor, pool};
 
 /// Weights narrower than this many columns leave most lanes of the subgroup kernel idle.
-const SUBGROUP_MIN_COLUMNS: usize = 16;
+const SUBGROUP_MIN_COLUMNS: usize = 32;
 /// The subgroup kernel steps through the weight's rows by this many.
 const SUBGROUP_DEPTH: usize = 32;
 
@@ -38,13 +38,38 @@ impl Linear {
         weight: &[f32],
         bias: Option<&[f32]>,
     ) -> Result<Self> {
+        let subgroups = device.subgroup_size().is_some() && columns >= SUBGROUP_MIN_COLUMNS;
+        Self::with_form(device, [columns, inner], weight, bias, subgroups)
+    }
+
+    /// As [`new`](Self::new), for inputs of any number of rows: a batch of pixels has more than a texture is high.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn for_many_rows(
+        device: &Device,
+        columns: usize,
+        inner: usize,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+    ) -> Result<Self> {
+        Self::with_form(device, [columns, inner], weight, bias, false)
+    }
+
+    fn with_form(
+        device: &Device,
+        [columns, inner]: [usize; 2],
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        subgroups: bool,
+    ) -> Result<Self> {
         if weight.len() != columns * inner || bias.is_some_and(|bias| bias.len() != columns) {
             let bias = bias.map(<[f32]>::len);
             let reason = format!("[{columns}, {inner}] from {} weights, {bias:?} biases", weight.len());
             return shape_error("linear", reason);
         }
         let bias = bias.map(|bias| device.upload(&[columns], bias)).transpose()?;
-        let weight = if device.subgroup_size().is_some() && columns >= SUBGROUP_MIN_COLUMNS {
+        let weight = if subgroups {
             Weight::Texels(upload_texels(device, columns, inner, weight)?)
         } else {
             Weight::Rows(device.upload(&[columns, inner], weight)?)
@@ -65,7 +90,12 @@ impl Linear {
     }
 }
 
-fn upload_texels(device: &Device, columns: usize, inner: usize, weight: &[f32]) -> Result<Pooled<wgpu::Texture>> {
+fn upload_texels(
+    device: &Device,
+    columns: usize,
+    inner: usize,
+    weight: &[f32],
+) -> Result<Pooled<wgpu::Texture>> {
     let rows = inner.next_multiple_of(SUBGROUP_DEPTH);
     let stride = columns.next_multiple_of(4);
     let mut transposed = vec![0.0; rows * stride];
@@ -84,7 +114,11 @@ fn upload_texels(device: &Device, columns: usize, inner: usize, weight: &[f32]) 
     device.queue().write_texture(
         texture.get().as_image_copy(),
         bytemuck::cast_slice(&transposed),
-        wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(4 * stride as u32), rows_per_image: None },
+        wgpu::TexelCopyBufferLayout {
+            offset: 0,
+            bytes_per_row: Some(4 * stride as u32),
+            rows_per_image: None,
+        },
         wgpu::Extent3d { width: stride as u32 / 4, height: rows as u32, depth_or_array_layers: 1 },
     );
     Ok(texture)
@@ -102,8 +136,7 @@ impl Recorder {
     /// `activation(input [.., inner] · weightᵀ + bias) + residual [.., columns]`, in one pass over memory.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) when the shapes do not fit, [`Error::TooLarge`](crate::Error::TooLarge) when
-    /// the rows exceed [`Device::row_limit`].
+    /// [`Error::Shape`](crate::Error::Shape) when the shapes do not fit, or the rows exceed [`Device::row_limit`].
     pub fn linear_with(
         &mut self,
         input: &Tensor,
@@ -187,13 +220,23 @@ impl Recorder {
         let columns = column_texels.div_ceil(subgroup_size);
         if tall {
             let kernel = &kernels::matmul_subgroup_32::KERNEL;
-            let params =
-                kernels::matmul_subgroup_32::Params { rows, column_texels, inner_texels, has_bias, has_residual };
+            let params = kernels::matmul_subgroup_32::Params {
+                rows,
+                column_texels,
+                inner_texels,
+                has_bias,
+                has_residual,
+            };
             self.dispatch(kernel, &overrides, params, resources, [columns, rows.div_ceil(32), 1])?;
         } else {
             let kernel = &kernels::matmul_subgroup_16::KERNEL;
-            let params =
-                kernels::matmul_subgroup_16::Params { rows, column_texels, inner_texels, has_bias, has_residual };
+            let params = kernels::matmul_subgroup_16::Params {
+                rows,
+                column_texels,
+                inner_texels,
+                has_bias,
+                has_residual,
+            };
             self.dispatch(kernel, &overrides, params, resources, [columns, rows.div_ceil(16), 1])?;
         }
         Ok(output)

@@ -83,8 +83,7 @@ impl Recorder {
     /// [`Error::TooLarge`](crate::Error::TooLarge) beyond the adapter's limits.
     pub fn softmax(&mut self, input: &Tensor) -> Result<Tensor> {
         let output = self.allocate(input.shape(), Element::F32)?;
-        let params =
-            kernels::softmax::Params { rows: input.rows() as u32, columns: input.columns() as u32 };
+        let params = kernels::softmax::Params { rows: input.rows() as u32, columns: input.columns() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
         let grid = self.folded_grid(input.rows());
         self.dispatch(&kernels::softmax::KERNEL, &[], params, resources, grid)?;
@@ -97,8 +96,7 @@ impl Recorder {
     /// [`Error::TooLarge`](crate::Error::TooLarge) beyond the adapter's limits.
     pub fn l2_norm(&mut self, input: &Tensor) -> Result<Tensor> {
         let output = self.allocate(input.shape(), Element::F32)?;
-        let params =
-            kernels::l2_norm::Params { rows: input.rows() as u32, columns: input.columns() as u32 };
+        let params = kernels::l2_norm::Params { rows: input.rows() as u32, columns: input.columns() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
         let grid = self.elementwise_grid(input.rows());
         self.dispatch(&kernels::l2_norm::KERNEL, &[], params, resources, grid)?;

@@ -1,10 +1,10 @@
 use clipseg_shaders::kernels::{activation, depth_to_space, im2col_3x3};
 use clipseg_shaders::twins;
-use clipseg_tensor::{Convolution3x3, TransposedConvolution};
+use clipseg_tensor::{Activation, Convolution3x3, Takes, TransposedConvolution};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::support::{ACTIVATIONS, Random, assert_close, cases, devices, run};
+use super::support::{Random, assert_close, cases, devices, run};
 
 /// As for the matrix products that the convolutions become.
 const TOLERANCE: f32 = 2e-6;
@@ -12,13 +12,12 @@ const TOLERANCE: f32 = 2e-6;
 proptest! {
     #![proptest_config(cases(16))]
 
-    // Held against the convolution itself, not against the rearrangement that the op is made of.
+    // One activation, as for `linear`. Held against the convolution itself, not against the rearrangement that the op is made of.
     #[test]
     fn conv2d_3x3_equals_its_twin(
         (images, skip) in (1..=2_usize, 0..=1_usize),
-        (height, width) in (1..=13_usize, 1..=13_usize),
-        (channels, outputs) in (select(&[1, 3, 16, 17, 33]), select(&[1, 3, 17, 33])),
-        activation in select(&ACTIVATIONS),
+        (height, width) in select(&[(1, 1), (1, 7), (3, 5), (13, 11)]),
+        (channels, outputs) in (select(&[1, 3, 17, 33]), select(&[1, 3, 33])),
         seed in any::<u64>(),
     ) {
         let mut random = Random(seed);
@@ -33,6 +32,7 @@ proptest! {
         };
         let mut expected = vec![0.0; images * height * width * outputs];
         twins::conv2d_3x3(&params, &input, &weight, &bias, &mut expected);
+        let activation = Activation::QuickGelu;
         let expected: Vec<_> = expected.into_iter().map(|value| twins::activate(activation, value)).collect();
         for device in devices() {
             let layer = Convolution3x3::new(device, outputs, channels, &weight, &bias).expect("a layer");
@@ -47,7 +47,7 @@ proptest! {
     #[test]
     fn transposed_conv2d_equals_its_twin(
         (images, height, width) in (1..=2_usize, 1..=9_usize, 1..=9_usize),
-        (channels, outputs, kernel) in (select(&[1, 3, 17, 64]), select(&[1, 3, 17]), 1..=4_usize),
+        (channels, outputs, kernel) in (select(&[1, 3, 17]), select(&[1, 3, 17]), 1..=4_usize),
         seed in any::<u64>(),
     ) {
         let mut random = Random(seed);
@@ -58,7 +58,7 @@ proptest! {
         let mut expected = vec![0.0; images * height * width * kernel * kernel * outputs];
         twins::transposed_conv2d(&params, &input, &weight, &bias, &mut expected);
         for device in devices() {
-            let layer = TransposedConvolution::new(device, channels, outputs, kernel, &weight, &bias).expect("a layer");
+            let layer = TransposedConvolution::new(device, channels, outputs, kernel, &weight, &bias, Takes::Tokens).expect("a layer");
             let actual = run(device, |recorder| {
                 let input = device.upload(&[images, height * width, channels], &input)?;
                 recorder.transposed_conv2d(&input, (height, width), &layer, None)
@@ -70,11 +70,11 @@ proptest! {
     #[test]
     fn two_transposed_convolutions_equal_their_twins(
         (images, height, width) in (1..=2_usize, 1..=5_usize, 1..=5_usize),
-        (channels, middle, outputs) in (select(&[3, 17, 64]), select(&[4, 17, 32]), select(&[1, 3])),
+        (channels, middle, outputs) in (select(&[3, 17]), select(&[4, 17]), select(&[1, 3])),
         (first_kernel, second_kernel) in (1..=4_usize, 1..=4_usize),
-        between in select(&ACTIVATIONS),
         seed in any::<u64>(),
     ) {
+        let between = Activation::QuickGelu;
         let mut random = Random(seed);
         let input = random.values(images * height * width * channels);
         let first_weight = random.values(channels * middle * first_kernel * first_kernel);
@@ -92,9 +92,9 @@ proptest! {
         twins::transposed_conv2d(&params_second, &activated, &second_weight, &second_bias, &mut expected);
 
         for device in devices() {
-            let first = TransposedConvolution::new(device, channels, middle, first_kernel, &first_weight, &first_bias);
+            let first = TransposedConvolution::new(device, channels, middle, first_kernel, &first_weight, &first_bias, Takes::Tokens);
             let second =
-                TransposedConvolution::new(device, middle, outputs, second_kernel, &second_weight, &second_bias);
+                TransposedConvolution::new(device, middle, outputs, second_kernel, &second_weight, &second_bias, Takes::Pixels);
             let (first, second) = (first.expect("a layer"), second.expect("a layer"));
             let actual = run(device, |recorder| {
                 let input = device.upload(&[images, height * width, channels], &input)?;
@@ -130,7 +130,8 @@ fn a_decoder_sized_transposed_convolution_equals_its_twin() {
     let mut expected = vec![0.0; side * side * kernel * kernel];
     twins::transposed_conv2d(&params((1, side, side), kernel, 1), &input, &weight, &bias, &mut expected);
     for device in devices() {
-        let layer = TransposedConvolution::new(device, channels, 1, kernel, &weight, &bias).expect("a layer");
+        let layer = TransposedConvolution::new(device, channels, 1, kernel, &weight, &bias, Takes::Tokens)
+            .expect("a layer");
         let actual = run(device, |recorder| {
             recorder.transposed_conv2d(
                 &device.upload(&[1, side * side, channels], &input)?,

@@ -96,3 +96,16 @@ fn saturated_values_stay_finite() {
         assert_close(&actual, &expected, TOLERANCE);
     }
 }
+
+// More workgroups than fit one side of a grid.
+#[test]
+fn long_tensors_are_folded_over_the_grid() {
+    let length = 65_535 * 64 + 77;
+    let input = Random(1).values(length);
+    let mut expected = vec![0.0; length];
+    twins::sigmoid(&sigmoid::Params { length: length as u32 }, &input, &mut expected);
+    for device in devices() {
+        let actual = run(device, |recorder| recorder.sigmoid(&device.upload(&[length], &input)?));
+        assert_close(&actual, &expected, TOLERANCE);
+    }
+}

@@ -108,3 +108,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_class_token_is_dropped_from_every_image() {
+    let values = Random(1).values(3 * 5 * 17);
+    let expected: Vec<_> = values.chunks(5 * 17).flat_map(|image| &image[17..]).copied().collect();
+    for device in devices() {
+        let actual = run(device, |recorder| recorder.drop_class_token(&device.upload(&[3, 5, 17], &values)?));
+        assert_close(&actual, &expected, EXACT);
+    }
+}

@@ -65,3 +65,30 @@ proptest! {
         }
     }
 }
+
+// A workgroup a row, more than fit one side of a grid.
+#[test]
+fn many_rows_are_folded_over_the_grid() {
+    let (rows, columns) = (65_535 + 3, 3);
+    let mut random = Random(1);
+    let input = random.values(rows * columns);
+    let (weight, bias) = (random.values(columns), random.values(columns));
+    let mut probabilities = vec![0.0; input.len()];
+    twins::softmax(
+        &softmax::Params { rows: rows as u32, columns: columns as u32 },
+        &input,
+        &mut probabilities,
+    );
+    let mut normalised = vec![0.0; input.len()];
+    let params = layer_norm::Params { rows: rows as u32, columns: columns as u32, epsilon: 1e-3 };
+    twins::layer_norm(&params, &input, &weight, &bias, &mut normalised);
+    for device in devices() {
+        let uploaded = device.upload(&[rows, columns], &input).unwrap();
+        let actual = run(device, |recorder| recorder.softmax(&uploaded));
+        assert_close(&actual, &probabilities, TOLERANCE);
+        let layer = LayerNorm::new(device, &weight, &bias, params.epsilon).unwrap();
+        let actual = run(device, |recorder| recorder.layer_norm(&uploaded, &layer));
+        // Rows of three nearly equal values are divided by little.
+        assert_close(&actual, &normalised, 1e-5);
+    }
+}

@@ -93,7 +93,7 @@ impl Random {
 /// Fails unless there are as many values as expected, each within `tolerance` times the largest expected magnitude.
 #[track_caller]
 pub fn assert_close(actual: &[f32], expected: &[f32], tolerance: f32) {
-    assert!(!std::ptr::eq(actual, expected), "a slice was compared with itself");
+    assert!(actual.is_empty() || !std::ptr::eq(actual, expected), "a slice was compared with itself");
     assert_eq!(actual.len(), expected.len(), "the lengths differ");
     assert!(expected.iter().all(|value| value.is_finite()), "what is expected is not finite");
     let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "not finite")]
     fn an_expected_nan_fails() {
-        assert_close(&[f32::NAN], &[f32::NAN], 1e-5);
+        assert_close(&[1.0], &[f32::NAN], 1e-5);
     }
 
     #[test]

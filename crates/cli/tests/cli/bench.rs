@@ -1,0 +1,28 @@
+//! `bench`.
+
+use serde_json::Value;
+
+use crate::support::{Workspace, succeed};
+
+#[test]
+fn every_step_is_measured() {
+    let workspace = Workspace::tiny();
+    // The bench's own prompts have more letters than the tests' tokenizer; what it does not know becomes the
+    // end token.
+    let arguments = ["bench", "--model", &workspace.argument("model"), "--prompts", "3", "--runs", "2"];
+    let report: Value =
+        serde_json::from_str(&succeed(&[arguments.as_slice(), &["--json"]].concat())).unwrap();
+    assert_eq!((&report["prompts"], &report["runs"]), (&3.into(), &2.into()));
+    let seconds = |name: &str| report[name].as_f64().unwrap();
+    assert!(0.0 < seconds("load_seconds") && seconds("load_seconds") < seconds("first_mask_seconds"));
+    let steps = report["warm"].as_array().unwrap();
+    let names: Vec<_> = steps.iter().map(|step| step["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["preprocessing", "image encoding", "text encoding", "decoding", "all together"]);
+    for step in steps {
+        let [min, median, max] =
+            ["min_seconds", "median_seconds", "max_seconds"].map(|name| step[name].as_f64().unwrap());
+        assert!(0.0 < min && min <= median && median <= max, "{step}");
+    }
+    let text = succeed(&arguments);
+    assert!(text.contains("first mask") && text.contains("all together"), "{text}");
+}

@@ -1,0 +1,11 @@
+//! The command as its users run it. `segment` and `bench` need a Vulkan, Metal or DirectX 12 adapter, be it a
+//! software one, and fail without.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod bench;
+mod devices;
+mod inputs;
+mod segment;
+mod support;

@@ -1,0 +1,128 @@
+//! Running the command, and folders for it to work on.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use safetensors::SafeTensors;
+use tempfile::TempDir;
+
+/// A file or folder of the repository's fixtures.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
+}
+
+/// Runs `clipseg` with these arguments.
+pub fn clipseg(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_clipseg")).args(arguments).output().unwrap()
+}
+
+/// Runs `clipseg`, which must succeed without a word on stderr; its stdout.
+pub fn succeed(arguments: &[&str]) -> String {
+    let output = clipseg(arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?} failed: {stderr}");
+    assert_eq!(stderr, "", "{arguments:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs `clipseg`, which must refuse in one line that holds all of `words`, and print nothing else.
+pub fn refuse(arguments: &[&str], words: &[&str]) {
+    let output = clipseg(arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
+    assert!(stderr.starts_with("error: ") && stderr.lines().count() == 1, "{arguments:?}: {stderr}");
+    assert!(!stderr.contains("panicked"), "{arguments:?}: {stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "{arguments:?}: {word:?} is not in: {stderr}");
+    }
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{arguments:?}");
+}
+
+/// A checkpoint folder to be spoilt, with room for outputs beside it.
+pub struct Workspace(TempDir);
+
+impl Workspace {
+    /// An empty model folder.
+    pub fn empty() -> Self {
+        let workspace = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(workspace.path("model")).unwrap();
+        workspace
+    }
+
+    /// A whole tiny checkpoint: the tests' own tokenizer knows the letters of "a cat" and its kin.
+    pub fn tiny() -> Self {
+        let workspace = Self::empty();
+        for name in ["config.json", "model.safetensors"] {
+            fs::copy(fixture("models/tiny-complex").join(name), workspace.path("model").join(name)).unwrap();
+        }
+        workspace.write("model/preprocessor_config.json", br#"{"size": {"height": 48, "width": 48}}"#);
+        let letters = ["a", "b", "c", "d", "e", "o", "r", "t", "u"];
+        let tokens =
+            letters.iter().copied().map(str::to_owned).chain(letters.iter().map(|c| format!("{c}</w>")));
+        let mut vocabulary: serde_json::Map<_, _> =
+            tokens.zip(0..).map(|(token, id)| (token, id.into())).collect();
+        vocabulary
+            .extend([("<|startoftext|>".to_owned(), 598.into()), ("<|endoftext|>".to_owned(), 599.into())]);
+        workspace.write("model/vocab.json", serde_json::Value::from(vocabulary).to_string().as_bytes());
+        workspace.write("model/merges.txt", b"#version: 0.2\n");
+        workspace
+    }
+
+    /// A path in the workspace.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// The same as an argument.
+    pub fn argument(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    /// Writes a file.
+    pub fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.path(name), bytes).unwrap();
+    }
+
+    /// Replaces a text that the file `name` holds once.
+    pub fn edit(&self, name: &str, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path(name)).unwrap();
+        assert_eq!(text.matches(from).count(), 1, "{from:?} in {name}");
+        self.write(name, text.replace(from, to).as_bytes());
+    }
+
+    /// The arguments that segment the fixtures' cat by one prompt into `out`.
+    pub fn segment(&self) -> Vec<String> {
+        let photo = fixture("photos/chelsea.png").to_str().unwrap().to_owned();
+        let (model, out) = (self.argument("model"), self.argument("out"));
+        ["segment", "--model", &model, &photo, "-p", "a cat", "--out", &out].map(str::to_owned).to_vec()
+    }
+
+    /// Segments with `more` arguments, which must be refused, and nothing written.
+    pub fn refuse_segment(&self, more: &[&str], words: &[&str]) {
+        let arguments = self.segment();
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        refuse(&arguments, words);
+        assert!(!self.path("out").exists(), "{arguments:?} left something behind");
+    }
+
+    /// Names of the files in a folder, sorted.
+    pub fn files(&self, name: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(name)).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+/// Shape and values of an f32 tensor in a safetensors file, the only one there.
+pub fn tensor(path: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
+    let bytes = fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(file.names(), [name]);
+    let view = file.tensor(name).unwrap();
+    assert_eq!(view.dtype(), safetensors::Dtype::F32);
+    let (values, _) = view.data().as_chunks::<4>();
+    (view.shape().to_vec(), values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
+}

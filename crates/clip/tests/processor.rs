@@ -1,0 +1,220 @@
+//! Photos to pixels against Pillow and transformers' `ViTImageProcessor`, settings, and pictures that must be refused.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+use clipseg_clip::{Checkpoint, Orientation, Photo, PreprocessorConfig, Processor, Resample};
+use image::{ImageBuffer, ImageFormat, Luma, LumaA, Rgb, Rgba};
+use proptest::prelude::*;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
+}
+
+/// What Pillow and transformers computed, by name.
+fn expected() -> Checkpoint {
+    Checkpoint::open(fixture("processor/expected.safetensors")).unwrap()
+}
+
+fn open(name: &str, orientation: Orientation) -> Photo {
+    Photo::open(fixture(name), orientation).unwrap()
+}
+
+/// The upper left corner of the noise that all cases are cut from.
+fn noise(width: usize, height: usize) -> Photo {
+    let noise = open("processor/noise.png", Orientation::Ignore);
+    let rows = noise.rgb().chunks(noise.width() * 3).take(height);
+    Photo::from_rgb(width, height, rows.flat_map(|row| &row[..width * 3]).copied().collect()).unwrap()
+}
+
+/// `61x47` as width and height.
+fn size(text: &str) -> (usize, usize) {
+    let (width, height) = text.split_once('x').unwrap();
+    (width.parse().unwrap(), height.parse().unwrap())
+}
+
+#[test]
+fn files_decode_as_in_pillow() {
+    let expected = expected();
+    let mut checked = 0;
+    for name in expected.names() {
+        let (file, orientation) = match name.split_once('/').unwrap() {
+            ("stored", file) => (file, Orientation::Ignore),
+            ("upright", file) => (file, Orientation::Apply),
+            _ => continue,
+        };
+        let (photo, view) = (open(&format!("processor/{file}"), orientation), expected.get(name).unwrap());
+        assert_eq!([photo.height(), photo.width(), 3], view.shape(), "{name}");
+        assert_eq!(photo.rgb(), view.bytes(), "{name}");
+        checked += 1;
+    }
+    assert_eq!(checked, 40);
+}
+
+#[test]
+fn resize_equals_pillow_bit_for_bit() {
+    let expected = expected();
+    let filters = ["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"];
+    let mut checked = 0;
+    for name in expected.names().filter(|name| name.starts_with("resized/")) {
+        let parts: Vec<_> = name.split('/').collect();
+        let ((width, height), (to_width, to_height)) = (size(parts[1]), size(parts[2]));
+        let filter = filters.iter().position(|&filter| filter == parts[3]).unwrap();
+        let resized =
+            noise(width, height).resized(to_width, to_height, Resample::try_from(filter as u8).unwrap());
+        assert_eq!((resized.width(), resized.height()), (to_width, to_height));
+        assert_eq!(resized.rgb(), expected.get(name).unwrap().bytes(), "{name}");
+        checked += 1;
+    }
+    assert_eq!(checked, 13 * 6);
+}
+
+#[test]
+fn real_photos_equal_pillow_bit_for_bit() {
+    for name in ["chelsea.png", "coffee.jpg"] {
+        let photo =
+            open(&format!("photos/{name}"), Orientation::Ignore).resized(352, 352, Resample::Bilinear);
+        let every_seventh: Vec<u8> = photo.rgb().chunks(352 * 3).step_by(7).flatten().copied().collect();
+        assert_eq!(every_seventh, expected().get(&format!("photo/{name}")).unwrap().bytes(), "{name}");
+    }
+}
+
+#[test]
+fn pixel_values_equal_transformers() {
+    let imagenet = r#""image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]"#;
+    let size = r#""size": {"height": 20, "width": 24}"#;
+    for (name, config) in [
+        ("defaults", format!("{{{size}}}")),
+        ("imagenet", format!("{{{size}, {imagenet}}}")),
+        ("no-resize", format!(r#"{{"do_resize": false, {imagenet}}}"#)),
+        ("no-rescale", format!(r#"{{{size}, "do_rescale": false}}"#)),
+        ("no-normalize", format!(r#"{{{size}, "do_normalize": false, "rescale_factor": 0.01}}"#)),
+    ] {
+        let processor = Processor::new(PreprocessorConfig::from_json(&config).unwrap()).unwrap();
+        let pixels = processor.preprocess(&noise(40, 30));
+        let expected = expected();
+        let view = expected.get(&format!("pixel_values/{name}")).unwrap();
+        assert_eq!([3, pixels.height, pixels.width], view.shape(), "{name}");
+        assert_eq!(pixels.values, *view.to_f32().unwrap(), "{name}");
+    }
+}
+
+/// Encodes a picture as PNG and decodes it.
+fn through_png<P>(picture: &ImageBuffer<P, Vec<P::Subpixel>>) -> Photo
+where
+    P: image::Pixel + image::PixelWithColorType,
+    [P::Subpixel]: image::EncodableLayout,
+{
+    let mut png = Cursor::new(Vec::new());
+    picture.write_to(&mut png, ImageFormat::Png).unwrap();
+    Photo::from_bytes(png.get_ref(), Orientation::Apply).unwrap()
+}
+
+/// Pillow cannot write these, but reads them.
+#[test]
+fn of_sixteen_bits_the_upper_eight_are_kept() {
+    let rgb = ImageBuffer::from_pixel(1, 1, Rgb([0x1234_u16, 0x00ff, 0xffff]));
+    assert_eq!(through_png(&rgb).rgb(), [0x12, 0, 0xff]);
+    let rgba = ImageBuffer::from_pixel(1, 1, Rgba([0x1234_u16, 0x00ff, 0xffff, 0]));
+    assert_eq!(through_png(&rgba).rgb(), [0x12, 0, 0xff]);
+    let grey_alpha = ImageBuffer::from_pixel(1, 1, LumaA([0x8070_u16, 0]));
+    assert_eq!(through_png(&grey_alpha).rgb(), [0x80; 3]);
+    let grey = ImageBuffer::from_pixel(1, 1, Luma([0x0100_u16]));
+    assert_eq!(through_png(&grey).rgb(), [255; 3], "Pillow cuts 16-bit grey off at 255");
+}
+
+#[test]
+fn settings_are_read_with_the_defaults_of_transformers() {
+    let config = PreprocessorConfig::from_json(
+        r#"{"feature_extractor_type": "ViTFeatureExtractor", "size": 352, "resample": 3, "image_mean": 0.4,
+            "image_std": null}"#,
+    )
+    .unwrap();
+    assert_eq!((config.size.height, config.size.width, config.resample), (352, 352, Resample::Bicubic));
+    assert_eq!((config.image_mean, config.image_std), ([0.4; 3], [0.5; 3]));
+    assert!(config.do_resize && config.do_rescale && config.do_normalize);
+    assert_eq!(config.extra["feature_extractor_type"], "ViTFeatureExtractor");
+    assert_eq!(PreprocessorConfig::from_json(&config.to_json()).unwrap(), config);
+    assert_eq!(PreprocessorConfig::from_json("{}").unwrap(), PreprocessorConfig::default());
+
+    for (config, message) in [
+        (r#"{"size": {"shortest_edge": 224}}"#, "size = {\"shortest_edge\":224}: must be a whole number"),
+        (r#"{"size": 0}"#, "size.height = 0: must lie between 1 and 8192"),
+        (r#"{"size": {"height": 9, "width": 9000}}"#, "size.width = 9000"),
+        (r#"{"resample": 6}"#, "resample = 6: must be Pillow's number of a filter: 0 nearest"),
+        (r#"{"image_std": [1, 0, 1]}"#, "image_std = [1.0, 0.0, 1.0]: must be finite and not zero"),
+        (r#"{"image_mean": [1, 0]}"#, "image_mean = [1,0]: must be a number, or a list of three"),
+        (r#"{"do_resize": 1}"#, "do_resize = 1: must be true or false"),
+    ] {
+        let error = PreprocessorConfig::from_json(config).unwrap_err().to_string();
+        assert!(error.contains(message), "{config}: {error}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let error = Processor::from_dir(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("preprocessor_config.json is missing"), "{error}");
+}
+
+#[test]
+fn what_is_no_picture_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |name: &str, bytes: &[u8]| {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+        Photo::open(folder.path().join(name), Orientation::Apply).unwrap_err().to_string()
+    };
+    let text = refused("text.jpg", b"hello");
+    assert!(text.contains("text.jpg: is no picture of a known format; known are JPEG, PNG"), "{text}");
+    assert!(refused("empty.png", b"").contains("empty.png: is no picture"));
+    for name in ["photos/coffee.jpg", "photos/chelsea.png"] {
+        let whole = std::fs::read(fixture(name)).unwrap();
+        let half = refused("half", &whole[..whole.len() / 2]);
+        assert!(half.contains("half: is damaged"), "{half}");
+    }
+    // A GIF of 65535 × 65535 pixels in 35 bytes.
+    let bomb = refused(
+        "bomb.gif",
+        b"GIF89a\xff\xff\xff\xff\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\xff\xff\xff\xff\0\x02\x02D\x01\0;",
+    );
+    assert!(bomb.contains("4294836225 pixels, more than the 178956970 allowed"), "{bomb}");
+    let missing = Photo::open(folder.path().join("missing.png"), Orientation::Apply).unwrap_err().to_string();
+    assert!(missing.contains("cannot read") && missing.contains("missing.png"), "{missing}");
+    assert!(Photo::open(folder.path(), Orientation::Apply).unwrap_err().to_string().contains("is a folder"));
+    for (width, height, bytes) in [(0, 1, 0), (2, 2, 11), (usize::MAX, 2, 12)] {
+        assert!(Photo::from_rgb(width, height, vec![0; bytes]).is_err());
+    }
+}
+
+proptest! {
+    /// Every filter keeps a picture of one colour as it is, at any size.
+    #[test]
+    fn one_colour_stays(
+        from in (1_usize..80, 1_usize..80), to in (1_usize..80, 1_usize..80),
+        colour in any::<[u8; 3]>(), filter in 0_u8..6,
+    ) {
+        let photo = Photo::from_rgb(from.0, from.1, colour.repeat(from.0 * from.1)).unwrap();
+        let resized = photo.resized(to.0, to.1, Resample::try_from(filter).unwrap());
+        prop_assert_eq!(resized.rgb(), colour.repeat(to.0 * to.1));
+    }
+
+    #[test]
+    fn damaged_pictures_never_panic(
+        file in prop::sample::select(vec!["420.jpg", "444-progressive.jpg", "cmyk.jpg", "palette.png", "grey-16.png"]),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        length in any::<prop::sample::Index>(),
+    ) {
+        let mut bytes = std::fs::read(fixture("processor").join(file)).unwrap();
+        for (position, byte) in damage {
+            let position = position.index(bytes.len());
+            bytes[position] = byte;
+        }
+        let _ = Photo::from_bytes(&bytes, Orientation::Apply);
+        bytes.truncate(length.index(bytes.len()));
+        let _ = Photo::from_bytes(&bytes, Orientation::Apply);
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), magic in 0_usize..6) {
+        let magic: &[u8] = [b"".as_slice(), b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0"][magic];
+        let _ = Photo::from_bytes(&[magic, &bytes].concat(), Orientation::Apply);
+    }
+}

@@ -1,0 +1,135 @@
+//! What callers rely on, whatever the shapes: batches equal single calls, a scene may be kept and shared, and both families
+//! of kernels agree.
+
+use clipseg::{Array, ClipSegForImageSegmentation, Condition, ImageInput, TextInput};
+use clipseg_tests::{CLASSIC, DEVICE, assert_close, load, random, random_ids};
+use pollster::block_on;
+
+const SIDE: usize = 48;
+const LENGTH: usize = 7;
+const MODEL: &str = "tiny-complex";
+
+fn image(pixels: &[f32], batch: usize) -> ImageInput<'_> {
+    ImageInput { pixel_values: pixels, batch, height: SIDE, width: SIDE }
+}
+
+fn text(ids: &[u32]) -> TextInput<'_> {
+    TextInput { input_ids: ids, length: LENGTH, attention_mask: None, position_ids: None }
+}
+
+fn end_token(model: &ClipSegForImageSegmentation) -> u32 {
+    model.config().text_config.eos_token_id
+}
+
+fn prompts(model: &ClipSegForImageSegmentation, seed: u64, count: usize) -> Condition {
+    block_on(model.encode_text(text(&random_ids(seed, count, LENGTH, end_token(model)))))
+        .expect("ids of the vocabulary")
+}
+
+fn pixels(seed: u64, batch: usize) -> Vec<f32> {
+    random(seed, batch * 3 * SIDE * SIDE)
+}
+
+fn one_of(condition: &Condition, prompt: usize) -> Condition {
+    let values = condition.embeddings.slice(prompt).to_vec();
+    Condition { embeddings: Array { shape: vec![1, values.len()], values } }
+}
+
+#[test]
+fn many_prompts_equal_one_at_a_time() {
+    let model = load(&DEVICE, MODEL);
+    let scene = block_on(model.encode_image(image(&pixels(1, 1), 1))).unwrap();
+    let condition = prompts(&model, 2, 5);
+    let together = block_on(model.decode(&scene, &condition)).unwrap();
+    assert_eq!(together.shape, [5, SIDE, SIDE]);
+    for prompt in 0..5 {
+        let alone = block_on(model.decode(&scene, &one_of(&condition, prompt))).unwrap();
+        assert_close(&alone.values, together.slice(prompt), 1e-5);
+    }
+    assert_ne!(together.slice(0), together.slice(1), "prompts matter");
+}
+
+#[test]
+fn texts_of_a_batch_equal_single_texts() {
+    let model = load(&DEVICE, MODEL);
+    let ids = random_ids(3, 3, LENGTH, end_token(&model));
+    let together = block_on(model.encode_text(text(&ids))).unwrap();
+    for prompt in 0..3 {
+        let alone = block_on(model.encode_text(text(&ids[prompt * LENGTH..(prompt + 1) * LENGTH]))).unwrap();
+        assert_close(&alone.embeddings.values, together.embeddings.slice(prompt), 1e-5);
+    }
+}
+
+#[test]
+fn images_of_a_batch_equal_single_images() {
+    let model = load(&DEVICE, MODEL);
+    let values = pixels(4, 3);
+    let condition = prompts(&model, 5, 3);
+    let batch = block_on(model.encode_image(image(&values, 3))).unwrap();
+    let together = block_on(model.decode(&batch, &condition)).unwrap();
+    for (place, one) in values.chunks_exact(3 * SIDE * SIDE).enumerate() {
+        let scene = block_on(model.encode_image(image(one, 1))).unwrap();
+        let alone = block_on(model.decode(&scene, &one_of(&condition, place))).unwrap();
+        assert_close(&alone.values, together.slice(place), 1e-5);
+    }
+}
+
+#[test]
+fn a_scene_outlives_later_encodings_and_is_shared_between_threads() {
+    let model = load(&DEVICE, MODEL);
+    let condition = prompts(&model, 6, 2);
+    let scene = block_on(model.encode_image(image(&pixels(7, 1), 1))).unwrap();
+    let before = block_on(model.decode(&scene, &condition)).unwrap();
+    let other = block_on(model.encode_image(image(&pixels(8, 1), 1))).unwrap();
+    let (again, different) = std::thread::scope(|scope| {
+        let again = scope.spawn(|| block_on(model.decode(&scene, &condition)).unwrap());
+        let different = scope.spawn(|| block_on(model.decode(&other, &condition)).unwrap());
+        (again.join().unwrap(), different.join().unwrap())
+    });
+    assert_eq!(again, before);
+    assert_ne!(different, before);
+}
+
+#[test]
+fn both_families_of_kernels_agree() {
+    let values = pixels(9, 1);
+    for name in [MODEL, "tiny-deep"] {
+        let logits = [&*DEVICE, &*CLASSIC].map(|device| {
+            let model = load(device, name);
+            let scene = block_on(model.encode_image(image(&values, 1))).unwrap();
+            block_on(model.decode(&scene, &prompts(&model, 10, 2))).unwrap()
+        });
+        assert_close(&logits[0].values, &logits[1].values, 1e-4);
+    }
+}
+
+#[test]
+fn images_that_are_not_square_have_logits_of_their_shape() {
+    let model = load(&DEVICE, MODEL);
+    let (height, width) = (32, 80);
+    let values = random(11, 3 * height * width);
+    let input = ImageInput { pixel_values: &values, batch: 1, height, width };
+    let scene = block_on(model.encode_image(input)).unwrap();
+    let logits = block_on(model.decode(&scene, &prompts(&model, 12, 1))).unwrap();
+    assert_eq!(logits.shape, [1, height, width]);
+    assert!(logits.values.iter().all(|logit| logit.is_finite()));
+}
+
+#[test]
+fn ids_beyond_the_vocabulary_are_refused_by_name() {
+    let model = load(&DEVICE, MODEL);
+    let vocabulary = model.config().text_config.vocab_size as u32;
+    let error = block_on(model.encode_text(text(&[vocabulary; LENGTH]))).unwrap_err().to_string();
+    assert!(error.contains(&vocabulary.to_string()) && error.contains("vocabulary"), "{error}");
+}
+
+#[test]
+fn images_smaller_than_a_patch_and_wrong_lengths_are_refused() {
+    let model = load(&DEVICE, MODEL);
+    let tiny = ImageInput { pixel_values: &[0.5; 3 * 4 * 4], batch: 1, height: 4, width: 4 };
+    let error = block_on(model.encode_image(tiny)).err().unwrap().to_string();
+    assert!(error.contains("patch"), "{error}");
+    let short = ImageInput { pixel_values: &[0.5; 7], batch: 1, height: SIDE, width: SIDE };
+    let error = block_on(model.encode_image(short)).err().unwrap().to_string();
+    assert!(error.contains("pixel_values"), "{error}");
+}
