@@ -91,10 +91,11 @@ proptest! {
         let params_second = params((images, outer_height, outer_width), second_kernel, outputs);
         twins::transposed_conv2d(&params_second, &activated, &second_weight, &second_bias, &mut expected);
 
+        let takes = Takes::Pixels(first_kernel * first_kernel);
         for device in devices() {
             let first = TransposedConvolution::new(device, channels, middle, first_kernel, &first_weight, &first_bias, Takes::Tokens);
             let second =
-                TransposedConvolution::new(device, middle, outputs, second_kernel, &second_weight, &second_bias, Takes::Pixels);
+                TransposedConvolution::new(device, middle, outputs, second_kernel, &second_weight, &second_bias, takes);
             let (first, second) = (first.expect("a layer"), second.expect("a layer"));
             let actual = run(device, |recorder| {
                 let input = device.upload(&[images, height * width, channels], &input)?;

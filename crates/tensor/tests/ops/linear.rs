@@ -1,6 +1,6 @@
 use clipseg_shaders::kernels::matmul_tile;
 use clipseg_shaders::twins;
-use clipseg_tensor::{Activation, Device, Error, Linear, Recorder};
+use clipseg_tensor::{Activation, Device, Linear, Recorder};
 use proptest::prelude::*;
 
 use super::support::{ACTIVATIONS, Random, assert_close, cases, devices, ragged, run};
@@ -68,9 +68,8 @@ proptest! {
 fn every_activation_runs_in_the_epilogue() {
     for activation in ACTIVATIONS {
         for device in devices() {
-            for (bias, residual) in [(false, false), (true, false), (false, true), (true, true)] {
-                check(device, Case { rows: 10, columns: 33, inner: 17, activation, bias, residual, seed: 1 });
-            }
+            let (bias, residual, seed) = (true, true, 1);
+            check(device, Case { rows: 10, columns: 33, inner: 17, activation, bias, residual, seed });
         }
     }
 }
@@ -128,7 +127,8 @@ fn more_rows_than_a_texture_is_high_go_through_a_layer_for_many_rows() {
         if device.row_limit().is_some() {
             let layer = Linear::new(device, columns, inner, &weight, None).unwrap();
             let refused = Recorder::new(device).linear(&uploaded, &layer);
-            assert!(matches!(refused, Err(Error::TooLarge { .. })), "{refused:?}");
+            let message = refused.expect_err("a texture cannot be that high").to_string();
+            assert!(message.contains(&rows.to_string()), "{message}");
         }
     }
 }

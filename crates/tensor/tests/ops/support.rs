@@ -90,21 +90,19 @@ impl Random {
     }
 }
 
-/// Fails unless there are as many values as expected, each within `tolerance` times the largest expected magnitude.
+/// Fails unless there are as many values as expected, each within `tolerance` times the largest expected magnitude. That is
+/// taken as no less than 1, the magnitude of the inputs: a few sums may all happen to cancel, but not their roundings.
 #[track_caller]
 pub fn assert_close(actual: &[f32], expected: &[f32], tolerance: f32) {
     assert!(actual.is_empty() || !std::ptr::eq(actual, expected), "a slice was compared with itself");
     assert_eq!(actual.len(), expected.len(), "the lengths differ");
     assert!(expected.iter().all(|value| value.is_finite()), "what is expected is not finite");
-    let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let largest = expected.iter().fold(1.0_f32, |largest, value| largest.max(value.abs()));
     for (place, (actual, expected)) in actual.iter().zip(expected).enumerate() {
+        let difference = (actual - expected).abs() / largest;
         // A NaN is not close to anything, so the comparison is not to be turned around.
-        let close = (actual - expected).abs() <= tolerance * largest;
-        assert!(
-            close,
-            "value {place} is {actual}, expected {expected}: off by {:e} of the largest, {largest}",
-            (actual - expected).abs() / largest
-        );
+        let close = difference <= tolerance;
+        assert!(close, "value {place} is {actual}, expected {expected}: off by {difference:e} of {largest}");
     }
 }
 
