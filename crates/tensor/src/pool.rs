@@ -58,22 +58,8 @@ impl<T: Reusable> Drop for Pooled<T> {
 
 /// A buffer of at least `bytes`, from the pool where one fits without wasting more than half of it.
 pub(crate) fn buffer(device: &Device, pool: Option<&SharedPool>, bytes: u64) -> Result<Pooled<wgpu::Buffer>> {
-    // Kernels bind arrays of vec4 over any tensor.
-    let bytes = bytes.max(4).next_multiple_of(16);
-    let limits = device.limits();
-    let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
-    if bytes > limit {
-        return Err(Error::TooLarge { what: "a buffer".to_owned(), bytes, limit });
-    }
-    let create = || {
-        device.gpu().create_buffer(&wgpu::BufferDescriptor {
-            label: None,
-            size: bytes,
-            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
-            mapped_at_creation: false,
-        })
-    };
-    let Some(shared) = pool else { return Ok(Pooled { memory: create(), pool: None }) };
+    let bytes = bindable(device, bytes)?;
+    let Some(shared) = pool else { return Ok(Pooled { memory: create_buffer(device, bytes), pool: None }) };
     let mut pool = shared.lock().unwrap_or_else(PoisonError::into_inner);
     let fitting = pool
         .buffers
@@ -86,10 +72,37 @@ pub(crate) fn buffer(device: &Device, pool: Option<&SharedPool>, bytes: u64) -> 
         Some(place) => pool.buffers.swap_remove(place),
         None => {
             pool.bytes += bytes;
-            create()
+            create_buffer(device, bytes)
         }
     };
     Ok(Pooled { memory, pool: Some(Arc::clone(shared)) })
+}
+
+/// A buffer for an input: filled before the first step, so never memory that an earlier step writes.
+pub(crate) fn input_buffer(device: &Device, shared: &SharedPool, bytes: u64) -> Result<Pooled<wgpu::Buffer>> {
+    let bytes = bindable(device, bytes)?;
+    shared.lock().unwrap_or_else(PoisonError::into_inner).bytes += bytes;
+    Ok(Pooled { memory: create_buffer(device, bytes), pool: Some(Arc::clone(shared)) })
+}
+
+/// `bytes` rounded up to whole vectors, as kernels bind arrays of vec4 over any tensor, if the adapter binds so many.
+fn bindable(device: &Device, bytes: u64) -> Result<u64> {
+    let bytes = bytes.max(4).next_multiple_of(16);
+    let limits = device.limits();
+    let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+    if bytes > limit {
+        return Err(Error::TooLarge { what: "a buffer".to_owned(), bytes, limit });
+    }
+    Ok(bytes)
+}
+
+fn create_buffer(device: &Device, bytes: u64) -> wgpu::Buffer {
+    device.gpu().create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size: bytes,
+        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
+        mapped_at_creation: false,
+    })
 }
 
 /// A texture for `rows` of `columns` values, four a texel.

@@ -14,6 +14,15 @@ pub struct Recorder {
     pool: SharedPool,
     steps: Vec<Step>,
     uniforms: Vec<u8>,
+    held: Held,
+}
+
+/// Converted copies of tensors that outlive the recording. They stay until it ends: given back at once, they would be
+/// overwritten before the op that asked for them runs.
+#[derive(Default)]
+struct Held {
+    buffers: Vec<Pooled<wgpu::Buffer>>,
+    textures: Vec<Pooled<wgpu::Texture>>,
 }
 
 /// What a kernel's binding is given; the parameter block is not among them.
@@ -36,7 +45,13 @@ impl Recorder {
     /// An empty recording on `device`.
     #[must_use]
     pub fn new(device: &Device) -> Self {
-        Self { device: device.clone(), pool: SharedPool::default(), steps: Vec::new(), uniforms: Vec::new() }
+        Self {
+            device: device.clone(),
+            pool: SharedPool::default(),
+            steps: Vec::new(),
+            uniforms: Vec::new(),
+            held: Held::default(),
+        }
     }
 
     /// The device that the plan will run on.
@@ -50,7 +65,7 @@ impl Recorder {
     /// # Errors
     /// [`Error::TooLarge`] beyond the adapter's limits.
     pub fn input(&self, shape: &[usize]) -> Result<Tensor> {
-        self.allocate(shape, Element::F32)
+        self.allocate_input(shape, Element::F32)
     }
 
     /// As [`input`](Self::input), of integers.
@@ -58,7 +73,12 @@ impl Recorder {
     /// # Errors
     /// As [`input`](Self::input).
     pub fn input_u32(&self, shape: &[usize]) -> Result<Tensor> {
-        self.allocate(shape, Element::U32)
+        self.allocate_input(shape, Element::U32)
+    }
+
+    fn allocate_input(&self, shape: &[usize], element: Element) -> Result<Tensor> {
+        let bytes = 4 * shape.iter().product::<usize>() as u64;
+        Ok(Tensor::in_buffer(shape, element, pool::input_buffer(&self.device, &self.pool, bytes)?))
     }
 
     /// Makes `tensor` one that can be read back or copied after a run. Keep it as long as the plan.
@@ -109,7 +129,7 @@ impl Recorder {
             let grid = [columns.div_ceil(32), rows.div_ceil(8), 1];
             self.dispatch(&kernels::buffer_from_texture::KERNEL, &[], params, resources, grid)?;
         }
-        keep(&tensor.storage().buffer, buffer, pooled);
+        keep(&tensor.storage().buffer, buffer, pooled, &mut self.held.buffers);
         Ok(memory)
     }
 
@@ -134,7 +154,7 @@ impl Recorder {
             let grid = [columns.div_ceil(32), rows.div_ceil(8), 1];
             self.dispatch(&kernels::texture_from_buffer::KERNEL, &[], params, resources, grid)?;
         }
-        keep(&tensor.storage().texture, texture, pooled);
+        keep(&tensor.storage().texture, texture, pooled, &mut self.held.textures);
         Ok(memory)
     }
 
@@ -199,11 +219,18 @@ impl Recorder {
     }
 }
 
-/// Keeps a converted copy with its tensor, for the ops that follow. A tensor that outlives the recording must not: another
-/// plan would find the copy without the step that fills it.
-fn keep<T: pool::Reusable>(slot: &OnceLock<Arc<Pooled<T>>>, memory: Pooled<T>, pooled: bool) {
+/// Keeps a converted copy with its tensor, for the ops that follow. A tensor that outlives the recording must not have it:
+/// another plan would find the copy without the step that fills it.
+fn keep<T: pool::Reusable>(
+    slot: &OnceLock<Arc<Pooled<T>>>,
+    memory: Pooled<T>,
+    pooled: bool,
+    held: &mut Vec<Pooled<T>>,
+) {
     if pooled {
-        // Set once by this very recording; a second value cannot be there.
+        // Set once, by this very recording; a second value cannot be there.
         let _ = slot.set(Arc::new(memory));
+    } else {
+        held.push(memory);
     }
 }

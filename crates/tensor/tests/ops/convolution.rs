@@ -16,7 +16,7 @@ proptest! {
     #[test]
     fn conv2d_3x3_equals_its_twin(
         (images, skip) in (1..=2_usize, 0..=1_usize),
-        (height, width) in select(&[(1, 1), (1, 7), (3, 5), (13, 11)]),
+        (height, width) in select(&[(1, 1), (1, 7), (3, 5), (5, 7)]),
         (channels, outputs) in (select(&[1, 3, 17, 33]), select(&[1, 3, 33])),
         seed in any::<u64>(),
     ) {
@@ -46,7 +46,7 @@ proptest! {
 
     #[test]
     fn transposed_conv2d_equals_its_twin(
-        (images, height, width) in (1..=2_usize, 1..=9_usize, 1..=9_usize),
+        (images, height, width) in select(&[(1, 1, 1), (1, 3, 5), (1, 7, 5), (2, 3, 7)]),
         (channels, outputs, kernel) in (select(&[1, 3, 17]), select(&[1, 3, 17]), 1..=4_usize),
         seed in any::<u64>(),
     ) {
@@ -69,7 +69,7 @@ proptest! {
 
     #[test]
     fn two_transposed_convolutions_equal_their_twins(
-        (images, height, width) in (1..=2_usize, 1..=5_usize, 1..=5_usize),
+        (images, height, width) in select(&[(1, 1, 1), (1, 3, 5), (1, 7, 5), (2, 3, 7)]),
         (channels, middle, outputs) in (select(&[3, 17]), select(&[4, 17]), select(&[1, 3])),
         (first_kernel, second_kernel) in (1..=4_usize, 1..=4_usize),
         seed in any::<u64>(),
