@@ -1,5 +1,6 @@
 // output[image, :, :] = input[image, :, :] resized, as PyTorch's bilinear interpolation with align_corners=False does
-// (no antialiasing: masks are enlarged to the photo).
+// (no antialiasing: masks are enlarged to the photo). Of the output, the `rows` rows from `first_row` on are made: a large
+// photo's mask exceeds what an adapter binds in one piece.
 
 struct Params {
     images: u32,
@@ -7,6 +8,8 @@ struct Params {
     input_width: u32,
     output_height: u32,
     output_width: u32,
+    first_row: u32,
+    rows: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -16,10 +19,10 @@ struct Params {
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
     let i = id.x + id.y * grid.x * 64u;
-    if i >= params.images * params.output_height * params.output_width { return; }
+    if i >= params.images * params.rows * params.output_width { return; }
     let x = i % params.output_width;
-    let y = i / params.output_width % params.output_height;
-    let image = i / (params.output_width * params.output_height);
+    let y = params.first_row + i / params.output_width % params.rows;
+    let image = i / (params.output_width * params.rows);
     let scale = vec2(
         f32(params.input_width) / f32(params.output_width),
         f32(params.input_height) / f32(params.output_height),

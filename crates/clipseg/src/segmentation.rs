@@ -75,7 +75,7 @@ impl Segmentation {
     /// The same at another size, most often the photo's: logits interpolated bilinearly on the device, a prompt at a time.
     ///
     /// # Errors
-    /// [`Error::TooLarge`](clipseg_tensor::Error::TooLarge) when one map of that size does not fit the device.
+    /// When a side is zero; the device's.
     #[cfg(not(target_family = "wasm"))]
     pub fn resized(&self, width: usize, height: usize) -> Result<Self> {
         pollster::block_on(self.resize(width, height))
@@ -86,16 +86,24 @@ impl Segmentation {
     /// # Errors
     /// As [`resized`](Self::resized).
     pub async fn resize(&self, width: usize, height: usize) -> Result<Self> {
-        let mut recorder = Recorder::new(&self.device);
-        let input = recorder.input(&[1, self.height(), self.width()])?;
-        let output = recorder.bilinear_resize(&input, height, width)?;
-        let output = recorder.output(&output)?;
-        let plan = recorder.finish()?;
-        let mut values = Vec::with_capacity(self.len() * height * width);
-        for prompt in 0..self.len() {
-            let mut run = plan.run();
-            run.write(&input, self.logits.slice(prompt))?;
-            values.append(&mut run.finish(&[&output]).await?.swap_remove(0).values);
+        // A band at a time: the map of a large photo exceeds what an adapter binds in one piece.
+        let limit = self.device.limits().max_storage_buffer_binding_size as usize;
+        let band = (limit / (4 * width.max(1))).clamp(1, height.max(1));
+        let mut values = vec![0.0; self.len() * height * width];
+        for first_row in (0..height.max(1)).step_by(band) {
+            let rows = first_row..height.min(first_row + band);
+            let mut recorder = Recorder::new(&self.device);
+            let input = recorder.input(&[1, self.height(), self.width()])?;
+            let output = recorder.bilinear_resize(&input, (height, width), rows)?;
+            let output = recorder.output(&output)?;
+            let plan = recorder.finish()?;
+            for prompt in 0..self.len() {
+                let mut run = plan.run();
+                run.write(&input, self.logits.slice(prompt))?;
+                let resized = run.finish(&[&output]).await?.swap_remove(0);
+                let start = (prompt * height + first_row) * width;
+                values[start..start + resized.values.len()].copy_from_slice(&resized.values);
+            }
         }
         let logits = Array { shape: vec![self.len(), height, width], values };
         Ok(Self { device: self.device.clone(), logits })

@@ -32,6 +32,7 @@ mod plan;
 mod plan_cache;
 mod pool;
 mod recorder;
+mod step;
 mod tensor;
 pub mod transformer;
 mod weights;

@@ -14,7 +14,7 @@ pub use elementwise::Modulation;
 pub use linear::Linear;
 pub use normalise::LayerNorm;
 
-use crate::recorder::Resource;
+use crate::step::Resource;
 use crate::{Error, Result, Tensor};
 
 /// Fails with `op`'s name unless `tensor` has `shape`.

@@ -1,18 +1,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use clipseg_shaders::BindingKind;
-
 use crate::pool::SharedPool;
-use crate::recorder::{Dispatch, Resource};
+use crate::step::{Step, bind_group, row_layout, texel_extent};
 use crate::tensor::{Element, Tensor};
 use crate::{Array, Device, Error, Result};
-
-/// One recorded piece of work.
-pub(crate) enum Step {
-    Dispatch(Dispatch),
-    BufferToTexture { buffer: wgpu::Buffer, texture: wgpu::Texture, rows: u32, columns: u32 },
-    TextureToBuffer { texture: wgpu::Texture, buffer: wgpu::Buffer, rows: u32, columns: u32 },
-}
 
 /// Recorded ops with everything they need, to be run any number of times with one submit each.
 pub struct Plan {
@@ -231,39 +222,6 @@ async fn read_back(
     Ok(values)
 }
 
-fn bind_group(device: &Device, dispatch: &Dispatch, uniforms: &wgpu::Buffer) -> wgpu::BindGroup {
-    let views: Vec<_> = dispatch
-        .resources
-        .iter()
-        .map(|resource| match resource {
-            Resource::Buffer(_) => None,
-            Resource::Texture(texture) => Some(texture.create_view(&wgpu::TextureViewDescriptor::default())),
-        })
-        .collect();
-    let mut entries = vec![wgpu::BindGroupEntry {
-        binding: 0,
-        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-            buffer: uniforms,
-            offset: dispatch.uniform_offset,
-            size: std::num::NonZeroU64::new(dispatch.uniform_bytes),
-        }),
-    }];
-    for (place, (resource, view)) in dispatch.resources.iter().zip(&views).enumerate() {
-        let resource = match (resource, view) {
-            (Resource::Texture(_), Some(view)) => wgpu::BindingResource::TextureView(view),
-            (Resource::Buffer(buffer), _) => buffer.as_entire_binding(),
-            (Resource::Texture(_), None) => continue,
-        };
-        entries.push(wgpu::BindGroupEntry { binding: place as u32 + 1, resource });
-    }
-    debug_assert_eq!(dispatch.kernel.bindings[0].kind, BindingKind::Uniform);
-    device.gpu().create_bind_group(&wgpu::BindGroupDescriptor {
-        label: Some(dispatch.kernel.name),
-        layout: &dispatch.pipeline.get_bind_group_layout(0),
-        entries: &entries,
-    })
-}
-
 fn buffer_in(tensor: &Tensor) -> Result<&wgpu::Buffer> {
     tensor.storage().buffer.get().map(|buffer| buffer.get()).ok_or_else(|| Error::Shape {
         op: "run",
@@ -276,14 +234,4 @@ fn same_shape(op: &'static str, from: &Tensor, to: &Tensor) -> Result<()> {
         return Ok(());
     }
     Err(Error::Shape { op, reason: format!("{from:?} to {to:?}") })
-}
-
-fn row_layout(buffer: &wgpu::Buffer, columns: u32) -> wgpu::TexelCopyBufferInfo<'_> {
-    let layout =
-        wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(4 * columns), rows_per_image: None };
-    wgpu::TexelCopyBufferInfo { buffer, layout }
-}
-
-fn texel_extent(rows: u32, columns: u32) -> wgpu::Extent3d {
-    wgpu::Extent3d { width: columns / 4, height: rows, depth_or_array_layers: 1 }
 }

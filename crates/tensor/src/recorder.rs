@@ -3,8 +3,9 @@ use std::sync::{Arc, OnceLock};
 use bytemuck::NoUninit;
 use clipseg_shaders::{BindingKind, Kernel, kernels};
 
-use crate::plan::{Plan, Step};
+use crate::plan::Plan;
 use crate::pool::{self, Pooled, SharedPool};
+use crate::step::{Dispatch, Resource, Step};
 use crate::tensor::{Element, Tensor};
 use crate::{Device, Error, Result};
 
@@ -23,22 +24,6 @@ pub struct Recorder {
 struct Held {
     buffers: Vec<Pooled<wgpu::Buffer>>,
     textures: Vec<Pooled<wgpu::Texture>>,
-}
-
-/// What a kernel's binding is given; the parameter block is not among them.
-pub(crate) enum Resource {
-    Buffer(wgpu::Buffer),
-    Texture(wgpu::Texture),
-}
-
-/// One run of a kernel, before its bind group exists.
-pub(crate) struct Dispatch {
-    pub kernel: &'static Kernel,
-    pub pipeline: wgpu::ComputePipeline,
-    pub resources: Vec<Resource>,
-    pub uniform_offset: u64,
-    pub uniform_bytes: u64,
-    pub grid: [u32; 3],
 }
 
 impl Recorder {

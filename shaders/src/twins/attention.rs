@@ -46,7 +46,7 @@ pub fn attention_scores(
     }
 }
 
-/// `output[image, query, head, :] = Σ_key softmax_key(scores) · value`, with the scores of [`attention_scores`].
+/// `output[image, query, head, :] = Σ_key softmax_key(scores) · value`, with the scores of [`attention_scores()`].
 ///
 /// The kernel takes the number of images from its grid; here it follows from the output's length.
 pub fn attention(params: &attention::Params, query_key_value: &[f32], key_mask: &[u32], output: &mut [f32]) {

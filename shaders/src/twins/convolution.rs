@@ -33,7 +33,7 @@ fn neighbourhood(y: usize, x: usize) -> impl Iterator<Item = (usize, usize)> {
 
 /// A 3×3 convolution with padding 1, step 1 and a bias: PyTorch's `Conv2d`, with its weight `[outputs, channels, 3, 3]`.
 ///
-/// The input is laid out as [`im2col_3x3`] reads it, the output is `[images, height, width, outputs]`.
+/// The input is laid out as [`im2col_3x3()`] reads it, the output is `[images, height, width, outputs]`.
 pub fn conv2d_3x3(
     params: &im2col_3x3::Params,
     input: &[f32],
@@ -96,7 +96,7 @@ fn grid(rows: usize, columns: usize) -> impl Iterator<Item = (usize, usize)> {
 /// A transposed convolution whose kernel equals its stride, with a bias: PyTorch's `ConvTranspose2d`, with its weight
 /// `[inputs, channels, stride, stride]`.
 ///
-/// The parameters are those of the [`depth_to_space`] that ends it, `outer` its stride and `inner` 1. The input is
+/// The parameters are those of the [`depth_to_space()`] that ends it, `outer` its stride and `inner` 1. The input is
 /// `[images, height, width, inputs]`, the output `[images, height · stride, width · stride, channels]`.
 pub fn transposed_conv2d(
     params: &depth_to_space::Params,

@@ -47,12 +47,13 @@ fn cubic(distance: f32) -> f32 {
     }
 }
 
-/// `output[image, :, :] = input[image, :, :]` resized by bilinear interpolation.
+/// `output[image, :, :] = input[image, :, :]` resized by bilinear interpolation; of it, the `rows` rows from `first_row` on.
 pub fn bilinear_resize(params: &bilinear_resize::Params, input: &[f32], output: &mut [f32]) {
     let (input_height, input_width) = (params.input_height as usize, params.input_width as usize);
     let (output_height, output_width) = (params.output_height as usize, params.output_width as usize);
+    let (first_row, rows) = (params.first_row as usize, params.rows as usize);
     for image in 0..params.images as usize {
-        for y in 0..output_height {
+        for (row, y) in (first_row..first_row + rows).enumerate() {
             for x in 0..output_width {
                 let mut sum = 0.0;
                 for (source_y, weight_y) in bilinear_taps(y, output_height, input_height) {
@@ -61,7 +62,7 @@ pub fn bilinear_resize(params: &bilinear_resize::Params, input: &[f32], output: 
                         sum += weight_y * weight_x * input[source];
                     }
                 }
-                output[(image * output_height + y) * output_width + x] = sum;
+                output[(image * rows + row) * output_width + x] = sum;
             }
         }
     }
@@ -143,6 +144,8 @@ mod tests {
             input_width: 3,
             output_height: 3,
             output_width: 5,
+            first_row: 0,
+            rows: 3,
         };
         bilinear_resize(&params, &SQUARE[..6], &mut larger);
         let expected = [1.0, -0.2, -2.0, 1.0, 3.0, 0.75, 0.85, 1.0, 1.0, 1.0, 0.5, 1.9, 4.0, 1.0, -1.0];
@@ -155,6 +158,8 @@ mod tests {
             input_width: 3,
             output_height: 2,
             output_width: 2,
+            first_row: 0,
+            rows: 2,
         };
         bilinear_resize(&params, &SQUARE, &mut smaller);
         assert_near(&smaller, &[0.53125, 1.375, 2.59375, -0.5], 2e-6);

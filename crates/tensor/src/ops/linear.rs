@@ -209,7 +209,7 @@ impl Recorder {
         let inner_texels = layer.inner.div_ceil(4) as u32;
         let resources = vec![
             self.texture(input)?,
-            crate::recorder::Resource::Texture(weight.clone()),
+            crate::step::Resource::Texture(weight.clone()),
             self.buffer_or_empty(layer.bias.as_ref())?,
             self.texture_or_empty(residual)?,
             self.texture(&output)?,

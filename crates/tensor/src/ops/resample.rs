@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use clipseg_shaders::kernels;
 
 use super::shape_error;
@@ -30,24 +32,34 @@ impl Recorder {
     }
 
     /// Maps `[images, height, width]` resized to `height` by `width`, as PyTorch's
-    /// `interpolate(mode="bilinear", align_corners=False)`.
+    /// `interpolate(mode="bilinear", align_corners=False)`; of them the rows `rows`, `[images, rows, width]`.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) when a side is zero.
-    pub fn bilinear_resize(&mut self, input: &Tensor, height: usize, width: usize) -> Result<Tensor> {
+    /// [`Error::Shape`](crate::Error::Shape) when a side is zero or `rows` lie outside.
+    pub fn bilinear_resize(
+        &mut self,
+        input: &Tensor,
+        (height, width): (usize, usize),
+        rows: Range<usize>,
+    ) -> Result<Tensor> {
         let &[images, input_height, input_width] = input.shape() else {
             return shape_error("bilinear_resize", format!("{input:?}, expected [images, height, width]"));
         };
-        if [input_height, input_width, height, width].contains(&0) {
-            return shape_error("bilinear_resize", format!("{input:?} to {height} by {width}"));
+        if [input_height, input_width, width].contains(&0) || rows.is_empty() || rows.end > height {
+            return shape_error(
+                "bilinear_resize",
+                format!("{input:?} to rows {rows:?} of {height} by {width}"),
+            );
         }
-        let output = self.allocate(&[images, height, width], Element::F32)?;
+        let output = self.allocate(&[images, rows.len(), width], Element::F32)?;
         let params = kernels::bilinear_resize::Params {
             images: images as u32,
             input_height: input_height as u32,
             input_width: input_width as u32,
             output_height: height as u32,
             output_width: width as u32,
+            first_row: rows.start as u32,
+            rows: rows.len() as u32,
         };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
         let grid = self.elementwise_grid(output.len());

@@ -48,7 +48,7 @@ fn check(device: &Device, case: Case) {
 }
 
 proptest! {
-    #![proptest_config(cases(24))]
+    #![proptest_config(cases(16))]
 
     // One activation here: a software device compiles the tall subgroup kernel for seconds, with each anew.
     #[test]

@@ -142,7 +142,7 @@ fn shapes_that_do_not_fit_are_errors_that_name_the_op() {
             "{message}"
         );
         assert!(named(recorder.attention(&input, 2, &Default::default())).starts_with("attention"));
-        assert!(named(recorder.bilinear_resize(&input, 3, 3)).contains("[2, 7]"));
+        assert!(named(recorder.bilinear_resize(&input, (3, 3), 0..3)).contains("[2, 7]"));
         assert!(named(recorder.patchify(&input, 3)).starts_with("patchify"));
         assert!(named(input.reshape(&[7, 2])).starts_with("reshape"));
     }

@@ -38,22 +38,28 @@ proptest! {
         images in 1..=3_usize,
         (input_height, input_width) in (1..=40_usize, 1..=40_usize),
         (height, width) in (1..=70_usize, 1..=70_usize),
+        (first_row, cut) in (0..70_usize, 0..70_usize),
         seed in any::<u64>(),
     ) {
         let input = Random(seed).values(images * input_height * input_width);
+        // Any band of the output, the whole of it now and then.
+        let first_row = first_row % height;
+        let rows = first_row..height - cut % (height - first_row);
         let params = bilinear_resize::Params {
             images: images as u32,
             input_height: input_height as u32,
             input_width: input_width as u32,
             output_height: height as u32,
             output_width: width as u32,
+            first_row: rows.start as u32,
+            rows: rows.len() as u32,
         };
-        let mut expected = vec![0.0; images * height * width];
+        let mut expected = vec![0.0; images * rows.len() * width];
         twins::bilinear_resize(&params, &input, &mut expected);
         for device in devices() {
             let actual = run(device, |recorder| {
                 let input = device.upload(&[images, input_height, input_width], &input)?;
-                recorder.bilinear_resize(&input, height, width)
+                recorder.bilinear_resize(&input, (height, width), rows.clone())
             });
             assert_close(&actual, &expected, TOLERANCE);
         }
