@@ -8,6 +8,7 @@ mod synth;
 mod verify;
 mod vulkan;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -32,6 +33,12 @@ enum Task {
     Reference(reference::ReferenceArguments),
     /// Write a full-size checkpoint of made-up numbers
     Synth(synth::SynthArguments),
+}
+
+/// The repository's root.
+fn root() -> &'static Path {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask)
 }
 
 fn main() -> ExitCode {

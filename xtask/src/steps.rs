@@ -1,15 +1,12 @@
 //! `cargo xtask test` and `cargo xtask demo`: what runs cargo again.
 
 use std::ffi::OsStr;
-use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{verify, vulkan};
-
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+use crate::{root, verify, vulkan};
 
 /// Everything that has to hold before a change lands, the quickest first.
 pub fn test() -> Result<()> {
@@ -30,7 +27,7 @@ pub fn test() -> Result<()> {
 pub fn demo() -> Result<()> {
     vulkan::ensure_adapter()?;
     let checkpoint = verify::ready_full_checkpoint()?;
-    let out = Path::new(ROOT).join("target/demo");
+    let out = root().join("target/demo");
     println!(
         "The weights are made up from a seed (the published ones cannot be redistributed): the engine does all of the \
          real model's work, but what it marks means nothing. With `--model` and a folder of the published weights it is \
@@ -43,14 +40,14 @@ pub fn demo() -> Result<()> {
     }
     segment.arg("--out").arg(&out);
     step("segment", segment)?;
-    println!("the pictures are in {}", out.canonicalize().unwrap_or(out).display());
+    println!("the pictures are in {}", out.display());
     Ok(())
 }
 
 fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
     // The cargo that runs this task, so that a toolchain chosen with `+` stays chosen.
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments).current_dir(ROOT);
+    command.args(arguments).current_dir(root());
     command
 }
 

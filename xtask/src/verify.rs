@@ -12,8 +12,10 @@ use clipseg::{AdapterChoice, Device, DeviceOptions, KernelFamily};
 
 use crate::compare::{Comparison, print_table};
 use crate::reference_file::Reference;
+use crate::root;
 
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/models");
+/// The committed checkpoints, from the repository's root.
+const FIXTURES: &str = "fixtures/models";
 
 /// What `cargo xtask verify` takes.
 #[derive(Args, Debug)]
@@ -70,7 +72,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<()> {
 /// Every checkpoint of `fixtures/models` with every one of its references.
 fn committed() -> Result<Vec<(PathBuf, PathBuf)>> {
     let mut pairs = Vec::new();
-    for model in sorted_entries(Path::new(FIXTURES))? {
+    for model in sorted_entries(&root().join(FIXTURES))? {
         let references = model.join("references");
         if !references.is_dir() {
             continue;
@@ -126,5 +128,5 @@ fn verify_pairs(device: &Device, pairs: &[(PathBuf, PathBuf)], tolerance: f64) -
 
 /// Paths inside the repository as they are from its root.
 fn shown(path: &Path) -> String {
-    path.strip_prefix(FIXTURES).unwrap_or(path).display().to_string()
+    path.strip_prefix(root().join(FIXTURES)).unwrap_or(path).display().to_string()
 }

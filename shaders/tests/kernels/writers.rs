@@ -3,7 +3,6 @@
 
 use naga::ShaderStage;
 use naga::back::{glsl, hlsl, msl, spv};
-
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 
 use super::variants::{Variant, every_variant};

@@ -10,10 +10,11 @@ use image::ImageReader;
 use serde::Deserialize;
 
 use crate::compare::{Comparison, Outcome, print_table};
+use crate::root;
 use crate::synth::{self, Preset};
 
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/full");
+/// Where the reference lies, from the repository's root.
+const FOLDER: &str = "fixtures/full";
 /// The task asks for this correlation between the logits, besides the tolerance.
 const LEAST_COSINE: f64 = 0.99999;
 
@@ -54,7 +55,7 @@ pub fn verify(device: &Device, tolerance: f64) -> Result<()> {
             prompt.input_ids
         );
     }
-    let photo = Photo::open(Path::new(ROOT).join(&reference.photo), Orientation::Apply)?;
+    let photo = Photo::open(root().join(&reference.photo), Orientation::Apply)?;
     let scene = model.encode_image(&photo)?;
     let segmentation = model.segment(&scene, &prompts)?;
 
@@ -83,7 +84,7 @@ pub fn verify(device: &Device, tolerance: f64) -> Result<()> {
 
 impl FullReference {
     fn read() -> Result<Self> {
-        let path = Path::new(FOLDER).join("reference.json");
+        let path = root().join(FOLDER).join("reference.json");
         let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))
     }
@@ -95,7 +96,7 @@ pub fn ready_checkpoint() -> Result<PathBuf> {
 }
 
 fn ready(reference: &FullReference) -> Result<PathBuf> {
-    let folder = Path::new(ROOT).join("target/full");
+    let folder = root().join("target/full");
     if has_numbers(&folder, reference).is_err() {
         println!("making the full-size checkpoint in {}", folder.display());
         synth::write_checkpoint(reference.preset, reference.seed, &folder)?;
@@ -116,7 +117,7 @@ fn has_numbers(folder: &Path, reference: &FullReference) -> Result<()> {
 }
 
 fn read_logits(prompt: &PromptReference, [height, width]: [usize; 2]) -> Result<Array> {
-    let path = Path::new(FOLDER).join(&prompt.logits);
+    let path = root().join(FOLDER).join(&prompt.logits);
     let picture = ImageReader::open(&path)
         .with_context(|| format!("reading {}", path.display()))?
         .decode()

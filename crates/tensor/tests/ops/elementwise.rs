@@ -20,10 +20,12 @@ proptest! {
     ) {
         let input: Vec<_> = Random(seed).values(rows * columns).iter().map(|value| 8.0 * value).collect();
         let mut expected = vec![0.0; input.len()];
-        twins::activation(&activation::Params { length: input.len() as u32 }, activation, &input, &mut expected);
+        let params = activation::Params { length: input.len() as u32 };
+        twins::activation(&params, activation, &input, &mut expected);
         for device in devices() {
-            let actual =
-                run(device, |recorder| recorder.activation(&device.upload(&[rows, columns], &input)?, activation));
+            let actual = run(device, |recorder| {
+                recorder.activation(&device.upload(&[rows, columns], &input)?, activation)
+            });
             assert_close(&actual, &expected, TOLERANCE);
         }
     }
