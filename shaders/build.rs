@@ -101,7 +101,7 @@ fn write_kernel(out: &mut String, name: &str, source: &str, module: &Module) {
     .expect("writing to a string");
 }
 
-/// The Rust twin of the kernel's `Params`: scalars of four bytes in order, filled up to a multiple of 16 bytes.
+/// The Rust twin of the kernel's `Params`: scalars of four bytes in order, so both lay them out alike.
 fn params_struct(name: &str, module: &Module, members: &[naga::StructMember]) -> String {
     let mut fields = String::new();
     for (place, member) in members.iter().enumerate() {

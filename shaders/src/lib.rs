@@ -39,7 +39,7 @@ pub struct Kernel {
     pub source: &'static str,
     /// The entry point's name.
     pub entry_point: &'static str,
-    /// Invocations of a workgroup along x, y and z, with every override at its default.
+    /// Invocations of a workgroup along x, y and z; 1 where an override sets them, as in the subgroup kernels.
     pub workgroup_size: [u32; 3],
     /// Resources, by binding number.
     pub bindings: &'static [Binding],

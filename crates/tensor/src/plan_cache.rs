@@ -10,10 +10,10 @@ pub struct PlanCache<K, P> {
 }
 
 impl<K: PartialEq + Clone, P> PlanCache<K, P> {
-    /// A cache of at most `bound` plans.
+    /// A cache of at most `bound` plans, and of one at least.
     #[must_use]
     pub fn new(bound: usize) -> Self {
-        Self { bound, plans: Mutex::default() }
+        Self { bound: bound.max(1), plans: Mutex::default() }
     }
 
     /// The plan of `key`, recorded by `record` where it is not there. Others wait meanwhile, so that none is recorded twice.
