@@ -161,9 +161,17 @@ impl Run<'_> {
     /// # Errors
     /// [`Error::Device`] when the device fails.
     pub async fn finish(self, outputs: &[&Tensor]) -> Result<Vec<Array>> {
+        let total: u64 = outputs.iter().map(|output| output.bytes()).sum();
+        if total == 0 {
+            // Nothing to map: a buffer of no bytes cannot be.
+            self.submit()?;
+            return Ok(outputs
+                .iter()
+                .map(|output| Array { shape: output.shape().to_vec(), values: Vec::new() })
+                .collect());
+        }
         let device = &self.plan.device;
         let mut encoder = self.encode()?;
-        let total: u64 = outputs.iter().map(|output| output.bytes()).sum();
         let staging = device.staging(total);
         let mut offset = 0;
         for output in outputs {
@@ -202,12 +210,8 @@ async fn read_back(
         let _ = sender.send(result);
     });
     // In a browser this does nothing and the event loop calls back.
-    device
-        .gpu()
-        .poll(wgpu::PollType::wait_indefinitely())
-        .map_err(|error| Error::Device(error.to_string()))?;
+    device.wait()?;
     let mapped = receiver.await.map_err(|_| Error::Device("the read-back was dropped".to_owned()))?;
-    device.check()?;
     mapped.map_err(|error| Error::Device(error.to_string()))?;
     let view = staging.get_mapped_range(..total).map_err(|error| Error::Device(error.to_string()))?;
     let mut rest: &[f32] = bytemuck::cast_slice(&view);

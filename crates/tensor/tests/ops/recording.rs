@@ -147,3 +147,15 @@ fn shapes_that_do_not_fit_are_errors_that_name_the_op() {
         assert!(named(input.reshape(&[7, 2])).starts_with("reshape"));
     }
 }
+
+#[test]
+fn a_run_without_outputs_reads_nothing() {
+    for device in devices() {
+        let mut recorder = Recorder::new(device);
+        let input = recorder.input(&[2, 3]).unwrap();
+        let kept = recorder.sigmoid(&input).unwrap();
+        recorder.output(&kept).unwrap();
+        let plan = recorder.finish().unwrap();
+        assert!(pollster::block_on(plan.run().finish(&[])).unwrap().is_empty());
+    }
+}
