@@ -5,6 +5,7 @@ mod convolution;
 mod elementwise;
 mod embedding;
 mod linear;
+mod mlp;
 mod normalise;
 mod resample;
 
@@ -12,6 +13,7 @@ pub use attention::AttentionMask;
 pub use convolution::{Convolution3x3, Takes, TransposedConvolution};
 pub use elementwise::Modulation;
 pub use linear::Linear;
+pub use mlp::Mlp;
 pub use normalise::LayerNorm;
 
 use crate::step::Resource;

@@ -2,7 +2,7 @@
 
 use clipseg_shaders::Activation;
 
-use crate::{AttentionMask, Device, LayerNorm, Linear, Recorder, Result, Tensor, Weights};
+use crate::{AttentionMask, Device, LayerNorm, Linear, Mlp, Recorder, Result, Tensor, Weights};
 
 /// The sizes of a block.
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +25,7 @@ pub struct Block {
     query_key_value: Linear,
     output: Linear,
     layer_norm1: LayerNorm,
-    up: Linear,
-    down: Linear,
+    mlp: Mlp,
     layer_norm2: LayerNorm,
 }
 
@@ -60,8 +59,11 @@ impl Block {
                 hidden,
                 sizes.epsilon,
             )?,
-            up: load_linear(device, weights, &format!("{prefix}mlp.fc1"), intermediate, hidden)?,
-            down: load_linear(device, weights, &format!("{prefix}mlp.fc2"), hidden, intermediate)?,
+            mlp: Mlp::new(
+                load_linear(device, weights, &format!("{prefix}mlp.fc1"), intermediate, hidden)?,
+                load_linear(device, weights, &format!("{prefix}mlp.fc2"), hidden, intermediate)?,
+                sizes.activation,
+            )?,
             layer_norm2: load_layer_norm(
                 device,
                 weights,
@@ -87,7 +89,7 @@ impl Block {
         let normalised = recorder.layer_norm(hidden_states, &self.layer_norm1)?;
         let hidden_states = self.attend(recorder, &normalised, hidden_states, mask, attentions)?;
         let normalised = recorder.layer_norm(&hidden_states, &self.layer_norm2)?;
-        self.mlp(recorder, &normalised, &hidden_states)
+        recorder.mlp(&normalised, &self.mlp, &hidden_states)
     }
 
     /// The block of CLIPSeg's decoder: each half is added to the hidden states `[batch, tokens, hidden]`, then the sum is
@@ -105,7 +107,7 @@ impl Block {
             self.attend(recorder, hidden_states, hidden_states, &AttentionMask::default(), attentions)?;
         let hidden_states = recorder.layer_norm(&sum, &self.layer_norm1)?;
         drop(sum);
-        let sum = self.mlp(recorder, &hidden_states, &hidden_states)?;
+        let sum = recorder.mlp(&hidden_states, &self.mlp, &hidden_states)?;
         recorder.layer_norm(&sum, &self.layer_norm2)
     }
 
@@ -124,11 +126,6 @@ impl Block {
         let context = recorder.attention(&query_key_value, self.sizes.heads, mask)?;
         drop(query_key_value);
         recorder.linear_with(&context, &self.output, Activation::None, Some(residual))
-    }
-
-    fn mlp(&self, recorder: &mut Recorder, input: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        let inner = recorder.linear_with(input, &self.up, self.sizes.activation, None)?;
-        recorder.linear_with(&inner, &self.down, Activation::None, Some(residual))
     }
 }
 

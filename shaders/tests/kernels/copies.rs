@@ -3,7 +3,7 @@
 
 use clipseg_shaders::Kernel;
 use clipseg_shaders::kernels::{
-    ALL, attention_subgroup_16, attention_subgroup_64, matmul_subgroup_16, matmul_subgroup_32,
+    ALL, attention_subgroup_16, attention_subgroup_64, matmul_subgroup_16, matmul_subgroup_32, mlp_subgroup,
 };
 
 /// The text of a function, from its first line to the closing brace at the line's start.
@@ -47,6 +47,38 @@ fn the_subgroup_matmuls_differ_in_their_rows() {
         differences(&matmul_subgroup_16::KERNEL, &matmul_subgroup_32::KERNEL),
         [("const ROWS: u32 = 16u;", "const ROWS: u32 = 32u;")]
     );
+}
+
+#[test]
+fn the_subgroup_mlp_takes_every_texel_of_the_input_and_of_the_hidden_values() {
+    let written_out = |start: &str| -> Vec<&str> {
+        mlp_subgroup::KERNEL.source.lines().map(str::trim).filter(|line| line.starts_with(start)).collect()
+    };
+    let up = (0..16).map(|texel| format!("let u{texel} = up_texel(column, {}u);", 4 * texel));
+    assert_eq!(written_out("let u"), up.collect::<Vec<_>>());
+    let to_hidden = (0..16).map(|texel| {
+        let (side, lane) = (["left", "right"][texel / 8], texel % 8);
+        format!(
+            "for (var row = 0u; row < ROWS; row++) {{ hidden[row] = accumulate(hidden[row], subgroupBroadcast(input_{side}[row], {lane}u), u{texel}); }}"
+        )
+    });
+    assert_eq!(
+        written_out("for (var row = 0u; row < ROWS; row++) { hidden[row] = acc"),
+        to_hidden.collect::<Vec<_>>()
+    );
+    for side in ["left", "right"] {
+        let down = (0..8)
+            .map(|lane| format!("let {side}{lane} = down_texel({side}, texel * 4u + {}u);", 4 * lane));
+        let loads = written_out(&format!("let {side}"));
+        assert_eq!(loads[1..], down.collect::<Vec<_>>());
+        let to_sums = (0..8).map(|lane| {
+            format!(
+                "for (var row = 0u; row < ROWS; row++) {{ sums_{side}[row] = accumulate(sums_{side}[row], subgroupBroadcast(hidden[row], {lane}u), {side}{lane}); }}"
+            )
+        });
+        let sums = format!("for (var row = 0u; row < ROWS; row++) {{ sums_{side}");
+        assert_eq!(written_out(&sums), to_sums.collect::<Vec<_>>());
+    }
 }
 
 #[test]

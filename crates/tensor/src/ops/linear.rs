@@ -88,6 +88,19 @@ impl Linear {
     pub fn inner(&self) -> usize {
         self.inner
     }
+
+    /// The bias, where there is one.
+    pub(crate) fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+
+    /// The weight in the subgroup kernels' layout, where it has that.
+    pub(crate) fn texels(&self) -> Option<&wgpu::Texture> {
+        match &self.weight {
+            Weight::Rows(_) => None,
+            Weight::Texels(weight) => Some(weight.get()),
+        }
+    }
 }
 
 fn upload_texels(

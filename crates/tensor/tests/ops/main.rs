@@ -5,6 +5,7 @@ mod convolution;
 mod elementwise;
 mod embedding;
 mod linear;
+mod mlp;
 mod normalise;
 mod recording;
 mod resample;

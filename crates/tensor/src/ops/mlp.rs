@@ -1,0 +1,87 @@
+use clipseg_shaders::{Activation, kernels};
+
+use super::{expect_shape, shape_error};
+use crate::step::Resource;
+use crate::{Device, Linear, Recorder, Result, Tensor};
+
+/// What the fused kernel's eight lanes can hold of a row.
+const FUSED_MAX_WIDTH: usize = 64;
+/// Rows a workgroup of the fused kernel.
+const FUSED_ROWS: u32 = 16;
+
+/// The two linear layers of a transformer block, with an activation between them.
+pub struct Mlp {
+    up: Linear,
+    down: Linear,
+    activation: Activation,
+}
+
+impl Mlp {
+    /// Joins two layers: `up` is `[hidden, width]`, `down` `[width, hidden]`, both with a bias.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) when the one's output is not the other's input.
+    pub fn new(up: Linear, down: Linear, activation: Activation) -> Result<Self> {
+        if up.columns() != down.inner() {
+            let reason = format!("{} hidden values into a layer of {} inputs", up.columns(), down.inner());
+            return shape_error("mlp", reason);
+        }
+        Ok(Self { up, down, activation })
+    }
+
+    /// The weights of both layers, where one kernel can do the whole: it is made for subgroups of eight, and for inputs of
+    /// which a row fits between the lanes but leaves few of them idle.
+    fn fused_weights(&self, device: &Device) -> Option<[&wgpu::Texture; 2]> {
+        let fits = |width| (FUSED_MAX_WIDTH / 2 + 1..=FUSED_MAX_WIDTH).contains(&width);
+        let fused = device.subgroup_size() == Some(8)
+            && fits(self.up.inner())
+            && fits(self.down.columns())
+            && self.up.bias().is_some()
+            && self.down.bias().is_some();
+        if !fused {
+            return None;
+        }
+        Some([self.up.texels()?, self.down.texels()?])
+    }
+}
+
+impl Recorder {
+    /// `down(activation(up(input))) + residual`, `[.., columns]`.
+    ///
+    /// # Errors
+    /// As [`linear_with`](Self::linear_with).
+    pub fn mlp(&mut self, input: &Tensor, layers: &Mlp, residual: &Tensor) -> Result<Tensor> {
+        let Some([up, down]) = layers.fused_weights(self.device()) else {
+            let hidden = self.linear_with(input, &layers.up, layers.activation, None)?;
+            return self.linear_with(&hidden, &layers.down, Activation::None, Some(residual));
+        };
+        if input.columns() != layers.up.inner() {
+            return shape_error("mlp", format!("{input:?} into a layer of {} inputs", layers.up.inner()));
+        }
+        let mut shape = input.shape().to_vec();
+        shape.pop();
+        shape.push(layers.down.columns());
+        expect_shape("mlp", "the residual", residual, &shape)?;
+        let output = self.allocate_texture(&shape)?;
+        let rows = input.rows() as u32;
+        let params = kernels::mlp_subgroup::Params {
+            rows,
+            column_texels: layers.down.columns().div_ceil(4) as u32,
+            inner_texels: layers.up.inner().div_ceil(4) as u32,
+            hidden_texels: layers.up.columns().div_ceil(4) as u32,
+        };
+        let resources = vec![
+            self.texture(input)?,
+            Resource::Texture(up.clone()),
+            self.buffer_or_empty(layers.up.bias())?,
+            Resource::Texture(down.clone()),
+            self.buffer_or_empty(layers.down.bias())?,
+            self.texture(residual)?,
+            self.texture(&output)?,
+        ];
+        let overrides = [("ACTIVATION", layers.activation as u32)];
+        let grid = [rows.div_ceil(FUSED_ROWS), 1, 1];
+        self.dispatch(&kernels::mlp_subgroup::KERNEL, &overrides, params, resources, grid)?;
+        Ok(output)
+    }
+}

@@ -1,0 +1,79 @@
+use clipseg_shaders::kernels::matmul_tile;
+use clipseg_shaders::twins;
+use clipseg_tensor::{Activation, Device, Linear, Mlp};
+use proptest::prelude::*;
+
+use super::support::{ACTIVATIONS, Random, assert_close, cases, devices, ragged, run};
+
+/// Two products in a row; up to 128 terms each.
+const TOLERANCE: f32 = 2e-6;
+
+/// Compares an MLP with two products of the twin.
+fn check(device: &Device, [rows, width, hidden]: [usize; 3], activation: Activation, seed: u64) {
+    let mut random = Random(seed);
+    let input = random.values(rows * width);
+    let (up, up_bias) = (random.values(hidden * width), random.values(hidden));
+    let (down, down_bias) = (random.values(width * hidden), random.values(width));
+    let residual = random.values(rows * width);
+
+    let layers = Mlp::new(
+        Linear::new(device, hidden, width, &up, Some(&up_bias)).expect("the layer up"),
+        Linear::new(device, width, hidden, &down, Some(&down_bias)).expect("the layer down"),
+        activation,
+    )
+    .expect("layers that fit");
+    let actual = run(device, |recorder| {
+        let input = device.upload(&[rows, width], &input)?;
+        let residual = device.upload(&[rows, width], &residual)?;
+        recorder.mlp(&input, &layers, &residual)
+    });
+
+    let mut params = matmul_tile::Params {
+        rows: rows as u32,
+        columns: hidden as u32,
+        inner: width as u32,
+        has_bias: 1,
+        has_residual: 0,
+    };
+    let mut between = vec![0.0; rows * hidden];
+    twins::matmul(&params, activation, &input, &up, &up_bias, &[], &mut between);
+    (params.columns, params.inner, params.has_residual) = (width as u32, hidden as u32, 1);
+    let mut expected = vec![0.0; rows * width];
+    twins::matmul(&params, Activation::None, &between, &down, &down_bias, &residual, &mut expected);
+    assert_close(&actual, &expected, TOLERANCE);
+}
+
+proptest! {
+    #![proptest_config(cases(16))]
+
+    #[test]
+    fn mlp_equals_its_twin(
+        (rows, hidden) in (ragged(), ragged()),
+        // From 33 to 64 one kernel does the whole where subgroups are eight wide.
+        width in prop_oneof![33_usize..=64, ragged()],
+        seed in any::<u64>(),
+    ) {
+        for device in devices() {
+            check(device, [rows, width, hidden], Activation::Relu, seed);
+        }
+    }
+}
+
+#[test]
+fn every_activation_runs_between_the_layers() {
+    for activation in ACTIVATIONS {
+        for device in devices() {
+            check(device, [19, 61, 75], activation, 1);
+        }
+    }
+}
+
+#[test]
+fn layers_that_do_not_meet_are_refused() {
+    for device in devices() {
+        let layer = |columns, inner| Linear::new(device, columns, inner, &vec![0.0; columns * inner], None);
+        let (up, down) = (layer(40, 36).expect("a layer"), layer(36, 44).expect("a layer"));
+        let error = Mlp::new(up, down, Activation::Relu).err().expect("an error").to_string();
+        assert!(error.contains("40 hidden values into a layer of 44 inputs"), "{error}");
+    }
+}
