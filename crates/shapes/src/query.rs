@@ -1,0 +1,204 @@
+//! Prompts for a scene, and the objects that they mean.
+
+use crate::draws::Draws;
+use crate::object::{COLOURS, FILLS, HELD_OUT, Object, SHAPES, SIZES};
+use crate::scene::Scene;
+
+/// Phrases for each scene; one image prompt comes after them.
+const TEXT_PROMPTS: usize = 3;
+const ABSENT_PERCENT: usize = 20;
+
+/// What a prompt says: places in [`COLOURS`], [`SHAPES`], [`FILLS`] and [`SIZES`], or nothing where it leaves that open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Place in [`COLOURS`].
+    pub colour: Option<usize>,
+    /// Place in [`SHAPES`].
+    pub shape: Option<usize>,
+    /// Place in [`FILLS`].
+    pub fill: Option<usize>,
+    /// Place in [`SIZES`].
+    pub size: Option<usize>,
+}
+
+/// How a prompt asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prompt {
+    /// By a phrase.
+    Text(String),
+    /// By showing the first object of another scene.
+    Image(Box<Scene>),
+}
+
+/// A prompt and what it means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// What kind of prompt: the attributes that the phrase names, or "image".
+    pub kind: &'static str,
+    /// The phrase or picture.
+    pub prompt: Prompt,
+    /// What it fixes.
+    pub attributes: Attributes,
+    /// Places in the scene's `objects`; none where the prompt asks for what is not there.
+    pub members: Vec<usize>,
+}
+
+impl Query {
+    /// Whether it asks for a pair of colour and shape that never occurs in training.
+    #[must_use]
+    pub fn is_held_out(&self) -> bool {
+        let Attributes { colour, shape, .. } = self.attributes;
+        colour.zip(shape).is_some_and(|pair| HELD_OUT.contains(&pair))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Colour,
+    Shape,
+    Fill,
+    Size,
+}
+use Name::{Colour, Fill, Shape, Size};
+
+/// Kinds of phrases, how often they are drawn, and what they fix.
+const KINDS: [(&str, usize, &[Name]); 8] = [
+    ("colour shape", 30, &[Colour, Shape]),
+    ("shape", 12, &[Shape]),
+    ("colour", 12, &[Colour]),
+    ("fill shape", 10, &[Fill, Shape]),
+    ("size shape", 12, &[Size, Shape]),
+    ("fill colour shape", 10, &[Fill, Colour, Shape]),
+    ("size colour shape", 8, &[Size, Colour, Shape]),
+    ("fill", 6, &[Fill]),
+];
+
+impl Name {
+    fn words(self) -> &'static [&'static str] {
+        match self {
+            Colour => &COLOURS,
+            Shape => &SHAPES,
+            Fill => &FILLS,
+            Size => &SIZES,
+        }
+    }
+
+    fn of(self, object: &Object) -> usize {
+        match self {
+            Colour => object.colour,
+            Shape => object.shape,
+            Fill => object.fill,
+            Size => object.size,
+        }
+    }
+}
+
+impl Attributes {
+    fn get(&self, name: Name) -> Option<usize> {
+        match name {
+            Colour => self.colour,
+            Shape => self.shape,
+            Fill => self.fill,
+            Size => self.size,
+        }
+    }
+
+    fn with(mut self, name: Name, value: usize) -> Self {
+        let slot = match name {
+            Colour => &mut self.colour,
+            Shape => &mut self.shape,
+            Fill => &mut self.fill,
+            Size => &mut self.size,
+        };
+        *slot = Some(value);
+        self
+    }
+
+    fn matching(&self, objects: &[Object]) -> Vec<usize> {
+        let fits = |object: &Object| {
+            [Colour, Shape, Fill, Size]
+                .iter()
+                .all(|&name| self.get(name).is_none_or(|value| value == name.of(object)))
+        };
+        (0..objects.len()).filter(|&index| fits(&objects[index])).collect()
+    }
+}
+
+/// Words that nobody would say: medium, and plain on its own.
+fn is_vague(name: Name, value: usize, names: &[Name]) -> bool {
+    (name == Size && SIZES[value] == "medium") || (names == [Fill] && FILLS[value] == "plain")
+}
+
+impl Scene {
+    /// The prompts for this scene, of index `index` in the data set `seed`: three phrases and one image prompt.
+    #[must_use]
+    pub fn queries(&self, seed: u64, index: u64) -> Vec<Query> {
+        let mut draws = Draws::new(&[seed, index, 2]);
+        let mut queries: Vec<_> =
+            (0..TEXT_PROMPTS).map(|_| draw_text_query(&mut draws, &self.objects)).collect();
+        let pair = draw_image_pair(&mut draws, &self.objects);
+        let support = Self::draw(&mut Draws::new(&[seed, index, 1]), Some(pair));
+        let attributes = Attributes::default().with(Colour, pair.0).with(Shape, pair.1);
+        let members = attributes.matching(&self.objects);
+        queries.push(Query { kind: "image", prompt: Prompt::Image(Box::new(support)), attributes, members });
+        queries
+    }
+}
+
+/// A phrase for one of the objects and all that are like it, or, one in five times, for something that is not there.
+fn draw_text_query(draws: &mut Draws, objects: &[Object]) -> Query {
+    let object = &objects[draws.below(objects.len())];
+    let (mut kind, _, mut names) = KINDS[draws.weighted(&KINDS.map(|(_, weight, _)| weight))];
+    if names.iter().any(|&name| is_vague(name, name.of(object), names)) {
+        (kind, _, names) = KINDS[0];
+    }
+    let mut attributes =
+        names.iter().fold(Attributes::default(), |fixed, &name| fixed.with(name, name.of(object)));
+    if draws.chance(ABSENT_PERCENT) {
+        for _ in 0..10 {
+            let name = names[draws.below(names.len())];
+            let value = draws.below(name.words().len());
+            let other = attributes.with(name, value);
+            if !is_vague(name, value, names) && other.matching(objects).is_empty() {
+                attributes = other;
+                break;
+            }
+        }
+    }
+    let prompt = Prompt::Text(phrase(draws, &attributes));
+    Query { kind, prompt, attributes, members: attributes.matching(objects) }
+}
+
+fn phrase(draws: &mut Draws, attributes: &Attributes) -> String {
+    let word = |name: Name| attributes.get(name).map(|value| name.words()[value]);
+    let mut words: Vec<_> = [Size, Fill, Colour, Shape].into_iter().filter_map(word).collect();
+    let mut template = draws.below(4);
+    let first = words[0];
+    if attributes.shape.is_none() {
+        words.push("thing");
+        template = if template < 2 { template } else { 4 };
+    }
+    let words = words.join(" ");
+    let article = if first.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    match template {
+        0 => format!("{article} {words}"),
+        1 => format!("the {words}"),
+        2 => words,
+        3 => format!("a photo of {article} {words}"),
+        _ => format!("something {first}"),
+    }
+}
+
+/// Colour and shape that an image prompt shows: one of the objects', or, one in five times, what is not there.
+fn draw_image_pair(draws: &mut Draws, objects: &[Object]) -> (usize, usize) {
+    let pair = objects[draws.below(objects.len())].pair();
+    if draws.chance(ABSENT_PERCENT) {
+        for _ in 0..10 {
+            let other = (draws.below(COLOURS.len()), draws.below(SHAPES.len()));
+            if objects.iter().all(|object| object.pair() != other) {
+                return other;
+            }
+        }
+    }
+    pair
+}
