@@ -1,9 +1,9 @@
-// output[image, query, head, :] = Σ_key softmax_key(scale · query · key) · value, for heads of 64 values
+// output[image, query, head, :] = Σ_key softmax_key(scale · query · key) · value, for heads of at most 64 values
 //
 // The form for software adapters: textures of four columns a texel, a workgroup is one subgroup and owns ROWS queries of
 // one head. For the scores a lane owns a key; for the values a lane owns texels of the head. Keys come a subgroup at a time,
 // with a running maximum and sum (Milakov and Gimelshein 2018), so that no score is stored.
-// attention_subgroup_16 and _64 differ in the head's size alone.
+// A head's values fill whole texels. attention_subgroup_32 and _64 differ in the largest head alone.
 
 struct Params {
     tokens: u32,
@@ -14,6 +14,8 @@ struct Params {
 }
 
 override SUBGROUP_SIZE: u32 = 8u;
+/// The head's size / 4.
+override TEXELS: u32 = 16u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 /// [images · tokens, (query, key, value), heads, head size]
@@ -22,7 +24,6 @@ override SUBGROUP_SIZE: u32 = 8u;
 @group(0) @binding(2) var<storage, read> key_mask: array<u32>;
 @group(0) @binding(3) var output: texture_storage_2d<rgba32float, write>;
 
-const TEXELS: u32 = 16u;
 const LANE_TEXELS: u32 = 2u;
 const ROWS: u32 = 16u;
 // Adding the lowest float, as transformers masks, leaves it as it is; adding it twice gives -inf.
@@ -57,36 +58,66 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         var scores: array<f32, ROWS>;
         let key_0 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 0u, key_token), 0);
         for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][0u], 0u), key_0); }
-        let key_1 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 1u, key_token), 0);
-        for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][0u], 1u), key_1); }
-        let key_2 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 2u, key_token), 0);
-        for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][0u], 2u), key_2); }
-        let key_3 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 3u, key_token), 0);
-        for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][0u], 3u), key_3); }
-        let key_4 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 4u, key_token), 0);
-        for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][0u], 4u), key_4); }
-        let key_5 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 5u, key_token), 0);
-        for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][0u], 5u), key_5); }
-        let key_6 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 6u, key_token), 0);
-        for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][0u], 6u), key_6); }
-        let key_7 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 7u, key_token), 0);
-        for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][0u], 7u), key_7); }
-        let key_8 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 8u, key_token), 0);
-        for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][1u], 0u), key_8); }
-        let key_9 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 9u, key_token), 0);
-        for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][1u], 1u), key_9); }
-        let key_10 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 10u, key_token), 0);
-        for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][1u], 2u), key_10); }
-        let key_11 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 11u, key_token), 0);
-        for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][1u], 3u), key_11); }
-        let key_12 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 12u, key_token), 0);
-        for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][1u], 4u), key_12); }
-        let key_13 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 13u, key_token), 0);
-        for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][1u], 5u), key_13); }
-        let key_14 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 14u, key_token), 0);
-        for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][1u], 6u), key_14); }
-        let key_15 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 15u, key_token), 0);
-        for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][1u], 7u), key_15); }
+        if TEXELS > 1u {
+            let key_1 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 1u, key_token), 0);
+            for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][0u], 1u), key_1); }
+        }
+        if TEXELS > 2u {
+            let key_2 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 2u, key_token), 0);
+            for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][0u], 2u), key_2); }
+        }
+        if TEXELS > 3u {
+            let key_3 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 3u, key_token), 0);
+            for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][0u], 3u), key_3); }
+        }
+        if TEXELS > 4u {
+            let key_4 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 4u, key_token), 0);
+            for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][0u], 4u), key_4); }
+        }
+        if TEXELS > 5u {
+            let key_5 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 5u, key_token), 0);
+            for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][0u], 5u), key_5); }
+        }
+        if TEXELS > 6u {
+            let key_6 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 6u, key_token), 0);
+            for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][0u], 6u), key_6); }
+        }
+        if TEXELS > 7u {
+            let key_7 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 7u, key_token), 0);
+            for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][0u], 7u), key_7); }
+        }
+        if TEXELS > 8u {
+            let key_8 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 8u, key_token), 0);
+            for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][1u], 0u), key_8); }
+        }
+        if TEXELS > 9u {
+            let key_9 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 9u, key_token), 0);
+            for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][1u], 1u), key_9); }
+        }
+        if TEXELS > 10u {
+            let key_10 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 10u, key_token), 0);
+            for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][1u], 2u), key_10); }
+        }
+        if TEXELS > 11u {
+            let key_11 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 11u, key_token), 0);
+            for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][1u], 3u), key_11); }
+        }
+        if TEXELS > 12u {
+            let key_12 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 12u, key_token), 0);
+            for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][1u], 4u), key_12); }
+        }
+        if TEXELS > 13u {
+            let key_13 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 13u, key_token), 0);
+            for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][1u], 5u), key_13); }
+        }
+        if TEXELS > 14u {
+            let key_14 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 14u, key_token), 0);
+            for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][1u], 6u), key_14); }
+        }
+        if TEXELS > 15u {
+            let key_15 = textureLoad(query_key_value, vec2<u32>(width + head_texel + 15u, key_token), 0);
+            for (var row = 0u; row < ROWS; row++) { scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][1u], 7u), key_15); }
+        }
         let masked = params.has_mask != 0u && key_mask[key_token] == 0u;
         for (var row = 0u; row < ROWS; row++) {
             let later = params.causal != 0u && key > first_query + row;

@@ -1,7 +1,11 @@
 """Trains the model in `fixtures/models/clipseg-shapes` on `clipseg-shapes`, with transformers on the CPU.
 
-One condition in four is an image prompt. The loss is binary cross-entropy plus Dice; the learning rate warms up and
-decays by cosine. Everything is drawn from `--seed`; the time goes into the loss curve, never into the result.
+One condition in four is an image prompt. The masks' loss is binary cross-entropy plus Dice. CLIPSeg starts from a CLIP
+that knows what it sees; this one starts from nothing, so two more losses teach the vision tower what there is to see
+(without them it tells colours apart and never shapes): a linear probe, dropped afterwards, reads from every patch what
+colours, shapes, fills and sizes it shows, and CLIP's contrast pulls an image prompt to the phrase for it. The learning
+rate warms up and decays by cosine. Everything is drawn from `--seed`; the time goes into the loss curve, never into the
+result.
 """
 
 import argparse
@@ -10,12 +14,13 @@ import math
 import multiprocessing
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
 import torch
 from PIL import Image
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, CLIPTokenizer
 
 import shapes
@@ -27,6 +32,14 @@ IMAGE_SIZE = 128
 MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
 DEVIATION = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 TRAINING_SEED = 1
+GRID = IMAGE_SIZE // 16
+ATTRIBUTES = ["colour", "shape", "fill", "size"]
+SEEN_PAIRS = [
+    (colour, shape)
+    for colour in range(len(shapes.COLOURS))
+    for shape in range(len(shapes.SHAPES))
+    if (colour, shape) not in shapes.HELD_OUT
+]
 
 CONFIG = dict(
     projection_dim=64,
@@ -101,6 +114,16 @@ class Pool:
         shares = mask[::2, ::2] + mask[1::2, ::2] + mask[::2, 1::2] + mask[1::2, 1::2]
         return torch.from_numpy(shares).float() / 4
 
+    def attributes(self, scene):
+        """What share of each patch shows each colour, shape, fill and size, [21, 8, 8]."""
+        objects, labels = self.objects[scene], self.labels[scene].reshape(GRID, 32, GRID, 32)
+        shares = [numpy.zeros((len(shapes.VALUES[name]), GRID, GRID), dtype=numpy.float32) for name in ATTRIBUTES]
+        for number, thing in enumerate(objects):
+            share = (labels == number + 1).mean((1, 3))
+            for name, rows in zip(ATTRIBUTES, shares):
+                rows[getattr(thing, name)] += share
+        return torch.from_numpy(numpy.concatenate(shares))
+
     def prompt_image(self, draws, pair):
         """A picture that shows an object of this pair, of any training scene but cut out and dimmed around it."""
         scene, number = self.by_pair[pair][draws.below(len(self.by_pair[pair]))]
@@ -119,24 +142,43 @@ def turned(draws):
     return turn
 
 
+@dataclass
+class Batch:
+    pixels: torch.Tensor  # [scenes, 3, 128, 128]
+    prompts: torch.Tensor  # [scenes, 3, 128, 128]
+    phrases: list  # scenes × texts
+    targets: torch.Tensor  # [scenes × (texts + 1), 128, 128]; each scene's image prompt comes after its phrases
+    attributes: torch.Tensor  # [scenes, 21, 8, 8]
+    pairs: torch.Tensor  # [scenes], what the image prompts show, as places in SEEN_PAIRS
+
+
 def batch(pool, seed, step, scenes, texts):
     """`scenes` pictures with `texts` phrases and one image prompt each."""
-    pixels, prompts, phrases, targets = [], [], [], []
+    pixels, prompts, phrases, targets, attributes, pairs = [], [], [], [], [], []
     for row in range(scenes):
         draws = shapes.Draws(seed, step, row)
         scene = draws.below(len(pool))
         objects = pool.objects[scene]
         turn = turned(draws)
         pixels.append(turn(pool.normalised(scene)))
+        attributes.append(turn(pool.attributes(scene)))
         for _ in range(texts):
             query = shapes.draw_text_query(draws, objects, "seen")
             phrases.append(query.text)
             targets.append(turn(pool.target(scene, query.members)))
         colour, shape = shapes.draw_image_pair(draws, objects, "seen")
         prompts.append(turned(draws)(pool.prompt_image(draws, (colour, shape))))
+        pairs.append(SEEN_PAIRS.index((colour, shape)))
         members = shapes.matching(objects, dict(colour=colour, shape=shape))
         targets.append(turn(pool.target(scene, members)))
-    return torch.stack(pixels), torch.stack(prompts), phrases, torch.stack(targets)
+    return Batch(
+        pixels=torch.stack(pixels),
+        prompts=torch.stack(prompts),
+        phrases=phrases,
+        targets=torch.stack(targets),
+        attributes=torch.stack(attributes),
+        pairs=torch.tensor(pairs),
+    )
 
 
 def initialise(model):
@@ -154,7 +196,17 @@ def initialise(model):
     torch.nn.init.normal_(last.weight, std=0.5 / math.sqrt(last.in_channels))
     torch.nn.init.constant_(last.bias, -2.0)
     torch.nn.init.ones_(decoder.film_mul.bias)
-    torch.nn.init.normal_(model.clip.vision_model.embeddings.patch_embedding.weight, std=1 / math.sqrt(3 * 16 * 16))
+    embeddings = model.clip.vision_model.embeddings
+    torch.nn.init.normal_(embeddings.patch_embedding.weight, std=1 / math.sqrt(3 * 16 * 16))
+    embeddings.position_embedding.weight.data[1:] = 0.5 * positions(embeddings.embed_dim)
+
+
+def positions(width):
+    """Sines and cosines of a patch's row and column, [64, width], so that neighbours are told from the first step on."""
+    row, column = torch.meshgrid(torch.arange(GRID), torch.arange(GRID), indexing="ij")
+    rates = torch.arange(1, width // 4 + 1) / (width // 4) * math.pi / 2
+    waves = [wave(place.reshape(-1, 1) * rates) for place in (row, column) for wave in (torch.sin, torch.cos)]
+    return torch.cat(waves, dim=1)
 
 
 def fresh_model(seed):
@@ -164,33 +216,57 @@ def fresh_model(seed):
     return model
 
 
-def logits_of(model, tokenizer, pixels, prompts, phrases):
-    """Logits [scenes × (texts + 1), 128, 128]; each scene's image prompt comes after its phrases."""
-    count, texts = len(pixels), len(phrases) // len(pixels)
-    vision = model.clip.vision_model(torch.cat([pixels, prompts]), output_hidden_states=True)
+class Probe(torch.nn.Module):
+    """Reads the attributes of every patch off the middle and the last of the layers that the decoder sees."""
+
+    def __init__(self):
+        super().__init__()
+        outputs = sum(len(shapes.VALUES[name]) for name in ATTRIBUTES)
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(VISION["hidden_size"], outputs) for _ in range(2))
+
+    def loss(self, activations, attributes):
+        target = attributes.flatten(2).transpose(1, 2)
+        losses = [
+            binary_cross_entropy_with_logits(layer(hidden_states[:, 1:]), target)
+            for layer, hidden_states in zip(self.layers, activations[1:])
+        ]
+        return sum(losses) * target.shape[-1] / len(losses)
+
+
+def forward(model, probe, tokenizer, given):
+    """Logits [scenes × (texts + 1), 128, 128], the probe's loss and the contrast's."""
+    count, texts = len(given.pixels), len(given.phrases) // len(given.pixels)
+    vision = model.clip.vision_model(torch.cat([given.pixels, given.prompts]), output_hidden_states=True)
+    activations = [vision.hidden_states[layer + 1][:count] for layer in model.config.extract_layers]
     shown = model.clip.visual_projection(vision.pooler_output[count:])
     # Most phrases occur more than once in a batch; each is encoded once.
-    distinct = sorted(set(phrases))
-    tokens = tokenizer(distinct, padding=True, return_tensors="pt")
-    said = model.clip.get_text_features(**tokens)
-    said = said[torch.tensor([distinct.index(text) for text in phrases])]
+    names = [f"a {shapes.COLOURS[colour]} {shapes.SHAPES[shape]}" for colour, shape in SEEN_PAIRS]
+    distinct = names + sorted(set(given.phrases) - set(names))
+    place = {text: index for index, text in enumerate(distinct)}
+    said = model.clip.get_text_features(**tokenizer(distinct, padding=True, return_tensors="pt"))
+    named = normalize(said[: len(names)], dim=-1)
+    contrast = cross_entropy(model.clip.logit_scale.exp() * normalize(shown, dim=-1) @ named.T, given.pairs)
+    said = said[torch.tensor([place[text] for text in given.phrases])]
     conditions = torch.cat([said.view(count, texts, -1), shown.unsqueeze(1)], dim=1).flatten(0, 1)
-    activations = [
-        vision.hidden_states[layer + 1][:count].repeat_interleave(texts + 1, dim=0)
-        for layer in model.config.extract_layers
-    ]
+    logits = decode(model, activations, conditions, texts + 1)
+    return logits, probe.loss(activations, given.attributes), contrast
+
+
+def decode(model, activations, conditions, prompts):
+    """`prompts` conditions for each picture."""
+    activations = [hidden_states.repeat_interleave(prompts, dim=0) for hidden_states in activations]
     return model.decoder(activations, conditions).logits.view(len(conditions), IMAGE_SIZE, IMAGE_SIZE)
 
 
 def loss_of(logits, targets):
-    """Binary cross-entropy + Dice; the constant lets an empty target be met by an empty answer."""
-    cross_entropy = binary_cross_entropy_with_logits(logits, targets)
+    """Binary cross-entropy and Dice; the constant lets an empty target be met by an empty answer."""
+    entropy = binary_cross_entropy_with_logits(logits, targets)
     probabilities = logits.sigmoid()
     smooth = 50.0
     shared = (probabilities * targets).sum((1, 2))
     total = probabilities.sum((1, 2)) + targets.sum((1, 2))
     dice = 1 - ((2 * shared + smooth) / (total + smooth)).mean()
-    return cross_entropy, dice
+    return entropy, dice
 
 
 def iou_of(logits, targets, texts):
@@ -212,12 +288,13 @@ def rate(step, arguments):
     return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def optimiser_of(model, arguments):
+def optimiser_of(model, probe, arguments):
     """Weight decay for matrices and kernels, none for embeddings, biases and norms."""
     decayed, free = [], []
     for name, parameter in model.named_parameters():
         plain = parameter.ndim < 2 or "embedding" in name or name == "clip.logit_scale"
         (free if plain else decayed).append(parameter)
+    free += probe.parameters()
     groups = [dict(params=decayed, weight_decay=arguments.weight_decay), dict(params=free, weight_decay=0.0)]
     return torch.optim.AdamW(groups, lr=arguments.learning_rate, betas=(0.9, 0.98), fused=True)
 
@@ -229,39 +306,42 @@ def train(arguments):
     print(f"{len(pool)} scenes after {time.time() - started:.0f} s", flush=True)
     tokenizer = CLIPTokenizer.from_pretrained(TOKENIZER)
     model = fresh_model(arguments.seed).train()
-    optimiser = optimiser_of(model, arguments)
+    probe = Probe()
+    optimiser = optimiser_of(model, probe, arguments)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate(step, arguments))
     arguments.out.mkdir(parents=True, exist_ok=True)
-    curve, sums, first = [], torch.zeros(4), 0
+    curve, sums, first = [], torch.zeros(6), 0
     checkpoint = arguments.out / "training.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=False)
         model.load_state_dict(state["model"])
+        probe.load_state_dict(state["probe"])
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
         curve, first = state["curve"], state["step"]
         started -= state["seconds"]
         print(f"goes on at step {first}", flush=True)
     for step in range(first, arguments.steps):
-        pixels, prompts, phrases, targets = batch(pool, arguments.seed, step, arguments.batch, shapes.TEXT_PROMPTS)
-        logits = logits_of(model, tokenizer, pixels, prompts, phrases)
-        cross_entropy, dice = loss_of(logits, targets)
+        given = batch(pool, arguments.seed, step, arguments.batch, shapes.TEXT_PROMPTS)
+        logits, probed, contrast = forward(model, probe, tokenizer, given)
+        entropy, dice = loss_of(logits, given.targets)
         optimiser.zero_grad()
-        (cross_entropy + dice).backward()
+        (entropy + dice + 0.5 * probed + 0.1 * contrast).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         schedule.step()
-        iou = iou_of(logits.detach(), targets, shapes.TEXT_PROMPTS)
-        sums += torch.tensor([cross_entropy.item(), dice.item(), *iou])
+        iou = iou_of(logits.detach(), given.targets, shapes.TEXT_PROMPTS)
+        sums += torch.tensor([part.item() for part in (entropy, dice, probed, contrast)] + iou)
         if (step + 1) % 50 == 0:
             values = [round(value, 4) for value in (sums / 50).tolist()]
-            keys = ["cross_entropy", "dice", "text_iou", "image_iou"]
+            keys = ["cross_entropy", "dice", "probe", "contrast", "text_iou", "image_iou"]
             curve.append(dict(step=step + 1, seconds=round(time.time() - started), **dict(zip(keys, values))))
             print(json.dumps(curve[-1]), flush=True)
             sums.zero_()
         if (step + 1) % 500 == 0:
             state = dict(
                 model=model.state_dict(),
+                probe=probe.state_dict(),
                 optimiser=optimiser.state_dict(),
                 schedule=schedule.state_dict(),
                 curve=curve,
@@ -297,7 +377,7 @@ def main():
     parser.add_argument("--out", type=Path, required=True, help="where the checkpoint goes; a stopped run goes on from it")
     parser.add_argument("--cache", type=Path, help="keeps the drawn scenes for the next run")
     parser.add_argument("--scenes", type=int, default=20000)
-    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--warm-up", type=int, default=300)
     parser.add_argument("--batch", type=int, default=16, help="scenes a step; each has three phrases and an image prompt")
     parser.add_argument("--learning-rate", type=float, default=1e-3)

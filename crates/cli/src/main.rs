@@ -2,6 +2,7 @@
 
 mod bench;
 mod devices;
+mod eval;
 mod inputs;
 mod names;
 mod output;
@@ -41,6 +42,7 @@ enum Command {
     Tokenize(tokenize::Arguments),
     Preprocess(preprocess::Arguments),
     Devices(devices::Arguments),
+    Eval(eval::Arguments),
     Bench(bench::Arguments),
 }
 
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Tokenize(arguments) => tokenize::run(&arguments),
         Command::Preprocess(arguments) => preprocess::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments, start),
     };
     match result {

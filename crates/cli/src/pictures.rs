@@ -36,6 +36,11 @@ pub fn mask_png(mask: &[bool], photo: &Photo) -> Result<Vec<u8>> {
 
 /// The photo with the mask tinted and outlined in the colour of prompt `prompt`.
 pub fn overlay_png(mask: &[bool], photo: &Photo, prompt: usize) -> Result<Vec<u8>> {
+    png(&overlay(mask, photo, prompt), photo, ExtendedColorType::Rgb8)
+}
+
+/// As [`overlay_png`], as red, green and blue bytes.
+pub fn overlay(mask: &[bool], photo: &Photo, prompt: usize) -> Vec<u8> {
     let (width, height) = (photo.width(), photo.height());
     let colour = PALETTE[prompt % PALETTE.len()];
     let reach = (width.min(height) / OUTLINE).max(1);
@@ -53,7 +58,7 @@ pub fn overlay_png(mask: &[bool], photo: &Photo, prompt: usize) -> Result<Vec<u8
             *value = (f32::from(*value) * (1.0 - share) + f32::from(colour) * share).round() as u8;
         }
     }
-    png(&rgb, photo, ExtendedColorType::Rgb8)
+    rgb
 }
 
 fn png(pixels: &[u8], photo: &Photo, colour: ExtendedColorType) -> Result<Vec<u8>> {

@@ -32,6 +32,31 @@ impl Drop for Progress {
     }
 }
 
+/// A bar on stderr for work whose length is known; gone when dropped, and never there without a terminal.
+pub struct Bar(ProgressBar);
+
+impl Bar {
+    /// Starts the bar.
+    pub fn start(length: u64, what: &str) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
+        let template = "{msg} {wide_bar} {pos}/{len}, {eta} left";
+        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(what.to_owned());
+        Self(bar)
+    }
+
+    /// Counts one more as done.
+    pub fn advance(&self) {
+        self.0.inc(1);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
 /// Measures one step after the other.
 pub struct Stopwatch(Instant);
 

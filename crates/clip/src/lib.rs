@@ -14,7 +14,9 @@ mod weights;
 pub use self::checkpoint::{Checkpoint, TensorView};
 pub use self::config::{Activation, ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig};
 pub use self::error::{Error, Result};
-pub use self::processor::{Orientation, Photo, PixelValues, PreprocessorConfig, Processor, Resample};
+pub use self::processor::{
+    Orientation, Photo, PixelValues, PreprocessorConfig, Processor, PromptStyle, Resample,
+};
 pub use self::text::{TextEncoder, TextInput};
 pub use self::tokenizer::{TextBatch, TokenIds, Tokenizer};
 pub use self::tower::{Insides, TowerOutput};

@@ -5,12 +5,14 @@ mod decode;
 mod filter;
 mod photo;
 mod resize;
+mod visual_prompt;
 
 use std::path::Path;
 
 pub use self::config::{ImageSize, PREPROCESSOR_FILE, PreprocessorConfig};
 pub use self::filter::Resample;
 pub use self::photo::{MAX_PIXELS, Orientation, Photo};
+pub use self::visual_prompt::PromptStyle;
 use crate::error::Result;
 
 /// Resizes, rescales and normalises photos.

@@ -29,8 +29,8 @@ mod segmentation;
 
 pub use clipseg_clip::{
     Activation, Checkpoint, ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig, Error, ImageInput,
-    Insides, Orientation, Photo, PixelValues, PreprocessorConfig, Processor, Resample, Result, Scene,
-    TextBatch, TextEncoder, TextInput, TokenIds, Tokenizer, TowerOutput, VisionEncoder,
+    Insides, Orientation, Photo, PixelValues, PreprocessorConfig, Processor, PromptStyle, Resample, Result,
+    Scene, TextBatch, TextEncoder, TextInput, TokenIds, Tokenizer, TowerOutput, VisionEncoder,
 };
 pub use clipseg_decoder::{DecoderInsides, DecoderOutput};
 pub use clipseg_tensor::{

@@ -36,6 +36,20 @@ impl Condition {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// All prompts of several conditions, in their order.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when there are none, or they are of models of different widths.
+    pub fn concat(conditions: &[Self]) -> Result<Self> {
+        let width = conditions.first().map_or(0, |first| first.embeddings.shape[1]);
+        if conditions.iter().any(|condition| condition.embeddings.shape[1] != width) || width == 0 {
+            return Err(Error::Input("conditions to join need one width, and at least one of them".to_owned()));
+        }
+        let values = conditions.iter().flat_map(|condition| &condition.embeddings.values).copied().collect();
+        let shape = vec![conditions.iter().map(Self::len).sum(), width];
+        Ok(Self { embeddings: Array { shape, values } })
+    }
 }
 
 /// Where [`ClipSegForImageSegmentation::forward`] takes its conditions from; one an image.

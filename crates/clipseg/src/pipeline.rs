@@ -93,6 +93,14 @@ impl ClipSeg {
         block_on(self.model.encode_text((&batch).into()))
     }
 
+    /// Encodes a prompt in pixels: most often a [`Processor::visual_prompt`], which shows an object and hides the rest.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn encode_image_prompt(&self, pixels: &PixelValues) -> Result<Condition> {
+        block_on(self.model.encode_image_prompt(image_input(pixels)))
+    }
+
     /// Decodes conditions against a scene.
     ///
     /// # Errors

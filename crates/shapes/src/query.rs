@@ -114,6 +114,17 @@ impl Attributes {
         self
     }
 
+    /// The words for what is fixed, as in "small striped red circle".
+    #[must_use]
+    pub fn words(&self) -> String {
+        self.list().join(" ")
+    }
+
+    fn list(&self) -> Vec<&'static str> {
+        let word = |name: Name| self.get(name).map(|value| name.words()[value]);
+        [Size, Fill, Colour, Shape].into_iter().filter_map(word).collect()
+    }
+
     fn matching(&self, objects: &[Object]) -> Vec<usize> {
         let fits = |object: &Object| {
             [Colour, Shape, Fill, Size]
@@ -170,8 +181,7 @@ fn draw_text_query(draws: &mut Draws, objects: &[Object]) -> Query {
 }
 
 fn phrase(draws: &mut Draws, attributes: &Attributes) -> String {
-    let word = |name: Name| attributes.get(name).map(|value| name.words()[value]);
-    let mut words: Vec<_> = [Size, Fill, Colour, Shape].into_iter().filter_map(word).collect();
+    let mut words = attributes.list();
     let mut template = draws.below(4);
     let first = words[0];
     if attributes.shape.is_none() {

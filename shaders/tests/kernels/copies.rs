@@ -3,7 +3,7 @@
 
 use clipseg_shaders::Kernel;
 use clipseg_shaders::kernels::{
-    ALL, attention_subgroup_16, attention_subgroup_64, matmul_subgroup_16, matmul_subgroup_32, mlp_subgroup,
+    ALL, attention_subgroup_32, attention_subgroup_64, matmul_subgroup_16, matmul_subgroup_32, mlp_subgroup,
 };
 
 /// The text of a function, from its first line to the closing brace at the line's start.
@@ -84,18 +84,24 @@ fn the_subgroup_mlp_takes_every_texel_of_the_input_and_of_the_hidden_values() {
 #[test]
 fn the_subgroup_attentions_differ_in_the_head_size() {
     // What is written out once for every texel of the head stands apart: `key_0` and its use, and so on.
-    let of_a_texel = |line: &&str| line.contains("let key_") || line.contains("query[row][");
     let apart = |kernel: &'static Kernel| -> (Vec<&str>, Vec<&str>) {
+        let mut in_condition = false;
+        let of_a_texel = |line: &&str| {
+            in_condition |= line.contains("if TEXELS >");
+            let part = in_condition || line.contains("let key_") || line.contains("query[row][");
+            in_condition &= *line != "        }";
+            part
+        };
         kernel.source.lines().skip_while(|line| !line.contains("var scores")).partition(of_a_texel)
     };
-    let (smaller, larger) = (apart(&attention_subgroup_16::KERNEL), apart(&attention_subgroup_64::KERNEL));
+    let (smaller, larger) = (apart(&attention_subgroup_32::KERNEL), apart(&attention_subgroup_64::KERNEL));
     assert_eq!(smaller.1, larger.1);
-    assert_eq!(smaller.0, scores_by_texel(4));
+    assert_eq!(smaller.0, scores_by_texel(8));
     assert_eq!(larger.0, scores_by_texel(16));
 
     let above =
         |kernel: &'static Kernel| kernel.source.lines().take_while(|line| !line.contains("var scores"));
-    let different: Vec<_> = above(&attention_subgroup_16::KERNEL)
+    let different: Vec<_> = above(&attention_subgroup_32::KERNEL)
         .zip(above(&attention_subgroup_64::KERNEL))
         .skip(1)
         .filter(|(a, b)| a != b)
@@ -103,31 +109,35 @@ fn the_subgroup_attentions_differ_in_the_head_size() {
     assert_eq!(
         different,
         [
-            ("const TEXELS: u32 = 4u;", "const TEXELS: u32 = 16u;"),
+            ("override TEXELS: u32 = 8u;", "override TEXELS: u32 = 16u;"),
             ("const LANE_TEXELS: u32 = 1u;", "const LANE_TEXELS: u32 = 2u;")
         ]
     );
 }
 
-/// The lines that add each texel of the head to the scores; eight lanes hold a query.
+/// The lines that add each texel of the head to the scores; eight lanes hold a query, and a head may have fewer texels.
 fn scores_by_texel(texels: u32) -> Vec<String> {
     let lines = |texel: u32| {
         let (held, lane) = (texel / 8, texel % 8);
-        [
+        let indent = if texel == 0 { "" } else { "    " };
+        let lines = [
             format!(
-                "        let key_{texel} = textureLoad(query_key_value, vec2<u32>(width + head_texel + {texel}u, key_token), 0);"
+                "        {indent}let key_{texel} = textureLoad(query_key_value, vec2<u32>(width + head_texel + {texel}u, key_token), 0);"
             ),
             format!(
-                "        for (var row = 0u; row < ROWS; row++) {{ scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][{held}u], {lane}u), key_{texel}); }}"
+                "        {indent}for (var row = 0u; row < ROWS; row++) {{ scores[row] = add_dot(scores[row], subgroupBroadcast(query[row][{held}u], {lane}u), key_{texel}); }}"
             ),
-        ]
+        ];
+        let condition = (texel > 0).then(|| format!("        if TEXELS > {texel}u {{"));
+        let end = (texel > 0).then(|| "        }".to_owned());
+        condition.into_iter().chain(lines).chain(end)
     };
     (0..texels).flat_map(lines).collect()
 }
 
 #[test]
 fn the_subgroup_attentions_take_every_lanes_value() {
-    for kernel in [&attention_subgroup_16::KERNEL, &attention_subgroup_64::KERNEL] {
+    for kernel in [&attention_subgroup_32::KERNEL, &attention_subgroup_64::KERNEL] {
         for lane in 0..16 {
             let load = format!(
                 "let value_{lane} = values(width, head_texel, own_texel, first_token + min(block + {lane}u, last));"

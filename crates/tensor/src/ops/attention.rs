@@ -59,7 +59,9 @@ impl Recorder {
     ) -> Result<Tensor> {
         let sizes = Sizes::of(query_key_value, heads, mask)?;
         match (self.device().subgroup_size(), sizes.head_size) {
-            (Some(lanes), 16 | 64) => self.attention_subgroup(query_key_value, &sizes, mask, lanes),
+            (Some(lanes), size) if size <= 64 && size % 4 == 0 => {
+                self.attention_subgroup(query_key_value, &sizes, mask, lanes)
+            }
             _ => self.attention_tile(query_key_value, &sizes, mask),
         }
     }
@@ -134,10 +136,11 @@ impl Recorder {
             vec![self.texture(query_key_value)?, self.buffer_or_empty(mask.keys)?, self.texture(&output)?];
         let grid = [params.tokens.div_ceil(16), params.heads, sizes.batch as u32];
         let kernel = match sizes.head_size {
-            16 => &kernels::attention_subgroup_16::KERNEL,
+            ..=32 => &kernels::attention_subgroup_32::KERNEL,
             _ => &kernels::attention_subgroup_64::KERNEL,
         };
-        self.dispatch(kernel, &[("SUBGROUP_SIZE", lanes)], params, resources, grid)?;
+        let overrides = [("SUBGROUP_SIZE", lanes), ("TEXELS", sizes.head_size as u32 / 4)];
+        self.dispatch(kernel, &overrides, params, resources, grid)?;
         Ok(output)
     }
 }

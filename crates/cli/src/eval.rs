@@ -1,0 +1,354 @@
+//! `clipseg eval`.
+
+mod data;
+mod folder;
+mod scores;
+mod sheet;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use clipseg::{ClipSeg, Condition, PromptStyle, Segmentation};
+use serde::Serialize;
+
+use self::data::{Data, DataArgument, Example, Prompt, Query};
+use self::scores::{Counts, GroupScores, Scores, level};
+use self::sheet::Sheet;
+use crate::inputs::{AdapterArguments, ModelArguments, Preparation};
+use crate::progress::Bar;
+use crate::table::{self, Align};
+use crate::output;
+
+/// Score a model on pictures whose masks are known.
+///
+/// Prints the scores of the paper: foreground IoU, binary IoU, mean IoU over classes and average precision, each
+/// summed over the data set before dividing, for prompts in words and in pictures; and how much is marked for what is
+/// not there.
+///
+/// A data folder holds images/, masks/ (white where the object is) and prompts.jsonl, a line for each prompt:
+///   {"image": "1.png", "text": "a red circle", "mask": "1-circle.png"}
+///   {"image": "1.png", "text": "a blue cat", "mask": null}
+///   {"image": "1.png", "prompt_image": "2.png", "prompt_mask": "2-star.png", "mask": "1-star.png"}
+/// "group" and "class", if given, name prompts that are scored together and that mean the same.
+#[derive(Args)]
+#[command(after_help = EXAMPLES, verbatim_doc_comment)]
+pub struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// What to score on: a folder, or shapes:SEED:COUNT for generated scenes.
+    #[arg(long, value_name = "DIR|shapes:SEED:COUNT")]
+    data: DataArgument,
+    /// Take the thresholds, one for words and one for pictures, that are best on this other data.
+    #[arg(long, value_name = "DIR|shapes:SEED:COUNT", conflicts_with = "threshold")]
+    tune: Option<DataArgument>,
+    /// Probability, 0 to 1 in hundredths, from which a pixel is marked.
+    #[arg(long, default_value_t = 0.5, allow_negative_numbers = true)]
+    threshold: f64,
+    /// Folder for best.png and worst.png (photo, prompt, expected, found) and prompts.jsonl, a line for each prompt.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    adapter: AdapterArguments,
+    /// Print JSON rather than tables.
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  clipseg eval --model fixtures/models/clipseg-shapes --data shapes:3:1000 --tune shapes:2:200 --out scores
+  clipseg eval --model clipseg-rd64-refined --data my-photos --threshold 0.3 --json";
+
+/// Prompts in each of best.png and worst.png.
+const SHOWN: usize = 6;
+
+/// What the command prints.
+#[derive(Serialize)]
+struct Report {
+    data: String,
+    adapter: String,
+    thresholds: Thresholds<f64>,
+    groups: BTreeMap<String, Group>,
+    #[serde(skip)]
+    extremes: [Vec<String>; 2],
+    #[serde(skip)]
+    files: Vec<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Group {
+    prompts: usize,
+    /// Absent where nothing that is looked for is there.
+    #[serde(flatten)]
+    scores: Option<GroupScores>,
+    /// The share of unwanted pixels that are marked.
+    falsely_marked: f64,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct Thresholds<T> {
+    text: T,
+    image: T,
+}
+
+/// One prompt's result.
+struct Outcome {
+    example: usize,
+    query: usize,
+    photo: String,
+    prompt: String,
+    is_text: bool,
+    is_present: bool,
+    group: String,
+    class: String,
+    counts: Counts,
+}
+
+/// A line of the output's prompts.jsonl.
+#[derive(Serialize)]
+struct Line<'a> {
+    image: &'a str,
+    prompt: &'a str,
+    group: &'a str,
+    class: &'a str,
+    present: bool,
+    threshold: f64,
+    /// Null where nothing that is looked for is there.
+    foreground_iou: Option<f64>,
+    falsely_marked: f64,
+    /// The share of the photo that is marked.
+    marked: f64,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    ensure!(
+        (0.0..=1.0).contains(&arguments.threshold),
+        "--threshold {}: must lie between 0 and 1",
+        arguments.threshold
+    );
+    let preparation = Preparation::read(arguments.model.folder()?)?;
+    let data = Data::open(&arguments.data).context("--data")?;
+    let tune = arguments.tune.as_ref().map(|tune| Data::open(tune).context("--tune")).transpose()?;
+    let folder = arguments.out.as_deref().map(|path| output::Folder::prepare(path, "--out")).transpose()?;
+    let device = arguments.adapter.open()?;
+    let model = preparation.load(&device)?;
+
+    let thresholds = match &tune {
+        None => {
+            let hundredths = (100.0 * arguments.threshold).round() as usize;
+            Thresholds { text: hundredths, image: hundredths }
+        }
+        Some(tune) => best_thresholds(&outcomes(&model, tune, "choosing thresholds")?),
+    };
+    let outcomes = outcomes(&model, &data, "scoring")?;
+    let mut report = Report {
+        data: arguments.data.to_string(),
+        adapter: device.description().to_owned(),
+        thresholds: Thresholds { text: level(thresholds.text), image: level(thresholds.image) },
+        groups: groups(&outcomes, thresholds),
+        extremes: Default::default(),
+        files: Vec::new(),
+    };
+    if let Some(folder) = &folder {
+        report.files.push(folder.write("prompts.jsonl", lines(&outcomes, thresholds)?.as_bytes())?);
+        let present = ranked(&outcomes, thresholds);
+        let best = present.iter().rev().take(SHOWN);
+        let worst = present.iter().take(SHOWN);
+        let picks: [(&str, Vec<&Outcome>); 2] =
+            [("best.png", best.copied().collect()), ("worst.png", worst.copied().collect())];
+        for (place, (name, picks)) in picks.into_iter().enumerate() {
+            report.files.push(folder.write(name, &sheet(&model, &data, &picks, thresholds)?)?);
+            let caption = |outcome: &&Outcome| {
+                let iou = outcome.counts.foreground_iou(thresholds.of(outcome));
+                format!("{iou:.3}  {}  {}", outcome.photo, outcome.prompt)
+            };
+            report.extremes[place] = picks.iter().map(caption).collect();
+        }
+    }
+    if arguments.json { output::print_json(&report) } else { output::print(&report.to_text()) }
+}
+
+impl Thresholds<usize> {
+    fn of(self, outcome: &Outcome) -> usize {
+        if outcome.is_text { self.text } else { self.image }
+    }
+}
+
+/// Every prompt's pixels, counted.
+fn outcomes(model: &ClipSeg, data: &Data, what: &str) -> Result<Vec<Outcome>> {
+    let bar = Bar::start(data.len() as u64, what);
+    let mut outcomes = Vec::new();
+    for index in 0..data.len() {
+        let example = data.example(index)?;
+        let segmentation = predict(model, &example)?;
+        for (place, query) in example.queries.iter().enumerate() {
+            let map = segmentation.prompt(place).resized(example.photo.width(), example.photo.height())?;
+            outcomes.push(Outcome {
+                example: index,
+                query: place,
+                photo: example.name.clone(),
+                prompt: query.prompt.name().to_owned(),
+                is_text: query.prompt.is_text(),
+                is_present: query.is_present(),
+                group: query.group.clone(),
+                class: query.class.clone(),
+                counts: Counts::of(&map.probabilities(0), &query.mask),
+            });
+        }
+        bar.advance();
+    }
+    Ok(outcomes)
+}
+
+/// All prompts of one photo; it is encoded once.
+fn predict(model: &ClipSeg, example: &Example) -> Result<Segmentation> {
+    let scene = model.encode_image(&example.photo)?;
+    let condition = |query: &Query| -> Result<Condition> {
+        Ok(match &query.prompt {
+            Prompt::Text(text) => model.encode_text(&[text])?,
+            Prompt::Image(photo, mask, name) => {
+                let pixels = model.processor().visual_prompt(photo, mask, &PromptStyle::default());
+                model.encode_image_prompt(&pixels.with_context(|| name.clone())?)?
+            }
+        })
+    };
+    let conditions: Vec<_> = example.queries.iter().map(condition).collect::<Result<_>>()?;
+    let joined = Condition::concat(&conditions).with_context(|| example.name.clone())?;
+    Ok(model.decode(&scene, &joined)?)
+}
+
+fn best_thresholds(outcomes: &[Outcome]) -> Thresholds<usize> {
+    let best = |is_text: bool| {
+        let present = outcomes.iter().filter(|outcome| outcome.is_text == is_text && outcome.is_present);
+        Counts::sum(present.map(|outcome| &outcome.counts)).best_threshold()
+    };
+    Thresholds { text: best(true), image: best(false) }
+}
+
+fn groups(outcomes: &[Outcome], thresholds: Thresholds<usize>) -> BTreeMap<String, Group> {
+    let mut members: BTreeMap<&str, Vec<&Outcome>> = BTreeMap::new();
+    for outcome in outcomes {
+        members.entry(&outcome.group).or_default().push(outcome);
+    }
+    let group = |members: &[&Outcome]| {
+        let threshold = thresholds.of(members[0]);
+        let mut classes: BTreeMap<&str, Vec<&Counts>> = BTreeMap::new();
+        for outcome in members {
+            classes.entry(&outcome.class).or_default().push(&outcome.counts);
+        }
+        let classes: Vec<_> = classes.into_values().map(Counts::sum).collect();
+        Group {
+            prompts: members.len(),
+            scores: members
+                .iter()
+                .any(|outcome| outcome.is_present)
+                .then(|| GroupScores::new(&classes, threshold)),
+            falsely_marked: Counts::sum(&classes).falsely_marked(threshold),
+        }
+    };
+    members.into_iter().map(|(name, members)| (name.to_owned(), group(&members))).collect()
+}
+
+fn lines(outcomes: &[Outcome], thresholds: Thresholds<usize>) -> Result<String> {
+    let mut text = String::new();
+    for outcome in outcomes {
+        let threshold = thresholds.of(outcome);
+        text += &serde_json::to_string(&Line {
+            image: &outcome.photo,
+            prompt: &outcome.prompt,
+            group: &outcome.group,
+            class: &outcome.class,
+            present: outcome.is_present,
+            threshold: level(threshold),
+            foreground_iou: outcome.is_present.then(|| outcome.counts.foreground_iou(threshold)),
+            falsely_marked: outcome.counts.falsely_marked(threshold),
+            marked: outcome.counts.marked(threshold),
+        })?;
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// The prompts for what is there, worst first.
+fn ranked(outcomes: &[Outcome], thresholds: Thresholds<usize>) -> Vec<&Outcome> {
+    let iou = |outcome: &Outcome| outcome.counts.foreground_iou(thresholds.of(outcome));
+    let mut present: Vec<_> = outcomes.iter().filter(|outcome| outcome.is_present).collect();
+    present.sort_by(|a, b| iou(a).total_cmp(&iou(b)));
+    present
+}
+
+/// Predicts these prompts once more and draws them.
+fn sheet(model: &ClipSeg, data: &Data, picks: &[&Outcome], thresholds: Thresholds<usize>) -> Result<Vec<u8>> {
+    let mut sheet = Sheet::new();
+    for outcome in picks {
+        let example = data.example(outcome.example)?;
+        let segmentation = predict(model, &example)?.prompt(outcome.query);
+        let map = segmentation.resized(example.photo.width(), example.photo.height())?;
+        let mask = map.mask(0, level(thresholds.of(outcome)) as f32);
+        sheet.add(&example, &example.queries[outcome.query], &mask)?;
+    }
+    sheet.png()
+}
+
+impl Report {
+    fn to_text(&self) -> String {
+        let Thresholds { text, image } = self.thresholds;
+        let mut report = format!("{} on {}\nthresholds: {text:.2} for words, {image:.2} for pictures\n\n", self.data, self.adapter);
+        report += &self.score_table();
+        report += "\nforeground IoU at\n";
+        report += &self.threshold_table();
+        for (title, captions) in ["\nbest\n", "\nworst\n"].iter().zip(&self.extremes) {
+            if !captions.is_empty() {
+                report += title;
+                report += &(captions.join("\n") + "\n");
+            }
+        }
+        for path in &self.files {
+            report += &format!("wrote {}\n", path.display());
+        }
+        report
+    }
+
+    fn score_table(&self) -> String {
+        let header =
+            ["prompts", "count", "foreground IoU", "binary IoU", "mean IoU", "AP", "falsely marked"];
+        let rows = self.groups.iter().map(|(name, group)| {
+            let score = |of: fn(&Scores) -> f64| {
+                group.scores.as_ref().map_or("–".to_owned(), |scores| format!("{:.3}", of(&scores.chosen)))
+            };
+            let precision =
+                group.scores.as_ref().map_or("–".to_owned(), |scores| format!("{:.3}", scores.average_precision));
+            [
+                name.clone(),
+                group.prompts.to_string(),
+                score(|scores| scores.foreground_iou),
+                score(|scores| scores.binary_iou),
+                score(|scores| scores.mean_iou),
+                precision,
+                format!("{:.2} %", 100.0 * group.falsely_marked),
+            ]
+        });
+        let rows: Vec<_> = std::iter::once(header.map(str::to_owned)).chain(rows).collect();
+        let mut columns = [Align::Right; 7];
+        columns[0] = Align::Left;
+        table::render(columns, &rows)
+    }
+
+    fn threshold_table(&self) -> String {
+        let header = ["prompts", "0.1", "0.2", "0.3", "0.4", "0.5", "best", "(at)"];
+        let rows = self.groups.iter().filter_map(|(name, group)| {
+            let scores = group.scores.as_ref()?;
+            let mut cells = vec![name.clone()];
+            cells.extend(scores.at.iter().chain([&scores.best]).map(|at| format!("{:.3}", at.foreground_iou)));
+            cells.push(format!("{:.2}", scores.best.threshold));
+            <[String; 8]>::try_from(cells).ok()
+        });
+        let rows: Vec<_> = std::iter::once(header.map(str::to_owned)).chain(rows).collect();
+        let mut columns = [Align::Right; 8];
+        columns[0] = Align::Left;
+        table::render(columns, &rows)
+    }
+}

@@ -1,0 +1,151 @@
+//! What a model is scored on: generated scenes, or a folder of pictures, masks and prompts.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use clipseg::Photo;
+use clipseg_shapes::{SIZE, Scene};
+
+use super::folder::DataFolder;
+
+/// A photo and what is asked about it.
+pub struct Example {
+    /// The photo's name in the data set.
+    pub name: String,
+    /// The photo.
+    pub photo: Photo,
+    /// At least one.
+    pub queries: Vec<Query>,
+}
+
+/// A prompt and its answer.
+pub struct Query {
+    /// What is looked for.
+    pub prompt: Prompt,
+    /// The pixels of the photo that show it; none where it is not there.
+    pub mask: Vec<bool>,
+    /// Prompts that are scored together.
+    pub group: String,
+    /// For the mean IoU: prompts that mean the same.
+    pub class: String,
+}
+
+/// A phrase, or an object in another photo.
+pub enum Prompt {
+    /// A phrase.
+    Text(String),
+    /// A photo, the pixels of it that show the object, and a name.
+    Image(Photo, Vec<bool>, String),
+}
+
+impl Query {
+    /// Whether what is looked for is there.
+    pub fn is_present(&self) -> bool {
+        self.mask.contains(&true)
+    }
+}
+
+impl Prompt {
+    /// Whether it is a phrase.
+    pub fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_))
+    }
+
+    /// For people.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Image(_, _, name) => name,
+        }
+    }
+}
+
+/// Where examples come from.
+#[derive(Clone)]
+pub enum DataArgument {
+    /// `shapes:SEED:COUNT`
+    Shapes { seed: u64, count: u64 },
+    /// A folder of `images/`, `masks/` and `prompts.jsonl`.
+    Folder(PathBuf),
+}
+
+impl FromStr for DataArgument {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let Some(shapes) = text.strip_prefix("shapes:") else { return Ok(Self::Folder(text.into())) };
+        let parts = shapes.split_once(':').and_then(|(seed, count)| Some((seed.parse().ok()?, count.parse().ok()?)));
+        let (seed, count) = parts.ok_or_else(|| anyhow!("scenes are named shapes:SEED:COUNT, as in shapes:3:1000"))?;
+        ensure!(count > 0, "at least one scene is needed");
+        Ok(Self::Shapes { seed, count })
+    }
+}
+
+impl std::fmt::Display for DataArgument {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Shapes { seed, count } => write!(f, "shapes:{seed}:{count}"),
+            Self::Folder(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// A data set whose files are known to be there.
+pub enum Data {
+    /// Generated scenes.
+    Shapes { seed: u64, count: u64 },
+    /// Files.
+    Folder(DataFolder),
+}
+
+impl Data {
+    /// Finds everything that will be read.
+    pub fn open(argument: &DataArgument) -> Result<Self> {
+        Ok(match argument {
+            DataArgument::Shapes { seed, count } => Self::Shapes { seed: *seed, count: *count },
+            DataArgument::Folder(path) => Self::Folder(DataFolder::open(path)?),
+        })
+    }
+
+    /// The number of examples.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Shapes { count, .. } => *count as usize,
+            Self::Folder(folder) => folder.len(),
+        }
+    }
+
+    /// Reads or draws one.
+    pub fn example(&self, index: usize) -> Result<Example> {
+        match self {
+            Self::Shapes { seed, .. } => shapes_example(*seed, index as u64),
+            Self::Folder(folder) => folder.example(index),
+        }
+    }
+}
+
+fn shapes_example(seed: u64, index: u64) -> Result<Example> {
+    let marked = |scene: &Scene, members: &[usize]| scene.mask(members).into_iter().map(|pixel| pixel != 0).collect();
+    let photo = |scene: &Scene| Photo::from_rgb(SIZE, SIZE, scene.pixels.clone()).context("a scene is a photo");
+    let scene = Scene::new(seed, index);
+    let name = format!("shapes:{seed}:{index}");
+    let queries = scene.queries(seed, index).into_iter().map(|query| {
+        let is_held_out = query.is_held_out();
+        let (kind, prompt, class) = match query.prompt {
+            clipseg_shapes::Prompt::Text(text) => ("text", Prompt::Text(text), query.attributes.words()),
+            clipseg_shapes::Prompt::Image(support) => {
+                let shown = query.attributes.words();
+                let prompt = Prompt::Image(photo(&support)?, marked(&support, &[0]), format!("[picture of a {shown}]"));
+                ("image", prompt, shown)
+            }
+        };
+        let group = match (query.members.is_empty(), is_held_out) {
+            (true, _) => "absent",
+            (false, false) => "seen pairs",
+            (false, true) => "unseen pairs",
+        };
+        Ok(Query { prompt, mask: marked(&scene, &query.members), group: format!("{kind}, {group}"), class })
+    });
+    Ok(Example { name, photo: photo(&scene)?, queries: queries.collect::<Result<_>>()? })
+}

@@ -1,0 +1,161 @@
+//! A data set on disk.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clipseg::{Orientation, Photo};
+use image::ImageReader;
+use serde::Deserialize;
+
+use super::data::{Example, Prompt, Query};
+
+const PROMPTS: &str = "prompts.jsonl";
+
+/// `images/`, `masks/` and `prompts.jsonl`.
+pub struct DataFolder {
+    path: PathBuf,
+    /// Rows of one photo after the other, each with its number in the file.
+    photos: Vec<Vec<(usize, Row)>>,
+}
+
+/// A line of `prompts.jsonl`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    /// A file in `images/`.
+    image: PathBuf,
+    /// A phrase, or else the two below.
+    text: Option<String>,
+    /// A file in `images/` that shows the object looked for …
+    prompt_image: Option<PathBuf>,
+    /// … where this file in `masks/` is white.
+    prompt_mask: Option<PathBuf>,
+    /// A file in `masks/`, white where the object is; null where it is not there.
+    mask: Option<PathBuf>,
+    /// Prompts that are scored together.
+    group: Option<String>,
+    /// For the mean IoU: prompts that mean the same; by default those of the same phrase.
+    class: Option<String>,
+}
+
+impl DataFolder {
+    /// Reads the prompts and checks that every file they name is there and that masks are as large as their photos.
+    pub fn open(path: &Path) -> Result<Self> {
+        let prompts = path.join(PROMPTS);
+        let text = fs::read_to_string(&prompts)
+            .with_context(|| format!("cannot read {}; a data folder has images/, masks/ and {PROMPTS}", prompts.display()))?;
+        let mut folder = Self { path: path.to_owned(), photos: Vec::new() };
+        for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let place = folder.place(index + 1);
+            let row: Row = serde_json::from_str(line).with_context(|| format!("{place}: is no prompt"))?;
+            folder.check(&row).with_context(|| place.clone())?;
+            let same_photo = |photo: &&mut Vec<(usize, Row)>| photo[0].1.image == row.image;
+            match folder.photos.iter_mut().rev().find(same_photo) {
+                Some(photo) => photo.push((index + 1, row)),
+                None => folder.photos.push(vec![(index + 1, row)]),
+            }
+        }
+        ensure!(!folder.photos.is_empty(), "{}: holds no prompts", prompts.display());
+        Ok(folder)
+    }
+
+    /// The number of photos.
+    pub fn len(&self) -> usize {
+        self.photos.len()
+    }
+
+    /// Reads one photo and its masks.
+    pub fn example(&self, index: usize) -> Result<Example> {
+        let rows = &self.photos[index];
+        let image = &rows[0].1.image;
+        let photo = Photo::open(self.image(image), Orientation::Apply)
+            .with_context(|| self.place(rows[0].0))?;
+        let queries = rows.iter().map(|(line, row)| self.query(row, &photo).with_context(|| self.place(*line)));
+        let queries = queries.collect::<Result<_>>()?;
+        Ok(Example { name: image.display().to_string(), photo, queries })
+    }
+
+    fn query(&self, row: &Row, photo: &Photo) -> Result<Query> {
+        let mask = match &row.mask {
+            Some(mask) => self.read_mask(mask, photo)?,
+            None => vec![false; photo.width() * photo.height()],
+        };
+        let prompt = match (&row.text, &row.prompt_image, &row.prompt_mask) {
+            (Some(text), None, None) => Prompt::Text(text.clone()),
+            (None, Some(image), Some(mask)) => {
+                let shown = Photo::open(self.image(image), Orientation::Apply)?;
+                let marked = self.read_mask(mask, &shown)?;
+                Prompt::Image(shown, marked, format!("[{}]", image.display()))
+            }
+            _ => bail!("a prompt has either \"text\", or \"prompt_image\" and \"prompt_mask\""),
+        };
+        let kind = if prompt.is_text() { "text" } else { "image" };
+        let present = if mask.contains(&true) { kind.to_owned() } else { format!("{kind}, absent") };
+        Ok(Query {
+            class: row.class.clone().unwrap_or_else(|| prompt.name().to_owned()),
+            group: row.group.clone().unwrap_or(present),
+            prompt,
+            mask,
+        })
+    }
+
+    fn check(&self, row: &Row) -> Result<()> {
+        match (&row.text, &row.prompt_image, &row.prompt_mask) {
+            (Some(_), None, None) => {}
+            (None, Some(image), Some(mask)) => self.check_sizes(image, Some(mask))?,
+            _ => bail!("a prompt has either \"text\", or \"prompt_image\" and \"prompt_mask\""),
+        }
+        self.check_sizes(&row.image, row.mask.as_deref())
+    }
+
+    /// Sizes from the files' headers. A photo may lie on its side there, and is turned when it is read.
+    fn check_sizes(&self, image: &Path, mask: Option<&Path>) -> Result<()> {
+        let (width, height) = dimensions(&self.image(image))?;
+        let Some(mask) = mask.map(|mask| self.mask(mask)) else { return Ok(()) };
+        let found = dimensions(&mask)?;
+        ensure!(
+            found == (width, height) || found == (height, width),
+            "{}: is {} × {} pixels, but {} is {width} × {height}",
+            mask.display(),
+            found.0,
+            found.1,
+            image.display()
+        );
+        Ok(())
+    }
+
+    fn read_mask(&self, name: &Path, photo: &Photo) -> Result<Vec<bool>> {
+        let path = self.mask(name);
+        let mask = Photo::open(&path, Orientation::Ignore)?;
+        let (found, expected) = ((mask.width(), mask.height()), (photo.width(), photo.height()));
+        ensure!(
+            found == expected,
+            "{}: is {} × {} pixels, but its photo is {} × {}",
+            path.display(),
+            found.0,
+            found.1,
+            expected.0,
+            expected.1
+        );
+        Ok(mask.rgb().as_chunks::<3>().0.iter().map(|pixel| pixel[0] >= 128).collect())
+    }
+
+    fn image(&self, name: &Path) -> PathBuf {
+        self.path.join("images").join(name)
+    }
+
+    fn mask(&self, name: &Path) -> PathBuf {
+        self.path.join("masks").join(name)
+    }
+
+    fn place(&self, line: usize) -> String {
+        format!("{}, line {line}", self.path.join(PROMPTS).display())
+    }
+}
+
+fn dimensions(path: &Path) -> Result<(u32, u32)> {
+    let reader = ImageReader::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let reader = reader.with_guessed_format().with_context(|| format!("cannot read {}", path.display()))?;
+    reader.into_dimensions().with_context(|| format!("{}: is not a picture", path.display()))
+}

@@ -1,0 +1,210 @@
+//! Image prompts as the paper engineers them: the object kept, what is around it blurred, darkened and cropped away.
+
+use super::{PixelValues, Processor};
+use crate::Photo;
+use crate::error::{Error, Result};
+
+/// Columns of the blur's kernel.
+const KERNEL: usize = 15;
+
+/// How a prompt image is prepared around its object: table 5 of the paper (Lüddecke and Ecker 2022), `img_preprocess` of its
+/// code. The default is the best one there: [`CROP_BLUR_DARKEN`](Self::CROP_BLUR_DARKEN).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PromptStyle {
+    /// Standard deviation of the Gaussian that blurs the background, in pixels of the model's input; above 0.
+    pub deviation: f32,
+    /// What the background is multiplied by, 0..=1.
+    pub background: f32,
+    /// Crop to the object's bounding box, grown by this share of its height and width on each side.
+    pub context: Option<f64>,
+}
+
+impl PromptStyle {
+    /// Crop, blur, darken.
+    pub const CROP_BLUR_DARKEN: Self = Self { deviation: 3.0, background: 0.1, context: Some(0.1) };
+    /// "blur3_highlight01": blur and darken, no crop.
+    pub const BLUR_DARKEN: Self = Self { context: None, ..Self::CROP_BLUR_DARKEN };
+    /// "blur3_highlight": blur, and darken by half.
+    pub const BLUR: Self = Self { background: 0.5, ..Self::BLUR_DARKEN };
+    /// "blur_highlight": blur a little, and darken by half.
+    pub const SLIGHT_BLUR: Self = Self { deviation: 1.0, ..Self::BLUR };
+    /// "crop": blur a little and crop.
+    pub const CROP: Self = Self { deviation: 1.0, background: 1.0, context: Some(0.1) };
+}
+
+impl Default for PromptStyle {
+    fn default() -> Self {
+        Self::CROP_BLUR_DARKEN
+    }
+}
+
+impl Processor {
+    /// A photo as an image prompt for the object under `mask` (`[height, width]` of the photo): preprocessed, then
+    /// [`PixelValues::visual_prompt`]. The mask is resized as Pillow does with `NEAREST`.
+    ///
+    /// # Errors
+    /// Where the mask has another size than the photo, or marks nothing of what the model would see.
+    pub fn visual_prompt(&self, photo: &Photo, mask: &[bool], style: &PromptStyle) -> Result<PixelValues> {
+        let (width, height) = (photo.width(), photo.height());
+        if mask.len() != width * height {
+            let found = mask.len();
+            return Err(Error::image(format!("a mask of {found} pixels for a photo of {width} × {height}")));
+        }
+        let pixels = self.preprocess(photo);
+        let nearest = |place: usize, from: usize, to: usize| {
+            (((place as f64 + 0.5) * from as f64 / to as f64) as usize).min(from - 1)
+        };
+        let row_mask = |row: usize| {
+            let row = nearest(row, height, pixels.height);
+            (0..pixels.width).map(move |column| mask[row * width + nearest(column, width, pixels.width)])
+        };
+        let resized: Vec<_> = (0..pixels.height).flat_map(row_mask).collect();
+        pixels.visual_prompt(&resized, style)
+    }
+}
+
+impl PixelValues {
+    /// `mask · x + background · (1 − mask) · blur(x)`, then the crop, padded with zeros to a square and resized to the same
+    /// size by nearest neighbour. `mask` is `[height, width]`.
+    ///
+    /// # Errors
+    /// Where the mask has another size or marks nothing.
+    pub fn visual_prompt(&self, mask: &[bool], style: &PromptStyle) -> Result<Self> {
+        let (width, height) = (self.width, self.height);
+        if mask.len() != width * height {
+            let found = mask.len();
+            return Err(Error::image(format!("a mask of {found} pixels for {width} × {height} pixel values")));
+        }
+        let Some(bounds) = Bounds::of(mask, width) else {
+            return Err(Error::image(format!(
+                "the prompt's mask marks nothing at the model's {width} × {height} pixels; mark a larger object"
+            )));
+        };
+        let mut values = blurred(self, style.deviation);
+        for (place, value) in values.iter_mut().enumerate() {
+            *value = if mask[place % mask.len()] { self.values[place] } else { style.background * *value };
+        }
+        let dimmed = Self { values, width, height };
+        Ok(match style.context {
+            None => dimmed,
+            Some(context) => dimmed.cropped(&bounds.grown(context, width, height)),
+        })
+    }
+
+    /// The part within `bounds` in the middle of a square of zeros, as large as the whole was.
+    fn cropped(&self, bounds: &Bounds) -> Self {
+        let (rows, columns) = (bounds.bottom - bounds.top, bounds.right - bounds.left);
+        let side = rows.max(columns);
+        let (above, before) = ((side - rows) / 2, (side - columns) / 2);
+        // In f32, as torch's `interpolate` rounds.
+        let nearest = |place: usize, length: usize| {
+            ((place as f32 * (side as f32 / length as f32)) as usize).min(side - 1)
+        };
+        let value = |channel: usize, row: usize, column: usize| {
+            let row = nearest(row, self.height).checked_sub(above).filter(|row| *row < rows)?;
+            let column = nearest(column, self.width).checked_sub(before).filter(|column| *column < columns)?;
+            let row = channel * self.height + bounds.top + row;
+            Some(self.values[row * self.width + bounds.left + column])
+        };
+        let values = (0..3)
+            .flat_map(|channel| (0..self.height).map(move |row| (channel, row)))
+            .flat_map(|(channel, row)| (0..self.width).map(move |column| (channel, row, column)))
+            .map(|(channel, row, column)| value(channel, row, column).unwrap_or(0.0))
+            .collect();
+        Self { values, ..*self }
+    }
+}
+
+/// Rows `top..bottom` and columns `left..right`.
+struct Bounds {
+    top: usize,
+    bottom: usize,
+    left: usize,
+    right: usize,
+}
+
+impl Bounds {
+    /// The smallest that hold all marked pixels.
+    fn of(mask: &[bool], width: usize) -> Option<Self> {
+        let marked = || (0..mask.len()).filter(|&place| mask[place]);
+        Some(Self {
+            top: marked().map(|place| place / width).min()?,
+            bottom: marked().map(|place| place / width).max()? + 1,
+            left: marked().map(|place| place % width).min()?,
+            right: marked().map(|place| place % width).max()? + 1,
+        })
+    }
+
+    /// Grown by a share of their extent, within the picture; rounded down as the paper's code does.
+    fn grown(&self, context: f64, width: usize, height: usize) -> Self {
+        let grown = |low: usize, high: usize, end: usize| {
+            let margin = context * (high - low) as f64;
+            ((low as f64 - margin).max(0.0) as usize, (high as f64 + margin).min(end as f64) as usize)
+        };
+        let (top, bottom) = grown(self.top, self.bottom, height);
+        let (left, right) = grown(self.left, self.right, width);
+        Self { top, bottom, left, right }
+    }
+}
+
+/// Each channel blurred, along the rows and then along the columns; beyond the border it is mirrored, the border's own
+/// pixels not repeated.
+fn blurred(pixels: &PixelValues, deviation: f32) -> Vec<f32> {
+    let weights = gaussian(deviation);
+    let (width, height) = (pixels.width, pixels.height);
+    let along = |values: &[f32], stride: usize, length: usize| -> Vec<f32> {
+        let places = 0..values.len();
+        places
+            .map(|place| {
+                let position = place / stride % length;
+                let start = place - position * stride;
+                let tap = |(tap, weight): (usize, &f32)| {
+                    let offset = (position + tap) as isize - (KERNEL / 2) as isize;
+                    weight * values[start + mirrored(offset, length) * stride]
+                };
+                weights.iter().enumerate().map(tap).sum()
+            })
+            .collect()
+    };
+    along(&along(&pixels.values, 1, width), width, height)
+}
+
+fn gaussian(deviation: f32) -> [f32; KERNEL] {
+    let weight = |tap: usize| {
+        let offset = tap as f64 - (KERNEL / 2) as f64;
+        (-offset * offset / (2.0 * f64::from(deviation).powi(2))).exp()
+    };
+    let sum: f64 = (0..KERNEL).map(weight).sum();
+    std::array::from_fn(|tap| (weight(tap) / sum) as f32)
+}
+
+/// The place that a position outside `0..length` mirrors.
+fn mirrored(position: isize, length: usize) -> usize {
+    let last = length as isize - 1;
+    if last == 0 {
+        return 0;
+    }
+    let folded = position.rem_euclid(2 * last);
+    folded.min(2 * last - folded) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_beyond_the_border_are_mirrored() {
+        let mirror = |length| (-4..8).map(|position| mirrored(position, length)).collect::<Vec<_>>();
+        assert_eq!(mirror(5), [4, 3, 2, 1, 0, 1, 2, 3, 4, 3, 2, 1]);
+        assert_eq!(mirror(2), [0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1]);
+        assert_eq!(mirror(1), [0; 12]);
+    }
+
+    #[test]
+    fn a_mask_that_marks_nothing_is_refused() {
+        let pixels = PixelValues { values: vec![0.0; 27], height: 3, width: 3 };
+        let style = PromptStyle::default();
+        assert!(pixels.visual_prompt(&[false; 9], &style).unwrap_err().to_string().contains("marks nothing"));
+        assert!(pixels.visual_prompt(&[true; 8], &style).unwrap_err().to_string().contains("8 pixels"));
+    }
+}

@@ -1,0 +1,62 @@
+//! Image prompts against `xtask/python/visual_prompt.py`, which is the paper's code in torch.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+
+use clipseg_clip::{Checkpoint, Photo, PixelValues, PreprocessorConfig, Processor, PromptStyle};
+
+fn style(name: &str) -> PromptStyle {
+    match name {
+        "crop-blur-darken" => PromptStyle::CROP_BLUR_DARKEN,
+        "blur-darken" => PromptStyle::BLUR_DARKEN,
+        "blur" => PromptStyle::BLUR,
+        "slight-blur" => PromptStyle::SLIGHT_BLUR,
+        "crop" => PromptStyle::CROP,
+        other => panic!("no style is called {other}"),
+    }
+}
+
+#[test]
+fn prompts_are_prepared_as_in_python() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/processor/visual-prompts.safetensors");
+    let fixture = Checkpoint::open(path).unwrap();
+    let floats = |name: &str| -> Vec<f32> {
+        let bytes = fixture.get(name).unwrap().bytes().to_vec();
+        bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    };
+    let mut checked = 0;
+    for name in fixture.names().filter(|name| name.starts_with("prompt/")) {
+        let parts: Vec<_> = name.split('/').collect();
+        let (size, shape) = (parts[1], parts[2]);
+        let side: usize = size.parse().unwrap();
+        let pixels = PixelValues { values: floats(&format!("pixels/{size}")), height: side, width: side };
+        let mask = fixture.get(&format!("mask/{size}/{shape}")).unwrap();
+        let mask: Vec<_> = mask.bytes().iter().map(|&byte| byte != 0).collect();
+        let prompt = pixels.visual_prompt(&mask, &style(parts[3])).unwrap();
+        for (place, (found, expected)) in prompt.values.iter().zip(floats(name)).enumerate() {
+            assert!((found - expected).abs() < 1e-6, "{name}, {place}: {found} is not {expected}");
+        }
+        checked += 1;
+    }
+    assert_eq!(checked, 40);
+}
+
+#[test]
+fn masks_are_resized_by_nearest_neighbour() {
+    let json = r#"{"size": {"height": 2, "width": 2}, "image_mean": [0, 0, 0], "image_std": [1, 1, 1]}"#;
+    let processor = Processor::new(PreprocessorConfig::from_json(json).unwrap()).unwrap();
+    let photo = Photo::from_rgb(4, 4, vec![255; 48]).unwrap();
+    // Pillow's NEAREST takes rows and columns 1 and 3.
+    let mut mask = [false; 16];
+    mask[3 * 4 + 1] = true;
+    let darken = PromptStyle { background: 0.0, ..PromptStyle::BLUR_DARKEN };
+    let prompt = processor.visual_prompt(&photo, &mask, &darken).unwrap();
+    assert_eq!(prompt.values, [[0.0, 0.0, 1.0, 0.0]; 3].concat());
+
+    mask = [false; 16];
+    mask[0] = true;
+    let error = processor.visual_prompt(&photo, &mask, &darken).unwrap_err().to_string();
+    assert!(error.contains("marks nothing"), "{error}");
+    let error = processor.visual_prompt(&photo, &mask[1..], &darken).unwrap_err().to_string();
+    assert!(error.contains("a mask of 15 pixels for a photo of 4 × 4"), "{error}");
+}
