@@ -20,7 +20,7 @@ PALETTE = [
 SHAPES = ["circle", "square", "triangle", "ring", "star", "cross", "crescent"]
 FILLS = ["plain", "striped", "dotted"]
 SIZES = ["small", "medium", "large"]
-RADII = [(26, 34), (40, 50), (58, 74)]
+RADII = [(36, 44), (52, 64), (74, 92)]
 COUNTS = [25, 30, 25, 12, 8]  # how often two, three, … six objects
 
 # Pairs of (colour, shape) that never occur in training, neither in pictures nor in phrases: the zero-shot test.
@@ -209,7 +209,7 @@ def draw_object(draws, others, pairs_allowed, pair):
     """Everything but the place. Some take their shape or colour from an earlier object, so that one word is not enough."""
     while True:
         shape, colour = draws.below(len(SHAPES)), draws.below(len(COLOURS))
-        if others and draws.chance(40):
+        if others and draws.chance(25):
             other = others[draws.below(len(others))]
             shape, colour = (other.shape, colour) if draws.chance(50) else (shape, other.colour)
         if pair is not None:

@@ -44,7 +44,7 @@ SEEN_PAIRS = [
 CONFIG = dict(
     projection_dim=64,
     reduce_dim=64,
-    extract_layers=[1, 3, 5],
+    extract_layers=[1, 4, 7],
     decoder_num_attention_heads=4,
     decoder_intermediate_size=256,
     conditional_layer=0,
@@ -64,7 +64,7 @@ TEXT = dict(
 VISION = dict(
     hidden_size=128,
     intermediate_size=384,
-    num_hidden_layers=6,
+    num_hidden_layers=8,
     num_attention_heads=4,
     image_size=IMAGE_SIZE,
     patch_size=16,
@@ -323,7 +323,10 @@ def train(arguments):
         print(f"goes on at step {first}", flush=True)
     for step in range(first, arguments.steps):
         given = batch(pool, arguments.seed, step, arguments.batch, shapes.TEXT_PROMPTS)
-        logits, probed, contrast = forward(model, probe, tokenizer, given)
+        # Products in bf16, sums, losses and weights in f32: a quarter less time, the same curve.
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits, probed, contrast = forward(model, probe, tokenizer, given)
+        logits = logits.float()
         entropy, dice = loss_of(logits, given.targets)
         optimiser.zero_grad()
         (entropy + dice + 0.5 * probed + 0.1 * contrast).backward()
@@ -376,11 +379,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="where the checkpoint goes; a stopped run goes on from it")
     parser.add_argument("--cache", type=Path, help="keeps the drawn scenes for the next run")
-    parser.add_argument("--scenes", type=int, default=20000)
-    parser.add_argument("--steps", type=int, default=7000)
-    parser.add_argument("--warm-up", type=int, default=300)
+    parser.add_argument("--scenes", type=int, default=32000)
+    parser.add_argument("--steps", type=int, default=16000)
+    parser.add_argument("--warm-up", type=int, default=500)
     parser.add_argument("--batch", type=int, default=16, help="scenes a step; each has three phrases and an image prompt")
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--learning-rate", type=float, default=1.5e-3)
     parser.add_argument("--weight-decay", type=float, default=0.02)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)

@@ -3,8 +3,10 @@
 mod compare;
 mod reference;
 mod reference_file;
+mod scenes;
 mod steps;
 mod synth;
+mod train;
 mod verify;
 mod vulkan;
 
@@ -31,6 +33,10 @@ enum Task {
     Verify(verify::VerifyArguments),
     /// Make the committed checkpoints and references anew, with Python and transformers
     Reference(reference::ReferenceArguments),
+    /// Train the small model of generated scenes anew, with Python and transformers: one to two hours
+    Train(train::TrainArguments),
+    /// Write generated scenes as a folder of pictures, masks and prompts
+    Scenes(scenes::ScenesArguments),
     /// Write a full-size checkpoint of made-up numbers
     Synth(synth::SynthArguments),
 }
@@ -47,6 +53,8 @@ fn main() -> ExitCode {
         Task::Test => steps::test(),
         Task::Verify(arguments) => verify::run(&arguments),
         Task::Reference(arguments) => reference::run(&arguments),
+        Task::Train(arguments) => train::run(&arguments),
+        Task::Scenes(arguments) => scenes::run(&arguments),
         Task::Synth(arguments) => synth::run(&arguments),
     };
     match result {

@@ -16,12 +16,8 @@ const REQUIREMENTS: &str = include_str!("../python/requirements.txt");
 /// What `cargo xtask reference` takes.
 #[derive(Args, Debug)]
 pub struct ReferenceArguments {
-    /// The Python that makes the virtual environment; the pinned versions were tried on 3.11
-    #[arg(long, default_value = "python3")]
-    pub python: PathBuf,
-    /// Where the virtual environment lives; kept, and made anew when the pinned versions change
-    #[arg(long, value_name = "DIR", default_value_os_t = Path::new(ROOT).join("target/python"))]
-    pub venv: PathBuf,
+    #[command(flatten)]
+    python: Python,
     /// Where the tiny checkpoints go
     #[arg(long, value_name = "DIR", default_value_os_t = Path::new(ROOT).join("fixtures/models"))]
     pub out: PathBuf,
@@ -32,16 +28,46 @@ pub struct ReferenceArguments {
 
 /// Sets up the virtual environment if need be and runs the scripts of `xtask/python` in it.
 pub fn run(arguments: &ReferenceArguments) -> Result<()> {
-    let python = ready_venv(&arguments.python, &arguments.venv)?;
+    let python = arguments.python.ready()?;
     let scripts = Path::new(ROOT).join("xtask/python");
     println!("making the tiny checkpoints and their references in {}", arguments.out.display());
     let script = scripts.join("reference.py");
-    execute(&python, [script.as_os_str(), "--out".as_ref(), arguments.out.as_os_str()])?;
+    python.execute([script.as_os_str(), "--out".as_ref(), arguments.out.as_os_str()])?;
+    println!("writing checksums of generated scenes to fixtures/shapes");
+    python.execute([scripts.join("shapes_reference.py")])?;
     if arguments.full {
         println!("making the full-size reference in fixtures/full");
-        execute(&python, [scripts.join("full_reference.py")])?;
+        python.execute([scripts.join("full_reference.py")])?;
     }
     Ok(())
+}
+
+/// Which Python runs the scripts.
+#[derive(Args, Debug)]
+pub struct Python {
+    /// The Python that makes the virtual environment; the pinned versions were tried on 3.11
+    #[arg(long, default_value = "python3")]
+    python: PathBuf,
+    /// Where the virtual environment lives; kept, and made anew when the pinned versions change
+    #[arg(long, value_name = "DIR", default_value_os_t = Path::new(ROOT).join("target/python"))]
+    venv: PathBuf,
+}
+
+/// The Python of a virtual environment that has the pinned versions.
+pub struct Ready(PathBuf);
+
+impl Python {
+    /// Sets up the virtual environment if need be.
+    pub fn ready(&self) -> Result<Ready> {
+        ready_venv(&self.python, &self.venv).map(Ready)
+    }
+}
+
+impl Ready {
+    /// Runs a script to its end; its output goes where ours goes.
+    pub fn execute(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<()> {
+        execute(&self.0, arguments)
+    }
 }
 
 /// The Python inside a virtual environment that has exactly the pinned versions.

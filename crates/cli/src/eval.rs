@@ -17,9 +17,9 @@ use self::data::{Data, DataArgument, Example, Prompt, Query};
 use self::scores::{Counts, GroupScores, Scores, level};
 use self::sheet::Sheet;
 use crate::inputs::{AdapterArguments, ModelArguments, Preparation};
+use crate::output;
 use crate::progress::Bar;
 use crate::table::{self, Align};
-use crate::output;
 
 /// Score a model on pictures whose masks are known.
 ///
@@ -296,7 +296,10 @@ fn sheet(model: &ClipSeg, data: &Data, picks: &[&Outcome], thresholds: Threshold
 impl Report {
     fn to_text(&self) -> String {
         let Thresholds { text, image } = self.thresholds;
-        let mut report = format!("{} on {}\nthresholds: {text:.2} for words, {image:.2} for pictures\n\n", self.data, self.adapter);
+        let mut report = format!(
+            "{} on {}\nthresholds: {text:.2} for words, {image:.2} for pictures\n\n",
+            self.data, self.adapter
+        );
         report += &self.score_table();
         report += "\nforeground IoU at\n";
         report += &self.threshold_table();
@@ -313,14 +316,15 @@ impl Report {
     }
 
     fn score_table(&self) -> String {
-        let header =
-            ["prompts", "count", "foreground IoU", "binary IoU", "mean IoU", "AP", "falsely marked"];
+        let header = ["prompts", "count", "foreground IoU", "binary IoU", "mean IoU", "AP", "falsely marked"];
         let rows = self.groups.iter().map(|(name, group)| {
             let score = |of: fn(&Scores) -> f64| {
                 group.scores.as_ref().map_or("–".to_owned(), |scores| format!("{:.3}", of(&scores.chosen)))
             };
-            let precision =
-                group.scores.as_ref().map_or("–".to_owned(), |scores| format!("{:.3}", scores.average_precision));
+            let precision = group
+                .scores
+                .as_ref()
+                .map_or("–".to_owned(), |scores| format!("{:.3}", scores.average_precision));
             [
                 name.clone(),
                 group.prompts.to_string(),
@@ -342,7 +346,8 @@ impl Report {
         let rows = self.groups.iter().filter_map(|(name, group)| {
             let scores = group.scores.as_ref()?;
             let mut cells = vec![name.clone()];
-            cells.extend(scores.at.iter().chain([&scores.best]).map(|at| format!("{:.3}", at.foreground_iou)));
+            cells
+                .extend(scores.at.iter().chain([&scores.best]).map(|at| format!("{:.3}", at.foreground_iou)));
             cells.push(format!("{:.2}", scores.best.threshold));
             <[String; 8]>::try_from(cells).ok()
         });

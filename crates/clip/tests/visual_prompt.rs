@@ -18,7 +18,8 @@ fn style(name: &str) -> PromptStyle {
 
 #[test]
 fn prompts_are_prepared_as_in_python() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/processor/visual-prompts.safetensors");
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/processor/visual-prompts.safetensors");
     let fixture = Checkpoint::open(path).unwrap();
     let floats = |name: &str| -> Vec<f32> {
         let bytes = fixture.get(name).unwrap().bytes().to_vec();

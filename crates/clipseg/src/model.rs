@@ -44,7 +44,9 @@ impl Condition {
     pub fn concat(conditions: &[Self]) -> Result<Self> {
         let width = conditions.first().map_or(0, |first| first.embeddings.shape[1]);
         if conditions.iter().any(|condition| condition.embeddings.shape[1] != width) || width == 0 {
-            return Err(Error::Input("conditions to join need one width, and at least one of them".to_owned()));
+            return Err(Error::Input(
+                "conditions to join need one width, and at least one of them".to_owned(),
+            ));
         }
         let values = conditions.iter().flat_map(|condition| &condition.embeddings.values).copied().collect();
         let shape = vec![conditions.iter().map(Self::len).sum(), width];

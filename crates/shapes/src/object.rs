@@ -25,7 +25,7 @@ const PALETTE: [[i64; 3]; 8] = [
     [60, 205, 215],
     [250, 140, 190],
 ];
-const RADII: [(i64, i64); 3] = [(26, 34), (40, 50), (58, 74)];
+const RADII: [(i64, i64); 3] = [(36, 44), (52, 64), (74, 92)];
 
 /// The fixed point of sines, directions and fractions of a radius.
 const UNIT: i64 = 1 << 14;
@@ -82,7 +82,7 @@ impl Object {
     /// prompt is not enough.
     pub(crate) fn draw(draws: &mut Draws, others: &[Self], pair: Option<(usize, usize)>) -> Self {
         let (mut shape, mut colour) = (draws.below(SHAPES.len()), draws.below(COLOURS.len()));
-        if !others.is_empty() && draws.chance(40) {
+        if !others.is_empty() && draws.chance(25) {
             let other = &others[draws.below(others.len())];
             if draws.chance(50) {
                 shape = other.shape;

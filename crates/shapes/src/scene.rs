@@ -122,8 +122,9 @@ fn place(
     for _ in 0..12 {
         let mut coordinate = || draws.between(object.radius, end - 1 - object.radius);
         object.centre = (coordinate(), coordinate());
-        let window =
-            |middle: i64| -> Range<usize> { (middle - reach).max(0) as usize..(middle + reach).min(end) as usize };
+        let window = |middle: i64| -> Range<usize> {
+            (middle - reach).max(0) as usize..(middle + reach).min(end) as usize
+        };
         let points: Vec<_> = window(object.centre.1)
             .flat_map(|row| window(object.centre.0).map(move |column| (column, row)))
             .filter(|&(column, row)| {

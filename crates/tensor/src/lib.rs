@@ -42,7 +42,9 @@ pub use array::Array;
 pub use clipseg_shaders::Activation;
 pub use device::{Device, DeviceOptions};
 pub use error::{Error, Result};
-pub use ops::{AttentionMask, Convolution3x3, LayerNorm, Linear, Mlp, Modulation, Takes, TransposedConvolution};
+pub use ops::{
+    AttentionMask, Convolution3x3, LayerNorm, Linear, Mlp, Modulation, Takes, TransposedConvolution,
+};
 pub use plan::{Plan, Run};
 pub use plan_cache::PlanCache;
 pub use recorder::Recorder;

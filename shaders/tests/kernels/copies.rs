@@ -67,8 +67,8 @@ fn the_subgroup_mlp_takes_every_texel_of_the_input_and_of_the_hidden_values() {
         to_hidden.collect::<Vec<_>>()
     );
     for side in ["left", "right"] {
-        let down = (0..8)
-            .map(|lane| format!("let {side}{lane} = down_texel({side}, texel * 4u + {}u);", 4 * lane));
+        let down =
+            (0..8).map(|lane| format!("let {side}{lane} = down_texel({side}, texel * 4u + {}u);", 4 * lane));
         let loads = written_out(&format!("let {side}"));
         assert_eq!(loads[1..], down.collect::<Vec<_>>());
         let to_sums = (0..8).map(|lane| {

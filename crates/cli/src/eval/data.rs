@@ -75,8 +75,10 @@ impl FromStr for DataArgument {
 
     fn from_str(text: &str) -> Result<Self> {
         let Some(shapes) = text.strip_prefix("shapes:") else { return Ok(Self::Folder(text.into())) };
-        let parts = shapes.split_once(':').and_then(|(seed, count)| Some((seed.parse().ok()?, count.parse().ok()?)));
-        let (seed, count) = parts.ok_or_else(|| anyhow!("scenes are named shapes:SEED:COUNT, as in shapes:3:1000"))?;
+        let parts =
+            shapes.split_once(':').and_then(|(seed, count)| Some((seed.parse().ok()?, count.parse().ok()?)));
+        let (seed, count) =
+            parts.ok_or_else(|| anyhow!("scenes are named shapes:SEED:COUNT, as in shapes:3:1000"))?;
         ensure!(count > 0, "at least one scene is needed");
         Ok(Self::Shapes { seed, count })
     }
@@ -126,8 +128,10 @@ impl Data {
 }
 
 fn shapes_example(seed: u64, index: u64) -> Result<Example> {
-    let marked = |scene: &Scene, members: &[usize]| scene.mask(members).into_iter().map(|pixel| pixel != 0).collect();
-    let photo = |scene: &Scene| Photo::from_rgb(SIZE, SIZE, scene.pixels.clone()).context("a scene is a photo");
+    let marked =
+        |scene: &Scene, members: &[usize]| scene.mask(members).into_iter().map(|pixel| pixel != 0).collect();
+    let photo =
+        |scene: &Scene| Photo::from_rgb(SIZE, SIZE, scene.pixels.clone()).context("a scene is a photo");
     let scene = Scene::new(seed, index);
     let name = format!("shapes:{seed}:{index}");
     let queries = scene.queries(seed, index).into_iter().map(|query| {
@@ -136,7 +140,11 @@ fn shapes_example(seed: u64, index: u64) -> Result<Example> {
             clipseg_shapes::Prompt::Text(text) => ("text", Prompt::Text(text), query.attributes.words()),
             clipseg_shapes::Prompt::Image(support) => {
                 let shown = query.attributes.words();
-                let prompt = Prompt::Image(photo(&support)?, marked(&support, &[0]), format!("[picture of a {shown}]"));
+                let prompt = Prompt::Image(
+                    photo(&support)?,
+                    marked(&support, &[0]),
+                    format!("[picture of a {shown}]"),
+                );
                 ("image", prompt, shown)
             }
         };

@@ -43,8 +43,9 @@ impl DataFolder {
     /// Reads the prompts and checks that every file they name is there and that masks are as large as their photos.
     pub fn open(path: &Path) -> Result<Self> {
         let prompts = path.join(PROMPTS);
-        let text = fs::read_to_string(&prompts)
-            .with_context(|| format!("cannot read {}; a data folder has images/, masks/ and {PROMPTS}", prompts.display()))?;
+        let text = fs::read_to_string(&prompts).with_context(|| {
+            format!("cannot read {}; a data folder has images/, masks/ and {PROMPTS}", prompts.display())
+        })?;
         let mut folder = Self { path: path.to_owned(), photos: Vec::new() };
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let place = folder.place(index + 1);
@@ -69,9 +70,10 @@ impl DataFolder {
     pub fn example(&self, index: usize) -> Result<Example> {
         let rows = &self.photos[index];
         let image = &rows[0].1.image;
-        let photo = Photo::open(self.image(image), Orientation::Apply)
-            .with_context(|| self.place(rows[0].0))?;
-        let queries = rows.iter().map(|(line, row)| self.query(row, &photo).with_context(|| self.place(*line)));
+        let photo =
+            Photo::open(self.image(image), Orientation::Apply).with_context(|| self.place(rows[0].0))?;
+        let queries =
+            rows.iter().map(|(line, row)| self.query(row, &photo).with_context(|| self.place(*line)));
         let queries = queries.collect::<Result<_>>()?;
         Ok(Example { name: image.display().to_string(), photo, queries })
     }

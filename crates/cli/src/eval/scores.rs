@@ -100,7 +100,8 @@ impl Counts {
 
     /// The share of all pixels that are marked.
     pub fn marked(&self, threshold: usize) -> f64 {
-        let Confusion { true_positive, false_positive, false_negative, true_negative } = self.confusion(threshold);
+        let Confusion { true_positive, false_positive, false_negative, true_negative } =
+            self.confusion(threshold);
         ratio(true_positive + false_positive, true_positive + false_positive + false_negative + true_negative)
     }
 
@@ -191,7 +192,10 @@ mod tests {
     fn a_perfect_answer_scores_one_and_its_opposite_nothing() {
         let mask = [true, false, true, false];
         let right = Counts::of(&[0.9, 0.1, 0.8, 0.2], &mask);
-        assert_eq!((right.average_precision(), right.foreground_iou(50), right.binary_iou(50)), (1.0, 1.0, 1.0));
+        assert_eq!(
+            (right.average_precision(), right.foreground_iou(50), right.binary_iou(50)),
+            (1.0, 1.0, 1.0)
+        );
         let wrong = Counts::of(&[0.1, 0.9, 0.2, 0.8], &mask);
         assert_eq!((wrong.foreground_iou(50), wrong.binary_iou(50)), (0.0, 0.0));
         assert!(wrong.average_precision() < 0.5);

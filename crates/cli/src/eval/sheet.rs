@@ -45,7 +45,8 @@ impl Sheet {
         };
         let scaled = |rgb: Option<Vec<u8>>, size: (u32, u32)| -> Result<Option<RgbImage>> {
             let Some(rgb) = rgb else { return Ok(None) };
-            let whole = RgbImage::from_raw(size.0, size.1, rgb).context("a picture is as large as its photo")?;
+            let whole =
+                RgbImage::from_raw(size.0, size.1, rgb).context("a picture is as large as its photo")?;
             let scale = f64::from(SIDE) / f64::from(size.0.max(size.1));
             let side = |length: u32| ((f64::from(length) * scale).round() as u32).max(1);
             Ok(Some(resize(&whole, side(size.0), side(size.1), FilterType::Triangle)))

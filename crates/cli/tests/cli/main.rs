@@ -6,6 +6,7 @@
 mod bad_input;
 mod bench;
 mod devices;
+mod eval;
 mod inputs;
 mod segment;
 mod support;

@@ -73,7 +73,9 @@ impl PixelValues {
         let (width, height) = (self.width, self.height);
         if mask.len() != width * height {
             let found = mask.len();
-            return Err(Error::image(format!("a mask of {found} pixels for {width} × {height} pixel values")));
+            return Err(Error::image(format!(
+                "a mask of {found} pixels for {width} × {height} pixel values"
+            )));
         }
         let Some(bounds) = Bounds::of(mask, width) else {
             return Err(Error::image(format!(
@@ -102,7 +104,8 @@ impl PixelValues {
         };
         let value = |channel: usize, row: usize, column: usize| {
             let row = nearest(row, self.height).checked_sub(above).filter(|row| *row < rows)?;
-            let column = nearest(column, self.width).checked_sub(before).filter(|column| *column < columns)?;
+            let column =
+                nearest(column, self.width).checked_sub(before).filter(|column| *column < columns)?;
             let row = channel * self.height + bounds.top + row;
             Some(self.values[row * self.width + bounds.left + column])
         };

@@ -1,0 +1,90 @@
+//! `clipseg eval`.
+
+use std::fs;
+
+use image::{GrayImage, Luma, RgbImage};
+use serde_json::Value;
+
+use crate::support::{Workspace, refuse, succeed};
+
+/// A tiny checkpoint, and a data folder with one photo of 60 × 40 pixels.
+fn with_data(prompts: &str) -> Workspace {
+    let workspace = Workspace::tiny();
+    for folder in ["data", "data/images", "data/masks"] {
+        fs::create_dir(workspace.path(folder)).unwrap();
+    }
+    let photo = RgbImage::from_fn(60, 40, |x, y| image::Rgb([(4 * x) as u8, (5 * y) as u8, (x * y) as u8]));
+    photo.save(workspace.path("data/images/photo.png")).unwrap();
+    let mask = GrayImage::from_fn(60, 40, |x, y| Luma([if x > 20 && y > 10 { 255 } else { 0 }]));
+    mask.save(workspace.path("data/masks/mask.png")).unwrap();
+    GrayImage::new(40, 39).save(workspace.path("data/masks/small.png")).unwrap();
+    workspace.write("data/prompts.jsonl", prompts.as_bytes());
+    workspace
+}
+
+const GOOD: &str = r#"{"image": "photo.png", "text": "a cat", "mask": "mask.png"}"#;
+
+#[test]
+fn a_folder_is_scored() {
+    let prompts = [
+        GOOD,
+        r#"{"image": "photo.png", "text": "a dot", "mask": null}"#,
+        "",
+        r#"{"image": "photo.png", "prompt_image": "photo.png", "prompt_mask": "mask.png", "mask": "mask.png", "group": "one shot"}"#,
+    ];
+    let workspace = with_data(&prompts.join("\n"));
+    let [model, data, out] = ["model", "data", "out"].map(|name| workspace.argument(name));
+    let json =
+        succeed(&["eval", "--model", &model, "--data", &data, "--threshold", "0.3", "--out", &out, "--json"]);
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let groups = report["groups"].as_object().unwrap();
+    assert_eq!(groups.keys().collect::<Vec<_>>(), ["one shot", "text", "text, absent"]);
+    for group in ["one shot", "text"] {
+        let chosen = &groups[group]["chosen"];
+        assert_eq!(chosen["threshold"], 0.3);
+        assert!((0.0..=1.0).contains(&chosen["foreground_iou"].as_f64().unwrap()));
+        assert!(groups[group]["best"]["foreground_iou"].as_f64() >= chosen["foreground_iou"].as_f64());
+    }
+    assert_eq!(groups["text, absent"]["chosen"], Value::Null);
+    assert_eq!(workspace.files("out"), ["best.png", "prompts.jsonl", "worst.png"]);
+    let lines = fs::read_to_string(workspace.path("out/prompts.jsonl")).unwrap();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[0]["foreground_iou"], groups["text"]["chosen"]["foreground_iou"]);
+    assert_eq!((&lines[1]["present"], &lines[1]["foreground_iou"]), (&Value::Bool(false), &Value::Null));
+}
+
+#[test]
+fn generated_scenes_are_scored_with_thresholds_of_other_scenes() {
+    let workspace = Workspace::tiny();
+    let model = workspace.argument("model");
+    // The tiny tokenizer lacks letters; unknown ones are the end token to it.
+    let text = succeed(&["eval", "--model", &model, "--data", "shapes:3:2", "--tune", "shapes:2:1"]);
+    for word in
+        ["shapes:3:2 on", "text, seen pairs", "image", "foreground IoU at", "binary IoU", "mean IoU", "AP"]
+    {
+        assert!(text.contains(word), "{word:?} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_folder_is_said_by_file_and_line() {
+    for (line, words) in [
+        (r#"{"image": "photo.png", "text": "a cat", "mask": "gone.png"}"#, ["cannot read", "gone.png"]),
+        (r#"{"image": "gone.png", "text": "a cat", "mask": "mask.png"}"#, ["cannot read", "gone.png"]),
+        (r#"{"image": "photo.png", "text": "a cat", "mask": "small.png"}"#, ["small.png", "40 × 39"]),
+        (r#"{"image": "photo.png", "mask": "mask.png"}"#, ["either \"text\"", "prompt_image"]),
+        (r#"{"image": "photo.png", "text": "a cat", "mask": "mask.png""#, ["is no prompt", "EOF"]),
+        (r#"{"image": "photo.png", "text": "a cat", "masc": "mask.png"}"#, ["is no prompt", "masc"]),
+    ] {
+        let workspace = with_data(&format!("{GOOD}\n{line}\n"));
+        let [model, data, out] = ["model", "data", "out"].map(|name| workspace.argument(name));
+        let words = [&words[..], &["prompts.jsonl, line 2"]].concat();
+        refuse(&["eval", "--model", &model, "--data", &data, "--out", &out], &words);
+        assert!(!workspace.path("out").exists());
+    }
+    let workspace = with_data("\n");
+    let [model, data] = ["model", "data"].map(|name| workspace.argument(name));
+    refuse(&["eval", "--model", &model, "--data", &data], &["prompts.jsonl", "no prompts"]);
+    refuse(&["eval", "--model", &model, "--data", &model], &["prompts.jsonl", "images/, masks/"]);
+}
