@@ -109,6 +109,7 @@ def main():
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--tune-seed", type=int, default=2)
     parser.add_argument("--tune-count", type=int, default=200)
+    parser.add_argument("--out", type=Path, help="a JSON file for the scores; they are printed in any case")
     arguments = parser.parse_args()
     model = CLIPSegForImageSegmentation.from_pretrained(arguments.model, torch_dtype=torch.float32)
     tokenizer = CLIPTokenizer.from_pretrained(arguments.model)
@@ -116,7 +117,10 @@ def main():
     tuned = collect(scorer, arguments.tune_seed, arguments.tune_count)
     thresholds = {kind: best_threshold(tuned, kind) for kind in ("text", "image")}
     result = scores(collect(scorer, arguments.seed, arguments.count), thresholds)
-    print(json.dumps(dict(thresholds=thresholds, **result), indent=2))
+    text = json.dumps(dict(thresholds=thresholds, **result), indent=2) + "\n"
+    print(text, end="")
+    if arguments.out:
+        arguments.out.write_text(text)
 
 
 if __name__ == "__main__":

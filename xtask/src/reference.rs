@@ -33,8 +33,11 @@ pub fn run(arguments: &ReferenceArguments) -> Result<()> {
     println!("making the tiny checkpoints and their references in {}", arguments.out.display());
     let script = scripts.join("reference.py");
     python.execute([script.as_os_str(), "--out".as_ref(), arguments.out.as_os_str()])?;
-    println!("writing checksums of generated scenes to fixtures/shapes");
+    println!(
+        "writing checksums of generated scenes, and what the trained model marks in two, to fixtures/shapes"
+    );
     python.execute([scripts.join("shapes_reference.py")])?;
+    python.execute([scripts.join("shapes_golden.py")])?;
     if arguments.full {
         println!("making the full-size reference in fixtures/full");
         python.execute([scripts.join("full_reference.py")])?;

@@ -23,24 +23,28 @@ pub fn test() -> Result<()> {
     step("verify at full size", cargo(["xtask", "verify", "--full"]))
 }
 
-/// Segments the committed photo with the full-size checkpoint, through the command that users run.
+/// What the demo looks for in the committed scenes.
+const DEMO: [(&str, [&str; 4]); 2] = [
+    ("scene-1", ["the orange ring", "a dotted triangle", "something striped", "a yellow square"]),
+    ("scene-2", ["a yellow thing", "the yellow cross", "a crescent", "a purple triangle"]),
+];
+
+/// Segments two committed scenes with the committed model, through the command that users run.
 pub fn demo() -> Result<()> {
     vulkan::ensure_adapter()?;
-    let checkpoint = verify::ready_full_checkpoint()?;
+    step("build", cargo(["build", "--quiet", "--package", "clipseg-cli"]))?;
     let out = root().join("target/demo");
-    println!(
-        "The weights are made up from a seed (the published ones cannot be redistributed): the engine does all of the \
-         real model's work, but what it marks means nothing. With `--model` and a folder of the published weights it is \
-         the real thing."
-    );
-    let mut segment = cargo(["run", "--quiet", "--package", "clipseg-cli", "--", "segment", "--model"]);
-    segment.arg(&checkpoint).arg("fixtures/photos/chelsea.png");
-    for prompt in ["a cat", "fur", "the background"] {
-        segment.args(["--prompt", prompt]);
+    for (scene, prompts) in DEMO {
+        let mut segment = cargo(["run", "--quiet", "--package", "clipseg-cli", "--", "segment"]);
+        segment.args(["--model", "fixtures/models/clipseg-shapes"]);
+        segment.arg(format!("fixtures/shapes/{scene}.png"));
+        for prompt in prompts {
+            segment.args(["--prompt", prompt]);
+        }
+        segment.arg("--out").arg(&out);
+        step(scene, segment)?;
     }
-    segment.arg("--out").arg(&out);
-    step("segment", segment)?;
-    println!("the pictures are in {}", out.display());
+    println!("\nthe pictures are in {}: look at the overlays", out.display());
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! `cargo xtask train`: trains `fixtures/models/clipseg-shapes` anew and scores it, with Python and transformers.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
@@ -16,7 +16,7 @@ pub struct TrainArguments {
     /// Where the checkpoint goes; a run that was stopped goes on from what is there
     #[arg(long, value_name = "DIR", default_value_os_t = root().join("target/clipseg-shapes"))]
     out: PathBuf,
-    /// Threads; more than one are little faster, as the model is small
+    /// Threads; a second one brings little, as the model is small
     #[arg(long, default_value_t = 1)]
     threads: usize,
 }
@@ -24,7 +24,7 @@ pub struct TrainArguments {
 /// Trains for one to two hours, then scores for a few minutes.
 pub fn run(arguments: &TrainArguments) -> Result<()> {
     let python = arguments.python.ready()?;
-    let script = |name: &str| -> PathBuf { Path::new("xtask/python").join(name) };
+    let script = |name: &str| root().join("xtask/python").join(name);
     let (out, threads) = (arguments.out.as_os_str(), arguments.threads.to_string());
     let train = script("train_shapes.py");
     python.execute([train.as_os_str(), "--out".as_ref(), out, "--threads".as_ref(), threads.as_ref()])?;

@@ -50,8 +50,6 @@ pub struct VerifyArguments {
     checked: bool,
 }
 
-pub use full::ready_checkpoint as ready_full_checkpoint;
-
 pub fn run(arguments: &VerifyArguments) -> Result<()> {
     let kernels = if arguments.classic { KernelFamily::Classic } else { KernelFamily::Auto };
     let adapter = arguments.adapter.clone().unwrap_or_default();

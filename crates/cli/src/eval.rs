@@ -1,6 +1,7 @@
 //! `clipseg eval`.
 
 mod data;
+mod example;
 mod folder;
 mod scores;
 mod sheet;
@@ -13,7 +14,8 @@ use clap::Args;
 use clipseg::{ClipSeg, Condition, PromptStyle, Segmentation};
 use serde::Serialize;
 
-use self::data::{Data, DataArgument, Example, Prompt, Query};
+use self::data::{Data, DataArgument};
+use self::example::{Example, Prompt, Query};
 use self::scores::{Counts, GroupScores, Scores, level};
 use self::sheet::Sheet;
 use crate::inputs::{AdapterArguments, ModelArguments, Preparation};

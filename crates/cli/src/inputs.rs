@@ -69,6 +69,21 @@ impl PhotoArguments {
     }
 }
 
+/// Reads where the object is in `photo`: a picture of its size, white there.
+pub fn read_mask(path: &Path, photo: &Photo) -> Result<Vec<bool>> {
+    let mask = Photo::open(path, Orientation::Ignore)?;
+    ensure!(
+        (mask.width(), mask.height()) == (photo.width(), photo.height()),
+        "{}: is {} × {} pixels, but its photo is {} × {}",
+        path.display(),
+        mask.width(),
+        mask.height(),
+        photo.width(),
+        photo.height()
+    );
+    Ok(mask.rgb().as_chunks::<3>().0.iter().map(|pixel| pixel[0] >= 128).collect())
+}
+
 /// The small files of a checkpoint, all that is needed to find bad input before its weights are read.
 pub struct Preparation<'a> {
     folder: &'a Path,

@@ -20,12 +20,14 @@
 //! [`ClipSeg`] takes photos and words and waits for the device. Underneath, [`ClipSegForImageSegmentation`], [`ClipSegModel`] and
 //! the towers take ids and pixels, give everything that transformers' classes of these names give, and are asynchronous.
 
+mod condition;
 mod contrastive;
 mod loss;
 mod model;
 #[cfg(not(target_family = "wasm"))]
 mod pipeline;
 mod segmentation;
+mod templates;
 
 pub use clipseg_clip::{
     Activation, Checkpoint, ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig, Error, ImageInput,
@@ -36,10 +38,10 @@ pub use clipseg_decoder::{DecoderInsides, DecoderOutput};
 pub use clipseg_tensor::{
     AdapterChoice, AdapterReport, Array, Device, DeviceOptions, KernelFamily, adapters, describe, wgpu,
 };
+pub use condition::Condition;
 pub use contrastive::{ClipSegModel, ClipSegOutput};
-pub use model::{
-    ClipSegForImageSegmentation, Condition, ConditionInput, SegmentationInput, SegmentationOutput,
-};
+pub use model::{ClipSegForImageSegmentation, ConditionInput, SegmentationInput, SegmentationOutput};
 #[cfg(not(target_family = "wasm"))]
 pub use pipeline::ClipSeg;
 pub use segmentation::Segmentation;
+pub use templates::{Template, TemplateSet, phrases};

@@ -4,8 +4,8 @@ use clipseg_decoder::{Conditions, Decoder, DecoderConfig};
 use clipseg_tensor::{Array, Device};
 
 use crate::{
-    Checkpoint, ClipSegConfig, DecoderInsides, DecoderOutput, Error, ImageInput, Insides, Result, Scene,
-    TextEncoder, TextInput, TowerOutput, VisionEncoder, loss,
+    Checkpoint, ClipSegConfig, Condition, DecoderInsides, DecoderOutput, Error, ImageInput, Insides, Result,
+    Scene, TextEncoder, TextInput, TowerOutput, VisionEncoder, loss,
 };
 
 /// CLIPSeg whole, transformers' `CLIPSegForImageSegmentation`: ids and pixels in, logits out.
@@ -15,43 +15,6 @@ pub struct ClipSegForImageSegmentation {
     text: TextEncoder,
     vision: VisionEncoder,
     decoder: Decoder,
-}
-
-/// What to look for: one embedding a prompt, from text or from an image, not normalised.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Condition {
-    /// `[prompts, projection_dim]`
-    pub embeddings: Array,
-}
-
-impl Condition {
-    /// The number of prompts.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.embeddings.shape[0]
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// All prompts of several conditions, in their order.
-    ///
-    /// # Errors
-    /// [`Error::Input`] when there are none, or they are of models of different widths.
-    pub fn concat(conditions: &[Self]) -> Result<Self> {
-        let width = conditions.first().map_or(0, |first| first.embeddings.shape[1]);
-        if conditions.iter().any(|condition| condition.embeddings.shape[1] != width) || width == 0 {
-            return Err(Error::Input(
-                "conditions to join need one width, and at least one of them".to_owned(),
-            ));
-        }
-        let values = conditions.iter().flat_map(|condition| &condition.embeddings.values).copied().collect();
-        let shape = vec![conditions.iter().map(Self::len).sum(), width];
-        Ok(Self { embeddings: Array { shape, values } })
-    }
 }
 
 /// Where [`ClipSegForImageSegmentation::forward`] takes its conditions from; one an image.

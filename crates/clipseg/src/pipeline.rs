@@ -5,7 +5,7 @@ use pollster::block_on;
 
 use crate::{
     ClipSegForImageSegmentation, Condition, ImageInput, Photo, PixelValues, Processor, Result, Scene,
-    Segmentation, Tokenizer,
+    Segmentation, Template, Tokenizer, phrases,
 };
 
 /// A checkpoint with its processor and tokenizer: photos and words in, masks out. It may be shared between threads.
@@ -91,6 +91,16 @@ impl ClipSeg {
     pub fn encode_text<S: AsRef<str>>(&self, prompts: &[S]) -> Result<Condition> {
         let batch = self.tokenizer.encode_batch(prompts)?;
         block_on(self.model.encode_text((&batch).into()))
+    }
+
+    /// As [`encode_text`](Self::encode_text), each prompt as the mean of its conditions in all `templates`.
+    ///
+    /// # Errors
+    /// As [`encode_text`](Self::encode_text), of an empty prompt too; [`Error::Input`](crate::Error::Input) without templates.
+    pub fn encode_text_in<S: AsRef<str>>(&self, templates: &[Template], prompts: &[S]) -> Result<Condition> {
+        // The phrase around an empty prompt would hide that it is empty.
+        self.tokenizer.encode_batch(prompts)?;
+        self.encode_text(&phrases(templates, prompts))?.means(templates.len())
     }
 
     /// Encodes a prompt in pixels: most often a [`Processor::visual_prompt`], which shows an object and hides the rest.

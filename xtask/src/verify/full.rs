@@ -91,7 +91,7 @@ impl FullReference {
 }
 
 /// The full-size checkpoint in `target/full`, made unless it is there with the right numbers.
-pub fn ready_checkpoint() -> Result<PathBuf> {
+fn ready_checkpoint() -> Result<PathBuf> {
     ready(&FullReference::read()?)
 }
 

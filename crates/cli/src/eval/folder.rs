@@ -8,7 +8,8 @@ use clipseg::{Orientation, Photo};
 use image::ImageReader;
 use serde::Deserialize;
 
-use super::data::{Example, Prompt, Query};
+use super::example::{Example, Prompt, Query};
+use crate::inputs;
 
 const PROMPTS: &str = "prompts.jsonl";
 
@@ -80,14 +81,14 @@ impl DataFolder {
 
     fn query(&self, row: &Row, photo: &Photo) -> Result<Query> {
         let mask = match &row.mask {
-            Some(mask) => self.read_mask(mask, photo)?,
+            Some(mask) => inputs::read_mask(&self.mask(mask), photo)?,
             None => vec![false; photo.width() * photo.height()],
         };
         let prompt = match (&row.text, &row.prompt_image, &row.prompt_mask) {
             (Some(text), None, None) => Prompt::Text(text.clone()),
             (None, Some(image), Some(mask)) => {
                 let shown = Photo::open(self.image(image), Orientation::Apply)?;
-                let marked = self.read_mask(mask, &shown)?;
+                let marked = inputs::read_mask(&self.mask(mask), &shown)?;
                 Prompt::Image(shown, marked, format!("[{}]", image.display()))
             }
             _ => bail!("a prompt has either \"text\", or \"prompt_image\" and \"prompt_mask\""),
@@ -125,22 +126,6 @@ impl DataFolder {
             image.display()
         );
         Ok(())
-    }
-
-    fn read_mask(&self, name: &Path, photo: &Photo) -> Result<Vec<bool>> {
-        let path = self.mask(name);
-        let mask = Photo::open(&path, Orientation::Ignore)?;
-        let (found, expected) = ((mask.width(), mask.height()), (photo.width(), photo.height()));
-        ensure!(
-            found == expected,
-            "{}: is {} × {} pixels, but its photo is {} × {}",
-            path.display(),
-            found.0,
-            found.1,
-            expected.0,
-            expected.1
-        );
-        Ok(mask.rgb().as_chunks::<3>().0.iter().map(|pixel| pixel[0] >= 128).collect())
     }
 
     fn image(&self, name: &Path) -> PathBuf {

@@ -5,7 +5,7 @@ use clipseg::Photo;
 use image::imageops::{FilterType, overlay, resize};
 use image::{ImageFormat, RgbImage};
 
-use super::data::{Example, Prompt, Query};
+use super::example::{Example, Prompt, Query};
 use crate::pictures;
 
 /// Side of each picture, and the space around it.

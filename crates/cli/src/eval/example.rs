@@ -1,0 +1,55 @@
+//! A photo, what is asked about it, and the answers.
+
+use clipseg::Photo;
+
+/// A photo and what is asked about it.
+pub struct Example {
+    /// The photo's name in the data set.
+    pub name: String,
+    /// The photo.
+    pub photo: Photo,
+    /// At least one.
+    pub queries: Vec<Query>,
+}
+
+/// A prompt and its answer.
+pub struct Query {
+    /// What is looked for.
+    pub prompt: Prompt,
+    /// The pixels of the photo that show it; none where it is not there.
+    pub mask: Vec<bool>,
+    /// Prompts that are scored together.
+    pub group: String,
+    /// For the mean IoU: prompts that mean the same.
+    pub class: String,
+}
+
+/// A phrase, or an object in another photo.
+pub enum Prompt {
+    /// A phrase.
+    Text(String),
+    /// A photo, the pixels of it that show the object, and a name.
+    Image(Photo, Vec<bool>, String),
+}
+
+impl Query {
+    /// Whether what is looked for is there.
+    pub fn is_present(&self) -> bool {
+        self.mask.contains(&true)
+    }
+}
+
+impl Prompt {
+    /// Whether it is a phrase.
+    pub fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_))
+    }
+
+    /// For people.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Image(_, _, name) => name,
+        }
+    }
+}
