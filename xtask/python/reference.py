@@ -7,154 +7,49 @@ metadata say which model was asked (`task`: `segmentation`, `clip`, `text` or `v
 import argparse
 import json
 import shutil
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import MethodType
 
 import torch
 import transformers
 from safetensors.torch import save_file
-from transformers import CLIPSegTextModel, CLIPSegVisionModel
 from transformers.utils import ModelOutput
 
-from tiny import CHECKPOINTS, generator, load_checkpoint, save_checkpoint
+from cases import CASES, Inputs
+from recipes import CHECKPOINTS
+from tiny import as_class, load_checkpoint, save_checkpoint
 
 SIZE_LIMIT = 2_000_000  # bytes, for a checkpoint and its references together
 
 
-class Inputs:
-    """Random inputs for one case of one checkpoint."""
+@contextmanager
+def later_positions(model):
+    """Position embeddings by the rule of later releases (4.46 on), for any height and width.
 
-    def __init__(self, config, checkpoint, case):
-        self.config = config
-        self.random = generator(checkpoint, case)
+    4.37.2 takes every image for a square. Written after
+    `CLIPSegVisionEmbeddings.interpolate_pos_encoding` of those releases.
+    """
 
-    def pixels(self, batch, size=None):
-        """Normalised pixels: a smooth part (as photos have) and a rough one."""
-        size = size or self.config.vision_config.image_size
-        coarse = torch.randn(batch, 3, 4, 4, generator=self.random)
-        smooth = torch.nn.functional.interpolate(coarse, size, mode="bilinear")
-        return smooth + 0.4 * torch.randn(batch, 3, size, size, generator=self.random)
+    def forward(self, pixel_values):
+        patch, width = self.patch_size, self.embed_dim
+        rows, columns = pixel_values.shape[2] // patch, pixel_values.shape[3] // patch
+        trained = self.image_size // patch
+        table = self.position_embedding.weight
+        if (rows, columns) != (trained, trained):
+            grid = table[1:].reshape(1, trained, trained, width).permute(0, 3, 1, 2)
+            resized = torch.nn.functional.interpolate(grid, (rows, columns), mode="bicubic", align_corners=False)
+            table = torch.cat([table[:1], resized.permute(0, 2, 3, 1).reshape(-1, width)])
+        patches = self.patch_embedding(pixel_values).flatten(2).transpose(1, 2)
+        classes = self.class_embedding.expand(len(pixel_values), 1, -1)
+        return torch.cat([classes, patches], dim=1) + table
 
-    def prompts(self, lengths, side="right"):
-        """`input_ids` and `attention_mask` of prompts with so many tokens each, start and end included."""
-        text = self.config.text_config
-        # With the old rule the end token is the largest id; otherwise the config names it, and larger ids may follow.
-        largest = text.vocab_size - 1
-        end = largest if text.eos_token_id == 2 else text.eos_token_id
-        total = max(lengths) + 1  # at least one padding token in every row
-        input_ids = torch.full((len(lengths), total), text.pad_token_id)
-        attention_mask = torch.zeros(len(lengths), total, dtype=torch.int64)
-        for row, length in enumerate(lengths):
-            body = torch.randint(3, largest, (length - 2,), generator=self.random)
-            body[body == end] = 3  # an end token inside the prompt would be another test
-            tokens = torch.cat([torch.tensor([text.bos_token_id]), body, torch.tensor([end])])
-            place = slice(0, length) if side == "right" else slice(total - length, total)
-            input_ids[row, place] = tokens
-            attention_mask[row, place] = 1
-        return dict(input_ids=input_ids, attention_mask=attention_mask)
-
-    def embeddings(self, batch):
-        return torch.randn(batch, self.config.projection_dim, generator=self.random)
-
-
-def segmentation_prompts(inputs):
-    """The main use: text prompts with right padding, everything the model can tell."""
-    return dict(pixel_values=inputs.pixels(2), **inputs.prompts([7, 4])), dict(details=True)
-
-
-def segmentation_unmasked(inputs):
-    """Prompts without an attention mask; one image, so transformers' `squeeze` drops the batch from the logits."""
-    return dict(pixel_values=inputs.pixels(1), input_ids=inputs.prompts([5])["input_ids"]), {}
-
-
-def segmentation_image(inputs):
-    return dict(pixel_values=inputs.pixels(2), conditional_pixel_values=inputs.pixels(2)), {}
-
-
-def segmentation_embeddings(inputs):
-    return dict(pixel_values=inputs.pixels(2), conditional_embeddings=inputs.embeddings(2)), {}
-
-
-def segmentation_labels(inputs):
-    """`labels` are targets between 0 and 1 for every logit; they add the loss."""
-    vision = inputs.config.vision_config
-    grid = vision.image_size // vision.patch_size
-    scale = (vision.patch_size // 4) ** 2 if inputs.config.use_complex_transposed_convolution else vision.patch_size
-    labels = (torch.rand(2, grid * scale, grid * scale, generator=inputs.random) > 0.6).float()
-    given = dict(pixel_values=inputs.pixels(2), conditional_embeddings=inputs.embeddings(2), labels=labels)
-    return given, {}
-
-
-def segmentation_resized(inputs):
-    """A larger picture than the position embedding was trained for: positions are resized bicubically."""
-    vision = inputs.config.vision_config
-    size = vision.image_size + 2 * vision.patch_size
-    return dict(pixel_values=inputs.pixels(2, size), **inputs.prompts([6, 3])), {}
-
-
-def clip(inputs):
-    return dict(pixel_values=inputs.pixels(2), **inputs.prompts([6, 4])), dict(details=True, return_loss=True)
-
-
-def text(inputs):
-    return inputs.prompts([9, 3, 6]), dict(details=True)
-
-
-def text_unmasked(inputs):
-    return dict(input_ids=inputs.prompts([4, 8, 5])["input_ids"]), dict(details=True)
-
-
-def text_left_padding(inputs):
-    """Left padding with positions that count from the start token, as batched generation writes them."""
-    given = inputs.prompts([5, 8, 3], side="left")
-    given["position_ids"] = (given["attention_mask"].cumsum(-1) - 1).clamp(min=0)
-    return given, dict(details=True)
-
-
-def vision(inputs):
-    return dict(pixel_values=inputs.pixels(2)), dict(details=True)
-
-
-# File name (its first word is the task) → inputs and options.
-CASES = {
-    "segmentation": segmentation_prompts,
-    "segmentation-unmasked": segmentation_unmasked,
-    "segmentation-image": segmentation_image,
-    "segmentation-embeddings": segmentation_embeddings,
-    "segmentation-labels": segmentation_labels,
-    "segmentation-resized": segmentation_resized,
-    "clip": clip,
-    "text": text,
-    "text-unmasked": text_unmasked,
-    "text-left-padding": text_left_padding,
-    "vision": vision,
-}
-
-# Cases that would push a checkpoint over the size limit, each of them covered by the other checkpoints.
-LEFT_OUT = {
-    "tiny-simple": ["segmentation-image", "segmentation-labels"],
-    "tiny-deep": [
-        "segmentation-unmasked",
-        "segmentation-image",
-        "segmentation-embeddings",
-        "segmentation-labels",
-        "segmentation-resized",
-    ],
-}
-
-
-def model_for(task, model):
-    """The same weights behind the interface that the task names."""
-    if task == "segmentation":
-        return model
-    if task == "clip":
-        return model.clip
-    if task == "text":
-        text_model = CLIPSegTextModel(model.config.text_config).eval()
-        text_model.text_model = model.clip.text_model
-        return text_model
-    vision_model = CLIPSegVisionModel(model.config.vision_config).eval()
-    vision_model.vision_model = model.clip.vision_model
-    return vision_model
+    embeddings = model.vision_model.embeddings
+    embeddings.forward = MethodType(forward, embeddings)
+    try:
+        yield
+    finally:
+        del embeddings.forward
 
 
 def flatten(name, value, into):
@@ -185,9 +80,11 @@ def write_reference(model, checkpoint, case, path):
     task = case.split("-")[0]
     given, options = CASES[case](Inputs(model.config, checkpoint, case))
     details = options.pop("details", False)
-    outputs = model_for(task, model)(
-        **given, **options, output_hidden_states=details, output_attentions=details, return_dict=True
-    )
+    asked = as_class(task, model)
+    with later_positions(asked) if options.pop("later_positions", False) else nullcontext():
+        outputs = asked(
+            **given, **options, output_hidden_states=details, output_attentions=details, return_dict=True
+        )
     tensors = {f"in.{name}": value.contiguous() for name, value in given.items()}
     flatten("out", outputs, tensors)
     if not details:
@@ -209,10 +106,8 @@ def make(checkpoint, root):
     shutil.rmtree(directory, ignore_errors=True)
     references.mkdir(parents=True)
     save_checkpoint(checkpoint, directory)
-    model = load_checkpoint(directory)
-    for case in CASES:
-        if case in LEFT_OUT.get(checkpoint, []):
-            continue
+    model = load_checkpoint(checkpoint, directory)
+    for case in CHECKPOINTS[checkpoint]["cases"]:
         path = references / f"{case}.safetensors"
         tensors = write_reference(model, checkpoint, case, path)
         logits = tensors.get("out.logits")
@@ -221,17 +116,17 @@ def make(checkpoint, root):
     size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
     print(f"{checkpoint}: {size} bytes")
     if size >= SIZE_LIMIT:
-        raise SystemExit(f"{directory} holds {size} bytes, over {SIZE_LIMIT}: make it smaller or leave a case out")
+        raise SystemExit(f"{directory} holds {size} bytes, over {SIZE_LIMIT}: make it smaller or leave a case out of recipes.py")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="where to write, usually fixtures/models")
-    parser.add_argument("--only", choices=CHECKPOINTS, help="one checkpoint instead of all")
+    parser.add_argument("--only", choices=CHECKPOINTS, nargs="+", help="some checkpoints instead of all")
     arguments = parser.parse_args()
     transformers.utils.logging.set_verbosity_error()
     torch.use_deterministic_algorithms(True)
-    for checkpoint in [arguments.only] if arguments.only else CHECKPOINTS:
+    for checkpoint in arguments.only or CHECKPOINTS:
         make(checkpoint, arguments.out)
 
 

@@ -145,8 +145,9 @@ impl Error {
         Self::Image { origin: "image".to_owned(), message: message.into() }
     }
 
-    /// Names the file that a configuration or image error came from.
-    pub(crate) fn in_file(self, path: &Path) -> Self {
+    /// Names the file that a configuration or image error came from; other errors stay as they are.
+    #[must_use]
+    pub fn in_file(self, path: &Path) -> Self {
         let origin = path.display().to_string();
         match self {
             Self::Config { message, .. } => Self::Config { origin, message },

@@ -15,9 +15,10 @@ pub use self::checkpoint::{Checkpoint, TensorView};
 pub use self::config::{Activation, ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig};
 pub use self::error::{Error, Result};
 pub use self::processor::{
-    Orientation, Photo, PixelValues, PreprocessorConfig, Processor, PromptStyle, Resample,
+    ClipSegProcessor, ImageSize, Orientation, Photo, PixelBatch, PixelValues, PreprocessorConfig,
+    ProcessedInputs, Processor, PromptStyle, Resample,
 };
 pub use self::text::{TextEncoder, TextInput};
-pub use self::tokenizer::{TextBatch, TokenIds, Tokenizer};
+pub use self::tokenizer::{PaddingSide, TextBatch, TokenIds, Tokenizer};
 pub use self::tower::{Insides, TowerOutput};
 pub use self::vision::{ImageInput, Scene, VisionEncoder};

@@ -3,6 +3,7 @@
 mod config;
 mod decode;
 mod filter;
+mod inputs;
 mod photo;
 mod resize;
 mod visual_prompt;
@@ -11,9 +12,11 @@ use std::path::Path;
 
 pub use self::config::{ImageSize, PREPROCESSOR_FILE, PreprocessorConfig};
 pub use self::filter::Resample;
+pub use self::inputs::{ClipSegProcessor, ProcessedInputs};
 pub use self::photo::{MAX_PIXELS, Orientation, Photo};
 pub use self::visual_prompt::PromptStyle;
-use crate::error::Result;
+use crate::ImageInput;
+use crate::error::{Error, Result};
 
 /// Resizes, rescales and normalises photos.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -30,6 +33,26 @@ pub struct PixelValues {
     pub height: usize,
     /// Columns.
     pub width: usize,
+}
+
+/// Normalised images of one size, channels first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PixelBatch {
+    /// The values, `[batch, 3, height, width]`, row-major.
+    pub values: Vec<f32>,
+    /// Images.
+    pub batch: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl<'a> From<&'a PixelBatch> for ImageInput<'a> {
+    fn from(pixels: &'a PixelBatch) -> Self {
+        let PixelBatch { values, batch, height, width } = pixels;
+        Self { pixel_values: values, batch: *batch, height: *height, width: *width }
+    }
 }
 
 impl Processor {
@@ -58,11 +81,13 @@ impl Processor {
     /// The photo in the size that the model reads (aspect ratio not kept), still in 8 bits, equal to Pillow's
     /// `resize` bit for bit. With `do_resize` off, the photo as it is.
     pub fn resize(&self, photo: &Photo) -> Photo {
-        if !self.config.do_resize {
-            return photo.clone();
+        match self.config.size {
+            ImageSize::Sides { height, width } if self.config.do_resize => {
+                photo.resized(width, height, self.config.resample)
+            }
+            // A valid config has edges only where nothing is resized.
+            ImageSize::Sides { .. } | ImageSize::Edges { .. } => photo.clone(),
         }
-        let ImageSize { height, width } = self.config.size;
-        photo.resized(width, height, self.config.resample)
     }
 
     /// Resizes, rescales and normalises: what transformers calls `pixel_values`.
@@ -71,6 +96,31 @@ impl Processor {
             return self.normalise(photo);
         }
         self.normalise(&self.resize(photo))
+    }
+
+    /// Several photos as one batch, each as [`preprocess`](Self::preprocess) makes it.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where there are none, or where they come out in different sizes, with `do_resize` off.
+    pub fn preprocess_batch(&self, photos: &[Photo]) -> Result<PixelBatch> {
+        let Some((first, rest)) = photos.split_first() else {
+            return Err(Error::Input("there is no image to process".to_owned()));
+        };
+        let PixelValues { mut values, height, width } = self.preprocess(first);
+        for (place, photo) in rest.iter().enumerate() {
+            let pixels = self.preprocess(photo);
+            if (pixels.height, pixels.width) != (height, width) {
+                return Err(Error::Input(format!(
+                    "image {} is {} by {} pixels and the first is {height} by {width}: images of a batch need one \
+                     size; turn do_resize on, or process them one by one",
+                    place + 2,
+                    pixels.height,
+                    pixels.width
+                )));
+            }
+            values.extend(pixels.values);
+        }
+        Ok(PixelBatch { values, batch: photos.len(), height, width })
     }
 
     /// Rescales and normalises without resizing.

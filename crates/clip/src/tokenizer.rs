@@ -18,7 +18,25 @@ const END_OF_WORD: &str = "</w>";
 pub struct Tokenizer {
     engine: Engine,
     max_length: usize,
-    pad_token_id: u32,
+    padding: Padding,
+    clean_up: bool,
+}
+
+/// How the shorter texts of a batch are filled up.
+#[derive(Debug, Clone, Copy)]
+struct Padding {
+    id: u32,
+    side: PaddingSide,
+}
+
+/// The side on which the shorter texts of a batch are filled up; `padding_side` of `tokenizer_config.json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PaddingSide {
+    /// Before the start token.
+    Left,
+    /// After the end token.
+    #[default]
+    Right,
 }
 
 /// The ids of one prompt.
@@ -30,7 +48,7 @@ pub struct TokenIds {
     pub truncated: bool,
 }
 
-/// The ids of several prompts, padded on the right to the longest.
+/// The ids of several prompts, padded to the longest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextBatch {
     /// Token ids, `[batch, length]`, row-major.
@@ -47,8 +65,9 @@ pub struct TextBatch {
 
 impl Tokenizer {
     /// Reads the tokenizer of a checkpoint folder: `tokenizer.json`, or else `vocab.json` and `merges.txt`; the
-    /// padding token and the longest length from `special_tokens_map.json` and `tokenizer_config.json` where they
-    /// are there, `<|endoftext|>` and 77 where not.
+    /// padding token and its side, the longest length, and whether decoded text is cleaned up from
+    /// `special_tokens_map.json` and `tokenizer_config.json` where they are there; `<|endoftext|>`, the right side, 77
+    /// and yes where not.
     ///
     /// # Errors
     /// Where the files are missing, malformed, or do not fit each other.
@@ -57,8 +76,8 @@ impl Tokenizer {
     }
 
     /// Puts the parts together and makes the engine truncate.
-    fn new(engine: Engine, max_length: usize, pad_token_id: u32) -> Result<Self, String> {
-        let mut tokenizer = Self { engine, max_length, pad_token_id };
+    fn new(engine: Engine, max_length: usize, padding: Padding, clean_up: bool) -> Result<Self, String> {
+        let mut tokenizer = Self { engine, max_length, padding, clean_up };
         tokenizer.engine.with_padding(None);
         tokenizer.truncate_to(max_length)?;
         Ok(tokenizer)
@@ -71,7 +90,12 @@ impl Tokenizer {
 
     /// Id that fills the shorter prompts of a batch.
     pub fn pad_token_id(&self) -> u32 {
-        self.pad_token_id
+        self.padding.id
+    }
+
+    /// The side on which they are filled.
+    pub fn padding_side(&self) -> PaddingSide {
+        self.padding.side
     }
 
     /// Lowers the longest encoding to `positions`, for a text tower that has fewer positions than the tokenizer's
@@ -141,18 +165,25 @@ impl Tokenizer {
             truncated: Vec::new(),
         };
         for (index, TokenIds { ids, truncated }) in encoded.iter().enumerate() {
-            let padding = length - ids.len();
+            let missing = length - ids.len();
+            let (before, after) = match self.padding.side {
+                PaddingSide::Left => (missing, 0),
+                PaddingSide::Right => (0, missing),
+            };
+            batch.input_ids.extend(repeat_n(self.padding.id, before));
             batch.input_ids.extend(ids);
-            batch.input_ids.extend(repeat_n(self.pad_token_id, padding));
+            batch.input_ids.extend(repeat_n(self.padding.id, after));
+            batch.attention_mask.extend(repeat_n(0, before));
             batch.attention_mask.extend(repeat_n(1, ids.len()));
-            batch.attention_mask.extend(repeat_n(0, padding));
+            batch.attention_mask.extend(repeat_n(0, after));
             batch.truncated.extend(truncated.then_some(index));
         }
         Ok(batch)
     }
 
-    /// The text of `ids`, in lower case as CLIP sees it, punctuation closed up as transformers does; with
-    /// `skip_special` without start, end and padding. Ids beyond the vocabulary are left out.
+    /// The text of `ids`, in lower case as CLIP sees it, punctuation closed up as transformers does unless
+    /// `clean_up_tokenization_spaces` is off in `tokenizer_config.json`; with `skip_special` without start, end and
+    /// padding. Ids beyond the vocabulary are left out.
     ///
     /// # Errors
     /// Where the engine cannot decode.
@@ -162,9 +193,19 @@ impl Tokenizer {
             .decode(ids, skip_special)
             .map_err(|error| Error::Tokenize { text: format!("{ids:?}"), message: error.to_string() })?;
         let mut text = text.replace(END_OF_WORD, " ").trim().to_owned();
+        if !self.clean_up {
+            return Ok(text);
+        }
         for spaced in [" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're"] {
             text = text.replace(spaced, spaced.trim());
         }
         Ok(text)
+    }
+    /// The text of each row of ids, as [`decode`](Self::decode).
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn batch_decode<I: AsRef<[u32]>>(&self, rows: &[I], skip_special: bool) -> Result<Vec<String>> {
+        rows.iter().map(|ids| self.decode(ids.as_ref(), skip_special)).collect()
     }
 }

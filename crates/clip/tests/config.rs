@@ -54,6 +54,97 @@ fn unknown_keys_survive_a_round_trip() {
     assert_eq!(written["vision_config"]["patch_size"], 32);
 }
 
+/// The signatures of the documented classes, every argument with its default.
+#[test]
+fn every_documented_field_has_its_documented_default() {
+    let text = json!({
+        "vocab_size": 49408, "hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12,
+        "num_attention_heads": 8, "max_position_embeddings": 77, "hidden_act": "quick_gelu",
+        "layer_norm_eps": 1e-05, "attention_dropout": 0.0, "initializer_range": 0.02, "initializer_factor": 1.0,
+        "pad_token_id": 1, "bos_token_id": 49406, "eos_token_id": 49407, "model_type": "clipseg_text_model",
+    });
+    let vision = json!({
+        "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
+        "num_channels": 3, "image_size": 224, "patch_size": 32, "hidden_act": "quick_gelu",
+        "layer_norm_eps": 1e-05, "attention_dropout": 0.0, "initializer_range": 0.02, "initializer_factor": 1.0,
+        "model_type": "clipseg_vision_model",
+    });
+    let whole = json!({
+        "text_config": text, "vision_config": vision, "projection_dim": 512, "logit_scale_init_value": 2.6592,
+        "extract_layers": [3, 6, 9], "reduce_dim": 64, "decoder_num_attention_heads": 4,
+        "decoder_attention_dropout": 0.0, "decoder_hidden_act": "quick_gelu", "decoder_intermediate_size": 2048,
+        "conditional_layer": 0, "use_complex_transposed_convolution": false, "model_type": "clipseg",
+    });
+    let written = |json: String| serde_json::from_str::<Value>(&json).unwrap();
+    assert_eq!(written(ClipSegTextConfig::default().to_json()), text);
+    assert_eq!(written(ClipSegVisionConfig::default().to_json()), vision);
+    assert_eq!(written(ClipSegConfig::default().to_json()), whole);
+}
+
+/// Whether `written` has everything that `read` has, with the same value.
+fn keeps(read: &Value, written: &Value) -> bool {
+    match (read, written) {
+        (Value::Object(read), Value::Object(written)) => {
+            read.iter().all(|(key, value)| written.get(key).is_some_and(|written| keeps(value, written)))
+        }
+        _ => read == written,
+    }
+}
+
+#[test]
+fn configs_that_transformers_wrote_come_back_whole() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folders = std::fs::read_dir(root.join("fixtures/models")).unwrap();
+    let mut folders: Vec<_> =
+        folders.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    folders.push(root.join("xtask/src/synth/clipseg-rd64-refined"));
+    assert!(folders.len() > 12);
+    for folder in folders {
+        let text = std::fs::read_to_string(folder.join("config.json")).unwrap();
+        let read: Value = serde_json::from_str(&text).unwrap();
+        let (written, again) = match read["model_type"].as_str().unwrap() {
+            "clipseg_text_model" => {
+                let config = ClipSegTextConfig::from_file(&folder).unwrap();
+                (config.to_json(), ClipSegTextConfig::from_json(&config.to_json()).unwrap().to_json())
+            }
+            "clipseg_vision_model" => {
+                let config = ClipSegVisionConfig::from_file(&folder).unwrap();
+                (config.to_json(), ClipSegVisionConfig::from_json(&config.to_json()).unwrap().to_json())
+            }
+            _ => {
+                let config = ClipSegConfig::from_file(&folder).unwrap();
+                (config.to_json(), ClipSegConfig::from_json(&config.to_json()).unwrap().to_json())
+            }
+        };
+        let written_value: Value = serde_json::from_str(&written).unwrap();
+        assert!(keeps(&read, &written_value), "{}: {written}", folder.display());
+        assert_eq!(again, written);
+    }
+    assert!(!keeps(&json!({"a": {"b": 1}}), &json!({"a": {"c": 1}})), "a lost key is noticed");
+    assert!(!keeps(&json!({"a": {"b": 1}}), &json!({"a": {"b": 2}})), "a changed value is noticed");
+}
+
+#[test]
+fn two_towers_make_a_whole() {
+    let text_config = ClipSegTextConfig { hidden_size: 64, ..ClipSegTextConfig::default() };
+    let vision_config =
+        ClipSegVisionConfig { patch_size: 16, image_size: 352, ..ClipSegVisionConfig::default() };
+    let config = ClipSegConfig::from_text_vision_configs(text_config.clone(), vision_config.clone());
+    assert_eq!((&config.text_config, &config.vision_config), (&text_config, &vision_config));
+    assert_eq!(
+        ClipSegConfig {
+            text_config: Default::default(),
+            vision_config: Default::default(),
+            ..config.clone()
+        },
+        ClipSegConfig::default()
+    );
+    // The reference's further arguments.
+    let config = ClipSegConfig { reduce_dim: 16, ..config };
+    assert_eq!(ClipSegConfig::from_json(&config.to_json()).unwrap(), config);
+    config.validate().unwrap();
+}
+
 #[test]
 fn a_legacy_dict_decides_every_known_field() {
     let config = ClipSegConfig::from_json(
@@ -197,6 +288,13 @@ fn files_are_named_in_errors() {
 }
 
 proptest! {
+    #[test]
+    fn numbers_come_back_to_the_last_bit(epsilon in 1e-12..1.0, scale in -10.0..10.0) {
+        let mut config = ClipSegConfig { logit_scale_init_value: scale, ..ClipSegConfig::default() };
+        config.vision_config.layer_norm_eps = epsilon;
+        prop_assert_eq!(ClipSegConfig::from_json(&config.to_json()).unwrap(), config);
+    }
+
     #[test]
     fn arbitrary_text_never_panics(text in ".{0,200}") {
         let _ = ClipSegConfig::from_json(&text);

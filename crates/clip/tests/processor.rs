@@ -4,7 +4,7 @@
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use clipseg_clip::{Checkpoint, Orientation, Photo, PreprocessorConfig, Processor, Resample};
+use clipseg_clip::{Checkpoint, ImageSize, Orientation, Photo, PreprocessorConfig, Processor, Resample};
 use image::{ImageBuffer, ImageFormat, Luma, LumaA, Rgb, Rgba};
 use proptest::prelude::*;
 
@@ -131,15 +131,34 @@ fn settings_are_read_with_the_defaults_of_transformers() {
             "image_std": null}"#,
     )
     .unwrap();
-    assert_eq!((config.size.height, config.size.width, config.resample), (352, 352, Resample::Bicubic));
+    assert_eq!(config.size, ImageSize::Sides { height: 352, width: 352 });
+    assert_eq!(config.resample, Resample::Bicubic);
     assert_eq!((config.image_mean, config.image_std), ([0.4; 3], [0.5; 3]));
     assert!(config.do_resize && config.do_rescale && config.do_normalize);
     assert_eq!(config.extra["feature_extractor_type"], "ViTFeatureExtractor");
     assert_eq!(PreprocessorConfig::from_json(&config.to_json()).unwrap(), config);
     assert_eq!(PreprocessorConfig::from_json("{}").unwrap(), PreprocessorConfig::default());
+    for size in
+        [r#"{"shortest_edge":9}"#, r#"{"shortest_edge":9,"longest_edge":20}"#, r#"{"longest_edge":20}"#]
+    {
+        let config =
+            PreprocessorConfig::from_json(&format!(r#"{{"size": {size}, "do_resize": false}}"#)).unwrap();
+        assert_eq!(PreprocessorConfig::from_json(&config.to_json()).unwrap(), config);
+        assert_eq!(serde_json::to_string(&config.size).unwrap(), size);
+    }
 
     for (config, message) in [
-        (r#"{"size": {"shortest_edge": 224}}"#, "size = {\"shortest_edge\":224}: must be a whole number"),
+        (
+            r#"{"size": {"shortest_edge": 224}}"#,
+            "size: The `size` dictionary must contain the keys `height` and `width`",
+        ),
+        (r#"{"size": {"shortest_edge": 0}, "do_resize": false}"#, "size.shortest_edge = 0: must lie between"),
+        (
+            r#"{"size": {"height": 9, "longest_edge": 9}}"#,
+            "size = {\"height\":9,\"longest_edge\":9}: must be",
+        ),
+        (r#"{"size": {}}"#, "size = {}: must be a whole number for a square"),
+        (r#"{"size": [9, 9, 9]}"#, "size = [9,9,9]: must be a whole number for a square"),
         (r#"{"size": 0}"#, "size.height = 0: must lie between 1 and 8192"),
         (r#"{"size": {"height": 9, "width": 9000}}"#, "size.width = 9000"),
         (r#"{"resample": 6}"#, "resample = 6: must be Pillow's number of a filter: 0 nearest"),

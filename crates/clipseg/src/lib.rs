@@ -30,9 +30,10 @@ mod segmentation;
 mod templates;
 
 pub use clipseg_clip::{
-    Activation, Checkpoint, ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig, Error, ImageInput,
-    Insides, Orientation, Photo, PixelValues, PreprocessorConfig, Processor, PromptStyle, Resample, Result,
-    Scene, TextBatch, TextEncoder, TextInput, TokenIds, Tokenizer, TowerOutput, VisionEncoder,
+    Activation, Checkpoint, ClipSegConfig, ClipSegProcessor, ClipSegTextConfig, ClipSegVisionConfig, Error,
+    ImageInput, ImageSize, Insides, Orientation, PaddingSide, Photo, PixelBatch, PixelValues,
+    PreprocessorConfig, ProcessedInputs, Processor, PromptStyle, Resample, Result, Scene, TextBatch,
+    TextEncoder, TextInput, TokenIds, Tokenizer, TowerOutput, VisionEncoder,
 };
 pub use clipseg_decoder::{DecoderInsides, DecoderOutput};
 pub use clipseg_tensor::{

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use clipseg_clip::config::CONFIG_FILE;
 use clipseg_decoder::{Conditions, Decoder, DecoderConfig};
 use clipseg_tensor::{Array, Device};
 
@@ -64,8 +65,9 @@ impl ClipSegForImageSegmentation {
     /// # Errors
     /// A missing or malformed file, an impossible config, a missing or misshapen tensor, or the device's.
     pub fn from_pretrained(device: &Device, path: impl AsRef<Path>) -> Result<Self> {
-        let config = ClipSegConfig::from_file(path.as_ref())?;
-        config.validate()?;
+        let path = path.as_ref();
+        let config = ClipSegConfig::from_file(path)?;
+        config.validate().map_err(|error| error.in_file(&path.join(CONFIG_FILE)))?;
         let checkpoint = Checkpoint::open(path)?;
         let prefix = checkpoint.clip_prefix()?;
         let width = Some(config.projection_dim);

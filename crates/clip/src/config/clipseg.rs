@@ -62,7 +62,8 @@ impl ClipSegConfig {
         Self::from_object(parse_object(text)?)
     }
 
-    /// A configuration of these two towers, the rest by default.
+    /// A configuration of these two towers, the rest by default; where it should not be,
+    /// `ClipSegConfig { reduce_dim: 16, ..ClipSegConfig::from_text_vision_configs(text, vision) }`.
     pub fn from_text_vision_configs(
         text_config: ClipSegTextConfig,
         vision_config: ClipSegVisionConfig,

@@ -15,11 +15,25 @@ pub const PREPROCESSOR_FILE: &str = "preprocessor_config.json";
 
 /// Size of a processed image in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageSize {
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
+#[serde(untagged, deny_unknown_fields)]
+pub enum ImageSize {
+    /// Both sides, whatever the photo's are.
+    Sides {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+    },
+    /// A bound on the edges. `ViTImageProcessor` takes it from a file and refuses to resize by it, so it is legal
+    /// only where `do_resize` is off.
+    Edges {
+        /// The shorter side.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shortest_edge: Option<usize>,
+        /// The longer side at most.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        longest_edge: Option<usize>,
+    },
 }
 
 config_struct! {
@@ -28,8 +42,8 @@ config_struct! {
     pub struct PreprocessorConfig {
         /// Whether to resize to `size`.
         pub do_resize: bool = true,
-        /// Size to resize to. A file may give one number for a square.
-        pub size: ImageSize = ImageSize { height: 224, width: 224 },
+        /// Size to resize to. A file may give one number for a square, or a list of height and width.
+        pub size: ImageSize = ImageSize::Sides { height: 224, width: 224 },
         /// Filter of the resize.
         pub resample: Resample = Resample::Bilinear,
         /// Whether to multiply bytes by `rescale_factor`.
@@ -74,14 +88,7 @@ impl PreprocessorConfig {
     /// # Errors
     /// Naming the first field that is not, its value and what is legal.
     pub fn validate(&self) -> Result<()> {
-        let ImageSize { height, width } = self.size;
-        for (name, side) in [("height", height), ("width", width)] {
-            if !(1..=MAX_IMAGE).contains(&side) {
-                return Err(Error::config(format!(
-                    "size.{name} = {side}: must lie between 1 and {MAX_IMAGE}"
-                )));
-            }
-        }
+        self.validate_size()?;
         if !self.rescale_factor.is_finite() {
             return Err(Error::config(format!("rescale_factor = {}: must be finite", self.rescale_factor)));
         }
@@ -96,6 +103,29 @@ impl PreprocessorConfig {
         }
         Ok(())
     }
+
+    fn validate_size(&self) -> Result<()> {
+        let sides = match self.size {
+            ImageSize::Sides { height, width } => [("height", Some(height)), ("width", Some(width))],
+            ImageSize::Edges { .. } if self.do_resize => {
+                return Err(Error::config(
+                    "size: The `size` dictionary must contain the keys `height` and `width`; an edge alone is legal \
+                     only with do_resize = false",
+                ));
+            }
+            ImageSize::Edges { shortest_edge, longest_edge } => {
+                [("shortest_edge", shortest_edge), ("longest_edge", longest_edge)]
+            }
+        };
+        for (name, side) in sides {
+            if let Some(side) = side.filter(|side| !(1..=MAX_IMAGE).contains(side)) {
+                return Err(Error::config(format!(
+                    "size.{name} = {side}: must lie between 1 and {MAX_IMAGE}"
+                )));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl FieldValue for ImageSize {
@@ -103,12 +133,17 @@ impl FieldValue for ImageSize {
         let size = match &value {
             Value::Null => Some(PreprocessorConfig::default().size),
             Value::Number(_) => {
-                usize::deserialize(&value).ok().map(|side| Self { height: side, width: side })
+                usize::deserialize(&value).ok().map(|side| Self::Sides { height: side, width: side })
             }
-            _ => Self::deserialize(&value).ok(),
+            Value::Array(_) => {
+                <[usize; 2]>::deserialize(&value).ok().map(|[height, width]| Self::Sides { height, width })
+            }
+            Value::Object(object) if !object.is_empty() => Self::deserialize(&value).ok(),
+            _ => None,
         };
         size.ok_or_else(|| {
-            let expected = "a whole number for a square, or an object with \"height\" and \"width\"";
+            let expected = "a whole number for a square, a list of height and width, or an object with \"height\" and \
+                            \"width\" (or \"shortest_edge\" and \"longest_edge\")";
             wrong_type(&value, path, expected)
         })
     }

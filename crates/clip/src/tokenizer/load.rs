@@ -11,7 +11,7 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer as Engine};
 
-use super::{END_OF_WORD, Tokenizer};
+use super::{END_OF_WORD, Padding, PaddingSide, Tokenizer};
 use crate::error::{Error, Result};
 use crate::files::read_text;
 
@@ -57,9 +57,10 @@ pub(super) fn from_dir(folder: &Path) -> Result<Tokenizer> {
             .map_err(in_folder)?
     };
     let pad = settings.token("pad_token");
-    let pad_token_id =
-        engine.token_to_id(&pad).ok_or_else(|| missing_token("pad_token", &pad)).map_err(in_folder)?;
-    Tokenizer::new(engine, settings.max_length(), pad_token_id).map_err(in_folder)
+    let id = engine.token_to_id(&pad).ok_or_else(|| missing_token("pad_token", &pad)).map_err(in_folder)?;
+    let padding = Padding { id, side: settings.padding_side().map_err(in_folder)? };
+    let clean_up = settings.clean_up().map_err(in_folder)?;
+    Tokenizer::new(engine, settings.max_length(), padding, clean_up).map_err(in_folder)
 }
 
 fn engine_from_json(path: &Path) -> Result<Engine> {
@@ -175,6 +176,25 @@ impl Settings {
         match self.config["model_max_length"].as_f64() {
             Some(length) if (0.0..=MAX_LENGTH).contains(&length) => length as usize,
             _ => DEFAULT_LENGTH,
+        }
+    }
+    fn padding_side(&self) -> Result<PaddingSide, String> {
+        match &self.config["padding_side"] {
+            Value::Null => Ok(PaddingSide::Right),
+            Value::String(side) if side == "right" => Ok(PaddingSide::Right),
+            Value::String(side) if side == "left" => Ok(PaddingSide::Left),
+            other => Err(format!("{CONFIG_FILE}: padding_side = {other}: must be \"right\" or \"left\"")),
+        }
+    }
+
+    /// `clean_up_tokenization_spaces`.
+    fn clean_up(&self) -> Result<bool, String> {
+        match &self.config["clean_up_tokenization_spaces"] {
+            Value::Null => Ok(true),
+            Value::Bool(clean_up) => Ok(*clean_up),
+            other => {
+                Err(format!("{CONFIG_FILE}: clean_up_tokenization_spaces = {other}: must be true or false"))
+            }
         }
     }
 }

@@ -1,0 +1,83 @@
+//! Texts, images and visual prompts to the model's inputs at once, as transformers' `CLIPSegProcessor`
+//! (`processing_clipseg.py` of v4.37.2).
+
+use std::path::Path;
+
+use super::{Photo, PixelBatch, Processor};
+use crate::error::{Error, Result};
+use crate::{TextBatch, Tokenizer};
+
+/// The image processor and the tokenizer of a checkpoint.
+#[derive(Debug, Clone)]
+pub struct ClipSegProcessor {
+    /// What makes pixels of photos.
+    pub image_processor: Processor,
+    /// What makes ids of words.
+    pub tokenizer: Tokenizer,
+}
+
+/// What [`ClipSegProcessor::process`] gives; each where it was asked for.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ProcessedInputs {
+    /// `input_ids` and `attention_mask` of the texts, padded to the longest.
+    pub text: Option<TextBatch>,
+    /// Pixels of the images.
+    pub pixel_values: Option<PixelBatch>,
+    /// Pixels of the visual prompts.
+    pub conditional_pixel_values: Option<PixelBatch>,
+}
+
+impl ClipSegProcessor {
+    /// Reads `preprocessor_config.json` and the tokenizer's files of a checkpoint folder.
+    ///
+    /// # Errors
+    /// Where a file is missing, malformed, or asks for something impossible.
+    pub fn from_dir(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
+        Ok(Self { image_processor: Processor::from_dir(folder)?, tokenizer: Tokenizer::from_dir(folder)? })
+    }
+
+    /// Processes what is given: images, and prompts of one kind, in words (`text`) or in pictures (`visual_prompt`).
+    /// There need not be as many of one as of the other; the model judges that.
+    ///
+    /// # Errors
+    /// [`Error::Input`], in the reference's words, where nothing is given or prompts of both kinds;
+    /// [`Error::EmptyPrompt`]; images that come out in different sizes.
+    pub fn process<S: AsRef<str>>(
+        &self,
+        text: Option<&[S]>,
+        images: Option<&[Photo]>,
+        visual_prompt: Option<&[Photo]>,
+    ) -> Result<ProcessedInputs> {
+        if text.is_none() && visual_prompt.is_none() && images.is_none() {
+            let message = "You have to specify either text, visual prompt or images.";
+            return Err(Error::Input(message.to_owned()));
+        }
+        if text.is_some() && visual_prompt.is_some() {
+            let message = "You have to specify exactly one type of prompt. Either text or visual prompt.";
+            return Err(Error::Input(message.to_owned()));
+        }
+        let pixels = |photos: &[Photo]| self.image_processor.preprocess_batch(photos);
+        Ok(ProcessedInputs {
+            text: text.map(|texts| self.tokenizer.encode_batch(texts)).transpose()?,
+            pixel_values: images.map(pixels).transpose()?,
+            conditional_pixel_values: visual_prompt.map(pixels).transpose()?,
+        })
+    }
+
+    /// The text of `ids`, as [`Tokenizer::decode`].
+    ///
+    /// # Errors
+    /// Where the tokenizer cannot decode.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        self.tokenizer.decode(ids, skip_special)
+    }
+
+    /// The text of each row of ids, as [`Tokenizer::batch_decode`].
+    ///
+    /// # Errors
+    /// Where the tokenizer cannot decode.
+    pub fn batch_decode<I: AsRef<[u32]>>(&self, rows: &[I], skip_special: bool) -> Result<Vec<String>> {
+        self.tokenizer.batch_decode(rows, skip_special)
+    }
+}
