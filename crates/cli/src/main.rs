@@ -5,6 +5,7 @@ mod devices;
 mod eval;
 mod inputs;
 mod names;
+mod npy;
 mod output;
 mod pictures;
 mod preprocess;

@@ -8,11 +8,16 @@ const SLUG_LENGTH: usize = 48;
 /// Most characters that the photo's name lends.
 const STEM_LENGTH: usize = 64;
 
+/// The photo's name without its extension.
+pub fn for_photo(photo: &Path) -> String {
+    let stem = photo.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
+    stem.chars().take(STEM_LENGTH).collect()
+}
+
 /// One name a prompt, all different: the photo's without its extension, and the prompt with everything but
 /// letters and digits folded into dashes.
 pub fn for_prompts(photo: &Path, prompts: &[String]) -> Vec<String> {
-    let stem = photo.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
-    let stem: String = stem.chars().take(STEM_LENGTH).collect();
+    let stem = for_photo(photo);
     let mut taken = HashSet::new();
     let mut name = |prompt: &String| {
         let slug = slug(prompt);

@@ -1,7 +1,7 @@
 //! Files that are whole or not there, and stdout.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 
 /// Prints to stdout. A reader that has seen enough, such as `head`, is no error.
 pub fn print(text: &str) -> Result<()> {
-    let mut stdout = std::io::stdout().lock();
+    let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
         _ => Ok(()),
@@ -44,8 +44,17 @@ impl Folder {
 
     /// Writes a file of this name and returns its path.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
+        self.write_with(name, |file| file.write_all(bytes))
+    }
+
+    /// As [`write`](Self::write), piece by piece: for what need not be in memory twice.
+    pub fn write_with(
+        &self,
+        name: &str,
+        pieces: impl FnOnce(&mut Pieces) -> io::Result<()>,
+    ) -> Result<PathBuf> {
         let path = self.path.join(name);
-        write(&path, bytes)?;
+        write(&path, pieces)?;
         Ok(path)
     }
 }
@@ -101,24 +110,28 @@ impl File {
     pub fn write_tensor(&self, name: &str, shape: &[usize], values: &[f32]) -> Result<()> {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         let view = TensorView::new(Dtype::F32, shape.to_vec(), &bytes)?;
-        write(&self.path, &safetensors::serialize([(name, view)], None)?)
+        let bytes = safetensors::serialize([(name, view)], None)?;
+        write(&self.path, |file| file.write_all(&bytes))
     }
 }
 
+/// A file that is being written.
+pub type Pieces = BufWriter<NamedTempFile>;
+
 /// Writes a file beside its place, then moves it there: who reads the path finds the old file or the whole
 /// new one.
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let write = || -> std::io::Result<()> {
-        let mut file = new_file(path.parent().unwrap_or(Path::new(".")))?;
-        file.write_all(bytes)?;
-        file.persist(path)?;
+fn write(path: &Path, pieces: impl FnOnce(&mut Pieces) -> io::Result<()>) -> Result<()> {
+    let write = || -> io::Result<()> {
+        let mut file = BufWriter::new(new_file(path.parent().unwrap_or(Path::new(".")))?);
+        pieces(&mut file)?;
+        file.into_inner()?.persist(path)?;
         Ok(())
     };
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// A file without a lasting name, which goes when it is dropped.
-fn new_file(folder: &Path) -> std::io::Result<NamedTempFile> {
+fn new_file(folder: &Path) -> io::Result<NamedTempFile> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let mut builder = tempfile::Builder::new();
     builder.prefix(".clipseg-");

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clipseg::Photo;
+use clipseg::masks::LabelMap;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
@@ -28,6 +29,13 @@ pub fn probability_png(probabilities: &[f32], photo: &Photo) -> Result<Vec<u8>> 
     png(&grey, photo, ExtendedColorType::L8)
 }
 
+/// Probabilities as 16-bit grey: 0 is black, 1 white (65535).
+pub fn probability16_png(probabilities: &[f32], photo: &Photo) -> Result<Vec<u8>> {
+    let level = |&probability: &f32| ((probability * 65535.0).round() as u16).to_ne_bytes();
+    let grey: Vec<u8> = probabilities.iter().flat_map(level).collect();
+    png(&grey, photo, ExtendedColorType::L16)
+}
+
 /// The mask in white on black.
 pub fn mask_png(mask: &[bool], photo: &Photo) -> Result<Vec<u8>> {
     let grey: Vec<u8> = mask.iter().map(|&inside| if inside { 255 } else { 0 }).collect();
@@ -39,10 +47,34 @@ pub fn overlay_png(mask: &[bool], photo: &Photo, prompt: usize) -> Result<Vec<u8
     png(&overlay(mask, photo, prompt), photo, ExtendedColorType::Rgb8)
 }
 
+/// Labels as the pixels' values: with a palette of the overlays' colours where a byte holds them, otherwise as 16-bit grey.
+pub fn labels_png(map: &LabelMap, photo: &Photo) -> Result<Vec<u8>> {
+    let Some(bytes) = map.to_bytes() else {
+        let grey: Vec<u8> = map.labels().iter().flat_map(|label| label.to_ne_bytes()).collect();
+        return png(&grey, photo, ExtendedColorType::L16);
+    };
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, u32::try_from(map.width())?, u32::try_from(map.height())?);
+    encoder.set_color(png::ColorType::Indexed);
+    encoder.set_palette((0..=map.count()).flat_map(label_colour).collect::<Vec<u8>>());
+    encoder.write_header()?.write_image_data(&bytes)?;
+    Ok(file)
+}
+
+/// The colour of a label in [`labels_png`]: black for the background, and the prompts' as in the overlays.
+pub fn label_colour(label: u16) -> [u8; 3] {
+    label.checked_sub(1).map_or([0; 3], |prompt| colour(usize::from(prompt)))
+}
+
+/// The colour of prompt `prompt`, which comes again every eighth prompt.
+fn colour(prompt: usize) -> [u8; 3] {
+    PALETTE[prompt % PALETTE.len()]
+}
+
 /// As [`overlay_png`], as red, green and blue bytes.
 pub fn overlay(mask: &[bool], photo: &Photo, prompt: usize) -> Vec<u8> {
     let (width, height) = (photo.width(), photo.height());
-    let colour = PALETTE[prompt % PALETTE.len()];
+    let colour = colour(prompt);
     let reach = (width.min(height) / OUTLINE).max(1);
     let inside = |x: usize, y: usize| mask[y * width + x];
     let mut rgb = photo.rgb().to_vec();
@@ -70,6 +102,8 @@ fn png(pixels: &[u8], photo: &Photo, colour: ExtendedColorType) -> Result<Vec<u8
 
 #[cfg(test)]
 mod tests {
+    use clipseg::masks::Mask;
+
     use super::*;
 
     fn decoded(png: &[u8]) -> Vec<u8> {
@@ -80,7 +114,38 @@ mod tests {
     fn probabilities_and_masks_are_grey() {
         let photo = Photo::from_rgb(3, 1, vec![0; 9]).unwrap();
         assert_eq!(decoded(&probability_png(&[0.0, 0.5, 1.0], &photo).unwrap()), [0, 128, 255]);
+        let deep = image::load_from_memory(&probability16_png(&[0.0, 0.5, 1.0], &photo).unwrap()).unwrap();
+        assert_eq!(deep.as_luma16().unwrap().as_raw(), &[0, 32768, 65535]);
         assert_eq!(decoded(&mask_png(&[false, true, true], &photo).unwrap()), [0, 255, 255]);
+    }
+
+    /// The stored values, which decoders of pictures turn into colours.
+    fn stored(png: &[u8]) -> (png::ColorType, Option<Vec<u8>>, Vec<u8>) {
+        let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        reader.next_frame(&mut pixels).unwrap();
+        let info = reader.info();
+        (info.color_type, info.palette.as_ref().map(|palette| palette.to_vec()), pixels)
+    }
+
+    #[test]
+    fn labels_are_stored_as_they_are() {
+        let photo = Photo::from_rgb(3, 1, vec![0; 9]).unwrap();
+        let mut map = LabelMap::new(3, 1).unwrap();
+        let mut mark = |pixels: [bool; 3], probability| {
+            map.add(&Mask::new(3, 1, pixels.to_vec()).unwrap(), &[probability; 3]).unwrap();
+            stored(&labels_png(&map, &photo).unwrap())
+        };
+        mark([false, true, true], 0.5);
+        let (colour, palette, pixels) = mark([false, false, true], 0.6);
+        assert_eq!((colour, pixels), (png::ColorType::Indexed, vec![0, 1, 2]));
+        assert_eq!(palette.unwrap(), [[0; 3], PALETTE[0], PALETTE[1]].concat());
+        for _ in 2..255 {
+            assert_eq!(mark([true; 3], 0.0).0, png::ColorType::Indexed);
+        }
+        // 256 in the first pixel, and bytes in the order of PNG.
+        let (colour, palette, pixels) = mark([true, false, false], 0.7);
+        assert_eq!((colour, palette, pixels), (png::ColorType::Grayscale, None, vec![1, 0, 0, 1, 0, 2]));
     }
 
     #[test]

@@ -1,21 +1,28 @@
 //! `clipseg segment`.
 
+mod legend;
+mod regions;
+mod saves;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use clipseg::{Photo, Segmentation};
+use clipseg::Segmentation;
+use clipseg::masks::{Connectivity, LabelMap};
 use serde::Serialize;
 
+use self::saves::{Files, Found, Kind, LabelFiles, Saves, Settings};
 use crate::inputs::{self, AdapterArguments, ModelArguments, PhotoArguments, Preparation};
 use crate::progress::{Progress, Stopwatch};
 use crate::table::Align;
-use crate::{names, output, pictures, table};
+use crate::{names, output, table};
 
 /// Find what prompts describe in a photo.
 ///
 /// Writes three PNG files of the photo's size for each prompt: the probability as grey, the mask of what
-/// reaches the threshold, and the photo with the mask in colour.
+/// reaches the threshold, and the photo with the mask in colour; with --save what you choose, also polygons,
+/// run lengths and label maps for other programs.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -26,12 +33,30 @@ pub struct Arguments {
     /// What to look for; give it again for more.
     #[arg(short, long = "prompt", required = true, value_name = "TEXT", allow_hyphen_values = true)]
     prompts: Vec<String>,
-    /// Folder for the pictures; made where it is missing.
+    /// Folder for the files; made where it is missing.
     #[arg(long, value_name = "DIR", required_unless_present = "logits")]
     out: Option<PathBuf>,
     /// Probability, 0 to 1, from which a pixel belongs to the mask.
     #[arg(long, default_value_t = 0.5, allow_negative_numbers = true)]
     threshold: f32,
+    /// What to write to the folder, with commas between.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "KINDS",
+        value_delimiter = ',',
+        default_values_t = [Kind::Probability, Kind::Mask, Kind::Overlay],
+        requires = "out"
+    )]
+    save: Vec<Kind>,
+    /// Leave out of every mask its connected parts of fewer pixels, and of all that is made of masks; probabilities
+    /// stay whole. Pixels that touch by an edge or a corner are connected.
+    #[arg(long, value_name = "PIXELS", default_value_t = 1)]
+    min_area: usize,
+    /// Leave out corners of the polygons in regions files that are no further than this from the line without them;
+    /// at 0 polygons enclose exactly the mask.
+    #[arg(long, value_name = "PIXELS", default_value_t = 0.0, allow_negative_numbers = true)]
+    simplify: f64,
     /// Write the model's own logits too: tensor `logits`, f32 [prompts, height, width].
     #[arg(long, value_name = "FILE.safetensors")]
     logits: Option<PathBuf>,
@@ -48,6 +73,8 @@ const EXAMPLES: &str = "\
 Examples:
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a cat\" -p \"a remote\" --out masks
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a cat\" --out masks --threshold 0.3 --json
+  clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a cat\" --out masks --save mask,regions --min-area 50 --simplify 1
+  clipseg segment --model clipseg-rd64-refined photo.jpg -p sky -p grass -p road --out masks --save labels,npy
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a cat\" --logits cat.safetensors --adapter 0";
 
 /// What the command prints.
@@ -59,6 +86,7 @@ struct Report<'a> {
     adapter: &'a str,
     threshold: f32,
     prompts: Vec<PromptResult<'a>>,
+    labels: Option<LabelFiles>,
     logits: Option<&'a Path>,
     seconds: Seconds,
 }
@@ -71,17 +99,13 @@ struct PromptResult<'a> {
     cut: bool,
     /// The largest probability in the photo.
     peak_probability: f32,
+    /// Pixels of the mask.
+    area: usize,
     /// How much of the photo the mask covers.
     area_percent: f64,
+    /// `[x, y, width, height]` of the box around the mask; null where it is empty.
+    bbox: Option<[u32; 4]>,
     files: Option<Files>,
-}
-
-/// The pictures of one prompt.
-#[derive(Serialize)]
-struct Files {
-    probability: PathBuf,
-    mask: PathBuf,
-    overlay: PathBuf,
 }
 
 /// How long the steps took.
@@ -94,8 +118,8 @@ struct Seconds {
 }
 
 /// Where the results go.
-struct Targets {
-    pictures: Option<output::Folder>,
+struct Targets<'a> {
+    saves: Option<Saves<'a>>,
     logits: Option<output::File>,
 }
 
@@ -103,11 +127,19 @@ struct Targets {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let Arguments { prompts, threshold, .. } = arguments;
     ensure!((0.0..=1.0).contains(threshold), "--threshold {threshold}: must lie between 0 and 1");
+    arguments.check_simplify()?;
     let folder = arguments.model.folder()?;
     let preparation = Preparation::read(folder)?;
     let text = inputs::encode(&preparation.tokenizer, prompts)?;
     let photo = arguments.reading.open(&arguments.photo)?;
-    let targets = Targets::prepare(arguments, folder)?;
+    let settings = Settings {
+        photo: &arguments.photo,
+        width: photo.width(),
+        height: photo.height(),
+        threshold: *threshold,
+        min_area: arguments.min_area,
+    };
+    let targets = Targets::prepare(arguments, folder, settings)?;
 
     let progress = Progress::start();
     let mut stopwatch = Stopwatch::start();
@@ -135,19 +167,36 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     progress.step("writing");
     let names = names::for_prompts(&arguments.photo, prompts);
     let mut results = Vec::with_capacity(prompts.len());
+    let has_labels = targets.saves.is_some() && arguments.save.contains(&Kind::Labels);
+    let mut label_map = has_labels.then(|| LabelMap::new(photo.width(), photo.height())).transpose()?;
     for (index, prompt) in prompts.iter().enumerate() {
         // A prompt at a time: maps of the photo's size may be large.
         let map = segmentation.prompt(index).resized(photo.width(), photo.height())?;
         let probabilities = map.probabilities(0);
-        let mask = map.mask(0, *threshold);
+        let mut mask = map.binary_mask(0, *threshold)?;
+        drop(map);
+        if arguments.min_area > 1 {
+            mask = mask.without_small(arguments.min_area, Connectivity::Eight);
+        }
+        if let Some(label_map) = &mut label_map {
+            label_map.add(&mask, &probabilities)?;
+        }
+        let found = Found { index, prompt, probabilities: &probabilities, mask: &mask };
+        let files =
+            targets.saves.as_ref().map(|saves| saves.write(&names[index], &photo, &found)).transpose()?;
+        let area = mask.area();
         results.push(PromptResult {
             prompt,
             cut: text.truncated.contains(&index),
             peak_probability: probabilities.iter().copied().fold(0.0, f32::max),
-            area_percent: 100.0 * mask.iter().filter(|&&inside| inside).count() as f64 / mask.len() as f64,
-            files: targets.write_pictures(&names[index], index, &photo, &probabilities, &mask)?,
+            area,
+            area_percent: 100.0 * area as f64 / mask.pixels().len() as f64,
+            bbox: mask.bounding_box().map(|found| found.to_array()),
+            files,
         });
     }
+    let labels = targets.saves.as_ref().zip(label_map);
+    let labels = labels.map(|(saves, map)| saves.write_labels(&photo, &map, prompts)).transpose()?;
     targets.write_logits(&segmentation)?;
     drop(progress);
 
@@ -158,36 +207,37 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         adapter: device.description(),
         threshold: *threshold,
         prompts: results,
+        labels,
         logits: targets.logits.as_ref().map(output::File::path),
         seconds,
     };
     if arguments.json { output::print_json(&report) } else { output::print(&report.to_text()) }
 }
 
-impl Targets {
+impl Arguments {
+    fn check_simplify(&self) -> Result<()> {
+        let Self { simplify, save, .. } = self;
+        ensure!(
+            *simplify >= 0.0 && simplify.is_finite(),
+            "--simplify {simplify}: must be a number of pixels, 0 or more"
+        );
+        ensure!(
+            *simplify == 0.0 || save.contains(&Kind::Regions),
+            "--simplify {simplify}: changes the polygons of regions files alone; add --save regions"
+        );
+        Ok(())
+    }
+}
+
+impl<'a> Targets<'a> {
     /// Checks that everything that was asked for can be written.
-    fn prepare(arguments: &Arguments, model: &Path) -> Result<Self> {
+    fn prepare(arguments: &'a Arguments, model: &Path, settings: Settings<'a>) -> Result<Self> {
         let inputs = [arguments.photo.as_path(), &model.join("model.safetensors")];
         let logits = arguments.logits.as_deref().map(|path| output::File::prepare(path, "--logits", &inputs));
-        let pictures = arguments.out.as_deref().map(|path| output::Folder::prepare(path, "--out"));
-        Ok(Self { logits: logits.transpose()?, pictures: pictures.transpose()? })
-    }
-
-    fn write_pictures(
-        &self,
-        name: &str,
-        prompt: usize,
-        photo: &Photo,
-        probabilities: &[f32],
-        mask: &[bool],
-    ) -> Result<Option<Files>> {
-        let Some(folder) = &self.pictures else { return Ok(None) };
-        let write = |kind: &str, png: Vec<u8>| folder.write(&format!("{name}-{kind}.png"), &png);
-        Ok(Some(Files {
-            probability: write("probability", pictures::probability_png(probabilities, photo)?)?,
-            mask: write("mask", pictures::mask_png(mask, photo)?)?,
-            overlay: write("overlay", pictures::overlay_png(mask, photo, prompt)?)?,
-        }))
+        let folder = arguments.out.as_deref().map(|path| output::Folder::prepare(path, "--out"));
+        let (kinds, simplify) = (&arguments.save, arguments.simplify);
+        let saves = folder.transpose()?.map(|folder| Saves { folder, kinds, settings, simplify });
+        Ok(Self { logits: logits.transpose()?, saves })
     }
 
     fn write_logits(&self, segmentation: &Segmentation) -> Result<()> {
@@ -205,14 +255,9 @@ impl Report<'_> {
         });
         let rows: Vec<_> = std::iter::once(header).chain(rows).collect();
         let mut text = table::render([Align::Left, Align::Right, Align::Right], &rows);
-        for Files { probability, mask, overlay } in
-            self.prompts.iter().filter_map(|result| result.files.as_ref())
-        {
-            for path in [probability, mask, overlay] {
-                text += &format!("wrote {}\n", path.display());
-            }
-        }
-        if let Some(path) = self.logits {
+        let files = self.prompts.iter().filter_map(|result| result.files.as_ref()).flat_map(Files::values);
+        let labels = self.labels.iter().flat_map(|LabelFiles { map, legend }| [map, legend]);
+        for path in files.chain(labels).map(PathBuf::as_path).chain(self.logits) {
             text += &format!("wrote {}\n", path.display());
         }
         text

@@ -17,6 +17,8 @@
 //! # }
 //! ```
 //!
+//! [`masks`] makes polygons, connected components, COCO's run lengths and label maps of masks.
+//!
 //! [`ClipSeg`] takes photos and words and waits for the device. Underneath, [`ClipSegForImageSegmentation`], [`ClipSegModel`] and
 //! the towers take ids and pixels, give everything that transformers' classes of these names give, and are asynchronous.
 
@@ -36,6 +38,7 @@ pub use clipseg_clip::{
     TextEncoder, TextInput, TokenIds, Tokenizer, TowerOutput, VisionEncoder,
 };
 pub use clipseg_decoder::{DecoderInsides, DecoderOutput};
+pub use clipseg_masks as masks;
 pub use clipseg_tensor::{
     AdapterChoice, AdapterReport, Array, Device, DeviceOptions, KernelFamily, adapters, describe, wgpu,
 };

@@ -1,6 +1,7 @@
+use clipseg_masks::{LabelMap, Mask};
 use clipseg_tensor::{Array, Device, Recorder};
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// Logits of several prompts on one image, and what is made of them.
 #[derive(Clone, Debug)]
@@ -72,6 +73,34 @@ impl Segmentation {
         self.logits.slice(prompt).iter().map(|&logit| sigmoid(logit) >= threshold).collect()
     }
 
+    /// [`mask`](Self::mask) with its size, of which polygons, components and run lengths are made.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when there are more than 2³¹ - 1 pixels.
+    ///
+    /// # Panics
+    /// When there is no such prompt, as slices do.
+    pub fn binary_mask(&self, prompt: usize, threshold: f32) -> Result<Mask> {
+        Mask::new(self.width(), self.height(), self.mask(prompt, threshold)).map_err(input)
+    }
+
+    /// For each pixel the prompt with the largest probability, the first of equals, as its position plus one; 0 where none
+    /// reaches `threshold`.
+    ///
+    /// For a photo's size and many prompts, rather add them to a [`LabelMap`] one after the other, each
+    /// [on its own](Self::prompt) and [resized](Self::resize).
+    ///
+    /// # Errors
+    /// [`Error::Input`] when there are more than 65535 prompts or 2³¹ - 1 pixels.
+    pub fn label_map(&self, threshold: f32) -> Result<LabelMap> {
+        let mut map = LabelMap::new(self.width(), self.height()).map_err(input)?;
+        for prompt in 0..self.len() {
+            let mask = self.binary_mask(prompt, threshold)?;
+            map.add(&mask, &self.probabilities(prompt)).map_err(input)?;
+        }
+        Ok(map)
+    }
+
     /// The same at another size, most often the photo's: logits interpolated bilinearly on the device, a prompt at a time.
     ///
     /// # Errors
@@ -110,8 +139,34 @@ impl Segmentation {
     }
 }
 
+fn input(error: clipseg_masks::Error) -> Error {
+    Error::Input(error.to_string())
+}
+
 /// Of the exponential of a negative number alone, which cannot overflow.
 fn sigmoid(logit: f32) -> f32 {
     let tail = (-logit.abs()).exp();
     if logit >= 0.0 { 1.0 / (1.0 + tail) } else { tail / (1.0 + tail) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clipseg_tensor::DeviceOptions;
+
+    use super::*;
+
+    #[test]
+    fn masks_and_labels_follow_the_probabilities() {
+        let device = Device::open(&DeviceOptions::default()).unwrap();
+        let logits = Array { shape: vec![2, 1, 4], values: vec![-1.0, 0.0, 2.0, 3.0, -2.0, 0.5, 2.0, -1.0] };
+        let segmentation = Segmentation::new(&device, logits);
+        for prompt in 0..2 {
+            let mask = segmentation.binary_mask(prompt, 0.5).unwrap();
+            assert_eq!((mask.width(), mask.height()), (4, 1));
+            assert_eq!(mask.pixels(), segmentation.mask(prompt, 0.5));
+        }
+        let map = segmentation.label_map(0.5).unwrap();
+        assert_eq!(map.labels(), [0, 2, 1, 1]);
+        assert_eq!(map.count(), 2);
+    }
 }

@@ -86,6 +86,16 @@ fn a_threshold_that_is_no_probability() {
 }
 
 #[test]
+fn a_simplification_that_is_none() {
+    let workspace = Workspace::tiny();
+    for pixels in ["-1", "NaN", "inf"] {
+        let more = ["--save", "regions", "--simplify", pixels];
+        workspace.refuse_segment(&more, &["--simplify", pixels, "0 or more"]);
+    }
+    workspace.refuse_segment(&["--simplify", "1"], &["--simplify 1", "add --save regions"]);
+}
+
+#[test]
 fn an_adapter_that_is_not_there() {
     let workspace = Workspace::tiny();
     workspace.refuse_segment(&["--adapter", "no such card"], &["--adapter no such card", "there are: 0: "]);
@@ -225,12 +235,16 @@ fn wrong_usage_is_explained_by_the_parser() {
     for arguments in [
         &["segment", "--model", &model, "photo.png", "-p", "a cat"][..],
         &["segment", "--model", &model, "photo.png", "--out", "out"],
+        &["segment", "--model", &model, "photo.png", "-p", "a cat", "--logits", "logits", "--save", "mask"],
+        &["segment", "--model", &model, "photo.png", "-p", "a cat", "--out", "out", "--save", "sculpture"],
+        &["segment", "--model", &model, "photo.png", "-p", "a cat", "--out", "out", "--min-area", "-1"],
         &["tokenize", "--model", &model],
         &["bench", "--model", &model, "--runs", "0"],
         &["paint"],
     ] {
         let output = clipseg(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains("Usage:") || arguments.contains(&"0"));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("Usage:") || stderr.contains("error: invalid value"), "{stderr}");
     }
 }

@@ -8,5 +8,6 @@ mod bench;
 mod devices;
 mod eval;
 mod inputs;
+mod saves;
 mod segment;
 mod support;

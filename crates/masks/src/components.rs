@@ -1,0 +1,136 @@
+use crate::{BoundingBox, Mask};
+
+/// Which pixels are neighbours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Connectivity {
+    /// Those that share an edge.
+    Four,
+    /// Those that share an edge or a corner, as OpenCV and scikit-image have it by default.
+    #[default]
+    Eight,
+}
+
+/// The connected parts of a [`Mask`], in the order in which reading row by row meets them.
+#[derive(Clone, Debug)]
+pub struct Components {
+    width: usize,
+    height: usize,
+    list: Vec<Component>,
+    runs: Vec<Run>,
+}
+
+/// One connected part of a mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Component {
+    /// How many pixels it has, at least 1.
+    pub area: usize,
+    /// The box around them.
+    pub bounding_box: BoundingBox,
+}
+
+/// A stretch of pixels of one row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    pub row: u32,
+    pub first: u32,
+    /// The column after the last.
+    pub end: u32,
+    /// Position in the list of components.
+    pub component: u32,
+}
+
+impl Components {
+    /// Area and bounding box of each.
+    #[must_use]
+    pub fn list(&self) -> &[Component] {
+        &self.list
+    }
+
+    /// For each pixel, row by row, 0 outside of the mask and otherwise one more than the component's position in
+    /// [`list`](Self::list).
+    #[must_use]
+    pub fn labels(&self) -> Vec<u32> {
+        let mut labels = vec![0; self.width * self.height];
+        for run in &self.runs {
+            let row = run.row as usize * self.width;
+            labels[row + run.first as usize..row + run.end as usize].fill(run.component + 1);
+        }
+        labels
+    }
+
+    /// Row by row, from left to right.
+    pub(crate) fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+}
+
+impl Mask {
+    /// The connected components.
+    #[must_use]
+    pub fn components(&self, connectivity: Connectivity) -> Components {
+        let mut runs: Vec<Run> = Vec::new();
+        // Each run starts as a component of its own; the component that a run names is then a parent in a forest.
+        let mut forest = Forest(Vec::new());
+        let reach = u32::from(connectivity == Connectivity::Eight);
+        let mut above = 0..0;
+        for row in 0..self.height() {
+            let start = runs.len();
+            // The first run above that may touch this one, or one further to the right.
+            let mut candidate = above.start;
+            for (first, end) in self.runs(row) {
+                let node = forest.plant();
+                while candidate < above.end && runs[candidate].end + reach <= first {
+                    candidate += 1;
+                }
+                let touching = runs[candidate..above.end].iter().take_while(|run| run.first < end + reach);
+                touching.for_each(|run| forest.join(run.component, node));
+                runs.push(Run { row: row as u32, first, end, component: node });
+            }
+            above = start..runs.len();
+        }
+
+        let mut list: Vec<Component> = Vec::new();
+        let mut places = vec![None; runs.len()];
+        for run in &mut runs {
+            let place = places[forest.root(run.component) as usize].get_or_insert(list.len() as u32);
+            run.component = *place;
+            let area = (run.end - run.first) as usize;
+            let bounding_box = BoundingBox::of_run(run.row, run.first, run.end);
+            match list.get_mut(*place as usize) {
+                Some(component) => {
+                    component.area += area;
+                    component.bounding_box = component.bounding_box.union(bounding_box);
+                }
+                None => list.push(Component { area, bounding_box }),
+            }
+        }
+        Components { width: self.width(), height: self.height(), list, runs }
+    }
+}
+
+/// Disjoint sets of numbers: for each its parent, roots being their own.
+struct Forest(Vec<u32>);
+
+impl Forest {
+    /// A new number, alone in its set.
+    fn plant(&mut self) -> u32 {
+        let node = self.0.len() as u32;
+        self.0.push(node);
+        node
+    }
+
+    fn root(&mut self, mut node: u32) -> u32 {
+        while self.0[node as usize] != node {
+            // Halving the path on the way keeps later ways short.
+            let parent = self.0[node as usize];
+            self.0[node as usize] = self.0[parent as usize];
+            node = parent;
+        }
+        node
+    }
+
+    fn join(&mut self, one: u32, other: u32) {
+        let (one, other) = (self.root(one), self.root(other));
+        self.0[one.max(other) as usize] = one.min(other);
+    }
+}

@@ -1,0 +1,67 @@
+use std::fmt;
+
+/// What can be wrong with what masks are made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The values are not one a pixel.
+    Length {
+        /// Columns of pixels.
+        width: usize,
+        /// Rows of pixels.
+        height: usize,
+        /// How many values there were.
+        values: usize,
+    },
+
+    /// More pixels than are told apart, 2³¹ - 1.
+    TooLarge {
+        /// Columns of pixels.
+        width: usize,
+        /// Rows of pixels.
+        height: usize,
+    },
+
+    /// Two things that must have the same size have not.
+    Sizes {
+        /// Width and height that were expected.
+        expected: (usize, usize),
+        /// Width and height that were given.
+        found: (usize, usize),
+    },
+
+    /// More masks than 16-bit labels tell apart.
+    TooManyLabels,
+
+    /// Run lengths that are none.
+    RunLengths(
+        /// What is wrong.
+        String,
+    ),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length { width, height, values } => {
+                write!(formatter, "{values} values given for {width} × {height} pixels; give one a pixel")
+            }
+            Self::TooLarge { width, height } => {
+                write!(formatter, "{width} × {height} pixels are more than the {} allowed", i32::MAX)
+            }
+            Self::Sizes { expected: (width, height), found } => {
+                write!(
+                    formatter,
+                    "a mask of {} × {} pixels was given for {width} × {height}; resize it first",
+                    found.0, found.1
+                )
+            }
+            Self::TooManyLabels => {
+                write!(formatter, "a label map holds {} masks; make a second one of the others", u16::MAX)
+            }
+            Self::RunLengths(message) => write!(formatter, "run lengths: {message}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,73 @@
+use crate::{Contour, Ring};
+
+impl Contour {
+    /// The contour with each of its rings [simplified](Ring::simplified) on its own.
+    #[must_use]
+    pub fn simplified(&self, tolerance: f64) -> Self {
+        let holes = self.holes.iter().map(|hole| hole.simplified(tolerance)).collect();
+        Self { outer: self.outer.simplified(tolerance), holes }
+    }
+}
+
+impl Ring {
+    /// The ring with fewer corners: none that goes was further than `tolerance`, in pixels, from the edge that takes its
+    /// place. A tolerance that is not above zero leaves the ring as it is.
+    ///
+    /// [Douglas and Peucker's algorithm](https://doi.org/10.3138/FM57-6770-U75U-7727), on the two halves between the
+    /// first corner and the one that is furthest from it; each half keeps its furthest corner too, so that no ring
+    /// collapses into a line. The result no longer encloses exactly the mask's pixels, and rings that were apart may
+    /// cross.
+    #[must_use]
+    pub fn simplified(&self, tolerance: f64) -> Self {
+        let Some(&start) = self.points.first().filter(|_| tolerance > 0.0) else { return self.clone() };
+        let closed: Vec<_> = self.points.iter().copied().chain([start]).collect();
+        let last = closed.len() - 1;
+        let mut is_kept = vec![false; closed.len()];
+        is_kept[0] = true;
+
+        let mut stretches = Vec::new();
+        if let Some((middle, _)) = furthest(&closed, 0, last) {
+            is_kept[middle] = true;
+            for (from, to) in [(0, middle), (middle, last)] {
+                if let Some((corner, _)) = furthest(&closed, from, to) {
+                    is_kept[corner] = true;
+                    stretches.extend([(from, corner), (corner, to)]);
+                }
+            }
+        }
+        // A stack rather than recursion, which a long border would take too deep.
+        while let Some((from, to)) = stretches.pop() {
+            if let Some((corner, distance)) = furthest(&closed, from, to)
+                && distance > tolerance
+            {
+                is_kept[corner] = true;
+                stretches.extend([(from, corner), (corner, to)]);
+            }
+        }
+        let kept =
+            closed[..last].iter().zip(is_kept).filter_map(|(&point, is_kept)| is_kept.then_some(point));
+        Self { points: kept.collect() }
+    }
+}
+
+/// Of the points between two others, the one that is furthest from the line segment between these, the first of equals,
+/// and how far it is.
+fn furthest(points: &[[u32; 2]], from: usize, to: usize) -> Option<(usize, f64)> {
+    let mut best = None;
+    for place in from + 1..to {
+        let distance = distance(points[place], points[from], points[to]);
+        if best.is_none_or(|(_, most)| distance > most) {
+            best = Some((place, distance));
+        }
+    }
+    best
+}
+
+/// From a point to the line segment between two others, which may be the same.
+fn distance(point: [u32; 2], from: [u32; 2], to: [u32; 2]) -> f64 {
+    let offset = |end: [u32; 2]| [0, 1].map(|axis| f64::from(end[axis]) - f64::from(from[axis]));
+    let ([x, y], [along_x, along_y]) = (offset(point), offset(to));
+    let length = along_x * along_x + along_y * along_y;
+    let share = if length > 0.0 { ((x * along_x + y * along_y) / length).clamp(0.0, 1.0) } else { 0.0 };
+    (x - share * along_x).hypot(y - share * along_y)
+}
