@@ -10,6 +10,7 @@ mod output;
 mod pictures;
 mod preprocess;
 mod progress;
+mod prompts;
 mod report;
 mod segment;
 mod table;

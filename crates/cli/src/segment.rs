@@ -13,8 +13,9 @@ use clipseg::masks::{Connectivity, LabelMap};
 use serde::Serialize;
 
 use self::saves::{Files, Found, Kind, LabelFiles, Saves, Settings};
-use crate::inputs::{self, AdapterArguments, ModelArguments, PhotoArguments, Preparation};
+use crate::inputs::{AdapterArguments, ModelArguments, PhotoArguments, Preparation};
 use crate::progress::{Progress, Stopwatch};
+use crate::prompts::PromptArguments;
 use crate::table::Align;
 use crate::{names, output, table};
 
@@ -30,9 +31,6 @@ pub struct Arguments {
     model: ModelArguments,
     /// Photo: JPEG, PNG, WebP, GIF, BMP or TIFF.
     photo: PathBuf,
-    /// What to look for; give it again for more.
-    #[arg(short, long = "prompt", required = true, value_name = "TEXT", allow_hyphen_values = true)]
-    prompts: Vec<String>,
     /// Folder for the files; made where it is missing.
     #[arg(long, value_name = "DIR", required_unless_present = "logits")]
     out: Option<PathBuf>,
@@ -64,6 +62,8 @@ pub struct Arguments {
     adapter: AdapterArguments,
     #[command(flatten)]
     reading: PhotoArguments,
+    #[command(flatten)]
+    prompts: PromptArguments,
     /// Print JSON rather than a table.
     #[arg(long)]
     json: bool,
@@ -75,6 +75,9 @@ Examples:
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a cat\" --out masks --threshold 0.3 --json
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a cat\" --out masks --save mask,regions --min-area 50 --simplify 1
   clipseg segment --model clipseg-rd64-refined photo.jpg -p sky -p grass -p road --out masks --save labels,npy
+  clipseg segment --model clipseg-rd64-refined photo.jpg --prompt-image mug.jpg --prompt-mask mug-mask.png --out masks
+  clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a mug\" --prompt-image mug.jpg --mix 0.7 --out masks
+  clipseg segment --model clipseg-rd64-refined photo.jpg -p cat --template-set shuffle+ --out masks
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a cat\" --logits cat.safetensors --adapter 0";
 
 /// What the command prints.
@@ -113,7 +116,7 @@ struct PromptResult<'a> {
 struct Seconds {
     load: f64,
     encode_image: f64,
-    encode_text: f64,
+    encode_prompts: f64,
     decode: f64,
 }
 
@@ -125,12 +128,12 @@ struct Targets<'a> {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let Arguments { prompts, threshold, .. } = arguments;
+    let threshold = &arguments.threshold;
     ensure!((0.0..=1.0).contains(threshold), "--threshold {threshold}: must lie between 0 and 1");
     arguments.check_simplify()?;
     let folder = arguments.model.folder()?;
     let preparation = Preparation::read(folder)?;
-    let text = inputs::encode(&preparation.tokenizer, prompts)?;
+    let prompts = arguments.prompts.read(&preparation, &arguments.reading)?;
     let photo = arguments.reading.open(&arguments.photo)?;
     let settings = Settings {
         photo: &arguments.photo,
@@ -152,12 +155,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     model.wait()?;
     let encode_image = stopwatch.lap();
     progress.step("encoding the prompts");
-    let encoded = pollster::block_on(model.model().encode_text((&text).into()));
-    let condition = encoded.with_context(|| folder.display().to_string())?;
-    let encode_text = stopwatch.lap();
+    let condition = prompts.encode(&model).with_context(|| folder.display().to_string())?;
+    let encode_prompts = stopwatch.lap();
     progress.step("decoding");
     let segmentation = model.decode(&scene, &condition)?;
-    let seconds = Seconds { load, encode_image, encode_text, decode: stopwatch.lap() };
+    let seconds = Seconds { load, encode_image, encode_prompts, decode: stopwatch.lap() };
     ensure!(
         segmentation.logits().values.iter().all(|logit| logit.is_finite()),
         "{}: the model's logits are not finite numbers; its weights are damaged, download them again",
@@ -165,11 +167,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     );
 
     progress.step("writing");
-    let names = names::for_prompts(&arguments.photo, prompts);
-    let mut results = Vec::with_capacity(prompts.len());
+    let names = names::for_prompts(&arguments.photo, &prompts.labels);
+    let mut results = Vec::with_capacity(prompts.labels.len());
     let has_labels = targets.saves.is_some() && arguments.save.contains(&Kind::Labels);
     let mut label_map = has_labels.then(|| LabelMap::new(photo.width(), photo.height())).transpose()?;
-    for (index, prompt) in prompts.iter().enumerate() {
+    for (index, prompt) in prompts.labels.iter().enumerate() {
         // A prompt at a time: maps of the photo's size may be large.
         let map = segmentation.prompt(index).resized(photo.width(), photo.height())?;
         let probabilities = map.probabilities(0);
@@ -187,7 +189,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let area = mask.area();
         results.push(PromptResult {
             prompt,
-            cut: text.truncated.contains(&index),
+            cut: prompts.is_cut(index),
             peak_probability: probabilities.iter().copied().fold(0.0, f32::max),
             area,
             area_percent: 100.0 * area as f64 / mask.pixels().len() as f64,
@@ -196,7 +198,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         });
     }
     let labels = targets.saves.as_ref().zip(label_map);
-    let labels = labels.map(|(saves, map)| saves.write_labels(&photo, &map, prompts)).transpose()?;
+    let labels = labels.map(|(saves, map)| saves.write_labels(&photo, &map, &prompts.labels)).transpose()?;
     targets.write_logits(&segmentation)?;
     drop(progress);
 
@@ -232,8 +234,10 @@ impl Arguments {
 impl<'a> Targets<'a> {
     /// Checks that everything that was asked for can be written.
     fn prepare(arguments: &'a Arguments, model: &Path, settings: Settings<'a>) -> Result<Self> {
-        let inputs = [arguments.photo.as_path(), &model.join("model.safetensors")];
-        let logits = arguments.logits.as_deref().map(|path| output::File::prepare(path, "--logits", &inputs));
+        let weights = model.join("model.safetensors");
+        let read = [arguments.photo.as_path(), &weights].into_iter().chain(arguments.prompts.files());
+        let read: Vec<_> = read.collect();
+        let logits = arguments.logits.as_deref().map(|path| output::File::prepare(path, "--logits", &read));
         let folder = arguments.out.as_deref().map(|path| output::Folder::prepare(path, "--out"));
         let (kinds, simplify) = (&arguments.save, arguments.simplify);
         let saves = folder.transpose()?.map(|folder| Saves { folder, kinds, settings, simplify });

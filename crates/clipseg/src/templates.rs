@@ -36,7 +36,8 @@ impl FromStr for Template {
 /// [`Condition::means`]: crate::Condition::means
 #[must_use]
 pub fn phrases<S: AsRef<str>>(templates: &[Template], prompts: &[S]) -> Vec<String> {
-    let fill = |prompt: &S| templates.iter().map(|template| template.fill(prompt.as_ref())).collect::<Vec<_>>();
+    let fill =
+        |prompt: &S| templates.iter().map(|template| template.fill(prompt.as_ref())).collect::<Vec<_>>();
     prompts.iter().flat_map(fill).collect()
 }
 

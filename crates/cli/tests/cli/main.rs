@@ -8,6 +8,7 @@ mod bench;
 mod devices;
 mod eval;
 mod inputs;
+mod prompts;
 mod saves;
 mod segment;
 mod support;

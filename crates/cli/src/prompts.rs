@@ -1,0 +1,176 @@
+//! What to look for: words, pictures, or words mixed with pictures.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+use clipseg::{
+    ClipSeg, Condition, PixelValues, Processor, PromptStyle, Template, TemplateSet, TextBatch, phrases,
+};
+
+use crate::inputs::{self, PhotoArguments, Preparation};
+
+/// The prompts.
+#[derive(Args)]
+#[command(next_help_heading = "Prompts")]
+pub struct PromptArguments {
+    /// What to look for; give it again for more.
+    #[arg(
+        short,
+        long = "prompt",
+        value_name = "TEXT",
+        allow_hyphen_values = true,
+        required_unless_present = "prompt_image"
+    )]
+    prompt: Vec<String>,
+    /// A picture of what to look for; of several the mean is looked for.
+    #[arg(long, value_name = "FILE")]
+    prompt_image: Vec<PathBuf>,
+    /// Where the object is in the prompt image: white, and as large as it. One for each of them, in their order
+    /// [default: the whole picture is the prompt].
+    #[arg(long, value_name = "FILE", requires = "prompt_image")]
+    prompt_mask: Vec<PathBuf>,
+    /// How a prompt image is prepared around its mask; the styles are the paper's [default: crop-blur-darken].
+    #[arg(long, value_enum, value_name = "STYLE", requires = "prompt_mask")]
+    prompt_style: Option<Style>,
+    /// Mix every text with the prompt image, rather than look for it besides: this share of the text, 0 to 1, the
+    /// rest of the image.
+    #[arg(long, value_name = "SHARE", requires_all = ["prompt", "prompt_image"], allow_negative_numbers = true)]
+    mix: Option<f32>,
+    /// Phrase to put each text into, at its {}: "a photo of a {}."; of several the mean is looked for.
+    #[arg(long, value_name = "PHRASE", requires = "prompt")]
+    template: Vec<Template>,
+    /// Phrases of CLIPSeg's authors to put each text into: plain, fixed, shuffle or shuffle+.
+    #[arg(long, value_name = "NAME", requires = "prompt", conflicts_with = "template")]
+    template_set: Option<TemplateSet>,
+}
+
+/// The ways of table 5 of the paper.
+#[derive(Clone, Copy, ValueEnum)]
+enum Style {
+    /// Crop to the object, blur and darken what is around it: the paper's best
+    CropBlurDarken,
+    /// Blur and darken what is around the object
+    BlurDarken,
+    /// Blur what is around the object and darken it by half
+    Blur,
+    /// Blur it a little and darken it by half
+    SlightBlur,
+    /// Crop to the object and blur a little
+    Crop,
+}
+
+/// Prompts that are read and checked, before the model is loaded.
+pub struct Prompts {
+    /// What to call each prompt.
+    pub labels: Vec<String>,
+    text: Option<TextBatch>,
+    templates: usize,
+    pictures: Vec<PixelValues>,
+    mix: Option<f32>,
+}
+
+impl PromptArguments {
+    /// Reads the pictures and encodes the words.
+    pub fn read(&self, preparation: &Preparation<'_>, reading: &PhotoArguments) -> Result<Prompts> {
+        if let Some(share) = self.mix {
+            ensure!((0.0..=1.0).contains(&share), "--mix {share}: must lie between 0 and 1");
+        }
+        let (images, masks) = (self.prompt_image.len(), self.prompt_mask.len());
+        ensure!(
+            masks == 0 || masks == images,
+            "--prompt-mask: given {masks} times for {images} prompt images; give one for each, or none"
+        );
+        let picture = |(index, path): (usize, &PathBuf)| {
+            let mask = self.prompt_mask.get(index).map(PathBuf::as_path);
+            self.picture(&preparation.processor, reading, path, mask)
+        };
+        let pictures = self.prompt_image.iter().enumerate().map(picture).collect::<Result<_>>()?;
+        let templates = match self.template_set {
+            Some(set) => set.templates(),
+            None if self.template.is_empty() => TemplateSet::Plain.templates(),
+            None => self.template.clone(),
+        };
+        let text = match self.prompt[..] {
+            [] => None,
+            _ => {
+                // The phrase around an empty prompt would hide that it is empty.
+                preparation.tokenizer.encode_batch(&self.prompt)?;
+                Some(inputs::encode(&preparation.tokenizer, &phrases(&templates, &self.prompt))?)
+            }
+        };
+        let mut labels = self.prompt.clone();
+        if self.mix.is_none() {
+            labels.extend(self.picture_label());
+        }
+        Ok(Prompts { labels, text, templates: templates.len(), pictures, mix: self.mix })
+    }
+
+    /// The files that are read.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.prompt_image.iter().chain(&self.prompt_mask).map(PathBuf::as_path)
+    }
+
+    fn picture(
+        &self,
+        processor: &Processor,
+        reading: &PhotoArguments,
+        path: &Path,
+        mask: Option<&Path>,
+    ) -> Result<PixelValues> {
+        let photo = reading.open(path)?;
+        let Some(mask) = mask else { return Ok(processor.preprocess(&photo)) };
+        let marked = inputs::read_mask(mask, &photo)?;
+        let style = self.prompt_style.unwrap_or(Style::CropBlurDarken).into();
+        processor.visual_prompt(&photo, &marked, &style).with_context(|| mask.display().to_string())
+    }
+
+    fn picture_label(&self) -> Option<String> {
+        let first = self.prompt_image.first()?.file_name()?.to_string_lossy();
+        Some(match self.prompt_image.len() {
+            1 => format!("[{first}]"),
+            more => format!("[{first} and {} more]", more - 1),
+        })
+    }
+}
+
+impl Prompts {
+    /// Whether a prompt, or one of its phrases, was longer than the model reads.
+    pub fn is_cut(&self, prompt: usize) -> bool {
+        let phrases = prompt * self.templates..(prompt + 1) * self.templates;
+        self.text.as_ref().is_some_and(|text| text.truncated.iter().any(|index| phrases.contains(index)))
+    }
+
+    /// A condition for each label.
+    pub fn encode(&self, model: &ClipSeg) -> Result<Condition> {
+        let text = match &self.text {
+            Some(batch) => {
+                let phrases = pollster::block_on(model.model().encode_text(batch.into()))?;
+                Some(phrases.means(self.templates)?)
+            }
+            None => None,
+        };
+        let pictures = self.pictures.iter().map(|pixels| model.encode_image_prompt(pixels));
+        let pictures = pictures.collect::<clipseg::Result<Vec<_>>>()?;
+        let picture = match pictures[..] {
+            [] => None,
+            _ => Some(Condition::concat(&pictures)?.means(pictures.len())?),
+        };
+        Ok(match (text, picture, self.mix) {
+            (Some(text), Some(picture), Some(share)) => text.mix(&picture, share)?,
+            (text, picture, _) => Condition::concat(&text.into_iter().chain(picture).collect::<Vec<_>>())?,
+        })
+    }
+}
+
+impl From<Style> for PromptStyle {
+    fn from(style: Style) -> Self {
+        match style {
+            Style::CropBlurDarken => Self::CROP_BLUR_DARKEN,
+            Style::BlurDarken => Self::BLUR_DARKEN,
+            Style::Blur => Self::BLUR,
+            Style::SlightBlur => Self::SLIGHT_BLUR,
+            Style::Crop => Self::CROP,
+        }
+    }
+}
