@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{root, verify, vulkan};
+use crate::{root, vulkan};
 
 /// Everything that has to hold before a change lands, the quickest first.
 pub fn test() -> Result<()> {

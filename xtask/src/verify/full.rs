@@ -91,10 +91,6 @@ impl FullReference {
 }
 
 /// The full-size checkpoint in `target/full`, made unless it is there with the right numbers.
-fn ready_checkpoint() -> Result<PathBuf> {
-    ready(&FullReference::read()?)
-}
-
 fn ready(reference: &FullReference) -> Result<PathBuf> {
     let folder = root().join("target/full");
     if has_numbers(&folder, reference).is_err() {
