@@ -35,6 +35,8 @@ pub fn run(arguments: &ReferenceArguments) -> Result<()> {
     python.execute([script.as_os_str(), "--out".as_ref(), arguments.out.as_os_str()])?;
     println!("writing checksums of generated scenes to fixtures/shapes");
     python.execute([scripts.join("shapes_reference.py")])?;
+    println!("making the archives to convert, and what transformers makes of them, in fixtures/convert");
+    python.execute([scripts.join("convert_reference.py")])?;
     if arguments.full {
         println!("making the full-size reference in fixtures/full");
         python.execute([scripts.join("full_reference.py")])?;
