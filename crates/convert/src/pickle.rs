@@ -2,7 +2,7 @@
 //!
 //! A pickle is a program for a small stack machine, and Python's machine calls whatever function the program names.
 //! This one calls nothing. It knows the opcodes that PyTorch writes (protocol 2) and a closed list of names, for each
-//! of which it has a meaning of its own ([`Global`]); anything else is refused by name. What is left when the program
+//! of which it has a meaning of its own ([`globals::Global`]); anything else is refused by name. What is left when the program
 //! stops is searched for tensors, which are descriptions of places in the archive.
 //!
 //! Memory is bounded: by the size of the program, by [`MAX_VALUES`], and by never following a reference twice into
