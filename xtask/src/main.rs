@@ -10,6 +10,7 @@ mod train;
 mod verify;
 mod vulkan;
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -39,6 +40,13 @@ enum Task {
     Scenes(scenes::ScenesArguments),
     /// Write a full-size checkpoint of made-up numbers
     Synth(synth::SynthArguments),
+    /// Convert a checkpoint of PyTorch; the same as `clipseg convert`, whose --help tells
+    #[command(disable_help_flag = true)]
+    Convert {
+        /// What `clipseg convert` takes
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 /// The repository's root.
@@ -56,6 +64,7 @@ fn main() -> ExitCode {
         Task::Train(arguments) => train::run(&arguments),
         Task::Scenes(arguments) => scenes::run(&arguments),
         Task::Synth(arguments) => synth::run(&arguments),
+        Task::Convert { arguments } => steps::convert(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

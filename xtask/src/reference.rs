@@ -38,6 +38,8 @@ pub fn run(arguments: &ReferenceArguments) -> Result<()> {
     );
     python.execute([scripts.join("shapes_reference.py")])?;
     python.execute([scripts.join("shapes_golden.py")])?;
+    println!("making the archives to convert, and what transformers makes of them, in fixtures/convert");
+    python.execute([scripts.join("convert_reference.py")])?;
     if arguments.full {
         println!("making the full-size reference in fixtures/full");
         python.execute([scripts.join("full_reference.py")])?;

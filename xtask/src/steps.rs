@@ -1,6 +1,6 @@
 //! `cargo xtask test` and `cargo xtask demo`: what runs cargo again.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::process::Command;
 use std::time::Instant;
 
@@ -46,6 +46,16 @@ pub fn demo() -> Result<()> {
     }
     println!("\nthe pictures are in {}: look at the overlays", out.display());
     Ok(())
+}
+
+/// Runs `clipseg convert`, in the folder that the task was called from.
+pub fn convert(arguments: &[OsString]) -> Result<()> {
+    let manifest = root().join("Cargo.toml");
+    let mut command = cargo(["run", "--quiet", "--release", "--package", "clipseg-cli", "--manifest-path"]);
+    command.arg(manifest).args(["--", "convert"]).args(arguments).current_dir(std::env::current_dir()?);
+    let status = command.status().context("running cargo")?;
+    // What went wrong has been said already.
+    std::process::exit(status.code().unwrap_or(1));
 }
 
 fn cargo<const N: usize>(arguments: [&str; N]) -> Command {

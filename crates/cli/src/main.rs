@@ -1,6 +1,7 @@
 //! `clipseg`: segments photos by text from the command line.
 
 mod bench;
+mod convert;
 mod devices;
 mod eval;
 mod inputs;
@@ -46,6 +47,7 @@ enum Command {
     Devices(devices::Arguments),
     Eval(eval::Arguments),
     Bench(bench::Arguments),
+    Convert(convert::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments, start),
+        Command::Convert(arguments) => convert::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

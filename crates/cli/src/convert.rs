@@ -1,0 +1,90 @@
+//! `clipseg convert`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use clipseg_convert::{Request, WeightType};
+
+use crate::output;
+use crate::progress::Progress;
+use crate::report;
+
+/// Turn a checkpoint of PyTorch into a folder that the other commands read.
+///
+/// SOURCE is a folder of the Hugging Face Hub with pytorch_model.bin (or its shards), or the original decoder
+/// (rd64-uni.pth, rd64-uni-refined.pth, rd16-uni.pth), which needs OpenAI's ViT-B-16.pt as --clip. Files are read as
+/// data: programs in them are not run, and what is no tensor is refused.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Folder or file to convert.
+    source: PathBuf,
+    /// Folder to make: config.json, model.safetensors, preprocessor_config.json, the tokenizer's files.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// OpenAI's CLIP, for an original decoder; github.com/openai/CLIP links to it in clip/clip.py.
+    #[arg(long, value_name = "FILE")]
+    clip: Option<PathBuf>,
+    /// Folder with vocab.json and merges.txt, or tokenizer.json [default: that of SOURCE].
+    #[arg(long, value_name = "DIR")]
+    tokenizer: Option<PathBuf>,
+    /// A config.json for what an original's tensors do not tell, where it is not as published (heads, layers read,
+    /// activations); for a folder of the Hub, instead of its own.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How weights are stored; f16 takes half the room and keeps about three digits.
+    #[arg(long, value_enum, default_value_t = Dtype::F32)]
+    dtype: Dtype,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Dtype {
+    F32,
+    F16,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  clipseg convert clipseg-rd64 --out clipseg-rd64-safetensors
+  clipseg convert rd64-uni-refined.pth --clip ViT-B-16.pt --tokenizer clip-vit-base-patch16 --out clipseg-rd64-refined
+  clipseg convert rd16-uni.pth --clip ViT-B-16.pt --dtype f16 --out clipseg-rd16";
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let out = arguments.out.display();
+    let progress = Progress::start();
+    progress.step("reading");
+    let request = Request {
+        source: &arguments.source,
+        out: &arguments.out,
+        clip: arguments.clip.as_deref(),
+        config: arguments.config.as_deref(),
+        tokenizer: arguments.tokenizer.as_deref(),
+        weights: match arguments.dtype {
+            Dtype::F32 => WeightType::F32,
+            Dtype::F16 => WeightType::F16,
+        },
+    };
+    let written = clipseg_convert::convert(&request, &mut |done, all| {
+        progress.step(format!("{} of {} MB written", done / 1_000_000, all / 1_000_000));
+    })?;
+    drop(progress);
+
+    let megabytes = written.bytes as f64 / 1e6;
+    let mut text = format!("{} tensors, {megabytes:.1} MB\n", written.tensors);
+    for file in &written.files {
+        text += &format!("wrote {}\n", file.display());
+    }
+    if !written.left_out.is_empty() {
+        text += &format!("left out, as no CLIPSeg has them: {}\n", written.left_out.join(", "));
+    }
+    output::print(&text)?;
+    if !written.has_tokenizer {
+        report::warning(format!(
+            "{out} has no tokenizer, so prompts cannot be words yet: copy vocab.json and merges.txt of \
+             openai/clip-vit-base-patch16 (Hugging Face Hub) into it; --tokenizer DIR does that"
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! PyTorch's files: a zip archive with a pickle that describes tensors, and an entry for each of their storages.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::pickle::{self, Dialect, MAX_PROGRAM};
+use crate::tensor::{Storage, StoredTensor};
+use crate::zip::Zip;
+
+/// How a zip archive begins.
+const ZIP: &[u8] = b"PK";
+/// How a file of PyTorch before 1.6 begins: a pickle of protocol 2.
+const LEGACY: &[u8] = &[0x80, 0x02];
+
+/// An open file of `torch.save` or `torch.jit.save`.
+pub(crate) struct TorchArchive {
+    path: PathBuf,
+    zip: Zip,
+    /// The folder within the archive that everything is in, with a slash at its end.
+    root: String,
+    tensors: BTreeMap<String, StoredTensor>,
+    /// The storage read last, by its key: several tensors may be parts of one.
+    last: RefCell<Option<(String, Vec<u8>)>>,
+}
+
+impl TorchArchive {
+    /// Reads the descriptions of all tensors and checks that their storages are there and as long as they should be.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let refuse = |message: String| Error::file(path, message);
+        let zip = Zip::open(open_zip(path)?).map_err(refuse)?;
+        let root = find_root(&zip).map_err(refuse)?;
+        check_byte_order(&zip, &root).map_err(refuse)?;
+        let torch_script = zip.contains(&format!("{root}constants.pkl"));
+        let dialect = if torch_script { Dialect::TorchScript } else { Dialect::StateDict };
+        let program = read_program(&zip, &root).map_err(refuse)?;
+        let mut tensors = BTreeMap::new();
+        for (name, tensor) in pickle::read_tensors(&program, dialect).map_err(refuse)? {
+            check_storage(&zip, &root, tensor.storage())
+                .map_err(|message| refuse(format!("{message} (tensor `{name}`)")))?;
+            if tensors.insert(name.clone(), tensor).is_some() {
+                return Err(Error::tensor(path, &name, "is there twice"));
+            }
+        }
+        Ok(Self { path: path.to_owned(), zip, root, tensors, last: RefCell::default() })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All tensors, by name.
+    pub(crate) fn tensors(&self) -> &BTreeMap<String, StoredTensor> {
+        &self.tensors
+    }
+
+    /// Reads a tensor of this archive: row-major and little-endian, in its own type.
+    pub(crate) fn read(&self, tensor: &StoredTensor) -> Result<Vec<u8>> {
+        let storage = tensor.storage();
+        let mut last = self.last.borrow_mut();
+        let bytes = match last.take() {
+            Some((key, bytes)) if key == storage.key => bytes,
+            _ => {
+                let entry = format!("{}data/{}", self.root, storage.key);
+                self.zip.read(&entry).map_err(|message| Error::file(&self.path, message))?
+            }
+        };
+        // `open` has checked the length, and reading compares it with the directory's.
+        let numbers = tensor.gather(&bytes);
+        *last = Some((storage.key.clone(), bytes));
+        Ok(numbers)
+    }
+}
+
+/// Opens a file that begins as a zip archive. Of others it says what they are and what to do, as far as the first
+/// bytes tell.
+fn open_zip(path: &Path) -> Result<File> {
+    let read = |path: &Path| -> std::io::Result<(File, Vec<u8>)> {
+        let mut file = File::open(path)?;
+        let mut start = Vec::new();
+        (&mut file).take(2).read_to_end(&mut start)?;
+        file.rewind()?;
+        Ok((file, start))
+    };
+    let (file, start) = read(path).map_err(|source| Error::read(path, source))?;
+    if start == LEGACY {
+        let shown = path.display();
+        return Err(Error::file(
+            path,
+            format!(
+                "is of PyTorch's format before 1.6, which is not read. Re-save it, if you trust where it comes from: \
+                 python -c \"import torch; torch.save(torch.load('{shown}', map_location='cpu', weights_only=True), \
+                 '{shown}.new')\""
+            ),
+        ));
+    }
+    if start != ZIP {
+        return Err(Error::file(
+            path,
+            "is no file of PyTorch: those are zip archives; is it another file, or a page that a download got instead?",
+        ));
+    }
+    Ok(file)
+}
+
+/// The folder that `data.pkl` is in.
+fn find_root(zip: &Zip) -> Result<String, String> {
+    let mut roots = zip
+        .names()
+        .filter_map(|name| name.strip_suffix("data.pkl"))
+        .filter(|root| root.is_empty() || root.ends_with('/') && root.matches('/').count() == 1);
+    match (roots.next(), roots.next()) {
+        (Some(root), None) => Ok(root.to_owned()),
+        (None, _) => {
+            Err("is a zip archive, but not one of PyTorch: it has no data.pkl; unpack it first".to_owned())
+        }
+        (Some(_), Some(_)) => Err("is no archive of PyTorch: it has several data.pkl".to_owned()),
+    }
+}
+
+/// Older files do not say; they are of little-endian machines.
+fn check_byte_order(zip: &Zip, root: &str) -> Result<(), String> {
+    let entry = format!("{root}byteorder");
+    if zip.contains(&entry) && zip.read(&entry)? != b"little" {
+        return Err("was written by a big-endian machine; re-save it on a little-endian one".to_owned());
+    }
+    Ok(())
+}
+
+fn read_program(zip: &Zip, root: &str) -> Result<Vec<u8>, String> {
+    let entry = format!("{root}data.pkl");
+    let size = zip.size(&entry)?;
+    if size > MAX_PROGRAM {
+        return Err(format!(
+            "has {entry} of {size} bytes, more than the {MAX_PROGRAM} that a model could need"
+        ));
+    }
+    zip.read(&entry)
+}
+
+/// Checks that a storage's entry is there, can be read, and has the length that the pickle gives.
+fn check_storage(zip: &Zip, root: &str, storage: &Storage) -> Result<(), String> {
+    let entry = format!("{root}data/{}", storage.key);
+    let size = zip.size(&entry)?;
+    if size != storage.bytes() as u64 {
+        return Err(format!(
+            "has {entry} of {size} bytes, where {} numbers of {:?} take {}; download it again",
+            storage.length,
+            storage.dtype,
+            storage.bytes()
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! What can go wrong in a conversion.
+
+use std::path::{Path, PathBuf};
+
+/// Result of this crate's fallible functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Each message names the file, tensor or setting, says what is wrong with it and what to do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+
+    /// A file or folder could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+
+    /// A file is not what it should be, or contradicts itself.
+    #[error("{} {message}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead, and what to do.
+        message: String,
+    },
+
+    /// A tensor is missing, of another shape than the others imply, or cannot be stored as asked.
+    #[error("{}: tensor `{name}` {message}", path.display())]
+    Tensor {
+        /// The file that holds it or should.
+        path: PathBuf,
+        /// Its name in that file.
+        name: String,
+        /// What is wrong, and what to do.
+        message: String,
+    },
+
+    /// What was asked for does not fit together.
+    #[error("{0}")]
+    Request(String),
+
+    /// The configuration or the tokenizer, in the words of the crate that reads them.
+    #[error(transparent)]
+    Clip(#[from] clipseg_clip::Error),
+}
+
+impl Error {
+    pub(crate) fn read(path: &Path, source: std::io::Error) -> Self {
+        Self::Read { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn write(path: &Path, source: impl Into<std::io::Error>) -> Self {
+        Self::Write { path: path.to_owned(), source: source.into() }
+    }
+
+    pub(crate) fn file(path: &Path, message: impl Into<String>) -> Self {
+        Self::File { path: path.to_owned(), message: message.into() }
+    }
+
+    pub(crate) fn tensor(path: &Path, name: &str, message: impl Into<String>) -> Self {
+        Self::Tensor { path: path.to_owned(), name: name.to_owned(), message: message.into() }
+    }
+}

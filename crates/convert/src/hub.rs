@@ -1,0 +1,117 @@
+//! Checkpoints of transformers as PyTorch files: `pytorch_model.bin`, or shards with an index.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use clipseg_clip::ClipSegConfig;
+use serde::Deserialize;
+
+use crate::archive::TorchArchive;
+use crate::error::{Error, Result};
+use crate::layout;
+use crate::plan::{Part, Plan};
+
+const WEIGHTS: &str = "pytorch_model.bin";
+const INDEX: &str = "pytorch_model.bin.index.json";
+
+/// `pytorch_model.bin.index.json`.
+#[derive(Deserialize)]
+struct Index {
+    /// Name of the file that holds each tensor.
+    weight_map: BTreeMap<String, String>,
+}
+
+/// The weights' files that `source` stands for: itself, those that it lists as an index, or those in it as a folder.
+pub(crate) fn weight_files(source: &Path) -> Result<Vec<PathBuf>> {
+    let kind = std::fs::metadata(source).map_err(|error| Error::read(source, error))?;
+    if !kind.is_dir() {
+        let is_index = source.extension().is_some_and(|extension| extension == "json");
+        return if is_index { shards(source) } else { Ok(vec![source.to_owned()]) };
+    }
+    let (weights, index) = (source.join(WEIGHTS), source.join(INDEX));
+    if weights.exists() {
+        Ok(vec![weights])
+    } else if index.exists() {
+        shards(&index)
+    } else if source.join("model.safetensors").exists()
+        || source.join("model.safetensors.index.json").exists()
+    {
+        Err(Error::file(source, "holds safetensors already; it needs no conversion"))
+    } else {
+        Err(Error::file(
+            source,
+            format!("has neither {WEIGHTS} nor {INDEX}; name the file of weights itself"),
+        ))
+    }
+}
+
+fn shards(index: &Path) -> Result<Vec<PathBuf>> {
+    let text = std::fs::read_to_string(index).map_err(|error| Error::read(index, error))?;
+    let Index { weight_map } = serde_json::from_str(&text)
+        .map_err(|error| Error::file(index, format!("is no index of shards: {error}")))?;
+    let files: BTreeSet<String> = weight_map.into_values().collect();
+    let folder = index.parent().unwrap_or(Path::new(""));
+    files
+        .into_iter()
+        .map(|file| {
+            // The index comes from elsewhere: a name that leaves the folder is refused.
+            if Path::new(&file).file_name() != Some(file.as_ref()) {
+                return Err(Error::file(
+                    index,
+                    format!("lists the shard {file:?}, which is no plain file name"),
+                ));
+            }
+            let path = folder.join(file);
+            if !path.exists() {
+                return Err(Error::file(&path, "is missing: the index lists it as a shard; download it"));
+            }
+            Ok(path)
+        })
+        .collect()
+}
+
+/// Plans to write all tensors as they are, once those of the model that the file `config` describes are known to be
+/// there. `path` is what the user named.
+pub(crate) fn plan<'a>(archives: &'a [TorchArchive], config: &Path, path: &Path) -> Result<Plan<'a>> {
+    let mut tensors = BTreeMap::new();
+    for archive in archives {
+        for (name, tensor) in archive.tensors() {
+            if tensors.insert(name.clone(), Part::new(archive, name, tensor.clone())).is_some() {
+                return Err(Error::tensor(archive.path(), name, "is in another shard too"));
+            }
+        }
+    }
+    let starts = |prefix: &str| tensors.keys().any(|name| name.starts_with(prefix));
+    let prefix = if starts("clip.") { "clip." } else { "" };
+    if !starts(&format!("{prefix}text_model.")) || !starts(&format!("{prefix}vision_model.")) {
+        let sample: Vec<_> = tensors.keys().take(3).collect();
+        return Err(Error::file(
+            path,
+            format!(
+                "holds no CLIPSeg, neither transformers' (`clip.text_model.…`) nor the original's (`film_mul.weight`); \
+                 its first tensors: {sample:?}"
+            ),
+        ));
+    }
+    let config = ClipSegConfig::from_file(config)?;
+    let clip =
+        layout::clip(&config).into_iter().map(|wanted| (format!("{prefix}{}", wanted.name), wanted.shape));
+    // A `CLIPSegModel` has no decoder.
+    let decoder =
+        if starts("decoder.") { config.validate().map(|()| layout::decoder(&config))? } else { Vec::new() };
+    for (name, shape) in clip.chain(decoder.into_iter().map(|wanted| (wanted.name, wanted.shape))) {
+        match tensors.get(&name) {
+            None => {
+                let message =
+                    format!("is missing (expected shape {shape:?}): the weights do not fit config.json");
+                return Err(Error::tensor(path, &name, message));
+            }
+            Some(part) if part.tensor.shape() != shape => {
+                let message = format!("has shape {:?}, config.json implies {shape:?}", part.tensor.shape());
+                return Err(Error::tensor(part.archive.path(), &name, message));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(Plan { parts: tensors.into_iter().collect(), left_out: Vec::new(), config })
+}

@@ -1,0 +1,103 @@
+//! What a pickle program works with.
+
+use std::rc::Rc;
+
+use super::MAX_VALUES;
+use super::globals::Global;
+use crate::tensor::{Storage, StoredTensor};
+
+/// A value on the stack. Containers are in [`Objects`], so that values are flat: they are copied and dropped without
+/// recursion, however deep a program nests them.
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    None,
+    Bool,
+    Int(i64),
+    Float,
+    Text(Rc<str>),
+    Global(Global),
+    /// Lists occur as attributes of modules alone, where nothing of them is needed.
+    List,
+    Object(Id),
+}
+
+impl Value {
+    /// What the value is, for messages.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::None => "None",
+            Self::Bool => "a truth value",
+            Self::Int(_) => "a whole number",
+            Self::Float => "a number",
+            Self::Text(_) => "a text",
+            Self::Global(_) => "a class or function",
+            Self::List => "a list",
+            Self::Object(_) => "an object",
+        }
+    }
+}
+
+/// The place of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Id(usize);
+
+/// A value that others refer to.
+#[derive(Debug)]
+pub(super) enum Object {
+    Tuple(Vec<Value>),
+    Dict(Vec<(Value, Value)>),
+    /// A TorchScript module, with its attributes once they are there.
+    Module(Vec<(Value, Value)>),
+    Storage(Rc<Storage>),
+    Tensor(StoredTensor),
+}
+
+/// All objects that a program has made.
+#[derive(Debug, Default)]
+pub(super) struct Objects(Vec<Object>);
+
+impl Objects {
+    pub(super) fn add(&mut self, object: Object) -> Result<Value, String> {
+        if self.0.len() >= MAX_VALUES {
+            return Err(format!("makes more than {MAX_VALUES} objects; a state dict has a few thousand"));
+        }
+        self.0.push(object);
+        Ok(Value::Object(Id(self.0.len() - 1)))
+    }
+
+    /// The object behind a value, if it is one.
+    pub(super) fn get(&self, value: &Value) -> Option<&Object> {
+        match value {
+            // Ids are made by `add` alone, and objects are never taken away.
+            Value::Object(Id(place)) => self.0.get(*place),
+            _ => None,
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, value: &Value) -> Option<&mut Object> {
+        match value {
+            Value::Object(Id(place)) => self.0.get_mut(*place),
+            _ => None,
+        }
+    }
+
+    /// The items of a tuple.
+    pub(super) fn tuple(&self, value: &Value) -> Result<&[Value], String> {
+        match self.get(value) {
+            Some(Object::Tuple(items)) => Ok(items),
+            _ => Err(format!("has {} where a tuple is due", self.kind(value))),
+        }
+    }
+
+    /// What a value is, for messages.
+    pub(super) fn kind(&self, value: &Value) -> &'static str {
+        match self.get(value) {
+            Some(Object::Tuple(_)) => "a tuple",
+            Some(Object::Dict(_)) => "a dict",
+            Some(Object::Module(_)) => "a module",
+            Some(Object::Storage(_)) => "a storage",
+            Some(Object::Tensor(_)) => "a tensor",
+            None => value.kind(),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! What a conversion will write, before anything is read or written.
+
+use clipseg_clip::ClipSegConfig;
+
+use crate::archive::TorchArchive;
+use crate::tensor::StoredTensor;
+
+/// A tensor to be written, or a part of one, and where it is.
+#[derive(Clone)]
+pub(crate) struct Part<'a> {
+    pub archive: &'a TorchArchive,
+    /// In the archive, for messages.
+    pub name: String,
+    pub tensor: StoredTensor,
+}
+
+impl<'a> Part<'a> {
+    pub(crate) fn new(archive: &'a TorchArchive, name: &str, tensor: StoredTensor) -> Self {
+        Self { archive, name: name.to_owned(), tensor }
+    }
+}
+
+/// All tensors to be written, by transformers' names.
+pub(crate) struct Plan<'a> {
+    pub parts: Vec<(String, Part<'a>)>,
+    /// Tensors of the source that no CLIPSeg needs.
+    pub left_out: Vec<String>,
+    pub config: ClipSegConfig,
+}

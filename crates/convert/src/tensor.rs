@@ -1,0 +1,227 @@
+//! Tensors as PyTorch describes them: a shape and strides over a part of a storage.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use half::{bf16, f16};
+use safetensors::Dtype;
+
+/// Most dimensions of a tensor.
+const MAX_RANK: usize = 8;
+
+/// A run of numbers in an archive, which tensors are parts of.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Storage {
+    /// Its name in the archive, below `data/`.
+    pub key: String,
+    /// Type of its numbers.
+    pub dtype: Dtype,
+    /// How many numbers the pickle says it has.
+    pub length: usize,
+}
+
+impl Storage {
+    pub(crate) fn new(key: &str, dtype: Dtype, length: usize) -> Result<Self, String> {
+        if length.checked_mul(item_size(dtype)).is_none() {
+            return Err(format!("claims a storage of {length} numbers"));
+        }
+        Ok(Self { key: key.to_owned(), dtype, length })
+    }
+
+    /// Its size in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.length * item_size(self.dtype)
+    }
+}
+
+/// Where a tensor's numbers are. All of them lie within the storage, and there are no more of them than it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredTensor {
+    storage: Rc<Storage>,
+    /// Place of the first number in the storage.
+    offset: usize,
+    shape: Vec<usize>,
+    /// How far apart neighbours along each dimension are, in numbers.
+    strides: Vec<usize>,
+}
+
+impl StoredTensor {
+    pub(crate) fn new(
+        storage: Rc<Storage>,
+        offset: usize,
+        shape: Vec<usize>,
+        strides: Vec<usize>,
+    ) -> Result<Self, String> {
+        if shape.len() != strides.len() || shape.len() > MAX_RANK {
+            return Err(format!("has a tensor of shape {shape:?} with strides {strides:?}"));
+        }
+        let length = storage.length;
+        let count = shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
+        if count.is_none_or(|count| count > length) {
+            return Err(format!(
+                "has a tensor of shape {shape:?} in a storage of {length} numbers, which are fewer; if it is an \
+                 expanded view, re-save it with .contiguous()"
+            ));
+        }
+        let end = if count == Some(0) { Some(offset) } else { end_of(offset, &shape, &strides) };
+        if end.is_none_or(|end| end > length) {
+            return Err(format!(
+                "has a tensor of shape {shape:?} with strides {strides:?} at {offset}, which ends beyond its storage \
+                 of {length} numbers"
+            ));
+        }
+        Ok(Self { storage, offset, shape, strides })
+    }
+
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    pub(crate) fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    pub(crate) fn dtype(&self) -> Dtype {
+        self.storage.dtype
+    }
+
+    /// Number of values.
+    pub(crate) fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// These rows alone, or `None` where there are not as many.
+    pub(crate) fn rows(mut self, rows: Range<usize>) -> Option<Self> {
+        if rows.start > rows.end || rows.end > *self.shape.first()? {
+            return None;
+        }
+        self.shape[0] = rows.len();
+        if self.len() > 0 {
+            self.offset += rows.start * self.strides[0];
+        }
+        Some(self)
+    }
+
+    /// With its dimensions the other way round.
+    pub(crate) fn transposed(mut self) -> Self {
+        self.shape.reverse();
+        self.strides.reverse();
+        self
+    }
+
+    /// Picks the tensor's numbers out of its storage's bytes: row-major, without gaps.
+    pub(crate) fn gather(&self, storage: &[u8]) -> Vec<u8> {
+        let item = item_size(self.dtype());
+        let mut bytes = Vec::with_capacity(self.len() * item);
+        if self.len() == 0 {
+            return bytes;
+        }
+        // The innermost dimensions that lie without gaps are copied at once.
+        let (mut run, mut outer) = (1, self.shape.len());
+        while outer > 0 && (self.strides[outer - 1] == run || self.shape[outer - 1] == 1) {
+            run *= self.shape[outer - 1];
+            outer -= 1;
+        }
+        let mut index = vec![0; outer];
+        loop {
+            let place: usize = index.iter().zip(&self.strides).map(|(index, stride)| index * stride).sum();
+            let start = (self.offset + place) * item;
+            bytes.extend_from_slice(&storage[start..start + run * item]);
+            let Some(dimension) = (0..outer).rev().find(|&d| index[d] + 1 < self.shape[d]) else {
+                return bytes;
+            };
+            index[dimension] += 1;
+            index[dimension + 1..].fill(0);
+        }
+    }
+}
+
+/// One past the last number that is touched.
+fn end_of(offset: usize, shape: &[usize], strides: &[usize]) -> Option<usize> {
+    let mut last = offset;
+    for (&size, &stride) in shape.iter().zip(strides) {
+        last = last.checked_add((size - 1).checked_mul(stride)?)?;
+    }
+    last.checked_add(1)
+}
+
+/// Bytes of one number of the types that PyTorch's storages have.
+pub(crate) fn item_size(dtype: Dtype) -> usize {
+    dtype.bitsize() / 8
+}
+
+/// The type that weights are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightType {
+    /// Four bytes a number; what transformers converts to.
+    F32,
+    /// Two bytes a number, with about three decimal digits.
+    F16,
+}
+
+impl WeightType {
+    /// What a tensor of the type `from` is written as: weights as this, whole numbers as they are.
+    pub(crate) fn of(self, from: Dtype) -> Dtype {
+        match (from, self) {
+            (Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16, Self::F32) => Dtype::F32,
+            (Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16, Self::F16) => Dtype::F16,
+            (other, _) => other,
+        }
+    }
+
+    /// As PyTorch calls it.
+    pub fn torch_name(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::F16 => "float16",
+        }
+    }
+
+    /// Converts numbers, rounding to the nearest.
+    ///
+    /// The error is a number that is too large for the type.
+    pub(crate) fn convert(self, from: Dtype, bytes: Vec<u8>) -> Result<Vec<u8>, f64> {
+        if self.of(from) == from {
+            return Ok(bytes);
+        }
+        match from {
+            Dtype::F64 => self.write(numbers(&bytes, f64::from_le_bytes)),
+            Dtype::F32 => self.write(numbers(&bytes, |bytes| f32::from_le_bytes(bytes).into())),
+            Dtype::F16 => self.write(numbers(&bytes, |bytes| f16::from_le_bytes(bytes).to_f64())),
+            Dtype::BF16 => self.write(numbers(&bytes, |bytes| bf16::from_le_bytes(bytes).to_f64())),
+            _ => Ok(bytes),
+        }
+    }
+
+    fn write(self, numbers: impl ExactSizeIterator<Item = f64>) -> Result<Vec<u8>, f64> {
+        let mut bytes = Vec::with_capacity(numbers.len() * item_size(self.of(Dtype::F32)));
+        for number in numbers {
+            let finite = match self {
+                Self::F32 => {
+                    let narrow = number as f32;
+                    bytes.extend_from_slice(&narrow.to_le_bytes());
+                    narrow.is_finite()
+                }
+                Self::F16 => {
+                    let narrow = f16::from_f64(number);
+                    bytes.extend_from_slice(&narrow.to_le_bytes());
+                    narrow.is_finite()
+                }
+            };
+            if !finite && number.is_finite() {
+                return Err(number);
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+fn numbers<const N: usize>(
+    bytes: &[u8],
+    read: impl Fn([u8; N]) -> f64,
+) -> impl ExactSizeIterator<Item = f64> {
+    bytes.as_chunks().0.iter().map(move |&bytes| read(bytes))
+}
+
+#[cfg(test)]
+mod tests;

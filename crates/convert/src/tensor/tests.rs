@@ -1,0 +1,81 @@
+use super::*;
+
+fn storage(length: usize) -> Rc<Storage> {
+    Rc::new(Storage::new("0", Dtype::U8, length).unwrap())
+}
+
+fn tensor(length: usize, offset: usize, shape: &[usize], strides: &[usize]) -> Result<StoredTensor, String> {
+    StoredTensor::new(storage(length), offset, shape.to_vec(), strides.to_vec())
+}
+
+#[test]
+fn strides_and_offsets_are_followed() {
+    let bytes: Vec<u8> = (0..24).collect();
+    let gathered = |offset, shape: &[usize], strides: &[usize]| {
+        tensor(24, offset, shape, strides).unwrap().gather(&bytes)
+    };
+    assert_eq!(gathered(0, &[2, 3], &[3, 1]), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(gathered(1, &[2, 3], &[1, 2]), [1, 3, 5, 2, 4, 6]);
+    assert_eq!(gathered(0, &[2, 2, 3], &[12, 3, 1]), [0, 1, 2, 3, 4, 5, 12, 13, 14, 15, 16, 17]);
+    assert_eq!(gathered(23, &[], &[]), [23]);
+    assert_eq!(gathered(4, &[1, 2, 1], &[99, 5, 77]), [4, 9]);
+    assert_eq!(gathered(3, &[2, 2], &[0, 1]), [3, 4, 3, 4]);
+    assert_eq!(gathered(0, &[0, 3], &[3, 1]), [0_u8; 0]);
+}
+
+#[test]
+fn parts_and_transposes_are_views() {
+    let bytes: Vec<u8> = (0..6).collect();
+    let whole = tensor(6, 0, &[3, 2], &[2, 1]).unwrap();
+    assert_eq!(whole.clone().rows(1..3).unwrap().gather(&bytes), [2, 3, 4, 5]);
+    assert_eq!(whole.clone().transposed().gather(&bytes), [0, 2, 4, 1, 3, 5]);
+    assert_eq!(whole.clone().transposed().rows(1..2).unwrap().gather(&bytes), [1, 3, 5]);
+    assert!(whole.rows(2..4).is_none());
+    assert!(tensor(1, 0, &[], &[]).unwrap().rows(0..1).is_none());
+}
+
+#[test]
+fn what_leaves_the_storage_is_refused() {
+    for (length, offset, shape, strides, word) in [
+        (6, 1, &[3, 2][..], &[2, 1][..], "ends beyond"),
+        (6, 0, &[3, 2], &[3, 1], "ends beyond"),
+        (6, usize::MAX, &[2], &[1], "ends beyond"),
+        (6, 7, &[0], &[1], "ends beyond"),
+        (6, 0, &[2], &[usize::MAX], "ends beyond"),
+        (6, 0, &[3], &[usize::MAX / 2 + 1], "ends beyond"),
+        (6, 0, &[7], &[0], "fewer"),
+        (6, 0, &[usize::MAX, usize::MAX], &[0, 0], "fewer"),
+        (6, 0, &[2], &[1, 1], "strides"),
+        (6, 0, &[1; 9], &[1; 9], "strides"),
+    ] {
+        let message = tensor(length, offset, shape, strides).unwrap_err();
+        assert!(message.contains(word), "{shape:?} {strides:?}: {message}");
+    }
+    assert!(Storage::new("0", Dtype::F64, usize::MAX / 4).is_err());
+}
+
+#[test]
+fn weights_are_rounded_and_whole_numbers_kept() {
+    let halves: Vec<u8> = [1.5, -0.0, 65504.0].iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect();
+    let floats: Vec<u8> = [1.5_f32, -0.0, 65504.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+    assert_eq!(WeightType::F32.convert(Dtype::F16, halves.clone()), Ok(floats.clone()));
+    assert_eq!(WeightType::F16.convert(Dtype::F32, floats.clone()), Ok(halves));
+    assert_eq!(WeightType::F32.convert(Dtype::F32, floats.clone()), Ok(floats.clone()));
+    let doubles = [1.5_f64, -0.0, 65504.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+    assert_eq!(WeightType::F32.convert(Dtype::F64, doubles), Ok(floats));
+    let brains = bf16::from_f32(-2.5).to_le_bytes().to_vec();
+    assert_eq!(WeightType::F32.convert(Dtype::BF16, brains), Ok((-2.5_f32).to_le_bytes().to_vec()));
+    let whole = 70_000_i64.to_le_bytes().to_vec();
+    assert_eq!(WeightType::F16.convert(Dtype::I64, whole.clone()), Ok(whole));
+}
+
+#[test]
+fn what_no_half_can_hold_is_refused() {
+    assert_eq!(WeightType::F16.convert(Dtype::F32, 70_000_f32.to_le_bytes().to_vec()), Err(70_000.0));
+    let infinite = f32::INFINITY.to_le_bytes().to_vec();
+    assert_eq!(
+        WeightType::F16.convert(Dtype::F32, infinite),
+        Ok(f16::INFINITY.to_le_bytes().to_vec()),
+        "what is infinite already stays so"
+    );
+}

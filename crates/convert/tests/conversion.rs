@@ -1,0 +1,178 @@
+//! Conversions of the committed archives equal transformers' own, byte for byte; `fixtures/convert/README.md` says how
+//! those were made.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clipseg::ClipSegConfig;
+use clipseg_convert::{Report, Request, WeightType, convert};
+use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/convert").join(name)
+}
+
+/// A conversion into a folder of its own.
+struct Converted {
+    folder: TempDir,
+    report: Report,
+}
+
+/// Converts `source` with what a user would add.
+fn run(source: &str, clip: Option<&str>, config: Option<&str>, weights: WeightType) -> Converted {
+    let folder = tempfile::tempdir().unwrap();
+    let [clip, config] = [clip, config].map(|name| name.map(fixture));
+    let report = convert(
+        &Request {
+            source: &fixture(source),
+            out: &folder.path().join("out"),
+            clip: clip.as_deref(),
+            config: config.as_deref(),
+            tokenizer: None,
+            weights,
+        },
+        &mut |_, _| {},
+    );
+    Converted { report: report.unwrap_or_else(|error| panic!("{source}: {error}")), folder }
+}
+
+impl Converted {
+    fn out(&self) -> PathBuf {
+        self.folder.path().join("out")
+    }
+
+    fn weights(&self) -> Vec<u8> {
+        fs::read(self.out().join("model.safetensors")).unwrap()
+    }
+}
+
+/// One tensor of transformers' conversion.
+#[derive(Deserialize)]
+struct Expected {
+    shape: Vec<usize>,
+    /// Of its numbers as f32.
+    sha256: String,
+}
+
+fn expected(case: &str) -> BTreeMap<String, Expected> {
+    serde_json::from_slice(&fs::read(fixture(case).join("expected.json")).unwrap()).unwrap()
+}
+
+/// What differs between a file of weights and transformers' conversion, by name.
+fn differences(weights: &[u8], expected: &BTreeMap<String, Expected>) -> Vec<String> {
+    let weights = SafeTensors::deserialize(weights).unwrap();
+    let mut names: Vec<_> = weights.names().into_iter().chain(expected.keys().map(String::as_str)).collect();
+    names.sort_unstable();
+    names.dedup();
+    let differs = |name: &&str| {
+        let (Ok(found), Some(expected)) = (weights.tensor(name), expected.get(*name)) else { return true };
+        let digest: String = Sha256::digest(found.data()).iter().map(|byte| format!("{byte:02x}")).collect();
+        found.dtype() != Dtype::F32 || found.shape() != expected.shape || digest != expected.sha256
+    };
+    names.into_iter().filter(differs).map(str::to_owned).collect()
+}
+
+fn no_differences() -> Vec<String> {
+    Vec::new()
+}
+
+#[test]
+fn a_decoder_with_openais_torchscript_archive() {
+    let converted = run("published/rd16-uni.pth", Some("published/ViT-B-16.pt"), None, WeightType::F32);
+    assert_eq!(differences(&converted.weights(), &expected("published")), no_differences());
+    assert_eq!(converted.report.left_out, ["reduce.bias", "reduce.weight"]);
+    assert!(!converted.report.has_tokenizer);
+
+    let config = ClipSegConfig::from_file(converted.out()).unwrap();
+    assert_eq!(config.extract_layers, [3, 6, 9]);
+    assert_eq!((config.reduce_dim, config.projection_dim, config.decoder_intermediate_size), (16, 24, 28));
+    assert!(!config.use_complex_transposed_convolution);
+    assert_eq!(config.extra["torch_dtype"], "float32");
+    let vision = config.vision_config;
+    assert_eq!((vision.patch_size, vision.image_size, vision.num_hidden_layers), (16, 32, 10));
+    let text = config.text_config;
+    assert_eq!((text.vocab_size, text.max_position_embeddings, text.eos_token_id), (56, 12, 55));
+}
+
+#[test]
+fn a_decoder_with_a_plain_state_dict() {
+    let (clip, config) = (Some("unusual/clip-state-dict.pt"), Some("unusual/config.json"));
+    let converted = run("unusual/rd64-uni-refined.pth", clip, config, WeightType::F32);
+    assert_eq!(differences(&converted.weights(), &expected("unusual")), no_differences());
+    let mut config = ClipSegConfig::from_file(converted.out()).unwrap();
+    let mut given = ClipSegConfig::from_file(fixture("unusual/config.json")).unwrap();
+    for config in [&mut config, &mut given] {
+        config.extra.clear();
+    }
+    assert_eq!(config, given, "all that transformers knew is found again");
+}
+
+#[test]
+fn decoder_and_clip_in_one_file() {
+    let converted = run("unusual/clip-plus-decoder.pth", None, Some("unusual/config.json"), WeightType::F32);
+    assert_eq!(differences(&converted.weights(), &expected("unusual")), no_differences());
+}
+
+/// Among the weights are one with other strides, one in a larger storage, and one of every other number.
+#[test]
+fn transformers_own_file_and_its_shards() {
+    let expected = expected("unusual");
+    let whole = run("hub", None, None, WeightType::F32);
+    // The buffers are kept as they are; transformers of today does not have them.
+    let buffers: Vec<_> = ["text", "vision"]
+        .iter()
+        .map(|tower| format!("clip.{tower}_model.embeddings.position_ids"))
+        .collect();
+    assert_eq!(differences(&whole.weights(), &expected), buffers);
+    let sharded = run("hub-sharded", None, None, WeightType::F32);
+    assert_eq!(differences(&sharded.weights(), &expected), no_differences());
+    let by_index = run("hub-sharded/pytorch_model.bin.index.json", None, None, WeightType::F32);
+    assert_eq!(by_index.weights(), sharded.weights());
+}
+
+/// The comparison itself must fail where there is anything to find.
+#[test]
+fn a_flipped_bit_a_missing_and_an_unknown_tensor_are_differences() {
+    let mut weights = run("hub-sharded", None, None, WeightType::F32).weights();
+    let mut expected = expected("unusual");
+    // The last tensor by name and the last of the file are one: all are f32.
+    *weights.last_mut().unwrap() ^= 1;
+    assert_eq!(differences(&weights, &expected), ["decoder.transposed_convolution.4.weight"]);
+    let scale = expected.remove("clip.logit_scale").unwrap();
+    assert_eq!(differences(&weights, &expected).len(), 2);
+    expected.insert("clip.logit_scale".to_owned(), Expected { shape: vec![1], ..scale });
+    assert_eq!(differences(&weights, &expected).len(), 2);
+    expected.insert("unknown".to_owned(), Expected { shape: Vec::new(), sha256: String::new() });
+    assert_eq!(differences(&weights, &expected).len(), 3);
+}
+
+#[test]
+fn half_weights_are_the_rounded_ones() {
+    let half = run("hub", None, None, WeightType::F16);
+    let (half_bytes, full_bytes) = (half.weights(), run("hub", None, None, WeightType::F32).weights());
+    let (halves, full) =
+        (SafeTensors::deserialize(&half_bytes).unwrap(), SafeTensors::deserialize(&full_bytes).unwrap());
+    for (name, found) in halves.tensors() {
+        let full = full.tensor(&name).unwrap();
+        if full.dtype() == Dtype::I64 {
+            assert_eq!(found.data(), full.data());
+            continue;
+        }
+        assert_eq!((found.dtype(), found.shape()), (Dtype::F16, full.shape()), "{name}");
+        let rounded = full
+            .data()
+            .as_chunks()
+            .0
+            .iter()
+            .flat_map(|&number| half::f16::from_f32(f32::from_le_bytes(number)).to_le_bytes());
+        assert!(found.data().iter().copied().eq(rounded), "{name}");
+    }
+    let config = ClipSegConfig::from_file(half.out()).unwrap();
+    assert_eq!(config.extra["torch_dtype"], "float16");
+}

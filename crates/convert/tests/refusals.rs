@@ -1,0 +1,210 @@
+//! What cannot be converted is refused by name, and nothing is left behind.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clipseg_convert::{Request, WeightType, convert};
+use rawzip::{CompressionMethod, ZipArchiveWriter};
+use tempfile::TempDir;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
+}
+
+/// The arguments of a conversion that works, to be spoilt.
+struct Case {
+    folder: TempDir,
+    source: PathBuf,
+    clip: Option<PathBuf>,
+    config: Option<PathBuf>,
+    tokenizer: Option<PathBuf>,
+}
+
+impl Case {
+    fn of(source: PathBuf) -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), source, clip: None, config: None, tokenizer: None }
+    }
+
+    /// With a source file of these bytes.
+    fn with_bytes(name: &str, bytes: &[u8]) -> Self {
+        let mut case = Self::of(PathBuf::new());
+        case.source = case.folder.path().join(name);
+        fs::write(&case.source, bytes).unwrap();
+        case
+    }
+
+    fn run(&self) -> Result<(), String> {
+        let request = Request {
+            source: &self.source,
+            out: &self.folder.path().join("a/out"),
+            clip: self.clip.as_deref(),
+            config: self.config.as_deref(),
+            tokenizer: self.tokenizer.as_deref(),
+            weights: WeightType::F32,
+        };
+        convert(&request, &mut |_, _| {}).map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// Refused with all of these words, and nothing written.
+    fn refused(&self, words: &[&str]) {
+        let message = self.run().expect_err("should be refused");
+        for word in words {
+            assert!(message.contains(word), "{word:?} is not in: {message}");
+        }
+        assert!(!self.folder.path().join("a").exists(), "something is left behind: {message}");
+    }
+}
+
+/// An archive of entries without compression.
+fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    archive_as(CompressionMethod::STORE, entries)
+}
+
+/// An archive whose entries claim this method.
+fn archive_as(method: CompressionMethod, entries: &[(&str, &[u8])]) -> Vec<u8> {
+    use std::io::Write;
+
+    let mut bytes = Vec::new();
+    let mut archive = ZipArchiveWriter::new(&mut bytes);
+    for (name, contents) in entries {
+        let (mut entry, config) = archive.new_file(*name).compression_method(method).start().unwrap();
+        let mut writer = config.wrap(&mut entry);
+        writer.write_all(contents).unwrap();
+        let (_, descriptor) = writer.finish().unwrap();
+        entry.finish(descriptor).unwrap();
+    }
+    archive.finish().unwrap();
+    bytes
+}
+
+/// A state dict of the tensor `w`: two numbers of f32.
+const PROGRAM: &[u8] = b"\x80\x02}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\n\
+    FloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x02tQK\0K\x02\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtRs.";
+
+#[test]
+fn a_program_that_asks_for_more_than_tensors() {
+    let program = b"\x80\x02cposix\nsystem\nX\x0d\0\0\0touch /tmp/pwn\x85R.";
+    for more in ["constants.pkl", "version"] {
+        let bytes = archive(&[("m/data.pkl", program), (&format!("m/{more}"), b")")]);
+        Case::with_bytes("weights.pth", &bytes).refused(&["weights.pth", "posix.system", "refused"]);
+    }
+}
+
+#[test]
+fn files_that_are_no_archives_of_pytorch() {
+    Case::with_bytes("old.pth", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.")
+        .refused(&["before 1.6", "torch.save"]);
+    Case::with_bytes("page.pth", b"<!DOCTYPE html>").refused(&["page.pth", "no file of PyTorch"]);
+    Case::with_bytes("empty.pth", b"").refused(&["no file of PyTorch"]);
+    Case::with_bytes("cut.pth", b"PK\x03\x04").refused(&["no whole zip"]);
+    Case::with_bytes("weights.zip", &archive(&[("rd64-uni.pth", b"PK")])).refused(&["no data.pkl", "unpack"]);
+    let two = archive(&[("a/data.pkl", PROGRAM), ("b/data.pkl", PROGRAM)]);
+    Case::with_bytes("two.pth", &two).refused(&["several data.pkl"]);
+    let twice = archive(&[("a/data.pkl", PROGRAM), ("a/data.pkl", PROGRAM)]);
+    Case::with_bytes("twice.pth", &twice).refused(&["two entries"]);
+    Case::of(PathBuf::from("/no/such/file.pth")).refused(&["/no/such/file.pth", "cannot read"]);
+}
+
+#[test]
+fn storages_that_lie() {
+    let with = |data: &[u8]| archive(&[("m/data.pkl", PROGRAM), ("m/data/0", data)]);
+    // The archive itself is sound: it is refused for what it holds.
+    Case::with_bytes("w.pth", &with(&[0; 8])).refused(&["holds no CLIPSeg", "\"w\""]);
+    Case::with_bytes("w.pth", &with(&[0; 4])).refused(&["m/data/0 of 4 bytes", "take 8", "`w`"]);
+    Case::with_bytes("w.pth", &with(&[0; 9])).refused(&["m/data/0 of 9 bytes"]);
+    Case::with_bytes("w.pth", &archive(&[("m/data.pkl", PROGRAM)])).refused(&["no entry m/data/0"]);
+    let big = archive(&[("m/data.pkl", PROGRAM), ("m/data/0", &[0; 8]), ("m/byteorder", b"big")]);
+    Case::with_bytes("w.pth", &big).refused(&["big-endian"]);
+    let deflated = archive_as(CompressionMethod::DEFLATE, &[("m/data.pkl", PROGRAM)]);
+    Case::with_bytes("w.pth", &deflated).refused(&["m/data.pkl compressed"]);
+
+    // The directory at the end claims four gigabytes for the storage, its entry's last.
+    let mut lying = with(&[0; 8]);
+    let directory = lying.windows(4).rposition(|bytes| bytes == b"PK\x01\x02").unwrap();
+    lying[directory + 20..directory + 28].copy_from_slice(&[0xfe; 8]);
+    Case::with_bytes("w.pth", &lying).refused(&["claims", "m/data/0"]);
+}
+
+#[test]
+fn a_damaged_number_is_noticed() {
+    let mut bytes = fs::read(fixture("convert/hub/pytorch_model.bin")).unwrap();
+    // The beginning of the second storage: far from the pickle before and the directory behind.
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x40;
+    let mut case = Case::with_bytes("pytorch_model.bin", &bytes);
+    case.config = Some(fixture("convert/hub"));
+    case.refused(&["pytorch_model.bin", "damaged entry"]);
+}
+
+/// Wherever a download stops, there is an error and no panic.
+#[test]
+fn truncated_archives() {
+    let whole = fs::read(fixture("convert/unusual/rd64-uni-refined.pth")).unwrap();
+    for eighth in 0..8 {
+        let case = Case::with_bytes("cut.pth", &whole[..whole.len() * eighth / 8]);
+        case.refused(&["cut.pth"]);
+    }
+    Case::with_bytes("cut.pth", &whole[..whole.len() - 1]).refused(&["cut.pth"]);
+}
+
+#[test]
+fn files_that_do_not_belong_together() {
+    let decoder = || Case::of(fixture("convert/published/rd16-uni.pth"));
+    decoder().refused(&["rd16-uni.pth", "decoder alone", "--clip", "ViT-B-16.pt"]);
+    let with_clip = |clip: &str| Case { clip: Some(fixture(clip)), ..decoder() };
+    with_clip("convert/published/rd16-uni.pth").refused(&["no CLIP of OpenAI"]);
+    with_clip("convert/unusual/clip-state-dict.pt")
+        .refused(&["extract_layers = [3, 6, 9]", "layer 3 does not exist"]);
+    let other = Case {
+        config: Some(fixture("convert/unusual/config.json")),
+        ..with_clip("convert/published/ViT-B-16.pt")
+    };
+    other.refused(&["3 blocks", "extract_layers = [0, 2]", "--config"]);
+
+    Case::of(fixture("convert/published/ViT-B-16.pt")).refused(&["without a decoder", "--clip"]);
+    let clip = Some(fixture("convert/published/ViT-B-16.pt"));
+    let whole = fixture("convert/unusual/clip-plus-decoder.pth");
+    Case { clip: clip.clone(), ..Case::of(whole) }.refused(&["CLIP of its own", "leave out --clip"]);
+    Case { clip, ..Case::of(fixture("convert/hub")) }.refused(&["--clip", "holds its own CLIP"]);
+
+    let hub = Case { config: Some(fixture("models/tiny-complex")), ..Case::of(fixture("convert/hub")) };
+    hub.refused(&["clip.text_projection.weight", "[20, 24]", "[36, 40]"]);
+    Case::of(fixture("models/tiny-complex")).refused(&["needs no conversion"]);
+    Case::of(fixture("photos")).refused(&["pytorch_model.bin"]);
+}
+
+#[test]
+fn an_index_that_leaves_its_folder() {
+    for (listed, words) in [
+        ("../pytorch_model.bin", &["no plain file name"][..]),
+        ("/etc/passwd", &["no plain file name"]),
+        ("missing.bin", &["missing.bin is missing", "download"]),
+    ] {
+        let index = format!(r#"{{"weight_map": {{"a": "{listed}"}}}}"#);
+        Case::with_bytes("pytorch_model.bin.index.json", index.as_bytes()).refused(words);
+    }
+    Case::with_bytes("pytorch_model.bin.index.json", b"[]").refused(&["no index of shards"]);
+}
+
+#[test]
+fn what_is_there_is_not_overwritten() {
+    let case = Case::of(fixture("convert/hub"));
+    case.run().unwrap();
+    let message = case.run().unwrap_err();
+    assert!(message.contains("config.json") && message.contains("already"), "{message}");
+}
+
+#[test]
+fn a_tokenizer_is_copied_whole_or_refused() {
+    let tokenizer = Some(fixture("clip-tokenizer"));
+    let case = Case { tokenizer, ..Case::of(fixture("convert/hub")) };
+    case.run().unwrap();
+    for name in ["vocab.json", "merges.txt", "special_tokens_map.json", "tokenizer_config.json"] {
+        let copied = fs::read(case.folder.path().join("a/out").join(name)).unwrap();
+        assert!(copied == fs::read(fixture("clip-tokenizer").join(name)).unwrap(), "{name}");
+    }
+    Case { tokenizer: Some(fixture("photos")), ..Case::of(fixture("convert/hub")) }
+        .refused(&["no tokenizer"]);
+}
