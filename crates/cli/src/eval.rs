@@ -25,11 +25,12 @@ use crate::table::{self, Align};
 
 /// Score a model on pictures whose masks are known.
 ///
-/// Prints the scores of the paper: foreground IoU, binary IoU, mean IoU over classes and average precision, each
-/// summed over the data set before dividing, for prompts in words and in pictures; and how much is marked for what is
-/// not there.
+/// Prints the scores of the paper: foreground IoU, binary IoU, mean IoU over classes and average
+/// precision, each summed over the data set before dividing, for prompts in words and in pictures;
+/// and how much is marked for what is not there.
 ///
-/// A data folder holds images/, masks/ (white where the object is) and prompts.jsonl, a line for each prompt:
+/// A data folder holds images/, masks/ (white where the object is) and prompts.jsonl, a line for
+/// each prompt:
 ///   {"image": "1.png", "text": "a red circle", "mask": "1-circle.png"}
 ///   {"image": "1.png", "text": "a blue cat", "mask": null}
 ///   {"image": "1.png", "prompt_image": "2.png", "prompt_mask": "2-star.png", "mask": "1-star.png"}

@@ -62,11 +62,12 @@ pub struct Arguments {
     adapter: AdapterArguments,
     #[command(flatten)]
     reading: PhotoArguments,
-    #[command(flatten)]
-    prompts: PromptArguments,
     /// Print JSON rather than a table.
     #[arg(long)]
     json: bool,
+    // Last: what follows would stand under its heading in the help.
+    #[command(flatten)]
+    prompts: PromptArguments,
 }
 
 const EXAMPLES: &str = "\

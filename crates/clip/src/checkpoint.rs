@@ -19,9 +19,7 @@ pub const WEIGHTS_FILE: &str = "model.safetensors";
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
 /// How to turn PyTorch's pickled weights into what this crate reads.
-const CONVERT: &str = "convert it with: python -c \"import torch, safetensors.torch as s; \
-    s.save_file({k: v.clone() for k, v in torch.load('pytorch_model.bin', weights_only=True).items()}, \
-    'model.safetensors')\"";
+const CONVERT: &str = "make safetensors of it with `clipseg convert`, which runs nothing that is in the file";
 
 /// The weights of one model, by name.
 ///
