@@ -3,6 +3,7 @@
 mod legend;
 mod regions;
 mod saves;
+mod settings;
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,8 @@ use clipseg::Segmentation;
 use clipseg::masks::{Connectivity, LabelMap};
 use serde::Serialize;
 
-use self::saves::{Files, Found, Kind, LabelFiles, Saves, Settings};
+use self::saves::{Files, Found, Kind, LabelFiles, Saves};
+use self::settings::Settings;
 use crate::inputs::{AdapterArguments, ModelArguments, PhotoArguments, Preparation};
 use crate::progress::{Progress, Stopwatch};
 use crate::prompts::PromptArguments;

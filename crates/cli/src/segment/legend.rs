@@ -3,7 +3,7 @@
 use clipseg::masks::LabelMap;
 use serde::Serialize;
 
-use super::saves::Settings;
+use super::settings::Settings;
 use crate::pictures;
 
 /// Every label of a map, the background's first.

@@ -3,7 +3,7 @@
 use clipseg::masks::{Component, Connectivity, Contour, Mask, RunLengths};
 use serde::Serialize;
 
-use super::saves::Settings;
+use super::settings::Settings;
 
 /// The mask and its connected parts, in the words of COCO's annotations.
 #[derive(Serialize)]

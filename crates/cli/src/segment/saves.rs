@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::ValueEnum;
 use clipseg::Photo;
 use clipseg::masks::{LabelMap, Mask};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::legend::Legend;
 use super::regions::Regions;
+use super::settings::Settings;
 use crate::{names, npy, output, pictures};
 
 /// One kind of file.
@@ -44,24 +45,6 @@ pub type Files = BTreeMap<Kind, PathBuf>;
 pub struct LabelFiles {
     pub map: PathBuf,
     pub legend: PathBuf,
-}
-
-/// How masks are made, and what is made of them.
-#[derive(Clone, Copy, Serialize)]
-pub struct Settings<'a> {
-    #[serde(serialize_with = "as_shown")]
-    pub photo: &'a Path,
-    pub width: usize,
-    pub height: usize,
-    /// Probability from which a pixel belongs to the mask.
-    pub threshold: f32,
-    /// Pixels that a connected part of the mask has at least.
-    pub min_area: usize,
-}
-
-/// A path as text, also one that is not UTF-8, which must not keep a result from being written.
-fn as_shown<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&path.display())
 }
 
 /// What was found of one prompt.
