@@ -14,7 +14,7 @@ from reference import sort_metadata
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 PROMPTS = {
-    "scene-1": ["the orange ring", "a dotted triangle", "something striped", "a yellow square"],
+    "scene-1": ["something orange", "a dotted triangle", "something striped", "a yellow square"],
     "scene-2": ["a yellow thing", "the yellow cross", "a crescent", "a purple triangle"],
 }
 

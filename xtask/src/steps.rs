@@ -25,7 +25,7 @@ pub fn test() -> Result<()> {
 
 /// What the demo looks for in the committed scenes.
 const DEMO: [(&str, [&str; 4]); 2] = [
-    ("scene-1", ["the orange ring", "a dotted triangle", "something striped", "a yellow square"]),
+    ("scene-1", ["something orange", "a dotted triangle", "something striped", "a yellow square"]),
     ("scene-2", ["a yellow thing", "the yellow cross", "a crescent", "a purple triangle"]),
 ];
 
