@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use clipseg::{
-    Checkpoint, ClipSeg, Condition, Device, Orientation, Photo, PixelValues, PromptStyle, Resample, Scene,
-};
+use clipseg::{Checkpoint, ClipSeg, Condition, Device, Orientation, Photo, PromptStyle, Resample, Scene};
 use clipseg_shapes::{Prompt, Query, SIZE};
 use clipseg_tests::{CLASSIC, DEVICE, assert_close, fixture};
 
@@ -132,17 +130,14 @@ fn many_prompts_equal_one_at_a_time() {
 fn images_of_a_batch_equal_single_images() {
     let model = load(&DEVICE);
     let photos: Vec<_> = (0..3).map(|index| photo_of(&clipseg_shapes::Scene::new(SEED, index))).collect();
-    let pixels: Vec<_> = photos.iter().map(|photo| model.processor().preprocess(photo)).collect();
     let prompts = ["a red circle", "something blue", "the large ring"];
     let condition = model.encode_text(&prompts).unwrap();
 
-    let PixelValues { height, width, .. } = pixels[0];
-    let values: Vec<_> = pixels.iter().flat_map(|pixels| &pixels.values).copied().collect();
-    let images = clipseg::ImageInput { pixel_values: &values, batch: 3, height, width };
-    let batch = pollster::block_on(model.model().encode_image(images)).unwrap();
+    let images = model.processor().preprocess_batch(&photos).unwrap();
+    let batch = pollster::block_on(model.model().encode_image((&images).into())).unwrap();
     let together = model.decode(&batch, &condition).unwrap();
     for (place, prompt) in prompts.iter().enumerate() {
-        let alone = model.segment(&model.encode_pixels(&pixels[place]).unwrap(), &[prompt]).unwrap();
+        let alone = model.segment(&model.encode_image(&photos[place]).unwrap(), &[prompt]).unwrap();
         assert_close(&alone.logits().values, together.logits().slice(place), 1e-5);
     }
 }

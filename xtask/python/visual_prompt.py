@@ -1,6 +1,5 @@
 """Visual prompts as the paper engineers them: the object kept, what is around it blurred, dimmed and cropped away."""
 
-
 import torch
 from torch.nn.functional import conv2d, interpolate, pad
 

@@ -32,7 +32,8 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     let score = script("score_shapes.py");
     python.execute([score.as_os_str(), "--model".as_ref(), out, "--out".as_ref(), scores.as_os_str()])?;
     println!(
-        "the checkpoint is in {}; copy it to fixtures/models/clipseg-shapes to keep it",
+        "the checkpoint is in {}. To keep it, copy all but training.pt to fixtures/models/clipseg-shapes and run \
+         `cargo xtask reference`, which writes the masks that the tests expect of it",
         arguments.out.display()
     );
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use clipseg::{
     AdapterChoice, ClipSeg, ClipSegConfig, ClipSegForImageSegmentation, Device, DeviceOptions, Error,
@@ -97,11 +97,13 @@ impl<'a> Preparation<'a> {
     /// Reads and checks everything in the folder but the weights.
     pub fn read(folder: &'a Path) -> Result<Self> {
         let config = ClipSegConfig::from_file(folder)?;
-        config.validate().map_err(|error| in_config(error, folder))?;
+        // What checks the values alone does not know the file.
+        let in_config = |error: Error| error.in_file(&folder.join("config.json"));
+        config.validate().map_err(in_config)?;
         let processor = Processor::from_dir(folder)?;
         let mut tokenizer = Tokenizer::from_dir(folder)?;
         let positions = config.text_config.max_position_embeddings;
-        tokenizer.limit_length(positions).map_err(|error| in_config(error, folder))?;
+        tokenizer.limit_length(positions).map_err(in_config)?;
         Ok(Self { folder, processor, tokenizer })
     }
 
@@ -109,14 +111,6 @@ impl<'a> Preparation<'a> {
     pub fn load(self, device: &Device) -> Result<ClipSeg> {
         let model = ClipSegForImageSegmentation::from_pretrained(device, self.folder)?;
         Ok(ClipSeg::from_parts(model, self.processor, self.tokenizer)?)
-    }
-}
-
-/// Names the folder's config.json in an error of its values, which checks without the file do not know.
-fn in_config(error: Error, folder: &Path) -> anyhow::Error {
-    match error {
-        Error::Config { message, .. } => anyhow!("{}: {message}", folder.join("config.json").display()),
-        other => other.into(),
     }
 }
 

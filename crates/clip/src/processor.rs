@@ -48,6 +48,13 @@ pub struct PixelBatch {
     pub width: usize,
 }
 
+impl<'a> From<&'a PixelValues> for ImageInput<'a> {
+    fn from(pixels: &'a PixelValues) -> Self {
+        let PixelValues { values, height, width } = pixels;
+        Self { pixel_values: values, batch: 1, height: *height, width: *width }
+    }
+}
+
 impl<'a> From<&'a PixelBatch> for ImageInput<'a> {
     fn from(pixels: &'a PixelBatch) -> Self {
         let PixelBatch { values, batch, height, width } = pixels;

@@ -4,8 +4,8 @@ use clipseg_tensor::Device;
 use pollster::block_on;
 
 use crate::{
-    ClipSegForImageSegmentation, Condition, ImageInput, Photo, PixelValues, Processor, Result, Scene,
-    Segmentation, Template, Tokenizer, phrases,
+    ClipSegForImageSegmentation, Condition, Photo, PixelValues, Processor, Result, Scene, Segmentation,
+    Template, Tokenizer, phrases,
 };
 
 /// A checkpoint with its processor and tokenizer: photos and words in, masks out. It may be shared between threads.
@@ -72,7 +72,7 @@ impl ClipSeg {
     /// # Errors
     /// The device's.
     pub fn encode_pixels(&self, pixels: &PixelValues) -> Result<Scene> {
-        block_on(self.model.encode_image(image_input(pixels)))
+        block_on(self.model.encode_image(pixels.into()))
     }
 
     /// Waits until the device has done all that it was given. Results wait for themselves; this is for measuring steps, since
@@ -108,7 +108,7 @@ impl ClipSeg {
     /// # Errors
     /// The device's.
     pub fn encode_image_prompt(&self, pixels: &PixelValues) -> Result<Condition> {
-        block_on(self.model.encode_image_prompt(image_input(pixels)))
+        block_on(self.model.encode_image_prompt(pixels.into()))
     }
 
     /// Decodes conditions against a scene.
@@ -127,8 +127,4 @@ impl ClipSeg {
     pub fn segment<S: AsRef<str>>(&self, scene: &Scene, prompts: &[S]) -> Result<Segmentation> {
         self.decode(scene, &self.encode_text(prompts)?)
     }
-}
-
-fn image_input(pixels: &PixelValues) -> ImageInput<'_> {
-    ImageInput { pixel_values: &pixels.values, batch: 1, height: pixels.height, width: pixels.width }
 }
