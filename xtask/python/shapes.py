@@ -349,22 +349,26 @@ def allowed(fixed, pairs_allowed):
     return pairs_allowed == "all" or (fixed.get("colour"), fixed.get("shape")) not in HELD_OUT
 
 
+def is_vague(fixed):
+    """Whether a phrase for these attributes would ask for what nobody asks for: a medium thing, or anything plain."""
+    return fixed.get("size") == SIZES.index("medium") or fixed == dict(fill=FILLS.index("plain"))
+
+
 def draw_text_query(draws, objects, pairs_allowed="all"):
     """A phrase for one of the objects and all that are like it, or, one in five times, for something that is not there."""
     thing = objects[draws.below(len(objects))]
     kind = KINDS[draws.weighted([weight for _, weight in KINDS])][0]
     names = kind.split()
-    vague = "size" in names and SIZES[thing.size] == "medium" or names == ["fill"] and FILLS[thing.fill] == "plain"
-    if vague:
-        kind, names = "colour shape", ["colour", "shape"]
     fixed = {name: getattr(thing, name) for name in names}
+    if is_vague(fixed):
+        kind, names = "colour shape", ["colour", "shape"]
+        fixed = {name: getattr(thing, name) for name in names}
     if draws.chance(ABSENT_PERCENT):
         for _ in range(10):
             name = names[draws.below(len(names))]
             value = draws.below(len(VALUES[name]))
             other = {**fixed, name: value}
-            plain_word = name == "size" and SIZES[value] == "medium" or names == ["fill"] and FILLS[value] == "plain"
-            if not plain_word and not matching(objects, other) and allowed(other, pairs_allowed):
+            if not is_vague(other) and not matching(objects, other) and allowed(other, pairs_allowed):
                 fixed = other
                 break
     return Query(kind, matching(objects, fixed), phrase(draws, fixed), **fixed)

@@ -1,4 +1,4 @@
-"""`clipseg-shapes` for training: pictures, masks, phrases and image prompts in batches."""
+"""`clipseg-shapes` for training: pictures, masks, prompts and what each patch shows, in batches."""
 
 import multiprocessing
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy
 import torch
 from PIL import Image
-from torch.nn.functional import one_hot
+from torch.nn.functional import adaptive_avg_pool2d
 
 import shapes
 from visual_prompt import visual_prompt
@@ -14,16 +14,12 @@ from visual_prompt import visual_prompt
 IMAGE_SIZE = 128
 PATCH = 16
 GRID = IMAGE_SIZE // PATCH
+CELLS = 4  # a patch's outlines are told by the shares of CELLS × CELLS squares of it that the object covers
 MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
 DEVIATION = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
 TRAINING_SEED = 1
 ATTRIBUTES = ["colour", "shape", "fill", "size"]
-SEEN_PAIRS = [
-    (colour, shape)
-    for colour in range(len(shapes.COLOURS))
-    for shape in range(len(shapes.SHAPES))
-    if (colour, shape) not in shapes.HELD_OUT
-]
 
 
 def small(pixels):
@@ -31,25 +27,40 @@ def small(pixels):
     return numpy.asarray(Image.fromarray(pixels).resize((IMAGE_SIZE, IMAGE_SIZE), Image.BILINEAR))
 
 
+def patches_of(labels, objects):
+    """What most of each patch shows, f16 [4 + 16 + 3, GRID, GRID]: the object's attributes, −1 where that is the background;
+    which of the patch's cells it covers; and how far right and below its centre is, and its radius."""
+    masks = torch.stack([torch.from_numpy(labels == number + 1) for number in range(len(objects))]).float()
+    main = adaptive_avg_pool2d(masks, GRID).max(0)
+    attributes = torch.tensor([[getattr(thing, name) for thing in objects] for name in ATTRIBUTES])
+    attributes = torch.where(main.values > 0.25, attributes[:, main.indices], -1)
+    cells = adaptive_avg_pool2d(masks, GRID * CELLS).view(-1, GRID, CELLS, GRID, CELLS).permute(0, 2, 4, 1, 3)
+    cells = torch.einsum("nijrc,nrc->ijrc", cells, (torch.arange(len(objects))[:, None, None] == main.indices).float())
+    middle = (torch.arange(GRID) + 0.5) * shapes.SIZE / GRID
+    columns, rows, radii = torch.tensor([[*thing.centre, thing.radius] for thing in objects]).float().T[:, main.indices]
+    geometry = torch.stack([(columns - middle) / 32, (rows - middle[:, None]) / 32, (radii - 60) / 20])
+    return torch.cat([attributes, cells.flatten(0, 1), geometry]).half().numpy()
+
+
 def one_scene(index):
+    torch.set_num_threads(1)
     drawn = shapes.scene(TRAINING_SEED, index, pairs_allowed="seen")
-    return small(drawn.pixels), drawn.labels, drawn.objects
+    return small(drawn.pixels), drawn.labels, drawn.objects, patches_of(drawn.labels, drawn.objects)
 
 
 class Pool:
-    """The training scenes: pixels uint8 [N, 128, 128, 3], labels uint8 [N, 256, 256], and their objects."""
+    """The training scenes: pixels uint8 [N, S, S, 3], labels uint8 [N, 256, 256], their objects, and `patches_of` them."""
 
     def __init__(self, count, cache):
         if cache and cache.exists():
-            self.pixels, self.labels, self.objects = torch.load(cache, weights_only=False)
+            self.pixels, self.labels, self.objects, self.patches = torch.load(cache, weights_only=False)
         else:
             with multiprocessing.Pool() as workers:
-                drawn = workers.map(one_scene, range(count), chunksize=64)
-            self.pixels = numpy.stack([pixels for pixels, _, _ in drawn])
-            self.labels = numpy.stack([labels for _, labels, _ in drawn])
-            self.objects = [objects for _, _, objects in drawn]
+                drawn = list(zip(*workers.map(one_scene, range(count), chunksize=64)))
+            self.pixels, self.labels, self.patches = (numpy.stack(drawn[part]) for part in (0, 1, 3))
+            self.objects = drawn[2]
             if cache:
-                torch.save((self.pixels, self.labels, self.objects), cache, pickle_protocol=4)
+                torch.save((self.pixels, self.labels, self.objects, self.patches), cache, pickle_protocol=4)
         self.by_pair = {}
         for scene, objects in enumerate(self.objects):
             for number, thing in enumerate(objects):
@@ -58,90 +69,120 @@ class Pool:
     def __len__(self):
         return len(self.objects)
 
-    def normalised(self, scene):
-        return (torch.from_numpy(self.pixels[scene]).permute(2, 0, 1).float() / 255 - MEAN) / DEVIATION
+    def normalised(self, scene, is_grey=False):
+        pixels = torch.from_numpy(self.pixels[scene]).permute(2, 0, 1).float() / 255
+        if is_grey:
+            pixels = (pixels * LUMA).sum(0, keepdim=True)
+        return (pixels - MEAN) / DEVIATION
 
     def target(self, scene, members):
-        """What share of each of the model's pixels shows one of the objects, [128, 128]."""
-        wanted = numpy.zeros(256, dtype=numpy.uint8)
+        """What share of each of the model's pixels shows one of the objects, [S, S]."""
+        wanted = numpy.zeros(256, dtype=numpy.float32)
         wanted[[member + 1 for member in members]] = 1
-        mask = wanted[self.labels[scene]]
-        shares = mask[::2, ::2] + mask[1::2, ::2] + mask[::2, 1::2] + mask[1::2, 1::2]
-        return torch.from_numpy(shares).float() / 4
-
-    def attributes(self, scene):
-        """Colour, shape, fill and size of what most of each patch shows, [4, 8, 8]; −1 where that is the background."""
-        objects, side = self.objects[scene], shapes.SIZE // GRID
-        labels = torch.from_numpy(self.labels[scene].astype(numpy.int64))
-        labels = labels.view(GRID, side, GRID, side).transpose(1, 2).reshape(GRID, GRID, side * side)
-        shares = one_hot(labels, len(objects) + 1)[..., 1:].float().mean(2)
-        values = torch.tensor([[getattr(thing, name) for thing in objects] for name in ATTRIBUTES])
-        largest = shares.max(2)
-        return torch.where(largest.values > 0.25, values[:, largest.indices], -1)
+        return adaptive_avg_pool2d(torch.from_numpy(wanted[self.labels[scene]])[None], IMAGE_SIZE)[0]
 
     def prompt_image(self, draws, pair):
         """A picture that shows an object of this pair, of any training scene but cut out and dimmed around it."""
         scene, number = self.by_pair[pair][draws.below(len(self.by_pair[pair]))]
-        mask = torch.from_numpy(self.labels[scene, 1::2, 1::2] == number + 1).float()
+        places = (2 * numpy.arange(IMAGE_SIZE) + 1) * shapes.SIZE // (2 * IMAGE_SIZE)
+        mask = torch.from_numpy(self.labels[scene][places][:, places] == number + 1).float()
         return visual_prompt(self.normalised(scene), mask)
 
 
-def turned(draws):
+class Turn:
     """One of the eight symmetries of a square, so that a scene is seldom seen twice."""
-    quarter, mirror = draws.below(4), draws.chance(50)
 
-    def turn(tensor):
-        tensor = torch.rot90(tensor, quarter, (-2, -1))
-        return tensor.flip(-1) if mirror else tensor
+    def __init__(self, draws):
+        self.quarters, self.is_mirrored = draws.below(4), draws.chance(50)
 
-    return turn
+    def picture(self, planes):
+        """Of anything whose last two sizes are rows and columns."""
+        planes = torch.rot90(planes, self.quarters, (-2, -1))
+        return planes.flip(-1) if self.is_mirrored else planes
+
+    def patches(self, shown):
+        """Of `patches_of`, in which the cells and the way to the centre turn too."""
+        attributes, cells, (right, down, radius) = shown.split([4, CELLS**2, 3])
+        cells = self.picture(cells.unflatten(0, (CELLS, CELLS)).permute(2, 3, 0, 1)).permute(2, 3, 0, 1).flatten(0, 1)
+        for _ in range(self.quarters):
+            right, down = down, -right
+        if self.is_mirrored:
+            right = -right
+        return self.picture(torch.cat([attributes, cells, torch.stack([right, down, radius])]))
 
 
-def pictures(pool, seed, step, scenes):
-    """`scenes` pictures, [scenes, 3, 128, 128], and what their patches show, [scenes, 4, 8, 8]."""
-    pixels, attributes = [], []
-    for row in range(scenes):
-        draws = shapes.Draws(seed, step, row)
-        scene, turn = draws.below(len(pool)), turned(draws)
-        pixels.append(turn(pool.normalised(scene)))
-        attributes.append(turn(pool.attributes(scene)))
-    return torch.stack(pixels), torch.stack(attributes)
+def picture(pool, draws, grey_percent):
+    """A scene, how it is turned, whether without its colours, its pixels and what its patches show."""
+    scene, turn, is_grey = draws.below(len(pool)), Turn(draws), draws.chance(grey_percent)
+    shown = turn.patches(torch.from_numpy(pool.patches[scene]).float())
+    if is_grey:
+        shown[ATTRIBUTES.index("colour")] = -1
+    return scene, turn, is_grey, turn.picture(pool.normalised(scene, is_grey)), shown
+
+
+def pictures(pool, seed, step, scenes, grey_percent):
+    """`scenes` pictures, [scenes, 3, S, S], and what their patches show, [scenes, 23, GRID, GRID]."""
+    drawn = [picture(pool, shapes.Draws(seed, step, row), grey_percent)[3:] for row in range(scenes)]
+    return [torch.stack(part) for part in zip(*drawn)]
 
 
 @dataclass
 class Batch:
-    pixels: torch.Tensor  # [scenes, 3, 128, 128]
-    prompts: torch.Tensor  # [scenes, 3, 128, 128]
-    phrases: list  # scenes × texts
-    targets: torch.Tensor  # [scenes × (texts + 1), 128, 128]; each scene's image prompt comes after its phrases
-    attributes: torch.Tensor  # [scenes, 4, 8, 8]
-    pairs: torch.Tensor  # [scenes], what the image prompts show, as places in SEEN_PAIRS
+    pixels: torch.Tensor  # [scenes, 3, S, S]
+    patches: torch.Tensor  # [scenes, 23, GRID, GRID]
+    prompts: torch.Tensor  # [image prompts, 3, S, S]
+    scenes: torch.Tensor  # [queries], the row of `pixels` that each is asked of; image prompts come last
+    attributes: torch.Tensor  # [queries, 4], indices, −1 where the query leaves an attribute open
+    targets: torch.Tensor  # [queries, S, S]
 
 
-def batch(pool, seed, step, scenes, texts):
-    """`scenes` pictures with `texts` phrases and one image prompt each."""
-    pixels, prompts, phrases, targets, attributes, pairs = [], [], [], [], [], []
+def batch(pool, seed, step, scenes, texts, image_prompts, grey_percent):
+    """`scenes` pictures with `texts` queries in words each, and one image prompt for each of the first `image_prompts`."""
+    pixels, patches, prompts, worded, shown = [], [], [], [], []
+
+    def query(row, scene, turn, fixed, members):
+        values = [-1 if fixed.get(name) is None else fixed[name] for name in ATTRIBUTES]
+        return row, values, turn.picture(pool.target(scene, members))
+
     for row in range(scenes):
         draws = shapes.Draws(seed, step, row)
-        scene = draws.below(len(pool))
+        # The first ones have image prompts, which show colours.
+        scene, turn, is_grey, turned, what = picture(pool, draws, grey_percent if row >= image_prompts else 0)
         objects = pool.objects[scene]
-        turn = turned(draws)
-        pixels.append(turn(pool.normalised(scene)))
-        attributes.append(turn(pool.attributes(scene)))
-        for _ in range(texts):
-            query = shapes.draw_text_query(draws, objects, "seen")
-            phrases.append(query.text)
-            targets.append(turn(pool.target(scene, query.members)))
-        colour, shape = shapes.draw_image_pair(draws, objects, "seen")
-        prompts.append(turned(draws)(pool.prompt_image(draws, (colour, shape))))
-        pairs.append(SEEN_PAIRS.index((colour, shape)))
-        members = shapes.matching(objects, dict(colour=colour, shape=shape))
-        targets.append(turn(pool.target(scene, members)))
+        pixels.append(turned)
+        patches.append(what)
+        asked = 0
+        while asked < texts:
+            drawn = shapes.draw_text_query(draws, objects, "seen")
+            if is_grey and drawn.colour is not None:
+                continue
+            worded.append(query(row, scene, turn, vars(drawn), drawn.members))
+            asked += 1
+        if row < image_prompts:
+            colour, shape = shapes.draw_image_pair(draws, objects, "seen")
+            prompts.append(Turn(draws).picture(pool.prompt_image(draws, (colour, shape))))
+            fixed = dict(colour=colour, shape=shape)
+            shown.append(query(row, scene, turn, fixed, shapes.matching(objects, fixed)))
+    rows, attributes, targets = zip(*worded, *shown)
     return Batch(
         pixels=torch.stack(pixels),
+        patches=torch.stack(patches),
         prompts=torch.stack(prompts),
-        phrases=phrases,
+        scenes=torch.tensor(rows),
+        attributes=torch.tensor(attributes),
         targets=torch.stack(targets),
-        attributes=torch.stack(attributes),
-        pairs=torch.tensor(pairs),
     )
+
+
+def phrases(seed, step, count):
+    """`count` phrases of the training's kinds, and the attributes they fix, [count, 4]; held-out pairs never occur."""
+    texts, attributes = [], []
+    draws = shapes.Draws(seed, step)
+    while len(texts) < count:
+        names = shapes.KINDS[draws.below(len(shapes.KINDS))][0].split()
+        fixed = {name: draws.below(len(shapes.VALUES[name])) for name in names}
+        if not shapes.allowed(fixed, "seen") or shapes.is_vague(fixed):
+            continue
+        texts.append(shapes.phrase(draws, fixed))
+        attributes.append([fixed.get(name, -1) for name in ATTRIBUTES])
+    return texts, torch.tensor(attributes)

@@ -43,18 +43,24 @@ VISION = dict(
 )
 
 
+# Positions have the first channels of the tower to themselves, as many as an attention head is wide.
+PLACE = VISION["hidden_size"] // VISION["num_attention_heads"]
+RATES = torch.arange(1, PLACE // 4 + 1) * 2 * math.pi / 16
+# Where the heads of even and of odd layers look at the start: at a patch's neighbours, by (rows, columns); two heads of each
+# layer are free.
+NEIGHBOURS = [[(-1, 0), (1, 0), (0, -1), (0, 1)], [(-1, -1), (1, 1), (1, -1), (-1, 1)]]
+
+
 def fresh_model(seed, pictures):
-    """A start from which it trains in an hour; `pictures` are normalised ones of the training data, [N, 3, 128, 128]."""
+    """A start from which it trains in an hour; `pictures` are normalised ones of the training data, [N, 3, S, S]."""
     torch.manual_seed(seed)
     model = CLIPSegForImageSegmentation(CLIPSegConfig(text_config=TEXT, vision_config=VISION, **CONFIG))
     with torch.no_grad():
         start_upsampling(model.decoder)
         torch.nn.init.ones_(model.decoder.film_mul.bias)
-        vision = model.clip.vision_model
-        vision.embeddings.position_embedding.weight[1:] = 0.5 * positions(vision.embeddings.embed_dim)
-        start_patches(vision.embeddings.patch_embedding, pictures)
-        for layer in vision.encoder.layers:
-            start_attention(layer.self_attn)
+        start_embeddings(model.clip.vision_model.embeddings, pictures)
+        for number, layer in enumerate(model.clip.vision_model.encoder.layers):
+            start_layer(layer, NEIGHBOURS[number % 2])
     return model
 
 
@@ -73,16 +79,8 @@ def start_upsampling(decoder):
     torch.nn.init.constant_(last.bias, -2.0)
 
 
-def positions(width):
-    """Sines and cosines of a patch's row and column, [64, width], so that neighbours are told from the first step on."""
-    row, column = torch.meshgrid(torch.arange(GRID), torch.arange(GRID), indexing="ij")
-    rates = torch.arange(1, width // 4 + 1) / (width // 4) * math.pi / 2
-    waves = [wave(place.reshape(-1, 1) * rates) for place in (row, column) for wave in (torch.sin, torch.cos)]
-    return torch.cat(waves, dim=1)
-
-
-def start_patches(convolution, pictures):
-    """The principal components of the patches, turned at random.
+def start_embeddings(embeddings, pictures):
+    """Patches as their principal components, turned at random, and places as waves of rows and columns.
 
     A patch's mean colour deviates seventy times as much as its finer components. A random start hides these, and edges
     and textures are learnt late; here each component counts by the root of its deviation.
@@ -90,27 +88,48 @@ def start_patches(convolution, pictures):
     patches = pictures.unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH).permute(0, 2, 3, 1, 4, 5).reshape(-1, 3 * PATCH**2)
     patches = patches - patches.mean(0)
     _, deviations, components = torch.linalg.svd(patches, full_matrices=False)
-    width = convolution.out_channels
+    width = embeddings.embed_dim - PLACE
     weight = components[:width] / deviations[:width, None].sqrt()
     rotation = torch.linalg.qr(torch.randn(width, width)).Q
-    convolution.weight.copy_((rotation @ weight / (patches @ weight.T).std()).view_as(convolution.weight))
+    weight = rotation @ weight / (patches @ weight.T).std()
+    embeddings.patch_embedding.weight.zero_()
+    embeddings.patch_embedding.weight[PLACE:] = weight.view(width, 3, PATCH, PATCH)
+    row, column = torch.meshgrid(torch.arange(GRID), torch.arange(GRID), indexing="ij")
+    waves = [wave(place.reshape(-1, 1) * RATES) for place in (row, column) for wave in (torch.sin, torch.cos)]
+    embeddings.position_embedding.weight.zero_()
+    embeddings.position_embedding.weight[1:, :PLACE] = 1.4 * torch.cat(waves, dim=1)
+    embeddings.class_embedding[:PLACE] = 0
 
 
-def start_attention(attention):
-    """Attention starts as in trained transformers: queries like keys, so that a patch looks at its own place and likeness,
-    and values taken off rather than added (Trockman and Kolter, Mimetic Initialization, 2023)."""
+def start_layer(layer, neighbours):
+    """A layer whose first heads gather from neighbours, as a convolution would; places stay as they are.
+
+    The waves' products are a sharp peak at equal places, and turning the query's waves moves the peak to a neighbour.
+    """
+    attention = layer.self_attn
     width, heads = attention.embed_dim, attention.num_heads
     size = width // heads
-    noise = lambda: torch.randn(width, width) / math.sqrt(width)
-    for head in range(heads):
+    noise = lambda scale: scale * torch.randn(width, width) / math.sqrt(width)
+    likeness = noise(0.5)
+    likeness[:, :PLACE] = 0
+    for projection in (attention.q_proj, attention.k_proj):
+        projection.weight.copy_(likeness)
+    for head, offsets in enumerate(neighbours):
         rows = slice(head * size, (head + 1) * size)
-        left, strengths, right = torch.linalg.svd(0.7 * torch.eye(width) + 0.7 * noise())
-        scale = 0.35 * size**0.25 * strengths[:size, None].sqrt()
-        attention.q_proj.weight[rows] = scale * left[:, :size].T
-        attention.k_proj.weight[rows] = scale * right[:size]
-    left, strengths, right = torch.linalg.svd(0.4 * noise() - 0.4 * torch.eye(width))
-    attention.v_proj.weight.copy_((left * strengths.sqrt()).T)
-    attention.out_proj.weight.copy_(right.T * strengths.sqrt())
+        for projection, (down, right) in [(attention.q_proj, offsets), (attention.k_proj, (0, 0))]:
+            projection.weight[rows] = 0
+            projection.weight[rows, :PLACE] = math.sqrt(2.2) * torch.block_diag(moved(down), moved(right))
+    attention.v_proj.weight.copy_(noise(1.0))
+    attention.v_proj.weight[:, :PLACE] *= 0.3
+    attention.out_proj.weight.copy_(noise(0.5))
+    for projection in (attention.out_proj, layer.mlp.fc2):
+        projection.weight[:PLACE] = 0
+
+
+def moved(places):
+    """Takes sines and cosines of a place to those of the place `places` further."""
+    cosine, sine = torch.diag(torch.cos(RATES * places)), torch.diag(torch.sin(RATES * places))
+    return torch.cat([torch.cat([cosine, sine], dim=1), torch.cat([-sine, cosine], dim=1)])
 
 
 def export(model, directory):
