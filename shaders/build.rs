@@ -65,8 +65,9 @@ fn write_kernel(out: &mut String, name: &str, source: &str, module: &Module) {
             (TypeInner::Image { class: ImageClass::Sampled { .. }, .. }, _) => {
                 "BindingKind::Texture".to_owned()
             }
-            (TypeInner::Image { class: ImageClass::Storage { .. }, .. }, _) => {
-                "BindingKind::StorageTexture".to_owned()
+            (TypeInner::Image { class: ImageClass::Storage { access, .. }, .. }, _) => {
+                let is_written = access.contains(StorageAccess::STORE);
+                format!("BindingKind::StorageTexture{}", if is_written { "Write" } else { "Read" })
             }
             (other, _) => panic!("{name}.wgsl: a binding of a kind the engine does not use: {other:?}"),
         };

@@ -15,10 +15,12 @@ pub enum BindingKind {
     StorageRead,
     /// A storage buffer that is written, and may be read.
     StorageReadWrite,
-    /// An `rgba32float` texture that is read.
+    /// An `rgba32float` texture that is read as a sampled one.
     Texture,
+    /// An `rgba32float` texture that is read as a storage texture.
+    StorageTextureRead,
     /// An `rgba32float` texture that is written.
-    StorageTexture,
+    StorageTextureWrite,
 }
 
 /// A resource of a kernel; its place in [`Kernel::bindings`] is its binding number in group 0.
@@ -39,7 +41,7 @@ pub struct Kernel {
     pub source: &'static str,
     /// The entry point's name.
     pub entry_point: &'static str,
-    /// Invocations of a workgroup along x, y and z; 1 where an override sets them, as in the subgroup kernels.
+    /// Invocations of a workgroup along x, y and z.
     pub workgroup_size: [u32; 3],
     /// Resources, by binding number.
     pub bindings: &'static [Binding],

@@ -1,11 +1,16 @@
 // output[rows, columns] = activation(input[rows, inner] · weight[inner, columns] + bias[columns]) + residual[rows, columns]
 //
 // The form for software adapters, which load texels as vectors but storage and workgroup memory lane by lane, and for
-// which a barrier is dear: a workgroup is one subgroup, a lane owns ROWS rows × four columns, and both operands are
-// rgba32float textures of four columns a texel. Eight lanes between them hold a strip of 32 inner values of every row;
-// subgroupBroadcast hands each of its texels to all lanes. Its index must be a constant, hence the written-out calls;
-// the loops over rows have constant bounds and are unrolled by every driver's compiler.
-// The weight has its rows padded with zeros to a multiple of 32. matmul_subgroup_16 and _32 differ in ROWS alone.
+// which a barrier is dear: a workgroup is one subgroup of eight lanes, a lane owns ROWS rows × two texels of columns, and
+// both operands are rgba32float textures of four columns a texel. The lanes between them hold a strip of 32 inner values of
+// every row; subgroupShuffle hands each of its texels to all lanes.
+//
+// The operands are storage textures, since a sampled one is loaded through a function that looks up levels of detail. The
+// weight lies in panels, a workgroup's 64 columns together, a texture row being 32 of the weight's rows: the workgroup reads
+// it from end to end, and the processor fetches ahead. It is padded with zeros to whole panels. Neighbouring workgroups share
+// a panel rather than rows of the input. The loop over lanes stays a loop, so that the kernel fits the processor's
+// instruction cache; those over rows have constant bounds and are unrolled by every driver's compiler.
+// matmul_subgroup_16 and _24 differ in ROWS alone.
 
 struct Params {
     rows: u32,
@@ -18,24 +23,23 @@ struct Params {
 }
 
 override ACTIVATION: u32 = 0u;
-override SUBGROUP_SIZE: u32 = 8u;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var input: texture_2d<f32>;
-@group(0) @binding(2) var weight: texture_2d<f32>;
+@group(0) @binding(1) var input: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(2) var weight: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var residual: texture_2d<f32>;
 @group(0) @binding(5) var output: texture_storage_2d<rgba32float, write>;
 
 const ROWS: u32 = 16u;
 
-// Four columns of the weight rows k to k + 3.
-fn weight_texel(column: u32, k: u32) -> mat4x4<f32> {
+// Four columns of four rows of the weight, from a panel's place on.
+fn weight_texels(place: vec2<u32>) -> mat4x4<f32> {
     return mat4x4<f32>(
-        textureLoad(weight, vec2<u32>(column, k), 0),
-        textureLoad(weight, vec2<u32>(column, k + 1u), 0),
-        textureLoad(weight, vec2<u32>(column, k + 2u), 0),
-        textureLoad(weight, vec2<u32>(column, k + 3u), 0),
+        textureLoad(weight, place),
+        textureLoad(weight, place + vec2(16u, 0u)),
+        textureLoad(weight, place + vec2(32u, 0u)),
+        textureLoad(weight, place + vec2(48u, 0u)),
     );
 }
 
@@ -43,52 +47,52 @@ fn accumulate(sum: vec4<f32>, a: vec4<f32>, b: mat4x4<f32>) -> vec4<f32> {
     return fma(vec4(a.w), b[3], fma(vec4(a.z), b[2], fma(vec4(a.y), b[1], fma(vec4(a.x), b[0], sum))));
 }
 
-@compute @workgroup_size(SUBGROUP_SIZE)
+@compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
-    let column = workgroup.x * SUBGROUP_SIZE + lane;
-    let first_row = workgroup.y * ROWS;
+    let first_row = workgroup.x * ROWS;
+    let panel = workgroup.y;
+    // Rows and texels beyond the edge repeat the last one: loads stay inside the texture, and the weight is zero there.
     let last_row = params.rows - 1u;
-    // Lanes and rows beyond the edge repeat the last one: loads stay inside the textures, nothing is stored for them.
-    let weight_column = min(column, params.column_texels - 1u);
-    var sums: array<vec4<f32>, ROWS>;
+    let last_texel = params.inner_texels - 1u;
+    let steps = (params.inner_texels + 7u) / 8u;
+    var left: array<vec4<f32>, ROWS>;
+    var right: array<vec4<f32>, ROWS>;
 
-    for (var texel = 0u; texel < params.inner_texels; texel += 8u) {
-        // Beyond inner_texels the weight is zero, so any finite value of the input will do.
-        let input_texel = min(texel + lane % 8u, params.inner_texels - 1u);
+    for (var step = 0u; step < steps; step++) {
+        let texel = min(step * 8u + lane, last_texel);
         var strip: array<vec4<f32>, ROWS>;
         for (var row = 0u; row < ROWS; row++) {
-            strip[row] = textureLoad(input, vec2<u32>(input_texel, min(first_row + row, last_row)), 0);
+            strip[row] = textureLoad(input, vec2<u32>(texel, min(first_row + row, last_row)));
         }
-        let b0 = weight_texel(weight_column, texel * 4u + 0u);
-        for (var row = 0u; row < ROWS; row++) { sums[row] = accumulate(sums[row], subgroupBroadcast(strip[row], 0u), b0); }
-        let b1 = weight_texel(weight_column, texel * 4u + 4u);
-        for (var row = 0u; row < ROWS; row++) { sums[row] = accumulate(sums[row], subgroupBroadcast(strip[row], 1u), b1); }
-        let b2 = weight_texel(weight_column, texel * 4u + 8u);
-        for (var row = 0u; row < ROWS; row++) { sums[row] = accumulate(sums[row], subgroupBroadcast(strip[row], 2u), b2); }
-        let b3 = weight_texel(weight_column, texel * 4u + 12u);
-        for (var row = 0u; row < ROWS; row++) { sums[row] = accumulate(sums[row], subgroupBroadcast(strip[row], 3u), b3); }
-        let b4 = weight_texel(weight_column, texel * 4u + 16u);
-        for (var row = 0u; row < ROWS; row++) { sums[row] = accumulate(sums[row], subgroupBroadcast(strip[row], 4u), b4); }
-        let b5 = weight_texel(weight_column, texel * 4u + 20u);
-        for (var row = 0u; row < ROWS; row++) { sums[row] = accumulate(sums[row], subgroupBroadcast(strip[row], 5u), b5); }
-        let b6 = weight_texel(weight_column, texel * 4u + 24u);
-        for (var row = 0u; row < ROWS; row++) { sums[row] = accumulate(sums[row], subgroupBroadcast(strip[row], 6u), b6); }
-        let b7 = weight_texel(weight_column, texel * 4u + 28u);
-        for (var row = 0u; row < ROWS; row++) { sums[row] = accumulate(sums[row], subgroupBroadcast(strip[row], 7u), b7); }
+        for (var source = 0u; source < 8u; source++) {
+            let place = vec2<u32>(source * 64u + lane, panel * steps + step);
+            let left_weight = weight_texels(place);
+            let right_weight = weight_texels(place + vec2(8u, 0u));
+            for (var row = 0u; row < ROWS; row++) {
+                left[row] = accumulate(left[row], subgroupShuffle(strip[row], source), left_weight);
+            }
+            for (var row = 0u; row < ROWS; row++) {
+                right[row] = accumulate(right[row], subgroupShuffle(strip[row], source), right_weight);
+            }
+        }
     }
 
-    if column >= params.column_texels { return; }
-    var offset = vec4<f32>();
-    if params.has_bias != 0u { offset = bias[column]; }
-    for (var row = 0u; row < ROWS; row++) {
-        if first_row + row < params.rows {
-            let place = vec2<u32>(column, first_row + row);
-            let x = sums[row] + offset;
-            var value = vec4(activate(x.x), activate(x.y), activate(x.z), activate(x.w));
-            if params.has_residual != 0u { value += textureLoad(residual, place, 0); }
-            textureStore(output, place, value);
-        }
+    let column = panel * 16u + lane;
+    if column < params.column_texels {
+        for (var row = 0u; row < ROWS; row++) { finish(left[row], column, first_row + row); }
     }
+    if column + 8u < params.column_texels {
+        for (var row = 0u; row < ROWS; row++) { finish(right[row], column + 8u, first_row + row); }
+    }
+}
+
+fn finish(sum: vec4<f32>, column: u32, row: u32) {
+    if row >= params.rows { return; }
+    var x = sum;
+    if params.has_bias != 0u { x += bias[column]; }
+    var value = vec4(activate(x.x), activate(x.y), activate(x.z), activate(x.w));
+    if params.has_residual != 0u { value += textureLoad(residual, vec2<u32>(column, row), 0); }
+    textureStore(output, vec2<u32>(column, row), value);
 }
 
 // The same function stands in every kernel with an activation epilogue; a test holds the copies together.

@@ -29,10 +29,10 @@ import shapes
 from shapes_data import ATTRIBUTES, CELLS, IMAGE_SIZE, Pool, batch, phrases, pictures
 from shapes_model import CONFIG, TOKENIZER, VISION, export, fresh_model
 
-PROBE_WEIGHT, PROMPT_WEIGHT = 0.1, 0.3  # beside the masks' losses
+PROBE_WEIGHT, PROMPT_WEIGHT = 1.0, 0.3  # beside the masks' losses
 # The vision tower's learning rate in the second stage, as a share of the others': at the full rate the gradients of a
 # decoder that knows nothing yet undo what it has learnt.
-VISION_SHARE = 0.2
+VISION_SHARE = 0.05
 GREY_PERCENT = 30
 SIZES = [len(shapes.VALUES[name]) for name in ATTRIBUTES]
 

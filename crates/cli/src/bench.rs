@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use clipseg::{ClipSeg, Photo};
+use clipseg::{ClipSeg, KernelTime, Photo};
 use serde::Serialize;
 
 use crate::inputs::{self, AdapterArguments, ModelArguments, PhotoArguments, Preparation};
@@ -31,6 +31,9 @@ pub struct Arguments {
     /// Number of warm runs.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
+    /// Print what each kernel takes of one further run, by the adapter's own clock.
+    #[arg(long)]
+    profile: bool,
     #[command(flatten)]
     adapter: AdapterArguments,
     #[command(flatten)]
@@ -43,6 +46,7 @@ pub struct Arguments {
 const EXAMPLES: &str = "\
 Examples:
   clipseg bench --model clipseg-rd64-refined
+  clipseg bench --model clipseg-rd64-refined --profile
   clipseg bench --model clipseg-rd64-refined --image photo.jpg --prompts 8 --runs 10 --json";
 
 /// Things to look for; of different lengths, as prompts are.
@@ -73,6 +77,18 @@ struct Report {
     /// From the start of the process until the first mask of the photo's size.
     first_mask_seconds: f64,
     warm: Vec<Step>,
+    /// The kernels of one more run, the longest first; none without --profile.
+    kernel_times: Option<Vec<Kernel>>,
+}
+
+/// What one kernel's runs took together.
+#[derive(Serialize)]
+struct Kernel {
+    kernel: &'static str,
+    runs: usize,
+    seconds: f64,
+    /// Of all kernels' time.
+    share: f64,
 }
 
 /// One step of the warm runs.
@@ -123,6 +139,7 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<()> {
         progress.step(format!("run {number} of {}", arguments.runs));
         runs.push(run_once(&model, &photo, &prompts)?);
     }
+    let kernel_times = arguments.profile.then(|| profile(&model, &photo, &prompts)).transpose()?;
     drop(progress);
 
     let warm = STEPS.into_iter().enumerate();
@@ -138,8 +155,21 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<()> {
         warm: warm
             .map(|(step, name)| Step { name, spread: Spread::of(runs.iter().map(|run| run[step]).collect()) })
             .collect(),
+        kernel_times,
     };
     if arguments.json { output::print_json(&report) } else { output::print(&report.to_text()) }
+}
+
+/// The kernels of one run, the longest first.
+fn profile(model: &ClipSeg, photo: &Photo, prompts: &[String]) -> Result<Vec<Kernel>> {
+    let device = model.model().device();
+    device.start_profile()?;
+    run_once(model, photo, prompts)?;
+    let times = device.take_profile();
+    let all: f64 = times.iter().map(|time| time.seconds).sum();
+    let with_share =
+        |KernelTime { kernel, runs, seconds }| Kernel { kernel, runs, seconds, share: seconds / all };
+    Ok(times.into_iter().map(with_share).collect())
 }
 
 /// Seconds of each of [`STEPS`].
@@ -177,7 +207,7 @@ impl Report {
             let [median, min, max] = seconds.map(|seconds| format!("{:.1} ms", 1e3 * seconds));
             rows.push([(*name).to_owned(), median, min, max]);
         }
-        format!(
+        let mut text = format!(
             "{}, {} kernels\n{width} × {height} pixels, prompts: {prompts}, warm runs: {runs}\n\n\
              load        {:.2} s  (adapter opened, weights on the device)\n\
              first mask  {:.2} s  (since the process started, loading included)\n\n{}",
@@ -186,7 +216,17 @@ impl Report {
             self.load_seconds,
             self.first_mask_seconds,
             table::render([Align::Left, Align::Right, Align::Right, Align::Right], &rows)
-        )
+        );
+        if let Some(kernels) = &self.kernel_times {
+            let mut rows = vec![["kernels of one run", "runs", "time", "share"].map(str::to_owned)];
+            for Kernel { kernel, runs, seconds, share } in kernels {
+                let [time, share] = [format!("{:.1} ms", 1e3 * seconds), format!("{:.1} %", 1e2 * share)];
+                rows.push([(*kernel).to_owned(), runs.to_string(), time, share]);
+            }
+            text += "\n";
+            text += &table::render([Align::Left, Align::Right, Align::Right, Align::Right], &rows);
+        }
+        text
     }
 }
 

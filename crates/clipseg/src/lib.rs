@@ -40,7 +40,8 @@ pub use clipseg_clip::{
 pub use clipseg_decoder::{DecoderInsides, DecoderOutput};
 pub use clipseg_masks as masks;
 pub use clipseg_tensor::{
-    AdapterChoice, AdapterReport, Array, Device, DeviceOptions, KernelFamily, adapters, describe, wgpu,
+    AdapterChoice, AdapterReport, Array, Device, DeviceOptions, KernelFamily, KernelTime, adapters, describe,
+    wgpu,
 };
 pub use condition::Condition;
 pub use contrastive::{ClipSegModel, ClipSegOutput};

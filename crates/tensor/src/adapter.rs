@@ -2,6 +2,10 @@
 
 use crate::{Error, Result};
 
+/// Lanes of a subgroup that the subgroup kernels are written for: sixteen would be half as many loops, but lavapipe
+/// shuffles eight lanes with one instruction and sixteen one by one.
+const LANES: u32 = 8;
+
 /// Which adapter to open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AdapterChoice {
@@ -31,7 +35,7 @@ pub enum KernelFamily {
     Auto,
     /// Workgroup-memory tiles on storage buffers: any WebGPU adapter.
     Classic,
-    /// Textures and subgroup broadcasts: adapters with subgroups of 8 or 16 lanes.
+    /// Textures and subgroup broadcasts: adapters with subgroups of eight lanes.
     Subgroup,
 }
 
@@ -61,9 +65,9 @@ pub async fn adapters() -> Vec<AdapterReport> {
 
 fn report(adapter: &wgpu::Adapter) -> AdapterReport {
     let features = adapter.features();
-    let subgroup = subgroup_size(adapter, KernelFamily::Subgroup).is_ok();
-    let automatic = match subgroup_size(adapter, KernelFamily::Auto) {
-        Ok(Some(_)) => KernelFamily::Subgroup,
+    let subgroup = runs_subgroup_kernels(adapter, KernelFamily::Subgroup).is_ok();
+    let automatic = match runs_subgroup_kernels(adapter, KernelFamily::Auto) {
+        Ok(true) => KernelFamily::Subgroup,
         _ => KernelFamily::Classic,
     };
     let mut families = vec![KernelFamily::Classic];
@@ -140,31 +144,22 @@ pub fn describe(info: &wgpu::AdapterInfo) -> String {
     format!("{} ({:?}, {})", info.name, info.backend, driver.trim())
 }
 
-/// The subgroup size to run subgroup kernels with, or `None` for the classic ones.
+/// Whether to run the subgroup kernels rather than the classic ones.
 ///
-/// The subgroup kernels need one fixed size of 8 or 16 lanes, which is what software adapters have; a GPU may have them too,
-/// but is faster with the classic ones, so `Auto` takes them on software adapters alone.
-pub(crate) fn subgroup_size(adapter: &wgpu::Adapter, family: KernelFamily) -> Result<Option<u32>, String> {
+/// They need subgroups of exactly [`LANES`] lanes, which is what software adapters have on processors with vectors of 256
+/// bits; a GPU may have them too, but is faster with the classic ones, so `Auto` takes them on software adapters alone.
+pub(crate) fn runs_subgroup_kernels(adapter: &wgpu::Adapter, family: KernelFamily) -> Result<bool, String> {
     let info = adapter.get_info();
-    if family == KernelFamily::Classic {
-        return Ok(None);
-    }
-    let usable = adapter.features().contains(wgpu::Features::SUBGROUP)
-        && info.subgroup_min_size == info.subgroup_max_size
-        && [8, 16].contains(&info.subgroup_min_size);
+    let has_subgroups = adapter.features().contains(wgpu::Features::SUBGROUP);
+    let sizes = [info.subgroup_min_size, info.subgroup_max_size];
+    let usable = has_subgroups && sizes == [LANES, LANES];
     match family {
-        KernelFamily::Auto if usable && info.device_type == wgpu::DeviceType::Cpu => {
-            Ok(Some(info.subgroup_min_size))
-        }
-        KernelFamily::Auto | KernelFamily::Classic => Ok(None),
-        KernelFamily::Subgroup if usable => Ok(Some(info.subgroup_min_size)),
+        KernelFamily::Classic => Ok(false),
+        KernelFamily::Auto => Ok(usable && info.device_type == wgpu::DeviceType::Cpu),
+        KernelFamily::Subgroup if usable => Ok(true),
         KernelFamily::Subgroup => Err(format!(
-            "the subgroup kernels need subgroups of 8 or of 16 lanes; it has {}",
-            if adapter.features().contains(wgpu::Features::SUBGROUP) {
-                format!("{} to {}", info.subgroup_min_size, info.subgroup_max_size)
-            } else {
-                "none".to_owned()
-            }
+            "the subgroup kernels need subgroups of {LANES} lanes; it has {}",
+            if has_subgroups { format!("{} to {}", sizes[0], sizes[1]) } else { "none".to_owned() }
         )),
     }
 }

@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::adapter::{self, AdapterChoice, KernelFamily};
 use crate::pipeline::PipelineCache;
+use crate::profile::Profile;
 use crate::{Error, Result};
 
 /// How to open a [`Device`].
@@ -24,9 +25,9 @@ struct Inner {
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
     limits: wgpu::Limits,
-    /// The size of a subgroup where the subgroup kernels are in use.
-    subgroup_size: Option<u32>,
+    runs_subgroup_kernels: bool,
     pipelines: PipelineCache,
+    profile: Profile,
     failure: Arc<Mutex<Option<String>>>,
     empty_buffer: wgpu::Buffer,
     empty_texture: wgpu::Texture,
@@ -44,7 +45,8 @@ impl Device {
         let adapter = adapter::choose(&options.adapter).await?;
         let info = adapter.get_info();
         let failed = |reason: String| Error::Adapter { adapter: info.name.clone(), reason };
-        let subgroup_size = adapter::subgroup_size(&adapter, options.kernels).map_err(failed)?;
+        let runs_subgroup_kernels =
+            adapter::runs_subgroup_kernels(&adapter, options.kernels).map_err(failed)?;
         let features = adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY);
         let limits = adapter.limits();
         let (gpu, queue) = adapter
@@ -81,8 +83,9 @@ impl Device {
             queue,
             info,
             limits,
-            subgroup_size,
+            runs_subgroup_kernels,
             pipelines,
+            profile: Profile::default(),
             failure,
             empty_buffer,
             empty_texture,
@@ -116,7 +119,7 @@ impl Device {
     /// Which kernels run where an op has several.
     #[must_use]
     pub fn kernels(&self) -> KernelFamily {
-        if self.0.subgroup_size.is_some() { KernelFamily::Subgroup } else { KernelFamily::Classic }
+        if self.0.runs_subgroup_kernels { KernelFamily::Subgroup } else { KernelFamily::Classic }
     }
 
     /// One line for people: name, backend and driver.
@@ -128,7 +131,7 @@ impl Device {
     /// Rows of the largest tensor that the subgroup kernels take: the side of a texture. `None` for the classic ones.
     #[must_use]
     pub fn row_limit(&self) -> Option<usize> {
-        self.0.subgroup_size.map(|_| self.0.limits.max_texture_dimension_2d as usize)
+        self.0.runs_subgroup_kernels.then_some(self.0.limits.max_texture_dimension_2d as usize)
     }
 
     /// Waits until the device has done all that was submitted to it. In a browser it returns at once.
@@ -151,12 +154,16 @@ impl Device {
         &self.0.queue
     }
 
-    pub(crate) fn subgroup_size(&self) -> Option<u32> {
-        self.0.subgroup_size
+    pub(crate) fn runs_subgroup_kernels(&self) -> bool {
+        self.0.runs_subgroup_kernels
     }
 
     pub(crate) fn pipelines(&self) -> &PipelineCache {
         &self.0.pipelines
+    }
+
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.0.profile
     }
 
     /// Stands in for an operand that a kernel's flags leave out.

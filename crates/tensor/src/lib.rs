@@ -31,6 +31,7 @@ mod pipeline;
 mod plan;
 mod plan_cache;
 mod pool;
+mod profile;
 mod recorder;
 mod step;
 mod tensor;
@@ -47,6 +48,7 @@ pub use ops::{
 };
 pub use plan::{Plan, Run};
 pub use plan_cache::PlanCache;
+pub use profile::KernelTime;
 pub use recorder::Recorder;
 pub use tensor::{Element, Tensor};
 pub use weights::Weights;

@@ -1,6 +1,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::pool::SharedPool;
+use crate::profile::Timestamps;
 use crate::step::{Step, bind_group, row_layout, texel_extent};
 use crate::tensor::{Element, Tensor};
 use crate::{Array, Device, Error, Result};
@@ -55,26 +56,25 @@ impl Plan {
         self.bind_groups.len()
     }
 
-    fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
-        let mut bind_groups = self.bind_groups.iter();
-        let mut steps = self.steps.iter().peekable();
-        while let Some(step) = steps.next() {
-            match step {
-                Step::Dispatch(first) => {
-                    // One pass for as many dispatches as follow each other.
-                    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                    let mut next = Some(first);
-                    while let Some(dispatch) = next {
+    /// With `timestamps` every dispatch has a pass of its own; without, as many as follow each other share one.
+    fn encode(&self, encoder: &mut wgpu::CommandEncoder, timestamps: Option<&Timestamps>) {
+        let mut bind_groups = self.bind_groups.iter().enumerate().peekable();
+        let shares_pass = |a: &Step, b: &Step| {
+            timestamps.is_none() && matches!((a, b), (Step::Dispatch(_), Step::Dispatch(_)))
+        };
+        for steps in self.steps.chunk_by(shares_pass) {
+            match &steps[0] {
+                Step::Dispatch(_) => {
+                    let place = bind_groups.peek().map(|&(place, _)| place);
+                    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                        label: None,
+                        timestamp_writes: timestamps.zip(place).and_then(|(all, place)| all.of(place)),
+                    });
+                    for step in steps {
+                        let Step::Dispatch(dispatch) = step else { continue };
                         pass.set_pipeline(&dispatch.pipeline);
-                        pass.set_bind_group(0, bind_groups.next(), &[]);
+                        pass.set_bind_group(0, bind_groups.next().map(|(_, group)| group), &[]);
                         pass.dispatch_workgroups(dispatch.grid[0], dispatch.grid[1], dispatch.grid[2]);
-                        next = match steps.peek() {
-                            Some(Step::Dispatch(following)) => Some(following),
-                            _ => None,
-                        };
-                        if next.is_some() {
-                            steps.next();
-                        }
                     }
                 }
                 Step::BufferToTexture { buffer, texture, rows, columns } => encoder.copy_buffer_to_texture(
@@ -89,6 +89,16 @@ impl Plan {
                 ),
             }
         }
+    }
+
+    /// The timestamps of a run, where the device is profiling.
+    fn timestamps(&self) -> Option<Timestamps> {
+        let kernels = self.steps.iter().filter_map(|step| match step {
+            Step::Dispatch(dispatch) => Some(dispatch.kernel.name),
+            _ => None,
+        });
+        (self.device.profile().is_on() && !self.bind_groups.is_empty())
+            .then(|| Timestamps::new(&self.device, kernels))
     }
 }
 
@@ -151,9 +161,12 @@ impl Run<'_> {
     /// # Errors
     /// [`Error::Device`] when the device has failed.
     pub fn submit(self) -> Result<()> {
-        let encoder = self.encode()?;
-        self.plan.device.queue().submit([encoder.finish()]);
-        self.plan.device.check()
+        let device = &self.plan.device;
+        let timestamps = self.plan.timestamps();
+        let encoder = self.encode(timestamps.as_ref())?;
+        device.queue().submit([encoder.finish()]);
+        timestamps.map_or(Ok(()), |timestamps| timestamps.collect(device))?;
+        device.check()
     }
 
     /// Runs the plan and reads `outputs` back.
@@ -171,7 +184,8 @@ impl Run<'_> {
                 .collect());
         }
         let device = &self.plan.device;
-        let mut encoder = self.encode()?;
+        let timestamps = self.plan.timestamps();
+        let mut encoder = self.encode(timestamps.as_ref())?;
         let staging = device.staging(total);
         let mut offset = 0;
         for output in outputs {
@@ -179,18 +193,22 @@ impl Run<'_> {
             offset += output.bytes();
         }
         device.queue().submit([encoder.finish()]);
+        timestamps.map_or(Ok(()), |timestamps| timestamps.collect(device))?;
         let values = read_back(device, &staging, total, outputs).await;
         device.return_staging(staging);
         values
     }
 
-    fn encode(&self) -> Result<wgpu::CommandEncoder> {
+    fn encode(&self, timestamps: Option<&Timestamps>) -> Result<wgpu::CommandEncoder> {
         let gpu = self.plan.device.gpu();
         let mut encoder = gpu.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         for (from, to) in &self.before {
             encoder.copy_buffer_to_buffer(buffer_in(from)?, 0, buffer_in(to)?, 0, from.bytes());
         }
-        self.plan.encode(&mut encoder);
+        self.plan.encode(&mut encoder, timestamps);
+        if let Some(timestamps) = timestamps {
+            timestamps.resolve(&mut encoder);
+        }
         for (from, to) in &self.after {
             encoder.copy_buffer_to_buffer(buffer_in(from)?, 0, buffer_in(to)?, 0, from.bytes());
         }

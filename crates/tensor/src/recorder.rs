@@ -157,8 +157,10 @@ impl Recorder {
                 Resource::Buffer(_) => {
                     matches!(binding.kind, BindingKind::StorageRead | BindingKind::StorageReadWrite)
                 }
-                Resource::Texture(_) =>
-                    matches!(binding.kind, BindingKind::Texture | BindingKind::StorageTexture),
+                Resource::Texture(_) => matches!(
+                    binding.kind,
+                    BindingKind::Texture | BindingKind::StorageTextureRead | BindingKind::StorageTextureWrite
+                ),
             }),
             "{}: a resource of another kind than its binding",
             kernel.name

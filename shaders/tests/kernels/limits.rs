@@ -65,7 +65,7 @@ fn resources_fit_one_stage() {
 fn every_kernels_last_binding_is_its_output() {
     for kernel in ALL {
         let last = kernel.bindings.last().expect(kernel.name);
-        let is_output = matches!(last.kind, BindingKind::StorageReadWrite | BindingKind::StorageTexture);
+        let is_output = matches!(last.kind, BindingKind::StorageReadWrite | BindingKind::StorageTextureWrite);
         assert!(is_output, "{}: {last:?}", kernel.name);
     }
 }

@@ -24,12 +24,10 @@ pub fn every_variant() -> Vec<Variant> {
 }
 
 /// The values that an override may take.
-fn legal_values(kernel: &Kernel, name: &str) -> Vec<f64> {
+fn legal_values(name: &str) -> Vec<f64> {
     match name {
-        "TEXELS" if kernel.name == "attention_subgroup_32" => vec![1.0, 3.0, 8.0],
-        "TEXELS" => vec![9.0, 16.0],
+        "TEXELS" => vec![1.0, 3.0, 8.0, 9.0, 16.0],
         "ACTIVATION" => (0..=5).map(f64::from).collect(),
-        "SUBGROUP_SIZE" => vec![8.0, 16.0],
         other => panic!("say here which values {other} may take"),
     }
 }
@@ -37,7 +35,7 @@ fn legal_values(kernel: &Kernel, name: &str) -> Vec<f64> {
 fn constants(kernel: &Kernel) -> Vec<PipelineConstants> {
     let mut combinations = vec![PipelineConstants::default()];
     for name in kernel.overrides {
-        combinations = legal_values(kernel, name)
+        combinations = legal_values(name)
             .into_iter()
             .flat_map(|value| {
                 combinations.iter().map(move |combination| {

@@ -26,3 +26,21 @@ fn every_step_is_measured() {
     let text = succeed(&arguments);
     assert!(text.contains("first mask") && text.contains("all together"), "{text}");
 }
+
+#[test]
+fn a_profile_names_the_kernels_that_ran() {
+    let workspace = Workspace::tiny();
+    let arguments = ["bench", "--model", &workspace.argument("model"), "--runs", "1", "--profile"];
+    let report: Value =
+        serde_json::from_str(&succeed(&[arguments.as_slice(), &["--json"]].concat())).unwrap();
+    let kernels = report["kernel_times"].as_array().unwrap();
+    let share: f64 = kernels.iter().map(|kernel| kernel["share"].as_f64().unwrap()).sum();
+    assert!((share - 1.0).abs() < 1e-9, "{share}");
+    let names: Vec<_> = kernels.iter().map(|kernel| kernel["kernel"].as_str().unwrap()).collect();
+    for part in ["attention", "matmul", "film", "token_embedding"] {
+        assert!(names.iter().any(|name| name.starts_with(part)), "{part} is not in {names:?}");
+    }
+    let seconds: Vec<_> = kernels.iter().map(|kernel| kernel["seconds"].as_f64().unwrap()).collect();
+    assert!(seconds.is_sorted_by(|a, b| a >= b), "{seconds:?}");
+    assert!(succeed(&arguments).contains("share"));
+}

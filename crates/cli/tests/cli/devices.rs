@@ -1,5 +1,7 @@
 //! `devices`.
 
+use std::process::Command;
+
 use serde_json::Value;
 
 use crate::support::succeed;
@@ -20,5 +22,19 @@ fn adapters_are_listed_for_people_and_for_programs() {
     assert!(text.starts_with(&format!("0: {}\n", first["description"].as_str().unwrap())), "{text}");
     for word in ["kind", "limits", "features", "kernels", "(automatic)"] {
         assert!(text.contains(word), "{text}");
+    }
+}
+
+#[test]
+fn a_software_adapter_of_other_lanes_says_how_to_make_it_fast() {
+    let output = Command::new(env!("CARGO_BIN_EXE_clipseg"))
+        .args(["devices", "--json"])
+        .env("LP_NATIVE_VECTOR_WIDTH", "128")
+        .output()
+        .unwrap();
+    let adapters: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for adapter in adapters.as_array().unwrap() {
+        let is_slow = adapter["kind"] == "software" && adapter["automatic_kernels"] == "classic";
+        assert_eq!(adapter["hint"].is_string(), is_slow, "{adapter}");
     }
 }

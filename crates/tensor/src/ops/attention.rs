@@ -58,11 +58,11 @@ impl Recorder {
         mask: &AttentionMask<'_>,
     ) -> Result<Tensor> {
         let sizes = Sizes::of(query_key_value, heads, mask)?;
-        match (self.device().subgroup_size(), sizes.head_size) {
-            (Some(lanes), size) if size <= 64 && size % 4 == 0 => {
-                self.attention_subgroup(query_key_value, &sizes, mask, lanes)
-            }
-            _ => self.attention_tile(query_key_value, &sizes, mask),
+        let fits_lanes = sizes.head_size <= 64 && sizes.head_size % 4 == 0;
+        if self.device().runs_subgroup_kernels() && fits_lanes {
+            self.attention_subgroup(query_key_value, &sizes, mask)
+        } else {
+            self.attention_tile(query_key_value, &sizes, mask)
         }
     }
 
@@ -122,10 +122,9 @@ impl Recorder {
         query_key_value: &Tensor,
         sizes: &Sizes,
         mask: &AttentionMask<'_>,
-        lanes: u32,
     ) -> Result<Tensor> {
         let output = self.allocate_texture(&[sizes.batch, sizes.tokens, sizes.heads * sizes.head_size])?;
-        let params = kernels::attention_subgroup_64::Params {
+        let params = kernels::attention_subgroup::Params {
             tokens: sizes.tokens as u32,
             heads: sizes.heads as u32,
             causal: mask.causal.into(),
@@ -135,12 +134,8 @@ impl Recorder {
         let resources =
             vec![self.texture(query_key_value)?, self.buffer_or_empty(mask.keys)?, self.texture(&output)?];
         let grid = [params.tokens.div_ceil(16), params.heads, sizes.batch as u32];
-        let kernel = match sizes.head_size {
-            ..=32 => &kernels::attention_subgroup_32::KERNEL,
-            _ => &kernels::attention_subgroup_64::KERNEL,
-        };
-        let overrides = [("SUBGROUP_SIZE", lanes), ("TEXELS", sizes.head_size as u32 / 4)];
-        self.dispatch(kernel, &overrides, params, resources, grid)?;
+        let overrides = [("TEXELS", sizes.head_size as u32 / 4)];
+        self.dispatch(&kernels::attention_subgroup::KERNEL, &overrides, params, resources, grid)?;
         Ok(output)
     }
 }

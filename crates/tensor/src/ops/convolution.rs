@@ -105,7 +105,7 @@ impl TransposedConvolution {
             // The subgroup kernel wants few, wide rows. One product with the weight repeated along the diagonal is mostly
             // zeros, but ten times faster than the tiled kernel on millions of narrow rows.
             Takes::Pixels(count)
-                if device.subgroup_size().is_some() && count * count * rows.len() <= MOST_BLOCK_WEIGHTS =>
+                if device.runs_subgroup_kernels() && count * count * rows.len() <= MOST_BLOCK_WEIGHTS =>
             {
                 let blocks = block_diagonal(&rows, columns, channels, count);
                 let bias = bias.repeat(count);

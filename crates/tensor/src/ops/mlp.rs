@@ -29,11 +29,11 @@ impl Mlp {
         Ok(Self { up, down, activation })
     }
 
-    /// The weights of both layers, where one kernel can do the whole: it is made for subgroups of eight, and for inputs of
-    /// which a row fits between the lanes but leaves few of them idle.
+    /// The weights of both layers, where one kernel can do the whole: it is made for inputs of which a row
+    /// fits between the lanes but leaves few of them idle.
     fn fused_weights(&self, device: &Device) -> Option<[&wgpu::Texture; 2]> {
         let fits = |width| (FUSED_MAX_WIDTH / 2 + 1..=FUSED_MAX_WIDTH).contains(&width);
-        let fused = device.subgroup_size() == Some(8)
+        let fused = device.runs_subgroup_kernels()
             && fits(self.up.inner())
             && fits(self.down.columns())
             && self.up.bias().is_some()
@@ -41,7 +41,7 @@ impl Mlp {
         if !fused {
             return None;
         }
-        Some([self.up.texels()?, self.down.texels()?])
+        Some([self.up.panels()?, self.down.panels()?])
     }
 }
 

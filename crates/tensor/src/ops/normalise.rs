@@ -32,9 +32,9 @@ impl Recorder {
     /// [`Error::Shape`](crate::Error::Shape) when the width is another than the layer's.
     pub fn layer_norm(&mut self, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
         expect_shape("layer_norm", "the weight", &layer.weight, &[input.columns()])?;
-        match (self.device().subgroup_size(), self.device().row_limit()) {
-            (Some(lanes), Some(limit)) if input.columns().is_multiple_of(4) && input.rows() <= limit => {
-                self.layer_norm_subgroup(input, layer, lanes)
+        match self.device().row_limit() {
+            Some(limit) if input.columns().is_multiple_of(4) && input.rows() <= limit => {
+                self.layer_norm_subgroup(input, layer)
             }
             _ => self.layer_norm_rows(input, layer),
         }
@@ -58,7 +58,7 @@ impl Recorder {
         Ok(output)
     }
 
-    fn layer_norm_subgroup(&mut self, input: &Tensor, layer: &LayerNorm, lanes: u32) -> Result<Tensor> {
+    fn layer_norm_subgroup(&mut self, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
         let output = self.allocate_texture(input.shape())?;
         let params = kernels::layer_norm_subgroup::Params {
             rows: input.rows() as u32,
@@ -72,8 +72,7 @@ impl Recorder {
             self.texture(&output)?,
         ];
         let grid = [params.rows, 1, 1];
-        let overrides = [("SUBGROUP_SIZE", lanes)];
-        self.dispatch(&kernels::layer_norm_subgroup::KERNEL, &overrides, params, resources, grid)?;
+        self.dispatch(&kernels::layer_norm_subgroup::KERNEL, &[], params, resources, grid)?;
         Ok(output)
     }
 

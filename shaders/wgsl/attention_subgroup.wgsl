@@ -1,0 +1,136 @@
+// output[image, query, head, :] = Σ_key softmax_key(scale · query · key) · value, for heads of at most 64 values
+//
+// The form for software adapters, in the manner of matmul_subgroup: storage textures of four columns a texel, a workgroup is
+// one subgroup of eight lanes and owns ROWS queries of one head. For the scores a lane owns four keys; for the values it owns
+// one or two texels of the head. Keys come 32 at a time, with a running maximum and sum (Milakov and Gimelshein 2018), so
+// that no score is stored.
+// A head's values fill whole texels.
+
+struct Params {
+    tokens: u32,
+    heads: u32,
+    causal: u32,
+    has_mask: u32,
+    scale: f32,
+}
+
+/// The head's size / 4. A lane has a second texel, its right one, where there are more than eight.
+override TEXELS: u32 = 16u;
+
+@group(0) @binding(0) var<uniform> params: Params;
+/// [images · tokens, (query, key, value), heads, head size]
+@group(0) @binding(1) var query_key_value: texture_storage_2d<rgba32float, read>;
+/// [images, tokens], 0 for a key to be left out
+@group(0) @binding(2) var<storage, read> key_mask: array<u32>;
+@group(0) @binding(3) var output: texture_storage_2d<rgba32float, write>;
+
+const ROWS: u32 = 16u;
+// Adding the lowest float, as transformers masks, leaves it as it is; adding it twice gives -inf.
+const LOWEST: f32 = -3.4028234e38;
+
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+    let width = params.heads * TEXELS;
+    let query_texel = workgroup.y * TEXELS;
+    let key_texel = query_texel + width;
+    let value_texel = key_texel + width;
+    // Texels beyond the head repeat its last one, and keys beyond the last token that; neither counts.
+    let left_texel = min(lane, TEXELS - 1u);
+    let right_texel = min(lane + 8u, TEXELS - 1u);
+    let first_token = workgroup.z * params.tokens;
+    let first_query = workgroup.x * ROWS;
+    let last = params.tokens - 1u;
+
+    var query_left: array<vec4<f32>, ROWS>;
+    var query_right: array<vec4<f32>, ROWS>;
+    var sums_left: array<vec4<f32>, ROWS>;
+    var sums_right: array<vec4<f32>, ROWS>;
+    var largest: array<f32, ROWS>;
+    var total: array<vec4<f32>, ROWS>;
+    for (var row = 0u; row < ROWS; row++) {
+        let token = first_token + min(first_query + row, last);
+        query_left[row] = params.scale * load(query_texel + left_texel, token);
+        if TEXELS > 8u { query_right[row] = params.scale * load(query_texel + right_texel, token); }
+        largest[row] = LOWEST;
+    }
+
+    for (var block = 0u; block < params.tokens; block += 32u) {
+        let keys = vec4(block + lane) + vec4(0u, 8u, 16u, 24u);
+        let tokens = vec4(first_token) + min(keys, vec4(last));
+        var scores: array<vec4<f32>, ROWS>;
+        for (var source = 0u; source < min(TEXELS, 8u); source++) {
+            let key = transpose(load_four(key_texel + source, tokens));
+            for (var row = 0u; row < ROWS; row++) {
+                scores[row] = accumulate(scores[row], subgroupShuffle(query_left[row], source), key);
+            }
+        }
+        for (var source = 8u; source < TEXELS; source++) {
+            let key = transpose(load_four(key_texel + source, tokens));
+            for (var row = 0u; row < ROWS; row++) {
+                scores[row] = accumulate(scores[row], subgroupShuffle(query_right[row], source - 8u), key);
+            }
+        }
+
+        var masked = vec4<bool>(false);
+        if params.has_mask != 0u {
+            let mask = vec4(key_mask[tokens.x], key_mask[tokens.y], key_mask[tokens.z], key_mask[tokens.w]);
+            masked = mask == vec4(0u);
+        }
+        for (var row = 0u; row < ROWS; row++) {
+            let later = vec4(params.causal != 0u) & (keys > vec4(first_query + row));
+            let none = (keys > vec4(last)) | (masked & later);
+            let score = select(scores[row], vec4(LOWEST), masked | later);
+            let seen = select(score, vec4(LOWEST), none);
+            let new_largest = max(largest[row], subgroupMax(max(max(seen.x, seen.y), max(seen.z, seen.w))));
+            let probability = select(exp(score - new_largest), vec4(0.0), none);
+            let correction = exp(largest[row] - new_largest);
+            largest[row] = new_largest;
+            // A lane sums its own keys; the lanes are added up at the end.
+            total[row] = total[row] * correction + probability;
+            sums_left[row] *= correction;
+            if TEXELS > 8u { sums_right[row] *= correction; }
+            scores[row] = probability;
+        }
+
+        for (var source = 0u; source < 8u; source++) {
+            let keys = vec4(block + source) + vec4(0u, 8u, 16u, 24u);
+            let tokens = vec4(first_token) + min(keys, vec4(last));
+            let left = load_four(value_texel + left_texel, tokens);
+            for (var row = 0u; row < ROWS; row++) {
+                sums_left[row] = accumulate(sums_left[row], subgroupShuffle(scores[row], source), left);
+            }
+            if TEXELS > 8u {
+                let right = load_four(value_texel + right_texel, tokens);
+                for (var row = 0u; row < ROWS; row++) {
+                    sums_right[row] = accumulate(sums_right[row], subgroupShuffle(scores[row], source), right);
+                }
+            }
+        }
+    }
+
+    for (var row = 0u; row < ROWS; row++) {
+        let inverse = 1.0 / subgroupAdd(dot(total[row], vec4(1.0)));
+        if first_query + row <= last {
+            let token = first_token + first_query + row;
+            if lane < TEXELS {
+                textureStore(output, vec2<u32>(query_texel + lane, token), sums_left[row] * inverse);
+            }
+            if lane + 8u < TEXELS {
+                textureStore(output, vec2<u32>(query_texel + lane + 8u, token), sums_right[row] * inverse);
+            }
+        }
+    }
+}
+
+fn load(texel: u32, token: u32) -> vec4<f32> {
+    return textureLoad(query_key_value, vec2<u32>(texel, token));
+}
+
+// The same texel of four tokens.
+fn load_four(texel: u32, tokens: vec4<u32>) -> mat4x4<f32> {
+    return mat4x4<f32>(load(texel, tokens.x), load(texel, tokens.y), load(texel, tokens.z), load(texel, tokens.w));
+}
+
+fn accumulate(sum: vec4<f32>, a: vec4<f32>, b: mat4x4<f32>) -> vec4<f32> {
+    return fma(vec4(a.w), b[3], fma(vec4(a.z), b[2], fma(vec4(a.y), b[1], fma(vec4(a.x), b[0], sum))));
+}
