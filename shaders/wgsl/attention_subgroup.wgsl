@@ -81,7 +81,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             let none = (keys > vec4(last)) | (masked & later);
             let score = select(scores[row], vec4(LOWEST), masked | later);
             let seen = select(score, vec4(LOWEST), none);
-            let new_largest = max(largest[row], subgroupMax(max(max(seen.x, seen.y), max(seen.z, seen.w))));
+            let new_largest = max(largest[row], largest_of_all(max(max(seen.x, seen.y), max(seen.z, seen.w)), lane));
             let probability = select(exp(score - new_largest), vec4(0.0), none);
             let correction = exp(largest[row] - new_largest);
             largest[row] = new_largest;
@@ -120,6 +120,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             }
         }
     }
+}
+
+// subgroupMax, which lavapipe does lane by lane.
+fn largest_of_all(x: f32, lane: u32) -> f32 {
+    let of_two = max(x, subgroupShuffle(x, lane ^ 1u));
+    let of_four = max(of_two, subgroupShuffle(of_two, lane ^ 2u));
+    return max(of_four, subgroupShuffle(of_four, lane ^ 4u));
 }
 
 fn load(texel: u32, token: u32) -> vec4<f32> {

@@ -20,6 +20,10 @@ DEVIATION = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
 TRAINING_SEED = 1
 ATTRIBUTES = ["colour", "shape", "fill", "size"]
+# [colours, shapes], whether a pair is held out.
+IS_HELD_OUT = torch.tensor(
+    [[(colour, shape) in shapes.HELD_OUT for shape in range(len(shapes.SHAPES))] for colour in range(len(shapes.COLOURS))]
+)
 
 
 def small(pixels):
@@ -134,15 +138,28 @@ class Batch:
     scenes: torch.Tensor  # [queries], the row of `pixels` that each is asked of; image prompts come last
     attributes: torch.Tensor  # [queries, 4], indices, −1 where the query leaves an attribute open
     targets: torch.Tensor  # [queries, S, S]
+    weights: torch.Tensor  # [queries, S, S], 0 where the target is left open
+
+
+def left_open(objects, fixed):
+    """The objects that a query says nothing about in training: red things when stars are asked for, say, and stars when red
+    things are, where red stars are held out. As no red star is ever shown, "red, so no star" would be learnt from them."""
+    colour, shape = fixed.get("colour"), fixed.get("shape")
+    return [
+        index
+        for index, thing in enumerate(objects)
+        if (thing.colour, shape) in shapes.HELD_OUT or (colour, thing.shape) in shapes.HELD_OUT
+    ]
 
 
 def batch(pool, seed, step, scenes, texts, image_prompts, grey_percent):
     """`scenes` pictures with `texts` queries in words each, and one image prompt for each of the first `image_prompts`."""
     pixels, patches, prompts, worded, shown = [], [], [], [], []
 
-    def query(row, scene, turn, fixed, members):
+    def query(row, scene, turn, is_grey, fixed, members):
         values = [-1 if fixed.get(name) is None else fixed[name] for name in ATTRIBUTES]
-        return row, values, turn.picture(pool.target(scene, members))
+        unsaid = [] if is_grey else left_open(pool.objects[scene], fixed)
+        return row, values, turn.picture(pool.target(scene, members)), 1 - turn.picture(pool.target(scene, unsaid))
 
     for row in range(scenes):
         draws = shapes.Draws(seed, step, row)
@@ -156,14 +173,14 @@ def batch(pool, seed, step, scenes, texts, image_prompts, grey_percent):
             drawn = shapes.draw_text_query(draws, objects, "seen")
             if is_grey and drawn.colour is not None:
                 continue
-            worded.append(query(row, scene, turn, vars(drawn), drawn.members))
+            worded.append(query(row, scene, turn, is_grey, vars(drawn), drawn.members))
             asked += 1
         if row < image_prompts:
             colour, shape = shapes.draw_image_pair(draws, objects, "seen")
             prompts.append(Turn(draws).picture(pool.prompt_image(draws, (colour, shape))))
             fixed = dict(colour=colour, shape=shape)
-            shown.append(query(row, scene, turn, fixed, shapes.matching(objects, fixed)))
-    rows, attributes, targets = zip(*worded, *shown)
+            shown.append(query(row, scene, turn, is_grey, fixed, shapes.matching(objects, fixed)))
+    rows, attributes, targets, weights = zip(*worded, *shown)
     return Batch(
         pixels=torch.stack(pixels),
         patches=torch.stack(patches),
@@ -171,6 +188,7 @@ def batch(pool, seed, step, scenes, texts, image_prompts, grey_percent):
         scenes=torch.tensor(rows),
         attributes=torch.tensor(attributes),
         targets=torch.stack(targets),
+        weights=torch.stack(weights),
     )
 
 

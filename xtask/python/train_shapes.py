@@ -26,7 +26,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from transformers import CLIPTokenizer
 
 import shapes
-from shapes_data import ATTRIBUTES, CELLS, IMAGE_SIZE, Pool, batch, phrases, pictures
+from shapes_data import ATTRIBUTES, CELLS, IMAGE_SIZE, IS_HELD_OUT, Pool, batch, phrases, pictures
 from shapes_model import CONFIG, TOKENIZER, VISION, export, fresh_model
 
 PROBE_WEIGHT, PROMPT_WEIGHT = 1.0, 0.3  # beside the masks' losses
@@ -55,10 +55,18 @@ class Probe(torch.nn.Module):
         loss = 0.0
         for layer, hidden_states in zip(self.layers, activations):
             *logits, outlines, places = layer(hidden_states[:, 1:][visible]).float().split(self.PARTS, dim=1)
+            logits = [part.masked_fill(closed, -torch.inf) for part, closed in zip(logits, self.closed(attributes))]
             loss = loss + sum(cross_entropy(part, value, ignore_index=-1) for part, value in zip(logits, attributes))
             loss = loss + 2 * binary_cross_entropy_with_logits(outlines, cells.T) + smooth_l1_loss(places, geometry.T)
         told = [(part.argmax(1) == value)[value >= 0].float().mean() for part, value in zip(logits, attributes)]
         return loss, dict(zip(ATTRIBUTES, told))
+
+    def closed(self, attributes):
+        """The values that a patch is not told to lack: what would be a held-out pair with its colour or its shape. Since none
+        is ever shown, "red, so no star" would be learnt else."""
+        colour, shape, *_ = attributes
+        of_shape = IS_HELD_OUT[colour.clamp(min=0)] & (colour >= 0)[:, None]
+        return [IS_HELD_OUT.T[shape], of_shape, *(torch.tensor(False) for _ in SIZES[2:])]
 
 
 class Sums(torch.nn.Module):
@@ -81,10 +89,10 @@ def look(model, pixels):
     return vision, [vision.hidden_states[layer + 1] for layer in model.config.extract_layers]
 
 
-def loss_of(logits, targets):
+def loss_of(logits, targets, weights):
     """Binary cross-entropy and Dice; the constant lets an empty target be met by an empty answer."""
-    entropy = binary_cross_entropy_with_logits(logits, targets)
-    probabilities = logits.sigmoid()
+    entropy = binary_cross_entropy_with_logits(logits, targets, weights)
+    probabilities = logits.sigmoid() * weights
     smooth = 50.0
     shared = (probabilities * targets).sum((1, 2))
     total = probabilities.sum((1, 2)) + targets.sum((1, 2))
@@ -151,7 +159,7 @@ class Training:
             conditions = torch.cat([sums[:-prompts], shown])
             asked = [hidden_states[given.scenes] for hidden_states in activations]
             logits = self.model.decoder(asked, conditions).logits.view(-1, IMAGE_SIZE, IMAGE_SIZE).float()
-        entropy, dice = loss_of(logits, given.targets)
+        entropy, dice = loss_of(logits, given.targets, given.weights)
         wanted = sums[-prompts:].detach()
         prompt = mse_loss(shown, wanted) / wanted.var().clamp(min=1e-3)
         loss = entropy + dice + PROBE_WEIGHT * probed + PROMPT_WEIGHT * prompt

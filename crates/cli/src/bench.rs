@@ -181,7 +181,9 @@ fn run_once(model: &ClipSeg, photo: &Photo, prompts: &[String]) -> Result<[f64; 
     let scene = model.encode_pixels(&pixels)?;
     model.wait()?;
     let image = stopwatch.lap();
-    let condition = model.encode_text(prompts)?;
+    // Past the cache of prompts, which would leave nothing to measure.
+    let batch = model.tokenizer().encode_batch(prompts)?;
+    let condition = pollster::block_on(model.model().encode_text((&batch).into()))?;
     let text = stopwatch.lap();
     model.decode(&scene, &condition)?;
     let decoding = stopwatch.lap();

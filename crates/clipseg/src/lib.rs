@@ -28,6 +28,8 @@ mod loss;
 mod model;
 #[cfg(not(target_family = "wasm"))]
 mod pipeline;
+#[cfg(not(target_family = "wasm"))]
+mod prompt_cache;
 mod segmentation;
 mod templates;
 

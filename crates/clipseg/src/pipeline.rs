@@ -3,16 +3,21 @@ use std::path::Path;
 use clipseg_tensor::Device;
 use pollster::block_on;
 
+use crate::prompt_cache::PromptCache;
 use crate::{
     ClipSegForImageSegmentation, Condition, Photo, PixelValues, Processor, Result, Scene, Segmentation,
     Template, Tokenizer, phrases,
 };
+
+/// Prompts whose conditions are kept: some 2 KB each at the published size.
+const KEPT_PROMPTS: usize = 1024;
 
 /// A checkpoint with its processor and tokenizer: photos and words in, masks out. It may be shared between threads.
 pub struct ClipSeg {
     model: ClipSegForImageSegmentation,
     processor: Processor,
     tokenizer: Tokenizer,
+    prompts: PromptCache,
 }
 
 impl ClipSeg {
@@ -38,7 +43,7 @@ impl ClipSeg {
         mut tokenizer: Tokenizer,
     ) -> Result<Self> {
         tokenizer.limit_length(model.config().text_config.max_position_embeddings)?;
-        Ok(Self { model, processor, tokenizer })
+        Ok(Self { model, processor, tokenizer, prompts: PromptCache::new(KEPT_PROMPTS) })
     }
 
     /// The model underneath, which takes ids and pixels.
@@ -84,13 +89,18 @@ impl ClipSeg {
         Ok(self.model.device().wait()?)
     }
 
-    /// Encodes prompts. One beyond the model's 77 tokens is cut, as [`Tokenizer::encode_batch`] reports.
+    /// Encodes prompts, together those that were not asked for lately; the others' conditions are kept. One beyond the model's
+    /// 77 tokens is cut, as [`Tokenizer::encode_batch`] reports.
     ///
     /// # Errors
     /// [`Error::EmptyPrompt`](crate::Error::EmptyPrompt); the device's.
     pub fn encode_text<S: AsRef<str>>(&self, prompts: &[S]) -> Result<Condition> {
-        let batch = self.tokenizer.encode_batch(prompts)?;
-        block_on(self.model.encode_text((&batch).into()))
+        // All of them, so that a message about one says its place among all.
+        self.tokenizer.encode_batch(prompts)?;
+        self.prompts.get_or_encode(prompts, |missing| {
+            let batch = self.tokenizer.encode_batch(missing)?;
+            block_on(self.model.encode_text((&batch).into()))
+        })
     }
 
     /// As [`encode_text`](Self::encode_text), each prompt as the mean of its conditions in all `templates`.
