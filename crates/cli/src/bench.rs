@@ -8,7 +8,8 @@ use clap::Args;
 use clipseg::{ClipSeg, KernelTime, Photo};
 use serde::Serialize;
 
-use crate::inputs::{self, AdapterArguments, ModelArguments, PhotoArguments, Preparation};
+use crate::inputs::{self, AdapterArguments, PhotoArguments, Preparation};
+use crate::model::ModelArguments;
 use crate::progress::{Progress, Stopwatch};
 use crate::table::Align;
 use crate::{output, table};
@@ -72,9 +73,9 @@ struct Report {
     height: usize,
     prompts: u16,
     runs: u16,
-    /// From opening the adapter until the weights are on the device.
+    /// From opening the adapter until the weights are on the device, without downloading them.
     load_seconds: f64,
-    /// From the start of the process until the first mask of the photo's size.
+    /// From the start of the process until the first mask of the photo's size, without downloading weights.
     first_mask_seconds: f64,
     warm: Vec<Step>,
     /// The kernels of one more run, the longest first; none without --profile.
@@ -112,7 +113,8 @@ const STEPS: [&str; 5] = ["preprocessing", "image encoding", "text encoding", "d
 
 /// Runs the command; `start` is when the process began.
 pub fn run(arguments: &Arguments, start: Instant) -> Result<()> {
-    let preparation = Preparation::read(arguments.model.folder()?)?;
+    let model = arguments.model.open()?;
+    let preparation = Preparation::read(&model)?;
     let photo = match &arguments.image {
         Some(path) => arguments.reading.open(path)?,
         None => noise(640, 480)?,
@@ -121,18 +123,21 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<()> {
     // What the tokenizer cannot encode is found before the weights are read.
     inputs::encode(&preparation.tokenizer, &prompts)?;
 
-    let progress = Progress::start();
-    progress.step("loading the model");
     let mut stopwatch = Stopwatch::start();
     let device = arguments.adapter.open()?;
+    let open_seconds = stopwatch.lap();
+    model.download_weights()?;
+    let download_seconds = stopwatch.lap();
+    let progress = Progress::start();
+    progress.step("loading the model");
     let model = preparation.load(&device)?;
-    let load_seconds = stopwatch.lap();
+    let load_seconds = open_seconds + stopwatch.lap();
 
     progress.step("first mask");
     let segmentation = model.segment(&model.encode_image(&photo)?, &prompts)?;
     let mask = segmentation.prompt(0).resized(photo.width(), photo.height())?.mask(0, 0.5);
     ensure!(mask.len() == photo.width() * photo.height(), "the mask has not the photo's size");
-    let first_mask_seconds = start.elapsed().as_secs_f64();
+    let first_mask_seconds = start.elapsed().as_secs_f64() - download_seconds;
 
     let mut runs = Vec::with_capacity(arguments.runs.into());
     for number in 1..=arguments.runs {

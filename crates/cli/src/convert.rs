@@ -1,24 +1,27 @@
 //! `clipseg convert`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use clipseg::hub::Weights;
 use clipseg_convert::{Request, WeightType};
 
+use crate::model;
 use crate::output;
 use crate::progress::Progress;
 use crate::report;
 
 /// Turn a checkpoint of PyTorch into a folder that the other commands read.
 ///
-/// SOURCE is a folder of the Hugging Face Hub with pytorch_model.bin (or its shards), or the original decoder
-/// (rd64-uni.pth, rd64-uni-refined.pth, rd16-uni.pth), which needs OpenAI's ViT-B-16.pt as --clip. Files are read as
+/// SOURCE is a repository of the Hugging Face Hub (owner/name, owner/name@revision) or a folder of it with
+/// pytorch_model.bin (or its shards), or the original decoder (rd64-uni.pth, rd64-uni-refined.pth,
+/// rd16-uni.pth), which needs OpenAI's ViT-B-16.pt as --clip. Files are read as
 /// data: programs in them are not run, and what is no tensor is refused.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Folder or file to convert.
+    /// Folder or file to convert, or a repository to download and convert.
     source: PathBuf,
     /// Folder to make: config.json, model.safetensors, preprocessor_config.json, the tokenizer's files.
     #[arg(long, value_name = "DIR")]
@@ -47,16 +50,18 @@ enum Dtype {
 const EXAMPLES: &str = "\
 Examples:
   clipseg convert clipseg-rd64 --out clipseg-rd64-safetensors
+  clipseg convert CIDAS/clipseg-rd64 --out clipseg-rd64-f16 --dtype f16
   clipseg convert rd64-uni-refined.pth --clip ViT-B-16.pt --tokenizer clip-vit-base-patch16 --out clipseg-rd64-refined
   clipseg convert rd16-uni.pth --clip ViT-B-16.pt --dtype f16 --out clipseg-rd16";
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let out = arguments.out.display();
+    let source = download(&arguments.source)?;
     let progress = Progress::start();
     progress.step("reading");
     let request = Request {
-        source: &arguments.source,
+        source: &source,
         out: &arguments.out,
         clip: arguments.clip.as_deref(),
         config: arguments.config.as_deref(),
@@ -87,4 +92,14 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// The folder or file to convert; of a repository, the folder that it was downloaded into.
+fn download(source: &Path) -> Result<PathBuf> {
+    let Some(repository) = model::repository(source).filter(|_| !source.exists()) else {
+        return Ok(source.to_owned());
+    };
+    let snapshot = model::snapshot(&repository, &source.display().to_string())?;
+    model::download_weights(&snapshot, Weights::PyTorch)?;
+    Ok(snapshot.folder().to_owned())
 }

@@ -18,7 +18,8 @@ use self::data::{Data, DataArgument};
 use self::example::{Example, Prompt, Query};
 use self::scores::{Counts, GroupScores, Scores, level};
 use self::sheet::Sheet;
-use crate::inputs::{AdapterArguments, ModelArguments, Preparation};
+use crate::inputs::{AdapterArguments, Preparation};
+use crate::model::ModelArguments;
 use crate::output;
 use crate::progress::Bar;
 use crate::table::{self, Align};
@@ -132,11 +133,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         "--threshold {}: must lie between 0 and 1",
         arguments.threshold
     );
-    let preparation = Preparation::read(arguments.model.folder()?)?;
+    let model = arguments.model.open()?;
+    let preparation = Preparation::read(&model)?;
     let data = Data::open(&arguments.data).context("--data")?;
     let tune = arguments.tune.as_ref().map(|tune| Data::open(tune).context("--tune")).transpose()?;
     let folder = arguments.out.as_deref().map(|path| output::Folder::prepare(path, "--out")).transpose()?;
     let device = arguments.adapter.open()?;
+    model.download_weights()?;
     let model = preparation.load(&device)?;
 
     let thresholds = match &tune {

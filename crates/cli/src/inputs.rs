@@ -1,6 +1,6 @@
 //! Arguments that several commands share, and reading what they name.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -9,28 +9,8 @@ use clipseg::{
     Orientation, Photo, Processor, TextBatch, Tokenizer,
 };
 
+use crate::model::Model;
 use crate::report;
-
-/// The checkpoint.
-#[derive(Args)]
-pub struct ModelArguments {
-    /// Folder of the checkpoint.
-    #[arg(long = "model", value_name = "DIR")]
-    path: PathBuf,
-}
-
-impl ModelArguments {
-    /// The folder, which exists.
-    pub fn folder(&self) -> Result<&Path> {
-        let path = &self.path;
-        ensure!(
-            path.is_dir(),
-            "--model {}: there is no such folder; give the one that holds the checkpoint's config.json",
-            path.display()
-        );
-        Ok(path)
-    }
-}
 
 /// The adapter to run on.
 #[derive(Args)]
@@ -84,9 +64,9 @@ pub fn read_mask(path: &Path, photo: &Photo) -> Result<Vec<bool>> {
     Ok(mask.rgb().as_chunks::<3>().0.iter().map(|pixel| pixel[0] >= 128).collect())
 }
 
-/// The small files of a checkpoint, all that is needed to find bad input before its weights are read.
+/// The small files of a checkpoint, all that is needed to find bad input before its weights are downloaded and read.
 pub struct Preparation<'a> {
-    folder: &'a Path,
+    model: &'a Model,
     /// What makes pixels of photos.
     pub processor: Processor,
     /// What makes ids of words, cut to the model's positions.
@@ -95,21 +75,26 @@ pub struct Preparation<'a> {
 
 impl<'a> Preparation<'a> {
     /// Reads and checks everything in the folder but the weights.
-    pub fn read(folder: &'a Path) -> Result<Self> {
-        let config = ClipSegConfig::from_file(folder)?;
-        // What checks the values alone does not know the file.
-        let in_config = |error: Error| error.in_file(&folder.join("config.json"));
-        config.validate().map_err(in_config)?;
-        let processor = Processor::from_dir(folder)?;
-        let mut tokenizer = Tokenizer::from_dir(folder)?;
-        let positions = config.text_config.max_position_embeddings;
-        tokenizer.limit_length(positions).map_err(in_config)?;
-        Ok(Self { folder, processor, tokenizer })
+    pub fn read(model: &'a Model) -> Result<Self> {
+        let (processor, tokenizer) = model.read(|folder| {
+            let config = ClipSegConfig::from_file(folder)?;
+            // What checks the values alone does not know the file.
+            let in_config = |error: Error| error.in_file(&folder.join("config.json"));
+            config.validate().map_err(in_config)?;
+            let processor = Processor::from_dir(folder)?;
+            let mut tokenizer = Tokenizer::from_dir(folder)?;
+            let positions = config.text_config.max_position_embeddings;
+            tokenizer.limit_length(positions).map_err(in_config)?;
+            Ok((processor, tokenizer))
+        })?;
+        model.check_weights()?;
+        Ok(Self { model, processor, tokenizer })
     }
 
-    /// Reads the weights onto the device.
+    /// Reads the weights onto the device; they are in the folder by now.
     pub fn load(self, device: &Device) -> Result<ClipSeg> {
-        let model = ClipSegForImageSegmentation::from_pretrained(device, self.folder)?;
+        let load = |folder: &Path| ClipSegForImageSegmentation::from_pretrained(device, folder);
+        let model = self.model.read(load)?;
         Ok(ClipSeg::from_parts(model, self.processor, self.tokenizer)?)
     }
 }

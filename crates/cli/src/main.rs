@@ -5,6 +5,7 @@ mod convert;
 mod devices;
 mod eval;
 mod inputs;
+mod model;
 mod names;
 mod npy;
 mod output;
@@ -25,7 +26,11 @@ use clap::{Parser, Subcommand};
 /// Segments photos by text with CLIPSeg, on any GPU.
 ///
 /// A checkpoint is a folder as the Hugging Face Hub serves it: config.json, model.safetensors (or its
-/// shards), preprocessor_config.json, and tokenizer.json or vocab.json with merges.txt.
+/// shards), preprocessor_config.json, and tokenizer.json or vocab.json with merges.txt. Where there is
+/// no such folder, --model owner/name is downloaded from the Hub into the cache that Python uses too,
+/// and found there the next time. The environment's HF_HOME or HF_HUB_CACHE moves that cache, HF_TOKEN
+/// opens private and gated repositories, HF_ENDPOINT names a mirror, and HF_HUB_OFFLINE=1 uses nothing
+/// but the cache.
 #[derive(Parser)]
 #[command(name = "clipseg", version, after_help = EXAMPLES)]
 struct Cli {
@@ -36,6 +41,7 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a cat\" -p \"a remote\" --out masks
+  clipseg segment --model CIDAS/clipseg-rd64-refined photo.jpg -p \"a cat\" --out masks
   clipseg devices
   clipseg segment --help";
 

@@ -6,7 +6,8 @@ use anyhow::Result;
 use clap::Args;
 use clipseg::Processor;
 
-use crate::inputs::{ModelArguments, PhotoArguments};
+use crate::inputs::PhotoArguments;
+use crate::model::ModelArguments;
 use crate::output;
 
 /// Write the pixel values that the model reads of a photo.
@@ -34,7 +35,7 @@ Examples:
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let processor = Processor::from_dir(arguments.model.folder()?)?;
+    let processor = arguments.model.open()?.read(Processor::from_dir)?;
     let photo = arguments.reading.open(&arguments.photo)?;
     let file = output::File::prepare(&arguments.out, "--out", &[&arguments.photo])?;
     let pixels = processor.preprocess(&photo);

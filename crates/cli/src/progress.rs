@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use clipseg::hub;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// How often the spinner turns.
@@ -56,6 +57,64 @@ impl Bar {
 impl Drop for Bar {
     fn drop(&mut self) {
         self.0.finish_and_clear();
+    }
+}
+
+/// A bar on stderr for files that are downloaded, one after the other; there from the first byte on, gone when dropped,
+/// and never there without a terminal.
+#[derive(Default)]
+pub struct Transfer(Option<(String, ProgressBar)>);
+
+impl Transfer {
+    /// Shows what goes on.
+    pub fn show(&mut self, progress: hub::Progress<'_>) {
+        match progress {
+            hub::Progress::Bytes { file, done, total } => {
+                let bar = self.bar(file);
+                // What an earlier run brought says nothing of how fast the rest comes.
+                bar.set_message(file.to_owned());
+                let is_first = bar.length() != Some(total);
+                bar.set_length(total);
+                bar.set_position(done);
+                if is_first {
+                    bar.reset_eta();
+                }
+            }
+            hub::Progress::Waits { file } => {
+                self.bar(file).set_message(format!("{file}: waiting for another program that downloads it"));
+            }
+            hub::Progress::Retries { file, failures } => {
+                self.bar(file)
+                    .set_message(format!("{file}: the connection broke, trying again ({failures})"));
+            }
+            _ => {}
+        }
+    }
+
+    /// The bar of this file; that of the file before goes.
+    fn bar(&mut self, file: &str) -> &ProgressBar {
+        let is_new = self.0.as_ref().is_none_or(|(name, _)| name != file);
+        if is_new && let Some((_, bar)) = self.0.take() {
+            bar.finish_and_clear();
+        }
+        let (_, bar) = self.0.get_or_insert_with(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            let template =
+                "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left";
+            bar.set_style(
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
+            (file.to_owned(), bar)
+        });
+        bar
+    }
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        if let Some((_, bar)) = &self.0 {
+            bar.finish_and_clear();
+        }
     }
 }
 

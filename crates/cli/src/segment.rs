@@ -15,7 +15,8 @@ use serde::Serialize;
 
 use self::saves::{Files, Found, Kind, LabelFiles, Saves};
 use self::settings::Settings;
-use crate::inputs::{AdapterArguments, ModelArguments, PhotoArguments, Preparation};
+use crate::inputs::{AdapterArguments, PhotoArguments, Preparation};
+use crate::model::ModelArguments;
 use crate::progress::{Progress, Stopwatch};
 use crate::prompts::PromptArguments;
 use crate::table::Align;
@@ -134,8 +135,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let threshold = &arguments.threshold;
     ensure!((0.0..=1.0).contains(threshold), "--threshold {threshold}: must lie between 0 and 1");
     arguments.check_simplify()?;
-    let folder = arguments.model.folder()?;
-    let preparation = Preparation::read(folder)?;
+    let model = arguments.model.open()?;
+    let folder = model.folder();
+    let preparation = Preparation::read(&model)?;
     let prompts = arguments.prompts.read(&preparation, &arguments.reading)?;
     let photo = arguments.reading.open(&arguments.photo)?;
     let settings = Settings {
@@ -147,12 +149,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     let targets = Targets::prepare(arguments, folder, settings)?;
 
-    let progress = Progress::start();
     let mut stopwatch = Stopwatch::start();
-    progress.step("loading the model");
     let device = arguments.adapter.open()?;
+    let open = stopwatch.lap();
+    model.download_weights()?;
+    stopwatch.lap();
+    let progress = Progress::start();
+    progress.step("loading the model");
     let model = preparation.load(&device)?;
-    let load = stopwatch.lap();
+    let load = open + stopwatch.lap();
     progress.step("encoding the photo");
     let scene = model.encode_image(&photo)?;
     model.wait()?;

@@ -4,7 +4,8 @@ use anyhow::Result;
 use clap::Args;
 use clipseg::Tokenizer;
 
-use crate::inputs::{self, ModelArguments};
+use crate::inputs;
+use crate::model::ModelArguments;
 use crate::output;
 
 /// Print the token ids of texts, one line a text.
@@ -28,7 +29,7 @@ Examples:
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let tokenizer = Tokenizer::from_dir(arguments.model.folder()?)?;
+    let tokenizer = arguments.model.open()?.read(Tokenizer::from_dir)?;
     let batch = inputs::encode(&tokenizer, &arguments.texts)?;
     let rows = batch.input_ids.chunks(batch.length).zip(batch.attention_mask.chunks(batch.length));
     let line = |(ids, mask): (&[u32], &[u32])| {

@@ -19,6 +19,9 @@
 //!
 //! [`masks`] makes polygons, connected components, COCO's run lengths and label maps of masks.
 //!
+//! With the feature `hub`, `hub::download("CIDAS/clipseg-rd64-refined", …)` brings a checkpoint from the Hugging Face Hub into the
+//! usual cache and gives the folder for [`ClipSeg::from_pretrained`].
+//!
 //! [`ClipSeg`] takes photos and words and waits for the device. Underneath, [`ClipSegForImageSegmentation`], [`ClipSegModel`] and
 //! the towers take ids and pixels, give everything that transformers' classes of these names give, and are asynchronous.
 
@@ -40,6 +43,8 @@ pub use clipseg_clip::{
     TextEncoder, TextInput, TokenIds, Tokenizer, TowerOutput, VisionEncoder,
 };
 pub use clipseg_decoder::{DecoderInsides, DecoderOutput};
+#[cfg(all(feature = "hub", not(target_family = "wasm")))]
+pub use clipseg_hub as hub;
 pub use clipseg_masks as masks;
 pub use clipseg_tensor::{
     AdapterChoice, AdapterReport, Array, Device, DeviceOptions, KernelFamily, KernelTime, adapters, describe,

@@ -8,6 +8,8 @@ mod bench;
 mod convert;
 mod devices;
 mod eval;
+mod hub;
+mod hub_server;
 mod inputs;
 mod prompts;
 mod saves;

@@ -1,0 +1,107 @@
+//! Where the checkpoint is: a folder, or a repository of the Hugging Face Hub.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use clipseg::hub::{Hub, Repository, Snapshot, Weights};
+
+use crate::progress::Transfer;
+use crate::report;
+
+/// The checkpoint.
+#[derive(Args)]
+pub struct ModelArguments {
+    /// Folder of the checkpoint, or a repository of the Hugging Face Hub, to be downloaded into its usual cache.
+    #[arg(long = "model", value_name = "DIR|OWNER/NAME[@REVISION]")]
+    value: PathBuf,
+}
+
+impl ModelArguments {
+    /// Finds the folder. Of a repository this brings the small files, not yet the weights.
+    pub fn open(&self) -> Result<Model> {
+        let path = &self.value;
+        let flag = format!("--model {}", path.display());
+        if path.is_dir() {
+            return Ok(Model::Folder(path.clone()));
+        }
+        ensure!(!path.exists(), "{flag}: is a file; give the folder that holds the checkpoint's config.json");
+        let Some(repository) = repository(path) else {
+            bail!(
+                "{flag}: there is no such folder, and it names no repository of the Hub (owner/name, \
+                 owner/name@revision); give the folder that holds the checkpoint's config.json, or such a name"
+            );
+        };
+        let snapshot = snapshot(&repository, &flag)?;
+        Ok(Model::Repository(repository, Box::new(snapshot)))
+    }
+}
+
+/// The repository that a path may be the name of.
+pub fn repository(path: &Path) -> Option<Repository> {
+    path.to_str()?.parse().ok()
+}
+
+/// Brings the small files of a repository, and says where the Hub could not be asked. `given` is how the user named it.
+pub fn snapshot(repository: &Repository, given: &str) -> Result<Snapshot> {
+    let mut transfer = Transfer::default();
+    let snapshot = Hub::from_env()?
+        .snapshot(repository, &mut |progress| transfer.show(progress))
+        .with_context(|| format!("{given}: there is no such folder, and as a repository of the Hub"))?;
+    drop(transfer);
+    if let Some(reason) = snapshot.unreachable() {
+        report::warning(format_args!(
+            "{repository} is taken from the cache as it was last downloaded, commit {}: {reason}",
+            snapshot.commit()
+        ));
+    }
+    Ok(snapshot)
+}
+
+/// Brings the weights of a repository, with a bar where there is a terminal.
+pub fn download_weights(snapshot: &Snapshot, form: Weights) -> Result<()> {
+    let mut transfer = Transfer::default();
+    Ok(snapshot.download_weights(form, &mut |progress| transfer.show(progress))?)
+}
+
+/// A checkpoint that was found.
+pub enum Model {
+    Folder(PathBuf),
+    Repository(Repository, Box<Snapshot>),
+}
+
+impl Model {
+    /// The folder that it is in, or is downloaded into.
+    pub fn folder(&self) -> &Path {
+        match self {
+            Self::Folder(folder) => folder,
+            Self::Repository(_, snapshot) => snapshot.folder(),
+        }
+    }
+
+    /// Reads something of the folder. What is wrong with it is said of the repository, as its folder's name says little.
+    pub fn read<'a, T>(&'a self, read: impl FnOnce(&'a Path) -> clipseg::Result<T>) -> Result<T> {
+        let read = read(self.folder());
+        match self {
+            Self::Folder(_) => Ok(read?),
+            Self::Repository(repository, _) => read.with_context(|| format!("--model {repository}")),
+        }
+    }
+
+    /// Checks that there are weights to load, without downloading any.
+    pub fn check_weights(&self) -> Result<()> {
+        match self {
+            // Reading them will tell.
+            Self::Folder(_) => Ok(()),
+            Self::Repository(_, snapshot) => Ok(snapshot.check_weights(Weights::Safetensors)?),
+        }
+    }
+
+    /// Downloads the weights of a repository, unless the cache has them.
+    pub fn download_weights(&self) -> Result<()> {
+        match self {
+            Self::Folder(_) => Ok(()),
+            Self::Repository(_, snapshot) => download_weights(snapshot, Weights::Safetensors),
+        }
+    }
+}

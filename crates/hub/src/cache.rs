@@ -1,0 +1,175 @@
+//! The cache's layout, which Python's `huggingface_hub` reads and writes too:
+//!
+//! ```text
+//! models--owner--name/
+//!   blobs/ETAG                  what was downloaded, once
+//!   blobs/ETAG.incomplete       what has arrived so far
+//!   snapshots/COMMIT/FILE       a link to its blob
+//!   refs/REVISION               the commit that a branch or tag was at
+//! .locks/models--owner--name/ETAG.lock
+//! ```
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::repository::Repository;
+
+/// A repository's place in the cache.
+#[derive(Clone, Debug)]
+pub(crate) struct Cache {
+    folder: PathBuf,
+    locks: PathBuf,
+}
+
+impl Cache {
+    pub fn new(cache: &Path, repository: &Repository) -> Self {
+        let name = repository.folder();
+        Self { folder: cache.join(&name), locks: cache.join(".locks").join(name) }
+    }
+
+    /// The folder of a commit's files.
+    pub fn snapshot(&self, commit: &str) -> PathBuf {
+        self.folder.join("snapshots").join(commit)
+    }
+
+    pub fn blob(&self, etag: &str) -> PathBuf {
+        self.folder.join("blobs").join(etag)
+    }
+
+    /// Where a blob grows.
+    pub fn incomplete(&self, etag: &str) -> PathBuf {
+        self.folder.join("blobs").join(format!("{etag}.incomplete"))
+    }
+
+    /// The file that says which commit a branch or tag was at.
+    fn reference(&self, revision: &str) -> PathBuf {
+        let parts = revision.split('/');
+        parts.fold(self.folder.join("refs"), |path, part| path.join(part))
+    }
+
+    /// The commit that `revision` was at when it was last asked for, or is.
+    pub fn commit(&self, revision: &str) -> Option<String> {
+        let noted = fs::read_to_string(self.reference(revision)).ok();
+        let commit = noted.map_or_else(|| revision.to_owned(), |commit| commit.trim().to_owned());
+        let is_commit = crate::client::is_plain(&commit) && self.snapshot(&commit).is_dir();
+        is_commit.then_some(commit)
+    }
+
+    /// Notes the commit that `revision` is at.
+    pub fn note(&self, revision: &str, commit: &str) -> Result<()> {
+        let path = self.reference(revision);
+        let noted = fs::read_to_string(&path).ok();
+        // A cache that is complete may be one that cannot be written to.
+        if revision == commit || noted.is_some_and(|noted| noted == commit) {
+            return Ok(());
+        }
+        make_parent(&path)?;
+        fs::write(&path, commit).map_err(Error::cache(&path))
+    }
+
+    /// Names of the files that the cache has of a commit.
+    pub fn files(&self, commit: &str) -> Result<Vec<String>> {
+        let folder = self.snapshot(commit);
+        let entries = fs::read_dir(&folder).map_err(Error::cache(&folder))?;
+        // A link whose blob is gone is no file.
+        let files = entries.filter_map(io::Result::ok).filter(|entry| entry.path().exists());
+        Ok(files.filter_map(|entry| entry.file_name().into_string().ok()).collect())
+    }
+
+    /// Keeps other processes, Python's among them, from downloading the same blob, until dropped. `waits` is called
+    /// where one does so now.
+    pub fn lock(&self, etag: &str, waits: impl FnOnce()) -> Result<Option<File>> {
+        let path = self.locks.join(format!("{etag}.lock"));
+        make_parent(&path)?;
+        let file = File::options().create(true).append(true).open(&path).map_err(Error::cache(&path))?;
+        let locked = match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                waits();
+                file.lock()
+            }
+            Err(TryLockError::Error(error)) => Err(error),
+            Ok(()) => Ok(()),
+        };
+        match locked {
+            Ok(()) => Ok(Some(file)),
+            // Some network drives lock nothing. Two downloads at once are told from one by the checksum.
+            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
+            Err(error) => Err(Error::cache(&path)(error)),
+        }
+    }
+
+    /// Makes `file` of a commit the blob `etag`.
+    pub fn link(&self, commit: &str, file: &str, etag: &str) -> Result<()> {
+        let (blob, pointer) = (self.blob(etag), self.snapshot(commit).join(file));
+        make_parent(&pointer)?;
+        // A link whose blob somebody deleted.
+        if !pointer.exists() && pointer.symlink_metadata().is_ok() {
+            fs::remove_file(&pointer).map_err(Error::cache(&pointer))?;
+        }
+        // Symbolic links need a right on Windows that few have, and some drives have neither kind.
+        let linked = symbolic_link(etag, &pointer)
+            .or_else(|_| fs::hard_link(&blob, &pointer))
+            .or_else(|_| if pointer.exists() { Ok(()) } else { fs::rename(&blob, &pointer) });
+        linked.map_err(Error::cache(&pointer))
+    }
+}
+
+/// Relative, so that the cache can be moved.
+fn symbolic_link(etag: &str, pointer: &Path) -> io::Result<()> {
+    let target: PathBuf = ["..", "..", "blobs", etag].iter().collect();
+    #[cfg(unix)]
+    return std::os::unix::fs::symlink(target, pointer);
+    #[cfg(windows)]
+    return std::os::windows::fs::symlink_file(target, pointer);
+    #[cfg(not(any(unix, windows)))]
+    return Err(ErrorKind::Unsupported.into());
+}
+
+/// Makes the folder of a file.
+pub(crate) fn make_parent(path: &Path) -> Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder).map_err(Error::cache(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_is_found_by_its_name_or_commit_once_it_has_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path(), &"a/b".parse().unwrap());
+        cache.note("refs/pr/1", "123").unwrap();
+        assert_eq!(cache.commit("refs/pr/1"), None);
+        fs::create_dir_all(cache.snapshot("123")).unwrap();
+        assert_eq!(cache.commit("refs/pr/1").as_deref(), Some("123"));
+        assert_eq!(cache.commit("123").as_deref(), Some("123"));
+        assert_eq!(cache.commit("main"), None);
+        // Whoever wrote the cache, nothing outside is read.
+        cache.note("main", "../../..").unwrap();
+        assert_eq!(cache.commit("main"), None);
+    }
+
+    #[test]
+    fn a_link_whose_blob_is_gone_is_no_file_and_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path(), &"a/b".parse().unwrap());
+        for content in ["first", "second"] {
+            make_parent(&cache.blob(content)).unwrap();
+            fs::write(cache.blob(content), content).unwrap();
+            cache.link("123", "config.json", content).unwrap();
+            // A second time, as by another process, is no error.
+            cache.link("123", "config.json", content).unwrap();
+            assert_eq!(fs::read_to_string(cache.snapshot("123").join("config.json")).unwrap(), content);
+            assert_eq!(cache.files("123").unwrap(), ["config.json"]);
+            fs::remove_file(cache.blob(content)).unwrap();
+            if cfg!(unix) {
+                assert!(cache.files("123").unwrap().is_empty());
+            } else {
+                fs::remove_file(cache.snapshot("123").join("config.json")).unwrap();
+            }
+        }
+    }
+}

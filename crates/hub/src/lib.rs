@@ -1,0 +1,106 @@
+//! Checkpoints from the [Hugging Face Hub](https://huggingface.co), by the name of their repository.
+//!
+//! ```no_run
+//! # fn main() -> clipseg_hub::Result<()> {
+//! let folder = clipseg_hub::download("CIDAS/clipseg-rd64-refined", &mut |_| {})?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Files land in the cache of Python's `huggingface_hub`, in its layout: what either has downloaded, the other finds.
+//! Its variables are heeded too; [`Settings::from_env`] lists them. A broken connection is made again and goes on where
+//! it broke, within a run and in the next one. Large files are checked against the SHA-256 that the Hub announces.
+//!
+//! Requests go through `ureq`, with rustls and the system's certificates. The `hf-hub` crate would take more of the work
+//! off, but not this: 1.0 brings some 280 crates (tokio, reqwest, xet), begins a broken download over HTTP anew, compares
+//! no checksum there and knows no `HF_HUB_OFFLINE`; 0.5, the last without tokio, knows neither `HF_TOKEN` nor
+//! `HF_HUB_CACHE` either, sends the token to whatever host it is redirected to, and appends the whole to a part where a
+//! server ignores ranges.
+
+mod cache;
+mod client;
+mod download;
+mod error;
+mod repository;
+mod settings;
+mod snapshot;
+
+use std::path::PathBuf;
+
+pub use error::{Error, Result};
+pub use repository::Repository;
+pub use settings::{Settings, Token};
+pub use snapshot::{Snapshot, Weights};
+
+/// What goes on while files come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress<'a> {
+    /// More of a file has arrived.
+    Bytes {
+        /// The file's name.
+        file: &'a str,
+        /// Bytes that are there.
+        done: u64,
+        /// Bytes of the whole file.
+        total: u64,
+    },
+    /// Another process is downloading the same file; its end is waited for.
+    Waits {
+        /// The file's name.
+        file: &'a str,
+    },
+    /// The connection broke and is made again after a pause.
+    Retries {
+        /// The file's name.
+        file: &'a str,
+        /// How often in a row it broke, since bytes last arrived.
+        failures: usize,
+    },
+}
+
+/// Where checkpoints come from: an endpoint and a cache.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    settings: Settings,
+}
+
+impl Hub {
+    /// With settings of your own.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+
+    /// As the environment's variables say.
+    ///
+    /// # Errors
+    /// Naming the variable whose value cannot be used.
+    pub fn from_env() -> Result<Self> {
+        Settings::from_env().map(Self::new)
+    }
+
+    /// Finds the repository's commit and brings the small files of its checkpoint: settings and tokenizer, not weights.
+    /// Where the Hub does not answer, the cache is used as it is; [`Snapshot::unreachable`] tells.
+    ///
+    /// # Errors
+    /// Where the Hub refuses, has no such repository or revision, or one without a checkpoint's files; where it is not to
+    /// be asked or does not answer, and the cache lacks what is needed; where the cache cannot be written.
+    pub fn snapshot(
+        &self,
+        repository: &Repository,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Snapshot> {
+        Snapshot::open(&self.settings, repository, progress)
+    }
+}
+
+/// Brings the checkpoint `repository` (`owner/name`, `owner/name@revision`) into the cache, unless it is there, as the
+/// environment's variables say; its folder. `progress` hears of what goes on.
+///
+/// # Errors
+/// As [`Hub::from_env`], [`Hub::snapshot`] and [`Snapshot::download_weights`]; where the text names no repository.
+pub fn download(repository: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf> {
+    let snapshot = Hub::from_env()?.snapshot(&repository.parse()?, progress)?;
+    snapshot.download_weights(Weights::Safetensors, progress)?;
+    Ok(snapshot.folder().to_owned())
+}

@@ -1,0 +1,132 @@
+//! Names of repositories.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::Error;
+
+/// The revision where none is given.
+const DEFAULT_REVISION: &str = "main";
+/// Longest name that the Hub gives.
+const MAX_NAME: usize = 96;
+
+/// A model's repository on the Hub, at a revision: `owner/name` or `owner/name@revision`, a branch, tag or commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repository {
+    name: String,
+    revision: String,
+}
+
+impl Repository {
+    /// `owner/name`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The branch, tag or commit.
+    pub fn revision(&self) -> &str {
+        &self.revision
+    }
+
+    /// Name of its folder in the cache.
+    pub(crate) fn folder(&self) -> String {
+        format!("models--{}", self.name.replace('/', "--"))
+    }
+}
+
+impl FromStr for Repository {
+    type Err = Error;
+
+    fn from_str(given: &str) -> Result<Self, Error> {
+        let (name, revision) = given.split_once('@').unwrap_or((given, DEFAULT_REVISION));
+        check_name(name)
+            .and_then(|()| check_revision(revision))
+            .map_err(|reason| Error::Name { given: given.to_owned(), reason })?;
+        Ok(Self { name: name.to_owned(), revision: revision.to_owned() })
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.name)?;
+        if self.revision == DEFAULT_REVISION { Ok(()) } else { write!(formatter, "@{}", self.revision) }
+    }
+}
+
+/// The Hub's own rules. `--` stands for the slash in the cache's folders, so no name may hold it.
+fn check_name(name: &str) -> Result<(), &'static str> {
+    let parts: Vec<_> = name.split('/').collect();
+    if parts.len() != 2 || parts.iter().any(|part| part.is_empty()) {
+        return Err("a name is an owner and a name with one slash between");
+    }
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if parts.iter().any(|part| !part.chars().all(is_legal) || part.starts_with(['.', '-'])) {
+        return Err("owner and name are of letters, digits, - _ and ., and begin with no - or .");
+    }
+    if name.contains("--") || name.contains("..") || name.ends_with(".git") || name.len() > MAX_NAME {
+        return Err("a name has no -- and no .., does not end in .git, and is at most 96 letters long");
+    }
+    Ok(())
+}
+
+/// A revision becomes a path in the cache and in the Hub's addresses: what would leave either is refused.
+fn check_revision(revision: &str) -> Result<(), &'static str> {
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || "-_.+/".contains(c);
+    if !revision.chars().all(is_legal) {
+        return Err("a revision is of letters, digits, - _ . + and /");
+    }
+    if revision.split('/').any(|part| part.is_empty() || part.starts_with('.')) {
+        return Err("a revision's parts between slashes are not empty and begin with no .");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_and_without_a_revision() {
+        let plain: Repository = "CIDAS/clipseg-rd64-refined".parse().unwrap();
+        assert_eq!((plain.name(), plain.revision()), ("CIDAS/clipseg-rd64-refined", "main"));
+        assert_eq!(plain.folder(), "models--CIDAS--clipseg-rd64-refined");
+        let revised: Repository = "CIDAS/clipseg_2.0@refs/pr/5".parse().unwrap();
+        assert_eq!((revised.name(), revised.revision()), ("CIDAS/clipseg_2.0", "refs/pr/5"));
+        for text in ["CIDAS/clipseg-rd64-refined", "a/b@v1.0"] {
+            assert_eq!(text.parse::<Repository>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_may_leave_the_cache_or_is_a_path_is_refused() {
+        for text in [
+            "",
+            "clipseg",
+            "/models/clipseg",
+            "./clipseg",
+            "../clipseg",
+            "a/b/c",
+            "a/",
+            "/b",
+            "C:/clipseg",
+            "C:\\models\\clipseg",
+            "a/b c",
+            "a--b/c",
+            "a/b..c",
+            "a/.b",
+            "a/b.git",
+            "~/clipseg",
+            "a/b@",
+            "a/b@..",
+            "a/b@../../x",
+            "a/b@/x",
+            "a/b@x/",
+            "a/b@x?y",
+            "a/b@x%2e",
+            "a/b@x\\y",
+            "https://huggingface.co/a/b",
+        ] {
+            assert!(text.parse::<Repository>().is_err(), "{text}");
+        }
+    }
+}

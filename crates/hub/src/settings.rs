@@ -1,0 +1,196 @@
+//! The environment's variables, as Python's `huggingface_hub` reads them.
+
+use std::env;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// The public Hub.
+const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
+
+/// Where to download from, as whom, and where to.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The Hub's address, without a slash at its end.
+    pub endpoint: String,
+    /// What private and gated repositories are asked for with.
+    pub token: Option<Token>,
+    /// The cache's folder, that holds `models--owner--name`.
+    pub cache: PathBuf,
+    /// Whether only the cache may be used.
+    pub offline: bool,
+}
+
+/// A secret: it is sent to the endpoint, and printed by nothing.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl Token {
+    /// A token as the Hub gives them, without the white space around it.
+    ///
+    /// # Errors
+    /// Naming `origin`, where it is no token at all.
+    pub fn new(text: &str, origin: &str) -> Result<Self> {
+        let text = text.trim();
+        // It becomes a header, which a line break would end.
+        if text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic()) {
+            let message = "is no token: tokens are of letters, digits and _, with nothing between".to_owned();
+            return Err(Error::Setting { variable: origin.to_owned(), message });
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The header's value.
+    pub(crate) fn bearer(&self) -> String {
+        format!("Bearer {}", self.0)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Token(…)")
+    }
+}
+
+impl Settings {
+    /// Reads `HF_ENDPOINT`, `HF_TOKEN` (or the file of `hf auth login`, at `HF_TOKEN_PATH`), `HF_HUB_CACHE`, `HF_HOME`,
+    /// `XDG_CACHE_HOME`, `HF_HUB_OFFLINE` and `HF_HUB_DISABLE_IMPLICIT_TOKEN`, and the older names of these.
+    ///
+    /// # Errors
+    /// Naming the variable whose value cannot be used.
+    pub fn from_env() -> Result<Self> {
+        Self::from_variables(&|name| env::var_os(name))
+    }
+
+    fn from_variables(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Self> {
+        // Empty is how a shell unsets a variable for one command.
+        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let path = |name: &str| set(name).map(|value| expand_home(Path::new(&value)));
+        let is_true = |name: &str| {
+            let value = set(name).unwrap_or_default().to_ascii_uppercase();
+            ["1", "ON", "YES", "TRUE"].iter().any(|word| value == *word)
+        };
+
+        let home = || match (path("HF_HOME"), path("XDG_CACHE_HOME"), env::home_dir()) {
+            (Some(home), _, _) => Ok(home),
+            (None, Some(caches), _) => Ok(caches.join("huggingface")),
+            (None, None, Some(user)) => Ok(user.join(".cache").join("huggingface")),
+            (None, None, None) => Err(Error::Setting {
+                variable: "HF_HOME".to_owned(),
+                message: "is not set and there is no home folder; set it to the folder for the cache"
+                    .to_owned(),
+            }),
+        };
+        let cache = path("HF_HUB_CACHE").or_else(|| path("HUGGINGFACE_HUB_CACHE"));
+        let token = if is_true("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
+            None
+        } else if let Some(name) =
+            ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"].into_iter().find(|name| set(name).is_some())
+        {
+            Some(Token::new(&set(name).unwrap_or_default().to_string_lossy(), name)?)
+        } else {
+            let file = path("HF_TOKEN_PATH").or_else(|| home().ok().map(|home| home.join("token")));
+            file.map(|file| token_in_file(&file)).transpose()?.flatten()
+        };
+        Ok(Self {
+            endpoint: endpoint(set("HF_ENDPOINT"))?,
+            token,
+            cache: cache.map_or_else(|| Ok(home()?.join("hub")), Ok)?,
+            offline: is_true("HF_HUB_OFFLINE") || is_true("TRANSFORMERS_OFFLINE"),
+        })
+    }
+}
+
+fn endpoint(value: Option<OsString>) -> Result<String> {
+    let Some(value) = value else { return Ok(DEFAULT_ENDPOINT.to_owned()) };
+    let value = value.to_string_lossy();
+    let is_address = ["http://", "https://"]
+        .iter()
+        .any(|scheme| value.strip_prefix(scheme).is_some_and(|rest| !rest.trim_matches('/').is_empty()));
+    if is_address && value.parse::<ureq::http::Uri>().is_ok() {
+        return Ok(value.trim_end_matches('/').to_owned());
+    }
+    let message = format!("{value:?} is no address; write it as in {DEFAULT_ENDPOINT}");
+    Err(Error::Setting { variable: "HF_ENDPOINT".to_owned(), message })
+}
+
+/// The token that `hf auth login` wrote; none where it did not.
+fn token_in_file(path: &Path) -> Result<Option<Token>> {
+    let variable = path.display().to_string();
+    match fs::read_to_string(path) {
+        Ok(text) if text.trim().is_empty() => Ok(None),
+        Ok(text) => Token::new(&text, &variable).map(Some),
+        Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => Ok(None),
+        Err(error) => {
+            let message = format!("the token's file cannot be read: {error}; set HF_TOKEN instead");
+            Err(Error::Setting { variable, message })
+        }
+    }
+}
+
+/// `~` as a shell has it: files of settings write it too, and nothing expands it there.
+fn expand_home(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), env::home_dir()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(variables: &[(&str, &str)]) -> Result<Settings> {
+        Settings::from_variables(&|name| {
+            variables.iter().find(|(found, _)| *found == name).map(|(_, value)| OsString::from(value))
+        })
+    }
+
+    #[test]
+    fn the_cache_is_where_python_has_it() {
+        let cache = |variables| settings(variables).unwrap().cache;
+        let join = |parts: &[&str]| parts.iter().collect::<PathBuf>();
+        let home = env::home_dir().unwrap();
+        assert_eq!(cache(&[]), home.join(".cache").join("huggingface").join("hub"));
+        assert_eq!(cache(&[("XDG_CACHE_HOME", "caches")]), join(&["caches", "huggingface", "hub"]));
+        assert_eq!(cache(&[("XDG_CACHE_HOME", "caches"), ("HF_HOME", "face")]), join(&["face", "hub"]));
+        assert_eq!(cache(&[("HF_HOME", "face"), ("HF_HUB_CACHE", "models")]), join(&["models"]));
+        assert_eq!(cache(&[("HF_HOME", "face"), ("HUGGINGFACE_HUB_CACHE", "old")]), join(&["old"]));
+        assert_eq!(cache(&[("HF_HOME", "~/face")]), home.join("face").join("hub"));
+        assert_eq!(cache(&[("HF_HOME", "")]), cache(&[]));
+    }
+
+    #[test]
+    fn a_token_is_read_from_the_environment_or_its_file_and_never_printed() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = ("HF_HOME", folder.path().to_str().unwrap());
+        assert!(settings(&[home]).unwrap().token.is_none());
+        fs::write(folder.path().join("token"), "hf_file\n").unwrap();
+        let bearer = |variables: &[_]| settings(variables).unwrap().token.map(|token| token.bearer());
+        assert_eq!(bearer(&[home]).unwrap(), "Bearer hf_file");
+        assert_eq!(bearer(&[home, ("HF_TOKEN", " hf_variable ")]).unwrap(), "Bearer hf_variable");
+        assert_eq!(bearer(&[home, ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")]), None);
+
+        let printed = format!("{:?}", settings(&[("HF_TOKEN", "hf_secret")]).unwrap());
+        assert!(!printed.contains("secret"), "{printed}");
+        let error = settings(&[("HF_TOKEN", "hf_secret\r\nX-Other: 1")]).unwrap_err().to_string();
+        assert!(error.contains("HF_TOKEN") && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn offline_and_endpoint() {
+        let offline = |name, value| settings(&[(name, value)]).unwrap().offline;
+        assert!(offline("HF_HUB_OFFLINE", "1") && offline("TRANSFORMERS_OFFLINE", "yes"));
+        assert!(!offline("HF_HUB_OFFLINE", "0") && !offline("HF_HUB_OFFLINE", ""));
+        let endpoint = |value| settings(&[("HF_ENDPOINT", value)]).map(|settings| settings.endpoint);
+        assert_eq!(endpoint("http://127.0.0.1:8080/hub/").unwrap(), "http://127.0.0.1:8080/hub");
+        assert_eq!(endpoint("").unwrap(), DEFAULT_ENDPOINT);
+        for wrong in ["huggingface.co", "https://", "ftp://host", "http://a b"] {
+            assert!(endpoint(wrong).unwrap_err().to_string().contains("HF_ENDPOINT"), "{wrong}");
+        }
+    }
+}

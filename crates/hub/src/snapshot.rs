@@ -1,0 +1,242 @@
+//! A checkpoint's files of one commit, in the cache.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::cache::Cache;
+use crate::client::{Client, is_plain};
+use crate::error::{Error, Result};
+use crate::repository::Repository;
+use crate::settings::Settings;
+use crate::{Progress, download};
+
+/// All that a checkpoint has beside its weights, of which some have more and some less.
+const SMALL_FILES: [&str; 8] = [
+    "config.json",
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+    "added_tokens.json",
+];
+
+/// The form in which a checkpoint has its weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weights {
+    /// `model.safetensors`, or the shards that `model.safetensors.index.json` lists.
+    Safetensors,
+    /// `pytorch_model.bin`, or the shards that `pytorch_model.bin.index.json` lists.
+    PyTorch,
+}
+
+impl Weights {
+    fn single(self) -> &'static str {
+        match self {
+            Self::Safetensors => "model.safetensors",
+            Self::PyTorch => "pytorch_model.bin",
+        }
+    }
+
+    fn index(self) -> &'static str {
+        match self {
+            Self::Safetensors => "model.safetensors.index.json",
+            Self::PyTorch => "pytorch_model.bin.index.json",
+        }
+    }
+}
+
+/// A repository at one commit. Its small files are in the cache, its weights when they were asked for.
+#[derive(Debug)]
+pub struct Snapshot {
+    repository: Repository,
+    commit: String,
+    folder: PathBuf,
+    cache: Cache,
+    /// The files that there are: on the Hub, or in the cache where that alone is used.
+    files: Vec<String>,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Hub(Client),
+    /// The cache alone, because the user said so.
+    Offline,
+    /// The cache alone, because the Hub did not answer; its error's message.
+    Unreachable(String),
+}
+
+impl Snapshot {
+    /// Finds the commit and brings the small files.
+    pub(crate) fn open(
+        settings: &Settings,
+        repository: &Repository,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Self> {
+        let cache = Cache::new(&settings.cache, repository);
+        let noted = cache.commit(repository.revision());
+        let (commit, files, source) = if settings.offline {
+            let commit = noted.ok_or_else(|| Error::NotCached {
+                missing: format!("revision {}", repository.revision()),
+                repository: repository.to_string(),
+                looked_in: settings.cache.join(repository.folder()),
+                why: OFFLINE.to_owned(),
+            })?;
+            (commit.clone(), cache.files(&commit)?, Source::Offline)
+        } else {
+            let client = Client::new(settings);
+            match (client.listing(repository), noted) {
+                (Ok(listing), _) => (listing.commit, listing.files, Source::Hub(client)),
+                (Err(error), Some(commit)) if error.may_pass() => {
+                    (commit.clone(), cache.files(&commit)?, Source::Unreachable(error.to_string()))
+                }
+                (Err(error), _) => return Err(error),
+            }
+        };
+        let folder = cache.snapshot(&commit);
+        let snapshot = Self { repository: repository.clone(), commit, folder, cache, files, source };
+        snapshot.fetch_small_files(progress)?;
+        Ok(snapshot)
+    }
+
+    fn fetch_small_files(&self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+        let small: Vec<_> = SMALL_FILES.into_iter().filter(|name| self.has(name)).collect();
+        if small.is_empty() {
+            return Err(self.missing(SMALL_FILES[0], "it has neither config.json nor a tokenizer's files"));
+        }
+        for file in small {
+            self.fetch(file, progress)?;
+        }
+        match self.source {
+            // After the files: an older commit is better offline than a newer one without any.
+            Source::Hub(_) => self.cache.note(self.repository.revision(), &self.commit),
+            Source::Offline | Source::Unreachable(_) => Ok(()),
+        }
+    }
+
+    /// The folder of the files, as a checkpoint is read from.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The commit that the revision is at.
+    pub fn commit(&self) -> &str {
+        &self.commit
+    }
+
+    /// Why the cache was used as it is, without knowing whether the Hub has something newer; nothing where it was
+    /// asked, or may not be.
+    pub fn unreachable(&self) -> Option<&str> {
+        match &self.source {
+            Source::Unreachable(reason) => Some(reason),
+            Source::Hub(_) | Source::Offline => None,
+        }
+    }
+
+    /// Checks, without fetching anything, that there are weights of this form.
+    ///
+    /// # Errors
+    /// Where there are none: saying so, or which other form there is and what to do with it.
+    pub fn check_weights(&self, form: Weights) -> Result<()> {
+        self.weights(form).map(drop)
+    }
+
+    /// Brings the weights of this form into the folder, unless they are there.
+    ///
+    /// # Errors
+    /// As [`check_weights`](Self::check_weights); where the Hub refuses or cannot be reached; where a download breaks
+    /// off time and again, or arrives damaged; where the cache cannot be written.
+    pub fn download_weights(&self, form: Weights, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+        let name = self.weights(form)?;
+        self.fetch(name, progress)?;
+        if name == form.index() {
+            for shard in shards(&self.folder.join(name))? {
+                self.fetch(&shard, progress)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The file of weights, or the index over several.
+    fn weights(&self, form: Weights) -> Result<&'static str> {
+        let find = |form: Weights| [form.single(), form.index()].into_iter().find(|name| self.has(name));
+        let (other, advice) = match form {
+            Weights::Safetensors => (
+                Weights::PyTorch,
+                format!("`clipseg convert {} --out DIR` makes a folder for --model of it", self.repository),
+            ),
+            Weights::PyTorch => (Weights::Safetensors, "that can be used as it is".to_owned()),
+        };
+        find(form).ok_or_else(|| match find(other) {
+            Some(found) => Error::Repository {
+                repository: self.repository.to_string(),
+                message: format!("has no {}, but {found}; {advice}", form.single()),
+            },
+            None => self.missing(
+                form.single(),
+                &format!("it has no weights, neither {} nor {}", form.single(), form.index()),
+            ),
+        })
+    }
+
+    fn has(&self, file: &str) -> bool {
+        self.files.iter().any(|found| found == file)
+    }
+
+    fn fetch(&self, file: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+        match &self.source {
+            Source::Hub(client) => {
+                let url = client.file_url(&self.repository, &self.commit, file);
+                download::fetch(client, &self.cache, &self.commit, file, &url, progress)
+            }
+            _ if self.has(file) => Ok(()),
+            _ => Err(self.missing(file, "")),
+        }
+    }
+
+    /// What is not there: on the Hub, for the reason given, or in the cache.
+    fn missing(&self, file: &str, on_the_hub: &str) -> Error {
+        let why = match &self.source {
+            Source::Hub(_) => {
+                return Error::Repository {
+                    repository: self.repository.to_string(),
+                    message: format!("is no checkpoint: {on_the_hub}; check its name"),
+                };
+            }
+            Source::Offline => OFFLINE,
+            Source::Unreachable(reason) => reason,
+        };
+        Error::NotCached {
+            missing: file.to_owned(),
+            repository: self.repository.to_string(),
+            looked_in: self.folder.clone(),
+            why: why.to_owned(),
+        }
+    }
+}
+
+/// Why the Hub is not asked.
+const OFFLINE: &str = "HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) forbids to ask the Hub; unset it and run this once with a connection, or give a \
+                       folder";
+
+/// The files that an index of weights lists. It comes from elsewhere: a name that leaves the folder is refused.
+fn shards(index: &Path) -> Result<BTreeSet<String>> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let damaged = |message: String| Error::Repository { repository: index.display().to_string(), message };
+    let text = fs::read_to_string(index).map_err(Error::cache(index))?;
+    let Index { weight_map } =
+        serde_json::from_str(&text).map_err(|error| damaged(format!("is no index of shards: {error}")))?;
+    let files: BTreeSet<_> = weight_map.into_values().collect();
+    match files.iter().find(|file| !is_plain(file)) {
+        Some(file) => Err(damaged(format!("lists the shard {file:?}, which is no plain file name"))),
+        None => Ok(files),
+    }
+}
