@@ -3,6 +3,7 @@
 mod data;
 mod example;
 mod folder;
+mod predictor;
 mod scores;
 mod sheet;
 
@@ -11,17 +12,17 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use clipseg::{ClipSeg, Condition, PromptStyle, Segmentation};
 use serde::Serialize;
 
 use self::data::{Data, DataArgument};
-use self::example::{Example, Prompt, Query};
+use self::predictor::Predictor;
 use self::scores::{Counts, GroupScores, Scores, level};
 use self::sheet::Sheet;
 use crate::inputs::{AdapterArguments, Preparation};
 use crate::model::ModelArguments;
 use crate::output;
 use crate::progress::Bar;
+use crate::resolution::ResolutionArguments;
 use crate::table::{self, Align};
 
 /// Score a model on pictures whose masks are known.
@@ -53,6 +54,8 @@ pub struct Arguments {
     /// Folder for best.png and worst.png (photo, prompt, expected, found) and prompts.jsonl, a line for each prompt.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    resolution: ResolutionArguments,
     #[command(flatten)]
     adapter: AdapterArguments,
     /// Print JSON rather than tables.
@@ -133,6 +136,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         "--threshold {}: must lie between 0 and 1",
         arguments.threshold
     );
+    arguments.resolution.check()?;
     let model = arguments.model.open()?;
     let preparation = Preparation::read(&model)?;
     let data = Data::open(&arguments.data).context("--data")?;
@@ -140,16 +144,16 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let folder = arguments.out.as_deref().map(|path| output::Folder::prepare(path, "--out")).transpose()?;
     let device = arguments.adapter.open()?;
     model.download_weights()?;
-    let model = preparation.load(&device)?;
+    let predictor = Predictor { model: preparation.load(&device)?, resolution: &arguments.resolution };
 
     let thresholds = match &tune {
         None => {
             let hundredths = (100.0 * arguments.threshold).round() as usize;
             Thresholds { text: hundredths, image: hundredths }
         }
-        Some(tune) => best_thresholds(&outcomes(&model, tune, "choosing thresholds")?),
+        Some(tune) => best_thresholds(&outcomes(&predictor, tune, "choosing thresholds")?),
     };
-    let outcomes = outcomes(&model, &data, "scoring")?;
+    let outcomes = outcomes(&predictor, &data, "scoring")?;
     let mut report = Report {
         data: arguments.data.to_string(),
         adapter: device.description().to_owned(),
@@ -166,7 +170,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let picks: [(&str, Vec<&Outcome>); 2] =
             [("best.png", best.copied().collect()), ("worst.png", worst.copied().collect())];
         for (place, (name, picks)) in picks.into_iter().enumerate() {
-            report.files.push(folder.write(name, &sheet(&model, &data, &picks, thresholds)?)?);
+            report.files.push(folder.write(name, &sheet(&predictor, &data, &picks, thresholds)?)?);
             let caption = |outcome: &&Outcome| {
                 let iou = outcome.counts.foreground_iou(thresholds.of(outcome));
                 format!("{iou:.3}  {}  {}", outcome.photo, outcome.prompt)
@@ -184,14 +188,14 @@ impl Thresholds<usize> {
 }
 
 /// Every prompt's pixels, counted.
-fn outcomes(model: &ClipSeg, data: &Data, what: &str) -> Result<Vec<Outcome>> {
+fn outcomes(predictor: &Predictor, data: &Data, what: &str) -> Result<Vec<Outcome>> {
     let bar = Bar::start(data.len() as u64, what);
     let mut outcomes = Vec::new();
     for index in 0..data.len() {
         let example = data.example(index)?;
-        let segmentation = predict(model, &example)?;
+        let segmentation = predictor.predict(&example)?;
         for (place, query) in example.queries.iter().enumerate() {
-            let map = segmentation.prompt(place).resized(example.photo.width(), example.photo.height())?;
+            let map = predictor.draw(&segmentation, place, &example.photo)?;
             outcomes.push(Outcome {
                 example: index,
                 query: place,
@@ -207,23 +211,6 @@ fn outcomes(model: &ClipSeg, data: &Data, what: &str) -> Result<Vec<Outcome>> {
         bar.advance();
     }
     Ok(outcomes)
-}
-
-/// All prompts of one photo; it is encoded once.
-fn predict(model: &ClipSeg, example: &Example) -> Result<Segmentation> {
-    let scene = model.encode_image(&example.photo)?;
-    let condition = |query: &Query| -> Result<Condition> {
-        Ok(match &query.prompt {
-            Prompt::Text(text) => model.encode_text(&[text])?,
-            Prompt::Image(photo, mask, name) => {
-                let pixels = model.processor().visual_prompt(photo, mask, &PromptStyle::default());
-                model.encode_image_prompt(&pixels.with_context(|| name.clone())?)?
-            }
-        })
-    };
-    let conditions: Vec<_> = example.queries.iter().map(condition).collect::<Result<_>>()?;
-    let joined = Condition::concat(&conditions).with_context(|| example.name.clone())?;
-    Ok(model.decode(&scene, &joined)?)
 }
 
 fn best_thresholds(outcomes: &[Outcome]) -> Thresholds<usize> {
@@ -287,12 +274,17 @@ fn ranked(outcomes: &[Outcome], thresholds: Thresholds<usize>) -> Vec<&Outcome> 
 }
 
 /// Predicts these prompts once more and draws them.
-fn sheet(model: &ClipSeg, data: &Data, picks: &[&Outcome], thresholds: Thresholds<usize>) -> Result<Vec<u8>> {
+fn sheet(
+    predictor: &Predictor,
+    data: &Data,
+    picks: &[&Outcome],
+    thresholds: Thresholds<usize>,
+) -> Result<Vec<u8>> {
     let mut sheet = Sheet::new();
     for outcome in picks {
         let example = data.example(outcome.example)?;
-        let segmentation = predict(model, &example)?.prompt(outcome.query);
-        let map = segmentation.resized(example.photo.width(), example.photo.height())?;
+        let segmentation = predictor.predict(&example)?;
+        let map = predictor.draw(&segmentation, outcome.query, &example.photo)?;
         let mask = map.mask(0, level(thresholds.of(outcome)) as f32);
         sheet.add(&example, &example.queries[outcome.query], &mask)?;
     }

@@ -14,6 +14,7 @@ mod preprocess;
 mod progress;
 mod prompts;
 mod report;
+mod resolution;
 mod segment;
 mod table;
 mod tokenize;

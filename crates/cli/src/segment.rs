@@ -19,6 +19,7 @@ use crate::inputs::{AdapterArguments, PhotoArguments, Preparation};
 use crate::model::ModelArguments;
 use crate::progress::{Progress, Stopwatch};
 use crate::prompts::PromptArguments;
+use crate::resolution::ResolutionArguments;
 use crate::table::Align;
 use crate::{names, output, table};
 
@@ -62,6 +63,8 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE.safetensors")]
     logits: Option<PathBuf>,
     #[command(flatten)]
+    resolution: ResolutionArguments,
+    #[command(flatten)]
     adapter: AdapterArguments,
     #[command(flatten)]
     reading: PhotoArguments,
@@ -82,6 +85,7 @@ Examples:
   clipseg segment --model clipseg-rd64-refined photo.jpg --prompt-image mug.jpg --prompt-mask mug-mask.png --out masks
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a mug\" --prompt-image mug.jpg --mix 0.7 --out masks
   clipseg segment --model clipseg-rd64-refined photo.jpg -p cat --template-set shuffle+ --out masks
+  clipseg segment --model clipseg-rd64-refined large.jpg -p \"a cat\" --out masks --scales 1,2,3 --refine
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a cat\" --logits cat.safetensors --adapter 0";
 
 /// What the command prints.
@@ -92,6 +96,8 @@ struct Report<'a> {
     height: usize,
     adapter: &'a str,
     threshold: f32,
+    /// Parts in which the photo was looked at.
+    windows: usize,
     prompts: Vec<PromptResult<'a>>,
     labels: Option<LabelFiles>,
     logits: Option<&'a Path>,
@@ -135,6 +141,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let threshold = &arguments.threshold;
     ensure!((0.0..=1.0).contains(threshold), "--threshold {threshold}: must lie between 0 and 1");
     arguments.check_simplify()?;
+    arguments.resolution.check()?;
     let model = arguments.model.open()?;
     let folder = model.folder();
     let preparation = Preparation::read(&model)?;
@@ -159,14 +166,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let model = preparation.load(&device)?;
     let load = open + stopwatch.lap();
     progress.step("encoding the photo");
-    let scene = model.encode_image(&photo)?;
-    model.wait()?;
+    let scenes = arguments.resolution.encode(&model, &photo, |done, count| {
+        progress.step(format!("encoding the photo: {done} of {count} windows"));
+    })?;
     let encode_image = stopwatch.lap();
     progress.step("encoding the prompts");
     let condition = prompts.encode(&model).with_context(|| folder.display().to_string())?;
     let encode_prompts = stopwatch.lap();
     progress.step("decoding");
-    let segmentation = model.decode(&scene, &condition)?;
+    let segmentation = model.decode_windows(&scenes, &condition)?;
     let seconds = Seconds { load, encode_image, encode_prompts, decode: stopwatch.lap() };
     ensure!(
         segmentation.logits().values.iter().all(|logit| logit.is_finite()),
@@ -181,7 +189,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut label_map = has_labels.then(|| LabelMap::new(photo.width(), photo.height())).transpose()?;
     for (index, prompt) in prompts.labels.iter().enumerate() {
         // A prompt at a time: maps of the photo's size may be large.
-        let map = segmentation.prompt(index).resized(photo.width(), photo.height())?;
+        let map = arguments.resolution.draw(&segmentation.prompt(index), &photo)?;
         let probabilities = map.probabilities(0);
         let mut mask = map.binary_mask(0, *threshold)?;
         drop(map);
@@ -216,6 +224,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         height: photo.height(),
         adapter: device.description(),
         threshold: *threshold,
+        windows: scenes.count(),
         prompts: results,
         labels,
         logits: targets.logits.as_ref().map(output::File::path),

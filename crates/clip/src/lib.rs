@@ -15,7 +15,7 @@ pub use self::checkpoint::{Checkpoint, TensorView};
 pub use self::config::{Activation, ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig};
 pub use self::error::{Error, Result};
 pub use self::processor::{
-    ClipSegProcessor, ImageSize, Orientation, Photo, PixelBatch, PixelValues, PreprocessorConfig,
+    ClipSegProcessor, ImageSize, MAX_PIXELS, Orientation, Photo, PixelBatch, PixelValues, PreprocessorConfig,
     ProcessedInputs, Processor, PromptStyle, Resample,
 };
 pub use self::text::{TextEncoder, TextInput};

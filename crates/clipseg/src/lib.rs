@@ -33,8 +33,11 @@ mod model;
 mod pipeline;
 #[cfg(not(target_family = "wasm"))]
 mod prompt_cache;
+mod refinement;
 mod segmentation;
 mod templates;
+#[cfg(not(target_family = "wasm"))]
+mod windows;
 
 pub use clipseg_clip::{
     Activation, Checkpoint, ClipSegConfig, ClipSegProcessor, ClipSegTextConfig, ClipSegVisionConfig, Error,
@@ -55,5 +58,8 @@ pub use contrastive::{ClipSegModel, ClipSegOutput};
 pub use model::{ClipSegForImageSegmentation, ConditionInput, SegmentationInput, SegmentationOutput};
 #[cfg(not(target_family = "wasm"))]
 pub use pipeline::ClipSeg;
+pub use refinement::Refinement;
 pub use segmentation::Segmentation;
 pub use templates::{Template, TemplateSet, phrases};
+#[cfg(not(target_family = "wasm"))]
+pub use windows::{WindowScenes, Windows};

@@ -11,8 +11,26 @@ pub struct Segmentation {
 }
 
 impl Segmentation {
+    /// Of logits at hand, `[prompts, height, width]`; `device` is where they will be resized.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when their shape is another, or not that of their values.
+    pub fn from_logits(device: &Device, logits: Array) -> Result<Self> {
+        let fits = logits.shape.iter().product::<usize>() == logits.values.len();
+        if logits.shape.len() != 3 || !fits {
+            let (shape, values) = (&logits.shape, logits.values.len());
+            let message = format!("{values} logits of shape {shape:?}, expected [prompts, height, width]");
+            return Err(Error::Input(message));
+        }
+        Ok(Self::new(device, logits))
+    }
+
     pub(crate) fn new(device: &Device, logits: Array) -> Self {
         Self { device: device.clone(), logits }
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
     }
 
     /// `[prompts, height, width]`

@@ -4,6 +4,7 @@ mod attention;
 mod convolution;
 mod elementwise;
 mod embedding;
+mod guided;
 mod linear;
 mod mlp;
 mod normalise;

@@ -78,6 +78,19 @@ fn an_empty_prompt() {
 }
 
 #[test]
+fn impossible_windows_and_radii() {
+    let workspace = Workspace::tiny();
+    for (arguments, words) in [
+        (["--scales", "1,0.5"], ["--scales", "0.5"]),
+        (["--scales", "nan"], ["--scales", "NaN"]),
+        (["--overlap", "0.9"], ["--overlap", "0.9"]),
+        (["--refine=0", "--json"], ["--refine", "radius"]),
+    ] {
+        workspace.refuse_segment(&arguments, &words);
+    }
+}
+
+#[test]
 fn a_threshold_that_is_no_probability() {
     let workspace = Workspace::tiny();
     for threshold in ["1.5", "-0.1", "NaN", "inf"] {

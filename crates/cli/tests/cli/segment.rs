@@ -82,6 +82,24 @@ fn logits_alone_need_no_folder() {
 }
 
 #[test]
+fn windows_and_edges_make_finer_masks_of_the_same_size() {
+    let workspace = Workspace::tiny();
+    let logits = workspace.argument("logits.safetensors");
+    // 451 × 300 pixels: at scale 2 the shorter side is 96 long, and windows of 48 overlap by at least 12.
+    let more = ["--scales", "1,2", "--refine", "--logits", &logits, "--json"];
+    let report: Value = serde_json::from_str(&succeed(&with(&workspace.segment(), &more))).unwrap();
+    assert_eq!(report["windows"], 1 + 4 * 3);
+    assert_eq!(tensor(logits.as_ref(), "logits").0, [1, 96, 144]);
+    let size = |kind: &str| {
+        let path = report["prompts"][0]["files"][kind].as_str().unwrap();
+        image::image_dimensions(path).unwrap()
+    };
+    assert_eq!((size("mask"), size("probability")), ((451, 300), (451, 300)));
+    let plain: Value = serde_json::from_str(&succeed(&with(&workspace.segment(), &["--json"]))).unwrap();
+    assert_eq!(plain["windows"], 1);
+}
+
+#[test]
 fn a_prompt_beyond_the_models_positions_is_cut_with_a_warning() {
     let workspace = Workspace::tiny();
     let output = clipseg(&with(&workspace.segment(), &["-p", &"cat ".repeat(30), "--json"]));

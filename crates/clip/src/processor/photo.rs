@@ -1,5 +1,6 @@
 //! Photos as 8-bit RGB pixels.
 
+use std::ops::Range;
 use std::path::Path;
 
 use super::decode::decode;
@@ -87,5 +88,20 @@ impl Photo {
         let (width, height) = (width.max(1), height.max(1));
         let rgb = resize(&self.rgb, (self.width, self.height), (width, height), resample);
         Self { rgb, width, height }
+    }
+
+    /// The part of the picture in these columns and rows.
+    ///
+    /// # Panics
+    /// When there is nothing in them, or they reach beyond the picture, as slices do.
+    pub fn cropped(&self, columns: Range<usize>, rows: Range<usize>) -> Self {
+        assert!(
+            !columns.is_empty() && !rows.is_empty(),
+            "columns {columns:?} and rows {rows:?} hold no pixel"
+        );
+        assert!(columns.end <= self.width, "columns {columns:?} of {}", self.width);
+        let (width, height) = (columns.len(), rows.len());
+        let row = |row: usize| &self.rgb[3 * (row * self.width + columns.start)..][..3 * width];
+        Self { rgb: rows.flat_map(row).copied().collect(), width, height }
     }
 }

@@ -1,0 +1,38 @@
+//! What the model finds in an example.
+
+use anyhow::{Context, Result};
+use clipseg::{ClipSeg, Condition, Photo, PromptStyle, Segmentation};
+
+use super::example::{Example, Prompt, Query};
+use crate::resolution::ResolutionArguments;
+
+/// A model, and how finely it looks.
+pub struct Predictor<'a> {
+    pub model: ClipSeg,
+    pub resolution: &'a ResolutionArguments,
+}
+
+impl Predictor<'_> {
+    /// All prompts of one photo; it is encoded once.
+    pub fn predict(&self, example: &Example) -> Result<Segmentation> {
+        let Self { model, resolution } = self;
+        let scenes = resolution.encode(model, &example.photo, |_, _| ())?;
+        let condition = |query: &Query| -> Result<Condition> {
+            Ok(match &query.prompt {
+                Prompt::Text(text) => model.encode_text(&[text])?,
+                Prompt::Image(photo, mask, name) => {
+                    let pixels = model.processor().visual_prompt(photo, mask, &PromptStyle::default());
+                    model.encode_image_prompt(&pixels.with_context(|| name.clone())?)?
+                }
+            })
+        };
+        let conditions: Vec<_> = example.queries.iter().map(condition).collect::<Result<_>>()?;
+        let joined = Condition::concat(&conditions).with_context(|| example.name.clone())?;
+        Ok(model.decode_windows(&scenes, &joined)?)
+    }
+
+    /// One prompt's part of what was predicted, at the photo's size.
+    pub fn draw(&self, segmentation: &Segmentation, prompt: usize, photo: &Photo) -> Result<Segmentation> {
+        self.resolution.draw(&segmentation.prompt(prompt), photo)
+    }
+}

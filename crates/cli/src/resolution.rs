@@ -1,0 +1,72 @@
+//! How finely photos are looked at, and masks are drawn.
+
+use anyhow::{Context, Result};
+use clap::Args;
+use clipseg::{ClipSeg, Photo, Refinement, Segmentation, WindowScenes, Windows};
+
+/// For photos that are much larger than the model's picture.
+#[derive(Args)]
+pub struct ResolutionArguments {
+    /// Look at the photo through sliding windows: at 2 its shorter side is two windows long, at 1 the model sees it at
+    /// once; the answers of several, with commas between, are averaged. Each window costs as much as a photo.
+    #[arg(
+        long,
+        value_name = "SCALES",
+        value_delimiter = ',',
+        default_value = "1",
+        allow_negative_numbers = true
+    )]
+    scales: Vec<f32>,
+    /// How much of a window's side the next one covers too, 0 to 0.75; they are blended there.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.25, allow_negative_numbers = true)]
+    overlap: f32,
+    /// Draw masks along the photo's own edges, by a guided filter that looks RADIUS pixels of the model's picture far
+    /// [default RADIUS: 8].
+    #[arg(
+        long,
+        value_name = "RADIUS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "8"
+    )]
+    refine: Option<usize>,
+}
+
+impl ResolutionArguments {
+    /// Checks what can be checked without a photo.
+    pub fn check(&self) -> Result<()> {
+        self.windows().validate().context("--scales, --overlap")?;
+        self.refinement().map_or(Ok(()), Refinement::validate).context("--refine")
+    }
+
+    /// Encodes a photo; `progress` is told how many windows of how many are done, where there are several.
+    pub fn encode(
+        &self,
+        model: &ClipSeg,
+        photo: &Photo,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<WindowScenes> {
+        let progress = |done: usize, count: usize| {
+            if count > 1 {
+                progress(done, count);
+            }
+        };
+        Ok(model.encode_windows_with(photo, &self.windows(), progress)?)
+    }
+
+    /// A segmentation of the photo at the photo's size.
+    pub fn draw(&self, segmentation: &Segmentation, photo: &Photo) -> Result<Segmentation> {
+        Ok(match self.refinement() {
+            None => segmentation.resized(photo.width(), photo.height())?,
+            Some(refinement) => segmentation.refined(photo, refinement)?,
+        })
+    }
+
+    fn windows(&self) -> Windows {
+        Windows { scales: self.scales.clone(), overlap: self.overlap }
+    }
+
+    fn refinement(&self) -> Option<Refinement> {
+        self.refine.map(|radius| Refinement { radius, ..Refinement::default() })
+    }
+}

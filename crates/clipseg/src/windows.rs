@@ -1,0 +1,359 @@
+use clipseg_clip::MAX_PIXELS;
+use clipseg_tensor::Array;
+
+use crate::{ClipSeg, Condition, Error, ImageSize, Photo, Result, Scene, Segmentation};
+
+/// How to look at a photo that is much larger than the model's picture: enlarged, through windows that slide over it.
+///
+/// At each scale the photo's shorter side is that many windows long, and windows overlap; where they do, their logits are blended
+/// so that no seam shows. At scale 1 the model sees the whole photo at once, pressed into a square, as without windows. The
+/// logits of all scales are averaged at the largest one's size: small scales know what is seen, large ones where it ends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Windows {
+    /// The scales, 1 or larger.
+    pub scales: Vec<f32>,
+    /// How much of a window's side the next one covers too, 0..=0.75; at least.
+    pub overlap: f32,
+}
+
+impl Default for Windows {
+    /// The whole photo at once.
+    fn default() -> Self {
+        Self { scales: vec![1.0], overlap: 0.25 }
+    }
+}
+
+/// A photo encoded in windows, what any number of prompts are decoded against. Each window holds as much memory as a [`Scene`].
+pub struct WindowScenes {
+    levels: Vec<Level>,
+    overlap: f32,
+}
+
+impl WindowScenes {
+    /// The number of windows, each of which costs as much as a photo.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.levels.iter().map(|level| level.scenes.len()).sum()
+    }
+}
+
+/// One scale.
+struct Level {
+    grid: Grid,
+    /// One a window.
+    scenes: Vec<Scene>,
+}
+
+/// Where the windows of a scale lie. Sizes and places are columns, then rows.
+struct Grid {
+    /// Of the enlarged photo.
+    size: [usize; 2],
+    /// Of a window.
+    side: [usize; 2],
+    /// The left and upper ends of the windows.
+    starts: Vec<[usize; 2]>,
+}
+
+impl ClipSeg {
+    /// Encodes a photo window by window, once for all prompts.
+    ///
+    /// # Errors
+    /// As [`Windows::validate`]; [`Error::Input`] for an enlarged photo of more pixels than a photo may have, or, beyond scale 1,
+    /// a processor that does not resize to one size; the device's.
+    pub fn encode_windows(&self, photo: &Photo, windows: &Windows) -> Result<WindowScenes> {
+        self.encode_windows_with(photo, windows, |_, _| ())
+    }
+
+    /// As [`encode_windows`](Self::encode_windows); `progress` is told how many windows of how many the device has done.
+    ///
+    /// # Errors
+    /// As [`encode_windows`](Self::encode_windows).
+    pub fn encode_windows_with(
+        &self,
+        photo: &Photo,
+        windows: &Windows,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<WindowScenes> {
+        windows.validate()?;
+        let grids: Vec<_> = windows
+            .scales
+            .iter()
+            .map(|&scale| self.grid(photo, scale, windows.overlap))
+            .collect::<Result<_>>()?;
+        let count = grids.iter().map(|grid| grid.starts.len()).sum();
+        let (mut levels, mut done) = (Vec::with_capacity(grids.len()), 0);
+        for grid in grids {
+            let resample = self.processor().config().resample;
+            let enlarged =
+                (grid.starts.len() > 1).then(|| photo.resized(grid.size[0], grid.size[1], resample));
+            let mut scenes = Vec::with_capacity(grid.starts.len());
+            for &[left, top] in &grid.starts {
+                let [width, height] = grid.side;
+                scenes.push(match &enlarged {
+                    None => self.encode_image(photo)?,
+                    Some(enlarged) => {
+                        let window = enlarged.cropped(left..left + width, top..top + height);
+                        self.encode_pixels(&self.processor().normalise(&window))?
+                    }
+                });
+                self.wait()?;
+                done += 1;
+                progress(done, count);
+            }
+            levels.push(Level { grid, scenes });
+        }
+        Ok(WindowScenes { levels, overlap: windows.overlap })
+    }
+
+    fn grid(&self, photo: &Photo, scale: f32, overlap: f32) -> Result<Grid> {
+        let config = self.processor().config();
+        let photo = [photo.width(), photo.height()];
+        match config.size {
+            ImageSize::Sides { height, width } if config.do_resize => {
+                Grid::new(photo, [width, height], scale, overlap)
+            }
+            _ if scale == 1.0 => Grid::new(photo, photo, scale, overlap),
+            _ => Err(Error::Input(
+                "windows need a processor with do_resize and a size of height and width".to_owned(),
+            )),
+        }
+    }
+
+    /// Decodes conditions against all windows: logits at the size of the largest scale, in the photo's proportions (at scale 1
+    /// alone, exactly [`decode`](Self::decode)'s).
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn decode_windows(&self, scenes: &WindowScenes, condition: &Condition) -> Result<Segmentation> {
+        let mut levels = Vec::with_capacity(scenes.levels.len());
+        for level in &scenes.levels {
+            levels.push(self.decode_level(level, scenes.overlap, condition)?);
+        }
+        // `encode_windows` refuses to make none.
+        let largest = levels.iter().max_by_key(|level| level.width() * level.height());
+        let Some((width, height)) = largest.map(|level| (level.width(), level.height())) else {
+            return Err(Error::Input("there are no windows".to_owned()));
+        };
+        if let [_] = levels[..] {
+            return Ok(levels.remove(0));
+        }
+        let share = 1.0 / levels.len() as f32;
+        let mut mean = Array { shape: vec![condition.len(), height, width], values: Vec::new() };
+        mean.values.resize(condition.len() * height * width, 0.0);
+        for level in levels {
+            let level = level.resized(width, height)?;
+            mean.values
+                .iter_mut()
+                .zip(&level.logits().values)
+                .for_each(|(mean, logit)| *mean += share * logit);
+        }
+        Ok(Segmentation::new(self.model().device(), mean))
+    }
+
+    fn decode_level(&self, level: &Level, overlap: f32, condition: &Condition) -> Result<Segmentation> {
+        let Level { grid: Grid { size, side: [columns, rows], starts }, scenes } = level;
+        if let [scene] = &scenes[..] {
+            return self.decode(scene, condition);
+        }
+        let mut blend = Blend::new(condition.len(), size[0], size[1], overlap);
+        for (start, scene) in starts.iter().zip(scenes) {
+            let mut segmentation = self.decode(scene, condition)?;
+            // Logits end with the last whole patch.
+            if (segmentation.width(), segmentation.height()) != (*columns, *rows) {
+                segmentation = segmentation.resized(*columns, *rows)?;
+            }
+            blend.add(*start, segmentation.logits());
+        }
+        Ok(Segmentation::new(self.model().device(), blend.finish()))
+    }
+}
+
+impl Windows {
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for no scale, scales outside 1..=64, or an overlap outside 0..=0.75.
+    pub fn validate(&self) -> Result<()> {
+        let Self { scales, overlap } = self;
+        if scales.is_empty() {
+            return Err(Error::Input("windows need at least one scale".to_owned()));
+        }
+        if let Some(scale) = scales.iter().find(|scale| !(1.0..=64.0).contains(*scale)) {
+            return Err(Error::Input(format!("scales lie in 1..=64, not at {scale}")));
+        }
+        if !(0.0..=0.75).contains(overlap) {
+            return Err(Error::Input(format!("windows overlap by 0..=0.75 of their side, not by {overlap}")));
+        }
+        Ok(())
+    }
+}
+
+impl Grid {
+    /// Of a photo enlarged in its own proportions until its shorter side is `scale` windows long; at scale 1 the whole photo is
+    /// the only window.
+    fn new(photo: [usize; 2], side: [usize; 2], scale: f32, overlap: f32) -> Result<Self> {
+        if scale == 1.0 {
+            return Ok(Self { size: side, side, starts: vec![[0, 0]] });
+        }
+        let scale = f64::from(scale);
+        let longer = [photo[0] as f64 / photo[1] as f64, photo[1] as f64 / photo[0] as f64];
+        let size = [0, 1].map(|axis| (scale * side[axis] as f64 * longer[axis].max(1.0)).round());
+        if size[0] * size[1] > MAX_PIXELS as f64 {
+            let [width, height] = size;
+            return Err(Error::Input(format!(
+                "at scale {scale} the photo would have {width} × {height} pixels, more than {MAX_PIXELS}"
+            )));
+        }
+        let size = [0, 1].map(|axis| (size[axis] as usize).max(side[axis]));
+        let across = starts(size[0], side[0], overlap);
+        let row = |top| across.clone().map(move |left| [left, top]);
+        Ok(Self { size, side, starts: starts(size[1], side[1], overlap).flat_map(row).collect() })
+    }
+}
+
+/// Where windows start along a side: as few as overlap by that share at least, evenly spread from end to end.
+fn starts(length: usize, window: usize, overlap: f32) -> impl Iterator<Item = usize> + Clone {
+    let free = length - window;
+    let stride = (window as f32 * (1.0 - overlap)).max(1.0);
+    let steps = (free as f32 / stride).ceil() as usize;
+    (0..=steps).map(move |step| (step * free + steps / 2) / steps.max(1))
+}
+
+/// Logits of windows, put together. A window counts less towards its borders, so that one fades into the next.
+struct Blend {
+    overlap: f32,
+    logits: Array,
+    weights: Vec<f32>,
+}
+
+impl Blend {
+    fn new(prompts: usize, width: usize, height: usize, overlap: f32) -> Self {
+        let values = vec![0.0; prompts * height * width];
+        Self {
+            overlap,
+            logits: Array { shape: vec![prompts, height, width], values },
+            weights: vec![0.0; height * width],
+        }
+    }
+
+    /// Adds the logits `[prompts, rows, columns]` of the window that starts at `left` and `top`.
+    fn add(&mut self, [left, top]: [usize; 2], window: &Array) {
+        let &[prompts, rows, columns] = &window.shape[..] else { return };
+        let &[_, height, width] = &self.logits.shape[..] else { return };
+        let (down, across) = (ramps(rows, self.overlap), ramps(columns, self.overlap));
+        for (row, down) in down.iter().enumerate() {
+            let start = (top + row) * width + left;
+            let add = |sums: &mut [f32], values: Option<&[f32]>| {
+                for (column, (sum, across)) in sums.iter_mut().zip(&across).enumerate() {
+                    *sum += down * across * values.map_or(1.0, |values| values[column]);
+                }
+            };
+            add(&mut self.weights[start..start + columns], None);
+            for prompt in 0..prompts {
+                let sums = &mut self.logits.values[prompt * height * width + start..][..columns];
+                add(sums, Some(&window.values[(prompt * rows + row) * columns..][..columns]));
+            }
+        }
+    }
+
+    fn finish(mut self) -> Array {
+        for map in self.logits.values.chunks_exact_mut(self.weights.len()) {
+            map.iter_mut().zip(&self.weights).for_each(|(sum, weight)| *sum /= weight);
+        }
+        self.logits
+    }
+}
+
+/// What pixels along a window's side count: 1, and less the nearer to an end, over as much as windows overlap.
+fn ramps(length: usize, overlap: f32) -> Vec<f32> {
+    let ramp = (length as f32 * overlap).max(1.0);
+    let distance = |place: usize| place.min(length - 1 - place) as f32;
+    (0..length).map(|place| ((distance(place) + 0.5) / ramp).min(1.0)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_cover_a_side_evenly_and_overlap_enough() {
+        for (length, window, overlap) in
+            [(352, 352, 0.25), (353, 352, 0.25), (704, 352, 0.25), (1000, 128, 0.5), (300, 100, 0.0)]
+        {
+            let starts: Vec<_> = starts(length, window, overlap).collect();
+            assert_eq!((starts[0], starts[starts.len() - 1]), (0, length - window));
+            let strides: Vec<_> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            assert!(
+                strides.iter().all(|&stride| stride as f32 <= window as f32 * (1.0 - overlap) + 1.0),
+                "{starts:?}"
+            );
+            assert!(
+                strides.iter().max().unwrap_or(&0) - strides.iter().min().unwrap_or(&0) <= 1,
+                "{starts:?}"
+            );
+        }
+        assert_eq!(starts(704, 352, 0.25).collect::<Vec<_>>(), [0, 176, 352]);
+        assert_eq!(starts(300, 100, 0.0).count(), 3);
+    }
+
+    #[test]
+    fn photos_are_enlarged_in_their_proportions() {
+        let size = |photo, scale| Grid::new(photo, [352, 352], scale, 0.25).map(|grid| grid.size);
+        assert_eq!(size([4000, 3000], 1.0).unwrap(), [352, 352]);
+        assert_eq!(size([4000, 3000], 2.0).unwrap(), [939, 704]);
+        assert_eq!(size([300, 400], 1.5).unwrap(), [528, 704]);
+        assert!(size([40_000, 10], 2.0).unwrap_err().to_string().contains("scale 2"));
+    }
+
+    /// Windows cut out of a map blend into that map, for every prompt, whatever its values.
+    #[test]
+    fn windows_of_a_map_blend_into_the_map() {
+        let (width, height) = (37, 23);
+        for (window, overlap) in [([16, 16], 0.25), ([10, 23], 0.5), ([37, 7], 0.0)] {
+            let mut random = 7u32;
+            let mut next = || {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (random >> 8) as f32 / (1 << 20) as f32 - 8.0
+            };
+            let map: Vec<f32> = (0..2 * height * width).map(|_| next()).collect();
+            let mut blend = Blend::new(2, width, height, overlap);
+            for top in starts(height, window[1], overlap) {
+                for left in starts(width, window[0], overlap) {
+                    let row = |prompt: usize, row: usize| {
+                        &map[(prompt * height + top + row) * width + left..][..window[0]]
+                    };
+                    let rows = (0..2).flat_map(|prompt| (0..window[1]).map(move |row| (prompt, row)));
+                    let values = rows.flat_map(|(prompt, index)| row(prompt, index)).copied().collect();
+                    blend.add([left, top], &Array { shape: vec![2, window[1], window[0]], values });
+                }
+            }
+            for (found, expected) in blend.finish().values.iter().zip(&map) {
+                assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+            }
+        }
+    }
+
+    /// Where one window ends and the next goes on with another answer, pixels beside each other differ little.
+    #[test]
+    fn seams_fade() {
+        let mut blend = Blend::new(1, 24, 16, 0.5);
+        for (left, answer) in [(0, -4.0), (8, 4.0)] {
+            blend.add([left, 0], &Array { shape: vec![1, 16, 16], values: vec![answer; 256] });
+        }
+        let row = &blend.finish().values[..24];
+        assert_eq!((row[0], row[23]), (-4.0, 4.0));
+        assert!(row.windows(2).all(|pair| (0.0..=1.01).contains(&(pair[1] - pair[0]))), "{row:?}");
+    }
+
+    #[test]
+    fn impossible_windows_are_refused_by_name() {
+        let refused = |windows: Windows, part: &str| {
+            let message = windows.validate().unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        };
+        refused(Windows { scales: vec![], overlap: 0.2 }, "at least one scale");
+        refused(Windows { scales: vec![1.0, 0.5], overlap: 0.2 }, "0.5");
+        refused(Windows { scales: vec![f32::NAN], overlap: 0.2 }, "NaN");
+        refused(Windows { scales: vec![2.0], overlap: 0.9 }, "0.9");
+    }
+}
