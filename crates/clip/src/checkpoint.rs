@@ -1,4 +1,4 @@
-//! Weights of a checkpoint folder: `model.safetensors`, or several shards with an index, mapped into memory.
+//! Weights of a checkpoint folder: `model.safetensors`, or several shards with an index.
 
 mod shard;
 mod view;
@@ -23,7 +23,7 @@ const CONVERT: &str = "make safetensors of it with `clipseg convert`, which runs
 
 /// The weights of one model, by name.
 ///
-/// Nothing is read until a tensor is asked for: the files are mapped into memory (on WebAssembly, read whole).
+/// No tensor is read until it is asked for.
 #[derive(Debug)]
 pub struct Checkpoint {
     /// What the caller opened.

@@ -1,5 +1,3 @@
-use std::borrow::Cow;
-
 use clipseg_tensor::Weights;
 
 use crate::{Activation, Checkpoint, Error, Result};
@@ -7,7 +5,7 @@ use crate::{Activation, Checkpoint, Error, Result};
 impl Weights for Checkpoint {
     type Error = Error;
 
-    fn floats(&self, name: &str, shape: &[usize]) -> Result<Cow<'_, [f32]>> {
+    fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         self.tensor(name, shape)?.to_f32()
     }
 }

@@ -1,7 +1,6 @@
 //! Weights from files: single, sharded, converted, and damaged ones.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -37,7 +36,7 @@ fn error_of(folder: &TempDir) -> String {
 }
 
 #[test]
-fn floats_are_borrowed_and_halves_converted() {
+fn floats_are_read_and_halves_converted() {
     let values = [1.0_f32, -0.5, 65504.0, 3.0e-5];
     let halves = values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect();
     let brains = values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect();
@@ -53,13 +52,13 @@ fn floats_are_borrowed_and_halves_converted() {
     assert!(checkpoint.contains("f16") && !checkpoint.contains("f64"));
 
     let f32_view = checkpoint.tensor("f32", &[4]).unwrap();
-    assert!(matches!(f32_view.to_f32().unwrap(), Cow::Borrowed(borrowed) if borrowed == values));
+    assert_eq!(f32_view.to_f32().unwrap(), values);
     let f16_view = checkpoint.tensor("f16", &[2, 2]).unwrap();
     assert_eq!((f16_view.dtype(), f16_view.shape(), f16_view.len()), (Dtype::F16, [2, 2].as_slice(), 4));
-    assert_eq!(*f16_view.to_f32().unwrap(), values.map(|v| f16::from_f32(v).to_f32()));
+    assert_eq!(f16_view.to_f32().unwrap(), values.map(|v| f16::from_f32(v).to_f32()));
     let bf16_view = checkpoint.tensor("bf16", &[4]).unwrap();
-    assert_eq!(*bf16_view.to_f32().unwrap(), values.map(|v| bf16::from_f32(v).to_f32()));
-    assert_eq!(*checkpoint.tensor("scalar", &[]).unwrap().to_f32().unwrap(), [2.6592]);
+    assert_eq!(bf16_view.to_f32().unwrap(), values.map(|v| bf16::from_f32(v).to_f32()));
+    assert_eq!(checkpoint.tensor("scalar", &[]).unwrap().to_f32().unwrap(), [2.6592]);
 }
 
 #[test]
@@ -73,7 +72,7 @@ fn a_tensor_that_does_not_fit_is_named() {
     assert!(shape.contains("`a.weight` has shape [6], but config.json implies [2, 3]"), "{shape}");
     let dtype = checkpoint.tensor("a.ids", &[1]).unwrap_err().to_string();
     assert!(dtype.contains("`a.ids` is stored as I64; weights must be F32, F16 or BF16"), "{dtype}");
-    assert_eq!(checkpoint.get("a.ids").unwrap().bytes(), [0; 8]);
+    assert_eq!(checkpoint.get("a.ids").unwrap().bytes().unwrap(), [0; 8]);
 }
 
 #[test]
@@ -108,7 +107,7 @@ fn shards_are_joined_by_their_index() {
     write(&path("two.safetensors"), &[f32s("c", &[3.0])]);
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
     assert_eq!(checkpoint.names().collect::<Vec<_>>(), ["a", "b", "c"]);
-    assert_eq!(*checkpoint.tensor("c", &[1]).unwrap().to_f32().unwrap(), [3.0]);
+    assert_eq!(checkpoint.tensor("c", &[1]).unwrap().to_f32().unwrap(), [3.0]);
 
     index(r#"{"weight_map":{"d":"two.safetensors"}}"#);
     assert!(error_of(&folder).contains("says that `d` is in two.safetensors, which does not hold it"));

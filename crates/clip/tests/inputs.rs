@@ -50,7 +50,7 @@ fn assert_equal(pixels: &PixelBatch, name: &str) {
     let expected = Checkpoint::open(fixture("processor/inputs.safetensors")).unwrap();
     let view = expected.get(name).unwrap();
     assert_eq!([pixels.batch, 3, pixels.height, pixels.width], view.shape(), "{name}");
-    assert_eq!(pixels.values, *view.to_f32().unwrap(), "{name}");
+    assert_eq!(pixels.values, view.to_f32().unwrap(), "{name}");
 }
 
 #[test]

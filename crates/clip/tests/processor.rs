@@ -46,7 +46,7 @@ fn files_decode_as_in_pillow() {
         };
         let (photo, view) = (open(&format!("processor/{file}"), orientation), expected.get(name).unwrap());
         assert_eq!([photo.height(), photo.width(), 3], view.shape(), "{name}");
-        assert_eq!(photo.rgb(), view.bytes(), "{name}");
+        assert_eq!(photo.rgb(), view.bytes().unwrap(), "{name}");
         checked += 1;
     }
     assert_eq!(checked, 40);
@@ -64,7 +64,7 @@ fn resize_equals_pillow_bit_for_bit() {
         let resized =
             noise(width, height).resized(to_width, to_height, Resample::try_from(filter as u8).unwrap());
         assert_eq!((resized.width(), resized.height()), (to_width, to_height));
-        assert_eq!(resized.rgb(), expected.get(name).unwrap().bytes(), "{name}");
+        assert_eq!(resized.rgb(), expected.get(name).unwrap().bytes().unwrap(), "{name}");
         checked += 1;
     }
     assert_eq!(checked, 13 * 6);
@@ -76,7 +76,11 @@ fn real_photos_equal_pillow_bit_for_bit() {
         let photo =
             open(&format!("photos/{name}"), Orientation::Ignore).resized(352, 352, Resample::Bilinear);
         let every_seventh: Vec<u8> = photo.rgb().chunks(352 * 3).step_by(7).flatten().copied().collect();
-        assert_eq!(every_seventh, expected().get(&format!("photo/{name}")).unwrap().bytes(), "{name}");
+        assert_eq!(
+            every_seventh,
+            expected().get(&format!("photo/{name}")).unwrap().bytes().unwrap(),
+            "{name}"
+        );
     }
 }
 
@@ -96,7 +100,7 @@ fn pixel_values_equal_transformers() {
         let expected = expected();
         let view = expected.get(&format!("pixel_values/{name}")).unwrap();
         assert_eq!([3, pixels.height, pixels.width], view.shape(), "{name}");
-        assert_eq!(pixels.values, *view.to_f32().unwrap(), "{name}");
+        assert_eq!(pixels.values, view.to_f32().unwrap(), "{name}");
     }
 }
 

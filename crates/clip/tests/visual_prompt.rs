@@ -22,7 +22,7 @@ fn prompts_are_prepared_as_in_python() {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/processor/visual-prompts.safetensors");
     let fixture = Checkpoint::open(path).unwrap();
     let floats = |name: &str| -> Vec<f32> {
-        let bytes = fixture.get(name).unwrap().bytes().to_vec();
+        let bytes = fixture.get(name).unwrap().bytes().unwrap();
         bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
     };
     let mut checked = 0;
@@ -32,7 +32,7 @@ fn prompts_are_prepared_as_in_python() {
         let side: usize = size.parse().unwrap();
         let pixels = PixelValues { values: floats(&format!("pixels/{size}")), height: side, width: side };
         let mask = fixture.get(&format!("mask/{size}/{shape}")).unwrap();
-        let mask: Vec<_> = mask.bytes().iter().map(|&byte| byte != 0).collect();
+        let mask: Vec<_> = mask.bytes().unwrap().iter().map(|&byte| byte != 0).collect();
         let prompt = pixels.visual_prompt(&mask, &style(parts[3])).unwrap();
         for (place, (found, expected)) in prompt.values.iter().zip(floats(name)).enumerate() {
             assert!((found - expected).abs() < 1e-6, "{name}, {place}: {found} is not {expected}");

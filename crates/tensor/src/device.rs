@@ -1,9 +1,13 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::adapter::{self, AdapterChoice, KernelFamily};
 use crate::pipeline::PipelineCache;
 use crate::profile::Profile;
 use crate::{Error, Result};
+
+/// Bytes that uploads may keep in memory besides the device's own copy.
+const UPLOAD_BUDGET: usize = 16 << 20;
 
 /// How to open a [`Device`].
 #[derive(Clone, Debug, Default)]
@@ -32,6 +36,8 @@ struct Inner {
     empty_buffer: wgpu::Buffer,
     empty_texture: wgpu::Texture,
     staging: Mutex<Vec<wgpu::Buffer>>,
+    /// Bytes given to the queue by uploads since the last submit on their behalf.
+    uploading: AtomicUsize,
     identity: OnceLock<String>,
 }
 
@@ -90,6 +96,7 @@ impl Device {
             empty_buffer,
             empty_texture,
             staging: Mutex::default(),
+            uploading: AtomicUsize::new(0),
             identity: OnceLock::new(),
         };
         Ok(Self(Arc::new(inner)))
@@ -173,6 +180,41 @@ impl Device {
 
     pub(crate) fn empty_texture(&self) -> &wgpu::Texture {
         &self.0.empty_texture
+    }
+
+    /// Writes the whole of a buffer. Loading a model has no submit of its own, before which wgpu keeps a copy of all that the
+    /// queue was given; so this and [`write_texture`](Self::write_texture) submit once in a while.
+    pub(crate) fn write_buffer(&self, buffer: &wgpu::Buffer, bytes: &[u8]) -> Result<()> {
+        for (place, part) in bytes.chunks(UPLOAD_BUDGET).enumerate() {
+            self.queue().write_buffer(buffer, (place * UPLOAD_BUDGET) as u64, part);
+            self.bound_uploads(part.len())?;
+        }
+        Ok(())
+    }
+
+    /// Writes the whole of a texture, four values a texel.
+    pub(crate) fn write_texture(&self, texture: &wgpu::Texture, values: &[f32]) -> Result<()> {
+        let layout = wgpu::TexelCopyBufferLayout {
+            offset: 0,
+            bytes_per_row: Some(16 * texture.width()),
+            rows_per_image: None,
+        };
+        self.queue().write_texture(
+            texture.as_image_copy(),
+            bytemuck::cast_slice(values),
+            layout,
+            texture.size(),
+        );
+        self.bound_uploads(4 * values.len())
+    }
+
+    fn bound_uploads(&self, bytes: usize) -> Result<()> {
+        if self.0.uploading.fetch_add(bytes, Ordering::Relaxed) + bytes >= UPLOAD_BUDGET {
+            self.0.uploading.store(0, Ordering::Relaxed);
+            self.queue().submit([]);
+            self.wait()?;
+        }
+        Ok(())
     }
 
     /// The first failure that wgpu reported since the last call.

@@ -151,7 +151,7 @@ impl Device {
             return Err(Error::Shape { op: "upload", reason });
         }
         let buffer = pool::buffer(self, None, expected as u64)?;
-        self.queue().write_buffer(buffer.get(), 0, bytes);
+        self.write_buffer(buffer.get(), bytes)?;
         Ok(Tensor::in_buffer(shape, element, buffer))
     }
 }

@@ -1,5 +1,3 @@
-use std::borrow::Cow;
-
 /// Where layers find their weights by name: a checkpoint, or a map in a test.
 pub trait Weights {
     /// What a missing or misshapen tensor is reported as; the device's errors become it too.
@@ -9,5 +7,5 @@ pub trait Weights {
     ///
     /// # Errors
     /// When it is not there, or has another shape than `shape`.
-    fn floats(&self, name: &str, shape: &[usize]) -> Result<Cow<'_, [f32]>, Self::Error>;
+    fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Self::Error>;
 }

@@ -1,7 +1,9 @@
 //! One safetensors file: eight bytes of header length, a JSON header, the tensors' bytes without a gap.
 
-use std::ops::Deref;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use safetensors::tensor::Metadata;
 
@@ -11,23 +13,35 @@ use crate::error::{Error, Result};
 /// Bytes of the number at the beginning that says how long the header is.
 const LENGTH_BYTES: usize = 8;
 /// Longest header accepted, as the reference implementation has it.
-const MAX_HEADER: usize = 100_000_000;
+const MAX_HEADER: u64 = 100_000_000;
 
 /// One file of weights, its header parsed and checked against its length.
+///
+/// Tensors are read when they are asked for. Mapped into memory the file would count as the process's own, beside the device's
+/// copy of it; and cut short by someone else meanwhile it would end the process, not fail a read.
 #[derive(Debug)]
 pub(super) struct Shard {
     path: PathBuf,
-    bytes: FileBytes,
+    file: Mutex<File>,
     metadata: Metadata,
     /// Where the tensors' bytes begin.
-    data: usize,
+    data: u64,
 }
 
 impl Shard {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let bytes = FileBytes::open(path).map_err(|source| Error::read(path, source))?;
-        let (metadata, data) = parse_header(&bytes).map_err(|message| Error::checkpoint(path, message))?;
-        Ok(Self { path: path.to_owned(), bytes, metadata, data })
+        let refused = |source| Error::read(path, source);
+        let mut file = File::open(path).map_err(refused)?;
+        let length = file.metadata().map_err(refused)?.len();
+        let header = read_header(&mut file, length).map_err(refused)?;
+        let (metadata, data) = header
+            .and_then(|header| parse_header(&header, length))
+            .map_err(|message| Error::checkpoint(path, message))?;
+        Ok(Self { path: path.to_owned(), file: Mutex::new(file), metadata, data })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(super) fn names(&self) -> Vec<String> {
@@ -39,40 +53,55 @@ impl Shard {
     }
 
     pub(super) fn view(&self, name: &str) -> Option<TensorView<'_>> {
-        let info = self.metadata.info(name)?;
-        let (start, end) = info.data_offsets;
-        // `parse_header` has checked that the last tensor ends where the file does, so these sums cannot overflow.
-        let bytes = self.bytes.get(self.data + start..self.data + end)?;
-        Some(TensorView::new(&self.path, name, info, bytes))
+        Some(TensorView::new(self, name, self.metadata.info(name)?))
+    }
+
+    /// Fills `bytes` with what lies `offset` bytes behind the header.
+    pub(super) fn read(&self, offset: usize, bytes: &mut [u8]) -> Result<()> {
+        // A reader that panicked has left nothing behind but the position, which is set here.
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        // `parse_header` has checked that the last tensor ends where the file does, so the sum cannot overflow.
+        let position = SeekFrom::Start(self.data + offset as u64);
+        file.seek(position)
+            .and_then(|_| file.read_exact(bytes))
+            .map_err(|source| Error::read(&self.path, source))
     }
 }
 
-/// Parses the header and returns it with the position of the first tensor's bytes.
+/// Reads the header's text; the inner result is about what the file says, the outer about reading it.
+fn read_header(file: &mut impl Read, length: u64) -> std::io::Result<Result<Vec<u8>, String>> {
+    let mut bytes = [0; LENGTH_BYTES];
+    if length < LENGTH_BYTES as u64 {
+        return Ok(Err(format!("is no safetensors file: it has {length} bytes")));
+    }
+    file.read_exact(&mut bytes)?;
+    let header = u64::from_le_bytes(bytes);
+    if header > MAX_HEADER {
+        return Ok(Err(format!(
+            "is no safetensors file: it begins with a header length of {header} bytes, the limit is {MAX_HEADER}"
+        )));
+    }
+    let rest = length - LENGTH_BYTES as u64;
+    if header > rest {
+        return Ok(Err(format!(
+            "is truncated: its header is {header} bytes long, only {rest} follow; download it again"
+        )));
+    }
+    let mut text = vec![0; header as usize];
+    file.read_exact(&mut text)?;
+    Ok(Ok(text))
+}
+
+/// Parses the header of a file of `length` bytes and returns it with the position of the first tensor's bytes.
 ///
 /// The `safetensors` crate checks the header in itself: tensors that follow each other without gap or overlap, each
 /// as long as its shape and type say. How it lies in the file is checked here, for two reasons: the crate adds
 /// lengths that a hostile header can make overflow, and a message should say how many bytes a download lacks.
-fn parse_header(file: &[u8]) -> Result<(Metadata, usize), String> {
-    let Some((length, rest)) = file.split_first_chunk::<LENGTH_BYTES>() else {
-        return Err(format!("is no safetensors file: it has {} bytes", file.len()));
-    };
-    let length = u64::from_le_bytes(*length);
-    let header = usize::try_from(length).ok().filter(|&length| length <= MAX_HEADER);
-    let Some(header) = header else {
-        return Err(format!(
-            "is no safetensors file: it begins with a header length of {length} bytes, the limit is {MAX_HEADER}"
-        ));
-    };
-    if header > rest.len() {
-        return Err(format!(
-            "is truncated: its header is {header} bytes long, only {} follow; download it again",
-            rest.len()
-        ));
-    }
-    let (header, tensors) = rest.split_at(header);
+fn parse_header(header: &[u8], length: u64) -> Result<(Metadata, u64), String> {
     let metadata: Metadata =
         serde_json::from_slice(header).map_err(|error| format!("has a bad header: {error}"))?;
-    let (declared, found) = (metadata.data_len(), tensors.len());
+    let data = (LENGTH_BYTES + header.len()) as u64;
+    let (declared, found) = (metadata.data_len() as u64, length - data);
     if declared > found {
         return Err(format!(
             "is truncated: its header declares {declared} bytes of tensors, {found} are there; download it again"
@@ -81,43 +110,7 @@ fn parse_header(file: &[u8]) -> Result<(Metadata, usize), String> {
     if declared < found {
         return Err(format!("has {} bytes after the {declared} that its header declares", found - declared));
     }
-    Ok((metadata, LENGTH_BYTES + header.len()))
-}
-
-/// The contents of a file.
-#[derive(Debug)]
-struct FileBytes {
-    #[cfg(not(target_family = "wasm"))]
-    bytes: memmap2::Mmap,
-    #[cfg(target_family = "wasm")]
-    bytes: Vec<u8>,
-}
-
-impl FileBytes {
-    #[cfg(not(target_family = "wasm"))]
-    fn open(path: &Path) -> std::io::Result<Self> {
-        let file = std::fs::File::open(path)?;
-        // SAFETY: the map is private to this process and read-only, and is only lent out for as long as it lives.
-        // What remains is that someone else changes the file meanwhile: then weights read as other weights, or, cut
-        // short, the process gets a bus error. Every reader of mapped checkpoints takes that risk, since a copy of
-        // the file would cost as much memory again; no value read from the map is trusted to stay valid for memory
-        // safety, because the header is copied out before it is checked and tensors are plain numbers.
-        let bytes = unsafe { memmap2::Mmap::map(&file) }?;
-        Ok(Self { bytes })
-    }
-
-    #[cfg(target_family = "wasm")]
-    fn open(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { bytes: std::fs::read(path)? })
-    }
-}
-
-impl Deref for FileBytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.bytes
-    }
+    Ok((metadata, data))
 }
 
 #[cfg(test)]
@@ -131,17 +124,23 @@ mod tests {
         file
     }
 
+    fn parse(mut file: &[u8]) -> Result<(Metadata, u64), String> {
+        let length = file.len() as u64;
+        let header = read_header(&mut file, length).expect("a slice is read without fail")?;
+        parse_header(&header, length)
+    }
+
     fn refused(file: &[u8]) -> String {
-        parse_header(file).map(|_| ()).expect_err("the header should be refused")
+        parse(file).map(|_| ()).expect_err("the header should be refused")
     }
 
     const GOOD: &str = r#"{"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}}"#;
 
     #[test]
     fn accepts_a_good_header() {
-        let (metadata, data) = parse_header(&file(GOOD, 16)).unwrap();
+        let (metadata, data) = parse(&file(GOOD, 16)).unwrap();
         assert_eq!(metadata.info("a").unwrap().shape, [2, 2]);
-        assert_eq!(data, 8 + GOOD.len());
+        assert_eq!(data, 8 + GOOD.len() as u64);
     }
 
     #[test]

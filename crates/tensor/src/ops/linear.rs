@@ -9,7 +9,6 @@ use crate::{Device, Recorder, Result, Tensor, pool};
 const SUBGROUP_MIN_COLUMNS: usize = 32;
 /// Columns of a panel of the subgroup kernels' weight, and texels of that.
 const PANEL_COLUMNS: usize = 64;
-const PANEL_TEXELS: usize = PANEL_COLUMNS / 4;
 /// Rows of the weight that a panel has in one row of its texture: what the kernels walk in a step.
 const PANEL_DEPTH: usize = 32;
 
@@ -129,20 +128,7 @@ fn upload_panels(
         }
     }
     let texture = pool::texture(device, None, panels * steps, width)?;
-    device.queue().write_texture(
-        texture.get().as_image_copy(),
-        bytemuck::cast_slice(&values),
-        wgpu::TexelCopyBufferLayout {
-            offset: 0,
-            bytes_per_row: Some(4 * width as u32),
-            rows_per_image: None,
-        },
-        wgpu::Extent3d {
-            width: (PANEL_DEPTH * PANEL_TEXELS) as u32,
-            height: (panels * steps) as u32,
-            depth_or_array_layers: 1,
-        },
-    );
+    device.write_texture(texture.get(), &values)?;
     Ok(texture)
 }
 
