@@ -34,6 +34,7 @@ mod pipeline;
 #[cfg(not(target_family = "wasm"))]
 mod prompt_cache;
 mod refinement;
+mod resize_plans;
 mod segmentation;
 mod templates;
 #[cfg(not(target_family = "wasm"))]

@@ -1,9 +1,11 @@
 use std::path::Path;
+use std::sync::Arc;
 
-use clipseg_tensor::Device;
+use clipseg_tensor::{Array, Device};
 use pollster::block_on;
 
 use crate::prompt_cache::PromptCache;
+use crate::resize_plans::ResizePlans;
 use crate::{
     ClipSegForImageSegmentation, Condition, Photo, PixelValues, Processor, Result, Scene, Segmentation,
     Template, Tokenizer, phrases,
@@ -18,6 +20,7 @@ pub struct ClipSeg {
     processor: Processor,
     tokenizer: Tokenizer,
     prompts: PromptCache,
+    resizes: Arc<ResizePlans>,
 }
 
 impl ClipSeg {
@@ -43,7 +46,8 @@ impl ClipSeg {
         mut tokenizer: Tokenizer,
     ) -> Result<Self> {
         tokenizer.limit_length(model.config().text_config.max_position_embeddings)?;
-        Ok(Self { model, processor, tokenizer, prompts: PromptCache::new(KEPT_PROMPTS) })
+        let resizes = ResizePlans::new(model.device());
+        Ok(Self { model, processor, tokenizer, prompts: PromptCache::new(KEPT_PROMPTS), resizes })
     }
 
     /// The model underneath, which takes ids and pixels.
@@ -127,7 +131,11 @@ impl ClipSeg {
     /// The device's.
     pub fn decode(&self, scene: &Scene, condition: &Condition) -> Result<Segmentation> {
         let logits = block_on(self.model.decode(scene, condition))?;
-        Ok(Segmentation::new(self.model.device(), logits))
+        Ok(self.segmentation(logits))
+    }
+
+    pub(crate) fn segmentation(&self, logits: Array) -> Segmentation {
+        Segmentation::new(&self.resizes, logits)
     }
 
     /// Segments a scene by prompts: [`encode_text`](Self::encode_text), then [`decode`](Self::decode).

@@ -89,7 +89,7 @@ impl Segmentation {
             }
         }
         let logits = Array { shape: vec![self.len(), height, width], values };
-        Ok(Self::new(self.device(), logits))
+        Ok(self.with_logits(logits))
     }
 }
 

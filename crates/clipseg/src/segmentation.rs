@@ -1,12 +1,15 @@
-use clipseg_masks::{LabelMap, Mask};
-use clipseg_tensor::{Array, Device, Recorder};
+use std::sync::Arc;
 
+use clipseg_masks::{LabelMap, Mask};
+use clipseg_tensor::{Array, Device};
+
+use crate::resize_plans::{ResizeKey, ResizePlans};
 use crate::{Error, Result};
 
 /// Logits of several prompts on one image, and what is made of them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Segmentation {
-    device: Device,
+    plans: Arc<ResizePlans>,
     logits: Array,
 }
 
@@ -22,15 +25,20 @@ impl Segmentation {
             let message = format!("{values} logits of shape {shape:?}, expected [prompts, height, width]");
             return Err(Error::Input(message));
         }
-        Ok(Self::new(device, logits))
+        Ok(Self::new(&ResizePlans::new(device), logits))
     }
 
-    pub(crate) fn new(device: &Device, logits: Array) -> Self {
-        Self { device: device.clone(), logits }
+    pub(crate) fn new(plans: &Arc<ResizePlans>, logits: Array) -> Self {
+        Self { plans: Arc::clone(plans), logits }
+    }
+
+    /// The same prompts with other logits.
+    pub(crate) fn with_logits(&self, logits: Array) -> Self {
+        Self::new(&self.plans, logits)
     }
 
     pub(crate) fn device(&self) -> &Device {
-        &self.device
+        self.plans.device()
     }
 
     /// `[prompts, height, width]`
@@ -70,7 +78,7 @@ impl Segmentation {
     #[must_use]
     pub fn prompt(&self, prompt: usize) -> Self {
         let values = self.logits.slice(prompt).to_vec();
-        Self::new(&self.device, Array { shape: vec![1, self.height(), self.width()], values })
+        self.with_logits(Array { shape: vec![1, self.height(), self.width()], values })
     }
 
     /// The probability, 0..=1, that each pixel belongs to the object of prompt `prompt`; row by row.
@@ -134,26 +142,29 @@ impl Segmentation {
     /// As [`resized`](Self::resized).
     pub async fn resize(&self, width: usize, height: usize) -> Result<Self> {
         // A band at a time: the map of a large photo exceeds what an adapter binds in one piece.
-        let limit = self.device.limits().max_storage_buffer_binding_size as usize;
+        let limit = self.device().limits().max_storage_buffer_binding_size as usize;
         let band = (limit / (4 * width.max(1))).clamp(1, height.max(1));
         let mut values = vec![0.0; self.len() * height * width];
         for first_row in (0..height.max(1)).step_by(band) {
             let rows = first_row..height.min(first_row + band);
-            let mut recorder = Recorder::new(&self.device);
-            let input = recorder.input(&[1, self.height(), self.width()])?;
-            let output = recorder.bilinear_resize(&input, (height, width), rows)?;
-            let output = recorder.output(&output)?;
-            let plan = recorder.finish()?;
+            let key = ResizeKey { from: (self.height(), self.width()), to: (height, width), rows };
+            let plan = self.plans.get(&key)?;
             for prompt in 0..self.len() {
-                let mut run = plan.run();
-                run.write(&input, self.logits.slice(prompt))?;
-                let resized = run.finish(&[&output]).await?.swap_remove(0);
+                let mut run = plan.plan.run();
+                run.write(&plan.input, self.logits.slice(prompt))?;
+                let resized = run.finish(&[&plan.output]).await?.swap_remove(0);
                 let start = (prompt * height + first_row) * width;
                 values[start..start + resized.values.len()].copy_from_slice(&resized.values);
             }
         }
         let logits = Array { shape: vec![self.len(), height, width], values };
-        Ok(Self { device: self.device.clone(), logits })
+        Ok(self.with_logits(logits))
+    }
+}
+
+impl std::fmt::Debug for Segmentation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Segmentation").field("logits", &self.logits).finish_non_exhaustive()
     }
 }
 
@@ -177,7 +188,7 @@ mod tests {
     fn masks_and_labels_follow_the_probabilities() {
         let device = Device::open(&DeviceOptions::default()).unwrap();
         let logits = Array { shape: vec![2, 1, 4], values: vec![-1.0, 0.0, 2.0, 3.0, -2.0, 0.5, 2.0, -1.0] };
-        let segmentation = Segmentation::new(&device, logits);
+        let segmentation = Segmentation::from_logits(&device, logits).unwrap();
         for prompt in 0..2 {
             let mask = segmentation.binary_mask(prompt, 0.5).unwrap();
             assert_eq!((mask.width(), mask.height()), (4, 1));

@@ -147,7 +147,7 @@ impl ClipSeg {
                 .zip(&level.logits().values)
                 .for_each(|(mean, logit)| *mean += share * logit);
         }
-        Ok(Segmentation::new(self.model().device(), mean))
+        Ok(self.segmentation(mean))
     }
 
     fn decode_level(&self, level: &Level, overlap: f32, condition: &Condition) -> Result<Segmentation> {
@@ -164,7 +164,7 @@ impl ClipSeg {
             }
             blend.add(*start, segmentation.logits());
         }
-        Ok(Segmentation::new(self.model().device(), blend.finish()))
+        Ok(self.segmentation(blend.finish()))
     }
 }
 

@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::adapter::{self, AdapterChoice, KernelFamily};
 use crate::pipeline::PipelineCache;
+use crate::pool::SharedPool;
 use crate::profile::Profile;
 use crate::{Error, Result};
 
@@ -38,6 +39,9 @@ struct Inner {
     staging: Mutex<Vec<wgpu::Buffer>>,
     /// Bytes given to the queue by uploads since the last submit on their behalf.
     uploading: AtomicUsize,
+    /// Memory of dropped tensors that outlived their recordings.
+    lent: SharedPool,
+    created: AtomicUsize,
     identity: OnceLock<String>,
 }
 
@@ -97,6 +101,8 @@ impl Device {
             empty_texture,
             staging: Mutex::default(),
             uploading: AtomicUsize::new(0),
+            lent: SharedPool::default(),
+            created: AtomicUsize::new(0),
             identity: OnceLock::new(),
         };
         Ok(Self(Arc::new(inner)))
@@ -151,6 +157,30 @@ impl Device {
             .poll(wgpu::PollType::wait_indefinitely())
             .map_err(|error| Error::Device(error.to_string()))?;
         self.check()
+    }
+
+    /// Buffers, textures, bind groups and pipelines made on this device so far. A warm run makes none.
+    #[must_use]
+    pub fn resources_created(&self) -> usize {
+        self.0.created.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_created(&self) {
+        self.0.created.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn create_buffer(&self, descriptor: &wgpu::BufferDescriptor<'_>) -> wgpu::Buffer {
+        self.count_created();
+        self.0.gpu.create_buffer(descriptor)
+    }
+
+    pub(crate) fn create_texture(&self, width: u32, height: u32) -> wgpu::Texture {
+        self.count_created();
+        self.0.gpu.create_texture(&texture_descriptor(width, height))
+    }
+
+    pub(crate) fn lent(&self) -> &SharedPool {
+        &self.0.lent
     }
 
     pub(crate) fn gpu(&self) -> &wgpu::Device {
@@ -236,7 +266,7 @@ impl Device {
             return free.swap_remove(place);
         }
         drop(free);
-        self.0.gpu.create_buffer(&wgpu::BufferDescriptor {
+        self.create_buffer(&wgpu::BufferDescriptor {
             label: Some("read back"),
             size: bytes,
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
@@ -261,7 +291,7 @@ fn note_failure(slot: &Mutex<Option<String>>, message: String) {
 }
 
 /// The one format of texture in use: four columns a texel.
-pub(crate) fn texture_descriptor(width: u32, height: u32) -> wgpu::TextureDescriptor<'static> {
+fn texture_descriptor(width: u32, height: u32) -> wgpu::TextureDescriptor<'static> {
     wgpu::TextureDescriptor {
         label: None,
         size: wgpu::Extent3d { width, height, depth_or_array_layers: 1 },

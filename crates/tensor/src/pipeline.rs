@@ -3,6 +3,8 @@ use std::sync::{Mutex, PoisonError};
 
 use clipseg_shaders::Kernel;
 
+use crate::Device;
+
 /// A kernel with values for its overrides: one compiled pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PipelineKey {
@@ -23,21 +25,23 @@ impl PipelineCache {
 
     pub fn get(
         &self,
-        gpu: &wgpu::Device,
+        device: &Device,
         kernel: &'static Kernel,
         overrides: &[(&'static str, u32)],
     ) -> wgpu::ComputePipeline {
         let key = PipelineKey { kernel: kernel.name, overrides: overrides.to_vec() };
         let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-        pipelines.entry(key).or_insert_with(|| self.compile(gpu, kernel, overrides)).clone()
+        pipelines.entry(key).or_insert_with(|| self.compile(device, kernel, overrides)).clone()
     }
 
     fn compile(
         &self,
-        gpu: &wgpu::Device,
+        device: &Device,
         kernel: &'static Kernel,
         overrides: &[(&'static str, u32)],
     ) -> wgpu::ComputePipeline {
+        let gpu = device.gpu();
+        device.count_created();
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(kernel.name),
             source: wgpu::ShaderSource::Wgsl(kernel.source.into()),

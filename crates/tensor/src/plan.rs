@@ -19,7 +19,7 @@ pub struct Plan {
 
 impl Plan {
     pub(crate) fn new(device: Device, steps: Vec<Step>, uniforms: &[u8], pool: &SharedPool) -> Result<Self> {
-        let uniform_buffer = device.gpu().create_buffer(&wgpu::BufferDescriptor {
+        let uniform_buffer = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("parameters"),
             size: uniforms.len().max(16) as u64,
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,

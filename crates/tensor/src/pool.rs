@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::device::texture_descriptor;
 use crate::{Device, Error, Result};
 
 /// The free memory of one recording. Work is recorded in the order in which it runs, so memory that a dropped tensor gave
@@ -26,8 +25,14 @@ pub(crate) trait Reusable: Clone {
     fn give_back(self, pool: &mut Pool);
 }
 
+/// Free buffers that a pool keeps: when scenes are dropped by the hundred, their memory goes back to the device.
+const FREE_BUFFERS: usize = 32;
+
 impl Reusable for wgpu::Buffer {
     fn give_back(self, pool: &mut Pool) {
+        if pool.buffers.len() >= FREE_BUFFERS {
+            pool.buffers.remove(0);
+        }
         pool.buffers.push(self);
     }
 }
@@ -43,8 +48,9 @@ impl<T: Reusable> Pooled<T> {
         &self.memory
     }
 
-    pub fn is_pooled(&self) -> bool {
-        self.pool.is_some()
+    /// Whether it is memory of the pool of a recording, `shared`.
+    pub fn is_of(&self, shared: &SharedPool) -> bool {
+        self.pool.as_ref().is_some_and(|pool| Arc::ptr_eq(pool, shared))
     }
 }
 
@@ -97,7 +103,7 @@ fn bindable(device: &Device, bytes: u64) -> Result<u64> {
 }
 
 fn create_buffer(device: &Device, bytes: u64) -> wgpu::Buffer {
-    device.gpu().create_buffer(&wgpu::BufferDescriptor {
+    device.create_buffer(&wgpu::BufferDescriptor {
         label: None,
         size: bytes,
         usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
@@ -121,7 +127,7 @@ pub(crate) fn texture(
         );
         return Err(Error::Shape { op: "texture", reason });
     };
-    let create = || device.gpu().create_texture(&texture_descriptor(width, height));
+    let create = || device.create_texture(width, height);
     let Some(shared) = pool else { return Ok(Pooled { memory: create(), pool: None }) };
     let mut pool = shared.lock().unwrap_or_else(PoisonError::into_inner);
     let fitting =

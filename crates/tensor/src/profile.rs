@@ -81,7 +81,7 @@ impl Timestamps {
             count,
         });
         let buffer = |usage| {
-            device.gpu().create_buffer(&wgpu::BufferDescriptor {
+            device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("profile"),
                 size: u64::from(count) * 8,
                 usage,

@@ -102,7 +102,7 @@ impl Recorder {
         let Some(texture) = tensor.storage().texture.get() else {
             return Err(Error::Device(format!("{tensor:?} has no memory")));
         };
-        let (texture, pooled) = (texture.get().clone(), texture.is_pooled());
+        let (texture, is_own) = (texture.get().clone(), texture.is_of(&self.pool));
         let buffer = pool::buffer(&self.device, Some(&self.pool), tensor.bytes())?;
         let memory = buffer.get().clone();
         let (rows, columns) = (tensor.rows() as u32, tensor.columns() as u32);
@@ -114,7 +114,7 @@ impl Recorder {
             let grid = [columns.div_ceil(32), rows.div_ceil(8), 1];
             self.dispatch(&kernels::buffer_from_texture::KERNEL, &[], params, resources, grid)?;
         }
-        keep(&tensor.storage().buffer, buffer, pooled, &mut self.held.buffers);
+        keep(&tensor.storage().buffer, buffer, is_own, &mut self.held.buffers);
         Ok(memory)
     }
 
@@ -126,7 +126,7 @@ impl Recorder {
         let Some(buffer) = tensor.storage().buffer.get() else {
             return Err(Error::Device(format!("{tensor:?} has no memory")));
         };
-        let (buffer, pooled) = (buffer.get().clone(), buffer.is_pooled());
+        let (buffer, is_own) = (buffer.get().clone(), buffer.is_of(&self.pool));
         let texture = pool::texture(&self.device, Some(&self.pool), tensor.rows(), tensor.columns())?;
         let memory = texture.get().clone();
         let (rows, columns) = (tensor.rows() as u32, tensor.columns() as u32);
@@ -139,7 +139,7 @@ impl Recorder {
             let grid = [columns.div_ceil(32), rows.div_ceil(8), 1];
             self.dispatch(&kernels::texture_from_buffer::KERNEL, &[], params, resources, grid)?;
         }
-        keep(&tensor.storage().texture, texture, pooled, &mut self.held.textures);
+        keep(&tensor.storage().texture, texture, is_own, &mut self.held.textures);
         Ok(memory)
     }
 
@@ -173,7 +173,7 @@ impl Recorder {
         if grid.contains(&0) {
             return Ok(());
         }
-        let pipeline = self.device.pipelines().get(self.device.gpu(), kernel, overrides);
+        let pipeline = self.device.pipelines().get(&self.device, kernel, overrides);
         let alignment = self.device.limits().min_uniform_buffer_offset_alignment as usize;
         let uniform_offset = self.uniforms.len().next_multiple_of(alignment);
         let bytes = bytemuck::bytes_of(&params);
@@ -211,10 +211,10 @@ impl Recorder {
 fn keep<T: pool::Reusable>(
     slot: &OnceLock<Arc<Pooled<T>>>,
     memory: Pooled<T>,
-    pooled: bool,
+    is_own: bool,
     held: &mut Vec<Pooled<T>>,
 ) {
-    if pooled {
+    if is_own {
         // Set once, by this very recording; a second value cannot be there.
         let _ = slot.set(Arc::new(memory));
     } else {

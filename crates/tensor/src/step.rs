@@ -54,6 +54,7 @@ pub(crate) fn bind_group(device: &Device, dispatch: &Dispatch, uniforms: &wgpu::
         entries.push(wgpu::BindGroupEntry { binding: place as u32 + 1, resource });
     }
     debug_assert_eq!(dispatch.kernel.bindings[0].kind, BindingKind::Uniform);
+    device.count_created();
     device.gpu().create_bind_group(&wgpu::BindGroupDescriptor {
         label: Some(dispatch.kernel.name),
         layout: &dispatch.pipeline.get_bind_group_layout(0),

@@ -135,13 +135,14 @@ impl Device {
         self.upload_bytes(shape, Element::U32, bytemuck::cast_slice(values))
     }
 
-    /// A tensor of its own memory, zero throughout.
+    /// A tensor that outlives recordings, to copy outputs to; until then its values are any. The memory of the last ones that were
+    /// dropped is used again.
     ///
     /// # Errors
     /// [`Error::TooLarge`] beyond the adapter's limits.
-    pub fn zeros(&self, shape: &[usize]) -> Result<Tensor> {
+    pub fn blank(&self, shape: &[usize]) -> Result<Tensor> {
         let bytes = 4 * shape.iter().product::<usize>() as u64;
-        Ok(Tensor::in_buffer(shape, Element::F32, pool::buffer(self, None, bytes)?))
+        Ok(Tensor::in_buffer(shape, Element::F32, pool::buffer(self, Some(self.lent()), bytes)?))
     }
 
     fn upload_bytes(&self, shape: &[usize], element: Element, bytes: &[u8]) -> Result<Tensor> {
