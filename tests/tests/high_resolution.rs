@@ -51,10 +51,11 @@ fn windows_find_what_the_whole_photo_shows_too_small() {
         let (photo, wanted) = mosaic(columns, rows, members);
         let condition = model.encode_text(&["something blue"]).unwrap();
         let found = |windows: &Windows| {
-            let scenes = model.encode_windows(&photo, windows).unwrap();
+            let pixels = windows.cut(&photo, model.processor()).unwrap();
+            let scenes = model.encode_windows(&pixels, |_| ()).unwrap();
             let segmentation = model.decode_windows(&scenes, &condition).unwrap();
             let mask = segmentation.resized(photo.width(), photo.height()).unwrap().mask(0, 0.5);
-            (scenes.count(), iou(&mask, &wanted))
+            (pixels.count(), iou(&mask, &wanted))
         };
         let (whole, through) = (found(&scales(&[1.0])), found(&scales(&[scale])));
         assert_eq!(whole.0, 1);
@@ -69,15 +70,14 @@ fn the_only_window_is_the_whole_photo_and_scales_are_averaged() {
     let (photo, _) = mosaic(2, 1, |_| Vec::new());
     let prompts = ["a red circle", "something blue", "the large ring"];
     let condition = model.encode_text(&prompts).unwrap();
-    let logits = |windows: &[f32]| {
+    let scenes = |windows: &[f32]| {
+        let pixels = scales(windows).cut(&photo, model.processor()).unwrap();
         let mut told = Vec::new();
-        let scenes = model
-            .encode_windows_with(&photo, &scales(windows), |done, count| told.push((done, count)))
-            .unwrap();
-        let count = scenes.count();
-        assert_eq!(told, (1..=count).map(|done| (done, count)).collect::<Vec<_>>());
-        model.decode_windows(&scenes, &condition).unwrap()
+        let scenes = model.encode_windows(&pixels, |done| told.push(done)).unwrap();
+        assert_eq!(told, (1..=pixels.count()).collect::<Vec<_>>());
+        scenes
     };
+    let logits = |windows: &[f32]| model.decode_windows(&scenes(windows), &condition).unwrap();
     let whole = model.segment(&model.encode_image(&photo).unwrap(), &prompts).unwrap();
     let only = logits(&[1.0]);
     assert_eq!(only.logits(), whole.logits());
@@ -91,8 +91,7 @@ fn the_only_window_is_the_whole_photo_and_scales_are_averaged() {
     assert_close(&both.logits().values, &mean, 1e-6);
 
     for (place, prompt) in prompts.iter().enumerate() {
-        let scenes = model.encode_windows(&photo, &scales(&[2.0])).unwrap();
-        let alone = model.decode_windows(&scenes, &model.encode_text(&[prompt]).unwrap()).unwrap();
+        let alone = model.decode_windows(&scenes(&[2.0]), &model.encode_text(&[prompt]).unwrap()).unwrap();
         assert_close(&alone.logits().values, twice.logits().slice(place), 1e-5);
     }
 }

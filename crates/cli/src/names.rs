@@ -1,31 +1,37 @@
 //! Names of output files.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::PathBuf;
 
 /// Most characters that a prompt lends to a file's name.
 const SLUG_LENGTH: usize = 48;
 /// Most characters that the photo's name lends.
 const STEM_LENGTH: usize = 64;
 
-/// The photo's name without its extension.
-pub fn for_photo(photo: &Path) -> String {
-    let stem = photo.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
-    stem.chars().take(STEM_LENGTH).collect()
+/// One name a photo, all different: the file's without its extension.
+pub fn for_photos(photos: &[PathBuf]) -> Vec<String> {
+    different(photos.iter().map(|photo| {
+        let stem = photo.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
+        stem.chars().take(STEM_LENGTH).collect()
+    }))
 }
 
-/// One name a prompt, all different: the photo's without its extension, and the prompt with everything but
-/// letters and digits folded into dashes.
-pub fn for_prompts(photo: &Path, prompts: &[String]) -> Vec<String> {
-    let stem = for_photo(photo);
+/// One name a prompt, all different: the photo's, and the prompt with everything but letters and digits folded into
+/// dashes.
+pub fn for_prompts(photo: &str, prompts: &[String]) -> Vec<String> {
+    let slugs = different(prompts.iter().map(|prompt| slug(prompt)));
+    slugs.into_iter().map(|slug| format!("{photo}-{slug}")).collect()
+}
+
+/// The names, those that were there before with numbers.
+fn different(names: impl Iterator<Item = String>) -> Vec<String> {
     let mut taken = HashSet::new();
-    let mut name = |prompt: &String| {
-        let slug = slug(prompt);
-        let numbered = (2..).map(|number| format!("{slug}-{number}"));
-        let free = std::iter::once(slug.clone()).chain(numbered).find(|name| taken.insert(name.clone()));
-        format!("{stem}-{}", free.unwrap_or(slug))
+    let mut free = |name: String| {
+        let numbered = (2..).map(|number| format!("{name}-{number}"));
+        let free = std::iter::once(name.clone()).chain(numbered).find(|name| taken.insert(name.clone()));
+        free.unwrap_or(name)
     };
-    prompts.iter().map(&mut name).collect()
+    names.map(&mut free).collect()
 }
 
 fn slug(prompt: &str) -> String {
@@ -44,7 +50,8 @@ mod tests {
 
     fn names(photo: &str, prompts: &[&str]) -> Vec<String> {
         let prompts: Vec<_> = prompts.iter().map(|&prompt| prompt.to_owned()).collect();
-        for_prompts(Path::new(photo), &prompts)
+        let [photo] = for_photos(&[photo.into()]).try_into().unwrap();
+        for_prompts(&photo, &prompts)
     }
 
     #[test]
@@ -54,6 +61,12 @@ mod tests {
             names("x.png", &["a cat", "A CAT", "a cat 2", "a-cat", "?!", "../.."]),
             ["x-a-cat", "x-a-cat-2", "x-a-cat-2-2", "x-a-cat-3", "x-prompt", "x-prompt-2"]
         );
+    }
+
+    #[test]
+    fn photos_of_one_name_are_numbered() {
+        let photos = ["a/cat.jpg", "b/cat.png", "dog.jpg", "b/cat-2.png"].map(PathBuf::from);
+        assert_eq!(for_photos(&photos), ["cat", "cat-2", "dog", "cat-2-2"]);
     }
 
     #[test]

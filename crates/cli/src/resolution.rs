@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
-use clipseg::{ClipSeg, Photo, Refinement, Segmentation, WindowScenes, Windows};
+use clipseg::{Photo, Processor, Refinement, Segmentation, WindowPixels, Windows};
 
 /// For photos that are much larger than the model's picture.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct ResolutionArguments {
     /// Look at the photo through sliding windows: at 2 its shorter side is two windows long, at 1 the model sees it at
     /// once; the answers of several, with commas between, are averaged. Each window costs as much as a photo.
@@ -39,19 +39,9 @@ impl ResolutionArguments {
         self.refinement().map_or(Ok(()), Refinement::validate).context("--refine")
     }
 
-    /// Encodes a photo; `progress` is told how many windows of how many are done, where there are several.
-    pub fn encode(
-        &self,
-        model: &ClipSeg,
-        photo: &Photo,
-        mut progress: impl FnMut(usize, usize),
-    ) -> Result<WindowScenes> {
-        let progress = |done: usize, count: usize| {
-            if count > 1 {
-                progress(done, count);
-            }
-        };
-        Ok(model.encode_windows_with(photo, &self.windows(), progress)?)
+    /// A photo cut into windows, ready to be encoded.
+    pub fn cut(&self, photo: &Photo, processor: &Processor) -> Result<WindowPixels> {
+        Ok(self.windows().cut(photo, processor)?)
     }
 
     /// A segmentation of the photo at the photo's size.

@@ -1,29 +1,36 @@
 //! `clipseg segment`.
 
+mod drawing;
 mod legend;
+mod photos;
 mod regions;
+mod report;
 mod saves;
 mod settings;
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::thread;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use clipseg::Segmentation;
-use clipseg::masks::{Connectivity, LabelMap};
-use serde::Serialize;
+use clipseg::{ClipSeg, Condition};
 
-use self::saves::{Files, Found, Kind, LabelFiles, Saves};
-use self::settings::Settings;
+use self::drawing::{Decoded, Drawing};
+use self::photos::Opened;
+use self::report::{Report, Seconds};
+use self::saves::Kind;
 use crate::inputs::{AdapterArguments, PhotoArguments, Preparation};
 use crate::model::ModelArguments;
 use crate::progress::{Progress, Stopwatch};
 use crate::prompts::PromptArguments;
 use crate::resolution::ResolutionArguments;
-use crate::table::Align;
-use crate::{names, output, table};
+use crate::{names, output};
 
-/// Find what prompts describe in a photo.
+/// Photos that are read ahead, and results that wait to be written.
+const WAITING: usize = 2;
+
+/// Find what prompts describe in photos.
 ///
 /// Writes three PNG files of the photo's size for each prompt: the probability as grey, the mask of what
 /// reaches the threshold, and the photo with the mask in colour; with --save what you choose, also polygons,
@@ -33,8 +40,10 @@ use crate::{names, output, table};
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Photo: JPEG, PNG, WebP, GIF, BMP or TIFF.
-    photo: PathBuf,
+    /// Photos (JPEG, PNG, WebP, GIF, BMP or TIFF), and folders whose photos to take. One that cannot be read is
+    /// reported at the end and does not keep the others from being segmented.
+    #[arg(required = true, value_name = "PHOTO|DIR")]
+    photos: Vec<PathBuf>,
     /// Folder for the files; made where it is missing.
     #[arg(long, value_name = "DIR", required_unless_present = "logits")]
     out: Option<PathBuf>,
@@ -59,7 +68,7 @@ pub struct Arguments {
     /// at 0 polygons enclose exactly the mask.
     #[arg(long, value_name = "PIXELS", default_value_t = 0.0, allow_negative_numbers = true)]
     simplify: f64,
-    /// Write the model's own logits too: tensor `logits`, f32 [prompts, height, width].
+    /// Write the model's own logits of a single photo too: tensor `logits`, f32 [prompts, height, width].
     #[arg(long, value_name = "FILE.safetensors")]
     logits: Option<PathBuf>,
     #[command(flatten)]
@@ -86,75 +95,35 @@ Examples:
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a mug\" --prompt-image mug.jpg --mix 0.7 --out masks
   clipseg segment --model clipseg-rd64-refined photo.jpg -p cat --template-set shuffle+ --out masks
   clipseg segment --model clipseg-rd64-refined large.jpg -p \"a cat\" --out masks --scales 1,2,3 --refine
+  clipseg segment --model clipseg-rd64-refined holiday/ more/*.jpg -p \"a cat\" -p \"a dog\" --out masks --json
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a cat\" --logits cat.safetensors --adapter 0";
 
-/// What the command prints.
-#[derive(Serialize)]
-struct Report<'a> {
-    photo: &'a Path,
-    width: usize,
-    height: usize,
-    adapter: &'a str,
-    threshold: f32,
-    /// Parts in which the photo was looked at.
-    windows: usize,
-    prompts: Vec<PromptResult<'a>>,
-    labels: Option<LabelFiles>,
-    logits: Option<&'a Path>,
-    seconds: Seconds,
-}
-
-/// What came of one prompt.
-#[derive(Serialize)]
-struct PromptResult<'a> {
-    prompt: &'a str,
-    /// Whether the prompt was longer than the model reads.
-    cut: bool,
-    /// The largest probability in the photo.
-    peak_probability: f32,
-    /// Pixels of the mask.
-    area: usize,
-    /// How much of the photo the mask covers.
-    area_percent: f64,
-    /// `[x, y, width, height]` of the box around the mask; null where it is empty.
-    bbox: Option<[u32; 4]>,
-    files: Option<Files>,
-}
-
-/// How long the steps took.
-#[derive(Serialize)]
-struct Seconds {
-    load: f64,
-    encode_image: f64,
-    encode_prompts: f64,
-    decode: f64,
-}
-
 /// Where the results go.
-struct Targets<'a> {
-    saves: Option<Saves<'a>>,
+struct Targets {
+    folder: Option<output::Folder>,
     logits: Option<output::File>,
 }
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let threshold = &arguments.threshold;
-    ensure!((0.0..=1.0).contains(threshold), "--threshold {threshold}: must lie between 0 and 1");
+    let threshold = arguments.threshold;
+    ensure!((0.0..=1.0).contains(&threshold), "--threshold {threshold}: must lie between 0 and 1");
     arguments.check_simplify()?;
     arguments.resolution.check()?;
+    let photos = photos::list(&arguments.photos)?;
+    ensure!(
+        photos.len() == 1 || arguments.logits.is_none(),
+        "--logits takes a single photo, {} are given; --save npy writes a file for each",
+        photos.len()
+    );
     let model = arguments.model.open()?;
     let folder = model.folder();
     let preparation = Preparation::read(&model)?;
     let prompts = arguments.prompts.read(&preparation, &arguments.reading)?;
-    let photo = arguments.reading.open(&arguments.photo)?;
-    let settings = Settings {
-        photo: &arguments.photo,
-        width: photo.width(),
-        height: photo.height(),
-        threshold: *threshold,
-        min_area: arguments.min_area,
-    };
-    let targets = Targets::prepare(arguments, folder, settings)?;
+    // Before anything else is loaded, so that a wrong name is told at once.
+    let first = photos::open(&photos[0], arguments, &preparation.processor);
+    let first = if photos.len() == 1 { Ok(first?) } else { first };
+    let targets = Targets::prepare(arguments, &photos, folder)?;
 
     let mut stopwatch = Stopwatch::start();
     let device = arguments.adapter.open()?;
@@ -165,72 +134,125 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     progress.step("loading the model");
     let model = preparation.load(&device)?;
     let load = open + stopwatch.lap();
-    progress.step("encoding the photo");
-    let scenes = arguments.resolution.encode(&model, &photo, |done, count| {
-        progress.step(format!("encoding the photo: {done} of {count} windows"));
-    })?;
-    let encode_image = stopwatch.lap();
     progress.step("encoding the prompts");
     let condition = prompts.encode(&model).with_context(|| folder.display().to_string())?;
-    let encode_prompts = stopwatch.lap();
-    progress.step("decoding");
-    let segmentation = model.decode_windows(&scenes, &condition)?;
-    let seconds = Seconds { load, encode_image, encode_prompts, decode: stopwatch.lap() };
-    ensure!(
-        segmentation.logits().values.iter().all(|logit| logit.is_finite()),
-        "{}: the model's logits are not finite numbers; its weights are damaged, download them again",
-        folder.display()
-    );
-
-    progress.step("writing");
-    let names = names::for_prompts(&arguments.photo, &prompts.labels);
-    let mut results = Vec::with_capacity(prompts.labels.len());
-    let has_labels = targets.saves.is_some() && arguments.save.contains(&Kind::Labels);
-    let mut label_map = has_labels.then(|| LabelMap::new(photo.width(), photo.height())).transpose()?;
-    for (index, prompt) in prompts.labels.iter().enumerate() {
-        // A prompt at a time: maps of the photo's size may be large.
-        let map = arguments.resolution.draw(&segmentation.prompt(index), &photo)?;
-        let probabilities = map.probabilities(0);
-        let mut mask = map.binary_mask(0, *threshold)?;
-        drop(map);
-        if arguments.min_area > 1 {
-            mask = mask.without_small(arguments.min_area, Connectivity::Eight);
-        }
-        if let Some(label_map) = &mut label_map {
-            label_map.add(&mask, &probabilities)?;
-        }
-        let found = Found { index, prompt, probabilities: &probabilities, mask: &mask };
-        let files =
-            targets.saves.as_ref().map(|saves| saves.write(&names[index], &photo, &found)).transpose()?;
-        let area = mask.area();
-        results.push(PromptResult {
-            prompt,
-            cut: prompts.is_cut(index),
-            peak_probability: probabilities.iter().copied().fold(0.0, f32::max),
-            area,
-            area_percent: 100.0 * area as f64 / mask.pixels().len() as f64,
-            bbox: mask.bounding_box().map(|found| found.to_array()),
-            files,
-        });
-    }
-    let labels = targets.saves.as_ref().zip(label_map);
-    let labels = labels.map(|(saves, map)| saves.write_labels(&photo, &map, &prompts.labels)).transpose()?;
-    targets.write_logits(&segmentation)?;
-    drop(progress);
-
-    let report = Report {
-        photo: &arguments.photo,
-        width: photo.width(),
-        height: photo.height(),
-        adapter: device.description(),
-        threshold: *threshold,
-        windows: scenes.count(),
-        prompts: results,
-        labels,
-        logits: targets.logits.as_ref().map(output::File::path),
+    let seconds = Seconds { load, encode_prompts: stopwatch.lap(), ..Seconds::default() };
+    let work = Work {
+        drawing: Drawing { arguments, prompts: &prompts, targets: &targets, adapter: device.description() },
+        model: &model,
+        folder,
+        condition: &condition,
+        progress,
         seconds,
     };
-    if arguments.json { output::print_json(&report) } else { output::print(&report.to_text()) }
+    let (reports, failures) = work.run(&photos, first)?;
+
+    match &reports[..] {
+        [report] if photos.len() == 1 && arguments.json => output::print_json(report)?,
+        reports if arguments.json => output::print_json(&reports)?,
+        reports => {
+            let text = |report: &Report| match photos.len() {
+                1 => report.to_text(),
+                _ => format!("{}\n{}\n", report.photo.display(), report.to_text()),
+            };
+            output::print(&reports.iter().map(text).collect::<String>())?;
+        }
+    }
+    for failure in &failures {
+        crate::report::error(failure);
+    }
+    ensure!(failures.is_empty(), "{} of {} photos could not be segmented", failures.len(), photos.len());
+    Ok(())
+}
+
+/// What all photos have in common.
+struct Work<'a> {
+    drawing: Drawing<'a>,
+    model: &'a ClipSeg,
+    folder: &'a Path,
+    condition: &'a Condition,
+    progress: Progress,
+    /// Those that are spent once.
+    seconds: Seconds,
+}
+
+impl<'a> Work<'a> {
+    /// Segments the photos, the first of which is open: while the device works on one, the next is read and the results of the
+    /// one before are written. Gives also what was wrong with the photos that could not be read.
+    fn run(
+        self,
+        photos: &'a [PathBuf],
+        first: Result<Opened>,
+    ) -> Result<(Vec<Report<'a>>, Vec<anyhow::Error>)> {
+        let names = names::for_photos(photos);
+        let mut failures = Vec::new();
+        let (to_device, opened) = sync_channel(WAITING);
+        let (to_drawing, decoded) = sync_channel(WAITING);
+        let reports = thread::scope(|scope| {
+            let (arguments, processor) = (self.drawing.arguments, self.model.processor());
+            scope.spawn(move || {
+                let rest = photos[1..].iter().map(|path| photos::open(path, arguments, processor));
+                for opened in std::iter::once(first).chain(rest) {
+                    // Nobody listens any more after an error of the device or of a file that is written.
+                    if to_device.send(opened).is_err() {
+                        return;
+                    }
+                }
+            });
+            let drawing = scope.spawn(|| -> Result<Vec<_>> {
+                // Taken along, so that the sender learns of an error.
+                let decoded = decoded;
+                decoded.iter().map(|decoded| self.drawing.draw(decoded)).collect()
+            });
+            for (place, opened) in opened.iter().enumerate() {
+                let opened = match opened {
+                    Ok(opened) => opened,
+                    Err(error) => {
+                        failures.push(error);
+                        continue;
+                    }
+                };
+                let which = match photos.len() {
+                    1 => String::new(),
+                    count => format!("{} ({} of {count}): ", photos[place].display(), place + 1),
+                };
+                let decoded = self.decode(&photos[place], names[place].clone(), opened, &which)?;
+                if to_drawing.send(decoded).is_err() {
+                    break;
+                }
+            }
+            drop((to_drawing, opened));
+            match drawing.join() {
+                Ok(reports) => reports,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        });
+        Ok((reports?, failures))
+    }
+
+    fn decode(&self, path: &'a Path, name: String, opened: Opened, which: &str) -> Result<Decoded<'a>> {
+        let Self { model, progress, .. } = self;
+        let Opened { photo, pixels } = opened;
+        let mut stopwatch = Stopwatch::start();
+        progress.step(format!("{which}encoding"));
+        let count = pixels.count();
+        let scenes = model.encode_windows(&pixels, |done| {
+            if count > 1 {
+                progress.step(format!("{which}encoding, {done} of {count} windows"));
+            }
+        })?;
+        let encode_image = stopwatch.lap();
+        progress.step(format!("{which}decoding"));
+        let segmentation = model.decode_windows(&scenes, self.condition)?;
+        let seconds = Seconds { encode_image, decode: stopwatch.lap(), ..self.seconds };
+        if !segmentation.logits().values.iter().all(|logit| logit.is_finite()) {
+            bail!(
+                "{}: the model's logits are not finite numbers; its weights are damaged, download them again",
+                self.folder.display()
+            );
+        }
+        Ok(Decoded { path, name, photo, segmentation, windows: count, seconds })
+    }
 }
 
 impl Arguments {
@@ -248,39 +270,14 @@ impl Arguments {
     }
 }
 
-impl<'a> Targets<'a> {
+impl Targets {
     /// Checks that everything that was asked for can be written.
-    fn prepare(arguments: &'a Arguments, model: &Path, settings: Settings<'a>) -> Result<Self> {
+    fn prepare(arguments: &Arguments, photos: &[PathBuf], model: &Path) -> Result<Self> {
         let weights = model.join("model.safetensors");
-        let read = [arguments.photo.as_path(), &weights].into_iter().chain(arguments.prompts.files());
-        let read: Vec<_> = read.collect();
+        let read = photos.iter().map(PathBuf::as_path).chain([weights.as_path()]);
+        let read: Vec<_> = read.chain(arguments.prompts.files()).collect();
         let logits = arguments.logits.as_deref().map(|path| output::File::prepare(path, "--logits", &read));
         let folder = arguments.out.as_deref().map(|path| output::Folder::prepare(path, "--out"));
-        let (kinds, simplify) = (&arguments.save, arguments.simplify);
-        let saves = folder.transpose()?.map(|folder| Saves { folder, kinds, settings, simplify });
-        Ok(Self { logits: logits.transpose()?, saves })
-    }
-
-    fn write_logits(&self, segmentation: &Segmentation) -> Result<()> {
-        let logits = segmentation.logits();
-        self.logits.as_ref().map_or(Ok(()), |file| file.write_tensor("logits", &logits.shape, &logits.values))
-    }
-}
-
-impl Report<'_> {
-    fn to_text(&self) -> String {
-        let header = ["prompt", "peak probability", "area"].map(str::to_owned);
-        let rows = self.prompts.iter().map(|result| {
-            let prompt = result.prompt.split_whitespace().collect::<Vec<_>>().join(" ");
-            [prompt, format!("{:.4}", result.peak_probability), format!("{:.2} %", result.area_percent)]
-        });
-        let rows: Vec<_> = std::iter::once(header).chain(rows).collect();
-        let mut text = table::render([Align::Left, Align::Right, Align::Right], &rows);
-        let files = self.prompts.iter().filter_map(|result| result.files.as_ref()).flat_map(Files::values);
-        let labels = self.labels.iter().flat_map(|LabelFiles { map, legend }| [map, legend]);
-        for path in files.chain(labels).map(PathBuf::as_path).chain(self.logits) {
-            text += &format!("wrote {}\n", path.display());
-        }
-        text
+        Ok(Self { folder: folder.transpose()?, logits: logits.transpose()? })
     }
 }

@@ -63,4 +63,4 @@ pub use refinement::Refinement;
 pub use segmentation::Segmentation;
 pub use templates::{Template, TemplateSet, phrases};
 #[cfg(not(target_family = "wasm"))]
-pub use windows::{WindowScenes, Windows};
+pub use windows::{WindowPixels, WindowScenes, Windows};

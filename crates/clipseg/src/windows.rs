@@ -1,7 +1,10 @@
 use clipseg_clip::MAX_PIXELS;
 use clipseg_tensor::Array;
 
-use crate::{ClipSeg, Condition, Error, ImageSize, Photo, Result, Scene, Segmentation};
+use crate::{
+    ClipSeg, Condition, Error, ImageSize, Photo, PixelValues, PreprocessorConfig, Processor, Result, Scene,
+    Segmentation,
+};
 
 /// How to look at a photo that is much larger than the model's picture: enlarged, through windows that slide over it.
 ///
@@ -23,28 +26,28 @@ impl Default for Windows {
     }
 }
 
-/// A photo encoded in windows, what any number of prompts are decoded against. Each window holds as much memory as a [`Scene`].
-pub struct WindowScenes {
-    levels: Vec<Level>,
+/// A photo cut into windows and preprocessed, ready to be encoded.
+pub struct WindowPixels {
+    levels: Vec<(Grid, Vec<PixelValues>)>,
     overlap: f32,
 }
 
-impl WindowScenes {
+impl WindowPixels {
     /// The number of windows, each of which costs as much as a photo.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.levels.iter().map(|level| level.scenes.len()).sum()
+        self.levels.iter().map(|(_, windows)| windows.len()).sum()
     }
 }
 
-/// One scale.
-struct Level {
-    grid: Grid,
-    /// One a window.
-    scenes: Vec<Scene>,
+/// A photo encoded in windows, what any number of prompts are decoded against. Each window holds as much memory as a [`Scene`].
+pub struct WindowScenes {
+    levels: Vec<(Grid, Vec<Scene>)>,
+    overlap: f32,
 }
 
 /// Where the windows of a scale lie. Sizes and places are columns, then rows.
+#[derive(Clone)]
 struct Grid {
     /// Of the enlarged photo.
     size: [usize; 2],
@@ -54,69 +57,64 @@ struct Grid {
     starts: Vec<[usize; 2]>,
 }
 
+impl Windows {
+    /// Cuts a photo into the windows of all scales.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate); [`Error::Input`] for an enlarged photo of more pixels than a photo may have, or, beyond
+    /// scale 1, a processor that does not resize to one size.
+    pub fn cut(&self, photo: &Photo, processor: &Processor) -> Result<WindowPixels> {
+        self.validate()?;
+        let levels = self.scales.iter().map(|&scale| {
+            let grid = Grid::of(photo, processor.config(), scale, self.overlap)?;
+            let windows = grid.cut(photo, processor);
+            Ok((grid, windows))
+        });
+        Ok(WindowPixels { levels: levels.collect::<Result<_>>()?, overlap: self.overlap })
+    }
+
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for no scale, scales outside 1..=64, or an overlap outside 0..=0.75.
+    pub fn validate(&self) -> Result<()> {
+        let Self { scales, overlap } = self;
+        if scales.is_empty() {
+            return Err(Error::Input("windows need at least one scale".to_owned()));
+        }
+        if let Some(scale) = scales.iter().find(|scale| !(1.0..=64.0).contains(*scale)) {
+            return Err(Error::Input(format!("scales lie in 1..=64, not at {scale}")));
+        }
+        if !(0.0..=0.75).contains(overlap) {
+            return Err(Error::Input(format!("windows overlap by 0..=0.75 of their side, not by {overlap}")));
+        }
+        Ok(())
+    }
+}
+
 impl ClipSeg {
-    /// Encodes a photo window by window, once for all prompts.
+    /// Encodes a photo window by window, once for all prompts; `progress` is told how many windows the device has done.
     ///
     /// # Errors
-    /// As [`Windows::validate`]; [`Error::Input`] for an enlarged photo of more pixels than a photo may have, or, beyond scale 1,
-    /// a processor that does not resize to one size; the device's.
-    pub fn encode_windows(&self, photo: &Photo, windows: &Windows) -> Result<WindowScenes> {
-        self.encode_windows_with(photo, windows, |_, _| ())
-    }
-
-    /// As [`encode_windows`](Self::encode_windows); `progress` is told how many windows of how many the device has done.
-    ///
-    /// # Errors
-    /// As [`encode_windows`](Self::encode_windows).
-    pub fn encode_windows_with(
+    /// The device's.
+    pub fn encode_windows(
         &self,
-        photo: &Photo,
-        windows: &Windows,
-        mut progress: impl FnMut(usize, usize),
+        pixels: &WindowPixels,
+        mut progress: impl FnMut(usize),
     ) -> Result<WindowScenes> {
-        windows.validate()?;
-        let grids: Vec<_> = windows
-            .scales
-            .iter()
-            .map(|&scale| self.grid(photo, scale, windows.overlap))
-            .collect::<Result<_>>()?;
-        let count = grids.iter().map(|grid| grid.starts.len()).sum();
-        let (mut levels, mut done) = (Vec::with_capacity(grids.len()), 0);
-        for grid in grids {
-            let resample = self.processor().config().resample;
-            let enlarged =
-                (grid.starts.len() > 1).then(|| photo.resized(grid.size[0], grid.size[1], resample));
-            let mut scenes = Vec::with_capacity(grid.starts.len());
-            for &[left, top] in &grid.starts {
-                let [width, height] = grid.side;
-                scenes.push(match &enlarged {
-                    None => self.encode_image(photo)?,
-                    Some(enlarged) => {
-                        let window = enlarged.cropped(left..left + width, top..top + height);
-                        self.encode_pixels(&self.processor().normalise(&window))?
-                    }
-                });
-                self.wait()?;
-                done += 1;
-                progress(done, count);
-            }
-            levels.push(Level { grid, scenes });
+        let mut done = 0;
+        let mut encode = |window| {
+            let scene = self.encode_pixels(window)?;
+            self.wait()?;
+            done += 1;
+            progress(done);
+            Ok(scene)
+        };
+        let mut levels = Vec::with_capacity(pixels.levels.len());
+        for (grid, windows) in &pixels.levels {
+            levels.push((grid.clone(), windows.iter().map(&mut encode).collect::<Result<_>>()?));
         }
-        Ok(WindowScenes { levels, overlap: windows.overlap })
-    }
-
-    fn grid(&self, photo: &Photo, scale: f32, overlap: f32) -> Result<Grid> {
-        let config = self.processor().config();
-        let photo = [photo.width(), photo.height()];
-        match config.size {
-            ImageSize::Sides { height, width } if config.do_resize => {
-                Grid::new(photo, [width, height], scale, overlap)
-            }
-            _ if scale == 1.0 => Grid::new(photo, photo, scale, overlap),
-            _ => Err(Error::Input(
-                "windows need a processor with do_resize and a size of height and width".to_owned(),
-            )),
-        }
+        Ok(WindowScenes { levels, overlap: pixels.overlap })
     }
 
     /// Decodes conditions against all windows: logits at the size of the largest scale, in the photo's proportions (at scale 1
@@ -126,10 +124,10 @@ impl ClipSeg {
     /// The device's.
     pub fn decode_windows(&self, scenes: &WindowScenes, condition: &Condition) -> Result<Segmentation> {
         let mut levels = Vec::with_capacity(scenes.levels.len());
-        for level in &scenes.levels {
-            levels.push(self.decode_level(level, scenes.overlap, condition)?);
+        for (grid, scenes_of_grid) in &scenes.levels {
+            levels.push(self.decode_level(grid, scenes_of_grid, scenes.overlap, condition)?);
         }
-        // `encode_windows` refuses to make none.
+        // `Windows::cut` refuses to make none.
         let largest = levels.iter().max_by_key(|level| level.width() * level.height());
         let Some((width, height)) = largest.map(|level| (level.width(), level.height())) else {
             return Err(Error::Input("there are no windows".to_owned()));
@@ -150,9 +148,15 @@ impl ClipSeg {
         Ok(self.segmentation(mean))
     }
 
-    fn decode_level(&self, level: &Level, overlap: f32, condition: &Condition) -> Result<Segmentation> {
-        let Level { grid: Grid { size, side: [columns, rows], starts }, scenes } = level;
-        if let [scene] = &scenes[..] {
+    fn decode_level(
+        &self,
+        grid: &Grid,
+        scenes: &[Scene],
+        overlap: f32,
+        condition: &Condition,
+    ) -> Result<Segmentation> {
+        let Grid { size, side: [columns, rows], starts } = grid;
+        if let [scene] = scenes {
             return self.decode(scene, condition);
         }
         let mut blend = Blend::new(condition.len(), size[0], size[1], overlap);
@@ -168,27 +172,20 @@ impl ClipSeg {
     }
 }
 
-impl Windows {
-    /// Checks the values.
-    ///
-    /// # Errors
-    /// [`Error::Input`] for no scale, scales outside 1..=64, or an overlap outside 0..=0.75.
-    pub fn validate(&self) -> Result<()> {
-        let Self { scales, overlap } = self;
-        if scales.is_empty() {
-            return Err(Error::Input("windows need at least one scale".to_owned()));
-        }
-        if let Some(scale) = scales.iter().find(|scale| !(1.0..=64.0).contains(*scale)) {
-            return Err(Error::Input(format!("scales lie in 1..=64, not at {scale}")));
-        }
-        if !(0.0..=0.75).contains(overlap) {
-            return Err(Error::Input(format!("windows overlap by 0..=0.75 of their side, not by {overlap}")));
-        }
-        Ok(())
-    }
-}
-
 impl Grid {
+    fn of(photo: &Photo, config: &PreprocessorConfig, scale: f32, overlap: f32) -> Result<Self> {
+        let photo = [photo.width(), photo.height()];
+        match config.size {
+            ImageSize::Sides { height, width } if config.do_resize => {
+                Self::new(photo, [width, height], scale, overlap)
+            }
+            _ if scale == 1.0 => Self::new(photo, photo, scale, overlap),
+            _ => Err(Error::Input(
+                "windows need a processor with do_resize and a size of height and width".to_owned(),
+            )),
+        }
+    }
+
     /// Of a photo enlarged in its own proportions until its shorter side is `scale` windows long; at scale 1 the whole photo is
     /// the only window.
     fn new(photo: [usize; 2], side: [usize; 2], scale: f32, overlap: f32) -> Result<Self> {
@@ -208,6 +205,18 @@ impl Grid {
         let across = starts(size[0], side[0], overlap);
         let row = |top| across.clone().map(move |left| [left, top]);
         Ok(Self { size, side, starts: starts(size[1], side[1], overlap).flat_map(row).collect() })
+    }
+
+    fn cut(&self, photo: &Photo, processor: &Processor) -> Vec<PixelValues> {
+        let Self { size, side, starts } = self;
+        if let [_] = starts[..] {
+            return vec![processor.preprocess(photo)];
+        }
+        let enlarged = photo.resized(size[0], size[1], processor.config().resample);
+        let window = |&[left, top]: &[usize; 2]| {
+            processor.normalise(&enlarged.cropped(left..left + side[0], top..top + side[1]))
+        };
+        starts.iter().map(window).collect()
     }
 }
 

@@ -16,7 +16,8 @@ impl Predictor<'_> {
     /// All prompts of one photo; it is encoded once.
     pub fn predict(&self, example: &Example) -> Result<Segmentation> {
         let Self { model, resolution } = self;
-        let scenes = resolution.encode(model, &example.photo, |_, _| ())?;
+        let pixels = resolution.cut(&example.photo, model.processor())?;
+        let scenes = model.encode_windows(&pixels, |_| ())?;
         let condition = |query: &Query| -> Result<Condition> {
             Ok(match &query.prompt {
                 Prompt::Text(text) => model.encode_text(&[text])?,

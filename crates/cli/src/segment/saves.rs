@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::legend::Legend;
 use super::regions::Regions;
 use super::settings::Settings;
-use crate::{names, npy, output, pictures};
+use crate::{npy, output, pictures};
 
 /// One kind of file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
@@ -59,7 +59,7 @@ pub struct Found<'a> {
 
 /// A folder and the kinds of files that are wanted there.
 pub struct Saves<'a> {
-    pub folder: output::Folder,
+    pub folder: &'a output::Folder,
     pub kinds: &'a [Kind],
     pub settings: Settings<'a>,
     /// How far polygons may leave the pixels' edges, in pixels.
@@ -93,9 +93,14 @@ impl Saves<'_> {
         self.kinds.iter().filter_map(|kind| write(kind).transpose()).collect()
     }
 
-    /// Writes the label map of all prompts.
-    pub fn write_labels(&self, photo: &Photo, map: &LabelMap, prompts: &[String]) -> Result<LabelFiles> {
-        let name = names::for_photo(self.settings.photo);
+    /// Writes the label map of all prompts, to files whose names start with `name`.
+    pub fn write_labels(
+        &self,
+        name: &str,
+        photo: &Photo,
+        map: &LabelMap,
+        prompts: &[String],
+    ) -> Result<LabelFiles> {
         let legend = Legend::of(map, prompts, self.settings);
         Ok(LabelFiles {
             map: self.folder.write(&format!("{name}-labels.png"), &pictures::labels_png(map, photo)?)?,

@@ -81,6 +81,74 @@ fn logits_alone_need_no_folder() {
     assert_eq!(workspace.files(""), ["logits.safetensors", "model"]);
 }
 
+/// A workspace with `photos/`, in which there are a cat, its mirror image under the same name and a file that is no photo.
+fn with_photos() -> Workspace {
+    let workspace = Workspace::tiny();
+    fs::create_dir(workspace.path("photos")).unwrap();
+    fs::copy(fixture("photos/chelsea.png"), workspace.path("photos/cat.png")).unwrap();
+    let mirrored = image::open(fixture("photos/chelsea.png")).unwrap().fliph();
+    mirrored.save(workspace.path("photos/cat.bmp")).unwrap();
+    workspace.write("photos/notes.txt", b"not taken");
+    workspace
+}
+
+#[test]
+fn the_photos_of_a_folder_equal_single_ones() {
+    let workspace = with_photos();
+    let [model, photos, out] = ["model", "photos", "out"].map(|name| workspace.argument(name));
+    let coffee = fixture("photos/coffee.jpg").to_str().unwrap().to_owned();
+    let more = ["-p", "a cat", "--save", "npy", "--out", &out, "--json"];
+    let json = succeed(&[&["segment", "--model", &model, &photos, &coffee][..], &more].concat());
+    let reports: Vec<Value> = serde_json::from_str(&json).unwrap();
+    let read: Vec<_> = reports.iter().map(|report| report["photo"].as_str().unwrap()).collect();
+    assert_eq!(read, [&workspace.argument("photos/cat.bmp"), &workspace.argument("photos/cat.png"), &coffee]);
+    let names = ["cat-2-a-cat-probability.npy", "cat-a-cat-probability.npy", "coffee-a-cat-probability.npy"];
+    assert_eq!(workspace.files("out"), names);
+    for (report, name) in reports.iter().zip([names[1], names[0], names[2]]) {
+        assert!(report["prompts"][0]["files"]["npy"].as_str().unwrap().ends_with(name), "{report}");
+        let together = fs::read(workspace.path("out").join(name)).unwrap();
+        let alone = workspace.argument("alone");
+        let photo = report["photo"].as_str().unwrap();
+        let arguments =
+            ["segment", "--model", &model, photo, "-p", "a cat", "--save", "npy", "--out", &alone];
+        succeed(&arguments);
+        let [file] = workspace.files("alone").try_into().unwrap();
+        assert!(together == fs::read(workspace.path("alone").join(&file)).unwrap(), "{photo}");
+        fs::remove_dir_all(workspace.path("alone")).unwrap();
+    }
+}
+
+#[test]
+fn a_photo_that_cannot_be_read_keeps_no_other_from_being_segmented() {
+    let workspace = with_photos();
+    workspace.write("photos/broken.jpg", b"not a picture");
+    workspace.write("photos/alas.PNG", b"neither");
+    let [model, photos, out] = ["model", "photos", "out"].map(|name| workspace.argument(name));
+    let output =
+        clipseg(&["segment", "--model", &model, &photos, "-p", "a cat", "--out", &out, "--save", "mask"]);
+    let (stdout, stderr) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    for part in ["alas.PNG", "broken.jpg", "2 of 4 photos could not be segmented"] {
+        assert!(stderr.contains(part), "{part} in {stderr}");
+    }
+    for part in ["cat.bmp\nprompt", "cat.png\nprompt", "wrote "] {
+        assert!(stdout.contains(part), "{part} in {stdout}");
+    }
+    assert_eq!(workspace.files("out"), ["cat-2-a-cat-mask.png", "cat-a-cat-mask.png"]);
+}
+
+#[test]
+fn several_photos_have_no_single_file_of_logits_and_an_empty_folder_has_none() {
+    let workspace = with_photos();
+    let [model, photos, logits] =
+        ["model", "photos", "logits.safetensors"].map(|name| workspace.argument(name));
+    let arguments = ["segment", "--model", &model, &photos, "-p", "a cat", "--logits", &logits];
+    refuse(&arguments, &["--logits", "2 are given", "--save npy"]);
+    fs::create_dir(workspace.path("empty")).unwrap();
+    workspace.refuse_segment(&[&workspace.argument("empty")], &["empty", "no photo", ".webp"]);
+}
+
 #[test]
 fn windows_and_edges_make_finer_masks_of_the_same_size() {
     let workspace = Workspace::tiny();

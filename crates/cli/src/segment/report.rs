@@ -1,0 +1,69 @@
+//! What came of a photo.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::saves::{Files, LabelFiles};
+use crate::table::{self, Align};
+
+/// What the command prints of a photo.
+#[derive(Serialize)]
+pub struct Report<'a> {
+    pub photo: &'a Path,
+    pub width: usize,
+    pub height: usize,
+    pub adapter: &'a str,
+    pub threshold: f32,
+    /// Parts in which the photo was looked at.
+    pub windows: usize,
+    pub prompts: Vec<PromptResult<'a>>,
+    pub labels: Option<LabelFiles>,
+    pub logits: Option<&'a Path>,
+    pub seconds: Seconds,
+}
+
+/// What came of one prompt.
+#[derive(Serialize)]
+pub struct PromptResult<'a> {
+    pub prompt: &'a str,
+    /// Whether the prompt was longer than the model reads.
+    pub cut: bool,
+    /// The largest probability in the photo.
+    pub peak_probability: f32,
+    /// Pixels of the mask.
+    pub area: usize,
+    /// How much of the photo the mask covers.
+    pub area_percent: f64,
+    /// `[x, y, width, height]` of the box around the mask; null where it is empty.
+    pub bbox: Option<[u32; 4]>,
+    pub files: Option<Files>,
+}
+
+/// How long the steps took; of several photos the first and the third are spent once.
+#[derive(Clone, Copy, Default, Serialize)]
+pub struct Seconds {
+    pub load: f64,
+    pub encode_image: f64,
+    pub encode_prompts: f64,
+    pub decode: f64,
+}
+
+impl Report<'_> {
+    /// A table of the prompts, and the files.
+    pub fn to_text(&self) -> String {
+        let header = ["prompt", "peak probability", "area"].map(str::to_owned);
+        let rows = self.prompts.iter().map(|result| {
+            let prompt = result.prompt.split_whitespace().collect::<Vec<_>>().join(" ");
+            [prompt, format!("{:.4}", result.peak_probability), format!("{:.2} %", result.area_percent)]
+        });
+        let rows: Vec<_> = std::iter::once(header).chain(rows).collect();
+        let mut text = table::render([Align::Left, Align::Right, Align::Right], &rows);
+        let files = self.prompts.iter().filter_map(|result| result.files.as_ref()).flat_map(Files::values);
+        let labels = self.labels.iter().flat_map(|LabelFiles { map, legend }| [map, legend]);
+        for path in files.chain(labels).map(PathBuf::as_path).chain(self.logits) {
+            text += &format!("wrote {}\n", path.display());
+        }
+        text
+    }
+}
