@@ -1,6 +1,7 @@
 //! The project's own tasks. `cargo xtask --help` lists them.
 
 mod compare;
+mod peers;
 mod reference;
 mod reference_file;
 mod scenes;
@@ -36,6 +37,8 @@ enum Task {
     Reference(reference::ReferenceArguments),
     /// Train the small model of generated scenes anew, with Python and transformers: one to two hours
     Train(train::TrainArguments),
+    /// Measure other engines beside this one, in turn: PyTorch, ONNX Runtime
+    Peers(peers::PeersArguments),
     /// Write generated scenes as a folder of pictures, masks and prompts
     Scenes(scenes::ScenesArguments),
     /// Write a full-size checkpoint of made-up numbers
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Task::Verify(arguments) => verify::run(&arguments),
         Task::Reference(arguments) => reference::run(&arguments),
         Task::Train(arguments) => train::run(&arguments),
+        Task::Peers(arguments) => peers::run(&arguments),
         Task::Scenes(arguments) => scenes::run(&arguments),
         Task::Synth(arguments) => synth::run(&arguments),
         Task::Convert { arguments } => steps::convert(&arguments),

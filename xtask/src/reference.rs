@@ -11,7 +11,25 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-const REQUIREMENTS: &str = include_str!("../python/requirements.txt");
+
+/// Packages that a virtual environment has.
+pub struct Requirements {
+    file: &'static str,
+    /// What that file says, and those that it includes.
+    text: &'static str,
+}
+
+/// transformers, as the references were made with.
+pub const REFERENCE: Requirements =
+    Requirements { file: "requirements.txt", text: include_str!("../python/requirements.txt") };
+/// That and other engines.
+pub const PEERS: Requirements = Requirements {
+    file: "peers-requirements.txt",
+    text: concat!(
+        include_str!("../python/requirements.txt"),
+        include_str!("../python/peers-requirements.txt")
+    ),
+};
 
 /// What `cargo xtask reference` takes.
 #[derive(Args, Debug)]
@@ -28,7 +46,7 @@ pub struct ReferenceArguments {
 
 /// Sets up the virtual environment if need be and runs the scripts of `xtask/python` in it.
 pub fn run(arguments: &ReferenceArguments) -> Result<()> {
-    let python = arguments.python.ready()?;
+    let python = arguments.python.ready(REFERENCE)?;
     let scripts = Path::new(ROOT).join("xtask/python");
     println!("making the tiny checkpoints and their references in {}", arguments.out.display());
     let script = scripts.join("reference.py");
@@ -63,12 +81,17 @@ pub struct Ready(PathBuf);
 
 impl Python {
     /// Sets up the virtual environment if need be.
-    pub fn ready(&self) -> Result<Ready> {
-        ready_venv(&self.python, &self.venv).map(Ready)
+    pub fn ready(&self, requirements: Requirements) -> Result<Ready> {
+        ready_venv(&self.python, &self.venv, requirements).map(Ready)
     }
 }
 
 impl Ready {
+    /// A command that starts it.
+    pub fn command(&self) -> Command {
+        Command::new(&self.0)
+    }
+
     /// Runs a script to its end; its output goes where ours goes.
     pub fn execute(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<()> {
         execute(&self.0, arguments)
@@ -76,11 +99,11 @@ impl Ready {
 }
 
 /// The Python inside a virtual environment that has exactly the pinned versions.
-fn ready_venv(python: &Path, venv: &Path) -> Result<PathBuf> {
+fn ready_venv(python: &Path, venv: &Path, requirements: Requirements) -> Result<PathBuf> {
     let inside = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
     // What the environment was made from, kept inside it and written last: an interrupted installation is made anew.
     let stamp = venv.join("clipseg-requirements.txt");
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) {
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == requirements.text) {
         println!("using the Python environment {}", venv.display());
         return Ok(inside);
     }
@@ -95,10 +118,10 @@ fn ready_venv(python: &Path, venv: &Path) -> Result<PathBuf> {
         "cannot make a Python environment; on Debian `apt-get install python3-venv` brings what it needs, \
          and --python chooses another Python",
     )?;
-    let requirements = Path::new(ROOT).join("xtask/python/requirements.txt");
+    let file = Path::new(ROOT).join("xtask/python").join(requirements.file);
     let install = ["-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--requirement"];
-    execute(&inside, install.iter().map(OsStr::new).chain([requirements.as_os_str()]))?;
-    fs::write(&stamp, REQUIREMENTS).with_context(|| format!("cannot write {}", stamp.display()))?;
+    execute(&inside, install.iter().map(OsStr::new).chain([file.as_os_str()]))?;
+    fs::write(&stamp, requirements.text).with_context(|| format!("cannot write {}", stamp.display()))?;
     Ok(inside)
 }
 

@@ -48,6 +48,11 @@ pub fn demo() -> Result<()> {
     Ok(())
 }
 
+/// Builds `clipseg` as users have it.
+pub fn build_cli() -> Result<()> {
+    step("build", cargo(["build", "--quiet", "--release", "--package", "clipseg-cli"]))
+}
+
 /// Runs `clipseg convert`, in the folder that the task was called from.
 pub fn convert(arguments: &[OsString]) -> Result<()> {
     let manifest = root().join("Cargo.toml");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use crate::reference::Python;
+use crate::reference::{Python, REFERENCE};
 use crate::root;
 
 /// What `cargo xtask train` takes.
@@ -23,7 +23,7 @@ pub struct TrainArguments {
 
 /// Trains for one to two hours, then scores for a few minutes.
 pub fn run(arguments: &TrainArguments) -> Result<()> {
-    let python = arguments.python.ready()?;
+    let python = arguments.python.ready(REFERENCE)?;
     let script = |name: &str| root().join("xtask/python").join(name);
     let (out, threads) = (arguments.out.as_os_str(), arguments.threads.to_string());
     let train = script("train_shapes.py");

@@ -72,6 +72,8 @@ struct Report {
     width: usize,
     height: usize,
     prompts: u16,
+    /// The prompts themselves.
+    texts: Vec<String>,
     runs: u16,
     /// From opening the adapter until the weights are on the device, without downloading them.
     load_seconds: f64,
@@ -154,6 +156,7 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<()> {
         width: photo.width(),
         height: photo.height(),
         prompts: arguments.prompts,
+        texts: prompts,
         runs: arguments.runs,
         load_seconds,
         first_mask_seconds,

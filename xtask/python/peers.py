@@ -1,0 +1,124 @@
+"""Times another engine on a CLIPSeg checkpoint, a photo and prompts: `cargo xtask peers` runs it, once an engine and round.
+
+Prints one line of JSON: the engine's version, the seconds of each warm run, and the largest difference of its logits from those
+in `--logits` (of the largest logit). Preprocessing and tokenizing are in the time, as they are in the others'.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy
+from PIL import Image
+from safetensors.numpy import load_file
+from transformers import CLIPSegForImageSegmentation, CLIPTokenizer, ViTImageProcessor
+
+# Prompts are padded to it where a graph of fixed sizes wants that. Tokens behind a prompt's end change nothing: attention is
+# causal, and the end's output is what counts.
+TOKENS = 16
+
+
+class Torch:
+    """PyTorch, as transformers' users run it: the photo once for each prompt."""
+
+    def __init__(self, model, threads, _):
+        import torch
+
+        torch.set_num_threads(threads)
+        self.torch, self.version = torch, f"PyTorch {torch.__version__}, transformers 4.37.2"
+        self.model = CLIPSegForImageSegmentation.from_pretrained(model).eval()
+
+    def run(self, pixels, ids):
+        torch = self.torch
+        pixels = torch.from_numpy(pixels).repeat(len(ids), 1, 1, 1)
+        with torch.inference_mode():
+            logits = self.model(pixel_values=pixels, input_ids=torch.from_numpy(ids)).logits
+        return logits.view(len(ids), *logits.shape[-2:]).numpy()
+
+
+class Onnx:
+    """ONNX Runtime on the exported graph, a prompt at a time."""
+
+    def __init__(self, model, threads, provider):
+        import onnxruntime
+
+        graph = Path(model) / "peer.onnx"
+        if not graph.exists():
+            self.export(model, graph)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        providers = [provider] if provider == "CPUExecutionProvider" else [provider, "CPUExecutionProvider"]
+        self.session = onnxruntime.InferenceSession(str(graph), options, providers=providers)
+        if self.session.get_providers()[0] != provider:
+            sys.exit("its WebGPU provider finds no adapter that it takes and would fall back to the processor in silence")
+        self.version = f"ONNX Runtime {onnxruntime.__version__}"
+
+    @staticmethod
+    def export(model, graph):
+        import torch
+
+        class Logits(torch.nn.Module):
+            def __init__(self, inner):
+                super().__init__()
+                self.inner = inner
+
+            def forward(self, pixel_values, input_ids):
+                mask = torch.ones_like(input_ids)
+                return self.inner(pixel_values=pixel_values, input_ids=input_ids, attention_mask=mask).logits
+
+        inner = CLIPSegForImageSegmentation.from_pretrained(model).eval()
+        size = inner.config.vision_config.image_size
+        inputs = (torch.zeros(1, 3, size, size), torch.full((1, TOKENS), inner.config.text_config.eos_token_id))
+        names = dict(input_names=["pixel_values", "input_ids"], output_names=["logits"])
+        torch.onnx.export(Logits(inner), inputs, str(graph), dynamo=True, opset_version=18, external_data=False, **names)
+
+    def run(self, pixels, ids):
+        rows = [self.session.run(None, dict(pixel_values=pixels, input_ids=row[None]))[0] for row in ids]
+        return numpy.stack(rows).reshape(len(ids), *rows[0].shape[-2:])
+
+
+ENGINES = {
+    "torch": (Torch, None),
+    "onnx-cpu": (Onnx, "CPUExecutionProvider"),
+    "onnx-webgpu": (Onnx, "WebGpuExecutionProvider"),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("engine", choices=ENGINES)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--photo", required=True)
+    parser.add_argument("--logits", required=True, help="safetensors file with `logits` of the same photo and prompts")
+    parser.add_argument("--prompt", action="append", required=True)
+    parser.add_argument("--runs", type=int, required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    arguments = parser.parse_args()
+    make, provider = ENGINES[arguments.engine]
+    engine = make(arguments.model, arguments.threads, provider)
+    processor = ViTImageProcessor.from_pretrained(arguments.model)
+    tokenizer = CLIPTokenizer.from_pretrained(arguments.model)
+    photo = Image.open(arguments.photo).convert("RGB")
+    padding = dict(padding="max_length", max_length=TOKENS) if make is Onnx else dict(padding=True)
+
+    def run():
+        pixels = processor(images=photo, return_tensors="np")["pixel_values"].astype(numpy.float32)
+        ids = tokenizer(arguments.prompt, return_tensors="np", **padding)["input_ids"].astype(numpy.int64)
+        return engine.run(pixels, ids)
+
+    logits = run()
+    expected = load_file(arguments.logits)["logits"]
+    difference = float(numpy.abs(logits - expected).max() / numpy.abs(expected).max())
+    seconds = []
+    for _ in range(arguments.runs):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    print(json.dumps(dict(version=engine.version, seconds=seconds, difference=difference)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+//! `cargo xtask peers`: other engines on the same work and machine, in turn, and the table in `benches/RESULTS.md`.
+
+mod table;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::available_parallelism;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use self::table::Results;
+use crate::reference::{PEERS, Python, Ready};
+use crate::root;
+use crate::steps;
+use crate::synth::{self, Preset};
+
+/// The most that an engine's logits may differ from ours, of the largest: the others round differently, and in another order.
+const TOLERANCE: f64 = 1e-3;
+/// The seed of the checkpoint, where none is given: that of `verify --full`.
+const SEED: u64 = 0;
+
+/// What `cargo xtask peers` takes.
+#[derive(Args, Debug)]
+pub struct PeersArguments {
+    #[command(flatten)]
+    python: Python,
+    /// The checkpoint [default: one of the published size, made up in target/full]
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// How many prompts on the one photo, with commas between
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 32])]
+    prompts: Vec<u16>,
+    /// How often every engine has its turn
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Warm runs of a turn, of which the median counts
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+    /// The Vulkan driver file for ONNX Runtime's WebGPU provider, where it refuses the usual one
+    #[arg(long, value_name = "FILE.json")]
+    webgpu_driver: Option<PathBuf>,
+    /// Where the table goes
+    #[arg(long, value_name = "FILE", default_value_os_t = root().join("benches/RESULTS.md"))]
+    out: PathBuf,
+}
+
+/// What a turn gave.
+#[derive(Deserialize)]
+struct Turn {
+    version: String,
+    seconds: Vec<f64>,
+    /// From our logits, of the largest.
+    difference: f64,
+}
+
+/// The parts of `clipseg bench --json` that are read.
+#[derive(Deserialize)]
+struct Bench {
+    adapter: String,
+    texts: Vec<String>,
+    warm: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    name: String,
+    median_seconds: f64,
+}
+
+/// The other engines, by their names in `peers.py`.
+const ENGINES: [&str; 3] = ["torch", "onnx-cpu", "onnx-webgpu"];
+
+/// Runs every engine in turn and writes the table.
+pub fn run(arguments: &PeersArguments) -> Result<()> {
+    ensure!(arguments.rounds > 0 && arguments.runs > 0, "--rounds and --runs must be at least 1");
+    let python = arguments.python.ready(PEERS)?;
+    let model = match &arguments.model {
+        Some(model) => model.clone(),
+        None => made_up()?,
+    };
+    steps::build_cli()?;
+    let session = Session { arguments, python, model, photo: root().join("fixtures/photos/coffee.jpg") };
+    let mut results = Results::default();
+    let mut refused: Vec<&str> = Vec::new();
+    for round in 1..=arguments.rounds {
+        for &prompts in &arguments.prompts {
+            println!("round {round} of {}, prompts: {prompts}", arguments.rounds);
+            let bench = session.ours(prompts)?;
+            let all = bench.warm.iter().find(|step| step.name == "all together");
+            let seconds = all.context("clipseg bench names no step \"all together\"")?.median_seconds;
+            println!("  clipseg: {seconds:.3} s");
+            results.add(&format!("clipseg on {}", bench.adapter), prompts, seconds);
+            for engine in ENGINES {
+                if refused.contains(&engine) {
+                    continue;
+                }
+                let turn = match session.other(engine, &bench.texts) {
+                    Ok(turn) => turn,
+                    // Only one that never worked is left out.
+                    Err(error) if round == 1 && engine == "onnx-webgpu" => {
+                        println!("  {engine}: left out: {error:#}");
+                        results.leave_out("ONNX Runtime, WebGPU", &format!("{error:#}"));
+                        refused.push(engine);
+                        continue;
+                    }
+                    Err(error) => return Err(error.context(format!("{engine} failed"))),
+                };
+                ensure!(
+                    turn.difference <= TOLERANCE,
+                    "{engine}'s logits differ from ours by {:.1e} of the largest: nothing is comparable",
+                    turn.difference
+                );
+                let seconds = median(turn.seconds);
+                println!("  {engine}: {seconds:.3} s, logits within {:.1e}", turn.difference);
+                let device = engine.strip_prefix("onnx-").unwrap_or("cpu");
+                results.add(&format!("{}, {device}", turn.version), prompts, seconds);
+            }
+        }
+    }
+    let text = results.to_markdown(arguments.rounds, arguments.runs);
+    fs::write(&arguments.out, &text).with_context(|| format!("cannot write {}", arguments.out.display()))?;
+    println!("\n{text}\nwrote {}", arguments.out.display());
+    Ok(())
+}
+
+struct Session<'a> {
+    arguments: &'a PeersArguments,
+    python: Ready,
+    model: PathBuf,
+    photo: PathBuf,
+}
+
+impl Session<'_> {
+    /// Our own turn, and our logits for the others to be compared with.
+    fn ours(&self, prompts: u16) -> Result<Bench> {
+        let bench = |command: &mut Command| {
+            command.arg("bench").arg("--model").arg(&self.model).arg("--image").arg(&self.photo).args([
+                "--prompts",
+                &prompts.to_string(),
+                "--runs",
+                &self.arguments.runs.to_string(),
+                "--json",
+            ]);
+        };
+        let bench: Bench = json_of(&mut clipseg(bench))?;
+        let logits = |command: &mut Command| {
+            command.arg("segment").arg("--model").arg(&self.model).arg(&self.photo);
+            command.arg("--logits").arg(self.logits()).arg("--json");
+            command.args(bench.texts.iter().flat_map(|text| ["-p", text]));
+        };
+        json_of::<serde_json::Value>(&mut clipseg(logits))?;
+        Ok(bench)
+    }
+
+    fn other(&self, engine: &str, prompts: &[String]) -> Result<Turn> {
+        let threads = available_parallelism().map_or(1, usize::from);
+        let mut command = self.python.command();
+        command.arg(root().join("xtask/python/peers.py")).arg(engine);
+        command
+            .arg("--model")
+            .arg(&self.model)
+            .arg("--photo")
+            .arg(&self.photo)
+            .arg("--logits")
+            .arg(self.logits());
+        command.args(["--runs", &self.arguments.runs.to_string(), "--threads", &threads.to_string()]);
+        command.args(prompts.iter().flat_map(|text| ["--prompt", text]));
+        if let (Some(driver), "onnx-webgpu") = (&self.arguments.webgpu_driver, engine) {
+            command.env("VK_ICD_FILENAMES", driver);
+        }
+        json_of(&mut command)
+    }
+
+    fn logits(&self) -> PathBuf {
+        root().join("target/peers-logits.safetensors")
+    }
+}
+
+fn made_up() -> Result<PathBuf> {
+    let folder = root().join("target/full");
+    if !folder.join("model.safetensors").exists() {
+        println!("making a checkpoint of the published size in {}", folder.display());
+        synth::write_checkpoint(Preset::ClipsegRd64Refined, SEED, &folder)?;
+    }
+    Ok(folder)
+}
+
+fn clipseg(arguments: impl FnOnce(&mut Command)) -> Command {
+    let mut command =
+        Command::new(root().join("target/release").join(format!("clipseg{}", std::env::consts::EXE_SUFFIX)));
+    arguments(&mut command);
+    command
+}
+
+/// What a command prints in its last line, or in all, as JSON.
+fn json_of<T: DeserializeOwned>(command: &mut Command) -> Result<T> {
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start {}", Path::new(command.get_program()).display()))?;
+    if !output.status.success() {
+        let message = String::from_utf8_lossy(&output.stderr);
+        bail!("{}", message.trim().lines().last().unwrap_or("it failed and says nothing"));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let last = text.trim().lines().last().unwrap_or_default();
+    serde_json::from_str(&text).or_else(|_| serde_json::from_str(last)).context("it printed no JSON")
+}
+
+fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    let (middle, last) = (seconds.len() / 2, seconds.len().saturating_sub(1));
+    seconds.get(middle).zip(seconds.get(last - middle)).map_or(f64::NAN, |(a, b)| (a + b) / 2.0)
+}
