@@ -69,10 +69,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             let left_weight = weight_texels(place);
             let right_weight = weight_texels(place + vec2(8u, 0u));
             for (var row = 0u; row < ROWS; row++) {
-                left[row] = accumulate(left[row], subgroupShuffle(strip[row], source), left_weight);
-            }
-            for (var row = 0u; row < ROWS; row++) {
-                right[row] = accumulate(right[row], subgroupShuffle(strip[row], source), right_weight);
+                let spread = subgroupShuffle(strip[row], source);
+                left[row] = accumulate(left[row], spread, left_weight);
+                right[row] = accumulate(right[row], spread, right_weight);
             }
         }
     }

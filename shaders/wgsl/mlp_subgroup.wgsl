@@ -84,10 +84,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             let left_weight = up_texels(place);
             let right_weight = up_texels(place + vec2(8u, 0u));
             for (var row = 0u; row < ROWS; row++) {
-                left[row] = accumulate(left[row], subgroupShuffle(input_left[row], source), left_weight);
-            }
-            for (var row = 0u; row < ROWS; row++) {
-                right[row] = accumulate(right[row], subgroupShuffle(input_left[row], source), right_weight);
+                let spread = subgroupShuffle(input_left[row], source);
+                left[row] = accumulate(left[row], spread, left_weight);
+                right[row] = accumulate(right[row], spread, right_weight);
             }
         }
         for (var source = 0u; source < 8u; source++) {
@@ -95,10 +94,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             let left_weight = up_texels(place);
             let right_weight = up_texels(place + vec2(8u, 0u));
             for (var row = 0u; row < ROWS; row++) {
-                left[row] = accumulate(left[row], subgroupShuffle(input_right[row], source), left_weight);
-            }
-            for (var row = 0u; row < ROWS; row++) {
-                right[row] = accumulate(right[row], subgroupShuffle(input_right[row], source), right_weight);
+                let spread = subgroupShuffle(input_right[row], source);
+                left[row] = accumulate(left[row], spread, left_weight);
+                right[row] = accumulate(right[row], spread, right_weight);
             }
         }
         for (var row = 0u; row < ROWS; row++) { left[row] = activate_texel(left[row]); }
@@ -108,10 +106,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             let left_weight = down_texels(place);
             let right_weight = down_texels(place + vec2(8u, 0u));
             for (var row = 0u; row < ROWS; row++) {
-                sums_left[row] = accumulate(sums_left[row], subgroupShuffle(left[row], source), left_weight);
-            }
-            for (var row = 0u; row < ROWS; row++) {
-                sums_right[row] = accumulate(sums_right[row], subgroupShuffle(left[row], source), right_weight);
+                let spread = subgroupShuffle(left[row], source);
+                sums_left[row] = accumulate(sums_left[row], spread, left_weight);
+                sums_right[row] = accumulate(sums_right[row], spread, right_weight);
             }
         }
         // Of the last panel only the left half may be there.
@@ -121,10 +118,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             let left_weight = down_texels(place);
             let right_weight = down_texels(place + vec2(8u, 0u));
             for (var row = 0u; row < ROWS; row++) {
-                sums_left[row] = accumulate(sums_left[row], subgroupShuffle(right[row], source), left_weight);
-            }
-            for (var row = 0u; row < ROWS; row++) {
-                sums_right[row] = accumulate(sums_right[row], subgroupShuffle(right[row], source), right_weight);
+                let spread = subgroupShuffle(right[row], source);
+                sums_left[row] = accumulate(sums_left[row], spread, left_weight);
+                sums_right[row] = accumulate(sums_right[row], spread, right_weight);
             }
         }
     }
