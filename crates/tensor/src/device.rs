@@ -19,6 +19,9 @@ pub struct DeviceOptions {
     pub kernels: KernelFamily,
     /// Keep naga's bounds and loop checks in the shaders. Off, the kernels' own bounds hold; tests turn them on.
     pub runtime_checks: bool,
+    /// Store the weights of linear layers as half-precision floats where a kernel reads them so: half the memory, arithmetic in
+    /// f32 all the same. Weights that come as f16 lose nothing. The subgroup kernels have none that does.
+    pub half_weights: bool,
 }
 
 /// An open adapter with its pipelines: what every tensor and plan lives on. Cloning is cheap and shares all of it.
@@ -31,6 +34,7 @@ struct Inner {
     info: wgpu::AdapterInfo,
     limits: wgpu::Limits,
     runs_subgroup_kernels: bool,
+    has_half_weights: bool,
     pipelines: PipelineCache,
     profile: Profile,
     failure: Arc<Mutex<Option<String>>>,
@@ -59,6 +63,9 @@ impl Device {
             adapter::runs_subgroup_kernels(&adapter, options.kernels).map_err(failed)?;
         let features = adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY);
         let limits = adapter.limits();
+        let downlevel = adapter.get_downlevel_capabilities().flags;
+        let has_half_weights =
+            options.half_weights && downlevel.contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32);
         let (gpu, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("clipseg"),
@@ -94,6 +101,7 @@ impl Device {
             info,
             limits,
             runs_subgroup_kernels,
+            has_half_weights,
             pipelines,
             profile: Profile::default(),
             failure,
@@ -193,6 +201,15 @@ impl Device {
 
     pub(crate) fn runs_subgroup_kernels(&self) -> bool {
         self.0.runs_subgroup_kernels
+    }
+
+    /// Whether shaders may use subgroup operations, whatever the subgroups' size.
+    pub(crate) fn has_subgroups(&self) -> bool {
+        self.0.gpu.features().contains(wgpu::Features::SUBGROUP)
+    }
+
+    pub(crate) fn has_half_weights(&self) -> bool {
+        self.0.has_half_weights
     }
 
     pub(crate) fn pipelines(&self) -> &PipelineCache {
