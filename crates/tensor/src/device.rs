@@ -1,3 +1,5 @@
+#[cfg(not(target_family = "wasm"))]
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -5,6 +7,8 @@ use crate::adapter::{self, AdapterChoice, KernelFamily};
 use crate::pipeline::PipelineCache;
 use crate::pool::SharedPool;
 use crate::profile::Profile;
+#[cfg(not(target_family = "wasm"))]
+use crate::tuner::{Subject, Tuner};
 use crate::{Error, Result};
 
 /// Bytes that uploads may keep in memory besides the device's own copy.
@@ -22,6 +26,11 @@ pub struct DeviceOptions {
     /// Store the weights of linear layers as half-precision floats where a kernel reads them so: half the memory, arithmetic in
     /// f32 all the same. Weights that come as f16 lose nothing. The subgroup kernels have none that does.
     pub half_weights: bool,
+    /// A folder for files that say which kernel is the fastest at which product of matrices on which adapter. What they do not say
+    /// is measured when a plan is recorded, which takes seconds, and noted there. `None`, the default, measures nothing and takes
+    /// what suits the shape. Another kernel adds up in another order: its numbers differ in the last digits.
+    #[cfg(not(target_family = "wasm"))]
+    pub tuning: Option<PathBuf>,
 }
 
 /// An open adapter with its pipelines: what every tensor and plan lives on. Cloning is cheap and shares all of it.
@@ -35,6 +44,8 @@ struct Inner {
     limits: wgpu::Limits,
     runs_subgroup_kernels: bool,
     has_half_weights: bool,
+    #[cfg(not(target_family = "wasm"))]
+    tuner: Option<Tuner>,
     pipelines: PipelineCache,
     profile: Profile,
     failure: Arc<Mutex<Option<String>>>,
@@ -94,6 +105,11 @@ impl Device {
             mapped_at_creation: false,
         });
         let empty_texture = gpu.create_texture(&texture_descriptor(1, 1));
+        #[cfg(not(target_family = "wasm"))]
+        let tuner = options.tuning.as_deref().map(|folder| {
+            let kernels = crate::ops::fingerprint();
+            Tuner::open(folder, Subject { adapter: adapter::describe(&info), kernels })
+        });
         let pipelines = PipelineCache::new(options.runtime_checks);
         let inner = Inner {
             gpu,
@@ -102,6 +118,8 @@ impl Device {
             limits,
             runs_subgroup_kernels,
             has_half_weights,
+            #[cfg(not(target_family = "wasm"))]
+            tuner,
             pipelines,
             profile: Profile::default(),
             failure,
@@ -210,6 +228,12 @@ impl Device {
 
     pub(crate) fn has_half_weights(&self) -> bool {
         self.0.has_half_weights
+    }
+
+    /// The measured choices of kernels, where the device is to make them.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn tuner(&self) -> Option<&Tuner> {
+        self.0.tuner.as_ref()
     }
 
     pub(crate) fn pipelines(&self) -> &PipelineCache {

@@ -1,5 +1,8 @@
 //! The matrix product on storage buffers: its kernels as rows of one table, and which of them serves a shape.
 
+#[cfg(not(target_family = "wasm"))]
+mod measure;
+
 use clipseg_shaders::kernels::{
     matmul_broadcast, matmul_rows, matmul_tile, matmul_tile_double, matmul_tile_f16, matmul_tile_vec4,
 };
@@ -11,7 +14,7 @@ use crate::{Device, Linear, Recorder, Result, Tensor};
 
 /// How a weight `[columns, inner]` lies in its buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stored {
+enum Stored {
     /// A float a word.
     Full,
     /// Two half-precision floats a word, the lower half first.
@@ -20,7 +23,7 @@ pub(crate) enum Stored {
 
 /// What is to be computed: `activation(input [rows, inner] · weight [columns, inner]ᵀ + bias) + residual`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Problem {
+struct Problem {
     pub rows: usize,
     pub columns: usize,
     pub inner: usize,
@@ -65,7 +68,7 @@ impl Operands<'_> {
 /// A kernel for the product, and what it needs. All take the same parameters and resources, which a test in the shader crate
 /// holds together.
 #[derive(Debug)]
-pub(crate) struct Variant {
+struct Variant {
     pub kernel: &'static Kernel,
     /// Rows and columns of the output that a workgroup makes.
     pub tile: [usize; 2],
@@ -77,7 +80,7 @@ pub(crate) struct Variant {
 }
 
 /// Any shape, any adapter.
-pub(crate) static FALLBACK: Variant = Variant {
+static FALLBACK: Variant = Variant {
     kernel: &matmul_tile::KERNEL,
     tile: [64, 64],
     multiples: [1, 1],
@@ -112,7 +115,7 @@ static BROADCAST: Variant =
 
 /// Every variant. The first that takes a problem is its default; those after the fallback, which takes any, serve where they
 /// were measured to be faster.
-pub(crate) static VARIANTS: [&Variant; 6] = [&ROWS, &VEC4, &F16, &FALLBACK, &DOUBLE, &BROADCAST];
+static VARIANTS: [&Variant; 6] = [&ROWS, &VEC4, &F16, &FALLBACK, &DOUBLE, &BROADCAST];
 
 impl Variant {
     /// Whether it can compute `problem` on `device`.
@@ -134,8 +137,35 @@ impl Variant {
 }
 
 /// The variants that take a problem, the default first.
-pub(crate) fn candidates(device: &Device, problem: &Problem) -> Vec<&'static Variant> {
+fn candidates(device: &Device, problem: &Problem) -> Vec<&'static Variant> {
     VARIANTS.into_iter().filter(|variant| variant.takes(device, problem)).collect()
+}
+
+/// The fastest of the variants that take a problem, where the device is to measure that and can.
+#[cfg(not(target_family = "wasm"))]
+fn tuned(
+    device: &Device,
+    problem: &Problem,
+    operands: &Operands<'_>,
+    candidates: &[&'static Variant],
+) -> Option<&'static Variant> {
+    let tuner = device.tuner().filter(|_| candidates.len() > 1 && problem.rows > 0)?;
+    let problem = measure::representative(problem);
+    let names: Vec<_> = candidates.iter().map(|variant| variant.kernel.name).collect();
+    let measure = || measure::fastest(device, &problem, operands, candidates);
+    match tuner.choose(&measure::title(&problem), &names, measure) {
+        Ok(place) => Some(candidates[place]),
+        Err(error) => {
+            log::warn!("{}: {error}; its kernel was not measured", measure::title(&problem));
+            None
+        }
+    }
+}
+
+/// Tells the kernels of the table from those of another build.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn fingerprint() -> String {
+    crate::tuner::fingerprint(VARIANTS.iter().map(|variant| variant.kernel.source))
 }
 
 impl RowWeight {
@@ -161,19 +191,19 @@ impl Recorder {
     /// The product with the variant that suits it, into a tensor of `shape`.
     pub(crate) fn matmul(&mut self, operands: &Operands<'_>, shape: &[usize]) -> Result<Tensor> {
         let problem = operands.problem();
-        match candidates(self.device(), &problem).first() {
-            Some(variant) => self.matmul_with(variant, operands, shape),
-            None => shape_error("linear", format!("{} rows exceed the adapter's limits", problem.rows)),
-        }
+        let candidates = candidates(self.device(), &problem);
+        let Some(&default) = candidates.first() else {
+            return shape_error("linear", format!("{} rows exceed the adapter's limits", problem.rows));
+        };
+        #[cfg(not(target_family = "wasm"))]
+        let variant = tuned(self.device(), &problem, operands, &candidates).unwrap_or(default);
+        #[cfg(target_family = "wasm")]
+        let variant = default;
+        self.matmul_with(variant, operands, shape)
     }
 
     /// The product with a variant that takes it.
-    pub(crate) fn matmul_with(
-        &mut self,
-        variant: &Variant,
-        operands: &Operands<'_>,
-        shape: &[usize],
-    ) -> Result<Tensor> {
+    fn matmul_with(&mut self, variant: &Variant, operands: &Operands<'_>, shape: &[usize]) -> Result<Tensor> {
         let problem = operands.problem();
         let output = self.allocate(shape, Element::F32)?;
         let params = matmul_tile::Params {

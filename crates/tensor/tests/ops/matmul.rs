@@ -154,3 +154,40 @@ fn a_kernel_that_does_not_take_the_shape_is_refused() {
     let message = refused.expect_err("six columns are no vectors").to_string();
     assert!(message.contains("matmul_tile_vec4") && message.contains("[3, 5]"), "{message}");
 }
+
+// Two devices in turn on one folder: the first measures, the second finds the choices.
+#[test]
+fn a_tuned_product_equals_the_twin_and_its_kernel_is_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let notes = || {
+        let files: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let [file] = &files[..] else { panic!("{files:?}") };
+        (std::fs::read_to_string(file).unwrap(), file.metadata().unwrap().modified().unwrap())
+    };
+    let mut random = Random(5);
+    let (input, weight) = (random.values(10 * 12), random.values(8 * 12));
+    let params = matmul_tile::Params { rows: 10, columns: 8, inner: 12, ..Default::default() };
+    let mut expected = vec![0.0; 10 * 8];
+    twins::matmul(&params, Activation::Relu, &input, &weight, &[], &[], &mut expected);
+
+    let run_tuned = || {
+        let options = DeviceOptions {
+            kernels: KernelFamily::Classic,
+            tuning: Some(folder.path().to_owned()),
+            ..DeviceOptions::default()
+        };
+        let device = Device::open(&options).unwrap();
+        let layer = Linear::new(&device, 8, 12, &weight, None).unwrap();
+        let input = device.upload(&[10, 12], &input).unwrap();
+        let actual = run(&device, |recorder| recorder.linear_with(&input, &layer, Activation::Relu, None));
+        assert_close(&actual, &expected, TOLERANCE);
+        device.resources_created()
+    };
+    let measuring = run_tuned();
+    let first = notes();
+    assert!(first.0.contains("matmul 16x8x12 Full Relu"), "{}", first.0);
+    let finding = run_tuned();
+    assert!(finding < measuring, "{finding} things were made on the device, and {measuring} in measuring");
+    assert_eq!(notes(), first);
+}
