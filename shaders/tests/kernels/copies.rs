@@ -2,8 +2,9 @@
 
 use clipseg_shaders::Kernel;
 use clipseg_shaders::kernels::{
-    ALL, matmul_broadcast, matmul_rows, matmul_subgroup_16, matmul_subgroup_24, matmul_tile,
-    matmul_tile_double, matmul_tile_f16, matmul_tile_vec4,
+    ALL, attention, attention_vec4, layer_norm, layer_norm_vec4, matmul_broadcast, matmul_rows,
+    matmul_subgroup_16, matmul_subgroup_24, matmul_tile, matmul_tile_double, matmul_tile_f16,
+    matmul_tile_vec4,
 };
 
 /// The forms of one matrix product on storage buffers: callers give each the same parameters and resources.
@@ -59,17 +60,24 @@ fn the_subgroup_matmuls_differ_in_their_rows() {
     );
 }
 
-#[test]
-fn the_matmuls_on_buffers_take_the_same_parameters_and_resources() {
+/// A caller that may give the same parameters and resources to any of these would not notice if they differed.
+fn assert_interchangeable(kernels: &[&Kernel]) {
     let parameters = |kernel: &Kernel| {
         let text = &kernel.source[kernel.source.find("struct Params {").expect(kernel.name)..];
         text[..text.find('}').expect(kernel.name)].to_owned()
     };
-    for kernel in MATMULS {
-        assert_eq!(parameters(kernel), parameters(MATMULS[0]), "{}", kernel.name);
-        assert_eq!(kernel.bindings, MATMULS[0].bindings, "{}", kernel.name);
-        assert_eq!(kernel.overrides, MATMULS[0].overrides, "{}", kernel.name);
+    for kernel in kernels {
+        assert_eq!(parameters(kernel), parameters(kernels[0]), "{}", kernel.name);
+        assert_eq!(kernel.bindings, kernels[0].bindings, "{}", kernel.name);
+        assert_eq!(kernel.overrides, kernels[0].overrides, "{}", kernel.name);
     }
+}
+
+#[test]
+fn forms_of_one_operation_take_the_same_parameters_and_resources() {
+    assert_interchangeable(&MATMULS);
+    assert_interchangeable(&[&attention::KERNEL, &attention_vec4::KERNEL]);
+    assert_interchangeable(&[&layer_norm::KERNEL, &layer_norm_vec4::KERNEL]);
 }
 
 #[test]
@@ -83,4 +91,13 @@ fn the_matmuls_on_vectors_share_their_functions() {
         }
     }
     assert_eq!(function(&matmul_tile_vec4::KERNEL, "main"), function(&matmul_tile_f16::KERNEL, "main"));
+}
+
+#[test]
+fn sums_over_a_workgroup_are_the_same_in_every_kernel() {
+    let copies = copies("workgroup_sum");
+    assert!(copies.len() > 1);
+    for (kernel, text) in &copies {
+        assert_eq!(*text, copies[0].1, "`workgroup_sum` of {kernel} and {}", copies[0].0);
+    }
 }
