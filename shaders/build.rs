@@ -8,6 +8,12 @@ use std::{env, fs};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, ImageClass, Module, Scalar, ScalarKind, StorageAccess, Type, TypeInner};
 
+/// What a kernel may need beyond WebGPU's core: subgroups, which a kernel says that it uses, and what naga calls a capability
+/// although WGSL's core has it, `unpack2x16float`.
+const CAPABILITIES: Capabilities = Capabilities::SUBGROUP
+    .union(Capabilities::SUBGROUP_BARRIER)
+    .union(Capabilities::SHADER_FLOAT16_IN_FLOAT32);
+
 fn main() {
     let folder = Path::new("wgsl");
     println!("cargo::rerun-if-changed=wgsl");
@@ -26,7 +32,7 @@ fn main() {
         let shown = path.display().to_string();
         let module = naga::front::wgsl::parse_str(&source)
             .unwrap_or_else(|error| panic!("{}", error.emit_to_string_with_path(&source, &shown)));
-        Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP | Capabilities::SUBGROUP_BARRIER)
+        Validator::new(ValidationFlags::all(), CAPABILITIES)
             .validate(&module)
             .unwrap_or_else(|error| panic!("{}", error.emit_to_string_with_path(&source, &shown)));
         write_kernel(&mut generated, name, &source, &module);

@@ -2,7 +2,7 @@
 //!
 //! A twin is its kernel's specification and the oracle of its tests, so it favours the plainest form over a quick one.
 //! It has the kernel's name and takes the kernel's parameters, then its resources in binding order, the output last.
-//! The forms of one operation share a twin: [`matmul`] speaks for `matmul_tile` and `matmul_subgroup_*`, [`layer_norm`]
+//! The forms of one operation share a twin: [`matmul`] speaks for every kernel named `matmul_*`, [`layer_norm`]
 //! and [`attention`] for theirs. Textures are row-major slices here; [`texture_from_buffer`] says how they are padded.
 //!
 //! [`conv2d_3x3`] and [`transposed_conv2d`] have no kernel of their own: they are the convolutions, written directly, that

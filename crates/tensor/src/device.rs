@@ -1,3 +1,5 @@
+#[cfg(not(target_family = "wasm"))]
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -5,6 +7,8 @@ use crate::adapter::{self, AdapterChoice, KernelFamily};
 use crate::pipeline::PipelineCache;
 use crate::pool::SharedPool;
 use crate::profile::Profile;
+#[cfg(not(target_family = "wasm"))]
+use crate::tuner::{Subject, Tuner};
 use crate::{Error, Result};
 
 /// Bytes that uploads may keep in memory besides the device's own copy.
@@ -19,6 +23,14 @@ pub struct DeviceOptions {
     pub kernels: KernelFamily,
     /// Keep naga's bounds and loop checks in the shaders. Off, the kernels' own bounds hold; tests turn them on.
     pub runtime_checks: bool,
+    /// Store the weights of linear layers as half-precision floats where a kernel reads them so: half the memory, arithmetic in
+    /// f32 all the same. Weights that come as f16 lose nothing. The subgroup kernels have none that does.
+    pub half_weights: bool,
+    /// A folder for files that say which kernel is the fastest at which product of matrices on which adapter. What they do not say
+    /// is measured when a plan is recorded, which takes seconds, and noted there. `None`, the default, measures nothing and takes
+    /// what suits the shape. Another kernel adds up in another order: its numbers differ in the last digits.
+    #[cfg(not(target_family = "wasm"))]
+    pub tuning: Option<PathBuf>,
 }
 
 /// An open adapter with its pipelines: what every tensor and plan lives on. Cloning is cheap and shares all of it.
@@ -31,6 +43,9 @@ struct Inner {
     info: wgpu::AdapterInfo,
     limits: wgpu::Limits,
     runs_subgroup_kernels: bool,
+    has_half_weights: bool,
+    #[cfg(not(target_family = "wasm"))]
+    tuner: Option<Tuner>,
     pipelines: PipelineCache,
     profile: Profile,
     failure: Arc<Mutex<Option<String>>>,
@@ -59,6 +74,9 @@ impl Device {
             adapter::runs_subgroup_kernels(&adapter, options.kernels).map_err(failed)?;
         let features = adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY);
         let limits = adapter.limits();
+        let downlevel = adapter.get_downlevel_capabilities().flags;
+        let has_half_weights =
+            options.half_weights && downlevel.contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32);
         let (gpu, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("clipseg"),
@@ -87,6 +105,11 @@ impl Device {
             mapped_at_creation: false,
         });
         let empty_texture = gpu.create_texture(&texture_descriptor(1, 1));
+        #[cfg(not(target_family = "wasm"))]
+        let tuner = options.tuning.as_deref().map(|folder| {
+            let kernels = crate::ops::fingerprint();
+            Tuner::open(folder, Subject { adapter: adapter::describe(&info), kernels })
+        });
         let pipelines = PipelineCache::new(options.runtime_checks);
         let inner = Inner {
             gpu,
@@ -94,6 +117,9 @@ impl Device {
             info,
             limits,
             runs_subgroup_kernels,
+            has_half_weights,
+            #[cfg(not(target_family = "wasm"))]
+            tuner,
             pipelines,
             profile: Profile::default(),
             failure,
@@ -193,6 +219,21 @@ impl Device {
 
     pub(crate) fn runs_subgroup_kernels(&self) -> bool {
         self.0.runs_subgroup_kernels
+    }
+
+    /// Whether shaders may use subgroup operations, whatever the subgroups' size.
+    pub(crate) fn has_subgroups(&self) -> bool {
+        self.0.gpu.features().contains(wgpu::Features::SUBGROUP)
+    }
+
+    pub(crate) fn has_half_weights(&self) -> bool {
+        self.0.has_half_weights
+    }
+
+    /// The measured choices of kernels, where the device is to make them.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn tuner(&self) -> Option<&Tuner> {
+        self.0.tuner.as_ref()
     }
 
     pub(crate) fn pipelines(&self) -> &PipelineCache {

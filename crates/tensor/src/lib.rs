@@ -36,6 +36,8 @@ mod recorder;
 mod step;
 mod tensor;
 pub mod transformer;
+#[cfg(not(target_family = "wasm"))]
+mod tuner;
 mod weights;
 
 pub use adapter::{AdapterChoice, AdapterReport, KernelFamily, adapters, describe};

@@ -6,6 +6,7 @@ mod elementwise;
 mod embedding;
 mod guided;
 mod linear;
+mod matmul;
 mod mlp;
 mod normalise;
 mod resample;
@@ -14,6 +15,8 @@ pub use attention::AttentionMask;
 pub use convolution::{Convolution3x3, Takes, TransposedConvolution};
 pub use elementwise::Modulation;
 pub use linear::Linear;
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use matmul::fingerprint;
 pub use mlp::Mlp;
 pub use normalise::LayerNorm;
 

@@ -1,7 +1,21 @@
 //! WGSL has no imports: what several kernels share stands in each of them. The copies are held together here.
 
 use clipseg_shaders::Kernel;
-use clipseg_shaders::kernels::{ALL, matmul_subgroup_16, matmul_subgroup_24};
+use clipseg_shaders::kernels::{
+    ALL, attention, attention_vec4, layer_norm, layer_norm_vec4, matmul_broadcast, matmul_rows,
+    matmul_subgroup_16, matmul_subgroup_24, matmul_tile, matmul_tile_double, matmul_tile_f16,
+    matmul_tile_vec4,
+};
+
+/// The forms of one matrix product on storage buffers: callers give each the same parameters and resources.
+const MATMULS: [&Kernel; 6] = [
+    &matmul_tile::KERNEL,
+    &matmul_tile_vec4::KERNEL,
+    &matmul_tile_double::KERNEL,
+    &matmul_tile_f16::KERNEL,
+    &matmul_rows::KERNEL,
+    &matmul_broadcast::KERNEL,
+];
 
 /// The text of a function, from its first line to the closing brace at the line's start.
 fn function<'a>(kernel: &'a Kernel, name: &str) -> Option<&'a str> {
@@ -44,4 +58,46 @@ fn the_subgroup_matmuls_differ_in_their_rows() {
         differences(&matmul_subgroup_16::KERNEL, &matmul_subgroup_24::KERNEL),
         [("const ROWS: u32 = 16u;", "const ROWS: u32 = 24u;")]
     );
+}
+
+/// A caller that may give the same parameters and resources to any of these would not notice if they differed.
+fn assert_interchangeable(kernels: &[&Kernel]) {
+    let parameters = |kernel: &Kernel| {
+        let text = &kernel.source[kernel.source.find("struct Params {").expect(kernel.name)..];
+        text[..text.find('}').expect(kernel.name)].to_owned()
+    };
+    for kernel in kernels {
+        assert_eq!(parameters(kernel), parameters(kernels[0]), "{}", kernel.name);
+        assert_eq!(kernel.bindings, kernels[0].bindings, "{}", kernel.name);
+        assert_eq!(kernel.overrides, kernels[0].overrides, "{}", kernel.name);
+    }
+}
+
+#[test]
+fn forms_of_one_operation_take_the_same_parameters_and_resources() {
+    assert_interchangeable(&MATMULS);
+    assert_interchangeable(&[&attention::KERNEL, &attention_vec4::KERNEL]);
+    assert_interchangeable(&[&layer_norm::KERNEL, &layer_norm_vec4::KERNEL]);
+}
+
+#[test]
+fn the_matmuls_on_vectors_share_their_functions() {
+    for name in ["input_vector", "input_block", "weight_block", "multiply_add", "finish_block", "finish"] {
+        let copies = MATMULS.iter().filter_map(|kernel| Some((kernel.name, function(kernel, name)?)));
+        let copies: Vec<_> = copies.collect();
+        assert!(copies.len() > 2, "{name}");
+        for (kernel, text) in &copies {
+            assert_eq!(*text, copies[0].1, "`{name}` of {kernel} and {}", copies[0].0);
+        }
+    }
+    assert_eq!(function(&matmul_tile_vec4::KERNEL, "main"), function(&matmul_tile_f16::KERNEL, "main"));
+}
+
+#[test]
+fn sums_over_a_workgroup_are_the_same_in_every_kernel() {
+    let copies = copies("workgroup_sum");
+    assert!(copies.len() > 1);
+    for (kernel, text) in &copies {
+        assert_eq!(*text, copies[0].1, "`workgroup_sum` of {kernel} and {}", copies[0].0);
+    }
 }

@@ -65,5 +65,7 @@ fn variant(kernel: &Kernel, constants: &PipelineConstants) -> Variant {
 }
 
 fn validator() -> Validator {
-    Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP)
+    // As in build.rs.
+    let capabilities = Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    Validator::new(ValidationFlags::all(), capabilities)
 }

@@ -58,11 +58,11 @@ impl Recorder {
         mask: &AttentionMask<'_>,
     ) -> Result<Tensor> {
         let sizes = Sizes::of(query_key_value, heads, mask)?;
-        let fits_lanes = sizes.head_size <= 64 && sizes.head_size % 4 == 0;
-        if self.device().runs_subgroup_kernels() && fits_lanes {
+        let fits_vectors = sizes.head_size <= 64 && sizes.head_size % 4 == 0;
+        if self.device().runs_subgroup_kernels() && fits_vectors {
             self.attention_subgroup(query_key_value, &sizes, mask)
         } else {
-            self.attention_tile(query_key_value, &sizes, mask)
+            self.attention_tile(query_key_value, &sizes, mask, fits_vectors)
         }
     }
 
@@ -99,6 +99,7 @@ impl Recorder {
         query_key_value: &Tensor,
         sizes: &Sizes,
         mask: &AttentionMask<'_>,
+        fits_vectors: bool,
     ) -> Result<Tensor> {
         let output =
             self.allocate(&[sizes.batch, sizes.tokens, sizes.heads * sizes.head_size], Element::F32)?;
@@ -112,8 +113,13 @@ impl Recorder {
         };
         let resources =
             vec![self.buffer(query_key_value)?, self.buffer_or_empty(mask.keys)?, self.buffer(&output)?];
-        let grid = [params.tokens.div_ceil(16), params.heads, sizes.batch as u32];
-        self.dispatch(&kernels::attention::KERNEL, &[], params, resources, grid)?;
+        // Both take the same parameters, which a test in the shader crate sees to.
+        let (kernel, queries) = match fits_vectors {
+            true => (&kernels::attention_vec4::KERNEL, 32),
+            false => (&kernels::attention::KERNEL, 16),
+        };
+        let grid = [params.tokens.div_ceil(queries), params.heads, sizes.batch as u32];
+        self.dispatch(kernel, &[], params, resources, grid)?;
         Ok(output)
     }
 

@@ -1,8 +1,8 @@
 use clipseg_shaders::{Activation, kernels};
 
+use super::matmul::{Operands, RowWeight};
 use super::{expect_shape, shape_error};
 use crate::pool::Pooled;
-use crate::tensor::Element;
 use crate::{Device, Recorder, Result, Tensor, pool};
 
 /// Weights narrower than this many columns leave most lanes of the subgroup kernel idle.
@@ -21,8 +21,8 @@ pub struct Linear {
 }
 
 enum Weight {
-    /// `[columns, inner]`, for the tiled kernel.
-    Rows(Tensor),
+    /// `[columns, inner]`, for the kernels on buffers.
+    Rows(RowWeight),
     /// `[inner, columns]` in panels, for the subgroup kernels: see [`upload_panels`].
     Panels(Pooled<wgpu::Texture>),
 }
@@ -74,7 +74,7 @@ impl Linear {
         let weight = if subgroups {
             Weight::Panels(upload_panels(device, columns, inner, weight)?)
         } else {
-            Weight::Rows(device.upload(&[columns, inner], weight)?)
+            Weight::Rows(RowWeight::upload(device, columns, inner, weight)?)
         };
         Ok(Self { columns, inner, weight, bias })
     }
@@ -102,6 +102,28 @@ impl Linear {
             Weight::Rows(_) => None,
             Weight::Panels(weight) => Some(weight.get()),
         }
+    }
+
+    /// The weight in its rows, where it has that form.
+    pub(super) fn rows(&self) -> Option<&RowWeight> {
+        match &self.weight {
+            Weight::Rows(weight) => Some(weight),
+            Weight::Panels(_) => None,
+        }
+    }
+
+    /// The shape of the output, if the input and the residual fit.
+    pub(super) fn output_shape(&self, input: &Tensor, residual: Option<&Tensor>) -> Result<Vec<usize>> {
+        if input.columns() != self.inner {
+            return shape_error("linear", format!("{input:?} into a layer of {} inputs", self.inner));
+        }
+        let mut shape = input.shape().to_vec();
+        shape.pop();
+        shape.push(self.columns);
+        if let Some(residual) = residual {
+            expect_shape("linear", "the residual", residual, &shape)?;
+        }
+        Ok(shape)
     }
 }
 
@@ -152,51 +174,16 @@ impl Recorder {
         activation: Activation,
         residual: Option<&Tensor>,
     ) -> Result<Tensor> {
-        if input.columns() != layer.inner {
-            return shape_error("linear", format!("{input:?} into a layer of {} inputs", layer.inner));
-        }
-        let mut shape = input.shape().to_vec();
-        shape.pop();
-        shape.push(layer.columns);
-        if let Some(residual) = residual {
-            expect_shape("linear", "the residual", residual, &shape)?;
-        }
+        let shape = layer.output_shape(input, residual)?;
         match &layer.weight {
-            Weight::Rows(weight) => self.matmul_tile(input, layer, weight, &shape, activation, residual),
+            Weight::Rows(weight) => {
+                let operands = Operands { input, weight, bias: layer.bias(), residual, activation };
+                self.matmul(&operands, &shape)
+            }
             Weight::Panels(weight) => {
                 self.matmul_subgroup(input, layer, weight.get(), &shape, activation, residual)
             }
         }
-    }
-
-    fn matmul_tile(
-        &mut self,
-        input: &Tensor,
-        layer: &Linear,
-        weight: &Tensor,
-        shape: &[usize],
-        activation: Activation,
-        residual: Option<&Tensor>,
-    ) -> Result<Tensor> {
-        let output = self.allocate(shape, Element::F32)?;
-        let params = kernels::matmul_tile::Params {
-            rows: input.rows() as u32,
-            columns: layer.columns as u32,
-            inner: layer.inner as u32,
-            has_bias: layer.bias.is_some().into(),
-            has_residual: residual.is_some().into(),
-        };
-        let resources = vec![
-            self.buffer(input)?,
-            self.buffer(weight)?,
-            self.buffer_or_empty(layer.bias.as_ref())?,
-            self.buffer_or_empty(residual)?,
-            self.buffer(&output)?,
-        ];
-        let grid = [params.columns.div_ceil(64), params.rows.div_ceil(64), 1];
-        let overrides = [("ACTIVATION", activation as u32)];
-        self.dispatch(&kernels::matmul_tile::KERNEL, &overrides, params, resources, grid)?;
-        Ok(output)
     }
 
     fn matmul_subgroup(

@@ -6,6 +6,7 @@ mod elementwise;
 mod embedding;
 mod guided;
 mod linear;
+mod matmul;
 mod mlp;
 mod normalise;
 mod recording;

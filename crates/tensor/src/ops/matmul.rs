@@ -1,0 +1,265 @@
+//! The matrix product on storage buffers: its kernels as rows of one table, and which of them serves a shape.
+
+#[cfg(not(target_family = "wasm"))]
+mod measure;
+
+use clipseg_shaders::kernels::{
+    matmul_broadcast, matmul_rows, matmul_tile, matmul_tile_double, matmul_tile_f16, matmul_tile_vec4,
+};
+use clipseg_shaders::{Activation, Kernel};
+
+use super::shape_error;
+use crate::tensor::Element;
+use crate::{Device, Linear, Recorder, Result, Tensor};
+
+/// How a weight `[columns, inner]` lies in its buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stored {
+    /// A float a word.
+    Full,
+    /// Two half-precision floats a word, the lower half first.
+    Half,
+}
+
+/// What is to be computed: `activation(input [rows, inner] · weight [columns, inner]ᵀ + bias) + residual`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Problem {
+    pub rows: usize,
+    pub columns: usize,
+    pub inner: usize,
+    pub stored: Stored,
+    pub activation: Activation,
+    pub has_bias: bool,
+    pub has_residual: bool,
+}
+
+/// A weight `[columns, inner]` in a buffer.
+pub(crate) struct RowWeight {
+    values: Tensor,
+    columns: usize,
+    inner: usize,
+    stored: Stored,
+}
+
+/// The tensors of a product, all but its output.
+#[derive(Clone, Copy)]
+pub(crate) struct Operands<'a> {
+    pub input: &'a Tensor,
+    pub weight: &'a RowWeight,
+    pub bias: Option<&'a Tensor>,
+    pub residual: Option<&'a Tensor>,
+    pub activation: Activation,
+}
+
+impl Operands<'_> {
+    fn problem(&self) -> Problem {
+        Problem {
+            rows: self.input.rows(),
+            columns: self.weight.columns,
+            inner: self.weight.inner,
+            stored: self.weight.stored,
+            activation: self.activation,
+            has_bias: self.bias.is_some(),
+            has_residual: self.residual.is_some(),
+        }
+    }
+}
+
+/// A kernel for the product, and what it needs. All take the same parameters and resources, which a test in the shader crate
+/// holds together.
+#[derive(Debug)]
+struct Variant {
+    pub kernel: &'static Kernel,
+    /// Rows and columns of the output that a workgroup makes.
+    pub tile: [usize; 2],
+    /// What the columns and the inner size have to be multiples of.
+    pub multiples: [usize; 2],
+    /// The most rows that it is meant for.
+    pub most_rows: usize,
+    pub stored: Stored,
+}
+
+/// Any shape, any adapter.
+static FALLBACK: Variant = Variant {
+    kernel: &matmul_tile::KERNEL,
+    tile: [64, 64],
+    multiples: [1, 1],
+    most_rows: usize::MAX,
+    stored: Stored::Full,
+};
+
+static ROWS: Variant = Variant {
+    kernel: &matmul_rows::KERNEL,
+    tile: [4, 4],
+    multiples: [1, 4],
+    most_rows: 16,
+    stored: Stored::Full,
+};
+
+static VEC4: Variant =
+    Variant { kernel: &matmul_tile_vec4::KERNEL, tile: [64, 64], multiples: [4, 4], ..FALLBACK };
+
+static F16: Variant = Variant {
+    kernel: &matmul_tile_f16::KERNEL,
+    tile: [64, 64],
+    multiples: [4, 4],
+    most_rows: usize::MAX,
+    stored: Stored::Half,
+};
+
+static DOUBLE: Variant =
+    Variant { kernel: &matmul_tile_double::KERNEL, tile: [64, 64], multiples: [4, 4], ..FALLBACK };
+
+static BROADCAST: Variant =
+    Variant { kernel: &matmul_broadcast::KERNEL, tile: [8, 256], multiples: [4, 4], ..FALLBACK };
+
+/// Every variant. The first that takes a problem is its default; those after the fallback, which takes any, serve where they
+/// were measured to be faster.
+static VARIANTS: [&Variant; 6] = [&ROWS, &VEC4, &F16, &FALLBACK, &DOUBLE, &BROADCAST];
+
+impl Variant {
+    /// Whether it can compute `problem` on `device`.
+    pub fn takes(&self, device: &Device, problem: &Problem) -> bool {
+        let [columns, inner] = self.multiples;
+        let limit = device.limits().max_compute_workgroups_per_dimension;
+        self.stored == problem.stored
+            && problem.columns.is_multiple_of(columns)
+            && problem.inner.is_multiple_of(inner)
+            && problem.rows <= self.most_rows
+            && self.grid(problem).iter().all(|&side| side <= limit)
+            && (!self.kernel.uses_subgroups || device.has_subgroups())
+    }
+
+    fn grid(&self, problem: &Problem) -> [u32; 3] {
+        let [rows, columns] = self.tile;
+        [problem.columns.div_ceil(columns) as u32, problem.rows.div_ceil(rows) as u32, 1]
+    }
+}
+
+/// The variants that take a problem, the default first.
+fn candidates(device: &Device, problem: &Problem) -> Vec<&'static Variant> {
+    VARIANTS.into_iter().filter(|variant| variant.takes(device, problem)).collect()
+}
+
+/// The fastest of the variants that take a problem, where the device is to measure that and can.
+#[cfg(not(target_family = "wasm"))]
+fn tuned(
+    device: &Device,
+    problem: &Problem,
+    operands: &Operands<'_>,
+    candidates: &[&'static Variant],
+) -> Option<&'static Variant> {
+    let tuner = device.tuner().filter(|_| candidates.len() > 1 && problem.rows > 0)?;
+    let problem = measure::representative(problem);
+    let names: Vec<_> = candidates.iter().map(|variant| variant.kernel.name).collect();
+    let measure = || measure::fastest(device, &problem, operands, candidates);
+    match tuner.choose(&measure::title(&problem), &names, measure) {
+        Ok(place) => Some(candidates[place]),
+        Err(error) => {
+            log::warn!("{}: {error}; its kernel was not measured", measure::title(&problem));
+            None
+        }
+    }
+}
+
+/// Tells the kernels of the table from those of another build.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn fingerprint() -> String {
+    crate::tuner::fingerprint(VARIANTS.iter().map(|variant| variant.kernel.source))
+}
+
+impl RowWeight {
+    /// Uploads `weight`: in halves where the device is to store them so, a kernel reads the shape so, and no value exceeds the
+    /// largest half.
+    pub fn upload(device: &Device, columns: usize, inner: usize, weight: &[f32]) -> Result<Self> {
+        let [column_multiple, inner_multiple] = F16.multiples;
+        let fits = columns.is_multiple_of(column_multiple) && inner.is_multiple_of(inner_multiple);
+        let largest = half::f16::MAX.to_f32();
+        if !(device.has_half_weights() && fits && weight.iter().all(|value| value.abs() <= largest)) {
+            let values = device.upload(&[columns, inner], weight)?;
+            return Ok(Self { values, columns, inner, stored: Stored::Full });
+        }
+        let bits = |value: f32| u32::from(half::f16::from_f32(value).to_bits());
+        let pairs = weight.as_chunks::<2>().0.iter();
+        let words: Vec<_> = pairs.map(|&[low, high]| bits(low) | bits(high) << 16).collect();
+        let values = device.upload_u32(&[columns, inner / 2], &words)?;
+        Ok(Self { values, columns, inner, stored: Stored::Half })
+    }
+}
+
+impl Recorder {
+    /// The product with the variant that suits it, into a tensor of `shape`.
+    pub(crate) fn matmul(&mut self, operands: &Operands<'_>, shape: &[usize]) -> Result<Tensor> {
+        let problem = operands.problem();
+        let candidates = candidates(self.device(), &problem);
+        let Some(&default) = candidates.first() else {
+            return shape_error("linear", format!("{} rows exceed the adapter's limits", problem.rows));
+        };
+        #[cfg(not(target_family = "wasm"))]
+        let variant = tuned(self.device(), &problem, operands, &candidates).unwrap_or(default);
+        #[cfg(target_family = "wasm")]
+        let variant = default;
+        self.matmul_with(variant, operands, shape)
+    }
+
+    /// The product with a variant that takes it.
+    fn matmul_with(&mut self, variant: &Variant, operands: &Operands<'_>, shape: &[usize]) -> Result<Tensor> {
+        let problem = operands.problem();
+        let output = self.allocate(shape, Element::F32)?;
+        let params = matmul_tile::Params {
+            rows: problem.rows as u32,
+            columns: problem.columns as u32,
+            inner: problem.inner as u32,
+            has_bias: problem.has_bias.into(),
+            has_residual: problem.has_residual.into(),
+        };
+        let resources = vec![
+            self.buffer(operands.input)?,
+            self.buffer(&operands.weight.values)?,
+            self.buffer_or_empty(operands.bias)?,
+            self.buffer_or_empty(operands.residual)?,
+            self.buffer(&output)?,
+        ];
+        let overrides = [("ACTIVATION", problem.activation as u32)];
+        self.dispatch(variant.kernel, &overrides, params, resources, variant.grid(&problem))?;
+        Ok(output)
+    }
+
+    /// The kernels on buffers that can compute [`linear`](Self::linear) of `input`, the one it takes without tuning first. None
+    /// where the weight lies as the subgroup kernels want it.
+    #[must_use]
+    pub fn linear_kernels(&self, input: &Tensor, layer: &Linear) -> Vec<&'static str> {
+        let Some(weight) = layer.rows() else { return Vec::new() };
+        let operands =
+            Operands { input, weight, bias: layer.bias(), residual: None, activation: Activation::None };
+        let candidates = candidates(self.device(), &operands.problem());
+        candidates.into_iter().map(|variant| variant.kernel.name).collect()
+    }
+
+    /// As [`linear_with`](Self::linear_with), by one of its [`linear_kernels`](Self::linear_kernels): for tests and benchmarks.
+    ///
+    /// # Errors
+    /// As [`linear_with`](Self::linear_with), and [`Error::Shape`](crate::Error::Shape) when the kernel does not take the shape.
+    pub fn linear_by(
+        &mut self,
+        kernel: &str,
+        input: &Tensor,
+        layer: &Linear,
+        activation: Activation,
+        residual: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let shape = layer.output_shape(input, residual)?;
+        let named = layer.rows().and_then(|weight| {
+            let operands = Operands { input, weight, bias: layer.bias(), residual, activation };
+            let candidates = candidates(self.device(), &operands.problem());
+            candidates
+                .into_iter()
+                .find(|variant| variant.kernel.name == kernel)
+                .map(|variant| (variant, operands))
+        });
+        match named {
+            Some((variant, operands)) => self.matmul_with(variant, &operands, &shape),
+            None => shape_error("linear", format!("{kernel} does not take {input:?} into {shape:?}")),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Which kernel was measured to be the fastest at what, on one adapter; kept in a file from one process to the next.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+
+/// The file's content.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Notes {
+    #[serde(flatten)]
+    subject: Subject,
+    /// The fastest kernel's name, by what was measured.
+    choices: BTreeMap<String, String>,
+}
+
+/// What the choices hold for: another driver, or kernels written anew, may be fast at other shapes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Subject {
+    /// The adapter with its backend and driver.
+    pub adapter: String,
+    /// A hash of the kernels' text.
+    pub kernels: String,
+}
+
+/// The choices for one adapter.
+pub(crate) struct Tuner {
+    file: PathBuf,
+    notes: Mutex<Notes>,
+}
+
+impl Tuner {
+    /// Reads what `folder` knows of `subject`: nothing where there is no file, or it is damaged.
+    pub fn open(folder: &Path, subject: Subject) -> Self {
+        let file = folder.join(format!("{}.json", fingerprint([&*subject.adapter, &*subject.kernels])));
+        let choices = match read(&file) {
+            Ok(notes) if notes.subject == subject => notes.choices,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                log::warn!("{}: {error}; it will be written anew", file.display());
+                BTreeMap::new()
+            }
+            _ => BTreeMap::new(),
+        };
+        Self { file, notes: Mutex::new(Notes { subject, choices }) }
+    }
+
+    /// Which of `names` was the fastest at `task`; `measure` says so, as a place among them, where that is not known. Others
+    /// wait meanwhile, since two measurements at once would disturb each other.
+    pub fn choose(
+        &self,
+        task: &str,
+        names: &[&str],
+        measure: impl FnOnce() -> Result<usize>,
+    ) -> Result<usize> {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = notes.choices.get(task).and_then(|choice| names.iter().position(|name| name == choice));
+        if let Some(place) = known {
+            return Ok(place);
+        }
+        let place = measure()?;
+        notes.choices.insert(task.to_owned(), names[place].to_owned());
+        if let Err(error) = write(&self.file, &notes) {
+            log::warn!("{}: {error}; the next process will measure again", self.file.display());
+        }
+        Ok(place)
+    }
+}
+
+fn read(file: &Path) -> io::Result<Notes> {
+    Ok(serde_json::from_slice(&fs::read(file)?)?)
+}
+
+/// Replaces the file at once, so that no other process reads a part of it.
+fn write(file: &Path, notes: &Notes) -> io::Result<()> {
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let new = file.with_extension(format!("{}.new", std::process::id()));
+    fs::write(&new, serde_json::to_vec_pretty(notes)?)?;
+    fs::rename(&new, file).inspect_err(|_| {
+        // What could not take its place is of no use to anyone; that it stays is no further harm.
+        let _ = fs::remove_file(&new);
+    })
+}
+
+/// FNV-1a over texts and where each ends: the same in every build, which the standard library's hashes do not promise.
+pub(crate) fn fingerprint<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for byte in texts.into_iter().flat_map(|text| text.bytes().chain([0xff])) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    format!("{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::Error;
+
+    const NAMES: [&str; 3] = ["plain", "wide", "tall"];
+
+    fn subject() -> Subject {
+        Subject { adapter: "a GPU (driver 1)".to_owned(), kernels: "0123".to_owned() }
+    }
+
+    /// The choice for `task` by one more process, in which the second of the names is the fastest, and the measurements it took.
+    fn choose(folder: &Path, subject: Subject, task: &str) -> (usize, usize) {
+        let measured = Cell::new(0);
+        let tuner = Tuner::open(folder, subject);
+        let measure = || {
+            measured.set(measured.get() + 1);
+            Ok(1)
+        };
+        let first = tuner.choose(task, &NAMES, measure).unwrap();
+        assert_eq!(tuner.choose(task, &NAMES, measure).unwrap(), first);
+        (first, measured.get())
+    }
+
+    /// The files in `folder`; there is one for each subject.
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+
+    #[test]
+    fn a_choice_is_measured_once_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("made");
+        assert_eq!(choose(&folder, subject(), "8x4"), (1, 1));
+        assert_eq!(choose(&folder, subject(), "8x4"), (1, 0));
+        assert_eq!(choose(&folder, subject(), "9x4"), (1, 1));
+        assert_eq!(choose(&folder, subject(), "8x4"), (1, 0));
+        let [file] = &files(&folder)[..] else { panic!("one file, and nothing left of writing it") };
+        let notes = read(file).unwrap();
+        assert_eq!((notes.subject, notes.choices.len()), (subject(), 2));
+    }
+
+    #[test]
+    fn a_damaged_file_is_ignored_and_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        choose(folder.path(), subject(), "8x4");
+        let file = &files(folder.path())[0];
+        let whole = fs::read(file).unwrap();
+        let halved = whole[..whole.len() / 2].to_vec();
+        for damage in [halved, Vec::new(), b"[1, 2]".to_vec(), vec![0xff; 100]] {
+            fs::write(file, damage).unwrap();
+            assert_eq!(choose(folder.path(), subject(), "8x4"), (1, 1));
+            assert_eq!(fs::read(file).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn another_driver_or_other_kernels_are_measured_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        choose(folder.path(), subject(), "8x4");
+        let file = files(folder.path()).remove(0);
+        let driver = Subject { adapter: "a GPU (driver 2)".to_owned(), ..subject() };
+        let kernels = Subject { kernels: "4567".to_owned(), ..subject() };
+        for other in [driver, kernels] {
+            assert_eq!(choose(folder.path(), other.clone(), "8x4"), (1, 1));
+            // Even where a file has another's name.
+            let text = fs::read_to_string(&file).unwrap();
+            let foreign = text.replace("driver 1", &other.adapter).replace("0123", &other.kernels);
+            fs::write(&file, foreign).unwrap();
+            assert_eq!(choose(folder.path(), subject(), "8x4"), (1, 1));
+        }
+        assert_eq!(choose(folder.path(), subject(), "8x4"), (1, 0));
+    }
+
+    #[test]
+    fn a_kernel_that_is_no_more_among_those_to_choose_from_is_not_chosen() {
+        let folder = tempfile::tempdir().unwrap();
+        choose(folder.path(), subject(), "8x4");
+        let tuner = Tuner::open(folder.path(), subject());
+        assert_eq!(tuner.choose("8x4", &["plain", "tall"], || Ok(1)).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_failed_measurement_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let tuner = Tuner::open(folder.path(), subject());
+        let failed = tuner.choose("8x4", &NAMES, || Err(Error::Device("lost".to_owned())));
+        assert!(failed.is_err());
+        assert_eq!(tuner.choose("8x4", &NAMES, || Ok(2)).unwrap(), 2);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_does_no_harm() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "no folder").unwrap();
+        assert_eq!(choose(&file, subject(), "8x4"), (1, 1));
+    }
+
+    #[test]
+    fn fingerprints_tell_texts_and_their_ends_apart() {
+        assert_eq!(fingerprint(["a", "b"]), fingerprint(["a", "b"]));
+        let others = [fingerprint(["ab"]), fingerprint(["a", "b", ""]), fingerprint(["b", "a"])];
+        assert!(others.iter().all(|other| *other != fingerprint(["a", "b"])));
+    }
+}

@@ -1,0 +1,193 @@
+//! Every kernel of the product on buffers against the CPU twin, on the shapes that it takes.
+
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
+use clipseg_shaders::kernels::matmul_tile;
+use clipseg_shaders::twins;
+use clipseg_tensor::{Activation, Device, DeviceOptions, KernelFamily, Linear, Recorder};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::support::{ACTIVATIONS, Random, assert_close, cases, run};
+
+/// The two sum in other orders; up to 772 products.
+const TOLERANCE: f32 = 2e-6;
+
+/// Every form of the product on buffers.
+const KERNELS: [&str; 6] = [
+    "matmul_broadcast",
+    "matmul_rows",
+    "matmul_tile",
+    "matmul_tile_double",
+    "matmul_tile_f16",
+    "matmul_tile_vec4",
+];
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    rows: usize,
+    columns: usize,
+    inner: usize,
+    activation: Activation,
+    bias: bool,
+    residual: bool,
+    seed: u64,
+}
+
+/// The classic kernels with weights in full, and in halves. Opened here, so that these tests run whatever the subgroups' size.
+fn precisions() -> &'static [Device; 2] {
+    static DEVICES: OnceLock<[Device; 2]> = OnceLock::new();
+    DEVICES.get_or_init(|| {
+        [false, true].map(|half_weights| {
+            let options = DeviceOptions {
+                kernels: KernelFamily::Classic,
+                runtime_checks: true,
+                half_weights,
+                ..DeviceOptions::default()
+            };
+            Device::open(&options).expect("these tests need an adapter")
+        })
+    })
+}
+
+/// Checks every kernel that takes the case, and says which these were.
+fn check(case: Case) -> Vec<&'static str> {
+    let Case { rows, columns, inner, activation, bias, residual, seed } = case;
+    let mut random = Random(seed);
+    let input = random.values(rows * inner);
+    // Multiples of 1/1024, which halves hold exactly.
+    let weight: Vec<_> =
+        random.values(columns * inner).iter().map(|value| (value * 1024.0).round() / 1024.0).collect();
+    let bias = bias.then(|| random.values(columns));
+    let residual = residual.then(|| random.values(rows * columns));
+    let params = matmul_tile::Params {
+        rows: rows as u32,
+        columns: columns as u32,
+        inner: inner as u32,
+        has_bias: bias.is_some().into(),
+        has_residual: residual.is_some().into(),
+    };
+    let mut expected = vec![0.0; rows * columns];
+    let no_values: &[f32] = &[];
+    let [bias_values, residual_values] =
+        [&bias, &residual].map(|values| values.as_deref().unwrap_or(no_values));
+    twins::matmul(&params, activation, &input, &weight, bias_values, residual_values, &mut expected);
+
+    let mut checked = Vec::new();
+    for device in precisions() {
+        let layer = Linear::new(device, columns, inner, &weight, bias.as_deref()).expect("a layer");
+        let input = device.upload(&[rows, inner], &input).expect("the input");
+        let residual =
+            residual.as_ref().map(|values| device.upload(&[rows, columns], values).expect("the residual"));
+        for kernel in Recorder::new(device).linear_kernels(&input, &layer) {
+            let actual = run(device, |recorder| {
+                recorder.linear_by(kernel, &input, &layer, activation, residual.as_ref())
+            });
+            assert_close(&actual, &expected, TOLERANCE);
+            checked.push(kernel);
+        }
+    }
+    checked
+}
+
+proptest! {
+    #![proptest_config(cases(24))]
+
+    #[test]
+    fn every_kernel_equals_the_twin_on_ragged_shapes(
+        rows in select(&[1_usize, 2, 5, 8, 13, 16, 17, 63, 65, 130][..]),
+        columns in select(&[1_usize, 4, 6, 12, 60, 68, 132, 260][..]),
+        inner in select(&[1_usize, 4, 7, 8, 20, 36, 68, 132, 260][..]),
+        (bias, residual) in any::<(bool, bool)>(),
+        seed in any::<u64>(),
+    ) {
+        check(Case { rows, columns, inner, activation: Activation::QuickGelu, bias, residual, seed });
+    }
+}
+
+#[test]
+fn every_activation_runs_in_every_epilogue() {
+    for activation in ACTIVATIONS {
+        let case = Case { rows: 9, columns: 36, inner: 44, activation, bias: true, residual: true, seed: 1 };
+        let checked: BTreeSet<_> = check(case).into_iter().collect();
+        let has_subgroups = checked.contains("matmul_broadcast");
+        assert_eq!(
+            checked,
+            KERNELS.into_iter().filter(|name| has_subgroups || *name != "matmul_broadcast").collect()
+        );
+    }
+}
+
+#[test]
+fn an_encoder_sized_product_equals_the_twin() {
+    let case = Case {
+        rows: 197,
+        columns: 516,
+        inner: 772,
+        activation: Activation::QuickGelu,
+        bias: true,
+        residual: true,
+        seed: 2,
+    };
+    assert!(check(case).len() >= 4);
+}
+
+#[test]
+fn weights_that_halves_cannot_hold_stay_whole() {
+    let [_, device] = precisions();
+    let mut weight = vec![0.0; 16];
+    weight[5] = 70_000.0;
+    let layer = Linear::new(device, 4, 4, &weight, None).unwrap();
+    let input = device.upload(&[1, 4], &[1.0; 4]).unwrap();
+    assert_eq!(run(device, |recorder| recorder.linear(&input, &layer)), [0.0, 70_000.0, 0.0, 0.0]);
+}
+
+#[test]
+fn a_kernel_that_does_not_take_the_shape_is_refused() {
+    let [device, _] = precisions();
+    let layer = Linear::new(device, 6, 5, &[0.0; 30], None).unwrap();
+    let mut recorder = Recorder::new(device);
+    let input = recorder.input(&[3, 5]).unwrap();
+    assert_eq!(recorder.linear_kernels(&input, &layer), ["matmul_tile"]);
+    let refused = recorder.linear_by("matmul_tile_vec4", &input, &layer, Activation::None, None);
+    let message = refused.expect_err("six columns are no vectors").to_string();
+    assert!(message.contains("matmul_tile_vec4") && message.contains("[3, 5]"), "{message}");
+}
+
+// Two devices in turn on one folder: the first measures, the second finds the choices.
+#[test]
+fn a_tuned_product_equals_the_twin_and_its_kernel_is_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let notes = || {
+        let files: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let [file] = &files[..] else { panic!("{files:?}") };
+        (std::fs::read_to_string(file).unwrap(), file.metadata().unwrap().modified().unwrap())
+    };
+    let mut random = Random(5);
+    let (input, weight) = (random.values(10 * 12), random.values(8 * 12));
+    let params = matmul_tile::Params { rows: 10, columns: 8, inner: 12, ..Default::default() };
+    let mut expected = vec![0.0; 10 * 8];
+    twins::matmul(&params, Activation::Relu, &input, &weight, &[], &[], &mut expected);
+
+    let run_tuned = || {
+        let options = DeviceOptions {
+            kernels: KernelFamily::Classic,
+            tuning: Some(folder.path().to_owned()),
+            ..DeviceOptions::default()
+        };
+        let device = Device::open(&options).unwrap();
+        let layer = Linear::new(&device, 8, 12, &weight, None).unwrap();
+        let input = device.upload(&[10, 12], &input).unwrap();
+        let actual = run(&device, |recorder| recorder.linear_with(&input, &layer, Activation::Relu, None));
+        assert_close(&actual, &expected, TOLERANCE);
+        device.resources_created()
+    };
+    let measuring = run_tuned();
+    let first = notes();
+    assert!(first.0.contains("matmul 16x8x12 Full Relu"), "{}", first.0);
+    let finding = run_tuned();
+    assert!(finding < measuring, "{finding} things were made on the device, and {measuring} in measuring");
+    assert_eq!(notes(), first);
+}

@@ -1,0 +1,162 @@
+// output[image, query, head, :] = Σ_key softmax_key(scale · query · key) · value
+//
+// As attention, for heads of a multiple of four values up to 64: a workgroup owns 32 queries of one head and walks over the keys
+// 16 at a time, all of it in vectors of four channels. For the scores four threads share a query, each with every fourth key;
+// for the values a thread owns four channels of four queries.
+
+struct Params {
+    tokens: u32,
+    heads: u32,
+    head_size: u32,
+    causal: u32,
+    has_mask: u32,
+    scale: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+/// [images · tokens, (query, key, value), heads, head size]
+@group(0) @binding(1) var<storage, read> query_key_value: array<vec4<f32>>;
+/// [images, tokens], 0 for a key to be left out
+@group(0) @binding(2) var<storage, read> key_mask: array<u32>;
+@group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;
+
+const THREADS: u32 = 128u;
+const QUERIES: u32 = 32u;
+const KEYS: u32 = 16u;
+// Vectors from one row in workgroup memory to the next: sixteen, and one against bank conflicts.
+const STRIDE: u32 = 17u;
+// Adding the lowest float, as transformers masks, leaves it as it is; adding it twice gives -inf.
+const LOWEST: f32 = -3.4028234e38;
+
+var<workgroup> queries: array<vec4<f32>, 544>;
+// Keys, then values.
+var<workgroup> block: array<vec4<f32>, 272>;
+// [query][thread of it], a component for each of its keys
+var<workgroup> probabilities: array<vec4<f32>, 128>;
+// [query][thread of it]: its largest score, at the end its sum of probabilities
+var<workgroup> partial: array<f32, 128>;
+var<workgroup> corrections: array<f32, 32>;
+
+@compute @workgroup_size(128)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let size = params.head_size / 4u;
+    let width = params.heads * size;
+    let head = workgroup.y * size;
+    let first_token = workgroup.z * params.tokens;
+    let first_query = workgroup.x * QUERIES;
+
+    for (var i = thread; i < QUERIES * size; i += THREADS) {
+        let query = first_query + i / size;
+        var value = vec4<f32>();
+        if query < params.tokens {
+            value = params.scale * query_key_value[(first_token + query) * 3u * width + head + i % size];
+        }
+        queries[i / size * STRIDE + i % size] = value;
+    }
+
+    let query = thread / 4u;
+    let slot = thread % 4u;
+    var largest = LOWEST;
+    var total = 0.0;
+
+    let channels = thread % 16u;
+    let first_of_four = thread / 16u * 4u;
+    var sums: mat4x4<f32>;
+
+    for (var first_key = 0u; first_key < params.tokens; first_key += KEYS) {
+        load_block(thread, first_token, first_key, width + head, 3u * width);
+        workgroupBarrier();
+
+        var scores = vec4<f32>();
+        for (var i = 0u; i < size; i++) {
+            scores += queries[query * STRIDE + i] * block_rows(slot, i);
+        }
+        let key = first_key + slot;
+        let masks = vec4(
+            masks_of(first_token, key, first_query + query),
+            masks_of(first_token, key + 4u, first_query + query),
+            masks_of(first_token, key + 8u, first_query + query),
+            masks_of(first_token, key + 12u, first_query + query),
+        );
+        scores = select(vec4(LOWEST), scores, masks == vec4(0u));
+        partial[thread] = max(max(scores.x, scores.y), max(scores.z, scores.w));
+        workgroupBarrier();
+
+        load_block(thread, first_token, first_key, 2u * width + head, 3u * width);
+        let four = query * 4u;
+        let of_block = max(max(partial[four], partial[four + 1u]), max(partial[four + 2u], partial[four + 3u]));
+        let new_largest = max(largest, of_block);
+        let correction = exp(largest - new_largest);
+        largest = new_largest;
+        let probability = select(vec4<f32>(), exp(scores - largest), masks < vec4(2u));
+        total = total * correction + dot(probability, vec4(1.0));
+        probabilities[thread] = probability;
+        if slot == 0u { corrections[query] = correction; }
+        workgroupBarrier();
+
+        sums = mat4x4<f32>(
+            sums[0] * corrections[first_of_four],
+            sums[1] * corrections[first_of_four + 1u],
+            sums[2] * corrections[first_of_four + 2u],
+            sums[3] * corrections[first_of_four + 3u],
+        );
+        if channels < size {
+            for (var i = 0u; i < 4u; i++) {
+                let place = first_of_four * 4u + i;
+                sums += block_rows(i, channels) * mat4x4<f32>(
+                    probabilities[place],
+                    probabilities[place + 4u],
+                    probabilities[place + 8u],
+                    probabilities[place + 12u],
+                );
+            }
+        }
+        workgroupBarrier();
+    }
+
+    partial[thread] = total;
+    workgroupBarrier();
+    if channels >= size { return; }
+    let start = (first_token + first_query) * width + head + channels;
+    finish(sums[0], first_query, first_of_four, start, width);
+    finish(sums[1], first_query, first_of_four + 1u, start, width);
+    finish(sums[2], first_query, first_of_four + 2u, start, width);
+    finish(sums[3], first_query, first_of_four + 3u, start, width);
+}
+
+// How many masks leave a key out, each by adding the lowest float; a key beyond the last token is none at all.
+fn masks_of(first_token: u32, key: u32, query: u32) -> u32 {
+    if key >= params.tokens { return 2u; }
+    let later = u32(params.causal != 0u && key > query);
+    if params.has_mask == 0u { return later; }
+    return later + u32(key_mask[first_token + key] == 0u);
+}
+
+// The vector of `channels` of every fourth row of the block, from `slot` on.
+fn block_rows(slot: u32, channels: u32) -> mat4x4<f32> {
+    let place = slot * STRIDE + channels;
+    return mat4x4<f32>(
+        block[place],
+        block[place + 4u * STRIDE],
+        block[place + 8u * STRIDE],
+        block[place + 12u * STRIDE],
+    );
+}
+
+// Sixteen tokens' keys, or values, from `column` of their rows on; zeros beyond the last token.
+fn load_block(thread: u32, first_token: u32, first_key: u32, column: u32, stride: u32) {
+    let size = params.head_size / 4u;
+    for (var i = thread; i < KEYS * size; i += THREADS) {
+        let key = first_key + i / size;
+        var value = vec4<f32>();
+        if key < params.tokens { value = query_key_value[(first_token + key) * stride + column + i % size]; }
+        block[i / size * STRIDE + i % size] = value;
+    }
+}
+
+fn finish(sum: vec4<f32>, first_query: u32, query: u32, start: u32, width: u32) {
+    if first_query + query >= params.tokens { return; }
+    let four = query * 4u;
+    let total = partial[four] + partial[four + 1u] + partial[four + 2u] + partial[four + 3u];
+    output[start + query * width] = sum / total;
+}
