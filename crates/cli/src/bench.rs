@@ -1,18 +1,19 @@
 //! `clipseg bench`.
 
+mod report;
+
 use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use clipseg::{ClipSeg, KernelTime, Photo};
-use serde::Serialize;
+use clipseg::{ClipSeg, MemoryUse, Photo};
 
+use self::report::{Kernel, Report, Spread, Step};
 use crate::inputs::{self, AdapterArguments, PhotoArguments, Preparation};
 use crate::model::ModelArguments;
+use crate::output;
 use crate::progress::{Progress, Stopwatch};
-use crate::table::Align;
-use crate::{output, table};
 
 /// Measure how long loading and segmenting take.
 ///
@@ -32,7 +33,8 @@ pub struct Arguments {
     /// Number of warm runs.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
-    /// Print what each kernel takes of one further run, by the adapter's own clock.
+    /// Print what each kernel takes of one further run, by the adapter's own clock, and the rate at which it does
+    /// the operations, and reads and writes the bytes, that it cannot do without.
     #[arg(long)]
     profile: bool,
     #[command(flatten)]
@@ -61,54 +63,6 @@ const PROMPTS: [&str; 8] = [
     "the person on the left",
     "a red car in front of a house",
 ];
-
-/// What the command prints.
-#[derive(Serialize)]
-struct Report {
-    adapter: String,
-    /// The kernel family in use.
-    kernels: String,
-    /// The photo's size.
-    width: usize,
-    height: usize,
-    prompts: u16,
-    /// The prompts themselves.
-    texts: Vec<String>,
-    runs: u16,
-    /// From opening the adapter until the weights are on the device, without downloading them.
-    load_seconds: f64,
-    /// From the start of the process until the first mask of the photo's size, without downloading weights.
-    first_mask_seconds: f64,
-    warm: Vec<Step>,
-    /// The kernels of one more run, the longest first; none without --profile.
-    kernel_times: Option<Vec<Kernel>>,
-}
-
-/// What one kernel's runs took together.
-#[derive(Serialize)]
-struct Kernel {
-    kernel: &'static str,
-    runs: usize,
-    seconds: f64,
-    /// Of all kernels' time.
-    share: f64,
-}
-
-/// One step of the warm runs.
-#[derive(Serialize)]
-struct Step {
-    name: &'static str,
-    #[serde(flatten)]
-    spread: Spread,
-}
-
-/// Seconds over all runs.
-#[derive(Serialize, Clone, Copy, Debug, PartialEq)]
-struct Spread {
-    median_seconds: f64,
-    min_seconds: f64,
-    max_seconds: f64,
-}
 
 /// The steps of a run, in the order of [`run_once`]'s seconds.
 const STEPS: [&str; 5] = ["preprocessing", "image encoding", "text encoding", "decoding", "all together"];
@@ -150,6 +104,7 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<()> {
     drop(progress);
 
     let warm = STEPS.into_iter().enumerate();
+    let MemoryUse { weights: weight_bytes, plans: arena_bytes } = device.memory_use();
     let report = Report {
         adapter: device.description().to_owned(),
         kernels: format!("{:?}", device.kernels()).to_lowercase(),
@@ -163,6 +118,8 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<()> {
         warm: warm
             .map(|(step, name)| Step { name, spread: Spread::of(runs.iter().map(|run| run[step]).collect()) })
             .collect(),
+        weight_bytes,
+        arena_bytes,
         kernel_times,
     };
     if arguments.json { output::print_json(&report) } else { output::print(&report.to_text()) }
@@ -173,11 +130,7 @@ fn profile(model: &ClipSeg, photo: &Photo, prompts: &[String]) -> Result<Vec<Ker
     let device = model.model().device();
     device.start_profile()?;
     run_once(model, photo, prompts)?;
-    let times = device.take_profile();
-    let all: f64 = times.iter().map(|time| time.seconds).sum();
-    let with_share =
-        |KernelTime { kernel, runs, seconds }| Kernel { kernel, runs, seconds, share: seconds / all };
-    Ok(times.into_iter().map(with_share).collect())
+    Ok(Kernel::of(&device.take_profile()))
 }
 
 /// Seconds of each of [`STEPS`].
@@ -196,48 +149,6 @@ fn run_once(model: &ClipSeg, photo: &Photo, prompts: &[String]) -> Result<[f64; 
     model.decode(&scene, &condition)?;
     let decoding = stopwatch.lap();
     Ok([preprocessing, image, text, decoding, total.lap()])
-}
-
-impl Spread {
-    /// Of at least one value.
-    fn of(mut seconds: Vec<f64>) -> Self {
-        seconds.sort_by(f64::total_cmp);
-        let (middle, last) = (seconds.len() / 2, seconds.len() - 1);
-        let median_seconds = (seconds[middle] + seconds[last - middle]) / 2.0;
-        Self { median_seconds, min_seconds: seconds[0], max_seconds: seconds[last] }
-    }
-}
-
-impl Report {
-    fn to_text(&self) -> String {
-        let Self { width, height, prompts, runs, .. } = self;
-        let mut rows = vec![["warm runs", "median", "min", "max"].map(str::to_owned)];
-        for Step { name, spread } in &self.warm {
-            let seconds = [spread.median_seconds, spread.min_seconds, spread.max_seconds];
-            let [median, min, max] = seconds.map(|seconds| format!("{:.1} ms", 1e3 * seconds));
-            rows.push([(*name).to_owned(), median, min, max]);
-        }
-        let mut text = format!(
-            "{}, {} kernels\n{width} × {height} pixels, prompts: {prompts}, warm runs: {runs}\n\n\
-             load        {:.2} s  (adapter opened, weights on the device)\n\
-             first mask  {:.2} s  (since the process started, loading included)\n\n{}",
-            self.adapter,
-            self.kernels,
-            self.load_seconds,
-            self.first_mask_seconds,
-            table::render([Align::Left, Align::Right, Align::Right, Align::Right], &rows)
-        );
-        if let Some(kernels) = &self.kernel_times {
-            let mut rows = vec![["kernels of one run", "runs", "time", "share"].map(str::to_owned)];
-            for Kernel { kernel, runs, seconds, share } in kernels {
-                let [time, share] = [format!("{:.1} ms", 1e3 * seconds), format!("{:.1} %", 1e2 * share)];
-                rows.push([(*kernel).to_owned(), runs.to_string(), time, share]);
-            }
-            text += "\n";
-            text += &table::render([Align::Left, Align::Right, Align::Right, Align::Right], &rows);
-        }
-        text
-    }
 }
 
 /// So many different prompts; beyond [`PROMPTS`] numbered ones.
@@ -263,16 +174,6 @@ fn noise(width: usize, height: usize) -> Result<Photo> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_median_lies_in_the_middle() {
-        let spread = |seconds: &[f64]| Spread::of(seconds.to_vec());
-        let expected =
-            |median_seconds, min_seconds, max_seconds| Spread { median_seconds, min_seconds, max_seconds };
-        assert_eq!(spread(&[3.0, 1.0, 2.0]), expected(2.0, 1.0, 3.0));
-        assert_eq!(spread(&[4.0, 1.0, 2.0, 3.0]), expected(2.5, 1.0, 4.0));
-        assert_eq!(spread(&[1.0]), expected(1.0, 1.0, 1.0));
-    }
 
     #[test]
     fn prompts_differ() {

@@ -2,6 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::adapter::{self, AdapterChoice, KernelFamily};
+use crate::memory::MemoryCount;
 use crate::pipeline::PipelineCache;
 use crate::pool::SharedPool;
 use crate::profile::Profile;
@@ -33,6 +34,7 @@ struct Inner {
     runs_subgroup_kernels: bool,
     pipelines: PipelineCache,
     profile: Profile,
+    memory: MemoryCount,
     failure: Arc<Mutex<Option<String>>>,
     empty_buffer: wgpu::Buffer,
     empty_texture: wgpu::Texture,
@@ -96,6 +98,7 @@ impl Device {
             runs_subgroup_kernels,
             pipelines,
             profile: Profile::default(),
+            memory: MemoryCount::default(),
             failure,
             empty_buffer,
             empty_texture,
@@ -201,6 +204,10 @@ impl Device {
 
     pub(crate) fn profile(&self) -> &Profile {
         &self.0.profile
+    }
+
+    pub(crate) fn memory(&self) -> &MemoryCount {
+        &self.0.memory
     }
 
     /// Stands in for an operand that a kernel's flags leave out.

@@ -24,8 +24,10 @@
 
 mod adapter;
 mod array;
+mod cost;
 mod device;
 mod error;
+mod memory;
 mod ops;
 mod pipeline;
 mod plan;
@@ -41,8 +43,10 @@ mod weights;
 pub use adapter::{AdapterChoice, AdapterReport, KernelFamily, adapters, describe};
 pub use array::Array;
 pub use clipseg_shaders::Activation;
+pub use cost::Cost;
 pub use device::{Device, DeviceOptions};
 pub use error::{Error, Result};
+pub use memory::MemoryUse;
 pub use ops::{
     AttentionMask, Convolution3x3, LayerNorm, Linear, Mlp, Modulation, Takes, TransposedConvolution,
 };

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::memory::Counted;
 use crate::{Device, Error, Result};
 
 /// The free memory of one recording. Work is recorded in the order in which it runs, so memory that a dropped tensor gave
@@ -18,7 +19,15 @@ pub(crate) type SharedPool = Arc<Mutex<Pool>>;
 /// Memory that goes back to its pool, if it has one, when it is dropped.
 pub(crate) struct Pooled<T: Reusable> {
     memory: T,
-    pool: Option<SharedPool>,
+    home: Home,
+}
+
+enum Home {
+    Pool(SharedPool),
+    /// None: it is a weight's own, and counted as long as it is there.
+    Own {
+        _bytes: Counted,
+    },
 }
 
 pub(crate) trait Reusable: Clone {
@@ -50,13 +59,13 @@ impl<T: Reusable> Pooled<T> {
 
     /// Whether it is memory of the pool of a recording, `shared`.
     pub fn is_of(&self, shared: &SharedPool) -> bool {
-        self.pool.as_ref().is_some_and(|pool| Arc::ptr_eq(pool, shared))
+        matches!(&self.home, Home::Pool(pool) if Arc::ptr_eq(pool, shared))
     }
 }
 
 impl<T: Reusable> Drop for Pooled<T> {
     fn drop(&mut self) {
-        if let Some(pool) = &self.pool {
+        if let Home::Pool(pool) = &self.home {
             self.memory.clone().give_back(&mut pool.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
@@ -65,7 +74,10 @@ impl<T: Reusable> Drop for Pooled<T> {
 /// A buffer of at least `bytes`, from the pool where one fits without wasting more than half of it.
 pub(crate) fn buffer(device: &Device, pool: Option<&SharedPool>, bytes: u64) -> Result<Pooled<wgpu::Buffer>> {
     let bytes = bindable(device, bytes)?;
-    let Some(shared) = pool else { return Ok(Pooled { memory: create_buffer(device, bytes), pool: None }) };
+    let Some(shared) = pool else {
+        let home = Home::Own { _bytes: device.memory().weights(bytes) };
+        return Ok(Pooled { memory: create_buffer(device, bytes), home });
+    };
     let mut pool = shared.lock().unwrap_or_else(PoisonError::into_inner);
     let fitting = pool
         .buffers
@@ -81,14 +93,14 @@ pub(crate) fn buffer(device: &Device, pool: Option<&SharedPool>, bytes: u64) -> 
             create_buffer(device, bytes)
         }
     };
-    Ok(Pooled { memory, pool: Some(Arc::clone(shared)) })
+    Ok(Pooled { memory, home: Home::Pool(Arc::clone(shared)) })
 }
 
 /// A buffer for an input: filled before the first step, so never memory that an earlier step writes.
 pub(crate) fn input_buffer(device: &Device, shared: &SharedPool, bytes: u64) -> Result<Pooled<wgpu::Buffer>> {
     let bytes = bindable(device, bytes)?;
     shared.lock().unwrap_or_else(PoisonError::into_inner).bytes += bytes;
-    Ok(Pooled { memory: create_buffer(device, bytes), pool: Some(Arc::clone(shared)) })
+    Ok(Pooled { memory: create_buffer(device, bytes), home: Home::Pool(Arc::clone(shared)) })
 }
 
 /// `bytes` rounded up to whole vectors, as kernels bind arrays of vec4 over any tensor, if the adapter binds so many.
@@ -128,18 +140,22 @@ pub(crate) fn texture(
         return Err(Error::Shape { op: "texture", reason });
     };
     let create = || device.create_texture(width, height);
-    let Some(shared) = pool else { return Ok(Pooled { memory: create(), pool: None }) };
+    let bytes = 16 * u64::from(width) * u64::from(height);
+    let Some(shared) = pool else {
+        let home = Home::Own { _bytes: device.memory().weights(bytes) };
+        return Ok(Pooled { memory: create(), home });
+    };
     let mut pool = shared.lock().unwrap_or_else(PoisonError::into_inner);
     let fitting =
         pool.textures.iter().position(|texture| texture.width() == width && texture.height() == height);
     let memory = match fitting {
         Some(place) => pool.textures.swap_remove(place),
         None => {
-            pool.bytes += 16 * u64::from(width) * u64::from(height);
+            pool.bytes += bytes;
             create()
         }
     };
-    Ok(Pooled { memory, pool: Some(Arc::clone(shared)) })
+    Ok(Pooled { memory, home: Home::Pool(Arc::clone(shared)) })
 }
 
 impl Pool {

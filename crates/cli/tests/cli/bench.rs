@@ -15,6 +15,10 @@ fn every_step_is_measured() {
     assert_eq!((&report["prompts"], &report["runs"]), (&3.into(), &2.into()));
     let seconds = |name: &str| report[name].as_f64().unwrap();
     assert!(0.0 < seconds("load_seconds") && seconds("load_seconds") < seconds("first_mask_seconds"));
+    // Every weight is there, most of them padded.
+    let numbers = std::fs::metadata(workspace.path("model").join("model.safetensors")).unwrap().len();
+    assert!(report["weight_bytes"].as_u64().unwrap() >= numbers / 2, "{report}");
+    assert!(report["arena_bytes"].as_u64().unwrap() > 0, "{report}");
     let steps = report["warm"].as_array().unwrap();
     let names: Vec<_> = steps.iter().map(|step| step["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["preprocessing", "image encoding", "text encoding", "decoding", "all together"]);
@@ -42,5 +46,10 @@ fn a_profile_names_the_kernels_that_ran() {
     }
     let seconds: Vec<_> = kernels.iter().map(|kernel| kernel["seconds"].as_f64().unwrap()).collect();
     assert!(seconds.is_sorted_by(|a, b| a >= b), "{seconds:?}");
-    assert!(succeed(&arguments).contains("share"));
+    for kernel in kernels {
+        let [flops, bytes] =
+            ["flops_per_second", "bytes_per_second"].map(|name| kernel[name].as_f64().unwrap());
+        assert!(flops >= 0.0 && bytes > 0.0, "{kernel}");
+    }
+    assert!(succeed(&arguments).contains("GFLOP/s"));
 }

@@ -1,7 +1,9 @@
 use clipseg_shaders::{Activation, kernels};
 
 use super::{expect_shape, shape_error};
+use crate::cost::product_flops;
 use crate::pool::Pooled;
+use crate::step::Resource;
 use crate::tensor::Element;
 use crate::{Device, Recorder, Result, Tensor, pool};
 
@@ -89,6 +91,11 @@ impl Linear {
     #[must_use]
     pub fn inner(&self) -> usize {
         self.inner
+    }
+
+    /// Bytes of the weight without what panels are padded with.
+    pub(crate) fn weight_bytes(&self) -> u64 {
+        4 * (self.columns * self.inner) as u64
     }
 
     /// The bias, where there is one.
@@ -195,7 +202,8 @@ impl Recorder {
         ];
         let grid = [params.columns.div_ceil(64), params.rows.div_ceil(64), 1];
         let overrides = [("ACTIVATION", activation as u32)];
-        self.dispatch(&kernels::matmul_tile::KERNEL, &overrides, params, resources, grid)?;
+        let flops = product_flops(input.rows(), layer.inner, layer.columns);
+        self.dispatch(&kernels::matmul_tile::KERNEL, &overrides, params, resources, grid, flops)?;
         Ok(output)
     }
 
@@ -216,7 +224,7 @@ impl Recorder {
         let inner_texels = layer.inner.div_ceil(4) as u32;
         let resources = vec![
             self.texture(input)?,
-            crate::step::Resource::Texture(weight.clone()),
+            Resource::texture(weight.clone(), layer.weight_bytes()),
             self.buffer_or_empty(layer.bias.as_ref())?,
             self.texture_or_empty(residual)?,
             self.texture(&output)?,
@@ -225,6 +233,7 @@ impl Recorder {
         let has_bias = layer.bias.is_some().into();
         let has_residual = residual.is_some().into();
         let panels = layer.columns.div_ceil(PANEL_COLUMNS) as u32;
+        let flops = product_flops(input.rows(), layer.inner, layer.columns);
         if tall {
             let kernel = &kernels::matmul_subgroup_24::KERNEL;
             let params = kernels::matmul_subgroup_24::Params {
@@ -234,7 +243,7 @@ impl Recorder {
                 has_bias,
                 has_residual,
             };
-            self.dispatch(kernel, &overrides, params, resources, [rows.div_ceil(24), panels, 1])?;
+            self.dispatch(kernel, &overrides, params, resources, [rows.div_ceil(24), panels, 1], flops)?;
         } else {
             let kernel = &kernels::matmul_subgroup_16::KERNEL;
             let params = kernels::matmul_subgroup_16::Params {
@@ -244,7 +253,7 @@ impl Recorder {
                 has_bias,
                 has_residual,
             };
-            self.dispatch(kernel, &overrides, params, resources, [rows.div_ceil(16), panels, 1])?;
+            self.dispatch(kernel, &overrides, params, resources, [rows.div_ceil(16), panels, 1], flops)?;
         }
         Ok(output)
     }

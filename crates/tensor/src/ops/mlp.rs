@@ -1,6 +1,7 @@
 use clipseg_shaders::{Activation, kernels};
 
 use super::{expect_shape, shape_error};
+use crate::cost::product_flops;
 use crate::step::Resource;
 use crate::{Device, Linear, Recorder, Result, Tensor};
 
@@ -72,16 +73,20 @@ impl Recorder {
         };
         let resources = vec![
             self.texture(input)?,
-            Resource::Texture(up.clone()),
+            Resource::texture(up.clone(), layers.up.weight_bytes()),
             self.buffer_or_empty(layers.up.bias())?,
-            Resource::Texture(down.clone()),
+            Resource::texture(down.clone(), layers.down.weight_bytes()),
             self.buffer_or_empty(layers.down.bias())?,
             self.texture(residual)?,
             self.texture(&output)?,
         ];
         let overrides = [("ACTIVATION", layers.activation as u32)];
         let grid = [rows.div_ceil(FUSED_ROWS), 1, 1];
-        self.dispatch(&kernels::mlp_subgroup::KERNEL, &overrides, params, resources, grid)?;
+        let flops = [&layers.up, &layers.down]
+            .map(|layer| product_flops(input.rows(), layer.inner(), layer.columns()))
+            .iter()
+            .sum();
+        self.dispatch(&kernels::mlp_subgroup::KERNEL, &overrides, params, resources, grid, flops)?;
         Ok(output)
     }
 }

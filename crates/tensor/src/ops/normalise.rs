@@ -25,6 +25,12 @@ impl LayerNorm {
     }
 }
 
+/// Of each value: its sum, its difference from the mean, the square and the squares' sum, then a product with 1 / √(variance + ε)
+/// and one with the weight, and the bias.
+fn layer_norm_flops(input: &Tensor) -> u64 {
+    7 * input.len() as u64
+}
+
 impl Recorder {
     /// `(input - mean) / √(variance + ε) · weight + bias` over the last dimension.
     ///
@@ -54,7 +60,7 @@ impl Recorder {
             self.buffer(&output)?,
         ];
         let grid = self.folded_grid(input.rows());
-        self.dispatch(&kernels::layer_norm::KERNEL, &[], params, resources, grid)?;
+        self.dispatch(&kernels::layer_norm::KERNEL, &[], params, resources, grid, layer_norm_flops(input))?;
         Ok(output)
     }
 
@@ -72,7 +78,14 @@ impl Recorder {
             self.texture(&output)?,
         ];
         let grid = [params.rows, 1, 1];
-        self.dispatch(&kernels::layer_norm_subgroup::KERNEL, &[], params, resources, grid)?;
+        self.dispatch(
+            &kernels::layer_norm_subgroup::KERNEL,
+            &[],
+            params,
+            resources,
+            grid,
+            layer_norm_flops(input),
+        )?;
         Ok(output)
     }
 
@@ -85,7 +98,9 @@ impl Recorder {
         let params = kernels::softmax::Params { rows: input.rows() as u32, columns: input.columns() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
         let grid = self.folded_grid(input.rows());
-        self.dispatch(&kernels::softmax::KERNEL, &[], params, resources, grid)?;
+        // The largest, difference, exponential, sum, quotient.
+        let flops = 5 * input.len() as u64;
+        self.dispatch(&kernels::softmax::KERNEL, &[], params, resources, grid, flops)?;
         Ok(output)
     }
 
@@ -98,7 +113,9 @@ impl Recorder {
         let params = kernels::l2_norm::Params { rows: input.rows() as u32, columns: input.columns() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
         let grid = self.elementwise_grid(input.rows());
-        self.dispatch(&kernels::l2_norm::KERNEL, &[], params, resources, grid)?;
+        // Square, sum, quotient.
+        let flops = 3 * input.len() as u64;
+        self.dispatch(&kernels::l2_norm::KERNEL, &[], params, resources, grid, flops)?;
         Ok(output)
     }
 }
