@@ -14,6 +14,10 @@ pub struct Report {
     pub width: usize,
     pub height: usize,
     pub prompts: u16,
+    /// How often the photo is encoded in one batch.
+    pub batch: u16,
+    /// How many threads do the same at the same time.
+    pub threads: u16,
     /// The prompts themselves.
     pub texts: Vec<String>,
     pub runs: u16,
@@ -21,7 +25,10 @@ pub struct Report {
     pub load_seconds: f64,
     /// From the start of the process until the first mask of the photo's size, without downloading weights.
     pub first_mask_seconds: f64,
+    /// The runs of all threads.
     pub warm: Vec<Step>,
+    /// Of all threads and batches together.
+    pub photos_per_second: f64,
     /// Bytes of weights on the device.
     pub weight_bytes: u64,
     /// Bytes that all the plans in use work in.
@@ -114,7 +121,7 @@ impl Kernel {
 
 impl Report {
     pub fn to_text(&self) -> String {
-        let Self { width, height, prompts, runs, .. } = self;
+        let Self { width, height, prompts, batch, threads, runs, .. } = self;
         let mut rows = vec![["warm runs", "median", "min", "max"].map(str::to_owned)];
         for Step { name, spread } in &self.warm {
             let seconds = [spread.median_seconds, spread.min_seconds, spread.max_seconds];
@@ -122,17 +129,18 @@ impl Report {
             rows.push([(*name).to_owned(), median, min, max]);
         }
         let mut text = format!(
-            "{}, {} kernels\n{width} × {height} pixels, prompts: {prompts}, warm runs: {runs}\n\n\
+            "{}, {} kernels\n{width} × {height} pixels, prompts: {prompts}, batch: {batch}, threads: {threads}, warm runs: {runs}\n\n\
              load        {:.2} s  (adapter opened, weights on the device)\n\
              first mask  {:.2} s  (since the process started, loading included)\n\
-             memory      {:.1} MB of weights, {:.1} MB in which the plans work, on the device\n\n{}",
+             memory      {:.1} MB of weights, {:.1} MB in which the plans work, on the device\n\n{}\n{:.2} photos a second\n",
             self.adapter,
             self.kernels,
             self.load_seconds,
             self.first_mask_seconds,
             1e-6 * self.weight_bytes as f64,
             1e-6 * self.arena_bytes as f64,
-            table::render([Align::Left, Align::Right, Align::Right, Align::Right], &rows)
+            table::render([Align::Left, Align::Right, Align::Right, Align::Right], &rows),
+            self.photos_per_second,
         );
         if let Some(kernels) = &self.kernel_times {
             let heading = ["kernels of one run", "runs", "time", "share", "GFLOP/s", "GB/s"];

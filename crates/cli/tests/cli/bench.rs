@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Workspace, succeed};
+use crate::support::{Workspace, refuse, succeed};
 
 #[test]
 fn every_step_is_measured() {
@@ -29,6 +29,33 @@ fn every_step_is_measured() {
     }
     let text = succeed(&arguments);
     assert!(text.contains("first mask") && text.contains("all together"), "{text}");
+}
+
+#[test]
+fn threads_and_batches_are_counted() {
+    let workspace = Workspace::tiny();
+    let model = workspace.argument("model");
+    let report = |more: &[&str]| -> Value {
+        let arguments = [&["bench", "--model", &model, "--runs", "1", "--profile", "--json"], more].concat();
+        serde_json::from_str(&succeed(&arguments)).unwrap()
+    };
+    let flops = |report: &Value| -> u64 {
+        report["kernel_times"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|kernel| kernel["flops"].as_u64().unwrap())
+            .sum()
+    };
+    let one = report(&[]);
+    let batch = report(&["--batch", "2", "--threads", "2"]);
+    assert_eq!((&batch["batch"], &batch["threads"], &batch["prompts"]), (&2.into(), &2.into(), &2.into()));
+    assert!(batch["photos_per_second"].as_f64().unwrap() > 0.0);
+    assert!(2 * flops(&one) * 9 / 10 < flops(&batch), "{one} {batch}");
+    assert!(batch["arena_bytes"].as_u64() > one["arena_bytes"].as_u64());
+    let larger = report(&["--size", "64"]);
+    assert!(flops(&larger) != flops(&one), "{larger}");
+    refuse(&["bench", "--model", &model, "--size", "0"], &["--size", "height = 0"]);
 }
 
 #[test]
