@@ -40,7 +40,7 @@ pub fn print(model: &Path, runs: u16) -> Result<()> {
     for Curve { title, flag, values } in &CURVES {
         let measure = |&value: &u64| measure(model, runs, flag, value);
         let points = values.iter().map(measure).collect::<Result<Vec<_>>>()?;
-        println!("\n{}", to_markdown(title, &points));
+        print!("\n{}", to_markdown(title, &points));
     }
     Ok(())
 }
