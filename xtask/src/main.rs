@@ -1,9 +1,13 @@
 //! The project's own tasks. `cargo xtask --help` lists them.
 
+mod bench;
+mod cli;
 mod compare;
+mod markdown;
 mod peers;
 mod reference;
 mod reference_file;
+mod roofline;
 mod scenes;
 mod steps;
 mod synth;
@@ -37,8 +41,12 @@ enum Task {
     Reference(reference::ReferenceArguments),
     /// Train the small model of generated scenes anew, with Python and transformers: one to two hours
     Train(train::TrainArguments),
+    /// Measure how cost grows with the work, or this tree beside another version
+    Bench(bench::BenchArguments),
     /// Measure other engines beside this one, in turn: PyTorch, ONNX Runtime
     Peers(peers::PeersArguments),
+    /// Print what each kernel costs, and what named GPUs would take for it at best
+    Roofline(roofline::RooflineArguments),
     /// Write generated scenes as a folder of pictures, masks and prompts
     Scenes(scenes::ScenesArguments),
     /// Write a full-size checkpoint of made-up numbers
@@ -65,7 +73,9 @@ fn main() -> ExitCode {
         Task::Verify(arguments) => verify::run(&arguments),
         Task::Reference(arguments) => reference::run(&arguments),
         Task::Train(arguments) => train::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Peers(arguments) => peers::run(&arguments),
+        Task::Roofline(arguments) => roofline::run(&arguments),
         Task::Scenes(arguments) => scenes::run(&arguments),
         Task::Synth(arguments) => synth::run(&arguments),
         Task::Convert { arguments } => steps::convert(&arguments),

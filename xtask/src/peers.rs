@@ -3,25 +3,22 @@
 mod table;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use self::table::Results;
+use crate::cli::{Bench, clipseg, json_of, median};
 use crate::reference::{PEERS, Python, Ready};
 use crate::root;
 use crate::steps;
-use crate::synth::{self, Preset};
+use crate::synth;
 
 /// The most that an engine's logits may differ from ours, of the largest: the others round differently, and in another order.
 const TOLERANCE: f64 = 1e-3;
-/// The seed of the checkpoint, where none is given: that of `verify --full`.
-const SEED: u64 = 0;
 
 /// What `cargo xtask peers` takes.
 #[derive(Args, Debug)]
@@ -57,20 +54,6 @@ struct Turn {
     difference: f64,
 }
 
-/// The parts of `clipseg bench --json` that are read.
-#[derive(Deserialize)]
-struct Bench {
-    adapter: String,
-    texts: Vec<String>,
-    warm: Vec<Step>,
-}
-
-#[derive(Deserialize)]
-struct Step {
-    name: String,
-    median_seconds: f64,
-}
-
 /// The other engines, by their names in `peers.py`.
 const ENGINES: [&str; 3] = ["torch", "onnx-cpu", "onnx-webgpu"];
 
@@ -80,7 +63,7 @@ pub fn run(arguments: &PeersArguments) -> Result<()> {
     let python = arguments.python.ready(PEERS)?;
     let model = match &arguments.model {
         Some(model) => model.clone(),
-        None => made_up()?,
+        None => synth::full_size()?,
     };
     steps::build_cli()?;
     let session = Session { arguments, python, model, photo: root().join("fixtures/photos/coffee.jpg") };
@@ -137,22 +120,20 @@ struct Session<'a> {
 impl Session<'_> {
     /// Our own turn, and our logits for the others to be compared with.
     fn ours(&self, prompts: u16) -> Result<Bench> {
-        let bench = |command: &mut Command| {
-            command.arg("bench").arg("--model").arg(&self.model).arg("--image").arg(&self.photo).args([
-                "--prompts",
-                &prompts.to_string(),
-                "--runs",
-                &self.arguments.runs.to_string(),
-                "--json",
-            ]);
-        };
-        let bench: Bench = json_of(&mut clipseg(bench))?;
-        let logits = |command: &mut Command| {
-            command.arg("segment").arg("--model").arg(&self.model).arg(&self.photo);
-            command.arg("--logits").arg(self.logits()).arg("--json");
-            command.args(bench.texts.iter().flat_map(|text| ["-p", text]));
-        };
-        json_of::<serde_json::Value>(&mut clipseg(logits))?;
+        let mut command = clipseg(root());
+        command.arg("bench").arg("--model").arg(&self.model).arg("--image").arg(&self.photo).args([
+            "--prompts",
+            &prompts.to_string(),
+            "--runs",
+            &self.arguments.runs.to_string(),
+            "--json",
+        ]);
+        let bench: Bench = json_of(&mut command)?;
+        let mut command = clipseg(root());
+        command.arg("segment").arg("--model").arg(&self.model).arg(&self.photo);
+        command.arg("--logits").arg(self.logits()).arg("--json");
+        command.args(bench.texts.iter().flat_map(|text| ["-p", text]));
+        json_of::<serde_json::Value>(&mut command)?;
         Ok(bench)
     }
 
@@ -178,40 +159,4 @@ impl Session<'_> {
     fn logits(&self) -> PathBuf {
         root().join("target/peers-logits.safetensors")
     }
-}
-
-fn made_up() -> Result<PathBuf> {
-    let folder = root().join("target/full");
-    if !folder.join("model.safetensors").exists() {
-        println!("making a checkpoint of the published size in {}", folder.display());
-        synth::write_checkpoint(Preset::ClipsegRd64Refined, SEED, &folder)?;
-    }
-    Ok(folder)
-}
-
-fn clipseg(arguments: impl FnOnce(&mut Command)) -> Command {
-    let mut command =
-        Command::new(root().join("target/release").join(format!("clipseg{}", std::env::consts::EXE_SUFFIX)));
-    arguments(&mut command);
-    command
-}
-
-/// What a command prints in its last line, or in all, as JSON.
-fn json_of<T: DeserializeOwned>(command: &mut Command) -> Result<T> {
-    let output = command
-        .output()
-        .with_context(|| format!("cannot start {}", Path::new(command.get_program()).display()))?;
-    if !output.status.success() {
-        let message = String::from_utf8_lossy(&output.stderr);
-        bail!("{}", message.trim().lines().last().unwrap_or("it failed and says nothing"));
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
-    let last = text.trim().lines().last().unwrap_or_default();
-    serde_json::from_str(&text).or_else(|_| serde_json::from_str(last)).context("it printed no JSON")
-}
-
-fn median(mut seconds: Vec<f64>) -> f64 {
-    seconds.sort_by(f64::total_cmp);
-    let (middle, last) = (seconds.len() / 2, seconds.len().saturating_sub(1));
-    seconds.get(middle).zip(seconds.get(last - middle)).map_or(f64::NAN, |(a, b)| (a + b) / 2.0)
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask test` and `cargo xtask demo`: what runs cargo again.
 
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -50,7 +51,14 @@ pub fn demo() -> Result<()> {
 
 /// Builds `clipseg` as users have it.
 pub fn build_cli() -> Result<()> {
-    step("build", cargo(["build", "--quiet", "--release", "--package", "clipseg-cli"]))
+    build_cli_of(root())
+}
+
+/// As [`build_cli`], in another work tree and its own target folder.
+pub fn build_cli_of(tree: &Path) -> Result<()> {
+    let mut build = cargo(["build", "--quiet", "--release", "--package", "clipseg-cli"]);
+    build.current_dir(tree).env("CARGO_TARGET_DIR", tree.join("target"));
+    step(&format!("build in {}", tree.display()), build)
 }
 
 /// Runs `clipseg convert`, in the folder that the task was called from.

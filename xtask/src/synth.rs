@@ -22,8 +22,13 @@ use serde::Deserialize;
 use layout::Config;
 pub use numbers::{bits_of, checksum};
 
+use crate::root;
+
 /// The tokenizer is the real one: it is small, public, and every CLIPSeg checkpoint ships the same.
 const TOKENIZER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/clip-tokenizer");
+
+/// The seed to which the committed reference belongs.
+const SEED: u64 = 0;
 
 /// What `cargo xtask synth` takes.
 #[derive(Args, Debug)]
@@ -35,7 +40,7 @@ pub struct SynthArguments {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Another seed gives other numbers; the committed reference belongs to seed 0
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = SEED)]
     pub seed: u64,
 }
 
@@ -66,6 +71,16 @@ pub fn run(arguments: &SynthArguments) -> Result<()> {
     write_checkpoint(arguments.preset, arguments.seed, &arguments.out)?;
     println!("wrote {}", arguments.out.display());
     Ok(())
+}
+
+/// The checkpoint of the published size in `target/full`, the one of `verify --full`; made unless it is there.
+pub fn full_size() -> Result<PathBuf> {
+    let folder = root().join("target/full");
+    if !folder.join("model.safetensors").exists() {
+        println!("making a checkpoint of the published size in {}", folder.display());
+        write_checkpoint(Preset::ClipsegRd64Refined, SEED, &folder)?;
+    }
+    Ok(folder)
 }
 
 /// Writes configuration, processor, tokenizer and weights to `directory`, the weights last: a directory that has

@@ -1,18 +1,21 @@
 //! `clipseg bench`.
 
+mod report;
+mod work;
+
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::Args;
-use clipseg::{ClipSeg, KernelTime, Photo};
-use serde::Serialize;
+use clipseg::{ImageSize, MemoryUse, PreprocessorConfig, Processor};
 
+use self::report::{Report, Spread, Step};
+use self::work::{STEPS, Work};
 use crate::inputs::{self, AdapterArguments, PhotoArguments, Preparation};
 use crate::model::ModelArguments;
+use crate::output;
 use crate::progress::{Progress, Stopwatch};
-use crate::table::Align;
-use crate::{output, table};
 
 /// Measure how long loading and segmenting take.
 ///
@@ -29,10 +32,25 @@ pub struct Arguments {
     /// Number of prompts, each another.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     prompts: u16,
+    /// Number of times that the photo is encoded in one batch, each time for a prompt of its own.
+    #[arg(
+        long,
+        default_value_t = 1,
+        conflicts_with = "prompts",
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    batch: u16,
+    /// Number of threads that share the model; in a run, each does the whole at the same time as the others.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: u16,
+    /// Side in pixels of the square that the model sees [default: what preprocessor_config.json says].
+    #[arg(long, value_name = "PIXELS")]
+    size: Option<usize>,
     /// Number of warm runs.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
-    /// Print what each kernel takes of one further run, by the adapter's own clock.
+    /// Print what each kernel takes of one further run, by the adapter's own clock, and the rate at which it does
+    /// the operations, and reads and writes the bytes, that it cannot do without.
     #[arg(long)]
     profile: bool,
     #[command(flatten)]
@@ -48,80 +66,25 @@ const EXAMPLES: &str = "\
 Examples:
   clipseg bench --model clipseg-rd64-refined
   clipseg bench --model clipseg-rd64-refined --profile
+  clipseg bench --model clipseg-rd64-refined --threads 4
+  clipseg bench --model clipseg-rd64-refined --size 704 --batch 2
   clipseg bench --model clipseg-rd64-refined --image photo.jpg --prompts 8 --runs 10 --json";
-
-/// Things to look for; of different lengths, as prompts are.
-const PROMPTS: [&str; 8] = [
-    "a cat",
-    "a remote control",
-    "the background",
-    "something to drink from",
-    "a wooden table",
-    "glass",
-    "the person on the left",
-    "a red car in front of a house",
-];
-
-/// What the command prints.
-#[derive(Serialize)]
-struct Report {
-    adapter: String,
-    /// The kernel family in use.
-    kernels: String,
-    /// The photo's size.
-    width: usize,
-    height: usize,
-    prompts: u16,
-    /// The prompts themselves.
-    texts: Vec<String>,
-    runs: u16,
-    /// From opening the adapter until the weights are on the device, without downloading them.
-    load_seconds: f64,
-    /// From the start of the process until the first mask of the photo's size, without downloading weights.
-    first_mask_seconds: f64,
-    warm: Vec<Step>,
-    /// The kernels of one more run, the longest first; none without --profile.
-    kernel_times: Option<Vec<Kernel>>,
-}
-
-/// What one kernel's runs took together.
-#[derive(Serialize)]
-struct Kernel {
-    kernel: &'static str,
-    runs: usize,
-    seconds: f64,
-    /// Of all kernels' time.
-    share: f64,
-}
-
-/// One step of the warm runs.
-#[derive(Serialize)]
-struct Step {
-    name: &'static str,
-    #[serde(flatten)]
-    spread: Spread,
-}
-
-/// Seconds over all runs.
-#[derive(Serialize, Clone, Copy, Debug, PartialEq)]
-struct Spread {
-    median_seconds: f64,
-    min_seconds: f64,
-    max_seconds: f64,
-}
-
-/// The steps of a run, in the order of [`run_once`]'s seconds.
-const STEPS: [&str; 5] = ["preprocessing", "image encoding", "text encoding", "decoding", "all together"];
 
 /// Runs the command; `start` is when the process began.
 pub fn run(arguments: &Arguments, start: Instant) -> Result<()> {
     let model = arguments.model.open()?;
-    let preparation = Preparation::read(&model)?;
+    let mut preparation = Preparation::read(&model)?;
+    if let Some(side) = arguments.size {
+        let size = ImageSize::Sides { height: side, width: side };
+        let config = PreprocessorConfig { do_resize: true, size, ..preparation.processor.config().clone() };
+        preparation.processor = Processor::new(config).map_err(|error| anyhow::anyhow!("--size: {error}"))?;
+    }
     let photo = match &arguments.image {
         Some(path) => arguments.reading.open(path)?,
-        None => noise(640, 480)?,
+        None => work::noise(640, 480)?,
     };
-    let prompts = prompts(arguments.prompts.into());
+    let (width, height) = (photo.width(), photo.height());
+    let prompts = work::prompts(arguments.prompts.max(arguments.batch).into());
     // What the tokenizer cannot encode is found before the weights are read.
     inputs::encode(&preparation.tokenizer, &prompts)?;
 
@@ -136,148 +99,43 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<()> {
     let load_seconds = open_seconds + stopwatch.lap();
 
     progress.step("first mask");
-    let segmentation = model.segment(&model.encode_image(&photo)?, &prompts)?;
-    let mask = segmentation.prompt(0).resized(photo.width(), photo.height())?.mask(0, 0.5);
-    ensure!(mask.len() == photo.width() * photo.height(), "the mask has not the photo's size");
+    let work = Work { model, photos: vec![photo; arguments.batch.into()], prompts };
+    work.first()?;
     let first_mask_seconds = start.elapsed().as_secs_f64() - download_seconds;
 
-    let mut runs = Vec::with_capacity(arguments.runs.into());
+    let mut runs = Vec::new();
+    let mut rounds = Vec::new();
     for number in 1..=arguments.runs {
         progress.step(format!("run {number} of {}", arguments.runs));
-        runs.push(run_once(&model, &photo, &prompts)?);
+        let (seconds, round) = work.round(arguments.threads)?;
+        runs.extend(seconds);
+        rounds.push(round);
     }
-    let kernel_times = arguments.profile.then(|| profile(&model, &photo, &prompts)).transpose()?;
+    let kernel_times = arguments.profile.then(|| work.profile()).transpose()?;
     drop(progress);
 
     let warm = STEPS.into_iter().enumerate();
+    let photos = f64::from(arguments.batch) * f64::from(arguments.threads);
+    let MemoryUse { weights: weight_bytes, plans: arena_bytes } = device.memory_use();
     let report = Report {
         adapter: device.description().to_owned(),
         kernels: format!("{:?}", device.kernels()).to_lowercase(),
-        width: photo.width(),
-        height: photo.height(),
-        prompts: arguments.prompts,
-        texts: prompts,
+        width,
+        height,
+        prompts: arguments.prompts.max(arguments.batch),
+        batch: arguments.batch,
+        threads: arguments.threads,
+        texts: work.prompts,
         runs: arguments.runs,
         load_seconds,
         first_mask_seconds,
         warm: warm
             .map(|(step, name)| Step { name, spread: Spread::of(runs.iter().map(|run| run[step]).collect()) })
             .collect(),
+        photos_per_second: photos / Spread::of(rounds).median_seconds,
+        weight_bytes,
+        arena_bytes,
         kernel_times,
     };
     if arguments.json { output::print_json(&report) } else { output::print(&report.to_text()) }
-}
-
-/// The kernels of one run, the longest first.
-fn profile(model: &ClipSeg, photo: &Photo, prompts: &[String]) -> Result<Vec<Kernel>> {
-    let device = model.model().device();
-    device.start_profile()?;
-    run_once(model, photo, prompts)?;
-    let times = device.take_profile();
-    let all: f64 = times.iter().map(|time| time.seconds).sum();
-    let with_share =
-        |KernelTime { kernel, runs, seconds }| Kernel { kernel, runs, seconds, share: seconds / all };
-    Ok(times.into_iter().map(with_share).collect())
-}
-
-/// Seconds of each of [`STEPS`].
-fn run_once(model: &ClipSeg, photo: &Photo, prompts: &[String]) -> Result<[f64; STEPS.len()]> {
-    let mut total = Stopwatch::start();
-    let mut stopwatch = Stopwatch::start();
-    let pixels = model.processor().preprocess(photo);
-    let preprocessing = stopwatch.lap();
-    let scene = model.encode_pixels(&pixels)?;
-    model.wait()?;
-    let image = stopwatch.lap();
-    // Past the cache of prompts, which would leave nothing to measure.
-    let batch = model.tokenizer().encode_batch(prompts)?;
-    let condition = pollster::block_on(model.model().encode_text((&batch).into()))?;
-    let text = stopwatch.lap();
-    model.decode(&scene, &condition)?;
-    let decoding = stopwatch.lap();
-    Ok([preprocessing, image, text, decoding, total.lap()])
-}
-
-impl Spread {
-    /// Of at least one value.
-    fn of(mut seconds: Vec<f64>) -> Self {
-        seconds.sort_by(f64::total_cmp);
-        let (middle, last) = (seconds.len() / 2, seconds.len() - 1);
-        let median_seconds = (seconds[middle] + seconds[last - middle]) / 2.0;
-        Self { median_seconds, min_seconds: seconds[0], max_seconds: seconds[last] }
-    }
-}
-
-impl Report {
-    fn to_text(&self) -> String {
-        let Self { width, height, prompts, runs, .. } = self;
-        let mut rows = vec![["warm runs", "median", "min", "max"].map(str::to_owned)];
-        for Step { name, spread } in &self.warm {
-            let seconds = [spread.median_seconds, spread.min_seconds, spread.max_seconds];
-            let [median, min, max] = seconds.map(|seconds| format!("{:.1} ms", 1e3 * seconds));
-            rows.push([(*name).to_owned(), median, min, max]);
-        }
-        let mut text = format!(
-            "{}, {} kernels\n{width} × {height} pixels, prompts: {prompts}, warm runs: {runs}\n\n\
-             load        {:.2} s  (adapter opened, weights on the device)\n\
-             first mask  {:.2} s  (since the process started, loading included)\n\n{}",
-            self.adapter,
-            self.kernels,
-            self.load_seconds,
-            self.first_mask_seconds,
-            table::render([Align::Left, Align::Right, Align::Right, Align::Right], &rows)
-        );
-        if let Some(kernels) = &self.kernel_times {
-            let mut rows = vec![["kernels of one run", "runs", "time", "share"].map(str::to_owned)];
-            for Kernel { kernel, runs, seconds, share } in kernels {
-                let [time, share] = [format!("{:.1} ms", 1e3 * seconds), format!("{:.1} %", 1e2 * share)];
-                rows.push([(*kernel).to_owned(), runs.to_string(), time, share]);
-            }
-            text += "\n";
-            text += &table::render([Align::Left, Align::Right, Align::Right, Align::Right], &rows);
-        }
-        text
-    }
-}
-
-/// So many different prompts; beyond [`PROMPTS`] numbered ones.
-fn prompts(count: usize) -> Vec<String> {
-    let prompt = |index: usize| {
-        let (round, prompt) = (index / PROMPTS.len(), PROMPTS[index % PROMPTS.len()]);
-        if round == 0 { prompt.to_owned() } else { format!("{prompt} {}", round + 1) }
-    };
-    (0..count).map(prompt).collect()
-}
-
-/// A photo of random bytes, always the same: the SplitMix64 sequence.
-fn noise(width: usize, height: usize) -> Result<Photo> {
-    let byte = |place: usize| {
-        let mut bits = (place as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (bits >> 56) as u8
-    };
-    Ok(Photo::from_rgb(width, height, (0..width * height * 3).map(byte).collect())?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_lies_in_the_middle() {
-        let spread = |seconds: &[f64]| Spread::of(seconds.to_vec());
-        let expected =
-            |median_seconds, min_seconds, max_seconds| Spread { median_seconds, min_seconds, max_seconds };
-        assert_eq!(spread(&[3.0, 1.0, 2.0]), expected(2.0, 1.0, 3.0));
-        assert_eq!(spread(&[4.0, 1.0, 2.0, 3.0]), expected(2.5, 1.0, 4.0));
-        assert_eq!(spread(&[1.0]), expected(1.0, 1.0, 1.0));
-    }
-
-    #[test]
-    fn prompts_differ() {
-        let prompts = prompts(20);
-        let different: std::collections::HashSet<_> = prompts.iter().collect();
-        assert_eq!((different.len(), prompts[9].as_str()), (20, "a remote control 2"));
-    }
 }

@@ -51,8 +51,8 @@ pub use clipseg_decoder::{DecoderInsides, DecoderOutput};
 pub use clipseg_hub as hub;
 pub use clipseg_masks as masks;
 pub use clipseg_tensor::{
-    AdapterChoice, AdapterReport, Array, Device, DeviceOptions, KernelFamily, KernelTime, adapters, describe,
-    wgpu,
+    AdapterChoice, AdapterReport, Array, Cost, Device, DeviceOptions, KernelFamily, KernelTime, MemoryUse,
+    adapters, describe, wgpu,
 };
 pub use condition::Condition;
 pub use contrastive::{ClipSegModel, ClipSegOutput};

@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::adapter::{self, AdapterChoice, KernelFamily};
+use crate::memory::MemoryCount;
 use crate::pipeline::PipelineCache;
 use crate::pool::SharedPool;
 use crate::profile::Profile;
 #[cfg(not(target_family = "wasm"))]
 use crate::tuner::{Subject, Tuner};
-use crate::{Error, Result};
+use crate::{Error, Precision, Result};
 
 /// Bytes that uploads may keep in memory besides the device's own copy.
 const UPLOAD_BUDGET: usize = 16 << 20;
@@ -23,9 +24,8 @@ pub struct DeviceOptions {
     pub kernels: KernelFamily,
     /// Keep naga's bounds and loop checks in the shaders. Off, the kernels' own bounds hold; tests turn them on.
     pub runtime_checks: bool,
-    /// Store the weights of linear layers as half-precision floats where a kernel reads them so: half the memory, arithmetic in
-    /// f32 all the same. Weights that come as f16 lose nothing. The subgroup kernels have none that does.
-    pub half_weights: bool,
+    /// How the weights of linear layers are stored, by default in halves where that loses nothing.
+    pub precision: Precision,
     /// A folder for files that say which kernel is the fastest at which product of matrices on which adapter. What they do not say
     /// is measured when a plan is recorded, which takes seconds, and noted there. `None`, the default, measures nothing and takes
     /// what suits the shape. Another kernel adds up in another order: its numbers differ in the last digits.
@@ -43,11 +43,12 @@ struct Inner {
     info: wgpu::AdapterInfo,
     limits: wgpu::Limits,
     runs_subgroup_kernels: bool,
-    has_half_weights: bool,
+    precision: Precision,
     #[cfg(not(target_family = "wasm"))]
     tuner: Option<Tuner>,
     pipelines: PipelineCache,
     profile: Profile,
+    memory: MemoryCount,
     failure: Arc<Mutex<Option<String>>>,
     empty_buffer: wgpu::Buffer,
     empty_texture: wgpu::Texture,
@@ -65,7 +66,7 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::NoAdapter`] when there is none, or none of that name or number; [`Error::Adapter`] when it gives no device,
-    /// or lacks what [`DeviceOptions::kernels`] insists on.
+    /// or lacks what [`DeviceOptions::kernels`] or [`DeviceOptions::precision`] insist on.
     pub async fn request(options: &DeviceOptions) -> Result<Self> {
         let adapter = adapter::choose(&options.adapter).await?;
         let info = adapter.get_info();
@@ -75,8 +76,14 @@ impl Device {
         let features = adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY);
         let limits = adapter.limits();
         let downlevel = adapter.get_downlevel_capabilities().flags;
-        let has_half_weights =
-            options.half_weights && downlevel.contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32);
+        let reads_halves = downlevel.contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32);
+        let precision = match options.precision {
+            Precision::F16 if !reads_halves => {
+                return Err(failed("its shaders cannot read half-precision floats; take f32".to_owned()));
+            }
+            Precision::Auto if !reads_halves => Precision::F32,
+            precision => precision,
+        };
         let (gpu, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("clipseg"),
@@ -104,7 +111,7 @@ impl Device {
             usage: wgpu::BufferUsages::STORAGE,
             mapped_at_creation: false,
         });
-        let empty_texture = gpu.create_texture(&texture_descriptor(1, 1));
+        let empty_texture = gpu.create_texture(&texture_descriptor(FLOATS, 1, 1));
         #[cfg(not(target_family = "wasm"))]
         let tuner = options.tuning.as_deref().map(|folder| {
             let kernels = crate::ops::fingerprint();
@@ -117,11 +124,12 @@ impl Device {
             info,
             limits,
             runs_subgroup_kernels,
-            has_half_weights,
+            precision,
             #[cfg(not(target_family = "wasm"))]
             tuner,
             pipelines,
             profile: Profile::default(),
+            memory: MemoryCount::default(),
             failure,
             empty_buffer,
             empty_texture,
@@ -200,9 +208,14 @@ impl Device {
         self.0.gpu.create_buffer(descriptor)
     }
 
-    pub(crate) fn create_texture(&self, width: u32, height: u32) -> wgpu::Texture {
+    pub(crate) fn create_texture(
+        &self,
+        format: wgpu::TextureFormat,
+        width: u32,
+        height: u32,
+    ) -> wgpu::Texture {
         self.count_created();
-        self.0.gpu.create_texture(&texture_descriptor(width, height))
+        self.0.gpu.create_texture(&texture_descriptor(format, width, height))
     }
 
     pub(crate) fn lent(&self) -> &SharedPool {
@@ -226,8 +239,8 @@ impl Device {
         self.0.gpu.features().contains(wgpu::Features::SUBGROUP)
     }
 
-    pub(crate) fn has_half_weights(&self) -> bool {
-        self.0.has_half_weights
+    pub(crate) fn precision(&self) -> Precision {
+        self.0.precision
     }
 
     /// The measured choices of kernels, where the device is to make them.
@@ -242,6 +255,10 @@ impl Device {
 
     pub(crate) fn profile(&self) -> &Profile {
         &self.0.profile
+    }
+
+    pub(crate) fn memory(&self) -> &MemoryCount {
+        &self.0.memory
     }
 
     /// Stands in for an operand that a kernel's flags leave out.
@@ -263,20 +280,15 @@ impl Device {
         Ok(())
     }
 
-    /// Writes the whole of a texture, four values a texel.
-    pub(crate) fn write_texture(&self, texture: &wgpu::Texture, values: &[f32]) -> Result<()> {
+    /// Writes the whole of a texture, sixteen bytes a texel.
+    pub(crate) fn write_texture(&self, texture: &wgpu::Texture, bytes: &[u8]) -> Result<()> {
         let layout = wgpu::TexelCopyBufferLayout {
             offset: 0,
             bytes_per_row: Some(16 * texture.width()),
             rows_per_image: None,
         };
-        self.queue().write_texture(
-            texture.as_image_copy(),
-            bytemuck::cast_slice(values),
-            layout,
-            texture.size(),
-        );
-        self.bound_uploads(4 * values.len())
+        self.queue().write_texture(texture.as_image_copy(), bytes, layout, texture.size());
+        self.bound_uploads(bytes.len())
     }
 
     fn bound_uploads(&self, bytes: usize) -> Result<()> {
@@ -331,15 +343,23 @@ fn note_failure(slot: &Mutex<Option<String>>, message: String) {
     slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(message);
 }
 
-/// The one format of texture in use: four columns a texel.
-fn texture_descriptor(width: u32, height: u32) -> wgpu::TextureDescriptor<'static> {
+/// Four columns of floats a texel: the format of tensors.
+pub(crate) const FLOATS: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Float;
+/// Eight halves a texel, in pairs: the format of weights that are stored so.
+pub(crate) const HALVES: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Uint;
+
+fn texture_descriptor(
+    format: wgpu::TextureFormat,
+    width: u32,
+    height: u32,
+) -> wgpu::TextureDescriptor<'static> {
     wgpu::TextureDescriptor {
         label: None,
         size: wgpu::Extent3d { width, height, depth_or_array_layers: 1 },
         mip_level_count: 1,
         sample_count: 1,
         dimension: wgpu::TextureDimension::D2,
-        format: wgpu::TextureFormat::Rgba32Float,
+        format,
         usage: wgpu::TextureUsages::TEXTURE_BINDING
             | wgpu::TextureUsages::STORAGE_BINDING
             | wgpu::TextureUsages::COPY_DST

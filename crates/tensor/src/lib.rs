@@ -24,13 +24,16 @@
 
 mod adapter;
 mod array;
+mod cost;
 mod device;
 mod error;
+mod memory;
 mod ops;
 mod pipeline;
 mod plan;
 mod plan_cache;
 mod pool;
+mod precision;
 mod profile;
 mod recorder;
 mod step;
@@ -43,13 +46,16 @@ mod weights;
 pub use adapter::{AdapterChoice, AdapterReport, KernelFamily, adapters, describe};
 pub use array::Array;
 pub use clipseg_shaders::Activation;
+pub use cost::Cost;
 pub use device::{Device, DeviceOptions};
 pub use error::{Error, Result};
+pub use memory::MemoryUse;
 pub use ops::{
     AttentionMask, Convolution3x3, LayerNorm, Linear, Mlp, Modulation, Takes, TransposedConvolution,
 };
 pub use plan::{Plan, Run};
 pub use plan_cache::PlanCache;
+pub use precision::Precision;
 pub use profile::KernelTime;
 pub use recorder::Recorder;
 pub use tensor::{Element, Tensor};

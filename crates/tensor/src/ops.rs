@@ -37,24 +37,24 @@ fn shape_error<T>(op: &'static str, reason: String) -> Result<T> {
 
 impl crate::Recorder {
     fn buffer(&mut self, tensor: &Tensor) -> Result<Resource> {
-        self.buffer_of(tensor).map(Resource::Buffer)
+        self.buffer_of(tensor).map(|buffer| Resource::buffer(buffer, tensor.bytes()))
     }
 
     fn texture(&mut self, tensor: &Tensor) -> Result<Resource> {
-        self.texture_of(tensor).map(Resource::Texture)
+        self.texture_of(tensor).map(|texture| Resource::texture(texture, tensor.bytes()))
     }
 
     fn buffer_or_empty(&mut self, tensor: Option<&Tensor>) -> Result<Resource> {
         match tensor {
             Some(tensor) => self.buffer(tensor),
-            None => Ok(Resource::Buffer(self.device().empty_buffer().clone())),
+            None => Ok(Resource::buffer(self.device().empty_buffer().clone(), 0)),
         }
     }
 
     fn texture_or_empty(&mut self, tensor: Option<&Tensor>) -> Result<Resource> {
         match tensor {
             Some(tensor) => self.texture(tensor),
-            None => Ok(Resource::Texture(self.device().empty_texture().clone())),
+            None => Ok(Resource::texture(self.device().empty_texture().clone(), 0)),
         }
     }
 }

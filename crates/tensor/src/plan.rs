@@ -1,10 +1,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::memory::Counted;
 use crate::pool::SharedPool;
 use crate::profile::Timestamps;
 use crate::step::{Step, bind_group, row_layout, texel_extent};
 use crate::tensor::{Element, Tensor};
-use crate::{Array, Device, Error, Result};
+use crate::{Array, Cost, Device, Error, Result};
 
 /// Recorded ops with everything they need, to be run any number of times with one submit each.
 pub struct Plan {
@@ -12,7 +13,7 @@ pub struct Plan {
     steps: Vec<Step>,
     /// A bind group for each dispatch, in order.
     bind_groups: Vec<wgpu::BindGroup>,
-    arena_bytes: u64,
+    arena: Counted,
     /// Held from the filling of the inputs to the reading of the outputs: threads that share a plan take turns.
     turn: Mutex<()>,
 }
@@ -34,8 +35,8 @@ impl Plan {
             })
             .collect();
         device.check()?;
-        let arena_bytes = pool.lock().unwrap_or_else(PoisonError::into_inner).bytes();
-        Ok(Self { device, steps, bind_groups, arena_bytes, turn: Mutex::default() })
+        let arena = device.memory().plans(pool.lock().unwrap_or_else(PoisonError::into_inner).bytes());
+        Ok(Self { device, steps, bind_groups, arena, turn: Mutex::default() })
     }
 
     /// Starts a run: waits for its turn, then takes inputs, runs and gives outputs.
@@ -47,13 +48,21 @@ impl Plan {
     /// Bytes of device memory that the plan's tensors share.
     #[must_use]
     pub fn arena_bytes(&self) -> u64 {
-        self.arena_bytes
+        self.arena.bytes()
     }
 
     /// The number of kernel runs in one replay.
     #[must_use]
     pub fn dispatches(&self) -> usize {
         self.bind_groups.len()
+    }
+
+    /// The kernels of one replay in the order in which they run, each with the cost of that run.
+    pub fn kernels(&self) -> impl Iterator<Item = (&'static str, Cost)> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Dispatch(dispatch) => Some((dispatch.kernel.name, dispatch.cost)),
+            Step::BufferToTexture { .. } | Step::TextureToBuffer { .. } => None,
+        })
     }
 
     /// With `timestamps` every dispatch has a pass of its own; without, as many as follow each other share one.
@@ -93,12 +102,8 @@ impl Plan {
 
     /// The timestamps of a run, where the device is profiling.
     fn timestamps(&self) -> Option<Timestamps> {
-        let kernels = self.steps.iter().filter_map(|step| match step {
-            Step::Dispatch(dispatch) => Some(dispatch.kernel.name),
-            _ => None,
-        });
         (self.device.profile().is_on() && !self.bind_groups.is_empty())
-            .then(|| Timestamps::new(&self.device, kernels))
+            .then(|| Timestamps::new(&self.device, self.kernels()))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::device::FLOATS;
+use crate::memory::Counted;
 use crate::{Device, Error, Result};
 
 /// The free memory of one recording. Work is recorded in the order in which it runs, so memory that a dropped tensor gave
@@ -18,7 +20,15 @@ pub(crate) type SharedPool = Arc<Mutex<Pool>>;
 /// Memory that goes back to its pool, if it has one, when it is dropped.
 pub(crate) struct Pooled<T: Reusable> {
     memory: T,
-    pool: Option<SharedPool>,
+    home: Home,
+}
+
+enum Home {
+    Pool(SharedPool),
+    /// None: it is a weight's own, and counted as long as it is there.
+    Own {
+        _bytes: Counted,
+    },
 }
 
 pub(crate) trait Reusable: Clone {
@@ -50,13 +60,13 @@ impl<T: Reusable> Pooled<T> {
 
     /// Whether it is memory of the pool of a recording, `shared`.
     pub fn is_of(&self, shared: &SharedPool) -> bool {
-        self.pool.as_ref().is_some_and(|pool| Arc::ptr_eq(pool, shared))
+        matches!(&self.home, Home::Pool(pool) if Arc::ptr_eq(pool, shared))
     }
 }
 
 impl<T: Reusable> Drop for Pooled<T> {
     fn drop(&mut self) {
-        if let Some(pool) = &self.pool {
+        if let Home::Pool(pool) = &self.home {
             self.memory.clone().give_back(&mut pool.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
@@ -65,7 +75,10 @@ impl<T: Reusable> Drop for Pooled<T> {
 /// A buffer of at least `bytes`, from the pool where one fits without wasting more than half of it.
 pub(crate) fn buffer(device: &Device, pool: Option<&SharedPool>, bytes: u64) -> Result<Pooled<wgpu::Buffer>> {
     let bytes = bindable(device, bytes)?;
-    let Some(shared) = pool else { return Ok(Pooled { memory: create_buffer(device, bytes), pool: None }) };
+    let Some(shared) = pool else {
+        let home = Home::Own { _bytes: device.memory().weights(bytes) };
+        return Ok(Pooled { memory: create_buffer(device, bytes), home });
+    };
     let mut pool = shared.lock().unwrap_or_else(PoisonError::into_inner);
     let fitting = pool
         .buffers
@@ -81,14 +94,14 @@ pub(crate) fn buffer(device: &Device, pool: Option<&SharedPool>, bytes: u64) -> 
             create_buffer(device, bytes)
         }
     };
-    Ok(Pooled { memory, pool: Some(Arc::clone(shared)) })
+    Ok(Pooled { memory, home: Home::Pool(Arc::clone(shared)) })
 }
 
 /// A buffer for an input: filled before the first step, so never memory that an earlier step writes.
 pub(crate) fn input_buffer(device: &Device, shared: &SharedPool, bytes: u64) -> Result<Pooled<wgpu::Buffer>> {
     let bytes = bindable(device, bytes)?;
     shared.lock().unwrap_or_else(PoisonError::into_inner).bytes += bytes;
-    Ok(Pooled { memory: create_buffer(device, bytes), pool: Some(Arc::clone(shared)) })
+    Ok(Pooled { memory: create_buffer(device, bytes), home: Home::Pool(Arc::clone(shared)) })
 }
 
 /// `bytes` rounded up to whole vectors, as kernels bind arrays of vec4 over any tensor, if the adapter binds so many.
@@ -114,32 +127,51 @@ fn create_buffer(device: &Device, bytes: u64) -> wgpu::Buffer {
 /// A texture for `rows` of `columns` values, four a texel.
 pub(crate) fn texture(
     device: &Device,
-    pool: Option<&SharedPool>,
+    shared: &SharedPool,
     rows: usize,
     columns: usize,
 ) -> Result<Pooled<wgpu::Texture>> {
-    let limit = device.limits().max_texture_dimension_2d;
-    let fits = |side: usize| u32::try_from(side).ok().filter(|&side| side <= limit);
-    let (Some(width), Some(height)) = (fits(columns.div_ceil(4)), fits(rows)) else {
-        let reason = format!(
-            "{rows} rows of {columns} values exceed the {limit} rows, or four times as many columns, of the adapter's \
-             textures; use fewer prompts or images at once, or the classic kernels"
-        );
-        return Err(Error::Shape { op: "texture", reason });
-    };
-    let create = || device.create_texture(width, height);
-    let Some(shared) = pool else { return Ok(Pooled { memory: create(), pool: None }) };
+    let [width, height] = sides(device, columns.div_ceil(4), rows)?;
     let mut pool = shared.lock().unwrap_or_else(PoisonError::into_inner);
     let fitting =
         pool.textures.iter().position(|texture| texture.width() == width && texture.height() == height);
     let memory = match fitting {
         Some(place) => pool.textures.swap_remove(place),
         None => {
-            pool.bytes += 16 * u64::from(width) * u64::from(height);
-            create()
+            pool.bytes += texture_bytes(width, height);
+            device.create_texture(FLOATS, width, height)
         }
     };
-    Ok(Pooled { memory, pool: Some(Arc::clone(shared)) })
+    Ok(Pooled { memory, home: Home::Pool(Arc::clone(shared)) })
+}
+
+/// A texture of its own for a weight, `width` by `height` texels of `format`.
+pub(crate) fn weight_texture(
+    device: &Device,
+    format: wgpu::TextureFormat,
+    width: usize,
+    height: usize,
+) -> Result<Pooled<wgpu::Texture>> {
+    let [width, height] = sides(device, width, height)?;
+    let home = Home::Own { _bytes: device.memory().weights(texture_bytes(width, height)) };
+    Ok(Pooled { memory: device.create_texture(format, width, height), home })
+}
+
+/// The sides of a texture, if the adapter has such large ones.
+fn sides(device: &Device, width: usize, height: usize) -> Result<[u32; 2]> {
+    let limit = device.limits().max_texture_dimension_2d;
+    let fits = |side: usize| u32::try_from(side).ok().filter(|&side| side <= limit);
+    fits(width).zip(fits(height)).map(|(width, height)| [width, height]).ok_or_else(|| {
+        let reason = format!(
+            "{height} rows of {width} texels exceed the {limit} a side of the adapter's textures; use fewer prompts or \
+             images at once, or the classic kernels"
+        );
+        Error::Shape { op: "texture", reason }
+    })
+}
+
+fn texture_bytes(width: u32, height: u32) -> u64 {
+    16 * u64::from(width) * u64::from(height)
 }
 
 impl Pool {

@@ -3,29 +3,34 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::{Device, Error, Result};
+use crate::{Cost, Device, Error, Result};
 
-/// What the runs of a kernel took together while a device was profiling.
+/// What the runs of a kernel on one shape took together while a device was profiling; another shape is one of another cost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KernelTime {
     /// The kernel's name, its file's in `shaders/wgsl/`.
     pub kernel: &'static str,
+    /// The cost of each run.
+    pub cost: Cost,
     /// How often it ran.
     pub runs: usize,
     /// Seconds from the begin of each run to its end, added up.
     pub seconds: f64,
 }
 
+/// A kernel's name and what one run of it costs.
+type Kernel = (&'static str, Cost);
+
 /// Where a profiling device keeps its times.
 #[derive(Default)]
-pub(crate) struct Profile(Mutex<Option<BTreeMap<&'static str, (usize, f64)>>>);
+pub(crate) struct Profile(Mutex<Option<BTreeMap<Kernel, (usize, f64)>>>);
 
 impl Profile {
     pub fn is_on(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    fn add(&self, kernel: &'static str, seconds: f64) {
+    fn add(&self, kernel: Kernel, seconds: f64) {
         if let Some(times) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             let (runs, total) = times.entry(kernel).or_default();
             *runs += 1;
@@ -48,14 +53,15 @@ impl Device {
         Ok(())
     }
 
-    /// Ends profiling: the kernels that ran since [`start_profile`](Self::start_profile), the longest first.
+    /// Ends profiling: the kernels that ran since [`start_profile`](Self::start_profile), the longest first, each
+    /// shape by itself.
     #[must_use]
     pub fn take_profile(&self) -> Vec<KernelTime> {
         let times = self.profile().0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut times: Vec<_> = times
             .into_iter()
             .flatten()
-            .map(|(kernel, (runs, seconds))| KernelTime { kernel, runs, seconds })
+            .map(|((kernel, cost), (runs, seconds))| KernelTime { kernel, cost, runs, seconds })
             .collect();
         times.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
         times
@@ -67,12 +73,12 @@ pub(crate) struct Timestamps {
     queries: wgpu::QuerySet,
     resolved: wgpu::Buffer,
     read_back: wgpu::Buffer,
-    kernels: Vec<&'static str>,
+    kernels: Vec<Kernel>,
 }
 
 impl Timestamps {
     /// For a run of these kernels. Beyond what a query set holds the last ones go without.
-    pub fn new(device: &Device, kernels: impl Iterator<Item = &'static str>) -> Self {
+    pub fn new(device: &Device, kernels: impl Iterator<Item = Kernel>) -> Self {
         let kernels: Vec<_> = kernels.take(wgpu::QUERY_SET_MAX_QUERIES as usize / 2).collect();
         let count = 2 * kernels.len().max(1) as u32;
         let queries = device.gpu().create_query_set(&wgpu::QuerySetDescriptor {
@@ -122,7 +128,7 @@ impl Timestamps {
         let view = self.read_back.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
         let ticks: &[u64] = bytemuck::cast_slice(&view);
         let second = 1e9 / f64::from(device.queue().get_timestamp_period());
-        for (kernel, ticks) in self.kernels.iter().zip(ticks.chunks_exact(2)) {
+        for (&kernel, ticks) in self.kernels.iter().zip(ticks.chunks_exact(2)) {
             device.profile().add(kernel, ticks[1].saturating_sub(ticks[0]) as f64 / second);
         }
         Ok(())

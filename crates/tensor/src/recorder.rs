@@ -5,9 +5,9 @@ use clipseg_shaders::{BindingKind, Kernel, kernels};
 
 use crate::plan::Plan;
 use crate::pool::{self, Pooled, SharedPool};
-use crate::step::{Dispatch, Resource, Step};
+use crate::step::{Dispatch, Memory, Resource, Step, bytes_of};
 use crate::tensor::{Element, Tensor};
-use crate::{Device, Error, Result};
+use crate::{Cost, Device, Error, Result};
 
 /// Records ops into a [`Plan`]. Ops read like PyTorch's and are methods of this type; each allocates its output.
 pub struct Recorder {
@@ -91,7 +91,7 @@ impl Recorder {
     pub(crate) fn allocate_texture(&self, shape: &[usize]) -> Result<Tensor> {
         let columns = shape.last().copied().unwrap_or(1);
         let rows = shape.iter().product::<usize>() / columns.max(1);
-        Ok(Tensor::in_texture(shape, pool::texture(&self.device, Some(&self.pool), rows, columns)?))
+        Ok(Tensor::in_texture(shape, pool::texture(&self.device, &self.pool, rows, columns)?))
     }
 
     /// The buffer that holds `tensor`, copied from its texture where it has none.
@@ -109,10 +109,13 @@ impl Recorder {
         if columns.is_multiple_of(64) {
             self.steps.push(Step::TextureToBuffer { texture, buffer: memory.clone(), rows, columns });
         } else {
-            let resources = vec![Resource::Texture(texture), Resource::Buffer(memory.clone())];
+            let resources = vec![
+                Resource::texture(texture, tensor.bytes()),
+                Resource::buffer(memory.clone(), tensor.bytes()),
+            ];
             let params = kernels::buffer_from_texture::Params { rows, columns };
             let grid = [columns.div_ceil(32), rows.div_ceil(8), 1];
-            self.dispatch(&kernels::buffer_from_texture::KERNEL, &[], params, resources, grid)?;
+            self.dispatch(&kernels::buffer_from_texture::KERNEL, &[], params, resources, grid, 0)?;
         }
         keep(&tensor.storage().buffer, buffer, is_own, &mut self.held.buffers);
         Ok(memory)
@@ -127,22 +130,26 @@ impl Recorder {
             return Err(Error::Device(format!("{tensor:?} has no memory")));
         };
         let (buffer, is_own) = (buffer.get().clone(), buffer.is_of(&self.pool));
-        let texture = pool::texture(&self.device, Some(&self.pool), tensor.rows(), tensor.columns())?;
+        let texture = pool::texture(&self.device, &self.pool, tensor.rows(), tensor.columns())?;
         let memory = texture.get().clone();
         let (rows, columns) = (tensor.rows() as u32, tensor.columns() as u32);
         // A copy wants rows of a multiple of 256 bytes; for others a kernel does it.
         if columns.is_multiple_of(64) {
             self.steps.push(Step::BufferToTexture { buffer, texture: memory.clone(), rows, columns });
         } else {
-            let resources = vec![Resource::Buffer(buffer), Resource::Texture(memory.clone())];
+            let resources = vec![
+                Resource::buffer(buffer, tensor.bytes()),
+                Resource::texture(memory.clone(), tensor.bytes()),
+            ];
             let params = kernels::texture_from_buffer::Params { rows, columns };
             let grid = [columns.div_ceil(32), rows.div_ceil(8), 1];
-            self.dispatch(&kernels::texture_from_buffer::KERNEL, &[], params, resources, grid)?;
+            self.dispatch(&kernels::texture_from_buffer::KERNEL, &[], params, resources, grid, 0)?;
         }
         keep(&tensor.storage().texture, texture, is_own, &mut self.held.textures);
         Ok(memory)
     }
 
+    /// Records a run of `kernel`, of `flops` floating-point operations as [`Cost`] counts them.
     pub(crate) fn dispatch<P: NoUninit>(
         &mut self,
         kernel: &'static Kernel,
@@ -150,14 +157,15 @@ impl Recorder {
         params: P,
         resources: Vec<Resource>,
         grid: [u32; 3],
+        flops: u64,
     ) -> Result<()> {
         debug_assert_eq!(kernel.bindings.len(), resources.len() + 1, "{}", kernel.name);
         debug_assert!(
-            kernel.bindings[1..].iter().zip(&resources).all(|(binding, resource)| match resource {
-                Resource::Buffer(_) => {
+            kernel.bindings[1..].iter().zip(&resources).all(|(binding, resource)| match &resource.memory {
+                Memory::Buffer(_) => {
                     matches!(binding.kind, BindingKind::StorageRead | BindingKind::StorageReadWrite)
                 }
-                Resource::Texture(_) => matches!(
+                Memory::Texture(_) => matches!(
                     binding.kind,
                     BindingKind::Texture | BindingKind::StorageTextureRead | BindingKind::StorageTextureWrite
                 ),
@@ -182,6 +190,7 @@ impl Recorder {
         let uniform_bytes = bytes.len().next_multiple_of(16) as u64;
         self.uniforms.resize(uniform_offset + uniform_bytes as usize, 0);
         let uniform_offset = uniform_offset as u64;
+        let cost = Cost { flops, bytes: bytes_of(&resources) };
         self.steps.push(Step::Dispatch(Dispatch {
             kernel,
             pipeline,
@@ -189,6 +198,7 @@ impl Recorder {
             uniform_offset,
             uniform_bytes,
             grid,
+            cost,
         }));
         Ok(())
     }

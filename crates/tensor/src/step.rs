@@ -2,7 +2,7 @@
 
 use clipseg_shaders::{BindingKind, Kernel};
 
-use crate::Device;
+use crate::{Cost, Device};
 
 /// One recorded piece of work.
 pub(crate) enum Step {
@@ -12,9 +12,39 @@ pub(crate) enum Step {
 }
 
 /// What a kernel's binding is given; the parameter block is not among them.
-pub(crate) enum Resource {
+pub(crate) struct Resource {
+    pub memory: Memory,
+    /// Bytes that the kernel has to read or write of it: those of its tensor. The memory may be larger.
+    pub bytes: u64,
+}
+
+#[derive(PartialEq)]
+pub(crate) enum Memory {
     Buffer(wgpu::Buffer),
     Texture(wgpu::Texture),
+}
+
+impl Resource {
+    pub fn buffer(buffer: wgpu::Buffer, bytes: u64) -> Self {
+        Self { memory: Memory::Buffer(buffer), bytes }
+    }
+
+    pub fn texture(texture: wgpu::Texture, bytes: u64) -> Self {
+        Self { memory: Memory::Texture(texture), bytes }
+    }
+
+    /// The same, of which the kernel needs no more than `bytes`.
+    pub fn of_which(self, bytes: u64) -> Self {
+        Self { bytes: self.bytes.min(bytes), ..self }
+    }
+}
+
+/// Bytes of all `resources`; one that is bound twice, an input that is also the residual, is read once.
+pub(crate) fn bytes_of(resources: &[Resource]) -> u64 {
+    let is_new = |&(place, resource): &(usize, &Resource)| {
+        resources[..place].iter().all(|earlier| earlier.memory != resource.memory)
+    };
+    resources.iter().enumerate().filter(is_new).map(|(_, resource)| resource.bytes).sum()
 }
 
 /// One run of a kernel, before its bind group exists.
@@ -25,6 +55,7 @@ pub(crate) struct Dispatch {
     pub uniform_offset: u64,
     pub uniform_bytes: u64,
     pub grid: [u32; 3],
+    pub cost: Cost,
 }
 
 /// Binds a dispatch's parameters, which lie in `uniforms`, and its resources.
@@ -32,9 +63,9 @@ pub(crate) fn bind_group(device: &Device, dispatch: &Dispatch, uniforms: &wgpu::
     let views: Vec<_> = dispatch
         .resources
         .iter()
-        .map(|resource| match resource {
-            Resource::Buffer(_) => None,
-            Resource::Texture(texture) => Some(texture.create_view(&wgpu::TextureViewDescriptor::default())),
+        .map(|resource| match &resource.memory {
+            Memory::Buffer(_) => None,
+            Memory::Texture(texture) => Some(texture.create_view(&wgpu::TextureViewDescriptor::default())),
         })
         .collect();
     let mut entries = vec![wgpu::BindGroupEntry {
@@ -46,10 +77,10 @@ pub(crate) fn bind_group(device: &Device, dispatch: &Dispatch, uniforms: &wgpu::
         }),
     }];
     for (place, (resource, view)) in dispatch.resources.iter().zip(&views).enumerate() {
-        let resource = match (resource, view) {
-            (Resource::Texture(_), Some(view)) => wgpu::BindingResource::TextureView(view),
-            (Resource::Buffer(buffer), _) => buffer.as_entire_binding(),
-            (Resource::Texture(_), None) => continue,
+        let resource = match (&resource.memory, view) {
+            (Memory::Texture(_), Some(view)) => wgpu::BindingResource::TextureView(view),
+            (Memory::Buffer(buffer), _) => buffer.as_entire_binding(),
+            (Memory::Texture(_), None) => continue,
         };
         entries.push(wgpu::BindGroupEntry { binding: place as u32 + 1, resource });
     }

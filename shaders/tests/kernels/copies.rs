@@ -3,8 +3,8 @@
 use clipseg_shaders::Kernel;
 use clipseg_shaders::kernels::{
     ALL, attention, attention_vec4, layer_norm, layer_norm_vec4, matmul_broadcast, matmul_rows,
-    matmul_subgroup_16, matmul_subgroup_24, matmul_tile, matmul_tile_double, matmul_tile_f16,
-    matmul_tile_vec4,
+    matmul_subgroup_16, matmul_subgroup_16_f16, matmul_subgroup_24, matmul_subgroup_24_f16, matmul_tile,
+    matmul_tile_double, matmul_tile_f16, matmul_tile_vec4, mlp_subgroup, mlp_subgroup_f16,
 };
 
 /// The forms of one matrix product on storage buffers: callers give each the same parameters and resources.
@@ -54,10 +54,30 @@ fn activations_are_the_same_in_every_kernel() {
 
 #[test]
 fn the_subgroup_matmuls_differ_in_their_rows() {
-    assert_eq!(
-        differences(&matmul_subgroup_16::KERNEL, &matmul_subgroup_24::KERNEL),
-        [("const ROWS: u32 = 16u;", "const ROWS: u32 = 24u;")]
-    );
+    let rows = [("const ROWS: u32 = 16u;", "const ROWS: u32 = 24u;")];
+    assert_eq!(differences(&matmul_subgroup_16::KERNEL, &matmul_subgroup_24::KERNEL), rows);
+    let halves = differences(&matmul_subgroup_16_f16::KERNEL, &matmul_subgroup_24_f16::KERNEL);
+    assert_eq!(halves.len(), 2, "{halves:?}");
+    assert!(halves[0].0.starts_with("// matmul_subgroup_16 for"));
+    assert_eq!(halves[1], rows[0]);
+}
+
+#[test]
+fn the_subgroup_kernels_for_halves_differ_in_how_they_read_weights() {
+    // A row of the panels' texture has half as many texels.
+    let without_weights = |kernel: &Kernel| {
+        let text = &kernel.source[kernel.source.find("struct Params").expect(kernel.name)..];
+        let start = text.find("\nconst ROWS").expect(kernel.name);
+        let accumulate = text.find("\nfn accumulate").expect(kernel.name);
+        let text = format!("{}{}", &text[..start], &text[accumulate..]);
+        text.replace("rgba32uint", "rgba32float").replace("source * 32u", "source * 64u")
+    };
+    for (full, halves) in [
+        (&matmul_subgroup_16::KERNEL, &matmul_subgroup_16_f16::KERNEL),
+        (&mlp_subgroup::KERNEL, &mlp_subgroup_f16::KERNEL),
+    ] {
+        assert_eq!(without_weights(full), without_weights(halves), "{}", halves.name);
+    }
 }
 
 /// A caller that may give the same parameters and resources to any of these would not notice if they differed.
@@ -76,6 +96,13 @@ fn assert_interchangeable(kernels: &[&Kernel]) {
 #[test]
 fn forms_of_one_operation_take_the_same_parameters_and_resources() {
     assert_interchangeable(&MATMULS);
+    assert_interchangeable(&[
+        &matmul_subgroup_16::KERNEL,
+        &matmul_subgroup_16_f16::KERNEL,
+        &matmul_subgroup_24::KERNEL,
+        &matmul_subgroup_24_f16::KERNEL,
+    ]);
+    assert_interchangeable(&[&mlp_subgroup::KERNEL, &mlp_subgroup_f16::KERNEL]);
     assert_interchangeable(&[&attention::KERNEL, &attention_vec4::KERNEL]);
     assert_interchangeable(&[&layer_norm::KERNEL, &layer_norm_vec4::KERNEL]);
 }

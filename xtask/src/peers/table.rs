@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::thread::available_parallelism;
 
-use super::median;
+use crate::cli::median;
 
 /// Seconds by engine and number of prompts, of every round.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Workspace, succeed};
+use crate::support::{Workspace, refuse, succeed};
 
 #[test]
 fn every_step_is_measured() {
@@ -15,6 +15,10 @@ fn every_step_is_measured() {
     assert_eq!((&report["prompts"], &report["runs"]), (&3.into(), &2.into()));
     let seconds = |name: &str| report[name].as_f64().unwrap();
     assert!(0.0 < seconds("load_seconds") && seconds("load_seconds") < seconds("first_mask_seconds"));
+    // Every weight is there, most of them padded.
+    let numbers = std::fs::metadata(workspace.path("model").join("model.safetensors")).unwrap().len();
+    assert!(report["weight_bytes"].as_u64().unwrap() >= numbers / 2, "{report}");
+    assert!(report["arena_bytes"].as_u64().unwrap() > 0, "{report}");
     let steps = report["warm"].as_array().unwrap();
     let names: Vec<_> = steps.iter().map(|step| step["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["preprocessing", "image encoding", "text encoding", "decoding", "all together"]);
@@ -25,6 +29,33 @@ fn every_step_is_measured() {
     }
     let text = succeed(&arguments);
     assert!(text.contains("first mask") && text.contains("all together"), "{text}");
+}
+
+#[test]
+fn threads_and_batches_are_counted() {
+    let workspace = Workspace::tiny();
+    let model = workspace.argument("model");
+    let report = |more: &[&str]| -> Value {
+        let arguments = [&["bench", "--model", &model, "--runs", "1", "--profile", "--json"], more].concat();
+        serde_json::from_str(&succeed(&arguments)).unwrap()
+    };
+    let flops = |report: &Value| -> u64 {
+        report["kernel_times"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|kernel| kernel["flops"].as_u64().unwrap())
+            .sum()
+    };
+    let one = report(&[]);
+    let batch = report(&["--batch", "2", "--threads", "2"]);
+    assert_eq!((&batch["batch"], &batch["threads"], &batch["prompts"]), (&2.into(), &2.into(), &2.into()));
+    assert!(batch["photos_per_second"].as_f64().unwrap() > 0.0);
+    assert!(2 * flops(&one) * 9 / 10 < flops(&batch), "{one} {batch}");
+    assert!(batch["arena_bytes"].as_u64() > one["arena_bytes"].as_u64());
+    let larger = report(&["--size", "64"]);
+    assert!(flops(&larger) != flops(&one), "{larger}");
+    refuse(&["bench", "--model", &model, "--size", "0"], &["--size", "height = 0"]);
 }
 
 #[test]
@@ -42,5 +73,10 @@ fn a_profile_names_the_kernels_that_ran() {
     }
     let seconds: Vec<_> = kernels.iter().map(|kernel| kernel["seconds"].as_f64().unwrap()).collect();
     assert!(seconds.is_sorted_by(|a, b| a >= b), "{seconds:?}");
-    assert!(succeed(&arguments).contains("share"));
+    for kernel in kernels {
+        let [flops, bytes] =
+            ["flops_per_second", "bytes_per_second"].map(|name| kernel[name].as_f64().unwrap());
+        assert!(flops >= 0.0 && bytes > 0.0, "{kernel}");
+    }
+    assert!(succeed(&arguments).contains("GFLOP/s"));
 }

@@ -40,6 +40,12 @@ impl Sizes {
         Ok(Self { batch, tokens, heads, head_size: width / (3 * heads) })
     }
 
+    /// Operations of the product of queries and keys, over the pairs that may see each other; values take as many.
+    fn product_flops(&self, mask: &AttentionMask<'_>) -> u64 {
+        let pairs = if mask.causal { self.tokens * (self.tokens + 1) / 2 } else { self.tokens * self.tokens };
+        2 * (self.batch * self.heads * pairs * self.head_size) as u64
+    }
+
     fn scale(&self) -> f32 {
         (self.head_size as f32).powf(-0.5)
     }
@@ -87,10 +93,12 @@ impl Recorder {
             has_mask: mask.keys.is_some().into(),
             scale: sizes.scale(),
         };
-        let resources =
-            vec![self.buffer(query_key_value)?, self.buffer_or_empty(mask.keys)?, self.buffer(&scores)?];
+        // A third of the columns, the values, is not looked at.
+        let query_key = self.buffer(query_key_value)?.of_which(query_key_value.bytes() / 3 * 2);
+        let resources = vec![query_key, self.buffer_or_empty(mask.keys)?, self.buffer(&scores)?];
         let grid = self.elementwise_grid(scores.len());
-        self.dispatch(&kernels::attention_scores::KERNEL, &[], params, resources, grid)?;
+        let flops = sizes.product_flops(mask);
+        self.dispatch(&kernels::attention_scores::KERNEL, &[], params, resources, grid, flops)?;
         self.softmax(&scores)
     }
 
@@ -119,7 +127,8 @@ impl Recorder {
             false => (&kernels::attention::KERNEL, 16),
         };
         let grid = [params.tokens.div_ceil(queries), params.heads, sizes.batch as u32];
-        self.dispatch(kernel, &[], params, resources, grid)?;
+        let flops = 2 * sizes.product_flops(mask);
+        self.dispatch(kernel, &[], params, resources, grid, flops)?;
         Ok(output)
     }
 
@@ -141,7 +150,8 @@ impl Recorder {
             vec![self.texture(query_key_value)?, self.buffer_or_empty(mask.keys)?, self.texture(&output)?];
         let grid = [params.tokens.div_ceil(16), params.heads, sizes.batch as u32];
         let overrides = [("TEXELS", sizes.head_size as u32 / 4)];
-        self.dispatch(&kernels::attention_subgroup::KERNEL, &overrides, params, resources, grid)?;
+        let flops = 2 * sizes.product_flops(mask);
+        self.dispatch(&kernels::attention_subgroup::KERNEL, &overrides, params, resources, grid, flops)?;
         Ok(output)
     }
 }

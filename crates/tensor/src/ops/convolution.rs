@@ -163,7 +163,7 @@ impl Recorder {
         };
         let resources = vec![self.buffer(input)?, self.buffer(&columns)?];
         let grid = self.elementwise_grid(columns.len());
-        self.dispatch(&kernels::im2col_3x3::KERNEL, &[], params, resources, grid)?;
+        self.dispatch(&kernels::im2col_3x3::KERNEL, &[], params, resources, grid, 0)?;
         self.linear_with(&columns, &layer.linear, activation, None)
     }
 
@@ -230,7 +230,7 @@ impl Recorder {
         };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
         let grid = self.elementwise_grid(output.len());
-        self.dispatch(&kernels::depth_to_space::KERNEL, &[], params, resources, grid)?;
+        self.dispatch(&kernels::depth_to_space::KERNEL, &[], params, resources, grid, 0)?;
         Ok(output)
     }
 }

@@ -25,7 +25,9 @@ impl Recorder {
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
         let grid = self.elementwise_grid(input.len());
         let overrides = [("ACTIVATION", activation as u32)];
-        self.dispatch(&kernels::activation::KERNEL, &overrides, params, resources, grid)?;
+        // quick_gelu's: product, exponential, sum, quotient.
+        let flops = 4 * output.len() as u64;
+        self.dispatch(&kernels::activation::KERNEL, &overrides, params, resources, grid, flops)?;
         Ok(output)
     }
 
@@ -38,7 +40,9 @@ impl Recorder {
         let params = kernels::sigmoid::Params { length: input.len() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
         let grid = self.elementwise_grid(input.len());
-        self.dispatch(&kernels::sigmoid::KERNEL, &[], params, resources, grid)?;
+        // Sign, exponential, sum, quotient.
+        let flops = 4 * output.len() as u64;
+        self.dispatch(&kernels::sigmoid::KERNEL, &[], params, resources, grid, flops)?;
         Ok(output)
     }
 
@@ -90,7 +94,9 @@ impl Recorder {
             self.buffer(&output)?,
         ];
         let grid = self.elementwise_grid(output.len());
-        self.dispatch(&kernels::film::KERNEL, &[], params, resources, grid)?;
+        let per_value = u64::from(previous.is_some()) + 2 * u64::from(modulation.is_some());
+        let flops = per_value * output.len() as u64;
+        self.dispatch(&kernels::film::KERNEL, &[], params, resources, grid, flops)?;
         Ok(output)
     }
 }

@@ -30,12 +30,13 @@ impl Recorder {
         let resources = vec![
             self.buffer(ids)?,
             self.buffer(position_ids)?,
-            self.buffer(tokens)?,
-            self.buffer(positions)?,
+            // Of the tables, a row a token at most.
+            self.buffer(tokens)?.of_which(output.bytes()),
+            self.buffer(positions)?.of_which(output.bytes()),
             self.buffer(&output)?,
         ];
         let grid = self.elementwise_grid(output.len());
-        self.dispatch(&kernels::token_embedding::KERNEL, &[], params, resources, grid)?;
+        self.dispatch(&kernels::token_embedding::KERNEL, &[], params, resources, grid, output.len() as u64)?;
         Ok(output)
     }
 
@@ -49,9 +50,10 @@ impl Recorder {
         };
         let output = self.allocate(&[count, input.columns()], Element::F32)?;
         let params = kernels::gather_rows::Params { count: count as u32, columns: input.columns() as u32 };
-        let resources = vec![self.buffer(input)?, self.buffer(rows)?, self.buffer(&output)?];
+        let resources =
+            vec![self.buffer(input)?.of_which(output.bytes()), self.buffer(rows)?, self.buffer(&output)?];
         let grid = self.elementwise_grid(output.len());
-        self.dispatch(&kernels::gather_rows::KERNEL, &[], params, resources, grid)?;
+        self.dispatch(&kernels::gather_rows::KERNEL, &[], params, resources, grid, 0)?;
         Ok(output)
     }
 
@@ -81,7 +83,7 @@ impl Recorder {
         };
         let resources = vec![self.buffer(pixels)?, self.buffer(&output)?];
         let grid = self.elementwise_grid(output.len());
-        self.dispatch(&kernels::patchify::KERNEL, &[], params, resources, grid)?;
+        self.dispatch(&kernels::patchify::KERNEL, &[], params, resources, grid, 0)?;
         Ok(output)
     }
 
@@ -117,7 +119,7 @@ impl Recorder {
             self.buffer(&output)?,
         ];
         let grid = self.elementwise_grid(output.len());
-        self.dispatch(&kernels::vision_embedding::KERNEL, &[], params, resources, grid)?;
+        self.dispatch(&kernels::vision_embedding::KERNEL, &[], params, resources, grid, output.len() as u64)?;
         Ok(output)
     }
 

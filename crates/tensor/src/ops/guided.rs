@@ -31,12 +31,16 @@ impl Recorder {
         let resources = vec![self.buffer(guide)?, self.buffer(logits)?, self.buffer(&moments)?];
         let params = kernels::guided_moments::Params { pixels };
         let grid = self.elementwise_grid(height * width);
-        self.dispatch(&kernels::guided_moments::KERNEL, &[], params, resources, grid)?;
+        // A sigmoid, six products of colours and three of a colour with the probability.
+        let flops = 13 * u64::from(pixels);
+        self.dispatch(&kernels::guided_moments::KERNEL, &[], params, resources, grid, flops)?;
         let means = self.box_mean(moments, radius)?;
         let coefficients = self.allocate(&[4, height, width], Element::F32)?;
         let resources = vec![self.buffer(&means)?, self.buffer(&coefficients)?];
         let params = kernels::guided_coefficients::Params { pixels, epsilon };
-        self.dispatch(&kernels::guided_coefficients::KERNEL, &[], params, resources, grid)?;
+        // Counted in the kernel: three equations with three unknowns.
+        let flops = 60 * u64::from(pixels);
+        self.dispatch(&kernels::guided_coefficients::KERNEL, &[], params, resources, grid, flops)?;
         drop(means);
         self.box_mean(coefficients, radius)
     }
@@ -57,7 +61,9 @@ impl Recorder {
             };
             let resources = vec![self.buffer(&maps)?, self.buffer(&output)?];
             let grid = self.elementwise_grid(maps.len());
-            self.dispatch(&kernels::box_mean::KERNEL, &[], params, resources, grid)?;
+            // A running sum would do: one value comes, one goes, and the quotient.
+            let flops = 3 * output.len() as u64;
+            self.dispatch(&kernels::box_mean::KERNEL, &[], params, resources, grid, flops)?;
             maps = output;
         }
         Ok(maps)
@@ -77,7 +83,9 @@ impl Recorder {
         let params = kernels::guided_apply::Params { pixels: (height * width) as u32 };
         let resources = vec![self.buffer(coefficients)?, self.buffer(guide)?, self.buffer(&output)?];
         let grid = self.elementwise_grid(output.len());
-        self.dispatch(&kernels::guided_apply::KERNEL, &[], params, resources, grid)?;
+        // Three products and sums, two bounds, and the logit's difference, quotient and logarithm.
+        let flops = 11 * output.len() as u64;
+        self.dispatch(&kernels::guided_apply::KERNEL, &[], params, resources, grid, flops)?;
         Ok(output)
     }
 }

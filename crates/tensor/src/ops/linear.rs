@@ -1,8 +1,14 @@
-use clipseg_shaders::{Activation, kernels};
+use clipseg_shaders::Activation;
+use clipseg_shaders::kernels::{
+    matmul_subgroup_16, matmul_subgroup_16_f16, matmul_subgroup_24, matmul_subgroup_24_f16,
+};
 
 use super::matmul::{Operands, RowWeight};
 use super::{expect_shape, shape_error};
+use crate::cost::product_flops;
+use crate::device::{FLOATS, HALVES};
 use crate::pool::Pooled;
+use crate::step::Resource;
 use crate::{Device, Recorder, Result, Tensor, pool};
 
 /// Weights narrower than this many columns leave most lanes of the subgroup kernel idle.
@@ -23,8 +29,18 @@ pub struct Linear {
 enum Weight {
     /// `[columns, inner]`, for the kernels on buffers.
     Rows(RowWeight),
-    /// `[inner, columns]` in panels, for the subgroup kernels: see [`upload_panels`].
-    Panels(Pooled<wgpu::Texture>),
+    /// `[inner, columns]` in panels, for the subgroup kernels.
+    Panels(Panels),
+}
+
+/// A weight `[columns, inner]` as the subgroup kernels read it, from end to end: a panel of [`PANEL_COLUMNS`] columns after
+/// the other, in each [`PANEL_DEPTH`] values of `inner` a row of the texture, for each of them the panel's columns. Padded
+/// with zeros to whole panels and rows. Halves lie eight a texel: four columns of two values of `inner`.
+pub(crate) struct Panels {
+    texture: Pooled<wgpu::Texture>,
+    /// What the kernel has to read of it, the padding left out.
+    bytes: u64,
+    pub is_half: bool,
 }
 
 impl Linear {
@@ -72,7 +88,7 @@ impl Linear {
         }
         let bias = bias.map(|bias| device.upload(&[columns], bias)).transpose()?;
         let weight = if subgroups {
-            Weight::Panels(upload_panels(device, columns, inner, weight)?)
+            Weight::Panels(Panels::upload(device, columns, inner, weight)?)
         } else {
             Weight::Rows(RowWeight::upload(device, columns, inner, weight)?)
         };
@@ -97,10 +113,10 @@ impl Linear {
     }
 
     /// The weight in the subgroup kernels' panels, where it has that form.
-    pub(crate) fn panels(&self) -> Option<&wgpu::Texture> {
+    pub(crate) fn panels(&self) -> Option<&Panels> {
         match &self.weight {
             Weight::Rows(_) => None,
-            Weight::Panels(weight) => Some(weight.get()),
+            Weight::Panels(weight) => Some(weight),
         }
     }
 
@@ -127,31 +143,42 @@ impl Linear {
     }
 }
 
-/// A weight `[columns, inner]` as the subgroup kernels read it, from end to end: a panel of [`PANEL_COLUMNS`] columns after
-/// the other, in each [`PANEL_DEPTH`] values of `inner` a row of the texture, for each of them the panel's columns. Padded
-/// with zeros to whole panels and rows.
-fn upload_panels(
-    device: &Device,
-    columns: usize,
-    inner: usize,
-    weight: &[f32],
-) -> Result<Pooled<wgpu::Texture>> {
-    let (panels, steps) = (columns.div_ceil(PANEL_COLUMNS), inner.div_ceil(PANEL_DEPTH));
-    let width = PANEL_DEPTH * PANEL_COLUMNS;
-    let mut values = vec![0.0; panels * steps * width];
-    for (row, values) in values.chunks_exact_mut(width).enumerate() {
-        let (panel, step) = (row / steps, row % steps);
-        let depth = PANEL_DEPTH.min(inner - step * PANEL_DEPTH);
-        for column in 0..PANEL_COLUMNS.min(columns - panel * PANEL_COLUMNS) {
-            let start = (panel * PANEL_COLUMNS + column) * inner + step * PANEL_DEPTH;
-            for (place, &value) in weight[start..start + depth].iter().enumerate() {
-                values[place * PANEL_COLUMNS + column] = value;
+impl Panels {
+    /// Uploads `weight`, in halves where the device's precision wants that.
+    fn upload(device: &Device, columns: usize, inner: usize, weight: &[f32]) -> Result<Self> {
+        let is_half = device.precision().halves(weight);
+        let (panels, steps) = (columns.div_ceil(PANEL_COLUMNS), inner.div_ceil(PANEL_DEPTH));
+        let width = PANEL_DEPTH * PANEL_COLUMNS;
+        let place = |depth: usize, column: usize| match is_half {
+            true => (depth / 2 * PANEL_COLUMNS + column / 4 * 4) * 2 + depth % 2 * 4 + column % 4,
+            false => depth * PANEL_COLUMNS + column,
+        };
+        let mut values = vec![0.0; panels * steps * width];
+        for (row, values) in values.chunks_exact_mut(width).enumerate() {
+            let (panel, step) = (row / steps, row % steps);
+            let depth = PANEL_DEPTH.min(inner - step * PANEL_DEPTH);
+            for column in 0..PANEL_COLUMNS.min(columns - panel * PANEL_COLUMNS) {
+                let start = (panel * PANEL_COLUMNS + column) * inner + step * PANEL_DEPTH;
+                for (depth, &value) in weight[start..start + depth].iter().enumerate() {
+                    values[place(depth, column)] = value;
+                }
             }
         }
+        let (format, values_a_texel) = if is_half { (HALVES, 8) } else { (FLOATS, 4) };
+        let texture = pool::weight_texture(device, format, width / values_a_texel, panels * steps)?;
+        if is_half {
+            let halves: Vec<_> = values.iter().map(|&value| half::f16::from_f32(value)).collect();
+            device.write_texture(texture.get(), bytemuck::cast_slice(&halves))?;
+        } else {
+            device.write_texture(texture.get(), bytemuck::cast_slice(&values))?;
+        }
+        let bytes = (16 / values_a_texel * columns * inner) as u64;
+        Ok(Self { texture, bytes, is_half })
     }
-    let texture = pool::texture(device, None, panels * steps, width)?;
-    device.write_texture(texture.get(), &values)?;
-    Ok(texture)
+
+    pub(crate) fn resource(&self) -> Resource {
+        Resource::texture(self.texture.get().clone(), self.bytes)
+    }
 }
 
 impl Recorder {
@@ -181,7 +208,7 @@ impl Recorder {
                 self.matmul(&operands, &shape)
             }
             Weight::Panels(weight) => {
-                self.matmul_subgroup(input, layer, weight.get(), &shape, activation, residual)
+                self.matmul_subgroup(input, layer, weight, &shape, activation, residual)
             }
         }
     }
@@ -190,7 +217,7 @@ impl Recorder {
         &mut self,
         input: &Tensor,
         layer: &Linear,
-        weight: &wgpu::Texture,
+        weight: &Panels,
         shape: &[usize],
         activation: Activation,
         residual: Option<&Tensor>,
@@ -203,7 +230,7 @@ impl Recorder {
         let inner_texels = layer.inner.div_ceil(4) as u32;
         let resources = vec![
             self.texture(input)?,
-            crate::step::Resource::Texture(weight.clone()),
+            weight.resource(),
             self.buffer_or_empty(layer.bias.as_ref())?,
             self.texture_or_empty(residual)?,
             self.texture(&output)?,
@@ -212,27 +239,16 @@ impl Recorder {
         let has_bias = layer.bias.is_some().into();
         let has_residual = residual.is_some().into();
         let panels = layer.columns.div_ceil(PANEL_COLUMNS) as u32;
-        if tall {
-            let kernel = &kernels::matmul_subgroup_24::KERNEL;
-            let params = kernels::matmul_subgroup_24::Params {
-                rows,
-                column_texels,
-                inner_texels,
-                has_bias,
-                has_residual,
-            };
-            self.dispatch(kernel, &overrides, params, resources, [rows.div_ceil(24), panels, 1])?;
-        } else {
-            let kernel = &kernels::matmul_subgroup_16::KERNEL;
-            let params = kernels::matmul_subgroup_16::Params {
-                rows,
-                column_texels,
-                inner_texels,
-                has_bias,
-                has_residual,
-            };
-            self.dispatch(kernel, &overrides, params, resources, [rows.div_ceil(16), panels, 1])?;
-        }
+        let flops = product_flops(input.rows(), layer.inner, layer.columns);
+        // All four take the same parameters, which a test in the shader crate sees to.
+        let params = matmul_subgroup_16::Params { rows, column_texels, inner_texels, has_bias, has_residual };
+        let (kernel, tile) = match (tall, weight.is_half) {
+            (false, false) => (&matmul_subgroup_16::KERNEL, 16),
+            (false, true) => (&matmul_subgroup_16_f16::KERNEL, 16),
+            (true, false) => (&matmul_subgroup_24::KERNEL, 24),
+            (true, true) => (&matmul_subgroup_24_f16::KERNEL, 24),
+        };
+        self.dispatch(kernel, &overrides, params, resources, [rows.div_ceil(tile), panels, 1], flops)?;
         Ok(output)
     }
 }

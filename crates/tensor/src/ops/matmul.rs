@@ -9,6 +9,7 @@ use clipseg_shaders::kernels::{
 use clipseg_shaders::{Activation, Kernel};
 
 use super::shape_error;
+use crate::cost::product_flops;
 use crate::tensor::Element;
 use crate::{Device, Linear, Recorder, Result, Tensor};
 
@@ -169,13 +170,11 @@ pub(crate) fn fingerprint() -> String {
 }
 
 impl RowWeight {
-    /// Uploads `weight`: in halves where the device is to store them so, a kernel reads the shape so, and no value exceeds the
-    /// largest half.
+    /// Uploads `weight`: in halves where the device's precision wants that and a kernel reads the shape so.
     pub fn upload(device: &Device, columns: usize, inner: usize, weight: &[f32]) -> Result<Self> {
         let [column_multiple, inner_multiple] = F16.multiples;
         let fits = columns.is_multiple_of(column_multiple) && inner.is_multiple_of(inner_multiple);
-        let largest = half::f16::MAX.to_f32();
-        if !(device.has_half_weights() && fits && weight.iter().all(|value| value.abs() <= largest)) {
+        if !(fits && device.precision().halves(weight)) {
             let values = device.upload(&[columns, inner], weight)?;
             return Ok(Self { values, columns, inner, stored: Stored::Full });
         }
@@ -221,7 +220,8 @@ impl Recorder {
             self.buffer(&output)?,
         ];
         let overrides = [("ACTIVATION", problem.activation as u32)];
-        self.dispatch(variant.kernel, &overrides, params, resources, variant.grid(&problem))?;
+        let flops = product_flops(problem.rows, problem.inner, problem.columns);
+        self.dispatch(variant.kernel, &overrides, params, resources, variant.grid(&problem), flops)?;
         Ok(output)
     }
 

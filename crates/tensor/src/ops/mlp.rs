@@ -1,7 +1,8 @@
 use clipseg_shaders::{Activation, kernels};
 
+use super::linear::Panels;
 use super::{expect_shape, shape_error};
-use crate::step::Resource;
+use crate::cost::product_flops;
 use crate::{Device, Linear, Recorder, Result, Tensor};
 
 /// What the fused kernel's eight lanes can hold of a row.
@@ -31,7 +32,7 @@ impl Mlp {
 
     /// The weights of both layers, where one kernel can do the whole: it is made for inputs of which a row
     /// fits between the lanes but leaves few of them idle.
-    fn fused_weights(&self, device: &Device) -> Option<[&wgpu::Texture; 2]> {
+    fn fused_weights(&self, device: &Device) -> Option<[&Panels; 2]> {
         let fits = |width| (FUSED_MAX_WIDTH / 2 + 1..=FUSED_MAX_WIDTH).contains(&width);
         let fused = device.runs_subgroup_kernels()
             && fits(self.up.inner())
@@ -41,7 +42,8 @@ impl Mlp {
         if !fused {
             return None;
         }
-        Some([self.up.panels()?, self.down.panels()?])
+        let (up, down) = (self.up.panels()?, self.down.panels()?);
+        (up.is_half == down.is_half).then_some([up, down])
     }
 }
 
@@ -72,16 +74,23 @@ impl Recorder {
         };
         let resources = vec![
             self.texture(input)?,
-            Resource::Texture(up.clone()),
+            up.resource(),
             self.buffer_or_empty(layers.up.bias())?,
-            Resource::Texture(down.clone()),
+            down.resource(),
             self.buffer_or_empty(layers.down.bias())?,
             self.texture(residual)?,
             self.texture(&output)?,
         ];
         let overrides = [("ACTIVATION", layers.activation as u32)];
         let grid = [rows.div_ceil(FUSED_ROWS), 1, 1];
-        self.dispatch(&kernels::mlp_subgroup::KERNEL, &overrides, params, resources, grid)?;
+        let flops = [&layers.up, &layers.down]
+            .map(|layer| product_flops(input.rows(), layer.inner(), layer.columns()))
+            .iter()
+            .sum();
+        // Both take the same parameters, which a test in the shader crate sees to.
+        let kernel =
+            if up.is_half { &kernels::mlp_subgroup_f16::KERNEL } else { &kernels::mlp_subgroup::KERNEL };
+        self.dispatch(kernel, &overrides, params, resources, grid, flops)?;
         Ok(output)
     }
 }

@@ -28,6 +28,12 @@ impl LayerNorm {
     }
 }
 
+/// Of each value: its sum, its difference from the mean, the square and the squares' sum, then a product with 1 / √(variance + ε)
+/// and one with the weight, and the bias.
+fn layer_norm_flops(input: &Tensor) -> u64 {
+    7 * input.len() as u64
+}
+
 impl Recorder {
     /// `(input - mean) / √(variance + ε) · weight + bias` over the last dimension.
     ///
@@ -62,7 +68,7 @@ impl Recorder {
             true => &kernels::layer_norm_vec4::KERNEL,
             false => &kernels::layer_norm::KERNEL,
         };
-        self.dispatch(kernel, &[], params, resources, grid)?;
+        self.dispatch(kernel, &[], params, resources, grid, layer_norm_flops(input))?;
         Ok(output)
     }
 
@@ -80,7 +86,14 @@ impl Recorder {
             self.texture(&output)?,
         ];
         let grid = [params.rows, 1, 1];
-        self.dispatch(&kernels::layer_norm_subgroup::KERNEL, &[], params, resources, grid)?;
+        self.dispatch(
+            &kernels::layer_norm_subgroup::KERNEL,
+            &[],
+            params,
+            resources,
+            grid,
+            layer_norm_flops(input),
+        )?;
         Ok(output)
     }
 
@@ -93,7 +106,9 @@ impl Recorder {
         let params = kernels::softmax::Params { rows: input.rows() as u32, columns: input.columns() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
         let grid = self.folded_grid(input.rows());
-        self.dispatch(&kernels::softmax::KERNEL, &[], params, resources, grid)?;
+        // The largest, difference, exponential, sum, quotient.
+        let flops = 5 * input.len() as u64;
+        self.dispatch(&kernels::softmax::KERNEL, &[], params, resources, grid, flops)?;
         Ok(output)
     }
 
@@ -106,7 +121,9 @@ impl Recorder {
         let params = kernels::l2_norm::Params { rows: input.rows() as u32, columns: input.columns() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
         let grid = self.elementwise_grid(input.rows());
-        self.dispatch(&kernels::l2_norm::KERNEL, &[], params, resources, grid)?;
+        // Square, sum, quotient.
+        let flops = 3 * input.len() as u64;
+        self.dispatch(&kernels::l2_norm::KERNEL, &[], params, resources, grid, flops)?;
         Ok(output)
     }
 }

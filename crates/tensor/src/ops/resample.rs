@@ -27,7 +27,9 @@ impl Recorder {
         };
         let resources = vec![self.buffer(table)?, self.buffer(&output)?];
         let grid = self.elementwise_grid(output.len());
-        self.dispatch(&kernels::bicubic_positions::KERNEL, &[], params, resources, grid)?;
+        // Four rows of four products and sums, and the four of the rows.
+        let flops = 40 * output.len() as u64;
+        self.dispatch(&kernels::bicubic_positions::KERNEL, &[], params, resources, grid, flops)?;
         Ok(output)
     }
 
@@ -63,7 +65,9 @@ impl Recorder {
         };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
         let grid = self.elementwise_grid(output.len());
-        self.dispatch(&kernels::bilinear_resize::KERNEL, &[], params, resources, grid)?;
+        // Three mixtures of two values.
+        let flops = 9 * output.len() as u64;
+        self.dispatch(&kernels::bilinear_resize::KERNEL, &[], params, resources, grid, flops)?;
         Ok(output)
     }
 }

@@ -16,14 +16,16 @@ struct Case {
     activation: Activation,
     bias: bool,
     residual: bool,
+    /// Whether the weights are halves, and stored as such.
+    halves: bool,
     seed: u64,
 }
 
 fn check(device: &Device, case: Case) {
-    let Case { rows, columns, inner, activation, bias, residual, seed } = case;
+    let Case { rows, columns, inner, activation, bias, residual, halves, seed } = case;
     let mut random = Random(seed);
     let input = random.values(rows * inner);
-    let weight = random.values(columns * inner);
+    let weight = if halves { random.halves(columns * inner) } else { random.values(columns * inner) };
     let bias = bias.then(|| random.values(columns));
     let residual = residual.then(|| random.values(rows * columns));
 
@@ -54,12 +56,12 @@ proptest! {
     #[test]
     fn linear_equals_its_twin(
         (rows, columns, inner) in (ragged(), ragged(), ragged()),
-        (bias, residual) in any::<(bool, bool)>(),
+        (bias, residual, halves) in any::<(bool, bool, bool)>(),
         seed in any::<u64>(),
     ) {
         let activation = Activation::QuickGelu;
         for device in devices() {
-            check(device, Case { rows, columns, inner, activation, bias, residual, seed });
+            check(device, Case { rows, columns, inner, activation, bias, residual, halves, seed });
         }
     }
 }
@@ -68,8 +70,11 @@ proptest! {
 fn every_activation_runs_in_the_epilogue() {
     for activation in ACTIVATIONS {
         for device in devices() {
-            let (bias, residual, seed) = (true, true, 1);
-            check(device, Case { rows: 10, columns: 33, inner: 45, activation, bias, residual, seed });
+            let (bias, residual, halves, seed) = (true, true, false, 1);
+            check(
+                device,
+                Case { rows: 10, columns: 33, inner: 45, activation, bias, residual, halves, seed },
+            );
         }
     }
 }
@@ -78,8 +83,8 @@ fn every_activation_runs_in_the_epilogue() {
 fn an_encoder_sized_product_equals_its_twin() {
     let (rows, columns, inner) = (197, 516, 769);
     let activation = Activation::QuickGelu;
-    for device in devices() {
-        check(device, Case { rows, columns, inner, activation, bias: true, residual: true, seed: 2 });
+    for (device, halves) in devices().iter().flat_map(|device| [(device, false), (device, true)]) {
+        check(device, Case { rows, columns, inner, activation, bias: true, residual: true, halves, seed: 2 });
     }
 }
 
@@ -95,6 +100,7 @@ fn operands_of_one_shape_do_not_share_memory() {
                 activation: Activation::QuickGelu,
                 bias: false,
                 residual: true,
+                halves: false,
                 seed: 3,
             };
             check(device, case);

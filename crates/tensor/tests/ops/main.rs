@@ -2,6 +2,7 @@
 
 mod attention;
 mod convolution;
+mod cost;
 mod elementwise;
 mod embedding;
 mod guided;

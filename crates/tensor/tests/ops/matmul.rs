@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use clipseg_shaders::kernels::matmul_tile;
 use clipseg_shaders::twins;
-use clipseg_tensor::{Activation, Device, DeviceOptions, KernelFamily, Linear, Recorder};
+use clipseg_tensor::{Activation, Device, DeviceOptions, KernelFamily, Linear, Precision, Recorder};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -39,11 +39,11 @@ struct Case {
 fn precisions() -> &'static [Device; 2] {
     static DEVICES: OnceLock<[Device; 2]> = OnceLock::new();
     DEVICES.get_or_init(|| {
-        [false, true].map(|half_weights| {
+        [Precision::F32, Precision::F16].map(|precision| {
             let options = DeviceOptions {
                 kernels: KernelFamily::Classic,
                 runtime_checks: true,
-                half_weights,
+                precision,
                 ..DeviceOptions::default()
             };
             Device::open(&options).expect("these tests need an adapter")
@@ -56,9 +56,7 @@ fn check(case: Case) -> Vec<&'static str> {
     let Case { rows, columns, inner, activation, bias, residual, seed } = case;
     let mut random = Random(seed);
     let input = random.values(rows * inner);
-    // Multiples of 1/1024, which halves hold exactly.
-    let weight: Vec<_> =
-        random.values(columns * inner).iter().map(|value| (value * 1024.0).round() / 1024.0).collect();
+    let weight = random.halves(columns * inner);
     let bias = bias.then(|| random.values(columns));
     let residual = residual.then(|| random.values(rows * columns));
     let params = matmul_tile::Params {

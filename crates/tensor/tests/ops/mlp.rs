@@ -9,11 +9,21 @@ use super::support::{ACTIVATIONS, Random, assert_close, cases, devices, ragged, 
 const TOLERANCE: f32 = 2e-6;
 
 /// Compares an MLP with two products of the twin.
-fn check(device: &Device, [rows, width, hidden]: [usize; 3], activation: Activation, seed: u64) {
+/// Each weight is in halves, and stored as such, if so asked.
+fn check(
+    device: &Device,
+    [rows, width, hidden]: [usize; 3],
+    activation: Activation,
+    halves: [bool; 2],
+    seed: u64,
+) {
     let mut random = Random(seed);
     let input = random.values(rows * width);
-    let (up, up_bias) = (random.values(hidden * width), random.values(hidden));
-    let (down, down_bias) = (random.values(width * hidden), random.values(width));
+    let [up, down] = halves.map(|halves| match halves {
+        true => random.halves(hidden * width),
+        false => random.values(hidden * width),
+    });
+    let (up_bias, down_bias) = (random.values(hidden), random.values(width));
     let residual = random.values(rows * width);
 
     let layers = Mlp::new(
@@ -51,10 +61,11 @@ proptest! {
         (rows, hidden) in (ragged(), ragged()),
         // From 33 to 64 one kernel does the whole where subgroups are eight wide.
         width in prop_oneof![33_usize..=64, ragged()],
+        halves in any::<[bool; 2]>(),
         seed in any::<u64>(),
     ) {
         for device in devices() {
-            check(device, [rows, width, hidden], Activation::Relu, seed);
+            check(device, [rows, width, hidden], Activation::Relu, halves, seed);
         }
     }
 }
@@ -63,7 +74,7 @@ proptest! {
 fn every_activation_runs_between_the_layers() {
     for activation in ACTIVATIONS {
         for device in devices() {
-            check(device, [19, 61, 75], activation, 1);
+            check(device, [19, 61, 75], activation, [false; 2], 1);
         }
     }
 }

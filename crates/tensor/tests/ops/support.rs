@@ -84,6 +84,11 @@ impl Random {
         (0..length).map(|_| (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0).collect()
     }
 
+    /// Values between -1 and 1 that halves hold exactly, as weights of a checkpoint in f16 are: devices store these so.
+    pub fn halves(&mut self, length: usize) -> Vec<f32> {
+        self.values(length).iter().map(|value| (value * 1024.0).round() / 1024.0).collect()
+    }
+
     /// Integers below `bound`.
     pub fn indices(&mut self, length: usize, bound: usize) -> Vec<u32> {
         (0..length).map(|_| (self.next() % bound as u64) as u32).collect()

@@ -1,0 +1,190 @@
+//! What `clipseg bench` prints.
+
+use clipseg::{Cost, KernelTime};
+use serde::Serialize;
+
+use crate::table::{self, Align};
+
+#[derive(Serialize)]
+pub struct Report {
+    pub adapter: String,
+    /// The kernel family in use.
+    pub kernels: String,
+    /// The photo's size.
+    pub width: usize,
+    pub height: usize,
+    pub prompts: u16,
+    /// How often the photo is encoded in one batch.
+    pub batch: u16,
+    /// How many threads do the same at the same time.
+    pub threads: u16,
+    /// The prompts themselves.
+    pub texts: Vec<String>,
+    pub runs: u16,
+    /// From opening the adapter until the weights are on the device, without downloading them.
+    pub load_seconds: f64,
+    /// From the start of the process until the first mask of the photo's size, without downloading weights.
+    pub first_mask_seconds: f64,
+    /// The runs of all threads.
+    pub warm: Vec<Step>,
+    /// Of all threads and batches together.
+    pub photos_per_second: f64,
+    /// Bytes of weights on the device.
+    pub weight_bytes: u64,
+    /// Bytes that all the plans in use work in.
+    pub arena_bytes: u64,
+    /// The kernels of one more run, the longest first; none without --profile.
+    pub kernel_times: Option<Vec<Kernel>>,
+}
+
+/// What one kernel's runs took together.
+#[derive(Serialize)]
+pub struct Kernel {
+    kernel: &'static str,
+    runs: usize,
+    seconds: f64,
+    /// Of all kernels' time.
+    share: f64,
+    /// Floating-point operations that its runs cannot do without.
+    flops: u64,
+    /// Bytes that its runs have to read and write at least.
+    bytes: u64,
+    flops_per_second: f64,
+    bytes_per_second: f64,
+}
+
+/// One step of the warm runs.
+#[derive(Serialize)]
+pub struct Step {
+    pub name: &'static str,
+    #[serde(flatten)]
+    pub spread: Spread,
+}
+
+/// Seconds over all runs.
+#[derive(Serialize, Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    pub median_seconds: f64,
+    pub min_seconds: f64,
+    pub max_seconds: f64,
+}
+
+impl Spread {
+    /// Of at least one value.
+    pub fn of(mut seconds: Vec<f64>) -> Self {
+        seconds.sort_by(f64::total_cmp);
+        let (middle, last) = (seconds.len() / 2, seconds.len() - 1);
+        let median_seconds = (seconds[middle] + seconds[last - middle]) / 2.0;
+        Self { median_seconds, min_seconds: seconds[0], max_seconds: seconds[last] }
+    }
+}
+
+impl Kernel {
+    /// A profile with all shapes of a kernel together, the longest first.
+    pub fn of(times: &[KernelTime]) -> Vec<Self> {
+        let all: f64 = times.iter().map(|time| time.seconds).sum();
+        let mut names: Vec<_> = times.iter().map(|time| time.kernel).collect();
+        names.sort_unstable();
+        names.dedup();
+        let together = |kernel| {
+            let shapes = || times.iter().filter(move |time| time.kernel == kernel);
+            let seconds: f64 = shapes().map(|time| time.seconds).sum();
+            let Cost { flops, bytes } =
+                shapes().fold(Cost::default(), |sum, time| sum + time.cost * time.runs as u64);
+            Self {
+                kernel,
+                runs: shapes().map(|time| time.runs).sum(),
+                seconds,
+                share: seconds / all,
+                flops,
+                bytes,
+                flops_per_second: flops as f64 / seconds,
+                bytes_per_second: bytes as f64 / seconds,
+            }
+        };
+        let mut kernels: Vec<_> = names.into_iter().map(together).collect();
+        kernels.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        kernels
+    }
+
+    fn row(&self) -> [String; 6] {
+        [
+            self.kernel.to_owned(),
+            self.runs.to_string(),
+            format!("{:.1} ms", 1e3 * self.seconds),
+            format!("{:.1} %", 1e2 * self.share),
+            format!("{:.1}", 1e-9 * self.flops_per_second),
+            format!("{:.1}", 1e-9 * self.bytes_per_second),
+        ]
+    }
+}
+
+impl Report {
+    pub fn to_text(&self) -> String {
+        let Self { width, height, prompts, batch, threads, runs, .. } = self;
+        let mut rows = vec![["warm runs", "median", "min", "max"].map(str::to_owned)];
+        for Step { name, spread } in &self.warm {
+            let seconds = [spread.median_seconds, spread.min_seconds, spread.max_seconds];
+            let [median, min, max] = seconds.map(|seconds| format!("{:.1} ms", 1e3 * seconds));
+            rows.push([(*name).to_owned(), median, min, max]);
+        }
+        let mut text = format!(
+            "{}, {} kernels\n{width} × {height} pixels, prompts: {prompts}, batch: {batch}, threads: {threads}, warm runs: {runs}\n\n\
+             load        {:.2} s  (adapter opened, weights on the device)\n\
+             first mask  {:.2} s  (since the process started, loading included)\n\
+             memory      {:.1} MB of weights, {:.1} MB in which the plans work, on the device\n\n{}\n{:.2} photos a second\n",
+            self.adapter,
+            self.kernels,
+            self.load_seconds,
+            self.first_mask_seconds,
+            1e-6 * self.weight_bytes as f64,
+            1e-6 * self.arena_bytes as f64,
+            table::render([Align::Left, Align::Right, Align::Right, Align::Right], &rows),
+            self.photos_per_second,
+        );
+        if let Some(kernels) = &self.kernel_times {
+            let heading = ["kernels of one run", "runs", "time", "share", "GFLOP/s", "GB/s"];
+            let rows: Vec<_> =
+                [heading.map(str::to_owned)].into_iter().chain(kernels.iter().map(Kernel::row)).collect();
+            let columns: [_; 6] =
+                std::array::from_fn(|column| if column == 0 { Align::Left } else { Align::Right });
+            text += "\n";
+            text += &table::render(columns, &rows);
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_lies_in_the_middle() {
+        let spread = |seconds: &[f64]| Spread::of(seconds.to_vec());
+        let expected =
+            |median_seconds, min_seconds, max_seconds| Spread { median_seconds, min_seconds, max_seconds };
+        assert_eq!(spread(&[3.0, 1.0, 2.0]), expected(2.0, 1.0, 3.0));
+        assert_eq!(spread(&[4.0, 1.0, 2.0, 3.0]), expected(2.5, 1.0, 4.0));
+        assert_eq!(spread(&[1.0]), expected(1.0, 1.0, 1.0));
+    }
+
+    #[test]
+    fn shapes_of_a_kernel_are_added_up() {
+        let time = |kernel, flops, runs, seconds| KernelTime {
+            kernel,
+            cost: Cost { flops, bytes: 1_000_000 },
+            runs,
+            seconds,
+        };
+        let kernels = Kernel::of(&[
+            time("film", 500, 1, 0.25),
+            time("matmul", 1_000_000_000, 2, 0.25),
+            time("matmul", 3_000_000_000, 1, 0.5),
+        ]);
+        let rows: Vec<_> = kernels.iter().map(Kernel::row).collect();
+        assert_eq!(rows[0], ["matmul", "3", "750.0 ms", "75.0 %", "6.7", "0.0"]);
+        assert_eq!(rows[1], ["film", "1", "250.0 ms", "25.0 %", "0.0", "0.0"]);
+        assert_eq!((kernels[0].flops, kernels[0].bytes), (5_000_000_000, 3_000_000));
+    }
+}

@@ -1,0 +1,49 @@
+use half::f16;
+
+/// How the weights of linear layers lie on the device. Sums are in f32 whatever this is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As half-precision floats where that loses nothing, as with weights that a checkpoint holds as f16: half the memory,
+    /// and the same numbers.
+    #[default]
+    Auto,
+    /// As 32-bit floats.
+    F32,
+    /// As half-precision floats, rounded to the nearest, unless one exceeds the largest of them, 65504.
+    F16,
+}
+
+impl Precision {
+    /// Whether to store `weight` in halves.
+    pub(crate) fn halves(self, weight: &[f32]) -> bool {
+        match self {
+            Self::Auto => weight.iter().all(|&value| f16::from_f32(value).to_f32() == value),
+            Self::F32 => false,
+            Self::F16 => weight.iter().all(|value| value.abs() <= f16::MAX.to_f32()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_loses_nothing() {
+        assert!(Precision::Auto.halves(&[0.5, -0.0, 65504.0, f16::from_f32(0.1).to_f32()]));
+        assert!(!Precision::Auto.halves(&[0.5, 0.1]));
+        assert!(!Precision::Auto.halves(&[1e-9]));
+    }
+
+    #[test]
+    fn f16_rounds_and_does_not_overflow() {
+        assert!(Precision::F16.halves(&[0.1, 1e-9]));
+        assert!(!Precision::F16.halves(&[0.1, 70000.0]));
+        assert!(!Precision::F16.halves(&[f32::NAN]));
+    }
+
+    #[test]
+    fn f32_never_does() {
+        assert!(!Precision::F32.halves(&[0.5]));
+    }
+}
