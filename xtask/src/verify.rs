@@ -53,7 +53,9 @@ pub struct VerifyArguments {
 pub fn run(arguments: &VerifyArguments) -> Result<()> {
     let kernels = if arguments.classic { KernelFamily::Classic } else { KernelFamily::Auto };
     let adapter = arguments.adapter.clone().unwrap_or_default();
-    let device = Device::open(&DeviceOptions { adapter, kernels, runtime_checks: arguments.checked })?;
+    let runtime_checks = arguments.checked;
+    let device =
+        Device::open(&DeviceOptions { adapter, kernels, runtime_checks, ..DeviceOptions::default() })?;
     println!("adapter: {}, {:?} kernels", device.description(), device.kernels());
     if arguments.full {
         return full::verify(&device, arguments.tolerance.unwrap_or(1e-3));

@@ -1,6 +1,8 @@
 //! Arguments that several commands share, and reading what they name.
 
-use std::path::Path;
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -18,18 +20,48 @@ pub struct AdapterArguments {
     /// Adapter to run on: its number in `clipseg devices`, or part of its name [default: the first].
     #[arg(long, value_name = "NAME|INDEX")]
     adapter: Option<String>,
+    /// Measure which kernels are fastest on the adapter, and remember it in the user's cache folder. Takes
+    /// seconds the first time that photos of a size, or so many prompts, are met.
+    #[arg(long)]
+    tune_kernels: bool,
 }
 
 impl AdapterArguments {
     /// Opens the adapter.
     pub fn open(&self) -> Result<Device> {
-        let Some(adapter) = &self.adapter else {
-            return Ok(Device::open(&DeviceOptions::default())?);
+        let choice = match &self.adapter {
+            None => AdapterChoice::default(),
+            Some(adapter) => {
+                let Ok(choice) = adapter.parse();
+                choice
+            }
         };
-        let Ok(choice) = adapter.parse::<AdapterChoice>();
-        let options = DeviceOptions { adapter: choice, ..DeviceOptions::default() };
-        Device::open(&options).with_context(|| format!("--adapter {adapter}"))
+        let tuning = self.tune_kernels.then(|| {
+            let caches = cache_folder(|name| env::var_os(name), env::home_dir());
+            caches.context("--tune-kernels: there is no cache folder; set XDG_CACHE_HOME")
+        });
+        let options =
+            DeviceOptions { adapter: choice, tuning: tuning.transpose()?, ..DeviceOptions::default() };
+        match &self.adapter {
+            None => Ok(Device::open(&options)?),
+            Some(adapter) => Device::open(&options).with_context(|| format!("--adapter {adapter}")),
+        }
     }
+}
+
+/// Where the platform wants what programs can make again, by the environment's variables and the user's folder.
+fn cache_folder(variable: impl Fn(&str) -> Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> {
+    // Relative paths are to be ignored, says the XDG specification; an empty one is such.
+    let set = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let in_home = |folders: &str| home.as_ref().map(|home| home.join(folders));
+    let caches = set("XDG_CACHE_HOME").or_else(|| {
+        if cfg!(windows) {
+            set("LOCALAPPDATA")
+        } else {
+            in_home(if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" })
+        }
+    })?;
+    Some(caches.join("clipseg"))
 }
 
 /// How photos are read.
@@ -112,4 +144,24 @@ pub fn encode(tokenizer: &Tokenizer, texts: &[String]) -> Result<TextBatch> {
         ));
     }
     Ok(batch)
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_folder_is_the_environments_or_the_users() {
+        let folder = |value: Option<&str>, home: Option<&str>| {
+            let variable = |name: &str| value.filter(|_| name == "XDG_CACHE_HOME").map(OsString::from);
+            cache_folder(variable, home.map(PathBuf::from))
+        };
+        let path = |path: &str| Some(PathBuf::from(path));
+        assert_eq!(folder(Some("/caches"), Some("/home/me")), path("/caches/clipseg"));
+        for ignored in [None, Some(""), Some("relative")] {
+            assert_eq!(folder(ignored, Some("/home/me")), path("/home/me/.cache/clipseg"));
+        }
+        assert_eq!(folder(None, None), None);
+    }
 }

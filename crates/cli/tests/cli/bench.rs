@@ -1,5 +1,8 @@
 //! `bench`.
 
+use std::fs;
+use std::process::Command;
+
 use serde_json::Value;
 
 use crate::support::{Workspace, refuse, succeed};
@@ -79,4 +82,22 @@ fn a_profile_names_the_kernels_that_ran() {
         assert!(flops >= 0.0 && bytes > 0.0, "{kernel}");
     }
     assert!(succeed(&arguments).contains("GFLOP/s"));
+}
+
+#[test]
+fn tuned_kernels_are_remembered_in_the_cache_folder() {
+    let workspace = Workspace::tiny();
+    let bench = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_clipseg"));
+        command.args(["bench", "--model", &workspace.argument("model"), "--runs", "1", "--tune-kernels"]);
+        let output = command.env("XDG_CACHE_HOME", workspace.path("caches")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let files = fs::read_dir(workspace.path("caches/clipseg")).unwrap();
+        let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        let [file] = &files[..] else { panic!("{files:?}") };
+        serde_json::from_slice::<Value>(&fs::read(file).unwrap()).unwrap()
+    };
+    let notes = bench();
+    assert!(!notes["choices"].as_object().unwrap().is_empty(), "{notes}");
+    assert_eq!(bench(), notes);
 }

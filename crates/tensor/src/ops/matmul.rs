@@ -25,13 +25,13 @@ enum Stored {
 /// What is to be computed: `activation(input [rows, inner] · weight [columns, inner]ᵀ + bias) + residual`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Problem {
-    pub rows: usize,
-    pub columns: usize,
-    pub inner: usize,
-    pub stored: Stored,
-    pub activation: Activation,
-    pub has_bias: bool,
-    pub has_residual: bool,
+    rows: usize,
+    columns: usize,
+    inner: usize,
+    stored: Stored,
+    activation: Activation,
+    has_bias: bool,
+    has_residual: bool,
 }
 
 /// A weight `[columns, inner]` in a buffer.
@@ -70,14 +70,15 @@ impl Operands<'_> {
 /// holds together.
 #[derive(Debug)]
 struct Variant {
-    pub kernel: &'static Kernel,
+    kernel: &'static Kernel,
     /// Rows and columns of the output that a workgroup makes.
-    pub tile: [usize; 2],
+    tile: [usize; 2],
     /// What the columns and the inner size have to be multiples of.
-    pub multiples: [usize; 2],
+    multiples: [usize; 2],
     /// The most rows that it is meant for.
-    pub most_rows: usize,
-    pub stored: Stored,
+    most_rows: usize,
+    /// The weight that it reads.
+    stored: Stored,
 }
 
 /// Any shape, any adapter.
@@ -88,7 +89,6 @@ static FALLBACK: Variant = Variant {
     most_rows: usize::MAX,
     stored: Stored::Full,
 };
-
 static ROWS: Variant = Variant {
     kernel: &matmul_rows::KERNEL,
     tile: [4, 4],
@@ -96,23 +96,10 @@ static ROWS: Variant = Variant {
     most_rows: 16,
     stored: Stored::Full,
 };
-
-static VEC4: Variant =
-    Variant { kernel: &matmul_tile_vec4::KERNEL, tile: [64, 64], multiples: [4, 4], ..FALLBACK };
-
-static F16: Variant = Variant {
-    kernel: &matmul_tile_f16::KERNEL,
-    tile: [64, 64],
-    multiples: [4, 4],
-    most_rows: usize::MAX,
-    stored: Stored::Half,
-};
-
-static DOUBLE: Variant =
-    Variant { kernel: &matmul_tile_double::KERNEL, tile: [64, 64], multiples: [4, 4], ..FALLBACK };
-
-static BROADCAST: Variant =
-    Variant { kernel: &matmul_broadcast::KERNEL, tile: [8, 256], multiples: [4, 4], ..FALLBACK };
+static VEC4: Variant = Variant { kernel: &matmul_tile_vec4::KERNEL, multiples: [4, 4], ..FALLBACK };
+static F16: Variant = Variant { kernel: &matmul_tile_f16::KERNEL, stored: Stored::Half, ..VEC4 };
+static DOUBLE: Variant = Variant { kernel: &matmul_tile_double::KERNEL, ..VEC4 };
+static BROADCAST: Variant = Variant { kernel: &matmul_broadcast::KERNEL, tile: [8, 256], ..VEC4 };
 
 /// Every variant. The first that takes a problem is its default; those after the fallback, which takes any, serve where they
 /// were measured to be faster.
@@ -120,7 +107,7 @@ static VARIANTS: [&Variant; 6] = [&ROWS, &VEC4, &F16, &FALLBACK, &DOUBLE, &BROAD
 
 impl Variant {
     /// Whether it can compute `problem` on `device`.
-    pub fn takes(&self, device: &Device, problem: &Problem) -> bool {
+    fn takes(&self, device: &Device, problem: &Problem) -> bool {
         let [columns, inner] = self.multiples;
         let limit = device.limits().max_compute_workgroups_per_dimension;
         self.stored == problem.stored
@@ -137,9 +124,16 @@ impl Variant {
     }
 }
 
-/// The variants that take a problem, the default first.
+/// The variants that take a problem, the default first. That is the table's first, but on software adapters, for which barriers
+/// are dear, the one without any: where it does not leave most of its lanes idle.
 fn candidates(device: &Device, problem: &Problem) -> Vec<&'static Variant> {
-    VARIANTS.into_iter().filter(|variant| variant.takes(device, problem)).collect()
+    let mut variants = VARIANTS.to_vec();
+    variants.retain(|variant| variant.takes(device, problem));
+    let is_software = device.info().device_type == wgpu::DeviceType::Cpu;
+    if is_software && 2 * problem.columns >= BROADCAST.tile[1] {
+        variants.sort_by_key(|variant| variant.kernel != BROADCAST.kernel);
+    }
+    variants
 }
 
 /// The fastest of the variants that take a problem, where the device is to measure that and can.
