@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use clipseg::{AdapterChoice, Device, DeviceOptions, KernelFamily};
+use clipseg::{AdapterChoice, Device, DeviceOptions, KernelFamily, Precision};
 
 use crate::compare::{Comparison, print_table};
 use crate::reference_file::Reference;
@@ -24,6 +24,8 @@ Examples:
   cargo xtask verify                     all checkpoints and references of fixtures/
   cargo xtask verify --full              the full-size checkpoint on a photo
   cargo xtask verify --model DIR --reference FILE.safetensors
+  cargo xtask verify --precision f16 --tolerance 1e-2
+                                         where halved weights change hidden states, and how much
 
 Exits with 1 when a tensor exceeds the tolerance, has another shape, or cannot be computed.")]
 pub struct VerifyArguments {
@@ -45,6 +47,9 @@ pub struct VerifyArguments {
     /// Take the classic kernels even where others are faster
     #[arg(long)]
     classic: bool,
+    /// How weights are stored: with f16 the table shows, layer by layer, what that costs [auto, f32, f16]
+    #[arg(long, default_value = "auto")]
+    precision: Precision,
     /// Keep bounds checks in the shaders
     #[arg(long)]
     checked: bool,
@@ -54,8 +59,14 @@ pub fn run(arguments: &VerifyArguments) -> Result<()> {
     let kernels = if arguments.classic { KernelFamily::Classic } else { KernelFamily::Auto };
     let adapter = arguments.adapter.clone().unwrap_or_default();
     let runtime_checks = arguments.checked;
-    let device =
-        Device::open(&DeviceOptions { adapter, kernels, runtime_checks, ..DeviceOptions::default() })?;
+    let precision = arguments.precision;
+    let device = Device::open(&DeviceOptions {
+        adapter,
+        kernels,
+        precision,
+        runtime_checks,
+        ..DeviceOptions::default()
+    })?;
     println!("adapter: {}, {:?} kernels", device.description(), device.kernels());
     if arguments.full {
         return full::verify(&device, arguments.tolerance.unwrap_or(1e-3));

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clipseg::{
     AdapterChoice, ClipSeg, ClipSegConfig, ClipSegForImageSegmentation, Device, DeviceOptions, Error,
-    Orientation, Photo, Processor, TextBatch, Tokenizer,
+    Orientation, Photo, Precision, Processor, TextBatch, Tokenizer,
 };
 
 use crate::model::Model;
@@ -20,6 +21,10 @@ pub struct AdapterArguments {
     /// Adapter to run on: its number in `clipseg devices`, or part of its name [default: the first].
     #[arg(long, value_name = "NAME|INDEX")]
     adapter: Option<String>,
+    /// How weights are stored on it: in 16 bits where that loses nothing (auto), never (f32), or always, which
+    /// halves the memory of any checkpoint (f16). Arithmetic is in 32 bits.
+    #[arg(long, default_value = "auto", value_parser = precision_parser())]
+    precision: Precision,
     /// Measure which kernels are fastest on the adapter, and remember it in the user's cache folder. Takes
     /// seconds the first time that photos of a size, or so many prompts, are met.
     #[arg(long)]
@@ -40,13 +45,21 @@ impl AdapterArguments {
             let caches = cache_folder(|name| env::var_os(name), env::home_dir());
             caches.context("--tune-kernels: there is no cache folder; set XDG_CACHE_HOME")
         });
-        let options =
-            DeviceOptions { adapter: choice, tuning: tuning.transpose()?, ..DeviceOptions::default() };
+        let options = DeviceOptions {
+            adapter: choice,
+            precision: self.precision,
+            tuning: tuning.transpose()?,
+            ..DeviceOptions::default()
+        };
         match &self.adapter {
             None => Ok(Device::open(&options)?),
             Some(adapter) => Device::open(&options).with_context(|| format!("--adapter {adapter}")),
         }
     }
+}
+
+fn precision_parser() -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(Precision::NAMES).try_map(|name| name.parse::<Precision>())
 }
 
 /// Where the platform wants what programs can make again, by the environment's variables and the user's folder.

@@ -52,7 +52,7 @@ pub use clipseg_hub as hub;
 pub use clipseg_masks as masks;
 pub use clipseg_tensor::{
     AdapterChoice, AdapterReport, Array, Cost, Device, DeviceOptions, KernelFamily, KernelTime, MemoryUse,
-    adapters, describe, wgpu,
+    Precision, adapters, describe, wgpu,
 };
 pub use condition::Condition;
 pub use contrastive::{ClipSegModel, ClipSegOutput};

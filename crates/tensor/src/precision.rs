@@ -14,6 +14,9 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// The names that it is read from.
+    pub const NAMES: [&str; 3] = ["auto", "f32", "f16"];
+
     /// Whether to store `weight` in halves.
     pub(crate) fn halves(self, weight: &[f32]) -> bool {
         match self {
@@ -24,9 +27,31 @@ impl Precision {
     }
 }
 
+impl std::str::FromStr for Precision {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "f32" => Ok(Self::F32),
+            "f16" => Ok(Self::F16),
+            _ => Err(format!("{name:?} is no precision; there are {}", Self::NAMES.join(", "))),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_name_is_read() {
+        assert_eq!(
+            Precision::NAMES.map(str::parse),
+            [Precision::Auto, Precision::F32, Precision::F16].map(Ok)
+        );
+        assert!("f8".parse::<Precision>().unwrap_err().contains("auto, f32, f16"));
+    }
 
     #[test]
     fn auto_loses_nothing() {

@@ -19,7 +19,7 @@ fn every_step_is_measured() {
     let seconds = |name: &str| report[name].as_f64().unwrap();
     assert!(0.0 < seconds("load_seconds") && seconds("load_seconds") < seconds("first_mask_seconds"));
     // Every weight is there, most of them padded.
-    let numbers = std::fs::metadata(workspace.path("model").join("model.safetensors")).unwrap().len();
+    let numbers = fs::metadata(workspace.path("model").join("model.safetensors")).unwrap().len();
     assert!(report["weight_bytes"].as_u64().unwrap() >= numbers / 2, "{report}");
     assert!(report["arena_bytes"].as_u64().unwrap() > 0, "{report}");
     let steps = report["warm"].as_array().unwrap();
