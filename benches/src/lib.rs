@@ -1,11 +1,37 @@
 //! What the benches share.
 
-use clipseg_tensor::{Device, DeviceOptions, KernelFamily, Plan};
+use std::time::Duration;
+
+use clipseg_tensor::{Cost, Device, DeviceOptions, KernelFamily, Plan, Recorder, Result, Tensor};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+
+/// What a throughput counts. Either comes from the costs of the kernels that were recorded.
+#[derive(Clone, Copy, Debug)]
+pub enum Rate {
+    /// Floating-point operations; criterion calls them elements.
+    Flops,
+    /// Bytes of all tensors, each read or written once.
+    Bytes,
+}
+
+/// Few samples: a run takes up to seconds where there is no GPU.
+#[must_use]
+pub fn criterion() -> Criterion {
+    Criterion::default().sample_size(10).measurement_time(Duration::from_secs(3))
+}
 
 /// The adapter with one family of kernels, or `None` where it cannot run that one.
 #[must_use]
 pub fn device(kernels: KernelFamily) -> Option<Device> {
     Device::open(&DeviceOptions { kernels, ..DeviceOptions::default() }).ok()
+}
+
+/// A device for each family of kernels that the adapter runs.
+pub fn families() -> impl Iterator<Item = (&'static str, Device)> {
+    [("classic", KernelFamily::Classic), ("subgroup", KernelFamily::Subgroup)]
+        .into_iter()
+        .filter_map(|(name, family)| Some((name, device(family)?)))
 }
 
 /// Numbers in -1..1 that are never constant: a cache or a branch predictor must not learn them.
@@ -21,8 +47,43 @@ pub fn random(length: usize) -> Vec<f32> {
     (0..length).map(|_| next()).collect()
 }
 
-/// Runs a plan and waits until the device is done, with four bytes read back as proof.
-pub fn run_to_end(plan: &Plan, probe: &clipseg_tensor::Tensor) {
-    let values = pollster::block_on(plan.run().finish(&[probe]));
-    assert!(values.is_ok_and(|values| values[0].values.iter().all(|value| value.is_finite())));
+/// [`random`] numbers on the device.
+///
+/// # Errors
+/// The device's.
+pub fn random_tensor(device: &Device, shape: &[usize]) -> Result<Tensor> {
+    device.upload(shape, &random(shape.iter().product()))
+}
+
+/// Runs a plan and waits until the device is done.
+///
+/// # Panics
+/// When the device fails: there is nothing to measure.
+pub fn run_to_end(device: &Device, plan: &Plan) {
+    plan.run().submit().and_then(|()| device.wait()).expect("the plan runs");
+}
+
+/// Times what `record` records, on inputs of random numbers, from the submit until the device is done.
+///
+/// # Panics
+/// When the shapes do not fit, or the device fails.
+pub fn bench_op(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    id: BenchmarkId,
+    device: &Device,
+    rate: Rate,
+    record: impl FnOnce(&mut Recorder) -> Result<Tensor>,
+) {
+    let mut recorder = Recorder::new(device);
+    // Kept until the plan is done with. It is not made an output, as a copy out of a texture is not the op's.
+    let output = record(&mut recorder).expect("the shapes fit");
+    let plan = recorder.finish().expect("the device takes the plan");
+    let cost = plan.kernels().fold(Cost::default(), |sum, (_, cost)| sum + cost);
+    group.throughput(match rate {
+        Rate::Flops => Throughput::Elements(cost.flops),
+        Rate::Bytes => Throughput::Bytes(cost.bytes),
+    });
+    run_to_end(device, &plan);
+    group.bench_function(id, |bencher| bencher.iter(|| run_to_end(device, &plan)));
+    drop(output);
 }

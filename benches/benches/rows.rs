@@ -1,0 +1,78 @@
+//! Kernels over rows of tokens, at the shapes of clipseg-rd64-refined: all are bound by memory.
+//!
+//! `cargo bench -p clipseg-benches --bench rows`
+
+use clipseg_benches::{Rate, bench_op, criterion, families, random, random_tensor};
+use clipseg_tensor::{Device, LayerNorm, Modulation, Recorder, Result, Tensor};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+
+/// Those of a 352 × 352 image, with the class token.
+const TOKENS: usize = 485;
+
+fn bench(
+    criterion: &mut Criterion,
+    op: &str,
+    shape: &str,
+    record: impl Fn(&Device, &mut Recorder) -> Result<Tensor>,
+) {
+    let mut group = criterion.benchmark_group(op);
+    for (name, device) in families() {
+        let id = BenchmarkId::new(name, shape);
+        bench_op(&mut group, id, &device, Rate::Bytes, |recorder| record(&device, recorder));
+    }
+    group.finish();
+}
+
+fn norms(criterion: &mut Criterion) {
+    for (rows, columns) in [(TOKENS, 768), (8 * TOKENS, 64)] {
+        bench(criterion, "layer_norm", &format!("{rows}x{columns}"), |device, recorder| {
+            let layer = LayerNorm::new(device, &random(columns), &random(columns), 1e-5)?;
+            recorder.layer_norm(&random_tensor(device, &[rows, columns])?, &layer)
+        });
+    }
+    bench(criterion, "softmax", "5820x485", |device, recorder| {
+        recorder.softmax(&random_tensor(device, &[12 * TOKENS, TOKENS])?)
+    });
+    bench(criterion, "l2_norm", "32x512", |device, recorder| {
+        recorder.l2_norm(&random_tensor(device, &[32, 512])?)
+    });
+}
+
+fn film(criterion: &mut Criterion) {
+    for pairs in [1, 32] {
+        bench(criterion, "film", &format!("{pairs} pairs"), |device, recorder| {
+            let reduced = random_tensor(device, &[1, TOKENS, 64])?;
+            let previous = random_tensor(device, &[pairs, TOKENS, 64])?;
+            let multiplier = random_tensor(device, &[pairs, 64])?;
+            let offset = random_tensor(device, &[pairs, 64])?;
+            let modulation = Modulation { multiplier: &multiplier, offset: &offset };
+            recorder.film(pairs, &reduced, Some(&previous), Some(modulation))
+        });
+    }
+}
+
+fn embeddings(criterion: &mut Criterion) {
+    // Places that jump about, as token ids do.
+    let scattered = |count: usize, bound: usize| -> Vec<u32> {
+        (0..count).map(|place| (place * 7919 % bound) as u32).collect()
+    };
+    bench(criterion, "gather_rows", "484 of 485x768", |device, recorder| {
+        let rows = device.upload_u32(&[TOKENS - 1], &scattered(TOKENS - 1, TOKENS))?;
+        recorder.gather_rows(&random_tensor(device, &[TOKENS, 768])?, &rows)
+    });
+    bench(criterion, "token_embedding", "32x16x512", |device, recorder| {
+        let ids = device.upload_u32(&[32, 16], &scattered(32 * 16, 49_408))?;
+        let position_ids = device.upload_u32(&[32, 16], &scattered(32 * 16, 77))?;
+        let tokens = random_tensor(device, &[49_408, 512])?;
+        let positions = random_tensor(device, &[77, 512])?;
+        recorder.token_embedding(&ids, &position_ids, &tokens, &positions)
+    });
+    bench(criterion, "vision_embedding", "485x768", |device, recorder| {
+        let patches = random_tensor(device, &[1, TOKENS - 1, 768])?;
+        let class_embedding = random_tensor(device, &[768])?;
+        recorder.vision_embedding(&patches, &class_embedding, &random_tensor(device, &[TOKENS, 768])?)
+    });
+}
+
+criterion_group! { name = rows; config = criterion(); targets = norms, film, embeddings }
+criterion_main!(rows);
