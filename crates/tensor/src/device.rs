@@ -24,7 +24,8 @@ pub struct DeviceOptions {
     /// Keep naga's bounds and loop checks in the shaders. Off, the kernels' own bounds hold; tests turn them on.
     pub runtime_checks: bool,
     /// Store the weights of linear layers as half-precision floats where a kernel reads them so: half the memory, arithmetic in
-    /// f32 all the same. Weights that come as f16 lose nothing. The subgroup kernels have none that does.
+    /// f32 all the same. Weights that come as f16 lose nothing, but that a GPU may take those below 6e-5 for zero. The subgroup
+    /// kernels read none so, and few rows are multiplied as many are.
     pub half_weights: bool,
     /// A folder for files that say which kernel is the fastest at which product of matrices on which adapter. What they do not say
     /// is measured when a plan is recorded, which takes seconds, and noted there. `None`, the default, measures nothing and takes
