@@ -103,7 +103,8 @@ fn ready_venv(python: &Path, venv: &Path, requirements: Requirements) -> Result<
     let inside = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
     // What the environment was made from, kept inside it and written last: an interrupted installation is made anew.
     let stamp = venv.join("clipseg-requirements.txt");
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == requirements.text) {
+    // One that has more will do.
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed.starts_with(requirements.text)) {
         println!("using the Python environment {}", venv.display());
         return Ok(inside);
     }

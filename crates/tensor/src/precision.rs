@@ -4,7 +4,7 @@ use half::f16;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// As half-precision floats where that loses nothing, as with weights that a checkpoint holds as f16: half the memory,
-    /// and the same numbers.
+    /// and the same numbers, but that a GPU may take those below 6e-5 for zero.
     #[default]
     Auto,
     /// As 32-bit floats.
