@@ -37,6 +37,7 @@ mod refinement;
 mod resize_plans;
 mod segmentation;
 mod templates;
+mod towers;
 #[cfg(not(target_family = "wasm"))]
 mod windows;
 
@@ -62,5 +63,6 @@ pub use pipeline::ClipSeg;
 pub use refinement::Refinement;
 pub use segmentation::Segmentation;
 pub use templates::{Template, TemplateSet, phrases};
+pub use towers::{ClipSegTextModel, ClipSegVisionModel};
 #[cfg(not(target_family = "wasm"))]
 pub use windows::{WindowPixels, WindowScenes, Windows};

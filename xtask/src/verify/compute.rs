@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clipseg::{
-    Array, Checkpoint, ClipSegForImageSegmentation, ClipSegModel, ClipSegTextConfig, ClipSegVisionConfig,
-    ConditionInput, Device, Insides, SegmentationInput, TextEncoder, TowerOutput, VisionEncoder,
+    Array, ClipSegForImageSegmentation, ClipSegModel, ClipSegTextModel, ClipSegVisionModel, ConditionInput,
+    Device, Insides, SegmentationInput, TowerOutput,
 };
 use pollster::block_on;
 
@@ -25,22 +25,17 @@ pub fn outputs(device: &Device, model: &Path, reference: &Reference) -> Result<O
         "segmentation" => segmentation(device, model, reference, insides),
         "clip" => clip(device, model, reference, insides),
         "text" => {
-            let checkpoint = Checkpoint::open(model)?;
-            let config = ClipSegTextConfig::from_file(model)?;
-            let encoder = TextEncoder::load(device, &checkpoint, checkpoint.clip_prefix()?, &config, None)?;
+            let model = ClipSegTextModel::from_pretrained(device, model)?;
             let text = reference.text()?.context("in.input_ids is missing")?;
             let mut outputs = Outputs::new();
-            tower(&mut outputs, "", block_on(encoder.forward(text, insides))?);
+            tower(&mut outputs, "", block_on(model.forward(text, insides))?);
             Ok(outputs)
         }
         "vision" => {
-            let checkpoint = Checkpoint::open(model)?;
-            let config = ClipSegVisionConfig::from_file(model)?;
-            let prefix = checkpoint.clip_prefix()?;
-            let encoder = VisionEncoder::load(device, &checkpoint, prefix, &config, None, &[])?;
+            let model = ClipSegVisionModel::from_pretrained(device, model)?;
             let images = reference.images("pixel_values")?.context("in.pixel_values is missing")?;
             let mut outputs = Outputs::new();
-            tower(&mut outputs, "", block_on(encoder.forward(images, insides))?.0);
+            tower(&mut outputs, "", block_on(model.forward(images, insides))?);
             Ok(outputs)
         }
         other => bail!("the task {other:?} is none of segmentation, clip, text, vision"),

@@ -47,8 +47,11 @@ fn pictures_are_prompts_beside_words() {
     let both = ["-p", "a cat", "--prompt-image", &cat, "--prompt-mask", &mask];
     let (together, labels) = logits(&workspace, &both);
     assert_eq!(labels, ["a cat", "[chelsea.png]"]);
-    assert_eq!(logits(&workspace, &both[..2]).0[0], together[0]);
-    assert_eq!(logits(&workspace, &both[2..]).0[0], together[1]);
+    // Another number of prompts may be multiplied by another kernel, which sums in another order.
+    let alone = [&both[..2], &both[2..]].map(|prompt| logits(&workspace, prompt).0.remove(0));
+    for (alone, together) in alone.iter().zip(&together) {
+        assert!(largest_difference(alone, together) < 1e-5);
+    }
 
     // A whole picture, a picture prepared in another style, and the mean of two are other prompts.
     let whole = logits(&workspace, &both[2..4]).0;
