@@ -23,7 +23,7 @@ TOKENS = 16
 class Torch:
     """PyTorch, as transformers' users run it: the photo once for each prompt."""
 
-    def __init__(self, model, threads, _):
+    def __init__(self, model, threads, *_):
         import torch
 
         torch.set_num_threads(threads)
@@ -41,10 +41,9 @@ class Torch:
 class Onnx:
     """ONNX Runtime on the exported graph, a prompt at a time."""
 
-    def __init__(self, model, threads, provider):
+    def __init__(self, model, threads, graph, provider):
         import onnxruntime
 
-        graph = Path(model) / "peer.onnx"
         if not graph.exists():
             self.export(model, graph)
         options = onnxruntime.SessionOptions()
@@ -94,11 +93,12 @@ def main():
     parser.add_argument("--photo", required=True)
     parser.add_argument("--logits", required=True, help="safetensors file with `logits` of the same photo and prompts")
     parser.add_argument("--prompt", action="append", required=True)
+    parser.add_argument("--graph", type=Path, required=True, help="ONNX file of the checkpoint; made unless it is there")
     parser.add_argument("--runs", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
     arguments = parser.parse_args()
     make, provider = ENGINES[arguments.engine]
-    engine = make(arguments.model, arguments.threads, provider)
+    engine = make(arguments.model, arguments.threads, arguments.graph, provider)
     processor = ViTImageProcessor.from_pretrained(arguments.model)
     tokenizer = CLIPTokenizer.from_pretrained(arguments.model)
     photo = Image.open(arguments.photo).convert("RGB")

@@ -3,6 +3,7 @@
 mod table;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
@@ -66,7 +67,14 @@ pub fn run(arguments: &PeersArguments) -> Result<()> {
         None => synth::full_size()?,
     };
     steps::build_cli()?;
-    let session = Session { arguments, python, model, photo: root().join("fixtures/photos/coffee.jpg") };
+    let folder = root().join("target/peers");
+    // The graph of another checkpoint may lie there.
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+        _ => fs::create_dir_all(&folder)?,
+    }
+    let session =
+        Session { arguments, python, model, photo: root().join("fixtures/photos/coffee.jpg"), folder };
     let mut results = Results::default();
     let mut refused: Vec<&str> = Vec::new();
     for round in 1..=arguments.rounds {
@@ -115,6 +123,8 @@ struct Session<'a> {
     python: Ready,
     model: PathBuf,
     photo: PathBuf,
+    /// What passes between the engines.
+    folder: PathBuf,
 }
 
 impl Session<'_> {
@@ -147,7 +157,9 @@ impl Session<'_> {
             .arg("--photo")
             .arg(&self.photo)
             .arg("--logits")
-            .arg(self.logits());
+            .arg(self.logits())
+            .arg("--graph")
+            .arg(self.folder.join("graph.onnx"));
         command.args(["--runs", &self.arguments.runs.to_string(), "--threads", &threads.to_string()]);
         command.args(prompts.iter().flat_map(|text| ["--prompt", text]));
         if let (Some(driver), "onnx-webgpu") = (&self.arguments.webgpu_driver, engine) {
@@ -157,6 +169,6 @@ impl Session<'_> {
     }
 
     fn logits(&self) -> PathBuf {
-        root().join("target/peers-logits.safetensors")
+        self.folder.join("logits.safetensors")
     }
 }
