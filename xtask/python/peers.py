@@ -69,8 +69,9 @@ class Onnx:
                 return self.inner(pixel_values=pixel_values, input_ids=input_ids, attention_mask=mask).logits
 
         inner = CLIPSegForImageSegmentation.from_pretrained(model).eval()
-        size = inner.config.vision_config.image_size
-        inputs = (torch.zeros(1, 3, size, size), torch.full((1, TOKENS), inner.config.text_config.eos_token_id))
+        # Of the processor: a checkpoint's own image size may be another, to which its positions are resized.
+        size = ViTImageProcessor.from_pretrained(model).size
+        inputs = (torch.zeros(1, 3, size["height"], size["width"]), torch.full((1, TOKENS), inner.config.text_config.eos_token_id))
         names = dict(input_names=["pixel_values", "input_ids"], output_names=["logits"])
         torch.onnx.export(Logits(inner), inputs, str(graph), dynamo=True, opset_version=18, external_data=False, **names)
 
