@@ -40,10 +40,7 @@ pub fn run(arguments: &BenchArguments) -> Result<()> {
     ensure!(arguments.rounds > 0 && arguments.runs > 0, "--rounds and --runs must be at least 1");
     // What does not exist is found before anything is built.
     let other = arguments.compare.as_deref().map(versions::commit).transpose()?;
-    let model = match &arguments.model {
-        Some(model) => model.clone(),
-        None => synth::full_size()?,
-    };
+    let model = synth::given_or_full_size(arguments.model.as_deref())?;
     steps::build_cli()?;
     match other {
         Some(commit) => versions::compare(&commit, &model, arguments),

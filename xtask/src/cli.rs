@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 #[derive(Deserialize)]
 pub struct Bench {
     pub adapter: String,
+    #[serde(default)]
     pub texts: Vec<String>,
     pub warm: Vec<Step>,
     #[serde(default)]
@@ -56,4 +57,17 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let (middle, last) = (values.len() / 2, values.len().saturating_sub(1));
     values.get(middle).zip(values.get(last - middle)).map_or(f64::NAN, |(a, b)| (a + b) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Bench;
+
+    #[test]
+    fn an_earlier_version_is_read() {
+        let printed =
+            r#"{"adapter": "a GPU", "prompts": 1, "warm": [{"name": "decoding", "median_seconds": 0.5}]}"#;
+        let bench: Bench = serde_json::from_str(printed).expect("what it does not print has a default");
+        assert_eq!((bench.texts.len(), bench.warm[0].median_seconds), (0, 0.5));
+    }
 }

@@ -62,10 +62,7 @@ const ENGINES: [&str; 3] = ["torch", "onnx-cpu", "onnx-webgpu"];
 pub fn run(arguments: &PeersArguments) -> Result<()> {
     ensure!(arguments.rounds > 0 && arguments.runs > 0, "--rounds and --runs must be at least 1");
     let python = arguments.python.ready(PEERS)?;
-    let model = match &arguments.model {
-        Some(model) => model.clone(),
-        None => synth::full_size()?,
-    };
+    let model = synth::given_or_full_size(arguments.model.as_deref())?;
     steps::build_cli()?;
     let folder = root().join("target/peers");
     // The graph of another checkpoint may lie there.

@@ -24,10 +24,7 @@ pub struct RooflineArguments {
 
 /// Profiles an image encoding and a decoding, and prints the table.
 pub fn run(arguments: &RooflineArguments) -> Result<()> {
-    let folder = match &arguments.model {
-        Some(folder) => folder.clone(),
-        None => synth::full_size()?,
-    };
+    let folder = synth::given_or_full_size(arguments.model.as_deref())?;
     let kernels = if arguments.classic { KernelFamily::Classic } else { KernelFamily::Auto };
     let device = Device::open(&DeviceOptions { kernels, ..DeviceOptions::default() })?;
     let model = ClipSeg::from_pretrained(&device, &folder)

@@ -73,8 +73,12 @@ pub fn run(arguments: &SynthArguments) -> Result<()> {
     Ok(())
 }
 
-/// The checkpoint of the published size in `target/full`, the one of `verify --full`; made unless it is there.
-pub fn full_size() -> Result<PathBuf> {
+/// The checkpoint that was asked for; without one that of the published size in `target/full`, the one of `verify --full`,
+/// made unless it is there.
+pub fn given_or_full_size(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(folder) = given {
+        return Ok(folder.to_owned());
+    }
     let folder = root().join("target/full");
     if !folder.join("model.safetensors").exists() {
         println!("making a checkpoint of the published size in {}", folder.display());
