@@ -2,8 +2,8 @@
 //
 // The form for software adapters, in the manner of matmul_subgroup: storage textures of four columns a texel, a workgroup is
 // one subgroup of eight lanes and owns ROWS queries of one head. For the scores a lane owns four keys; for the values it owns
-// one or two texels of the head. Keys come 32 at a time, with a running maximum and sum (Milakov and Gimelshein 2018), so
-// that no score is stored.
+// one or two texels of the head, and where a head has so few that lanes are left over, those take a share of the keys. Keys
+// come 32 at a time, with a running maximum and sum (Milakov and Gimelshein 2018), so that no score is stored.
 // A head's values fill whole texels.
 
 struct Params {
@@ -34,8 +34,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     let query_texel = workgroup.y * TEXELS;
     let key_texel = query_texel + width;
     let value_texel = key_texel + width;
-    // Texels beyond the head repeat its last one, and keys beyond the last token that; neither counts.
-    let left_texel = min(lane, TEXELS - 1u);
+    // For the values, `shares` times TEXELS lanes divide the keys; lanes beyond do work that does not count.
+    let shares = max(8u / TEXELS, 1u);
+    let share_lanes = 8u / shares;
+    let first_source = min(lane / TEXELS, shares - 1u) * share_lanes;
+    // Texels and keys beyond the last repeat that; neither counts.
+    let left_texel = lane % TEXELS;
     let right_texel = min(lane + 8u, TEXELS - 1u);
     let first_token = workgroup.z * params.tokens;
     let first_query = workgroup.x * ROWS;
@@ -92,7 +96,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             scores[row] = probability;
         }
 
-        for (var source = 0u; source < 8u; source++) {
+        for (var step = 0u; step < share_lanes; step++) {
+            let source = first_source + step;
             let keys = vec4(block + source) + vec4(0u, 8u, 16u, 24u);
             let tokens = vec4(first_token) + min(keys, vec4(last));
             let left = load_four(value_texel + left_texel, tokens);
@@ -110,10 +115,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
 
     for (var row = 0u; row < ROWS; row++) {
         let inverse = 1.0 / subgroupAdd(dot(total[row], vec4(1.0)));
+        var left = sums_left[row];
+        for (var share = 1u; share < shares; share++) {
+            left += subgroupShuffle(sums_left[row], (lane + share * TEXELS) % 8u);
+        }
         if first_query + row <= last {
             let token = first_token + first_query + row;
             if lane < TEXELS {
-                textureStore(output, vec2<u32>(query_texel + lane, token), sums_left[row] * inverse);
+                textureStore(output, vec2<u32>(query_texel + lane, token), left * inverse);
             }
             if lane + 8u < TEXELS {
                 textureStore(output, vec2<u32>(query_texel + lane + 8u, token), sums_right[row] * inverse);

@@ -9,16 +9,19 @@ mod linear;
 mod matmul;
 mod mlp;
 mod normalise;
+mod panels;
 mod resample;
+mod transposed_convolution;
 
 pub use attention::AttentionMask;
-pub use convolution::{Convolution3x3, Takes, TransposedConvolution};
+pub use convolution::Convolution3x3;
 pub use elementwise::Modulation;
 pub use linear::Linear;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use matmul::fingerprint;
 pub use mlp::Mlp;
 pub use normalise::LayerNorm;
+pub use transposed_convolution::{Takes, TransposedConvolution};
 
 use crate::step::Resource;
 use crate::{Error, Result, Tensor};

@@ -4,19 +4,14 @@ use clipseg_shaders::kernels::{
 };
 
 use super::matmul::{Operands, RowWeight};
+use super::panels::{PANEL_COLUMNS, Panels};
 use super::{expect_shape, shape_error};
 use crate::cost::product_flops;
-use crate::device::{FLOATS, HALVES};
-use crate::pool::Pooled;
 use crate::step::Resource;
-use crate::{Device, Recorder, Result, Tensor, pool};
+use crate::{Device, Recorder, Result, Tensor};
 
 /// Weights narrower than this many columns leave most lanes of the subgroup kernel idle.
 const SUBGROUP_MIN_COLUMNS: usize = 32;
-/// Columns of a panel of the subgroup kernels' weight, and texels of that.
-const PANEL_COLUMNS: usize = 64;
-/// Rows of the weight that a panel has in one row of its texture: what the kernels walk in a step.
-const PANEL_DEPTH: usize = 32;
 
 /// A linear layer's weight and bias on the device, in the layout that its kernel wants.
 pub struct Linear {
@@ -33,16 +28,6 @@ enum Weight {
     Panels(Panels),
 }
 
-/// A weight `[columns, inner]` as the subgroup kernels read it, from end to end: a panel of [`PANEL_COLUMNS`] columns after
-/// the other, in each [`PANEL_DEPTH`] values of `inner` a row of the texture, for each of them the panel's columns. Padded
-/// with zeros to whole panels and rows. Halves lie eight a texel: four columns of two values of `inner`.
-pub(crate) struct Panels {
-    texture: Pooled<wgpu::Texture>,
-    /// What the kernel has to read of it, the padding left out.
-    bytes: u64,
-    pub is_half: bool,
-}
-
 impl Linear {
     /// Uploads a layer: `weight` is `[columns, inner]`, as PyTorch's `nn.Linear` has it, and `bias` `[columns]`.
     ///
@@ -57,7 +42,10 @@ impl Linear {
         bias: Option<&[f32]>,
     ) -> Result<Self> {
         let subgroups = device.runs_subgroup_kernels() && columns >= SUBGROUP_MIN_COLUMNS;
-        Self::with_form(device, [columns, inner], weight, bias, subgroups)
+        Self::with_form([columns, inner], weight, bias, device, || match subgroups {
+            true => Panels::upload(device, columns, inner, weight).map(Weight::Panels),
+            false => RowWeight::upload(device, columns, inner, weight).map(Weight::Rows),
+        })
     }
 
     /// As [`new`](Self::new), for inputs of any number of rows: a batch of pixels has more than a texture is high.
@@ -71,15 +59,29 @@ impl Linear {
         weight: &[f32],
         bias: Option<&[f32]>,
     ) -> Result<Self> {
-        Self::with_form(device, [columns, inner], weight, bias, false)
+        Self::with_form([columns, inner], weight, bias, device, || {
+            RowWeight::upload(device, columns, inner, weight).map(Weight::Rows)
+        })
     }
 
-    fn with_form(
+    /// As [`new`](Self::new), in panels and full precision, whatever the layer's width: for kernels that read no others.
+    pub(super) fn in_full_panels(
         device: &Device,
         [columns, inner]: [usize; 2],
         weight: &[f32],
+        bias: &[f32],
+    ) -> Result<Self> {
+        Self::with_form([columns, inner], weight, Some(bias), device, || {
+            Panels::upload_full(device, columns, inner, weight).map(Weight::Panels)
+        })
+    }
+
+    fn with_form(
+        [columns, inner]: [usize; 2],
+        weight: &[f32],
         bias: Option<&[f32]>,
-        subgroups: bool,
+        device: &Device,
+        upload: impl FnOnce() -> Result<Weight>,
     ) -> Result<Self> {
         if weight.len() != columns * inner || bias.is_some_and(|bias| bias.len() != columns) {
             let bias = bias.map(<[f32]>::len);
@@ -87,12 +89,7 @@ impl Linear {
             return shape_error("linear", reason);
         }
         let bias = bias.map(|bias| device.upload(&[columns], bias)).transpose()?;
-        let weight = if subgroups {
-            Weight::Panels(Panels::upload(device, columns, inner, weight)?)
-        } else {
-            Weight::Rows(RowWeight::upload(device, columns, inner, weight)?)
-        };
-        Ok(Self { columns, inner, weight, bias })
+        Ok(Self { columns, inner, weight: upload()?, bias })
     }
 
     /// The width of the output.
@@ -143,44 +140,6 @@ impl Linear {
     }
 }
 
-impl Panels {
-    /// Uploads `weight`, in halves where the device's precision wants that.
-    fn upload(device: &Device, columns: usize, inner: usize, weight: &[f32]) -> Result<Self> {
-        let is_half = device.precision().halves(weight);
-        let (panels, steps) = (columns.div_ceil(PANEL_COLUMNS), inner.div_ceil(PANEL_DEPTH));
-        let width = PANEL_DEPTH * PANEL_COLUMNS;
-        let place = |depth: usize, column: usize| match is_half {
-            true => (depth / 2 * PANEL_COLUMNS + column / 4 * 4) * 2 + depth % 2 * 4 + column % 4,
-            false => depth * PANEL_COLUMNS + column,
-        };
-        let mut values = vec![0.0; panels * steps * width];
-        for (row, values) in values.chunks_exact_mut(width).enumerate() {
-            let (panel, step) = (row / steps, row % steps);
-            let depth = PANEL_DEPTH.min(inner - step * PANEL_DEPTH);
-            for column in 0..PANEL_COLUMNS.min(columns - panel * PANEL_COLUMNS) {
-                let start = (panel * PANEL_COLUMNS + column) * inner + step * PANEL_DEPTH;
-                for (depth, &value) in weight[start..start + depth].iter().enumerate() {
-                    values[place(depth, column)] = value;
-                }
-            }
-        }
-        let (format, values_a_texel) = if is_half { (HALVES, 8) } else { (FLOATS, 4) };
-        let texture = pool::weight_texture(device, format, width / values_a_texel, panels * steps)?;
-        if is_half {
-            let halves: Vec<_> = values.iter().map(|&value| half::f16::from_f32(value)).collect();
-            device.write_texture(texture.get(), bytemuck::cast_slice(&halves))?;
-        } else {
-            device.write_texture(texture.get(), bytemuck::cast_slice(&values))?;
-        }
-        let bytes = (16 / values_a_texel * columns * inner) as u64;
-        Ok(Self { texture, bytes, is_half })
-    }
-
-    pub(crate) fn resource(&self) -> Resource {
-        Resource::texture(self.texture.get().clone(), self.bytes)
-    }
-}
-
 impl Recorder {
     /// `input [.., inner] · weightᵀ + bias`, `[.., columns]`.
     ///
@@ -211,6 +170,14 @@ impl Recorder {
                 self.matmul_subgroup(input, layer, weight, &shape, activation, residual)
             }
         }
+    }
+
+    /// What a subgroup kernel reads of a layer that was uploaded for it.
+    pub(super) fn panels_and_bias(&mut self, layer: &Linear) -> Result<[Resource; 2]> {
+        let Some(weight) = layer.panels() else {
+            return shape_error("linear", "the weight is not in panels".to_owned());
+        };
+        Ok([weight.resource(), self.buffer_or_empty(layer.bias.as_ref())?])
     }
 
     fn matmul_subgroup(

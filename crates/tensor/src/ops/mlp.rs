@@ -1,6 +1,6 @@
 use clipseg_shaders::{Activation, kernels};
 
-use super::linear::Panels;
+use super::panels::Panels;
 use super::{expect_shape, shape_error};
 use crate::cost::product_flops;
 use crate::{Device, Linear, Recorder, Result, Tensor};

@@ -1,0 +1,70 @@
+use crate::device::{FLOATS, HALVES};
+use crate::pool::Pooled;
+use crate::step::Resource;
+use crate::{Device, Result, pool};
+
+/// Columns of a panel of the subgroup kernels' weight, and texels of that.
+pub(crate) const PANEL_COLUMNS: usize = 64;
+/// Rows of the weight that a panel has in one row of its texture: what the kernels walk in a step.
+pub(crate) const PANEL_DEPTH: usize = 32;
+
+/// A weight `[columns, inner]` as the subgroup kernels read it, from end to end: a panel of [`PANEL_COLUMNS`] columns after
+/// the other, in each [`PANEL_DEPTH`] values of `inner` a row of the texture, for each of them the panel's columns. Padded
+/// with zeros to whole panels and rows. Halves lie eight a texel: four columns of two values of `inner`.
+pub(crate) struct Panels {
+    texture: Pooled<wgpu::Texture>,
+    /// What the kernel has to read of it, the padding left out.
+    bytes: u64,
+    pub is_half: bool,
+}
+
+impl Panels {
+    /// Uploads `weight`, in halves where the device's precision wants that.
+    pub fn upload(device: &Device, columns: usize, inner: usize, weight: &[f32]) -> Result<Self> {
+        Self::upload_as(device, [columns, inner], weight, device.precision().halves(weight))
+    }
+
+    /// Uploads `weight` of a layer so small that halves would save nothing.
+    pub fn upload_full(device: &Device, columns: usize, inner: usize, weight: &[f32]) -> Result<Self> {
+        Self::upload_as(device, [columns, inner], weight, false)
+    }
+
+    fn upload_as(
+        device: &Device,
+        [columns, inner]: [usize; 2],
+        weight: &[f32],
+        is_half: bool,
+    ) -> Result<Self> {
+        let (panels, steps) = (columns.div_ceil(PANEL_COLUMNS), inner.div_ceil(PANEL_DEPTH));
+        let width = PANEL_DEPTH * PANEL_COLUMNS;
+        let place = |depth: usize, column: usize| match is_half {
+            true => (depth / 2 * PANEL_COLUMNS + column / 4 * 4) * 2 + depth % 2 * 4 + column % 4,
+            false => depth * PANEL_COLUMNS + column,
+        };
+        let mut values = vec![0.0; panels * steps * width];
+        for (row, values) in values.chunks_exact_mut(width).enumerate() {
+            let (panel, step) = (row / steps, row % steps);
+            let depth = PANEL_DEPTH.min(inner - step * PANEL_DEPTH);
+            for column in 0..PANEL_COLUMNS.min(columns - panel * PANEL_COLUMNS) {
+                let start = (panel * PANEL_COLUMNS + column) * inner + step * PANEL_DEPTH;
+                for (depth, &value) in weight[start..start + depth].iter().enumerate() {
+                    values[place(depth, column)] = value;
+                }
+            }
+        }
+        let (format, values_a_texel) = if is_half { (HALVES, 8) } else { (FLOATS, 4) };
+        let texture = pool::weight_texture(device, format, width / values_a_texel, panels * steps)?;
+        if is_half {
+            let halves: Vec<_> = values.iter().map(|&value| half::f16::from_f32(value)).collect();
+            device.write_texture(texture.get(), bytemuck::cast_slice(&halves))?;
+        } else {
+            device.write_texture(texture.get(), bytemuck::cast_slice(&values))?;
+        }
+        let bytes = (16 / values_a_texel * columns * inner) as u64;
+        Ok(Self { texture, bytes, is_half })
+    }
+
+    pub fn resource(&self) -> Resource {
+        Resource::texture(self.texture.get().clone(), self.bytes)
+    }
+}

@@ -1,0 +1,211 @@
+use clipseg_shaders::{Activation, kernels};
+
+use super::panels::PANEL_COLUMNS;
+use super::{expect_shape, shape_error};
+use crate::cost::product_flops;
+use crate::tensor::Element;
+use crate::{Device, Linear, Recorder, Result, Tensor};
+
+/// Rows a workgroup of the subgroup kernel.
+const SUBGROUP_ROWS: usize = 24;
+
+/// One transposed convolution whose kernel equals its stride, before its pixels are put in place: every input pixel becomes
+/// its `kernel`² output pixels by one matrix product.
+pub struct TransposedConvolution {
+    linear: Linear,
+    channels: usize,
+    kernel: usize,
+    /// Pixels that one product makes.
+    group: usize,
+}
+
+/// What a [`TransposedConvolution`] is applied to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// A transformer's tokens.
+    Tokens,
+    /// The pixels that another one made, this many of a token.
+    Pixels(usize),
+}
+
+impl TransposedConvolution {
+    /// Uploads `weight` `[in, out, kernel, kernel]`, as PyTorch's `nn.ConvTranspose2d` has it, and `bias` `[out]`. One that
+    /// follows another takes pixels, of which there are many, instead of tokens.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) when the lengths do not fit.
+    pub fn new(
+        device: &Device,
+        channels: usize,
+        outputs: usize,
+        kernel: usize,
+        weight: &[f32],
+        bias: &[f32],
+        takes: Takes,
+    ) -> Result<Self> {
+        let taps = kernel * kernel;
+        if weight.len() != channels * outputs * taps || bias.len() != outputs {
+            let reason = format!(
+                "{} weights and {} biases for [{channels}, {outputs}, {kernel}, {kernel}]",
+                weight.len(),
+                bias.len()
+            );
+            return shape_error("transposed_conv2d", reason);
+        }
+        let columns = taps * outputs;
+        let mut rows = vec![0.0; weight.len()];
+        for channel in 0..channels {
+            for output in 0..outputs {
+                for tap in 0..taps {
+                    rows[(tap * outputs + output) * channels + channel] =
+                        weight[(channel * outputs + output) * taps + tap];
+                }
+            }
+        }
+        let group = match takes {
+            Takes::Tokens => Some(1),
+            Takes::Pixels(count) => pixels_of_a_product(count, columns, channels),
+        };
+        let (linear, group) = match (group.filter(|_| device.runs_subgroup_kernels()), takes) {
+            (Some(group), _) => {
+                let blocks = block_diagonal(&rows, columns, channels, group);
+                let sizes = [group * columns, group * channels];
+                (Linear::in_full_panels(device, sizes, &blocks, &bias.repeat(group * taps))?, group)
+            }
+            (None, Takes::Tokens) => {
+                (Linear::new(device, columns, channels, &rows, Some(&bias.repeat(taps)))?, 1)
+            }
+            (None, Takes::Pixels(_)) => {
+                (Linear::for_many_rows(device, columns, channels, &rows, Some(&bias.repeat(taps)))?, 1)
+            }
+        };
+        Ok(Self { linear, channels: outputs, kernel, group })
+    }
+
+    /// The side of the square that one input pixel becomes.
+    #[must_use]
+    pub fn kernel(&self) -> usize {
+        self.kernel
+    }
+}
+
+/// How many of a token's `count` pixels the subgroup kernel takes at once: a divisor that fills a panel as far as it goes, as
+/// the lanes of a product with fewer columns would idle. Each must start with a whole texel.
+fn pixels_of_a_product(count: usize, columns: usize, channels: usize) -> Option<usize> {
+    let fills_texels = |group: usize| group == count || (group * channels).is_multiple_of(4);
+    let groups = (1..=count).filter(|&group| count.is_multiple_of(group) && fills_texels(group));
+    let (within, beyond): (Vec<_>, Vec<_>) = groups.partition(|group| group * columns <= PANEL_COLUMNS);
+    within.last().or(beyond.first().filter(|&&group| group == 1)).copied()
+}
+
+/// `[count · columns, count · inner]` with `weight` `[columns, inner]` as every block of the diagonal.
+fn block_diagonal(weight: &[f32], columns: usize, inner: usize, count: usize) -> Vec<f32> {
+    let mut blocks = vec![0.0; count * count * weight.len()];
+    for block in 0..count {
+        for (column, row) in weight.chunks_exact(inner).enumerate() {
+            let start = ((block * columns + column) * count + block) * inner;
+            blocks[start..start + inner].copy_from_slice(row);
+        }
+    }
+    blocks
+}
+
+impl Recorder {
+    /// One or two transposed convolutions in a row, each with kernel = stride, with `activation` between them. `input` holds
+    /// maps with channels last, `[images, height · width, channels]`; the output is `[images, height · k, width · k, outputs]`
+    /// where `k` is the product of the kernels.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) when the shapes do not fit.
+    pub fn transposed_conv2d(
+        &mut self,
+        input: &Tensor,
+        (height, width): (usize, usize),
+        first: &TransposedConvolution,
+        second: Option<(Activation, &TransposedConvolution)>,
+    ) -> Result<Tensor> {
+        let images = input.shape().first().copied().unwrap_or(1);
+        expect_shape("transposed_conv2d", "the input", input, &[images, height * width, input.columns()])?;
+        // The second convolution takes pixel by pixel too, so the first one's pixels need not be put in place before it.
+        match second {
+            None => self.in_place(input, [images, height, width], 1, first),
+            Some((activation, second)) => {
+                let pixels = self.linear_with(input, &first.linear, activation, None)?;
+                self.in_place(&pixels, [images, height, width], first.kernel, second)
+            }
+        }
+    }
+
+    /// The last transposed convolution, of tokens that have `outer`² pixels each, with its pixels put in place.
+    fn in_place(
+        &mut self,
+        input: &Tensor,
+        [images, height, width]: [usize; 3],
+        outer: usize,
+        layer: &TransposedConvolution,
+    ) -> Result<Tensor> {
+        let factor = outer * layer.kernel;
+        let shape = [images, height * factor, width * factor, layer.channels];
+        if layer.linear.panels().is_some() {
+            return self.transposed_conv2d_subgroup(input, outer, layer, &shape);
+        }
+        let inner = layer.linear.inner();
+        let pixels = if input.columns() == inner { input.clone() } else { self.split_rows(input, inner)? };
+        let columns = self.linear(&pixels, &layer.linear)?;
+        let output = self.allocate(&shape, Element::F32)?;
+        let params = kernels::depth_to_space::Params {
+            images: images as u32,
+            height: height as u32,
+            width: width as u32,
+            outer: outer as u32,
+            inner: layer.kernel as u32,
+            channels: layer.channels as u32,
+        };
+        let resources = vec![self.buffer(&columns)?, self.buffer(&output)?];
+        let grid = self.elementwise_grid(output.len());
+        self.dispatch(&kernels::depth_to_space::KERNEL, &[], params, resources, grid, 0)?;
+        Ok(output)
+    }
+
+    fn transposed_conv2d_subgroup(
+        &mut self,
+        input: &Tensor,
+        outer: usize,
+        layer: &TransposedConvolution,
+        shape: &[usize; 4],
+    ) -> Result<Tensor> {
+        let groups = outer * outer / layer.group;
+        if input.columns() != groups * layer.linear.inner() {
+            let reason = format!("{input:?} into {groups} times {} inputs", layer.linear.inner());
+            return shape_error("transposed_conv2d", reason);
+        }
+        let output = self.allocate(shape, Element::F32)?;
+        let factor = outer * layer.kernel;
+        let params = kernels::transposed_conv2d_subgroup::Params {
+            images: shape[0] as u32,
+            height: (shape[1] / factor) as u32,
+            width: (shape[2] / factor) as u32,
+            outer: outer as u32,
+            group: layer.group as u32,
+            inner: layer.kernel as u32,
+            channels: layer.channels as u32,
+            group_texels: layer.linear.inner().div_ceil(4) as u32,
+        };
+        let [weight, bias] = self.panels_and_bias(&layer.linear)?;
+        let resources = vec![self.texture(input)?, weight, bias, self.buffer(&output)?];
+        let panels = layer.linear.columns().div_ceil(PANEL_COLUMNS);
+        let grid = [input.rows().div_ceil(SUBGROUP_ROWS) as u32, panels as u32, groups as u32];
+        // The zeros beside the diagonal are no work that the convolution asks for.
+        let pixels = input.rows() * outer * outer;
+        let [inner, columns] = [layer.linear.inner(), layer.linear.columns()].map(|size| size / layer.group);
+        let flops = product_flops(pixels, inner, columns);
+        self.dispatch(&kernels::transposed_conv2d_subgroup::KERNEL, &[], params, resources, grid, flops)?;
+        Ok(output)
+    }
+
+    /// The same buffer with rows of `columns` values.
+    fn split_rows(&mut self, tensor: &Tensor, columns: usize) -> Result<Tensor> {
+        self.buffer_of(tensor)?;
+        tensor.regroup(columns)
+    }
+}
