@@ -5,8 +5,9 @@
 //! The forms of one operation share a twin: [`matmul`] speaks for every kernel named `matmul_*`, [`layer_norm`]
 //! and [`attention`] for theirs. Textures are row-major slices here; [`texture_from_buffer`] says how they are padded.
 //!
-//! [`conv2d_3x3`] and [`transposed_conv2d`] have no kernel of their own: they are the convolutions, written directly, that
-//! the engine computes as a rearrangement and a matrix product.
+//! [`conv2d_3x3`] and [`transposed_conv2d`] take the parameters of [`im2col_3x3`] and [`depth_to_space`]: they are the
+//! convolutions, written directly, that the engine computes as a rearrangement and a matrix product, or by the kernels
+//! `*_subgroup` that do both at once.
 //!
 //! # Panics
 //! A twin panics where a slice is shorter than the parameters say.

@@ -2,9 +2,10 @@
 
 use clipseg_shaders::Kernel;
 use clipseg_shaders::kernels::{
-    ALL, attention, attention_vec4, layer_norm, layer_norm_vec4, matmul_broadcast, matmul_rows,
-    matmul_subgroup_16, matmul_subgroup_16_f16, matmul_subgroup_24, matmul_subgroup_24_f16, matmul_tile,
-    matmul_tile_double, matmul_tile_f16, matmul_tile_vec4, mlp_subgroup, mlp_subgroup_f16,
+    ALL, attention, attention_vec4, conv2d_3x3_subgroup, layer_norm, layer_norm_vec4, matmul_broadcast,
+    matmul_rows, matmul_subgroup_16, matmul_subgroup_16_f16, matmul_subgroup_24, matmul_subgroup_24_f16,
+    matmul_tile, matmul_tile_double, matmul_tile_f16, matmul_tile_vec4, mlp_subgroup, mlp_subgroup_f16,
+    transposed_conv2d_subgroup,
 };
 
 /// The forms of one matrix product on storage buffers: callers give each the same parameters and resources.
@@ -77,6 +78,25 @@ fn the_subgroup_kernels_for_halves_differ_in_how_they_read_weights() {
         (&mlp_subgroup::KERNEL, &mlp_subgroup_f16::KERNEL),
     ] {
         assert_eq!(without_weights(full), without_weights(halves), "{}", halves.name);
+    }
+}
+
+#[test]
+fn the_subgroup_convolutions_are_the_matmul_with_other_ends() {
+    let copies = [&conv2d_3x3_subgroup::KERNEL, &transposed_conv2d_subgroup::KERNEL];
+    for kernel in copies {
+        for name in ["weight_texels", "accumulate"] {
+            let expected = function(&matmul_subgroup_24::KERNEL, name);
+            assert_eq!(function(kernel, name), expected, "`{name}` of {}", kernel.name);
+        }
+        // The products of a strip, between its loads and the end.
+        let products = |kernel: &'static Kernel| {
+            let start = kernel.source.find("        for (var source = 0u;").expect(kernel.name);
+            let end = start + kernel.source[start..].find("\n        }\n").expect(kernel.name);
+            let lines = kernel.source[start..end].lines();
+            lines.filter(|line| !line.contains("let place =")).collect::<Vec<_>>()
+        };
+        assert_eq!(products(kernel), products(&matmul_subgroup_24::KERNEL), "{}", kernel.name);
     }
 }
 
