@@ -8,10 +8,11 @@ use std::{env, fs};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, ImageClass, Module, Scalar, ScalarKind, StorageAccess, Type, TypeInner};
 
-/// What a kernel may need beyond WebGPU's core: subgroups, which a kernel says that it uses, and what naga calls a capability
-/// although WGSL's core has it, `unpack2x16float`.
+/// What a kernel may need beyond WebGPU's core: subgroups and half-precision floats, which a kernel says that it uses, and what naga
+/// calls a capability although WGSL's core has it, `unpack2x16float`.
 const CAPABILITIES: Capabilities = Capabilities::SUBGROUP
     .union(Capabilities::SUBGROUP_BARRIER)
+    .union(Capabilities::SHADER_FLOAT16)
     .union(Capabilities::SHADER_FLOAT16_IN_FLOAT32);
 
 fn main() {
@@ -95,13 +96,14 @@ fn write_kernel(out: &mut String, name: &str, source: &str, module: &Module) {
         .map(|(_, binding, kind)| format!("            Binding {{ name: {binding:?}, kind: {kind} }},\n"))
         .collect();
     let subgroups = source.contains("subgroup_invocation_id");
+    let halves = source.contains("enable f16;");
     writeln!(
         out,
         "/// The kernel `{name}.wgsl`.\npub mod {name} {{\n    use crate::{{Binding, BindingKind, Kernel}};\n\n{params}\n{about}    \
          pub static KERNEL: Kernel = Kernel {{\n        name: {name:?},\n        \
          source: include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/wgsl/{name}.wgsl\")),\n        \
          entry_point: {entry:?},\n        workgroup_size: {size:?},\n        bindings: &[\n{rows}        ],\n        \
-         overrides: &{overrides:?},\n        uses_subgroups: {subgroups},\n    }};\n}}\n",
+         overrides: &{overrides:?},\n        uses_subgroups: {subgroups},\n        uses_halves: {halves},\n    }};\n}}\n",
         entry = entry.name,
         size = entry.workgroup_size,
     )

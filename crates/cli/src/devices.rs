@@ -6,6 +6,7 @@ use clipseg::wgpu::DeviceType;
 use clipseg::{AdapterReport, KernelFamily};
 use serde::Serialize;
 
+use crate::drivers::{self, VectorWidth};
 use crate::output;
 
 /// List the adapters, their limits, and which kernels each can run.
@@ -41,6 +42,8 @@ struct Adapter {
     kernels: Vec<&'static str>,
     /// The family that is taken.
     automatic_kernels: &'static str,
+    /// Of Mesa's llvmpipe, the vectors that it compiles for.
+    vector_width: Option<VectorWidth>,
     /// What would make it faster.
     hint: Option<&'static str>,
 }
@@ -55,9 +58,12 @@ struct Limits {
     max_compute_invocations_per_workgroup: u32,
 }
 
+/// What Mesa's software driver calls itself.
+const LLVMPIPE: &str = "llvmpipe";
+
 /// For a software adapter whose subgroups are not those that the fast kernels are written for.
 const LANES_HINT: &str = "software adapters are many times faster with subgroups of 8 lanes; Mesa's llvmpipe has them when \
-                          LP_NATIVE_VECTOR_WIDTH is 256 or not set, on processors with AVX";
+                          LP_NATIVE_VECTOR_WIDTH is 256, or not set";
 
 /// Lanes of a subgroup.
 #[derive(Serialize)]
@@ -105,6 +111,7 @@ impl Adapter {
             timestamps: report.timestamps,
             kernels: report.families.iter().copied().map(family).collect(),
             automatic_kernels: family(report.automatic),
+            vector_width: (info.driver == LLVMPIPE).then(drivers::vector_width),
             hint: (info.device_type == DeviceType::Cpu && report.automatic == KernelFamily::Classic)
                 .then_some(LANES_HINT),
         }
@@ -122,11 +129,20 @@ impl Adapter {
             true => format!("{name} (automatic)"),
             false => name.to_owned(),
         });
+        let width = self.vector_width.as_ref();
+        let width = width.map(|width| match width.set_by {
+            "clipseg" => format!(
+                "   vectors   of {} bits, which clipseg sets when LP_NATIVE_VECTOR_WIDTH is not\n",
+                width.bits
+            ),
+            _ => format!("   vectors   of {} bits, as LP_NATIVE_VECTOR_WIDTH says\n", width.bits),
+        });
+        let width = width.unwrap_or_default();
         let hint = self.hint.map(|hint| format!("   hint      {hint}\n")).unwrap_or_default();
         format!(
             "{}: {}\n   kind      {}\n   \
              limits    buffers of {}, bindings of {}, textures of {side} × {side}, workgroups of {} invocations \
-             with {} of memory\n   features  {}, {subgroups}, {}\n   kernels   {}\n{hint}",
+             with {} of memory\n   features  {}, {subgroups}, {}\n   kernels   {}\n{width}{hint}",
             self.index,
             self.description,
             self.kind,

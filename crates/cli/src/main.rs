@@ -3,6 +3,7 @@
 mod bench;
 mod convert;
 mod devices;
+mod drivers;
 mod eval;
 mod inputs;
 mod model;
@@ -59,7 +60,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let start = Instant::now();
-    silence_device_selection();
+    // SAFETY: this is the first thing that the program does; it has started no thread.
+    unsafe { drivers::prepare() };
     let result = match Cli::parse().command {
         Command::Segment(arguments) => segment::run(&arguments),
         Command::Tokenize(arguments) => tokenize::run(&arguments),
@@ -75,18 +77,5 @@ fn main() -> ExitCode {
             report::error(&error);
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Mesa's layer that picks a default adapter asks a Wayland compositor which one it uses. Where there is none
-/// (over SSH, in a container), libwayland complains on stderr that XDG_RUNTIME_DIR is not set. The layer has
-/// nothing to add here, as adapters are chosen by kind or by `--adapter`; it stays on for those who steer it
-/// by its own variable.
-fn silence_device_selection() {
-    let is_set = |name| std::env::var_os(name).is_some();
-    if cfg!(target_os = "linux") && !is_set("XDG_RUNTIME_DIR") && !is_set("MESA_VK_DEVICE_SELECT") {
-        // SAFETY: this is the first thing that `main` does; no other thread exists that could read the
-        // environment.
-        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
     }
 }

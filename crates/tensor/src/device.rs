@@ -73,7 +73,8 @@ impl Device {
         let failed = |reason: String| Error::Adapter { adapter: info.name.clone(), reason };
         let runs_subgroup_kernels =
             adapter::runs_subgroup_kernels(&adapter, options.kernels).map_err(failed)?;
-        let features = adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY);
+        let useful = wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
+        let features = adapter.features() & useful;
         let limits = adapter.limits();
         let downlevel = adapter.get_downlevel_capabilities().flags;
         let reads_halves = downlevel.contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32);
@@ -237,6 +238,11 @@ impl Device {
     /// Whether shaders may use subgroup operations, whatever the subgroups' size.
     pub(crate) fn has_subgroups(&self) -> bool {
         self.0.gpu.features().contains(wgpu::Features::SUBGROUP)
+    }
+
+    /// Whether shaders may have half-precision floats as a type.
+    pub(crate) fn has_halves(&self) -> bool {
+        self.0.gpu.features().contains(wgpu::Features::SHADER_F16)
     }
 
     pub(crate) fn precision(&self) -> Precision {

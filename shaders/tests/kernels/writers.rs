@@ -21,7 +21,7 @@ fn metal() {
     for bounds_check_policies in [CHECKED, UNCHECKED] {
         // SIMD-group operations came with Metal 2.1; texture writes and the rest are older.
         let options = msl::Options { lang_version: (2, 1), bounds_check_policies, ..Default::default() };
-        for Variant { title, module, info } in every_variant() {
+        for Variant { title, module, info, .. } in every_variant() {
             if let Err(error) = msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
             {
                 panic!("{title}: {error}");
@@ -32,11 +32,11 @@ fn metal() {
 
 #[test]
 fn direct3d() {
-    // Wave operations came with shader model 6.0.
     for restrict_indexing in [true, false] {
-        let options =
-            hlsl::Options { shader_model: hlsl::ShaderModel::V6_0, restrict_indexing, ..Default::default() };
-        for Variant { title, module, info } in every_variant() {
+        for Variant { title, uses_halves, module, info } in every_variant() {
+            // Wave operations came with shader model 6.0, halves with 6.2.
+            let shader_model = if uses_halves { hlsl::ShaderModel::V6_2 } else { hlsl::ShaderModel::V6_0 };
+            let options = hlsl::Options { shader_model, restrict_indexing, ..Default::default() };
             let mut text = String::new();
             let pipeline_options = hlsl::PipelineOptions::default();
             let mut writer = hlsl::Writer::new(&mut text, &options, &pipeline_options);
@@ -50,7 +50,8 @@ fn direct3d() {
 #[test]
 fn opengl() {
     for version in [glsl::Version::new_gles(310), glsl::Version::Desktop(430)] {
-        for variant in every_variant() {
+        // OpenGL has no halves, and wgpu does not offer them there.
+        for variant in every_variant().into_iter().filter(|variant| !variant.uses_halves) {
             if let Err(error) = write_glsl(&variant, version) {
                 panic!("{} in GLSL {version}: {error}", variant.title);
             }
@@ -76,7 +77,7 @@ fn vulkan() {
     for bounds_check_policies in [CHECKED, UNCHECKED] {
         // Subgroup operations came with SPIR-V 1.3, which is Vulkan 1.1.
         let options = spv::Options { lang_version: (1, 3), bounds_check_policies, ..Default::default() };
-        for Variant { title, module, info } in every_variant() {
+        for Variant { title, module, info, .. } in every_variant() {
             if let Err(error) = spv::write_vec(&module, &info, &options, None) {
                 panic!("{title}: {error}");
             }

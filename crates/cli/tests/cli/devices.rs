@@ -36,5 +36,27 @@ fn a_software_adapter_of_other_lanes_says_how_to_make_it_fast() {
     for adapter in adapters.as_array().unwrap() {
         let is_slow = adapter["kind"] == "software" && adapter["automatic_kernels"] == "classic";
         assert_eq!(adapter["hint"].is_string(), is_slow, "{adapter}");
+        if adapter["description"].as_str().unwrap().contains("llvmpipe Mesa") {
+            let width = &adapter["vector_width"];
+            assert_eq!(
+                (width["bits"].as_str(), width["set_by"].as_str()),
+                (Some("128"), Some("environment"))
+            );
+        }
     }
+}
+
+#[test]
+fn llvmpipe_is_told_its_vector_width_by_us_unless_by_the_user() {
+    let text = |command: &mut Command| String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_clipseg"));
+    command.arg("devices").env_remove("LP_NATIVE_VECTOR_WIDTH");
+    let untold = text(&mut command);
+    if !untold.contains("llvmpipe Mesa") {
+        return;
+    }
+    assert!(untold.contains("vectors   of 256 bits, which clipseg sets"), "{untold}");
+    assert!(untold.contains("subgroups of 8 lanes"), "{untold}");
+    let told = text(command.env("LP_NATIVE_VECTOR_WIDTH", "256"));
+    assert!(told.contains("vectors   of 256 bits, as LP_NATIVE_VECTOR_WIDTH says"), "{told}");
 }

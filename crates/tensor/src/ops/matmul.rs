@@ -4,7 +4,8 @@
 mod measure;
 
 use clipseg_shaders::kernels::{
-    matmul_broadcast, matmul_rows, matmul_tile, matmul_tile_double, matmul_tile_f16, matmul_tile_vec4,
+    matmul_broadcast, matmul_rows, matmul_tile, matmul_tile_dot, matmul_tile_double, matmul_tile_f16,
+    matmul_tile_half, matmul_tile_vec4,
 };
 use clipseg_shaders::{Activation, Kernel};
 
@@ -98,14 +99,24 @@ static ROWS: Variant = Variant {
 };
 static VEC4: Variant = Variant { kernel: &matmul_tile_vec4::KERNEL, multiples: [4, 4], ..FALLBACK };
 static F16: Variant = Variant { kernel: &matmul_tile_f16::KERNEL, stored: Stored::Half, ..VEC4 };
+static HALF: Variant = Variant { kernel: &matmul_tile_half::KERNEL, ..F16 };
+static DOT: Variant = Variant { kernel: &matmul_tile_dot::KERNEL, ..VEC4 };
 static DOUBLE: Variant = Variant { kernel: &matmul_tile_double::KERNEL, ..VEC4 };
 static BROADCAST: Variant = Variant { kernel: &matmul_broadcast::KERNEL, tile: [8, 256], ..VEC4 };
 
-/// Every variant. The first that takes a problem is its default; those after the fallback, which takes any, serve where they
-/// were measured to be faster.
-static VARIANTS: [&Variant; 6] = [&ROWS, &VEC4, &F16, &FALLBACK, &DOUBLE, &BROADCAST];
+/// Every variant. The first that takes a problem is its default; those after the fallback serve where they were measured to be
+/// faster.
+static VARIANTS: [&Variant; 8] = [&ROWS, &VEC4, &F16, &FALLBACK, &HALF, &DOT, &DOUBLE, &BROADCAST];
 
 impl Variant {
+    /// The plainest that reads a weight stored so, on any adapter: what the others are held against.
+    fn reference(stored: Stored) -> &'static Self {
+        match stored {
+            Stored::Full => &FALLBACK,
+            Stored::Half => &F16,
+        }
+    }
+
     /// Whether it can compute `problem` on `device`.
     fn takes(&self, device: &Device, problem: &Problem) -> bool {
         let [columns, inner] = self.multiples;
@@ -116,6 +127,7 @@ impl Variant {
             && problem.rows <= self.most_rows
             && self.grid(problem).iter().all(|&side| side <= limit)
             && (!self.kernel.uses_subgroups || device.has_subgroups())
+            && (!self.kernel.uses_halves || device.has_halves())
     }
 
     fn grid(&self, problem: &Problem) -> [u32; 3] {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{FALLBACK, Operands, Problem, Variant};
+use super::{Operands, Problem, Variant};
 use crate::{Device, Plan, Recorder, Result, Tensor};
 
 /// Products of more rows are taken to run like those of this many.
@@ -14,7 +14,7 @@ const MOST_PRODUCTS: f64 = 32.0;
 /// A plan is run this often, or until so much time has passed; its best run counts.
 const RUNS: usize = 10;
 const ENOUGH: Duration = Duration::from_millis(50);
-/// How far a number may be from the fallback's, as a share of the largest: sums in another order are much closer, and a
+/// How far a number may be from the reference's, as a share of the largest: sums in another order are much closer, and a
 /// wrong number is not.
 const TOLERANCE: f32 = 1e-4;
 
@@ -31,7 +31,7 @@ pub(super) fn title(problem: &Problem) -> String {
     format!("matmul {rows}x{columns}x{inner} {stored:?}{bias} {activation:?}{residual}")
 }
 
-/// The place of the fastest of `candidates` whose numbers equal the fallback's, which has to be among them. The layer's own
+/// The place of the fastest of `candidates` whose numbers equal the reference's, which has to be among them. The layer's own
 /// weight is multiplied with random inputs.
 pub(super) fn fastest(
     device: &Device,
@@ -39,7 +39,7 @@ pub(super) fn fastest(
     operands: &Operands<'_>,
     candidates: &[&Variant],
 ) -> Result<usize> {
-    let Problem { rows, columns, inner, .. } = *problem;
+    let Problem { rows, columns, inner, stored, .. } = *problem;
     let input = device.upload(&[rows, inner], &noise(rows * inner))?;
     let residual = match operands.residual {
         Some(_) => Some(device.upload(&[rows, columns], &noise(rows * columns))?),
@@ -48,14 +48,15 @@ pub(super) fn fastest(
     let operands = Operands { input: &input, residual: residual.as_ref(), ..*operands };
     let shape = [rows, columns];
 
-    let (plan, output) = record(device, &FALLBACK, &operands, &shape, 1)?;
+    let reference = Variant::reference(stored);
+    let (plan, output) = record(device, reference, &operands, &shape, 1)?;
     let expected = read(&plan, &output)?;
     let products = (LEAST_SECONDS / time(device, &plan)?).clamp(1.0, MOST_PRODUCTS) as usize;
     let mut best: Option<(usize, f64)> = None;
     for (place, variant) in candidates.iter().enumerate() {
         let measured = record(device, variant, &operands, &shape, products).and_then(|(plan, output)| {
             let is_right = agree(&read(&plan, &output)?, &expected);
-            Ok((is_right || variant.kernel == FALLBACK.kernel).then_some(time(device, &plan)?))
+            Ok((is_right || variant.kernel == reference.kernel).then_some(time(device, &plan)?))
         });
         let name = variant.kernel.name;
         match measured {
@@ -129,12 +130,12 @@ fn noise(length: usize) -> Vec<f32> {
 mod tests {
     use clipseg_shaders::Activation;
 
-    use super::super::{BROADCAST, RowWeight, VEC4};
+    use super::super::{BROADCAST, F16, FALLBACK, HALF, RowWeight, Stored, VEC4};
     use super::*;
-    use crate::{DeviceOptions, KernelFamily};
+    use crate::{DeviceOptions, KernelFamily, Precision};
 
-    fn fastest_of(candidates: &[&Variant]) -> Result<usize> {
-        let options = DeviceOptions { kernels: KernelFamily::Classic, ..DeviceOptions::default() };
+    fn fastest_of(candidates: &[&Variant], precision: Precision) -> Result<usize> {
+        let options = DeviceOptions { kernels: KernelFamily::Classic, precision, ..DeviceOptions::default() };
         let device = Device::open(&options).expect("this test needs an adapter");
         let weight = RowWeight::upload(&device, 8, 12, &noise(96)).unwrap();
         let input = device.upload(&[256, 12], &noise(256 * 12)).unwrap();
@@ -154,13 +155,16 @@ mod tests {
 
     #[test]
     fn a_variant_with_wrong_numbers_is_rejected() {
-        assert_eq!(fastest_of(&[&WRONG, &FALLBACK, &WRONG]).unwrap(), 1);
+        assert_eq!(fastest_of(&[&WRONG, &FALLBACK, &WRONG], Precision::F32).unwrap(), 1);
     }
 
     #[test]
     fn right_ones_are_timed() {
-        let place = fastest_of(&[&VEC4, &FALLBACK, &BROADCAST]).unwrap();
+        let place = fastest_of(&[&VEC4, &FALLBACK, &BROADCAST], Precision::F32).unwrap();
         assert!(place < 3);
+        // Those that read halves have a reference of their own; a number of another would be wrong.
+        let wrong = Variant { stored: Stored::Half, ..WRONG };
+        assert!(fastest_of(&[&wrong, &F16, &HALF], Precision::F16).unwrap() > 0);
     }
 
     #[test]
