@@ -17,7 +17,7 @@ fn attention(criterion: &mut Criterion) {
             let id = BenchmarkId::new(name, format!("{sequences}x{tokens}, {heads} heads of {size}"));
             bench_op(&mut group, id, &device, Rate::Flops, |recorder| {
                 let input = random_tensor(&device, &[sequences, tokens, 3 * heads * size])?;
-                recorder.attention(&input, heads, &AttentionMask { causal, keys: None })
+                recorder.attention(&input, heads, &AttentionMask { causal, ..AttentionMask::default() })
             });
         }
     }

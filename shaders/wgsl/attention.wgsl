@@ -4,20 +4,24 @@
 // eight at a time with a running maximum and sum (Milakov and Gimelshein 2018; Dao et al. 2022), so that no score reaches memory.
 
 struct Params {
+    /// Of an image, where all have as many.
     tokens: u32,
     heads: u32,
     head_size: u32,
     causal: u32,
     has_mask: u32,
+    has_starts: u32,
     scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 /// [images · tokens, (query, key, value), heads, head size]
 @group(0) @binding(1) var<storage, read> query_key_value: array<f32>;
-/// [images, tokens], 0 for a key to be left out
+/// A number a row, 0 for a key to be left out
 @group(0) @binding(2) var<storage, read> key_mask: array<u32>;
-@group(0) @binding(3) var<storage, read_write> output: array<f32>;
+/// [images + 1], the row that each starts with, where they differ in length; the last ends before the last of these
+@group(0) @binding(3) var<storage, read> starts: array<u32>;
+@group(0) @binding(4) var<storage, read_write> output: array<f32>;
 
 const QUERIES: u32 = 16u;
 const KEYS: u32 = 8u;
@@ -35,14 +39,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let size = params.head_size;
     let width = params.heads * size;
     let head = workgroup.y * size;
-    let first_token = workgroup.z * params.tokens;
+    let sequence = sequence_of(workgroup.z);
     let first_query = workgroup.x * QUERIES;
 
     for (var i = thread; i < QUERIES * size; i += 128u) {
         let query = first_query + i / size;
         var value = 0.0;
-        if query < params.tokens {
-            value = params.scale * query_key_value[(first_token + query) * 3u * width + head + i % size];
+        if query < sequence.length {
+            value = params.scale * query_key_value[(sequence.first + query) * 3u * width + head + i % size];
         }
         queries[i / size * MAX_HEAD_SIZE + i % size] = value;
     }
@@ -54,9 +58,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var total = 0.0;
     var sums: array<f32, 16>;
 
-    for (var block = 0u; block < params.tokens; block += KEYS) {
+    for (var block = 0u; block < sequence.length; block += KEYS) {
         workgroupBarrier();
-        load_block(thread, first_token, block, width + head, 3u * width);
+        load_block(thread, sequence, block, width + head, 3u * width);
         workgroupBarrier();
 
         let key = block + slot;
@@ -65,13 +69,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             score = fma(queries[query * MAX_HEAD_SIZE + i], keys[slot * MAX_HEAD_SIZE + i], score);
         }
         var masked = false;
-        if params.has_mask != 0u && key < params.tokens { masked = key_mask[first_token + key] == 0u; }
+        if params.has_mask != 0u && key < sequence.length { masked = key_mask[sequence.first + key] == 0u; }
         let later = params.causal != 0u && key > first_query + query;
         scores[thread] = select(score, LOWEST, masked || later);
-        excluded[thread] = u32(key >= params.tokens || (masked && later));
+        excluded[thread] = u32(key >= sequence.length || (masked && later));
         workgroupBarrier();
 
-        load_block(thread, first_token, block, 2u * width + head, 3u * width);
+        load_block(thread, sequence, block, 2u * width + head, 3u * width);
         var new_largest = largest;
         for (var i = 0u; i < KEYS; i++) {
             if excluded[query * KEYS + i] == 0u { new_largest = max(new_largest, scores[query * KEYS + i]); }
@@ -93,23 +97,34 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
     }
 
-    if first_query + query >= params.tokens { return; }
+    if first_query + query >= sequence.length { return; }
     for (var i = 0u; i < 16u; i++) {
         let channel = i * KEYS + slot;
         if channel < size {
-            output[(first_token + first_query + query) * width + head + channel] = sums[i] / total;
+            output[(sequence.first + first_query + query) * width + head + channel] = sums[i] / total;
         }
     }
 }
 
+// The rows of an image.
+struct Sequence {
+    first: u32,
+    length: u32,
+}
+
+fn sequence_of(image: u32) -> Sequence {
+    if params.has_starts == 0u { return Sequence(image * params.tokens, params.tokens); }
+    return Sequence(starts[image], starts[image + 1u] - starts[image]);
+}
+
 // Eight tokens' keys, or values, from `column` of their rows on; channels beyond the head's size are zero.
-fn load_block(thread: u32, first_token: u32, block: u32, column: u32, stride: u32) {
+fn load_block(thread: u32, sequence: Sequence, block: u32, column: u32, stride: u32) {
     for (var i = thread; i < KEYS * MAX_HEAD_SIZE; i += 128u) {
         let key = block + i / MAX_HEAD_SIZE;
         let channel = i % MAX_HEAD_SIZE;
         var value = 0.0;
-        if key < params.tokens && channel < params.head_size {
-            value = query_key_value[(first_token + key) * stride + column + channel];
+        if key < sequence.length && channel < params.head_size {
+            value = query_key_value[(sequence.first + key) * stride + column + channel];
         }
         keys[i] = value;
     }

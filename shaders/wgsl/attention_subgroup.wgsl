@@ -7,10 +7,12 @@
 // A head's values fill whole texels.
 
 struct Params {
+    /// Of an image, where all have as many.
     tokens: u32,
     heads: u32,
     causal: u32,
     has_mask: u32,
+    has_starts: u32,
     scale: f32,
 }
 
@@ -20,9 +22,11 @@ override TEXELS: u32 = 16u;
 @group(0) @binding(0) var<uniform> params: Params;
 /// [images · tokens, (query, key, value), heads, head size]
 @group(0) @binding(1) var query_key_value: texture_storage_2d<rgba32float, read>;
-/// [images, tokens], 0 for a key to be left out
+/// A number a row, 0 for a key to be left out
 @group(0) @binding(2) var<storage, read> key_mask: array<u32>;
-@group(0) @binding(3) var output: texture_storage_2d<rgba32float, write>;
+/// [images + 1], the row that each starts with, where they differ in length; the last ends before the last of these
+@group(0) @binding(3) var<storage, read> starts: array<u32>;
+@group(0) @binding(4) var output: texture_storage_2d<rgba32float, write>;
 
 const ROWS: u32 = 16u;
 // Adding the lowest float, as transformers masks, leaves it as it is; adding it twice gives -inf.
@@ -41,9 +45,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     // Texels and keys beyond the last repeat that; neither counts.
     let left_texel = lane % TEXELS;
     let right_texel = min(lane + 8u, TEXELS - 1u);
-    let first_token = workgroup.z * params.tokens;
+    let sequence = sequence_of(workgroup.z);
     let first_query = workgroup.x * ROWS;
-    let last = params.tokens - 1u;
+    let last = sequence.length - 1u;
 
     var query_left: array<vec4<f32>, ROWS>;
     var query_right: array<vec4<f32>, ROWS>;
@@ -52,15 +56,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     var largest: array<f32, ROWS>;
     var total: array<vec4<f32>, ROWS>;
     for (var row = 0u; row < ROWS; row++) {
-        let token = first_token + min(first_query + row, last);
+        let token = sequence.first + min(first_query + row, last);
         query_left[row] = params.scale * load(query_texel + left_texel, token);
         if TEXELS > 8u { query_right[row] = params.scale * load(query_texel + right_texel, token); }
         largest[row] = LOWEST;
     }
 
-    for (var block = 0u; block < params.tokens; block += 32u) {
+    for (var block = 0u; block < sequence.length; block += 32u) {
         let keys = vec4(block + lane) + vec4(0u, 8u, 16u, 24u);
-        let tokens = vec4(first_token) + min(keys, vec4(last));
+        let tokens = vec4(sequence.first) + min(keys, vec4(last));
         var scores: array<vec4<f32>, ROWS>;
         for (var source = 0u; source < min(TEXELS, 8u); source++) {
             let key = transpose(load_four(key_texel + source, tokens));
@@ -99,7 +103,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         for (var step = 0u; step < share_lanes; step++) {
             let source = first_source + step;
             let keys = vec4(block + source) + vec4(0u, 8u, 16u, 24u);
-            let tokens = vec4(first_token) + min(keys, vec4(last));
+            let tokens = vec4(sequence.first) + min(keys, vec4(last));
             let left = load_four(value_texel + left_texel, tokens);
             for (var row = 0u; row < ROWS; row++) {
                 sums_left[row] = accumulate(sums_left[row], subgroupShuffle(scores[row], source), left);
@@ -120,7 +124,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             left += subgroupShuffle(sums_left[row], (lane + share * TEXELS) % 8u);
         }
         if first_query + row <= last {
-            let token = first_token + first_query + row;
+            let token = sequence.first + first_query + row;
             if lane < TEXELS {
                 textureStore(output, vec2<u32>(query_texel + lane, token), left * inverse);
             }
@@ -129,6 +133,17 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             }
         }
     }
+}
+
+// The rows of an image.
+struct Sequence {
+    first: u32,
+    length: u32,
+}
+
+fn sequence_of(image: u32) -> Sequence {
+    if params.has_starts == 0u { return Sequence(image * params.tokens, params.tokens); }
+    return Sequence(starts[image], starts[image + 1u] - starts[image]);
 }
 
 // subgroupMax, which lavapipe does lane by lane.

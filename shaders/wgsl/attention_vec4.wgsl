@@ -5,20 +5,24 @@
 // for the values a thread owns four channels of four queries.
 
 struct Params {
+    /// Of an image, where all have as many.
     tokens: u32,
     heads: u32,
     head_size: u32,
     causal: u32,
     has_mask: u32,
+    has_starts: u32,
     scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 /// [images · tokens, (query, key, value), heads, head size]
 @group(0) @binding(1) var<storage, read> query_key_value: array<vec4<f32>>;
-/// [images, tokens], 0 for a key to be left out
+/// A number a row, 0 for a key to be left out
 @group(0) @binding(2) var<storage, read> key_mask: array<u32>;
-@group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;
+/// [images + 1], the row that each starts with, where they differ in length; the last ends before the last of these
+@group(0) @binding(3) var<storage, read> starts: array<u32>;
+@group(0) @binding(4) var<storage, read_write> output: array<vec4<f32>>;
 
 const THREADS: u32 = 128u;
 const QUERIES: u32 = 32u;
@@ -42,14 +46,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let size = params.head_size / 4u;
     let width = params.heads * size;
     let head = workgroup.y * size;
-    let first_token = workgroup.z * params.tokens;
+    let sequence = sequence_of(workgroup.z);
     let first_query = workgroup.x * QUERIES;
 
     for (var i = thread; i < QUERIES * size; i += THREADS) {
         let query = first_query + i / size;
         var value = vec4<f32>();
-        if query < params.tokens {
-            value = params.scale * query_key_value[(first_token + query) * 3u * width + head + i % size];
+        if query < sequence.length {
+            value = params.scale * query_key_value[(sequence.first + query) * 3u * width + head + i % size];
         }
         queries[i / size * STRIDE + i % size] = value;
     }
@@ -63,8 +67,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let first_of_four = thread / 16u * 4u;
     var sums: mat4x4<f32>;
 
-    for (var first_key = 0u; first_key < params.tokens; first_key += KEYS) {
-        load_block(thread, first_token, first_key, width + head, 3u * width);
+    for (var first_key = 0u; first_key < sequence.length; first_key += KEYS) {
+        load_block(thread, sequence, first_key, width + head, 3u * width);
         workgroupBarrier();
 
         var scores = vec4<f32>();
@@ -73,16 +77,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         let key = first_key + slot;
         let masks = vec4(
-            masks_of(first_token, key, first_query + query),
-            masks_of(first_token, key + 4u, first_query + query),
-            masks_of(first_token, key + 8u, first_query + query),
-            masks_of(first_token, key + 12u, first_query + query),
+            masks_of(sequence, key, first_query + query),
+            masks_of(sequence, key + 4u, first_query + query),
+            masks_of(sequence, key + 8u, first_query + query),
+            masks_of(sequence, key + 12u, first_query + query),
         );
         scores = select(vec4(LOWEST), scores, masks == vec4(0u));
         partial[thread] = max(max(scores.x, scores.y), max(scores.z, scores.w));
         workgroupBarrier();
 
-        load_block(thread, first_token, first_key, 2u * width + head, 3u * width);
+        load_block(thread, sequence, first_key, 2u * width + head, 3u * width);
         let four = query * 4u;
         let of_block = max(max(partial[four], partial[four + 1u]), max(partial[four + 2u], partial[four + 3u]));
         let new_largest = max(largest, of_block);
@@ -117,19 +121,31 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     partial[thread] = total;
     workgroupBarrier();
     if channels >= size { return; }
-    let start = (first_token + first_query) * width + head + channels;
-    finish(sums[0], first_query, first_of_four, start, width);
-    finish(sums[1], first_query, first_of_four + 1u, start, width);
-    finish(sums[2], first_query, first_of_four + 2u, start, width);
-    finish(sums[3], first_query, first_of_four + 3u, start, width);
+    let queries_here = sequence.length - min(first_query, sequence.length);
+    let start = (sequence.first + first_query) * width + head + channels;
+    finish(sums[0], first_of_four, queries_here, start, width);
+    finish(sums[1], first_of_four + 1u, queries_here, start, width);
+    finish(sums[2], first_of_four + 2u, queries_here, start, width);
+    finish(sums[3], first_of_four + 3u, queries_here, start, width);
+}
+
+// The rows of an image.
+struct Sequence {
+    first: u32,
+    length: u32,
+}
+
+fn sequence_of(image: u32) -> Sequence {
+    if params.has_starts == 0u { return Sequence(image * params.tokens, params.tokens); }
+    return Sequence(starts[image], starts[image + 1u] - starts[image]);
 }
 
 // How many masks leave a key out, each by adding the lowest float; a key beyond the last token is none at all.
-fn masks_of(first_token: u32, key: u32, query: u32) -> u32 {
-    if key >= params.tokens { return 2u; }
+fn masks_of(sequence: Sequence, key: u32, query: u32) -> u32 {
+    if key >= sequence.length { return 2u; }
     let later = u32(params.causal != 0u && key > query);
     if params.has_mask == 0u { return later; }
-    return later + u32(key_mask[first_token + key] == 0u);
+    return later + u32(key_mask[sequence.first + key] == 0u);
 }
 
 // The vector of `channels` of every fourth row of the block, from `slot` on.
@@ -144,18 +160,18 @@ fn block_rows(slot: u32, channels: u32) -> mat4x4<f32> {
 }
 
 // Sixteen tokens' keys, or values, from `column` of their rows on; zeros beyond the last token.
-fn load_block(thread: u32, first_token: u32, first_key: u32, column: u32, stride: u32) {
+fn load_block(thread: u32, sequence: Sequence, first_key: u32, column: u32, stride: u32) {
     let size = params.head_size / 4u;
     for (var i = thread; i < KEYS * size; i += THREADS) {
         let key = first_key + i / size;
         var value = vec4<f32>();
-        if key < params.tokens { value = query_key_value[(first_token + key) * stride + column + i % size]; }
+        if key < sequence.length { value = query_key_value[(sequence.first + key) * stride + column + i % size]; }
         block[i / size * STRIDE + i % size] = value;
     }
 }
 
-fn finish(sum: vec4<f32>, first_query: u32, query: u32, start: u32, width: u32) {
-    if first_query + query >= params.tokens { return; }
+fn finish(sum: vec4<f32>, query: u32, queries_here: u32, start: u32, width: u32) {
+    if query >= queries_here { return; }
     let four = query * 4u;
     let total = partial[four] + partial[four + 1u] + partial[four + 2u] + partial[four + 3u];
     output[start + query * width] = sum / total;

@@ -1,14 +1,17 @@
 //! The text tower.
 
+mod packed;
+
 use clipseg_tensor::transformer::{BlockSizes, load_layer_norm};
 use clipseg_tensor::{
-    Array, AttentionMask, Device, LayerNorm, Linear, Plan, PlanCache, Recorder, Tensor, Weights,
+    Array, AttentionMask, Device, LayerNorm, Linear, Packing, Plan, PlanCache, Recorder, Run, Tensor, Weights,
 };
 
+use self::packed::Packed;
 use crate::tower::{Insides, Layers, TowerOutput, TowerTensors};
 use crate::{Checkpoint, ClipSegTextConfig, Error, Result, TextBatch};
 
-/// Plans kept: one a prompt count and length.
+/// Plans kept: one a number of prompts and of their tokens.
 const PLANS: usize = 16;
 
 /// CLIP's text tower with its projection: token ids in, embeddings out.
@@ -49,10 +52,17 @@ impl<'a> From<&'a TextBatch> for TextInput<'a> {
 
 #[derive(Clone, PartialEq)]
 struct Key {
-    batch: usize,
-    length: usize,
-    masked: bool,
+    layout: Layout,
     insides: Insides,
+}
+
+/// How the texts of a batch lie in memory.
+#[derive(Clone, PartialEq)]
+enum Layout {
+    /// All as long as the longest, as transformers has them.
+    Padded { batch: usize, length: usize, masked: bool },
+    /// One behind the other in so many rows.
+    Packed { texts: usize, rows: usize, longest: usize },
 }
 
 struct TextPlan {
@@ -60,6 +70,8 @@ struct TextPlan {
     ids: Tensor,
     position_ids: Tensor,
     mask: Option<Tensor>,
+    /// Of packed texts.
+    starts: Option<Tensor>,
     pooled_rows: Tensor,
     outputs: TowerTensors,
 }
@@ -117,11 +129,18 @@ impl TextEncoder {
     /// # Errors
     /// As [`forward`](Self::forward); [`Error::Input`] when the tower was loaded without its projection.
     pub async fn embed(&self, input: TextInput<'_>) -> Result<Array> {
-        let plan = self.prepare(input, Insides::default())?;
+        self.check(input)?;
+        let packed = Packed::of(input, &self.pooled_places(input));
+        let layout = packed.as_ref().map_or_else(|| padded(input), Packed::layout);
+        let plan = self.plan(Key { layout, insides: Insides::default() })?;
         let Some(embedding) = &plan.outputs.embedding else {
             return Err(Error::Input("this text tower was loaded without its projection".to_owned()));
         };
-        Ok(self.fill(&plan, input)?.finish(&[embedding]).await?.swap_remove(0))
+        let run = match &packed {
+            Some(packed) => packed.fill(&plan)?,
+            None => self.fill(&plan, input)?,
+        };
+        Ok(run.finish(&[embedding]).await?.swap_remove(0))
     }
 
     /// Everything the tower gives, as transformers' `CLIPSegTextModel`.
@@ -129,23 +148,17 @@ impl TextEncoder {
     /// # Errors
     /// [`Error::Input`] for ids beyond the vocabulary, positions beyond the table, or lengths that do not fit; the device's.
     pub async fn forward(&self, input: TextInput<'_>, insides: Insides) -> Result<TowerOutput> {
-        let plan = self.prepare(input, insides)?;
+        self.check(input)?;
+        let plan = self.plan(Key { layout: padded(input), insides })?;
         let arrays = self.fill(&plan, input)?.finish(&plan.outputs.all()).await?;
         Ok(plan.outputs.sort(arrays))
     }
 
-    fn prepare(&self, input: TextInput<'_>, insides: Insides) -> Result<std::sync::Arc<TextPlan>> {
-        self.check(input)?;
-        let key = Key {
-            batch: input.input_ids.len() / input.length,
-            length: input.length,
-            masked: is_masked(input),
-            insides,
-        };
+    fn plan(&self, key: Key) -> Result<std::sync::Arc<TextPlan>> {
         Ok(self.plans.get_or_record(&key, || self.record(&key))?)
     }
 
-    fn fill<'plan>(&self, plan: &'plan TextPlan, input: TextInput<'_>) -> Result<clipseg_tensor::Run<'plan>> {
+    fn fill<'plan>(&self, plan: &'plan TextPlan, input: TextInput<'_>) -> Result<Run<'plan>> {
         let mut run = plan.plan.run();
         run.write_u32(&plan.ids, input.input_ids)?;
         match input.position_ids {
@@ -159,7 +172,9 @@ impl TextEncoder {
         if let (Some(mask), Some(values)) = (&plan.mask, input.attention_mask) {
             run.write_u32(mask, values)?;
         }
-        run.write_u32(&plan.pooled_rows, &self.pooled_rows(input))?;
+        let places = self.pooled_places(input).into_iter().enumerate();
+        let rows: Vec<_> = places.map(|(text, place)| (text * input.length + place) as u32).collect();
+        run.write_u32(&plan.pooled_rows, &rows)?;
         Ok(run)
     }
 
@@ -192,27 +207,38 @@ impl TextEncoder {
         Ok(())
     }
 
-    /// The row of each text's end token. Old checkpoints say `eos_token_id` 2 and mean the largest id; where the token is
+    /// The place of each text's end token. Old checkpoints say `eos_token_id` 2 and mean the largest id; where the token is
     /// missing, transformers' argmax over zeros takes the first.
-    fn pooled_rows(&self, input: TextInput<'_>) -> Vec<u32> {
+    fn pooled_places(&self, input: TextInput<'_>) -> Vec<usize> {
         let place = |text: &[u32]| match self.config.eos_token_id {
             2 => (0..text.len()).rev().max_by_key(|&place| text[place]).unwrap_or(0),
             eos => text.iter().position(|&id| id == eos).unwrap_or(0),
         };
-        let texts = input.input_ids.chunks_exact(input.length).enumerate();
-        texts.map(|(text, ids)| (text * input.length + place(ids)) as u32).collect()
+        input.input_ids.chunks_exact(input.length).map(place).collect()
     }
 
     fn record(&self, key: &Key) -> clipseg_tensor::Result<TextPlan> {
         let mut recorder = Recorder::new(&self.device);
-        let shape = [key.batch, key.length];
+        let (shape, texts) = match key.layout {
+            Layout::Padded { batch, length, .. } => ([batch, length], batch),
+            Layout::Packed { texts, rows, .. } => ([1, rows], texts),
+        };
         let ids = recorder.input_u32(&shape)?;
         let position_ids = recorder.input_u32(&shape)?;
-        let mask = if key.masked { Some(recorder.input_u32(&shape)?) } else { None };
-        let pooled_rows = recorder.input_u32(&[key.batch])?;
+        let pooled_rows = recorder.input_u32(&[texts])?;
+        let (mut mask, mut starts, mut longest) = (None, None, 0);
+        match key.layout {
+            Layout::Padded { masked, .. } if masked => mask = Some(recorder.input_u32(&shape)?),
+            Layout::Padded { .. } => {}
+            Layout::Packed { longest: tokens, .. } => {
+                starts = Some(recorder.input_u32(&[texts + 1])?);
+                longest = tokens;
+            }
+        }
 
         let embedded = recorder.token_embedding(&ids, &position_ids, &self.tokens, &self.positions)?;
-        let attention_mask = AttentionMask { causal: true, keys: mask.as_ref() };
+        let packing = starts.as_ref().map(|starts| Packing { starts, longest });
+        let attention_mask = AttentionMask { causal: true, keys: mask.as_ref(), packing };
         let Insides { hidden_states, attentions } = key.insides;
         let trace = self.layers.record(
             &mut recorder,
@@ -238,10 +264,11 @@ impl TextEncoder {
         for tensor in outputs.all() {
             recorder.output(tensor)?;
         }
-        Ok(TextPlan { plan: recorder.finish()?, ids, position_ids, mask, pooled_rows, outputs })
+        Ok(TextPlan { plan: recorder.finish()?, ids, position_ids, mask, starts, pooled_rows, outputs })
     }
 }
 
-fn is_masked(input: TextInput<'_>) -> bool {
-    input.attention_mask.is_some_and(|mask| mask.contains(&0))
+fn padded(input: TextInput<'_>) -> Layout {
+    let masked = input.attention_mask.is_some_and(|mask| mask.contains(&0));
+    Layout::Padded { batch: input.input_ids.len() / input.length, length: input.length, masked }
 }

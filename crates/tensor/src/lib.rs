@@ -51,7 +51,7 @@ pub use device::{Device, DeviceOptions};
 pub use error::{Error, Result};
 pub use memory::MemoryUse;
 pub use ops::{
-    AttentionMask, Convolution3x3, LayerNorm, Linear, Mlp, Modulation, Takes, TransposedConvolution,
+    AttentionMask, Convolution3x3, LayerNorm, Linear, Mlp, Modulation, Packing, Takes, TransposedConvolution,
 };
 pub use plan::{Plan, Run};
 pub use plan_cache::PlanCache;

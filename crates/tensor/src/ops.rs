@@ -13,7 +13,7 @@ mod panels;
 mod resample;
 mod transposed_convolution;
 
-pub use attention::AttentionMask;
+pub use attention::{AttentionMask, Packing};
 pub use convolution::Convolution3x3;
 pub use elementwise::Modulation;
 pub use linear::Linear;

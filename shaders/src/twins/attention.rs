@@ -48,26 +48,49 @@ pub fn attention_scores(
 
 /// `output[image, query, head, :] = Σ_key softmax_key(scores) · value`, with the scores of [`attention_scores()`].
 ///
-/// The kernel takes the number of images from its grid; here it follows from the output's length.
-pub fn attention(params: &attention::Params, query_key_value: &[f32], key_mask: &[u32], output: &mut [f32]) {
-    let attention::Params { tokens, heads, head_size, causal, has_mask, scale } = *params;
-    let images = output.len() as u32 / (tokens * heads * head_size);
-    let rows = images * heads * tokens;
-    let mut scores = vec![0.0; (rows * tokens) as usize];
-    let scores_params =
-        attention_scores::Params { images, tokens, heads, head_size, causal, has_mask, scale };
-    attention_scores(&scores_params, query_key_value, key_mask, &mut scores);
-    let mut probabilities = vec![0.0; scores.len()];
-    softmax(&softmax_kernel::Params { rows, columns: tokens }, &scores, &mut probabilities);
+/// Images may differ in length: where the parameters say so, `starts` `[images + 1]` has the row that each starts with. Else
+/// the number of images, which the kernel takes from its grid, follows from the output's length.
+pub fn attention(
+    params: &attention::Params,
+    query_key_value: &[f32],
+    key_mask: &[u32],
+    starts: &[u32],
+    output: &mut [f32],
+) {
+    let attention::Params { tokens, heads, head_size, causal, has_mask, has_starts, scale } = *params;
+    let width = (heads * head_size) as usize;
+    let rows = (output.len() / width) as u32;
+    let even: Vec<u32> = (0..=rows.checked_div(tokens).unwrap_or(0)).map(|image| image * tokens).collect();
+    let starts = if has_starts != 0 { starts } else { &even };
+    for image in starts.windows(2) {
+        let [first, end] = [image[0] as usize, image[1] as usize];
+        let tokens = (end - first) as u32;
+        let params =
+            attention_scores::Params { images: 1, tokens, heads, head_size, causal, has_mask, scale };
+        let key_mask = if has_mask != 0 { &key_mask[first..end] } else { &[] };
+        let query_key_value = &query_key_value[3 * width * first..3 * width * end];
+        attend(&params, query_key_value, key_mask, &mut output[width * first..width * end]);
+    }
+}
 
-    let (tokens, heads, head_size) = (tokens as usize, heads as usize, head_size as usize);
+/// Of one image.
+fn attend(params: &attention_scores::Params, query_key_value: &[f32], key_mask: &[u32], output: &mut [f32]) {
+    let (tokens, heads, head_size) =
+        (params.tokens as usize, params.heads as usize, params.head_size as usize);
+    let mut scores = vec![0.0; heads * tokens * tokens];
+    attention_scores(params, query_key_value, key_mask, &mut scores);
+    let mut probabilities = vec![0.0; scores.len()];
+    let softmax_params =
+        softmax_kernel::Params { rows: params.heads * params.tokens, columns: params.tokens };
+    softmax(&softmax_params, &scores, &mut probabilities);
+
     let stride = 3 * heads * head_size;
     output.fill(0.0);
     for (row, probabilities) in probabilities.chunks_exact(tokens).enumerate() {
-        let (query, head, image) = (row % tokens, row / tokens % heads, row / (tokens * heads));
-        let output_start = ((image * tokens + query) * heads + head) * head_size;
+        let (query, head) = (row % tokens, row / tokens);
+        let output_start = (query * heads + head) * head_size;
         for (key, probability) in probabilities.iter().enumerate() {
-            let value_start = (image * tokens + key) * stride + (2 * heads + head) * head_size;
+            let value_start = key * stride + (2 * heads + head) * head_size;
             for channel in 0..head_size {
                 output[output_start + channel] += probability * query_key_value[value_start + channel];
             }
@@ -81,12 +104,20 @@ mod tests {
     use crate::twins::assert_near;
 
     /// One image of three tokens, two heads of two values.
-    fn attend(causal: u32, key_mask: &[u32]) -> [f32; 12] {
+    fn attention_of(causal: u32, key_mask: &[u32]) -> [f32; 12] {
         let query_key_value: Vec<f32> = (0..36).map(|i| ((i * 7 % 17) as f32 - 8.0) * 0.25).collect();
         let has_mask = u32::from(!key_mask.is_empty());
-        let params = attention::Params { tokens: 3, heads: 2, head_size: 2, causal, has_mask, scale: 0.7 };
+        let params = attention::Params {
+            tokens: 3,
+            heads: 2,
+            head_size: 2,
+            causal,
+            has_mask,
+            has_starts: 0,
+            scale: 0.7,
+        };
         let mut output = [f32::NAN; 12];
-        attention(&params, &query_key_value, key_mask, &mut output);
+        attention(&params, &query_key_value, key_mask, &[], &mut output);
         output
     }
 
@@ -122,8 +153,8 @@ mod tests {
             -1.764_564_8,
             -0.014_564_751,
         ];
-        assert_near(&attend(0, &[]), &full, 1e-6);
-        assert_near(&attend(1, &[]), &causal, 1e-6);
+        assert_near(&attention_of(0, &[]), &full, 1e-6);
+        assert_near(&attention_of(1, &[]), &causal, 1e-6);
     }
 
     // As above. The first query of the left-padded one sees no key: its weights are equal over all but the later padding.
@@ -157,8 +188,8 @@ mod tests {
             -1.630_465_3,
             0.119_534_74,
         ];
-        assert_near(&attend(1, &[0, 1, 1]), &left, 1e-6);
-        assert_near(&attend(0, &[1, 1, 0]), &right, 1e-6);
+        assert_near(&attention_of(1, &[0, 1, 1]), &left, 1e-6);
+        assert_near(&attention_of(0, &[1, 1, 0]), &right, 1e-6);
     }
 
     #[test]
@@ -175,5 +206,25 @@ mod tests {
         };
         attention_scores(&params, &[2.0, 3.0, 0.0, 5.0, 7.0, 0.0], &[1, 0], &mut scores);
         assert_eq!(scores, [3.0, f32::NEG_INFINITY, 7.5, LOWEST]);
+    }
+
+    #[test]
+    fn images_of_different_lengths_are_those_alone() {
+        let query_key_value: Vec<f32> = (0..36).map(|i| ((i * 7 % 17) as f32 - 8.0) * 0.25).collect();
+        let params = |tokens, has_starts| attention::Params {
+            tokens,
+            heads: 2,
+            head_size: 2,
+            causal: 1,
+            has_mask: 0,
+            has_starts,
+            scale: 0.7,
+        };
+        let mut packed = [f32::NAN; 12];
+        attention(&params(0, 1), &query_key_value, &[], &[0, 1, 3], &mut packed);
+        let (mut first, mut second) = ([0.0; 4], [0.0; 8]);
+        attention(&params(1, 0), &query_key_value[..12], &[], &[], &mut first);
+        attention(&params(2, 0), &query_key_value[12..], &[], &[], &mut second);
+        assert_eq!((&packed[..4], &packed[4..]), (&first[..], &second[..]));
     }
 }

@@ -126,6 +126,8 @@ fn forms_of_one_operation_take_the_same_parameters_and_resources() {
     ]);
     assert_interchangeable(&[&mlp_subgroup::KERNEL, &mlp_subgroup_f16::KERNEL]);
     assert_interchangeable(&[&attention::KERNEL, &attention_vec4::KERNEL]);
+    let sequences = copies("sequence_of");
+    assert!(sequences.len() == 3 && sequences.iter().all(|(_, text)| *text == sequences[0].1));
     assert_interchangeable(&[&layer_norm::KERNEL, &layer_norm_vec4::KERNEL]);
 }
 

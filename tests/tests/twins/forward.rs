@@ -107,10 +107,11 @@ impl Forward<'_> {
             head_size: head_size as u32,
             causal: u32::from(block.causal),
             has_mask: u32::from(!block.key_mask.is_empty()),
+            has_starts: 0,
             scale: 1.0 / (head_size as f32).sqrt(),
         };
         let mut attended = vec![f32::NAN; input.len()];
-        twins::attention(&params, &query_key_value, block.key_mask, &mut attended);
+        twins::attention(&params, &query_key_value, block.key_mask, &[], &mut attended);
         self.linear(&format!("{prefix}self_attn.out_proj"), &attended, width, residual, Activation::None)
     }
 

@@ -11,12 +11,27 @@ pub struct AttentionMask<'a> {
     pub causal: bool,
     /// `[batch, tokens]` of `u32`, 0 for a key to be left out.
     pub keys: Option<&'a Tensor>,
+    /// Only keys of the query's own sequence, where a batch of one holds several, one behind the other.
+    pub packing: Option<Packing<'a>>,
+}
+
+/// Where the sequences lie that a batch of one holds. Rows beyond the last are not looked at, and their output is any.
+#[derive(Clone, Copy, Debug)]
+pub struct Packing<'a> {
+    /// `[sequences + 1]` of `u32`, rising: the row that each starts with, and the one after the last. It is not checked here: the
+    /// device cannot fail. The caller does.
+    pub starts: &'a Tensor,
+    /// No sequence is longer.
+    pub longest: usize,
 }
 
 /// The sizes of a fused query-key-value tensor `[batch, tokens, 3 · heads · head_size]`.
 struct Sizes {
     batch: usize,
     tokens: usize,
+    /// How many sequences attend, and the most tokens that one has.
+    sequences: usize,
+    longest: usize,
     heads: usize,
     head_size: usize,
 }
@@ -37,13 +52,23 @@ impl Sizes {
         if let Some(keys) = mask.keys {
             expect_shape("attention", "the key mask", keys, &[batch, tokens])?;
         }
-        Ok(Self { batch, tokens, heads, head_size: width / (3 * heads) })
+        let (sequences, longest) = match mask.packing {
+            None => (batch, tokens),
+            Some(Packing { starts, longest }) if batch == 1 && starts.len() > 1 => {
+                (starts.len() - 1, longest.min(tokens))
+            }
+            Some(packing) => {
+                return shape_error("attention", format!("{query_key_value:?} packed as {packing:?}"));
+            }
+        };
+        Ok(Self { batch, tokens, sequences, longest, heads, head_size: width / (3 * heads) })
     }
 
-    /// Operations of the product of queries and keys, over the pairs that may see each other; values take as many.
+    /// Operations of the product of queries and keys, over the pairs that may see each other; values take as many. Packed sequences
+    /// count as if all were as long as the longest may be.
     fn product_flops(&self, mask: &AttentionMask<'_>) -> u64 {
-        let pairs = if mask.causal { self.tokens * (self.tokens + 1) / 2 } else { self.tokens * self.tokens };
-        2 * (self.batch * self.heads * pairs * self.head_size) as u64
+        let pairs = if mask.causal { self.longest * (self.longest + 1) / 2 } else { self.longest.pow(2) };
+        2 * (self.sequences * self.heads * pairs * self.head_size) as u64
     }
 
     fn scale(&self) -> f32 {
@@ -83,6 +108,9 @@ impl Recorder {
         mask: &AttentionMask<'_>,
     ) -> Result<Tensor> {
         let sizes = Sizes::of(query_key_value, heads, mask)?;
+        if mask.packing.is_some() {
+            return shape_error("attention_probabilities", "packed sequences have none".to_owned());
+        }
         let scores = self.allocate(&[sizes.batch, heads, sizes.tokens, sizes.tokens], Element::F32)?;
         let params = kernels::attention_scores::Params {
             images: sizes.batch as u32,
@@ -117,16 +145,21 @@ impl Recorder {
             head_size: sizes.head_size as u32,
             causal: mask.causal.into(),
             has_mask: mask.keys.is_some().into(),
+            has_starts: mask.packing.is_some().into(),
             scale: sizes.scale(),
         };
-        let resources =
-            vec![self.buffer(query_key_value)?, self.buffer_or_empty(mask.keys)?, self.buffer(&output)?];
+        let resources = vec![
+            self.buffer(query_key_value)?,
+            self.buffer_or_empty(mask.keys)?,
+            self.buffer_or_empty(mask.packing.map(|packing| packing.starts))?,
+            self.buffer(&output)?,
+        ];
         // Both take the same parameters, which a test in the shader crate sees to.
         let (kernel, queries) = match fits_vectors {
-            true => (&kernels::attention_vec4::KERNEL, 32),
+            true => (&kernels::attention_vec4::KERNEL, 32_usize),
             false => (&kernels::attention::KERNEL, 16),
         };
-        let grid = [params.tokens.div_ceil(queries), params.heads, sizes.batch as u32];
+        let grid = [sizes.longest.div_ceil(queries) as u32, params.heads, sizes.sequences as u32];
         let flops = 2 * sizes.product_flops(mask);
         self.dispatch(kernel, &[], params, resources, grid, flops)?;
         Ok(output)
@@ -144,11 +177,16 @@ impl Recorder {
             heads: sizes.heads as u32,
             causal: mask.causal.into(),
             has_mask: mask.keys.is_some().into(),
+            has_starts: mask.packing.is_some().into(),
             scale: sizes.scale(),
         };
-        let resources =
-            vec![self.texture(query_key_value)?, self.buffer_or_empty(mask.keys)?, self.texture(&output)?];
-        let grid = [params.tokens.div_ceil(16), params.heads, sizes.batch as u32];
+        let resources = vec![
+            self.texture(query_key_value)?,
+            self.buffer_or_empty(mask.keys)?,
+            self.buffer_or_empty(mask.packing.map(|packing| packing.starts))?,
+            self.texture(&output)?,
+        ];
+        let grid = [sizes.longest.div_ceil(16) as u32, params.heads, sizes.sequences as u32];
         let overrides = [("TEXELS", sizes.head_size as u32 / 4)];
         let flops = 2 * sizes.product_flops(mask);
         self.dispatch(&kernels::attention_subgroup::KERNEL, &overrides, params, resources, grid, flops)?;

@@ -1,6 +1,6 @@
 use clipseg_shaders::kernels::{attention, attention_scores, softmax};
 use clipseg_shaders::twins;
-use clipseg_tensor::{AttentionMask, Device, Tensor};
+use clipseg_tensor::{AttentionMask, Device, Packing, Tensor};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -79,12 +79,12 @@ impl Case {
 
 fn check(case: Case) {
     let attention_scores::Params { tokens, heads, head_size, causal, has_mask, scale, .. } = case.params();
-    let params = attention::Params { tokens, heads, head_size, causal, has_mask, scale };
+    let params = attention::Params { tokens, heads, head_size, causal, has_mask, has_starts: 0, scale };
     let mut expected = vec![0.0; case.batch * case.tokens * case.heads * case.head_size];
-    twins::attention(&params, &case.query_key_value(), &case.key_mask(), &mut expected);
+    twins::attention(&params, &case.query_key_value(), &case.key_mask(), &[], &mut expected);
     for device in devices() {
         let (query_key_value, keys) = case.upload(device);
-        let mask = AttentionMask { causal: case.causal, keys: keys.as_ref() };
+        let mask = AttentionMask { causal: case.causal, keys: keys.as_ref(), packing: None };
         let actual = run(device, |recorder| recorder.attention(&query_key_value, case.heads, &mask));
         assert_close(&actual, &expected, TOLERANCE);
     }
@@ -99,7 +99,7 @@ fn check_probabilities(case: Case) {
     twins::softmax(&softmax::Params { rows, columns: params.tokens }, &scores, &mut expected);
     for device in devices() {
         let (query_key_value, keys) = case.upload(device);
-        let mask = AttentionMask { causal: case.causal, keys: keys.as_ref() };
+        let mask = AttentionMask { causal: case.causal, keys: keys.as_ref(), packing: None };
         let actual =
             run(device, |recorder| recorder.attention_probabilities(&query_key_value, case.heads, &mask));
         assert_close(&actual, &expected, TOLERANCE);
@@ -166,4 +166,39 @@ fn long_sequences_equal_their_twin() {
     };
     check(full);
     check(Case { tokens: 485, head_size: 16, causal: true, padding: Padding::Left, ..full });
+}
+
+// A batch of one that holds several sequences, with rows behind the last that are none's.
+#[test]
+fn packed_sequences_attend_to_their_own() {
+    for (head_size, causal, masked) in
+        [(16, true, false), (64, true, true), (64, false, false), (30, true, false)]
+    {
+        let starts = [0, 1, 6, 45, 61, 62];
+        let (rows, heads) = (64, 2);
+        let mut random = Random(head_size as u64);
+        let values = random.values(rows * 3 * heads * head_size);
+        let mask = masked.then(|| random.indices(rows, 2)).unwrap_or_default();
+        let params = attention::Params {
+            heads: heads as u32,
+            head_size: head_size as u32,
+            causal: causal.into(),
+            has_mask: masked.into(),
+            has_starts: 1,
+            scale: 1.0 / (head_size as f32).sqrt(),
+            ..Default::default()
+        };
+        let mut expected = vec![0.0; rows * heads * head_size];
+        twins::attention(&params, &values, &mask, &starts, &mut expected);
+        for device in devices() {
+            let query_key_value = device.upload(&[1, rows, 3 * heads * head_size], &values).unwrap();
+            let keys = masked.then(|| device.upload_u32(&[1, rows], &mask).unwrap());
+            let starts = device.upload_u32(&[starts.len()], &starts).unwrap();
+            let packing = Some(Packing { starts: &starts, longest: 40 });
+            let mask = AttentionMask { causal, keys: keys.as_ref(), packing };
+            let actual = run(device, |recorder| recorder.attention(&query_key_value, heads, &mask));
+            let used = 62 * heads * head_size;
+            assert_close(&actual[..used], &expected[..used], TOLERANCE);
+        }
+    }
 }

@@ -53,7 +53,7 @@ fn attention_costs_the_pairs_that_see_each_other() {
         let cost = |causal| {
             cost_of(device, "attention", |recorder| {
                 let input = recorder.input(&[2, 5, 3 * 2 * 8])?;
-                recorder.attention(&input, 2, &AttentionMask { causal, keys: None })
+                recorder.attention(&input, 2, &AttentionMask { causal, ..AttentionMask::default() })
             })
         };
         // Two images, two heads, 5 · 5 pairs, 8 products and sums for the score, as many for the values; three inputs and an

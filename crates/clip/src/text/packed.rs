@@ -1,0 +1,86 @@
+use clipseg_tensor::Run;
+
+use super::{Layout, TextInput, TextPlan};
+use crate::Result;
+
+/// The rows are a multiple of this, and the longest text counts as one: else every batch would ask for a plan of its own.
+const ROWS: usize = 8;
+const LONGEST: usize = 16;
+
+/// Texts one behind the other, each up to the token whose place is pooled: attention looks back only, so nothing that follows
+/// it counts. Filled up to the longest, most of a batch of prompts would be padding.
+pub(super) struct Packed {
+    ids: Vec<u32>,
+    position_ids: Vec<u32>,
+    /// `[texts + 1]`, the row of each text's first token, and the one after the last.
+    starts: Vec<u32>,
+}
+
+impl Packed {
+    /// Packs texts whose pooled tokens have these `places`. `None` where it would change what a token sees: positions of the caller's
+    /// own, or padding before a token that counts.
+    pub fn of(input: TextInput<'_>, places: &[usize]) -> Option<Self> {
+        let mut packed = Self { ids: Vec::new(), position_ids: Vec::new(), starts: vec![0] };
+        if input.position_ids.is_some() {
+            return None;
+        }
+        for (text, &place) in places.iter().enumerate() {
+            let tokens = text * input.length..=text * input.length + place;
+            if input.attention_mask.is_some_and(|mask| mask[tokens.clone()].contains(&0)) {
+                return None;
+            }
+            packed.ids.extend_from_slice(&input.input_ids[tokens]);
+            packed.position_ids.extend(0..=place as u32);
+            packed.starts.push(packed.ids.len() as u32);
+        }
+        let rows = packed.ids.len().next_multiple_of(ROWS);
+        packed.ids.resize(rows, 0);
+        packed.position_ids.resize(rows, 0);
+        Some(packed)
+    }
+
+    pub fn layout(&self) -> Layout {
+        let longest = self.starts.windows(2).map(|text| (text[1] - text[0]) as usize).max().unwrap_or(0);
+        Layout::Packed {
+            texts: self.starts.len() - 1,
+            rows: self.ids.len(),
+            longest: longest.next_multiple_of(LONGEST),
+        }
+    }
+
+    pub fn fill<'plan>(&self, plan: &'plan TextPlan) -> Result<Run<'plan>> {
+        let mut run = plan.plan.run();
+        run.write_u32(&plan.ids, &self.ids)?;
+        run.write_u32(&plan.position_ids, &self.position_ids)?;
+        if let Some(starts) = &plan.starts {
+            run.write_u32(starts, &self.starts)?;
+        }
+        let pooled: Vec<_> = self.starts[1..].iter().map(|end| end - 1).collect();
+        run.write_u32(&plan.pooled_rows, &pooled)?;
+        Ok(run)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn input<'a>(mask: Option<&'a [u32]>, position_ids: Option<&'a [u32]>) -> TextInput<'a> {
+        TextInput { input_ids: &[7, 1, 9, 9, 7, 9, 9, 9], length: 4, attention_mask: mask, position_ids }
+    }
+
+    #[test]
+    fn texts_end_with_the_pooled_token_and_lie_one_behind_the_other() {
+        let packed = Packed::of(input(Some(&[1, 1, 1, 0, 1, 1, 0, 0]), None), &[2, 1]).unwrap();
+        assert_eq!(packed.ids, [7, 1, 9, 7, 9, 0, 0, 0]);
+        assert_eq!(packed.position_ids, [0, 1, 2, 0, 1, 0, 0, 0]);
+        assert_eq!(packed.starts, [0, 3, 5]);
+        assert!(packed.layout() == Layout::Packed { texts: 2, rows: 8, longest: 16 });
+    }
+
+    #[test]
+    fn padding_on_the_left_and_own_positions_are_not_packed() {
+        assert!(Packed::of(input(Some(&[0, 1, 1, 1, 1, 1, 0, 0]), None), &[2, 1]).is_none());
+        assert!(Packed::of(input(None, Some(&[0, 1, 2, 3, 0, 1, 2, 3])), &[2, 1]).is_none());
+    }
+}
