@@ -24,6 +24,8 @@
 
 mod adapter;
 mod array;
+#[cfg(not(target_family = "wasm"))]
+mod cache_file;
 mod cost;
 mod device;
 mod error;
