@@ -32,6 +32,8 @@ mod error;
 mod memory;
 mod ops;
 mod pipeline;
+#[cfg(not(target_family = "wasm"))]
+mod pipeline_file;
 mod plan;
 mod plan_cache;
 mod pool;
