@@ -56,7 +56,7 @@ impl PipelineCache {
     }
 
     /// Compiles those of `pipelines` that are not yet, on as many threads as the machine runs at once, and has the driver's
-    /// work kept. In a browser, which has no threads to give, each is compiled by the first [`Pipeline::get`].
+    /// work kept. A driver that translates kernels only when they first run, as llvmpipe does, gains little by it. In a browser, which has no threads to give, each is compiled by the first [`Pipeline::get`].
     #[cfg(not(target_family = "wasm"))]
     pub fn compile_all<'a>(&self, device: &Device, pipelines: impl Iterator<Item = &'a Pipeline>) {
         use std::num::NonZero;
