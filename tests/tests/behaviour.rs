@@ -60,6 +60,41 @@ fn texts_of_a_batch_equal_single_texts() {
     }
 }
 
+// Of different lengths, they are packed; as transformers fills them up, they are not, but the end is the same.
+#[test]
+fn texts_of_different_lengths_equal_single_texts() {
+    let model = load(&DEVICE, MODEL);
+    let end = end_token(&model);
+    let lengths = [3, LENGTH, 2, 5];
+    let texts: Vec<_> = (20..).zip(lengths).map(|(seed, length)| random_ids(seed, 1, length, end)).collect();
+    let mut input_ids = Vec::new();
+    let mut attention_mask = Vec::new();
+    for text in &texts {
+        input_ids.extend((0..LENGTH).map(|place| text.get(place).copied().unwrap_or(end)));
+        attention_mask.extend((0..LENGTH).map(|place| u32::from(place < text.len())));
+    }
+    let position_ids: Vec<_> = (0..LENGTH as u32).cycle().take(input_ids.len()).collect();
+    let batch = |position_ids| TextInput {
+        input_ids: &input_ids,
+        length: LENGTH,
+        attention_mask: Some(&attention_mask),
+        position_ids,
+    };
+    for device in [&*DEVICE, &*CLASSIC] {
+        let model = load(device, MODEL);
+        let embed = |input| block_on(model.encode_text(input)).unwrap().embeddings;
+        let packed = embed(batch(None));
+        // Positions of one's own are never packed.
+        let padded = embed(batch(Some(&position_ids)));
+        assert_close(&packed.values, &padded.values, 1e-5);
+        for (place, text) in texts.iter().enumerate() {
+            let one =
+                TextInput { input_ids: text, length: text.len(), attention_mask: None, position_ids: None };
+            assert_close(&embed(one).values, packed.slice(place), 1e-5);
+        }
+    }
+}
+
 #[test]
 fn images_of_a_batch_equal_single_images() {
     let model = load(&DEVICE, MODEL);

@@ -38,6 +38,8 @@ struct Adapter {
     f16: bool,
     subgroups: Option<SubgroupSizes>,
     timestamps: bool,
+    /// Whether compiled pipelines are kept in a file.
+    pipeline_cache: bool,
     /// The kernel families that it can run.
     kernels: Vec<&'static str>,
     /// The family that is taken.
@@ -109,6 +111,7 @@ impl Adapter {
                 .subgroups
                 .then_some(SubgroupSizes { min: info.subgroup_min_size, max: info.subgroup_max_size }),
             timestamps: report.timestamps,
+            pipeline_cache: report.pipeline_cache,
             kernels: report.families.iter().copied().map(family).collect(),
             automatic_kernels: family(report.automatic),
             vector_width: (info.driver == LLVMPIPE).then(drivers::vector_width),
@@ -142,7 +145,7 @@ impl Adapter {
         format!(
             "{}: {}\n   kind      {}\n   \
              limits    buffers of {}, bindings of {}, textures of {side} × {side}, workgroups of {} invocations \
-             with {} of memory\n   features  {}, {subgroups}, {}\n   kernels   {}\n{width}{hint}",
+             with {} of memory\n   features  {}, {subgroups}, {}, {}\n   kernels   {}\n{width}{hint}",
             self.index,
             self.description,
             self.kind,
@@ -152,6 +155,7 @@ impl Adapter {
             bytes(limits.max_compute_workgroup_storage_size.into()),
             has(self.f16, "f16"),
             has(self.timestamps, "timestamps"),
+            has(self.pipeline_cache, "pipeline cache"),
             kernels.collect::<Vec<_>>().join(", "),
             side = limits.max_texture_dimension_2d,
         )

@@ -41,14 +41,15 @@ impl AdapterArguments {
                 choice
             }
         };
-        let tuning = self.tune_kernels.then(|| {
-            let caches = cache_folder(|name| env::var_os(name), env::home_dir());
-            caches.context("--tune-kernels: there is no cache folder; set XDG_CACHE_HOME")
-        });
+        let caches = cache_folder(|name| env::var_os(name), env::home_dir());
+        let tuning = self
+            .tune_kernels
+            .then(|| caches.clone().context("--tune-kernels: there is no cache folder; set XDG_CACHE_HOME"));
         let options = DeviceOptions {
             adapter: choice,
             precision: self.precision,
             tuning: tuning.transpose()?,
+            pipeline_cache: caches,
             ..DeviceOptions::default()
         };
         match &self.adapter {

@@ -52,6 +52,8 @@ pub struct AdapterReport {
     pub subgroups: bool,
     /// Timestamps for profiling.
     pub timestamps: bool,
+    /// Whether compiled pipelines can be kept in a file: what [`DeviceOptions::pipeline_cache`](crate::DeviceOptions) asks for.
+    pub pipeline_cache: bool,
     /// The kernel families it can run.
     pub families: Vec<KernelFamily>,
     /// The family that [`KernelFamily::Auto`] takes on it.
@@ -78,6 +80,7 @@ fn report(adapter: &wgpu::Adapter) -> AdapterReport {
         half_precision: features.contains(wgpu::Features::SHADER_F16),
         subgroups: features.contains(wgpu::Features::SUBGROUP),
         timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+        pipeline_cache: features.contains(wgpu::Features::PIPELINE_CACHE),
         families,
         automatic,
     }

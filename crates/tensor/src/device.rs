@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use crate::adapter::{self, AdapterChoice, KernelFamily};
 use crate::memory::MemoryCount;
 use crate::pipeline::PipelineCache;
+#[cfg(not(target_family = "wasm"))]
+use crate::pipeline_file::PipelineFile;
 use crate::pool::SharedPool;
 use crate::profile::Profile;
 #[cfg(not(target_family = "wasm"))]
@@ -31,6 +33,12 @@ pub struct DeviceOptions {
     /// what suits the shape. Another kernel adds up in another order: its numbers differ in the last digits.
     #[cfg(not(target_family = "wasm"))]
     pub tuning: Option<PathBuf>,
+    /// A folder for files of compiled pipelines, which save the driver their compilation in the next process; it may be that of
+    /// [`tuning`](Self::tuning). `None`, the default, keeps none, and so do adapters that do not offer it
+    /// ([`AdapterReport::pipeline_cache`](crate::AdapterReport::pipeline_cache)). Most desktop drivers keep a cache of their own,
+    /// beside which this saves little. Drivers trust what they once wrote: others should not be able to write there.
+    #[cfg(not(target_family = "wasm"))]
+    pub pipeline_cache: Option<PathBuf>,
 }
 
 /// An open adapter with its pipelines: what every tensor and plan lives on. Cloning is cheap and shares all of it.
@@ -73,8 +81,10 @@ impl Device {
         let failed = |reason: String| Error::Adapter { adapter: info.name.clone(), reason };
         let runs_subgroup_kernels =
             adapter::runs_subgroup_kernels(&adapter, options.kernels).map_err(failed)?;
-        let useful = wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
-        let features = adapter.features() & useful;
+        let mut features =
+            wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
+        #[cfg(not(target_family = "wasm"))]
+        features.set(wgpu::Features::PIPELINE_CACHE, options.pipeline_cache.is_some());
         let limits = adapter.limits();
         let downlevel = adapter.get_downlevel_capabilities().flags;
         let reads_halves = downlevel.contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32);
@@ -88,7 +98,7 @@ impl Device {
         let (gpu, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("clipseg"),
-                required_features: features,
+                required_features: features & adapter.features(),
                 required_limits: limits.clone(),
                 ..Default::default()
             })
@@ -118,7 +128,11 @@ impl Device {
             let kernels = crate::ops::fingerprint();
             Tuner::open(folder, Subject { adapter: adapter::describe(&info), kernels })
         });
-        let pipelines = PipelineCache::new(options.runtime_checks);
+        let pipelines = PipelineCache::new(
+            options.runtime_checks,
+            #[cfg(not(target_family = "wasm"))]
+            options.pipeline_cache.as_deref().and_then(|folder| PipelineFile::open(folder, &gpu, &info)),
+        );
         let inner = Inner {
             gpu,
             queue,

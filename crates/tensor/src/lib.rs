@@ -24,12 +24,16 @@
 
 mod adapter;
 mod array;
+#[cfg(not(target_family = "wasm"))]
+mod cache_file;
 mod cost;
 mod device;
 mod error;
 mod memory;
 mod ops;
 mod pipeline;
+#[cfg(not(target_family = "wasm"))]
+mod pipeline_file;
 mod plan;
 mod plan_cache;
 mod pool;

@@ -1,47 +1,103 @@
+//! Compute pipelines: asked for while a recording is made, compiled together when it ends.
+
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use clipseg_shaders::Kernel;
 
 use crate::Device;
+#[cfg(not(target_family = "wasm"))]
+use crate::pipeline_file::PipelineFile;
 
-/// A kernel with values for its overrides: one compiled pipeline.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct PipelineKey {
-    kernel: &'static str,
+/// A kernel with values for its overrides, shared by all dispatches that need it.
+pub(crate) struct Pipeline {
+    pub kernel: &'static Kernel,
     overrides: Vec<(&'static str, u32)>,
+    /// Set once, by whoever needs it first; others wait meanwhile, so that none is compiled twice.
+    compiled: OnceLock<wgpu::ComputePipeline>,
 }
 
-/// The compiled pipelines of a device, each made when first asked for.
+impl Pipeline {
+    /// The pipeline, compiled where it is not yet. What the device makes of a faulty kernel is noted as its failure.
+    pub fn get(&self, device: &Device) -> &wgpu::ComputePipeline {
+        self.compiled.get_or_init(|| device.pipelines().compile(device, self))
+    }
+}
+
+type Overrides = Vec<(&'static str, u32)>;
+
+/// The pipelines that recordings on a device have asked for.
 pub(crate) struct PipelineCache {
     runtime_checks: bool,
-    pipelines: Mutex<HashMap<PipelineKey, wgpu::ComputePipeline>>,
+    pipelines: Mutex<HashMap<(&'static str, Overrides), Arc<Pipeline>>>,
+    /// What the driver keeps from one process to the next.
+    #[cfg(not(target_family = "wasm"))]
+    file: Option<PipelineFile>,
 }
 
 impl PipelineCache {
-    pub fn new(runtime_checks: bool) -> Self {
-        Self { runtime_checks, pipelines: Mutex::default() }
+    pub fn new(runtime_checks: bool, #[cfg(not(target_family = "wasm"))] file: Option<PipelineFile>) -> Self {
+        Self {
+            runtime_checks,
+            pipelines: Mutex::default(),
+            #[cfg(not(target_family = "wasm"))]
+            file,
+        }
     }
 
-    pub fn get(
-        &self,
-        device: &Device,
-        kernel: &'static Kernel,
-        overrides: &[(&'static str, u32)],
-    ) -> wgpu::ComputePipeline {
-        let key = PipelineKey { kernel: kernel.name, overrides: overrides.to_vec() };
+    /// The one pipeline of `kernel` with `overrides`, compiled or not.
+    pub fn find(&self, kernel: &'static Kernel, overrides: &[(&'static str, u32)]) -> Arc<Pipeline> {
+        let overrides = overrides.to_vec();
         let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-        pipelines.entry(key).or_insert_with(|| self.compile(device, kernel, overrides)).clone()
+        let pipeline = pipelines
+            .entry((kernel.name, overrides.clone()))
+            .or_insert_with(|| Arc::new(Pipeline { kernel, overrides, compiled: OnceLock::new() }));
+        Arc::clone(pipeline)
     }
 
-    fn compile(
-        &self,
-        device: &Device,
-        kernel: &'static Kernel,
-        overrides: &[(&'static str, u32)],
-    ) -> wgpu::ComputePipeline {
+    /// Compiles those of `pipelines` that are not yet, on as many threads as the machine runs at once, and has the driver's
+    /// work kept. A driver that translates kernels only when they first run, as llvmpipe does, gains little by it. In a browser,
+    /// which has no threads to give, each is compiled by the first [`Pipeline::get`].
+    #[cfg(not(target_family = "wasm"))]
+    pub fn compile_all<'a>(&self, device: &Device, pipelines: impl Iterator<Item = &'a Pipeline>) {
+        use std::num::NonZero;
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        use std::thread;
+
+        let mut missing: Vec<&Pipeline> = Vec::new();
+        for pipeline in pipelines.filter(|pipeline| pipeline.compiled.get().is_none()) {
+            // A thread that met one twice would wait for itself to be of use.
+            if !missing.iter().any(|other| std::ptr::eq(*other, pipeline)) {
+                missing.push(pipeline);
+            }
+        }
+        if missing.is_empty() {
+            return;
+        }
+        let next = AtomicUsize::new(0);
+        let compile = || {
+            while let Some(pipeline) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                pipeline.get(device);
+            }
+        };
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(missing.len());
+        thread::scope(|scope| {
+            for _ in 1..threads {
+                // Where the system gives no thread, this one does all of it.
+                let _ = thread::Builder::new().spawn_scoped(scope, compile);
+            }
+            compile();
+        });
+        if let Some(file) = &self.file {
+            file.save();
+        }
+    }
+
+    fn compile(&self, device: &Device, pipeline: &Pipeline) -> wgpu::ComputePipeline {
+        let Pipeline { kernel, overrides, .. } = pipeline;
         let gpu = device.gpu();
         device.count_created();
+        // Anew for each set of overrides: reading a kernel takes less than a millisecond.
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(kernel.name),
             source: wgpu::ShaderSource::Wgsl(kernel.source.into()),
@@ -54,6 +110,10 @@ impl PipelineCache {
         // guard against endless ones stays off even then, as it hides the constant bounds that compilers unroll by.
         let module = unsafe { gpu.create_shader_module_trusted(descriptor, checks) };
         let constants: Vec<_> = overrides.iter().map(|&(name, value)| (name, f64::from(value))).collect();
+        #[cfg(not(target_family = "wasm"))]
+        let cache = self.file.as_ref().map(PipelineFile::cache);
+        #[cfg(target_family = "wasm")]
+        let cache = None;
         gpu.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(kernel.name),
             layout: None,
@@ -64,7 +124,38 @@ impl PipelineCache {
                 // Every kernel writes its workgroup memory before it reads it.
                 zero_initialize_workgroup_memory: false,
             },
-            cache: None,
+            cache,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clipseg_shaders::kernels::sigmoid;
+
+    use super::*;
+    use crate::step::Resource;
+    use crate::{DeviceOptions, Error, Recorder, Result};
+
+    static FAULTY: Kernel = Kernel { name: "faulty", source: "fn main() { return 1; }", ..sigmoid::KERNEL };
+
+    fn record(device: &Device, kernel: &'static Kernel) -> Result<()> {
+        let mut recorder = Recorder::new(device);
+        let tensors = [recorder.input(&[4])?, recorder.input(&[4])?];
+        let mut resources = Vec::new();
+        for tensor in &tensors {
+            resources.push(Resource::buffer(recorder.buffer_of(tensor)?, tensor.bytes()));
+        }
+        recorder.dispatch(kernel, &[], sigmoid::Params { length: 4 }, resources, [1; 3], 0)?;
+        recorder.finish().map(|_| ())
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_compile_fails_every_recording_that_needs_it() {
+        let device = Device::open(&DeviceOptions::default()).expect("this test needs an adapter");
+        for _ in 0..2 {
+            assert!(matches!(record(&device, &FAULTY), Err(Error::Device(_))));
+        }
+        record(&device, &sigmoid::KERNEL).unwrap();
     }
 }

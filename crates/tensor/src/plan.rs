@@ -27,13 +27,16 @@ impl Plan {
             mapped_at_creation: false,
         });
         device.queue().write_buffer(&uniform_buffer, 0, uniforms);
-        let bind_groups = steps
-            .iter()
-            .filter_map(|step| match step {
-                Step::Dispatch(dispatch) => Some(bind_group(&device, dispatch, &uniform_buffer)),
-                _ => None,
+        let dispatches = || {
+            steps.iter().filter_map(|step| match step {
+                Step::Dispatch(dispatch) => Some(dispatch),
+                Step::BufferToTexture { .. } | Step::TextureToBuffer { .. } => None,
             })
-            .collect();
+        };
+        #[cfg(not(target_family = "wasm"))]
+        device.pipelines().compile_all(&device, dispatches().map(|dispatch| &*dispatch.pipeline));
+        let bind_groups =
+            dispatches().map(|dispatch| bind_group(&device, dispatch, &uniform_buffer)).collect();
         device.check()?;
         let arena = device.memory().plans(pool.lock().unwrap_or_else(PoisonError::into_inner).bytes());
         Ok(Self { device, steps, bind_groups, arena, turn: Mutex::default() })
@@ -60,7 +63,7 @@ impl Plan {
     /// The kernels of one replay in the order in which they run, each with the cost of that run.
     pub fn kernels(&self) -> impl Iterator<Item = (&'static str, Cost)> {
         self.steps.iter().filter_map(|step| match step {
-            Step::Dispatch(dispatch) => Some((dispatch.kernel.name, dispatch.cost)),
+            Step::Dispatch(dispatch) => Some((dispatch.pipeline.kernel.name, dispatch.cost)),
             Step::BufferToTexture { .. } | Step::TextureToBuffer { .. } => None,
         })
     }
@@ -81,7 +84,7 @@ impl Plan {
                     });
                     for step in steps {
                         let Step::Dispatch(dispatch) = step else { continue };
-                        pass.set_pipeline(&dispatch.pipeline);
+                        pass.set_pipeline(dispatch.pipeline.get(&self.device));
                         pass.set_bind_group(0, bind_groups.next().map(|(_, group)| group), &[]);
                         pass.dispatch_workgroups(dispatch.grid[0], dispatch.grid[1], dispatch.grid[2]);
                     }

@@ -75,7 +75,8 @@ impl Recorder {
         Ok(tensor.clone())
     }
 
-    /// Ends the recording: bind groups and parameters are made here, once.
+    /// Ends the recording: here what pipelines are missing are compiled, several at once, and bind groups and parameters are
+    /// made.
     ///
     /// # Errors
     /// [`Error::Device`] when the device refuses a pipeline or bind group.
@@ -181,7 +182,7 @@ impl Recorder {
         if grid.contains(&0) {
             return Ok(());
         }
-        let pipeline = self.device.pipelines().get(&self.device, kernel, overrides);
+        let pipeline = self.device.pipelines().find(kernel, overrides);
         let alignment = self.device.limits().min_uniform_buffer_offset_alignment as usize;
         let uniform_offset = self.uniforms.len().next_multiple_of(alignment);
         let bytes = bytemuck::bytes_of(&params);
@@ -192,7 +193,6 @@ impl Recorder {
         let uniform_offset = uniform_offset as u64;
         let cost = Cost { flops, bytes: bytes_of(&resources) };
         self.steps.push(Step::Dispatch(Dispatch {
-            kernel,
             pipeline,
             resources,
             uniform_offset,

@@ -1,7 +1,10 @@
 //! What a recording consists of.
 
-use clipseg_shaders::{BindingKind, Kernel};
+use std::sync::Arc;
 
+use clipseg_shaders::BindingKind;
+
+use crate::pipeline::Pipeline;
 use crate::{Cost, Device};
 
 /// One recorded piece of work.
@@ -49,8 +52,7 @@ pub(crate) fn bytes_of(resources: &[Resource]) -> u64 {
 
 /// One run of a kernel, before its bind group exists.
 pub(crate) struct Dispatch {
-    pub kernel: &'static Kernel,
-    pub pipeline: wgpu::ComputePipeline,
+    pub pipeline: Arc<Pipeline>,
     pub resources: Vec<Resource>,
     pub uniform_offset: u64,
     pub uniform_bytes: u64,
@@ -84,11 +86,12 @@ pub(crate) fn bind_group(device: &Device, dispatch: &Dispatch, uniforms: &wgpu::
         };
         entries.push(wgpu::BindGroupEntry { binding: place as u32 + 1, resource });
     }
-    debug_assert_eq!(dispatch.kernel.bindings[0].kind, BindingKind::Uniform);
+    let kernel = dispatch.pipeline.kernel;
+    debug_assert_eq!(kernel.bindings[0].kind, BindingKind::Uniform);
     device.count_created();
     device.gpu().create_bind_group(&wgpu::BindGroupDescriptor {
-        label: Some(dispatch.kernel.name),
-        layout: &dispatch.pipeline.get_bind_group_layout(0),
+        label: Some(kernel.name),
+        layout: &dispatch.pipeline.get(device).get_bind_group_layout(0),
         entries: &entries,
     })
 }

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::cache_file::{fingerprint, replace};
 
 /// The file's content.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -64,7 +65,8 @@ impl Tuner {
         }
         let place = measure()?;
         notes.choices.insert(task.to_owned(), names[place].to_owned());
-        if let Err(error) = write(&self.file, &notes) {
+        let written = serde_json::to_vec_pretty(&*notes).map_err(io::Error::from);
+        if let Err(error) = written.and_then(|bytes| replace(&self.file, &bytes)) {
             log::warn!("{}: {error}; the next process will measure again", self.file.display());
         }
         Ok(place)
@@ -73,28 +75,6 @@ impl Tuner {
 
 fn read(file: &Path) -> io::Result<Notes> {
     Ok(serde_json::from_slice(&fs::read(file)?)?)
-}
-
-/// Replaces the file at once, so that no other process reads a part of it.
-fn write(file: &Path, notes: &Notes) -> io::Result<()> {
-    if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let new = file.with_extension(format!("{}.new", std::process::id()));
-    fs::write(&new, serde_json::to_vec_pretty(notes)?)?;
-    fs::rename(&new, file).inspect_err(|_| {
-        // What could not take its place is of no use to anyone; that it stays is no further harm.
-        let _ = fs::remove_file(&new);
-    })
-}
-
-/// FNV-1a over texts and where each ends: the same in every build, which the standard library's hashes do not promise.
-pub(crate) fn fingerprint<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for byte in texts.into_iter().flat_map(|text| text.bytes().chain([0xff])) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    format!("{hash:016x}")
 }
 
 #[cfg(test)]
@@ -196,12 +176,5 @@ mod tests {
         let file = folder.path().join("file");
         fs::write(&file, "no folder").unwrap();
         assert_eq!(choose(&file, subject(), "8x4"), (1, 1));
-    }
-
-    #[test]
-    fn fingerprints_tell_texts_and_their_ends_apart() {
-        assert_eq!(fingerprint(["a", "b"]), fingerprint(["a", "b"]));
-        let others = [fingerprint(["ab"]), fingerprint(["a", "b", ""]), fingerprint(["b", "a"])];
-        assert!(others.iter().all(|other| *other != fingerprint(["a", "b"])));
     }
 }

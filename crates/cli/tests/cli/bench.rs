@@ -85,7 +85,7 @@ fn a_profile_names_the_kernels_that_ran() {
 }
 
 #[test]
-fn tuned_kernels_are_remembered_in_the_cache_folder() {
+fn tuned_kernels_and_pipelines_are_remembered_in_the_cache_folder() {
     let workspace = Workspace::tiny();
     let bench = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_clipseg"));
@@ -94,10 +94,21 @@ fn tuned_kernels_are_remembered_in_the_cache_folder() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let files = fs::read_dir(workspace.path("caches/clipseg")).unwrap();
         let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
-        let [file] = &files[..] else { panic!("{files:?}") };
-        serde_json::from_slice::<Value>(&fs::read(file).unwrap()).unwrap()
+        let content = |ending: &str| {
+            let mut named = files.iter().filter(|file| file.extension().is_some_and(|own| own == ending));
+            let content = named.next().map(|file| fs::read(file).unwrap());
+            assert!(named.next().is_none(), "{files:?}");
+            content
+        };
+        let notes = serde_json::from_slice::<Value>(&content("json").unwrap()).unwrap();
+        let pipelines = content("pipelines");
+        assert_eq!(files.len(), 1 + usize::from(pipelines.is_some()), "{files:?}");
+        (notes, pipelines)
     };
-    let notes = bench();
+    let (notes, pipelines) = bench();
     assert!(!notes["choices"].as_object().unwrap().is_empty(), "{notes}");
-    assert_eq!(bench(), notes);
+    // The adapter that is taken is the first.
+    let adapters: Value = serde_json::from_str(&succeed(&["devices", "--json"])).unwrap();
+    assert_eq!(adapters[0]["pipeline_cache"], pipelines.is_some());
+    assert_eq!(bench(), (notes, pipelines));
 }

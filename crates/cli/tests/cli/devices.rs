@@ -12,6 +12,7 @@ fn adapters_are_listed_for_people_and_for_programs() {
     let first = &adapters[0];
     assert_eq!(first["index"], 0);
     assert!(first["limits"]["max_buffer_size"].as_u64().unwrap() > 0);
+    assert!(first["pipeline_cache"].is_boolean(), "{first}");
     let kernels = first["kernels"].as_array().unwrap();
     assert!(
         kernels.contains(&"classic".into()) && kernels.contains(&first["automatic_kernels"]),
@@ -20,7 +21,7 @@ fn adapters_are_listed_for_people_and_for_programs() {
 
     let text = succeed(&["devices"]);
     assert!(text.starts_with(&format!("0: {}\n", first["description"].as_str().unwrap())), "{text}");
-    for word in ["kind", "limits", "features", "kernels", "(automatic)"] {
+    for word in ["kind", "limits", "features", "pipeline cache", "kernels", "(automatic)"] {
         assert!(text.contains(word), "{text}");
     }
 }

@@ -172,7 +172,7 @@ fn tuned(
 /// Tells the kernels of the table from those of another build.
 #[cfg(not(target_family = "wasm"))]
 pub(crate) fn fingerprint() -> String {
-    crate::tuner::fingerprint(VARIANTS.iter().map(|variant| variant.kernel.source))
+    crate::cache_file::fingerprint(VARIANTS.iter().map(|variant| variant.kernel.source))
 }
 
 impl RowWeight {

@@ -178,7 +178,7 @@ fn packed_sequences_attend_to_their_own() {
         let (rows, heads) = (64, 2);
         let mut random = Random(head_size as u64);
         let values = random.values(rows * 3 * heads * head_size);
-        let mask = masked.then(|| random.indices(rows, 2)).unwrap_or_default();
+        let mask = if masked { random.indices(rows, 2) } else { Vec::new() };
         let params = attention::Params {
             heads: heads as u32,
             head_size: head_size as u32,

@@ -10,6 +10,7 @@ mod linear;
 mod matmul;
 mod mlp;
 mod normalise;
+mod pipelines;
 mod recording;
 mod resample;
 mod support;

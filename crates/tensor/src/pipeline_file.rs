@@ -1,0 +1,156 @@
+//! What the driver made of the kernels, kept in a file from one process to the next.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use clipseg_shaders::kernels;
+
+use crate::adapter;
+use crate::cache_file::{checksum, fingerprint, replace};
+
+/// The driver's own cache of pipelines, and the file that outlives it. There is one for each adapter.
+///
+/// It saves the translation of shaders to machine code in the next process. Desktop drivers keep caches themselves, beside
+/// which it brings little; it is for those that leave this to the application, as on Android, or whose cache is off.
+pub(crate) struct PipelineFile {
+    path: PathBuf,
+    /// A hash of all that decides whether the data can be of use.
+    subject: String,
+    cache: wgpu::PipelineCache,
+    /// The checksum of the data that the file is known to have.
+    saved: Mutex<Option<u64>>,
+}
+
+impl PipelineFile {
+    /// Gives the driver what `folder` has for it: nothing where there is no file, or it is damaged. `None` where the device
+    /// keeps no pipelines.
+    pub fn open(folder: &Path, gpu: &wgpu::Device, info: &wgpu::AdapterInfo) -> Option<Self> {
+        if !gpu.features().contains(wgpu::Features::PIPELINE_CACHE) {
+            return None;
+        }
+        let adapter = wgpu::util::pipeline_cache_key(info)?;
+        let path = folder.join(format!("{}.pipelines", fingerprint([&*adapter])));
+        // Kernels that are no more would stay in the data for ever: new ones start anew.
+        let driver = adapter::describe(info);
+        let sources = kernels::ALL.iter().map(|kernel| kernel.source);
+        let subject =
+            fingerprint([&*adapter, &*driver, env!("CARGO_PKG_VERSION")].into_iter().chain(sources));
+        let data = match read(&path, &subject) {
+            Ok(data) => Some(data),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                log::warn!("{}: {error}; it will be written anew", path.display());
+                None
+            }
+        };
+        let descriptor = wgpu::PipelineCacheDescriptor {
+            label: Some("clipseg"),
+            data: data.as_deref(),
+            // What the driver no longer takes is left, without an error.
+            fallback: true,
+        };
+        // SAFETY: the data are `PipelineCache::get_data`'s: `read` gives only what stands behind a header that `save` wrote for
+        // this adapter, driver, version and kernels, of that length and checksum. That finds damage; it does not find forgery,
+        // which is why `DeviceOptions::pipeline_cache` asks for a folder that others cannot write.
+        let cache = unsafe { gpu.create_pipeline_cache(&descriptor) };
+        let saved = Mutex::new(data.map(checksum));
+        Some(Self { path, subject, cache, saved })
+    }
+
+    /// To compile with.
+    pub fn cache(&self) -> &wgpu::PipelineCache {
+        &self.cache
+    }
+
+    /// Writes what the driver has by now, unless the file has it already.
+    pub fn save(&self) {
+        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(data) = self.cache.get_data() else { return };
+        let sum = checksum(data.iter().copied());
+        if *saved == Some(sum) {
+            return;
+        }
+        match replace(&self.path, &[header(&self.subject, &data).as_bytes(), &data].concat()) {
+            Ok(()) => *saved = Some(sum),
+            Err(error) => {
+                log::warn!("{}: {error}; the next process will compile again", self.path.display());
+            }
+        }
+    }
+}
+
+const MAGIC: &str = "clipseg pipelines";
+
+/// The line before the data.
+fn header(subject: &str, data: &[u8]) -> String {
+    format!("{MAGIC} {subject} {} {:016x}\n", data.len(), checksum(data.iter().copied()))
+}
+
+/// The data of a file that is whole and of this subject.
+fn read(path: &Path, subject: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = fs::read(path)?;
+    let length = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |place| place + 1);
+    let data = bytes.split_off(length);
+    if bytes == header(subject, &data).as_bytes() {
+        return Ok(data);
+    }
+    let is_ours = bytes.starts_with(format!("{MAGIC} {subject} ").as_bytes());
+    let reason = if is_ours { "is damaged" } else { "is of another adapter, driver or version, or damaged" };
+    Err(io::Error::new(io::ErrorKind::InvalidData, reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SUBJECT: &str = "0123456789abcdef";
+
+    fn write(path: &Path, subject: &str, data: &[u8]) -> Vec<u8> {
+        let bytes = [header(subject, data).as_bytes(), data].concat();
+        fs::write(path, &bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for data in [&b"\n\n any bytes \xff\0\n"[..], b""] {
+            write(&path, SUBJECT, data);
+            assert_eq!(read(&path, SUBJECT).unwrap(), data);
+        }
+    }
+
+    #[test]
+    fn no_damage_passes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let whole = write(&path, SUBJECT, b"what the driver compiled\nin two lines");
+        let is_refused = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            read(&path, SUBJECT).is_err_and(|error| error.kind() == io::ErrorKind::InvalidData)
+        };
+        for place in 0..whole.len() {
+            assert!(is_refused(&whole[..place]), "cut at {place}");
+            for bit in 0..8 {
+                let mut flipped = whole.clone();
+                flipped[place] ^= 1 << bit;
+                assert!(is_refused(&flipped), "bit {bit} of byte {place}");
+            }
+        }
+        assert!(is_refused(&[&*whole, b"more"].concat()));
+        assert!(is_refused(&[0; 100]));
+        assert!(!is_refused(&whole));
+    }
+
+    #[test]
+    fn another_subjects_file_and_a_folder_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        write(&path, "another driver's", b"data");
+        assert!(read(&path, SUBJECT).unwrap_err().to_string().contains("another adapter"));
+        assert!(read(folder.path(), SUBJECT).is_err());
+    }
+}
