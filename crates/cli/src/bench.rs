@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::Args;
 use clipseg::{ImageSize, MemoryUse, PreprocessorConfig, Processor};
 
-use self::report::{Report, Spread, Step};
+use self::report::{Profile, Report, Spread, Step};
 use self::work::{STEPS, Work};
 use crate::inputs::{self, AdapterArguments, PhotoArguments, Preparation};
 use crate::model::ModelArguments;
@@ -111,7 +111,7 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<()> {
         runs.extend(seconds);
         rounds.push(round);
     }
-    let kernel_times = arguments.profile.then(|| work.profile()).transpose()?;
+    let profile = arguments.profile.then(|| work.profile()).transpose()?;
     drop(progress);
 
     let warm = STEPS.into_iter().enumerate();
@@ -135,7 +135,9 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<()> {
         photos_per_second: photos / Spread::of(rounds).median_seconds,
         weight_bytes,
         arena_bytes,
-        kernel_times,
+        profiled_seconds: profile.as_ref().map(|profile| profile.seconds),
+        outside_share: profile.as_ref().map(Profile::outside_share),
+        kernel_times: profile.map(|profile| profile.kernels),
     };
     if arguments.json { output::print_json(&report) } else { output::print(&report.to_text()) }
 }

@@ -35,6 +35,23 @@ pub struct Report {
     pub arena_bytes: u64,
     /// The kernels of one more run, the longest first; none without --profile.
     pub kernel_times: Option<Vec<Kernel>>,
+    /// What that run took, and the share of it in which no kernel ran.
+    pub profiled_seconds: Option<f64>,
+    pub outside_share: Option<f64>,
+}
+
+/// One run, kernel by kernel.
+pub struct Profile {
+    pub kernels: Vec<Kernel>,
+    /// Of the whole run.
+    pub seconds: f64,
+}
+
+impl Profile {
+    /// The share of the run in which no kernel ran: preprocessing, tokenizing, recording, copies, waits.
+    pub fn outside_share(&self) -> f64 {
+        1.0 - self.kernels.iter().map(|kernel| kernel.seconds).sum::<f64>() / self.seconds
+    }
 }
 
 /// What one kernel's runs took together.
@@ -151,6 +168,13 @@ impl Report {
             text += "\n";
             text += &table::render(columns, &rows);
         }
+        if let (Some(seconds), Some(outside)) = (self.profiled_seconds, self.outside_share) {
+            text += &format!(
+                "\nthat run took {:.1} ms, {:.1} % of it outside the kernels\n",
+                1e3 * seconds,
+                1e2 * outside
+            );
+        }
         text
     }
 }
@@ -186,5 +210,7 @@ mod tests {
         assert_eq!(rows[0], ["matmul", "3", "750.0 ms", "75.0 %", "6.7", "0.0"]);
         assert_eq!(rows[1], ["film", "1", "250.0 ms", "25.0 %", "0.0", "0.0"]);
         assert_eq!((kernels[0].flops, kernels[0].bytes), (5_000_000_000, 3_000_000));
+        let share = Profile { kernels, seconds: 1.25 }.outside_share();
+        assert!((share - 0.2).abs() < 1e-9, "{share}");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use clipseg::{ClipSeg, Photo};
 
-use super::report::Kernel;
+use super::report::{Kernel, Profile};
 use crate::progress::Stopwatch;
 
 /// Things to look for; of different lengths, as prompts are.
@@ -80,12 +80,12 @@ impl Work {
         Ok((runs, start.elapsed().as_secs_f64()))
     }
 
-    /// The kernels of one run, the longest first.
-    pub fn profile(&self) -> Result<Vec<Kernel>> {
+    /// The kernels of one run, the longest first, and what it took in all.
+    pub fn profile(&self) -> Result<Profile> {
         let device = self.model.model().device();
         device.start_profile()?;
-        self.run()?;
-        Ok(Kernel::of(&device.take_profile()))
+        let [.., seconds] = self.run()?;
+        Ok(Profile { kernels: Kernel::of(&device.take_profile()), seconds })
     }
 }
 
