@@ -42,12 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let seconds = (0..runs).map(|_| run()).collect::<Result<Vec<_>, _>>()?;
 
-    let product = left
-        .clone()
-        .matmul(right.clone())
-        .into_data()
-        .to_vec::<f32>()
-        .map_err(|error| format!("{error:?}"))?;
+    let product = left.clone().matmul(right.clone()).into_data().try_to_vec::<f32>()?;
     let bytes: Vec<u8> = product.iter().flat_map(|value| value.to_le_bytes()).collect();
     fs::write(folder.join("product.f32"), bytes)?;
     println!(r#"{{"engine": {:?}, "seconds": {seconds:?}}}"#, format!("burn {VERSION}, wgpu on {adapter}"));

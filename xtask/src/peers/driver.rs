@@ -24,7 +24,8 @@ pub fn build(folder: &Path) -> Result<PathBuf> {
         "its WebGPU provider refuses lavapipe, and there is no C compiler `cc` for the driver that makes it take it",
     )?;
     if !output.status.success() {
-        bail!("`cc` cannot compile its driver: {}", String::from_utf8_lossy(&output.stderr).trim());
+        let message = String::from_utf8_lossy(&output.stderr);
+        bail!("`cc` cannot compile its driver: {}", message.lines().next().unwrap_or("it says nothing"));
     }
     let file = folder.join("lavapipe_for_dawn.json");
     let driver = json!({

@@ -44,7 +44,7 @@ impl Engines {
     /// Builds them. burn may fail: it wants a newer Rust than we do, and its crates from crates.io.
     pub fn build() -> Result<Self> {
         steps::build_example("product")?;
-        println!("\nburn is next: its first build takes ten minutes on two cores");
+        println!("\nburn is next: its first build takes some ten minutes on two cores");
         let burn = steps::build_alone("benches/burn", "target/burn");
         let program = |path: &str| root().join(format!("{path}{}", std::env::consts::EXE_SUFFIX));
         let burn = burn.map(|()| program("target/burn/release/clipseg-peer-burn"));
