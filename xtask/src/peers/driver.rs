@@ -35,3 +35,23 @@ pub fn build(folder: &Path) -> Result<PathBuf> {
     fs::write(&file, driver.to_string()).with_context(|| format!("cannot write {}", file.display()))?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lavapipe_needs_it() {
+        assert!(!is_needed("AMD Radeon RX 7800 XT (Vulkan, radv)"));
+        assert_eq!(
+            is_needed("llvmpipe (LLVM 15.0.6, 256 bits) (Vulkan, llvmpipe)"),
+            cfg!(target_os = "linux")
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_built_is_an_error() {
+        let folder = Path::new("/a/folder/that/is/not/there");
+        assert!(build(folder).is_err());
+    }
+}
