@@ -30,6 +30,9 @@ class Torch:
         self.torch, self.version = torch, f"PyTorch {torch.__version__}, transformers 4.37.2"
         self.model = CLIPSegForImageSegmentation.from_pretrained(model).eval()
 
+    def check(self):
+        pass
+
     def run(self, pixels, ids):
         torch = self.torch
         pixels = torch.from_numpy(pixels).repeat(len(ids), 1, 1, 1)
@@ -49,11 +52,24 @@ class Onnx:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        self.provider = provider
+        # Of the first run alone: `check` ends it.
+        options.enable_profiling = True
+        options.profile_file_prefix = str(graph.with_suffix(""))
         providers = [provider] if provider == "CPUExecutionProvider" else [provider, "CPUExecutionProvider"]
         self.session = onnxruntime.InferenceSession(str(graph), options, providers=providers)
         if self.session.get_providers()[0] != provider:
             sys.exit("its WebGPU provider finds no adapter that it takes and would fall back to the processor in silence")
         self.version = f"ONNX Runtime {onnxruntime.__version__}"
+
+    def check(self):
+        """After the first run: a provider that is there may still leave what it cannot do to the processor."""
+        profile = Path(self.session.end_profiling())
+        nodes = [event["args"] for event in json.loads(profile.read_text()) if event["cat"] == "Node" and "op_name" in event["args"]]
+        profile.unlink()
+        heavy = [node["provider"] for node in nodes if any(word in node["op_name"] for word in ("MatMul", "Gemm", "Conv"))]
+        if not heavy or set(heavy) != {self.provider}:
+            sys.exit(f"of the {len(heavy)} products and convolutions {heavy.count(self.provider)} ran on {self.provider}")
 
     @staticmethod
     def export(model, graph):
@@ -111,6 +127,7 @@ def main():
         return engine.run(pixels, ids)
 
     logits = run()
+    engine.check()
     expected = load_file(arguments.logits)["logits"]
     difference = float(numpy.abs(logits - expected).max() / numpy.abs(expected).max())
     seconds = []

@@ -43,6 +43,9 @@ pub fn json_of<T: DeserializeOwned>(command: &mut Command) -> Result<T> {
     let output = command
         .output()
         .with_context(|| format!("cannot start {}", Path::new(command.get_program()).display()))?;
+    if output.status.code().is_none() {
+        bail!("it died by {}", output.status);
+    }
     if !output.status.success() {
         let message = String::from_utf8_lossy(&output.stderr);
         bail!("{}", message.trim().lines().last().unwrap_or("it failed and says nothing"));

@@ -43,7 +43,7 @@ enum Task {
     Train(train::TrainArguments),
     /// Measure how cost grows with the work, or this tree beside another version
     Bench(bench::BenchArguments),
-    /// Measure other engines beside this one, in turn: PyTorch, ONNX Runtime
+    /// Measure other engines beside this one, in turn: PyTorch, ONNX Runtime, burn
     Peers(peers::PeersArguments),
     /// Print what each kernel costs, and what named GPUs would take for it at best
     Roofline(roofline::RooflineArguments),

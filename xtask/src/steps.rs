@@ -61,6 +61,21 @@ pub fn build_cli_of(tree: &Path) -> Result<()> {
     step(&format!("build in {}", tree.display()), build)
 }
 
+/// Builds an example of the benches.
+pub fn build_example(name: &str) -> Result<()> {
+    let mut build =
+        cargo(["build", "--quiet", "--release", "--package", "clipseg-benches", "--example", name]);
+    build.env("CARGO_TARGET_DIR", root().join("target"));
+    step("build", build)
+}
+
+/// Builds a package that is no member of the workspace, as its own lock file says.
+pub fn build_alone(package: &str, target: &str) -> Result<()> {
+    let mut build = cargo(["build", "--quiet", "--release", "--locked"]);
+    build.current_dir(root().join(package)).env("CARGO_TARGET_DIR", root().join(target));
+    step(&format!("build {package}"), build)
+}
+
 /// Runs `clipseg convert`, in the folder that the task was called from.
 pub fn convert(arguments: &[OsString]) -> Result<()> {
     let manifest = root().join("Cargo.toml");

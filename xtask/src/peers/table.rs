@@ -1,119 +1,180 @@
-//! The table of results.
+//! A table of results: engines in rows, and in columns what they were measured on.
 
 use std::fmt::Write;
+use std::ptr;
 use std::thread::available_parallelism;
 
 use crate::cli::median;
 
-/// Seconds by engine and number of prompts, of every round.
-#[derive(Default)]
-pub struct Results {
-    /// Ours first.
+pub struct Table {
+    columns: Vec<Column>,
+    /// Ours first: whoever is added first is what the others are measured by.
     engines: Vec<Engine>,
-    left_out: Vec<(String, String)>,
+    notes: Vec<String>,
+}
+
+pub struct Column {
+    pub heading: String,
+    /// The floating-point operations of one run, where the rate is of interest.
+    pub flops: Option<f64>,
 }
 
 struct Engine {
     name: String,
-    /// The number of prompts, and the seconds of every round.
-    seconds: Vec<(u16, Vec<f64>)>,
+    /// One for each column.
+    cells: Vec<Cell>,
 }
 
-impl Results {
-    pub fn add(&mut self, name: &str, prompts: u16, seconds: f64) {
-        let known = self.engines.iter().position(|engine| engine.name == name);
-        let place = known.unwrap_or_else(|| {
-            self.engines.push(Engine { name: name.to_owned(), seconds: Vec::new() });
-            self.engines.len() - 1
-        });
-        let engine = &mut self.engines[place];
-        match engine.seconds.iter_mut().find(|(count, _)| *count == prompts) {
-            Some((_, all)) => all.push(seconds),
-            None => engine.seconds.push((prompts, vec![seconds])),
+#[derive(Clone)]
+enum Cell {
+    Empty,
+    /// The seconds of every round.
+    Measured(Vec<f64>),
+    /// It would take that many seconds.
+    NotRun(f64),
+}
+
+impl Table {
+    pub fn new(columns: Vec<Column>) -> Self {
+        Self { columns, engines: Vec::new(), notes: Vec::new() }
+    }
+
+    /// A round's seconds.
+    pub fn add(&mut self, name: &str, column: usize, seconds: f64) {
+        match self.cell(name, column) {
+            Cell::Measured(all) => all.push(seconds),
+            cell => *cell = Cell::Measured(vec![seconds]),
         }
     }
 
-    pub fn leave_out(&mut self, name: &str, reason: &str) {
-        self.left_out.push((name.to_owned(), reason.to_owned()));
+    pub fn not_run(&mut self, name: &str, column: usize, expected_seconds: f64) {
+        *self.cell(name, column) = Cell::NotRun(expected_seconds);
+    }
+
+    /// A paragraph below the table.
+    pub fn note(&mut self, text: &str) {
+        self.notes.push(text.to_owned());
+    }
+
+    fn cell(&mut self, name: &str, column: usize) -> &mut Cell {
+        let known = self.engines.iter().position(|engine| engine.name == name);
+        let row = known.unwrap_or_else(|| {
+            let cells = vec![Cell::Empty; self.columns.len()];
+            self.engines.push(Engine { name: name.to_owned(), cells });
+            self.engines.len() - 1
+        });
+        &mut self.engines[row].cells[column]
     }
 
     /// Medians over the rounds, their spread, and how many times ours each takes.
-    pub fn to_markdown(&self, rounds: usize, runs: usize) -> String {
-        let mut text = "# Beside other engines\n\nWritten by `cargo xtask peers`: every engine in turn on the same machine, \
-                        photo, prompts and checkpoint of the published size; their logits agree within 0.001 of the largest. "
-            .to_owned();
-        let cores = available_parallelism().map_or(1, usize::from);
-        writeln!(
-            text,
-            "Medians of {rounds} rounds, of {runs} warm runs each, in brackets the fastest and the slowest round; preprocessing \
-             and tokenizing are in the time. Machine: {}, {cores} cores.\n",
-            processor()
-        )
-        .expect("writing to a string");
-        let Some(ours) = self.engines.first() else { return text };
-        let counts: Vec<_> = ours.seconds.iter().map(|(prompts, _)| *prompts).collect();
-        let heads: String = counts
-            .iter()
-            .map(|count| format!(" {count} prompt{} |", if *count == 1 { "" } else { "s" }))
-            .collect();
-        writeln!(text, "| |{heads}\n|---|{}", "---|".repeat(counts.len())).expect("writing to a string");
+    pub fn to_markdown(&self) -> String {
+        let heads: String = self.columns.iter().map(|column| format!(" {} |", column.heading)).collect();
+        let mut text = format!("| |{heads}\n|---|{}\n", "---|".repeat(self.columns.len()));
         for engine in &self.engines {
-            let cell = |count: &u16| engine.cell(*count, ours);
-            let cells: String = counts.iter().map(|count| format!(" {} |", cell(count))).collect();
-            writeln!(text, "| {} |{cells}", engine.name).expect("writing to a string");
+            write!(text, "| {} |", engine.name).expect("writing to a string");
+            for (index, (cell, column)) in engine.cells.iter().zip(&self.columns).enumerate() {
+                let ours = self.engines.first().filter(|ours| !ptr::eq(*ours, engine));
+                let reference = ours.and_then(|ours| ours.cells[index].median());
+                write!(text, " {} |", cell.to_text(column.flops, reference)).expect("writing to a string");
+            }
+            text.push('\n');
         }
-        for (name, reason) in &self.left_out {
-            writeln!(text, "\n{name} is left out: {reason}.").expect("writing to a string");
+        for note in &self.notes {
+            writeln!(text, "\n{note}").expect("writing to a string");
         }
         text
     }
 }
 
-impl Engine {
-    fn of(&self, prompts: u16) -> Option<&Vec<f64>> {
-        self.seconds.iter().find(|(count, _)| *count == prompts).map(|(_, seconds)| seconds)
+impl Cell {
+    fn median(&self) -> Option<f64> {
+        match self {
+            Self::Measured(seconds) => Some(median(seconds.clone())),
+            Self::Empty | Self::NotRun(_) => None,
+        }
     }
 
-    fn cell(&self, prompts: u16, ours: &Self) -> String {
-        let Some((seconds, reference)) = self.of(prompts).zip(ours.of(prompts)) else {
-            return "–".to_owned();
+    fn to_text(&self, flops: Option<f64>, reference: Option<f64>) -> String {
+        let seconds = match self {
+            Self::Empty => return "–".to_owned(),
+            Self::NotRun(expected) => return format!("not run: some {expected:.0} s"),
+            Self::Measured(seconds) => seconds,
         };
         let (least, most) =
             seconds.iter().fold((f64::MAX, 0.0_f64), |(least, most), &x| (least.min(x), most.max(x)));
-        let (seconds, reference) = (median(seconds.clone()), median(reference.clone()));
-        let ratio = if std::ptr::eq(self, ours) {
-            String::new()
-        } else {
-            format!(", {:.2} × ours", seconds / reference)
+        let middle = median(seconds.clone());
+        let mut text = match flops {
+            None => format!("{middle:.2} s ({least:.2}–{most:.2})"),
+            Some(flops) => format!(
+                "{:.1} ms ({:.1}–{:.1}), {:.1} GFLOP/s",
+                middle * 1e3,
+                least * 1e3,
+                most * 1e3,
+                flops / middle / 1e9
+            ),
         };
-        format!("{seconds:.2} s ({least:.2}–{most:.2}){ratio}")
+        if let Some(reference) = reference {
+            write!(text, ", {:.2} × ours", middle / reference).expect("writing to a string");
+        }
+        text
     }
 }
 
-/// What the machine calls its processor.
-fn processor() -> String {
+/// What the machine is, for the text above the tables.
+pub fn machine() -> String {
+    let cores = available_parallelism().map_or(1, usize::from);
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
+    let name = name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned());
+    format!("{name}, {cores} cores")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn table(headings: [&str; 2], flops: Option<f64>) -> Table {
+        Table::new(headings.map(|heading| Column { heading: heading.to_owned(), flops }).into())
+    }
+
     #[test]
     fn the_table_has_medians_and_ratios() {
-        let mut results = Results::default();
+        let mut results = table(["1 prompt", "8 prompts"], None);
         for (seconds, theirs) in [(1.0, 3.0), (2.0, 2.0), (4.0, 4.0)] {
+            results.add("ours", 0, seconds);
+            results.add("theirs", 0, theirs);
             results.add("ours", 1, seconds);
-            results.add("theirs", 1, theirs);
-            results.add("ours", 8, seconds);
         }
-        results.leave_out("another", "it finds no adapter");
-        let text = results.to_markdown(3, 5);
-        assert!(text.contains("| | 1 prompt | 8 prompts |\n|---|---|---|\n"), "{text}");
+        results.note("Another is left out: it finds no adapter.");
+        let text = results.to_markdown();
+        assert!(text.starts_with("| | 1 prompt | 8 prompts |\n|---|---|---|\n"), "{text}");
         assert!(text.contains("| ours | 2.00 s (1.00–4.00) | 2.00 s (1.00–4.00) |"), "{text}");
         assert!(text.contains("| theirs | 3.00 s (2.00–4.00), 1.50 × ours | – |"), "{text}");
-        assert!(text.ends_with("another is left out: it finds no adapter.\n"), "{text}");
+        assert!(text.ends_with("|\n\nAnother is left out: it finds no adapter.\n"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_run_has_no_time() {
+        let mut results = table(["1 prompt", "8 prompts"], None);
+        results.add("ours", 0, 1.0);
+        results.add("ours", 1, 1.0);
+        results.add("theirs", 0, 14.0);
+        results.not_run("theirs", 1, 112.0);
+        let text = results.to_markdown();
+        assert!(
+            text.contains("| theirs | 14.00 s (14.00–14.00), 14.00 × ours | not run: some 112 s |"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn operations_make_a_rate() {
+        let mut results = table(["small", "large"], Some(2e9));
+        results.add("ours", 0, 0.020);
+        results.add("theirs", 0, 0.040);
+        results.add("theirs", 1, 0.040);
+        let text = results.to_markdown();
+        assert!(text.contains("| ours | 20.0 ms (20.0–20.0), 100.0 GFLOP/s | – |"), "{text}");
+        assert!(text.contains("50.0 GFLOP/s, 2.00 × ours | 40.0 ms (40.0–40.0), 50.0 GFLOP/s |"), "{text}");
     }
 }
