@@ -187,7 +187,8 @@ impl Recorder {
             self.texture(&output)?,
         ];
         let grid = [sizes.longest.div_ceil(16) as u32, params.heads, sizes.sequences as u32];
-        let overrides = [("TEXELS", sizes.head_size as u32 / 4)];
+        let is_masked = mask.causal || mask.keys.is_some();
+        let overrides = [("TEXELS", sizes.head_size as u32 / 4), ("MASKED", is_masked.into())];
         let flops = 2 * sizes.product_flops(mask);
         self.dispatch(&kernels::attention_subgroup::KERNEL, &overrides, params, resources, grid, flops)?;
         Ok(output)

@@ -77,6 +77,11 @@ impl Recorder {
             expect_shape("film", "the multiplier", modulation.multiplier, &[pairs, columns])?;
             expect_shape("film", "the offset", modulation.offset, &[pairs, columns])?;
         }
+        let per_value = u64::from(previous.is_some()) + 2 * u64::from(modulation.is_some());
+        let flops = per_value * (pairs * tokens * columns) as u64;
+        if self.device().runs_subgroup_kernels() {
+            return self.film_texture(reduced, previous, modulation, shape, flops);
+        }
         let output = self.allocate(&shape, Element::F32)?;
         let params = kernels::film::Params {
             pairs: pairs as u32,
@@ -94,9 +99,36 @@ impl Recorder {
             self.buffer(&output)?,
         ];
         let grid = self.elementwise_grid(output.len());
-        let per_value = u64::from(previous.is_some()) + 2 * u64::from(modulation.is_some());
-        let flops = per_value * output.len() as u64;
         self.dispatch(&kernels::film::KERNEL, &[], params, resources, grid, flops)?;
+        Ok(output)
+    }
+
+    fn film_texture(
+        &mut self,
+        reduced: &Tensor,
+        previous: Option<&Tensor>,
+        modulation: Option<Modulation<'_>>,
+        [pairs, tokens, columns]: [usize; 3],
+        flops: u64,
+    ) -> Result<Tensor> {
+        let output = self.allocate_texture(&[pairs, tokens, columns])?;
+        let params = kernels::film_texture::Params {
+            pairs: pairs as u32,
+            scenes: reduced.shape()[0] as u32,
+            tokens: tokens as u32,
+            column_texels: columns.div_ceil(4) as u32,
+            has_previous: previous.is_some().into(),
+            conditioned: modulation.is_some().into(),
+        };
+        let resources = vec![
+            self.texture(reduced)?,
+            self.texture_or_empty(previous)?,
+            self.texture_or_empty(modulation.map(|modulation| modulation.multiplier))?,
+            self.texture_or_empty(modulation.map(|modulation| modulation.offset))?,
+            self.texture(&output)?,
+        ];
+        let grid = [params.column_texels.div_ceil(8), params.tokens.div_ceil(8), params.pairs];
+        self.dispatch(&kernels::film_texture::KERNEL, &[], params, resources, grid, flops)?;
         Ok(output)
     }
 }
