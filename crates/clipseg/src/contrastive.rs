@@ -2,6 +2,7 @@ use std::path::Path;
 
 use clipseg_tensor::{Array, Device, Weights};
 
+use crate::loading::both;
 use crate::{
     Checkpoint, ClipSegConfig, Error, ImageInput, Insides, Result, TextEncoder, TextInput, TowerOutput,
     VisionEncoder, loss,
@@ -43,9 +44,13 @@ impl ClipSegModel {
         let checkpoint = Checkpoint::open(path)?;
         let prefix = checkpoint.clip_prefix()?;
         let width = Some(config.projection_dim);
+        let (text, vision) = both(
+            || TextEncoder::load(device, &checkpoint, prefix, &config.text_config, width),
+            || VisionEncoder::load(device, &checkpoint, prefix, &config.vision_config, width, &[]),
+        );
         Ok(Self {
-            text: TextEncoder::load(device, &checkpoint, prefix, &config.text_config, width)?,
-            vision: VisionEncoder::load(device, &checkpoint, prefix, &config.vision_config, width, &[])?,
+            text: text?,
+            vision: vision?,
             logit_scale: checkpoint.floats(&format!("{prefix}logit_scale"), &[])?[0],
         })
     }

@@ -27,6 +27,7 @@
 
 mod condition;
 mod contrastive;
+mod loading;
 mod loss;
 mod model;
 #[cfg(not(target_family = "wasm"))]

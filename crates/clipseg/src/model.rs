@@ -4,6 +4,7 @@ use clipseg_clip::config::CONFIG_FILE;
 use clipseg_decoder::{Conditions, Decoder, DecoderConfig};
 use clipseg_tensor::{Array, Device};
 
+use crate::loading::both;
 use crate::{
     Checkpoint, ClipSegConfig, Condition, DecoderInsides, DecoderOutput, Error, ImageInput, Insides, Result,
     Scene, TextEncoder, TextInput, TowerOutput, VisionEncoder, loss,
@@ -72,9 +73,13 @@ impl ClipSegForImageSegmentation {
         let prefix = checkpoint.clip_prefix()?;
         let width = Some(config.projection_dim);
         let extract = &config.extract_layers;
+        let (text, vision) = both(
+            || TextEncoder::load(device, &checkpoint, prefix, &config.text_config, width),
+            || VisionEncoder::load(device, &checkpoint, prefix, &config.vision_config, width, extract),
+        );
         Ok(Self {
-            text: TextEncoder::load(device, &checkpoint, prefix, &config.text_config, width)?,
-            vision: VisionEncoder::load(device, &checkpoint, prefix, &config.vision_config, width, extract)?,
+            text: text?,
+            vision: vision?,
             decoder: Decoder::load(device, &checkpoint, "decoder.", &decoder_config(&config))?,
             device: device.clone(),
             config,

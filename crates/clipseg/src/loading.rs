@@ -1,0 +1,18 @@
+//! Loading the parts of a model at the same time.
+
+/// Does both, each on a thread of its own where there are threads: to read and pack weights is work for a processor, which the
+/// device mostly waits for.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn both<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
+    std::thread::scope(|scope| {
+        let one = scope.spawn(one);
+        let other = other();
+        (one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), other)
+    })
+}
+
+/// Does both, one after the other: a browser has no threads to give.
+#[cfg(target_family = "wasm")]
+pub(crate) fn both<A, B>(one: impl FnOnce() -> A, other: impl FnOnce() -> B) -> (A, B) {
+    (one(), other())
+}
