@@ -18,7 +18,7 @@ struct Params {
 
 /// The head's size / 4. A lane has a second texel, its right one, where there are more than eight.
 override TEXELS: u32 = 16u;
-/// 0 where every query sees every key: a third of the work between the two products is for masks.
+/// 0 where every query sees every key, which saves the selections that masks take.
 override MASKED: u32 = 1u;
 
 @group(0) @binding(0) var<uniform> params: Params;
