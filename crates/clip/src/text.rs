@@ -226,18 +226,17 @@ impl TextEncoder {
         let ids = recorder.input_u32(&shape)?;
         let position_ids = recorder.input_u32(&shape)?;
         let pooled_rows = recorder.input_u32(&[texts])?;
-        let (mut mask, mut starts, mut longest) = (None, None, 0);
-        match key.layout {
-            Layout::Padded { masked, .. } if masked => mask = Some(recorder.input_u32(&shape)?),
-            Layout::Padded { .. } => {}
-            Layout::Packed { longest: tokens, .. } => {
-                starts = Some(recorder.input_u32(&[texts + 1])?);
-                longest = tokens;
-            }
-        }
+        let mask = match key.layout {
+            Layout::Padded { masked: true, .. } => Some(recorder.input_u32(&shape)?),
+            _ => None,
+        };
+        let starts = match key.layout {
+            Layout::Packed { longest, .. } => Some((recorder.input_u32(&[texts + 1])?, longest)),
+            Layout::Padded { .. } => None,
+        };
 
         let embedded = recorder.token_embedding(&ids, &position_ids, &self.tokens, &self.positions)?;
-        let packing = starts.as_ref().map(|starts| Packing { starts, longest });
+        let packing = starts.as_ref().map(|&(ref starts, longest)| Packing { starts, longest });
         let attention_mask = AttentionMask { causal: true, keys: mask.as_ref(), packing };
         let Insides { hidden_states, attentions } = key.insides;
         let trace = self.layers.record(
@@ -264,6 +263,7 @@ impl TextEncoder {
         for tensor in outputs.all() {
             recorder.output(tensor)?;
         }
+        let starts = starts.map(|(starts, _)| starts);
         Ok(TextPlan { plan: recorder.finish()?, ids, position_ids, mask, starts, pooled_rows, outputs })
     }
 }

@@ -1,13 +1,10 @@
 use clipseg_shaders::{Activation, kernels};
 
-use super::panels::{PANEL_COLUMNS, PANEL_DEPTH};
+use super::panels::{PANEL_COLUMNS, PANEL_DEPTH, TALL_ROWS};
 use super::{expect_shape, shape_error};
 use crate::cost::product_flops;
 use crate::tensor::Element;
 use crate::{Device, Linear, Recorder, Result, Tensor};
-
-/// Rows a workgroup of the subgroup kernel.
-const SUBGROUP_ROWS: usize = 24;
 
 /// A 3×3 convolution with padding 1: a matrix product over each pixel's neighbourhood, direction by direction.
 pub struct Convolution3x3 {
@@ -107,7 +104,7 @@ impl Recorder {
         let resources = vec![self.texture(input)?, weight, bias, self.texture(&output)?];
         let overrides = [("ACTIVATION", activation as u32)];
         let rows = images * height * width;
-        let grid = [rows.div_ceil(SUBGROUP_ROWS) as u32, outputs.div_ceil(PANEL_COLUMNS) as u32, 1];
+        let grid = [rows.div_ceil(TALL_ROWS) as u32, outputs.div_ceil(PANEL_COLUMNS) as u32, 1];
         let flops = product_flops(rows, 9 * layer.channels, outputs);
         self.dispatch(&kernels::conv2d_3x3_subgroup::KERNEL, &overrides, params, resources, grid, flops)?;
         Ok(output)

@@ -4,7 +4,7 @@ use clipseg_shaders::kernels::{
 };
 
 use super::matmul::{Operands, RowWeight};
-use super::panels::{PANEL_COLUMNS, Panels};
+use super::panels::{PANEL_COLUMNS, Panels, TALL_ROWS};
 use super::{expect_shape, shape_error};
 use crate::cost::product_flops;
 use crate::step::Resource;
@@ -191,8 +191,8 @@ impl Recorder {
     ) -> Result<Tensor> {
         let output = self.allocate_texture(shape)?;
         let rows = input.rows() as u32;
-        // 24 rows a workgroup are a tenth faster a row; 16 waste less on a short prompt.
-        let tall = 10 * rows.next_multiple_of(24) < 11 * rows.next_multiple_of(16);
+        // Tall workgroups are a tenth faster a row; those of 16 rows waste less on a short prompt.
+        let tall = 10 * rows.next_multiple_of(TALL_ROWS as u32) < 11 * rows.next_multiple_of(16);
         let column_texels = layer.columns.div_ceil(4) as u32;
         let inner_texels = layer.inner.div_ceil(4) as u32;
         let resources = vec![
@@ -212,8 +212,8 @@ impl Recorder {
         let (kernel, tile) = match (tall, weight.is_half) {
             (false, false) => (&matmul_subgroup_16::KERNEL, 16),
             (false, true) => (&matmul_subgroup_16_f16::KERNEL, 16),
-            (true, false) => (&matmul_subgroup_24::KERNEL, 24),
-            (true, true) => (&matmul_subgroup_24_f16::KERNEL, 24),
+            (true, false) => (&matmul_subgroup_24::KERNEL, TALL_ROWS as u32),
+            (true, true) => (&matmul_subgroup_24_f16::KERNEL, TALL_ROWS as u32),
         };
         self.dispatch(kernel, &overrides, params, resources, [rows.div_ceil(tile), panels, 1], flops)?;
         Ok(output)

@@ -8,6 +8,9 @@ pub(crate) const PANEL_COLUMNS: usize = 64;
 /// Rows of the weight that a panel has in one row of its texture: what the kernels walk in a step.
 pub(crate) const PANEL_DEPTH: usize = 32;
 
+/// Rows of the output a workgroup of the tall subgroup kernels: matmul_subgroup_24, and the convolutions that are made like it.
+pub(crate) const TALL_ROWS: usize = 24;
+
 /// A weight `[columns, inner]` as the subgroup kernels read it, from end to end: a panel of [`PANEL_COLUMNS`] columns after
 /// the other, in each [`PANEL_DEPTH`] values of `inner` a row of the texture, for each of them the panel's columns. Padded
 /// with zeros to whole panels and rows. Halves lie eight a texel: four columns of two values of `inner`.

@@ -1,13 +1,10 @@
 use clipseg_shaders::{Activation, kernels};
 
-use super::panels::PANEL_COLUMNS;
+use super::panels::{PANEL_COLUMNS, TALL_ROWS};
 use super::{expect_shape, shape_error};
 use crate::cost::product_flops;
 use crate::tensor::Element;
 use crate::{Device, Linear, Recorder, Result, Tensor};
-
-/// Rows a workgroup of the subgroup kernel.
-const SUBGROUP_ROWS: usize = 24;
 
 /// One transposed convolution whose kernel equals its stride, before its pixels are put in place: every input pixel becomes
 /// its `kernel`² output pixels by one matrix product.
@@ -92,10 +89,9 @@ impl TransposedConvolution {
 /// How many of a token's `count` pixels the subgroup kernel takes at once: a divisor that fills a panel as far as it goes, as
 /// the lanes of a product with fewer columns would idle. Each must start with a whole texel.
 fn pixels_of_a_product(count: usize, columns: usize, channels: usize) -> Option<usize> {
+    let fits = |group: usize| group == 1 || group * columns <= PANEL_COLUMNS;
     let fills_texels = |group: usize| group == count || (group * channels).is_multiple_of(4);
-    let groups = (1..=count).filter(|&group| count.is_multiple_of(group) && fills_texels(group));
-    let (within, beyond): (Vec<_>, Vec<_>) = groups.partition(|group| group * columns <= PANEL_COLUMNS);
-    within.last().or(beyond.first().filter(|&&group| group == 1)).copied()
+    (1..=count).rfind(|&group| count.is_multiple_of(group) && fits(group) && fills_texels(group))
 }
 
 /// `[count · columns, count · inner]` with `weight` `[columns, inner]` as every block of the diagonal.
@@ -194,7 +190,7 @@ impl Recorder {
         let [weight, bias] = self.panels_and_bias(&layer.linear)?;
         let resources = vec![self.texture(input)?, weight, bias, self.buffer(&output)?];
         let panels = layer.linear.columns().div_ceil(PANEL_COLUMNS);
-        let grid = [input.rows().div_ceil(SUBGROUP_ROWS) as u32, panels as u32, groups as u32];
+        let grid = [input.rows().div_ceil(TALL_ROWS) as u32, panels as u32, groups as u32];
         // The zeros beside the diagonal are no work that the convolution asks for.
         let pixels = input.rows() * outer * outer;
         let [inner, columns] = [layer.linear.inner(), layer.linear.columns()].map(|size| size / layer.group);
