@@ -1,10 +1,11 @@
 // output[image, query, head, :] = Σ_key softmax_key(scale · query · key) · value, for heads of at most 64 values
 //
 // The form for software adapters, in the manner of matmul_subgroup: storage textures of four columns a texel, a workgroup is
-// one subgroup of eight lanes and owns ROWS queries of one head. For the scores a lane owns four keys; for the values it owns
-// one or two texels of the head, and where a head has so few that lanes are left over, those take a share of the keys. Keys
-// come 32 at a time, with a running maximum and sum (Milakov and Gimelshein 2018), so that no score is stored.
-// A head's values fill whole texels.
+// one subgroup of eight or sixteen lanes and owns ROWS queries of one head. For the scores a lane owns four keys; for the
+// values it owns one texel of the head, of eight lanes two, and where a head has so few that lanes are left over, those take a
+// share of the keys. Keys come four a lane at a time, with a running maximum and sum (Milakov and Gimelshein 2018), so that no
+// score is stored. Eight lanes are handed a query's texel, or a lane's four probabilities, by subgroupShuffle; sixteen turn
+// what they hold by one, and each looks up what meets it. A head's values fill whole texels.
 
 struct Params {
     /// Of an image, where all have as many.
@@ -16,8 +17,12 @@ struct Params {
     scale: f32,
 }
 
-/// The head's size / 4. A lane has a second texel, its right one, where there are more than eight.
+/// The head's size / 4. Of eight lanes each has a second texel, its right one, where there are more than eight.
 override TEXELS: u32 = 16u;
+/// Lanes that have a head's texels between them: the next power of two, at most LANES.
+override SHARE_LANES: u32 = 8u;
+/// Of the subgroup: 8 or 16.
+override LANES: u32 = 8u;
 /// 0 where every query sees every key, which saves the selections that masks take.
 override MASKED: u32 = 1u;
 
@@ -34,19 +39,22 @@ const ROWS: u32 = 16u;
 // Adding the lowest float, as transformers masks, leaves it as it is; adding it twice gives -inf.
 const LOWEST: f32 = -3.4028234e38;
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let width = params.heads * TEXELS;
     let query_texel = workgroup.y * TEXELS;
     let key_texel = query_texel + width;
     let value_texel = key_texel + width;
-    // For the values, `shares` times TEXELS lanes divide the keys; lanes beyond do work that does not count.
-    let shares = max(8u / TEXELS, 1u);
-    let share_lanes = 8u / shares;
-    let first_source = min(lane / TEXELS, shares - 1u) * share_lanes;
+    // For the values, groups of SHARE_LANES lanes divide the keys. Lanes without a texel do work that does not count.
+    let shares = LANES / SHARE_LANES;
+    let own = lane % SHARE_LANES;
+    let first_source = lane - own;
     // Texels and keys beyond the last repeat that; neither counts.
-    let left_texel = lane % TEXELS;
+    let left_texel = min(own, TEXELS - 1u);
     let right_texel = min(lane + 8u, TEXELS - 1u);
+    // Where sixteen lanes find the next texel of a query, and the next four probabilities.
+    let next_texel = (lane % TEXELS + 1u) % TEXELS;
+    let next_source = first_source + (own + 1u) % SHARE_LANES;
     let sequence = sequence_of(workgroup.z);
     let first_query = workgroup.x * ROWS;
     let last = sequence.length - 1u;
@@ -59,22 +67,30 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     var total: array<vec4<f32>, ROWS>;
     for (var row = 0u; row < ROWS; row++) {
         let token = sequence.first + min(first_query + row, last);
-        query_left[row] = params.scale * load(query_texel + left_texel, token);
-        if TEXELS > 8u { query_right[row] = params.scale * load(query_texel + right_texel, token); }
+        query_left[row] = params.scale * load(query_texel + lane % TEXELS, token);
+        if LANES == 8u && TEXELS > 8u { query_right[row] = params.scale * load(query_texel + right_texel, token); }
         largest[row] = LOWEST;
     }
 
-    for (var block = 0u; block < sequence.length; block += 32u) {
-        let keys = vec4(block + lane) + vec4(0u, 8u, 16u, 24u);
+    for (var block = 0u; block < sequence.length; block += 4u * LANES) {
+        let keys = vec4(block + lane) + LANES * vec4(0u, 1u, 2u, 3u);
         let tokens = vec4(sequence.first) + min(keys, vec4(last));
         var scores: array<vec4<f32>, ROWS>;
-        for (var source = 0u; source < min(TEXELS, 8u); source++) {
-            let key = transpose(load_four(key_texel + source, tokens));
-            for (var row = 0u; row < ROWS; row++) {
-                scores[row] = accumulate(scores[row], subgroupShuffle(query_left[row], source), key);
+        for (var source = 0u; source < min(TEXELS, LANES); source++) {
+            if LANES == 8u {
+                let key = transpose(load_four(key_texel + source, tokens));
+                for (var row = 0u; row < ROWS; row++) {
+                    scores[row] = accumulate(scores[row], subgroupShuffle(query_left[row], source), key);
+                }
+            } else {
+                let key = transpose(load_four(key_texel + (lane + source) % TEXELS, tokens));
+                for (var row = 0u; row < ROWS; row++) {
+                    scores[row] = accumulate(scores[row], query_left[row], key);
+                    query_left[row] = subgroupShuffle(query_left[row], next_texel);
+                }
             }
         }
-        for (var source = 8u; source < TEXELS; source++) {
+        for (var source = 8u; LANES == 8u && source < TEXELS; source++) {
             let key = transpose(load_four(key_texel + source, tokens));
             for (var row = 0u; row < ROWS; row++) {
                 scores[row] = accumulate(scores[row], subgroupShuffle(query_right[row], source - 8u), key);
@@ -103,19 +119,24 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             // A lane sums its own keys; the lanes are added up at the end.
             total[row] = total[row] * correction + probability;
             sums_left[row] *= correction;
-            if TEXELS > 8u { sums_right[row] *= correction; }
+            if LANES == 8u && TEXELS > 8u { sums_right[row] *= correction; }
             scores[row] = probability;
         }
 
-        for (var step = 0u; step < share_lanes; step++) {
-            let source = first_source + step;
-            let keys = vec4(block + source) + vec4(0u, 8u, 16u, 24u);
+        for (var step = 0u; step < SHARE_LANES; step++) {
+            let source = first_source + select((own + step) % SHARE_LANES, step, LANES == 8u);
+            let keys = vec4(block + source) + LANES * vec4(0u, 1u, 2u, 3u);
             let tokens = vec4(sequence.first) + min(keys, vec4(last));
             let left = load_four(value_texel + left_texel, tokens);
             for (var row = 0u; row < ROWS; row++) {
-                sums_left[row] = accumulate(sums_left[row], subgroupShuffle(scores[row], source), left);
+                if LANES == 8u {
+                    sums_left[row] = accumulate(sums_left[row], subgroupShuffle(scores[row], source), left);
+                } else {
+                    sums_left[row] = accumulate(sums_left[row], scores[row], left);
+                    scores[row] = subgroupShuffle(scores[row], next_source);
+                }
             }
-            if TEXELS > 8u {
+            if LANES == 8u && TEXELS > 8u {
                 let right = load_four(value_texel + right_texel, tokens);
                 for (var row = 0u; row < ROWS; row++) {
                     sums_right[row] = accumulate(sums_right[row], subgroupShuffle(scores[row], source), right);
@@ -128,14 +149,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         let inverse = 1.0 / subgroupAdd(dot(total[row], vec4(1.0)));
         var left = sums_left[row];
         for (var share = 1u; share < shares; share++) {
-            left += subgroupShuffle(sums_left[row], (lane + share * TEXELS) % 8u);
+            left += subgroupShuffle(sums_left[row], (lane + share * SHARE_LANES) % LANES);
         }
         if first_query + row <= last {
             let token = sequence.first + first_query + row;
             if lane < TEXELS {
                 textureStore(output, vec2<u32>(query_texel + lane, token), left * inverse);
             }
-            if lane + 8u < TEXELS {
+            if LANES == 8u && lane + 8u < TEXELS {
                 textureStore(output, vec2<u32>(query_texel + lane + 8u, token), sums_right[row] * inverse);
             }
         }
@@ -157,7 +178,9 @@ fn sequence_of(image: u32) -> Sequence {
 fn largest_of_all(x: f32, lane: u32) -> f32 {
     let of_two = max(x, subgroupShuffle(x, lane ^ 1u));
     let of_four = max(of_two, subgroupShuffle(of_two, lane ^ 2u));
-    return max(of_four, subgroupShuffle(of_four, lane ^ 4u));
+    let of_eight = max(of_four, subgroupShuffle(of_four, lane ^ 4u));
+    if LANES == 8u { return of_eight; }
+    return max(of_eight, subgroupShuffle(of_eight, lane ^ 8u));
 }
 
 fn load(texel: u32, token: u32) -> vec4<f32> {

@@ -4,7 +4,7 @@
 //
 // matmul_subgroup_24 with other loads: a strip holds the rows' neighbours in one of nine directions, so that the
 // neighbourhoods are never written. The weight lies in the same panels, a direction's channels padded with zeros to whole
-// strips of 32.
+// strips.
 
 struct Params {
     images: u32,
@@ -18,6 +18,8 @@ struct Params {
 }
 
 override ACTIVATION: u32 = 0u;
+/// Of the subgroup: 8 or 16.
+override LANES: u32 = 8u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 /// [images · (skip + height · width), channels]
@@ -43,13 +45,14 @@ fn accumulate(sum: vec4<f32>, a: vec4<f32>, b: mat4x4<f32>) -> vec4<f32> {
     return fma(vec4(a.w), b[3], fma(vec4(a.z), b[2], fma(vec4(a.y), b[1], fma(vec4(a.x), b[0], sum))));
 }
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let first_row = workgroup.x * ROWS;
     let panel = workgroup.y;
     let image_rows = params.height * params.width;
     let rows = params.images * image_rows;
-    let strips = (params.channel_texels + 7u) / 8u;
+    let strips = (params.channel_texels + LANES - 1u) / LANES;
+    let next_lane = (lane + 1u) % LANES;
 
     // For each row its own place in the input, and a bit for each direction in which it has a neighbour. Rows beyond the last
     // repeat that.
@@ -79,7 +82,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     var right: array<vec4<f32>, ROWS>;
     for (var step = 0u; step < 9u * strips; step++) {
         let direction = step / strips;
-        let texel = min(step % strips * 8u + lane, params.channel_texels - 1u);
+        let texel = min(step % strips * LANES + lane, params.channel_texels - 1u);
         // Added to a row's place it wraps around to the neighbour's.
         let offset = (direction / 3u - 1u) * params.width + direction % 3u - 1u;
         var strip: array<vec4<f32>, ROWS>;
@@ -88,14 +91,21 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             let source = sources[row] + select(0u, offset, is_inside);
             strip[row] = select(vec4(0.0), textureLoad(input, vec2<u32>(texel, source)), is_inside);
         }
-        for (var source = 0u; source < 8u; source++) {
+        for (var source = 0u; source < LANES; source++) {
             let place = vec2<u32>(source * 64u + lane, panel * 9u * strips + step);
             let left_weight = weight_texels(place);
-            let right_weight = weight_texels(place + vec2(8u, 0u));
-            for (var row = 0u; row < ROWS; row++) {
-                let spread = subgroupShuffle(strip[row], source);
-                left[row] = accumulate(left[row], spread, left_weight);
-                right[row] = accumulate(right[row], spread, right_weight);
+            if LANES == 8u {
+                let right_weight = weight_texels(place + vec2(8u, 0u));
+                for (var row = 0u; row < ROWS; row++) {
+                    let spread = subgroupShuffle(strip[row], source);
+                    left[row] = accumulate(left[row], spread, left_weight);
+                    right[row] = accumulate(right[row], spread, right_weight);
+                }
+            } else {
+                for (var row = 0u; row < ROWS; row++) {
+                    left[row] = accumulate(left[row], strip[row], left_weight);
+                    strip[row] = subgroupShuffle(strip[row], next_lane);
+                }
             }
         }
     }
@@ -104,7 +114,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     if column < params.column_texels {
         for (var row = 0u; row < ROWS; row++) { finish(left[row], column, first_row + row, rows); }
     }
-    if column + 8u < params.column_texels {
+    if LANES == 8u && column + 8u < params.column_texels {
         for (var row = 0u; row < ROWS; row++) { finish(right[row], column + 8u, first_row + row, rows); }
     }
 }

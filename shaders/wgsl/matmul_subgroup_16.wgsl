@@ -1,15 +1,17 @@
 // output[rows, columns] = activation(input[rows, inner] · weight[inner, columns] + bias[columns]) + residual[rows, columns]
 //
 // The form for software adapters, which load texels as vectors but storage and workgroup memory lane by lane, and for
-// which a barrier is dear: a workgroup is one subgroup of eight lanes, a lane owns ROWS rows × two texels of columns, and
-// both operands are rgba32float textures of four columns a texel. The lanes between them hold a strip of 32 inner values of
-// every row; subgroupShuffle hands each of its texels to all lanes.
+// which a barrier is dear: a workgroup is one subgroup, which owns ROWS rows × 64 columns, and both operands are rgba32float
+// textures of four columns a texel. The lanes between them hold a strip of every row of the input, a texel each, and every
+// texel of it has to meet all lanes. Eight lanes, which own two texels of columns each, are handed one after the other by
+// subgroupShuffle. For more lanes lavapipe does that one by one, unless the lanes it reads are constants: sixteen lanes, of
+// one texel of columns, turn the strip by one instead, so that a lane multiplies its own texel first, then the next one's.
 //
 // The operands are storage textures, since a sampled one is loaded through a function that looks up levels of detail. The
-// weight lies in panels, a workgroup's 64 columns together, a texture row being 32 of the weight's rows: the workgroup reads
-// it from end to end, and the processor fetches ahead. It is padded with zeros to whole panels. Neighbouring workgroups share
-// a panel rather than rows of the input. The loop over lanes stays a loop, so that the kernel fits the processor's
-// instruction cache; those over rows have constant bounds and are unrolled by every driver's compiler.
+// weight lies in panels, a workgroup's 64 columns together, a texture row being what meets a strip, in the order in which it
+// does: the workgroup reads it from end to end, and the processor fetches ahead. It is padded with zeros to whole panels.
+// Neighbouring workgroups share a panel rather than rows of the input. The loop over lanes stays a loop, so that the kernel
+// fits the processor's instruction cache; those over rows have constant bounds and are unrolled by every driver's compiler.
 // matmul_subgroup_16 and _24 differ in ROWS alone.
 
 struct Params {
@@ -23,6 +25,8 @@ struct Params {
 }
 
 override ACTIVATION: u32 = 0u;
+/// Of the subgroup: 8 or 16.
+override LANES: u32 = 8u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var input: texture_storage_2d<rgba32float, read>;
@@ -47,31 +51,39 @@ fn accumulate(sum: vec4<f32>, a: vec4<f32>, b: mat4x4<f32>) -> vec4<f32> {
     return fma(vec4(a.w), b[3], fma(vec4(a.z), b[2], fma(vec4(a.y), b[1], fma(vec4(a.x), b[0], sum))));
 }
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let first_row = workgroup.x * ROWS;
     let panel = workgroup.y;
     // Rows and texels beyond the edge repeat the last one: loads stay inside the texture, and the weight is zero there.
     let last_row = params.rows - 1u;
     let last_texel = params.inner_texels - 1u;
-    let steps = (params.inner_texels + 7u) / 8u;
+    let steps = (params.inner_texels + LANES - 1u) / LANES;
+    let next_lane = (lane + 1u) % LANES;
     var left: array<vec4<f32>, ROWS>;
     var right: array<vec4<f32>, ROWS>;
 
     for (var step = 0u; step < steps; step++) {
-        let texel = min(step * 8u + lane, last_texel);
+        let texel = min(step * LANES + lane, last_texel);
         var strip: array<vec4<f32>, ROWS>;
         for (var row = 0u; row < ROWS; row++) {
             strip[row] = textureLoad(input, vec2<u32>(texel, min(first_row + row, last_row)));
         }
-        for (var source = 0u; source < 8u; source++) {
+        for (var source = 0u; source < LANES; source++) {
             let place = vec2<u32>(source * 64u + lane, panel * steps + step);
             let left_weight = weight_texels(place);
-            let right_weight = weight_texels(place + vec2(8u, 0u));
-            for (var row = 0u; row < ROWS; row++) {
-                let spread = subgroupShuffle(strip[row], source);
-                left[row] = accumulate(left[row], spread, left_weight);
-                right[row] = accumulate(right[row], spread, right_weight);
+            if LANES == 8u {
+                let right_weight = weight_texels(place + vec2(8u, 0u));
+                for (var row = 0u; row < ROWS; row++) {
+                    let spread = subgroupShuffle(strip[row], source);
+                    left[row] = accumulate(left[row], spread, left_weight);
+                    right[row] = accumulate(right[row], spread, right_weight);
+                }
+            } else {
+                for (var row = 0u; row < ROWS; row++) {
+                    left[row] = accumulate(left[row], strip[row], left_weight);
+                    strip[row] = subgroupShuffle(strip[row], next_lane);
+                }
             }
         }
     }
@@ -80,7 +92,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     if column < params.column_texels {
         for (var row = 0u; row < ROWS; row++) { finish(left[row], column, first_row + row); }
     }
-    if column + 8u < params.column_texels {
+    if LANES == 8u && column + 8u < params.column_texels {
         for (var row = 0u; row < ROWS; row++) { finish(right[row], column + 8u, first_row + row); }
     }
 }

@@ -14,6 +14,8 @@ struct Params {
 }
 
 override ACTIVATION: u32 = 0u;
+/// Of the subgroup: 8 or 16.
+override LANES: u32 = 8u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var input: texture_storage_2d<rgba32float, read>;
@@ -43,31 +45,39 @@ fn accumulate(sum: vec4<f32>, a: vec4<f32>, b: mat4x4<f32>) -> vec4<f32> {
     return fma(vec4(a.w), b[3], fma(vec4(a.z), b[2], fma(vec4(a.y), b[1], fma(vec4(a.x), b[0], sum))));
 }
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let first_row = workgroup.x * ROWS;
     let panel = workgroup.y;
     // Rows and texels beyond the edge repeat the last one: loads stay inside the texture, and the weight is zero there.
     let last_row = params.rows - 1u;
     let last_texel = params.inner_texels - 1u;
-    let steps = (params.inner_texels + 7u) / 8u;
+    let steps = (params.inner_texels + LANES - 1u) / LANES;
+    let next_lane = (lane + 1u) % LANES;
     var left: array<vec4<f32>, ROWS>;
     var right: array<vec4<f32>, ROWS>;
 
     for (var step = 0u; step < steps; step++) {
-        let texel = min(step * 8u + lane, last_texel);
+        let texel = min(step * LANES + lane, last_texel);
         var strip: array<vec4<f32>, ROWS>;
         for (var row = 0u; row < ROWS; row++) {
             strip[row] = textureLoad(input, vec2<u32>(texel, min(first_row + row, last_row)));
         }
-        for (var source = 0u; source < 8u; source++) {
+        for (var source = 0u; source < LANES; source++) {
             let place = vec2<u32>(source * 32u + lane, panel * steps + step);
             let left_weight = weight_texels(place);
-            let right_weight = weight_texels(place + vec2(8u, 0u));
-            for (var row = 0u; row < ROWS; row++) {
-                let spread = subgroupShuffle(strip[row], source);
-                left[row] = accumulate(left[row], spread, left_weight);
-                right[row] = accumulate(right[row], spread, right_weight);
+            if LANES == 8u {
+                let right_weight = weight_texels(place + vec2(8u, 0u));
+                for (var row = 0u; row < ROWS; row++) {
+                    let spread = subgroupShuffle(strip[row], source);
+                    left[row] = accumulate(left[row], spread, left_weight);
+                    right[row] = accumulate(right[row], spread, right_weight);
+                }
+            } else {
+                for (var row = 0u; row < ROWS; row++) {
+                    left[row] = accumulate(left[row], strip[row], left_weight);
+                    strip[row] = subgroupShuffle(strip[row], next_lane);
+                }
             }
         }
     }
@@ -76,7 +86,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     if column < params.column_texels {
         for (var row = 0u; row < ROWS; row++) { finish(left[row], column, first_row + row); }
     }
-    if column + 8u < params.column_texels {
+    if LANES == 8u && column + 8u < params.column_texels {
         for (var row = 0u; row < ROWS; row++) { finish(right[row], column + 8u, first_row + row); }
     }
 }

@@ -15,6 +15,8 @@ struct Params {
 }
 
 override ACTIVATION: u32 = 0u;
+/// Of the subgroup: 8 or 16.
+override LANES: u32 = 8u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var input: texture_storage_2d<rgba32float, read>;
@@ -52,7 +54,7 @@ fn accumulate(sum: vec4<f32>, a: vec4<f32>, b: mat4x4<f32>) -> vec4<f32> {
     return fma(vec4(a.w), b[3], fma(vec4(a.z), b[2], fma(vec4(a.y), b[1], fma(vec4(a.x), b[0], sum))));
 }
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let first_row = workgroup.x * ROWS;
     let last_row = params.rows - 1u;
@@ -69,6 +71,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     }
 
     let panels = (params.hidden_texels + 15u) / 16u;
+    let strips = 16u / LANES;
+    let next_lane = (lane + 1u) % LANES;
     for (var panel = 0u; panel < panels; panel++) {
         // Columns beyond the edge repeat the last bias, and meet rows of zeros.
         let column = panel * 16u + lane;
@@ -78,17 +82,24 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         var right: array<vec4<f32>, ROWS>;
         for (var row = 0u; row < ROWS; row++) { left[row] = left_bias; }
         for (var row = 0u; row < ROWS; row++) { right[row] = right_bias; }
-        for (var source = 0u; source < 8u; source++) {
-            let place = vec2<u32>(source * 32u + lane, panel * 2u);
+        for (var source = 0u; source < LANES; source++) {
+            let place = vec2<u32>(source * 32u + lane, panel * strips);
             let left_weight = up_texels(place);
-            let right_weight = up_texels(place + vec2(8u, 0u));
-            for (var row = 0u; row < ROWS; row++) {
-                let spread = subgroupShuffle(input_left[row], source);
-                left[row] = accumulate(left[row], spread, left_weight);
-                right[row] = accumulate(right[row], spread, right_weight);
+            if LANES == 8u {
+                let right_weight = up_texels(place + vec2(8u, 0u));
+                for (var row = 0u; row < ROWS; row++) {
+                    let spread = subgroupShuffle(input_left[row], source);
+                    left[row] = accumulate(left[row], spread, left_weight);
+                    right[row] = accumulate(right[row], spread, right_weight);
+                }
+            } else {
+                for (var row = 0u; row < ROWS; row++) {
+                    left[row] = accumulate(left[row], input_left[row], left_weight);
+                    input_left[row] = subgroupShuffle(input_left[row], next_lane);
+                }
             }
         }
-        for (var source = 0u; source < 8u; source++) {
+        for (var source = 0u; LANES == 8u && source < 8u; source++) {
             let place = vec2<u32>(source * 32u + lane, panel * 2u + 1u);
             let left_weight = up_texels(place);
             let right_weight = up_texels(place + vec2(8u, 0u));
@@ -100,18 +111,25 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         }
         for (var row = 0u; row < ROWS; row++) { left[row] = activate_texel(left[row]); }
         for (var row = 0u; row < ROWS; row++) { right[row] = activate_texel(right[row]); }
-        for (var source = 0u; source < 8u; source++) {
-            let place = vec2<u32>(source * 32u + lane, panel * 2u);
+        for (var source = 0u; source < LANES; source++) {
+            let place = vec2<u32>(source * 32u + lane, panel * strips);
             let left_weight = down_texels(place);
-            let right_weight = down_texels(place + vec2(8u, 0u));
-            for (var row = 0u; row < ROWS; row++) {
-                let spread = subgroupShuffle(left[row], source);
-                sums_left[row] = accumulate(sums_left[row], spread, left_weight);
-                sums_right[row] = accumulate(sums_right[row], spread, right_weight);
+            if LANES == 8u {
+                let right_weight = down_texels(place + vec2(8u, 0u));
+                for (var row = 0u; row < ROWS; row++) {
+                    let spread = subgroupShuffle(left[row], source);
+                    sums_left[row] = accumulate(sums_left[row], spread, left_weight);
+                    sums_right[row] = accumulate(sums_right[row], spread, right_weight);
+                }
+            } else {
+                for (var row = 0u; row < ROWS; row++) {
+                    sums_left[row] = accumulate(sums_left[row], left[row], left_weight);
+                    left[row] = subgroupShuffle(left[row], next_lane);
+                }
             }
         }
-        // Of the last panel only the left half may be there.
-        if panel * 16u + 8u >= params.hidden_texels { continue; }
+        // Sixteen lanes have no right half, and of the last panel only the left one may be there.
+        if LANES != 8u || panel * 16u + 8u >= params.hidden_texels { continue; }
         for (var source = 0u; source < 8u; source++) {
             let place = vec2<u32>(source * 32u + lane, panel * 2u + 1u);
             let left_weight = down_texels(place);
@@ -127,7 +145,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     if lane < params.column_texels {
         for (var row = 0u; row < ROWS; row++) { finish(sums_left[row], lane, first_row + row); }
     }
-    if lane + 8u < params.column_texels {
+    if LANES == 8u && lane + 8u < params.column_texels {
         for (var row = 0u; row < ROWS; row++) { finish(sums_right[row], lane + 8u, first_row + row); }
     }
 }

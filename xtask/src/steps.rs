@@ -21,6 +21,10 @@ pub fn test() -> Result<()> {
     // After the tests, the numbers: the other family of kernels runs on the small checkpoints, and full size once.
     step("verify, classic kernels", cargo(["xtask", "verify", "--classic"]))?;
     step("verify", cargo(["xtask", "verify"]))?;
+    // llvmpipe has the other number of lanes that kernels are written for when it is told so.
+    let mut sixteen_lanes = cargo(["xtask", "verify"]);
+    sixteen_lanes.env("LP_NATIVE_VECTOR_WIDTH", "512");
+    step("verify, sixteen lanes", sixteen_lanes)?;
     step("verify at full size", cargo(["xtask", "verify", "--full"]))
 }
 

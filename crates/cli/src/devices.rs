@@ -64,8 +64,8 @@ struct Limits {
 const LLVMPIPE: &str = "llvmpipe";
 
 /// For a software adapter whose subgroups are not those that the fast kernels are written for.
-const LANES_HINT: &str = "software adapters are many times faster with subgroups of 8 lanes; Mesa's llvmpipe has them when \
-                          LP_NATIVE_VECTOR_WIDTH is 256, or not set";
+const LANES_HINT: &str = "software adapters are many times faster with subgroups of 8 or 16 lanes; Mesa's llvmpipe has them \
+                          when LP_NATIVE_VECTOR_WIDTH is 256, 512, or not set";
 
 /// Lanes of a subgroup.
 #[derive(Serialize)]

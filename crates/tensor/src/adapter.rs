@@ -2,9 +2,8 @@
 
 use crate::{Error, Result};
 
-/// Lanes of a subgroup that the subgroup kernels are written for: sixteen would be half as many loops, but lavapipe
-/// shuffles eight lanes with one instruction and sixteen one by one.
-const LANES: u32 = 8;
+/// Lanes of a subgroup that the subgroup kernels are written for.
+const LANES: [u32; 2] = [8, 16];
 
 /// Which adapter to open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +34,7 @@ pub enum KernelFamily {
     Auto,
     /// Workgroup-memory tiles on storage buffers: any WebGPU adapter.
     Classic,
-    /// Textures and subgroup broadcasts: adapters with subgroups of eight lanes.
+    /// Textures and subgroup shuffles: adapters with subgroups of eight or of sixteen lanes.
     Subgroup,
 }
 
@@ -67,9 +66,9 @@ pub async fn adapters() -> Vec<AdapterReport> {
 
 fn report(adapter: &wgpu::Adapter) -> AdapterReport {
     let features = adapter.features();
-    let subgroup = runs_subgroup_kernels(adapter, KernelFamily::Subgroup).is_ok();
-    let automatic = match runs_subgroup_kernels(adapter, KernelFamily::Auto) {
-        Ok(true) => KernelFamily::Subgroup,
+    let subgroup = subgroup_lanes(adapter, KernelFamily::Subgroup).is_ok();
+    let automatic = match subgroup_lanes(adapter, KernelFamily::Auto) {
+        Ok(Some(_)) => KernelFamily::Subgroup,
         _ => KernelFamily::Classic,
     };
     let mut families = vec![KernelFamily::Classic];
@@ -147,21 +146,23 @@ pub fn describe(info: &wgpu::AdapterInfo) -> String {
     format!("{} ({:?}, {})", info.name, info.backend, driver.trim())
 }
 
-/// Whether to run the subgroup kernels rather than the classic ones.
+/// For how many lanes to run the subgroup kernels, or none to run the classic ones.
 ///
-/// They need subgroups of exactly [`LANES`] lanes, which is what software adapters have on processors with vectors of 256
-/// bits; a GPU may have them too, but is faster with the classic ones, so `Auto` takes them on software adapters alone.
-pub(crate) fn runs_subgroup_kernels(adapter: &wgpu::Adapter, family: KernelFamily) -> Result<bool, String> {
+/// They need subgroups of one size, one of [`LANES`], which is what software adapters have on processors with vectors of 256 or
+/// 512 bits; a GPU may have them too, but is faster with the classic ones, so `Auto` takes them on software adapters alone.
+pub(crate) fn subgroup_lanes(adapter: &wgpu::Adapter, family: KernelFamily) -> Result<Option<u32>, String> {
     let info = adapter.get_info();
     let has_subgroups = adapter.features().contains(wgpu::Features::SUBGROUP);
     let sizes = [info.subgroup_min_size, info.subgroup_max_size];
-    let usable = has_subgroups && sizes == [LANES, LANES];
+    let lanes = LANES.into_iter().find(|&lanes| has_subgroups && sizes == [lanes, lanes]);
     match family {
-        KernelFamily::Classic => Ok(false),
-        KernelFamily::Auto => Ok(usable && info.device_type == wgpu::DeviceType::Cpu),
-        KernelFamily::Subgroup if usable => Ok(true),
+        KernelFamily::Classic => Ok(None),
+        KernelFamily::Auto => Ok(lanes.filter(|_| info.device_type == wgpu::DeviceType::Cpu)),
+        KernelFamily::Subgroup if lanes.is_some() => Ok(lanes),
         KernelFamily::Subgroup => Err(format!(
-            "the subgroup kernels need subgroups of {LANES} lanes; it has {}",
+            "the subgroup kernels need subgroups of {} or {} lanes; it has {}",
+            LANES[0],
+            LANES[1],
             if has_subgroups { format!("{} to {}", sizes[0], sizes[1]) } else { "none".to_owned() }
         )),
     }

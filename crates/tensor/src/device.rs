@@ -50,7 +50,7 @@ struct Inner {
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
     limits: wgpu::Limits,
-    runs_subgroup_kernels: bool,
+    lanes: Option<u32>,
     precision: Precision,
     #[cfg(not(target_family = "wasm"))]
     tuner: Option<Tuner>,
@@ -79,8 +79,7 @@ impl Device {
         let adapter = adapter::choose(&options.adapter).await?;
         let info = adapter.get_info();
         let failed = |reason: String| Error::Adapter { adapter: info.name.clone(), reason };
-        let runs_subgroup_kernels =
-            adapter::runs_subgroup_kernels(&adapter, options.kernels).map_err(failed)?;
+        let lanes = adapter::subgroup_lanes(&adapter, options.kernels).map_err(failed)?;
         let mut features =
             wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
         #[cfg(not(target_family = "wasm"))]
@@ -138,7 +137,7 @@ impl Device {
             queue,
             info,
             limits,
-            runs_subgroup_kernels,
+            lanes,
             precision,
             #[cfg(not(target_family = "wasm"))]
             tuner,
@@ -181,7 +180,7 @@ impl Device {
     /// Which kernels run where an op has several.
     #[must_use]
     pub fn kernels(&self) -> KernelFamily {
-        if self.0.runs_subgroup_kernels { KernelFamily::Subgroup } else { KernelFamily::Classic }
+        if self.0.lanes.is_some() { KernelFamily::Subgroup } else { KernelFamily::Classic }
     }
 
     /// One line for people: name, backend and driver.
@@ -193,7 +192,7 @@ impl Device {
     /// Rows of the largest tensor that the subgroup kernels take: the side of a texture. `None` for the classic ones.
     #[must_use]
     pub fn row_limit(&self) -> Option<usize> {
-        self.0.runs_subgroup_kernels.then_some(self.0.limits.max_texture_dimension_2d as usize)
+        self.0.lanes.map(|_| self.0.limits.max_texture_dimension_2d as usize)
     }
 
     /// Waits until the device has done all that was submitted to it. In a browser it returns at once.
@@ -245,8 +244,9 @@ impl Device {
         &self.0.queue
     }
 
-    pub(crate) fn runs_subgroup_kernels(&self) -> bool {
-        self.0.runs_subgroup_kernels
+    /// Lanes of a subgroup, 8 or 16, where the subgroup kernels run.
+    pub(crate) fn lanes(&self) -> Option<u32> {
+        self.0.lanes
     }
 
     /// Whether shaders may use subgroup operations, whatever the subgroups' size.

@@ -56,8 +56,20 @@ fn llvmpipe_is_told_its_vector_width_by_us_unless_by_the_user() {
     if !untold.contains("llvmpipe Mesa") {
         return;
     }
-    assert!(untold.contains("vectors   of 256 bits, which clipseg sets"), "{untold}");
-    assert!(untold.contains("subgroups of 8 lanes"), "{untold}");
-    let told = text(command.env("LP_NATIVE_VECTOR_WIDTH", "256"));
-    assert!(told.contains("vectors   of 256 bits, as LP_NATIVE_VECTOR_WIDTH says"), "{told}");
+    // Which of the two depends on the processor.
+    let is_wide = untold.contains("vectors   of 512 bits, which clipseg sets");
+    assert!(is_wide || untold.contains("vectors   of 256 bits, which clipseg sets"), "{untold}");
+    assert!(
+        untold.contains(if is_wide { "subgroups of 16 lanes" } else { "subgroups of 8 lanes" }),
+        "{untold}"
+    );
+    for (bits, lanes) in [("256", 8), ("512", 16)] {
+        let told = text(command.env("LP_NATIVE_VECTOR_WIDTH", bits));
+        assert!(
+            told.contains(&format!("vectors   of {bits} bits, as LP_NATIVE_VECTOR_WIDTH says")),
+            "{told}"
+        );
+        assert!(told.contains(&format!("subgroups of {lanes} lanes")), "{told}");
+        assert!(told.contains("subgroup (automatic)"), "{told}");
+    }
 }

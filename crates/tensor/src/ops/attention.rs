@@ -90,10 +90,9 @@ impl Recorder {
     ) -> Result<Tensor> {
         let sizes = Sizes::of(query_key_value, heads, mask)?;
         let fits_vectors = sizes.head_size <= 64 && sizes.head_size % 4 == 0;
-        if self.device().runs_subgroup_kernels() && fits_vectors {
-            self.attention_subgroup(query_key_value, &sizes, mask)
-        } else {
-            self.attention_tile(query_key_value, &sizes, mask, fits_vectors)
+        match self.device().lanes() {
+            Some(lanes) if fits_vectors => self.attention_subgroup(query_key_value, &sizes, mask, lanes),
+            _ => self.attention_tile(query_key_value, &sizes, mask, fits_vectors),
         }
     }
 
@@ -170,6 +169,7 @@ impl Recorder {
         query_key_value: &Tensor,
         sizes: &Sizes,
         mask: &AttentionMask<'_>,
+        lanes: u32,
     ) -> Result<Tensor> {
         let output = self.allocate_texture(&[sizes.batch, sizes.tokens, sizes.heads * sizes.head_size])?;
         let params = kernels::attention_subgroup::Params {
@@ -188,7 +188,13 @@ impl Recorder {
         ];
         let grid = [sizes.longest.div_ceil(16) as u32, params.heads, sizes.sequences as u32];
         let is_masked = mask.causal || mask.keys.is_some();
-        let overrides = [("TEXELS", sizes.head_size as u32 / 4), ("MASKED", is_masked.into())];
+        let texels = sizes.head_size as u32 / 4;
+        let overrides = [
+            ("TEXELS", texels),
+            ("SHARE_LANES", texels.next_power_of_two().min(lanes)),
+            ("LANES", lanes),
+            ("MASKED", is_masked.into()),
+        ];
         let flops = 2 * sizes.product_flops(mask);
         self.dispatch(&kernels::attention_subgroup::KERNEL, &overrides, params, resources, grid, flops)?;
         Ok(output)

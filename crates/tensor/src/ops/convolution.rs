@@ -1,6 +1,6 @@
 use clipseg_shaders::{Activation, kernels};
 
-use super::panels::{PANEL_COLUMNS, PANEL_DEPTH, TALL_ROWS};
+use super::panels::{PANEL_COLUMNS, Panels, TALL_ROWS, panel_depth};
 use super::{expect_shape, shape_error};
 use crate::cost::product_flops;
 use crate::tensor::Element;
@@ -29,8 +29,8 @@ impl Convolution3x3 {
             let reason = format!("{} weights for [{outputs}, {channels}, 3, 3]", weight.len());
             return shape_error("conv2d_3x3", reason);
         }
-        let subgroups = device.runs_subgroup_kernels();
-        let padded = if subgroups { channels.next_multiple_of(PANEL_DEPTH) } else { channels };
+        let lanes = device.lanes();
+        let padded = lanes.map_or(channels, |lanes| channels.next_multiple_of(panel_depth(lanes)));
         let inner = 9 * padded;
         let mut rows = vec![0.0; outputs * inner];
         for output in 0..outputs {
@@ -41,9 +41,9 @@ impl Convolution3x3 {
                 }
             }
         }
-        let linear = match subgroups {
-            true => Linear::in_full_panels(device, [outputs, inner], &rows, bias)?,
-            false => Linear::new(device, outputs, inner, &rows, Some(bias))?,
+        let linear = match lanes {
+            Some(lanes) => Linear::in_full_panels(device, lanes, [outputs, inner], &rows, bias)?,
+            None => Linear::new(device, outputs, inner, &rows, Some(bias))?,
         };
         Ok(Self { linear, channels })
     }
@@ -66,8 +66,8 @@ impl Recorder {
         let images = input.shape().first().copied().unwrap_or(1);
         let expected = [images, skip + height * width, layer.channels];
         expect_shape("conv2d_3x3", "the input", input, &expected)?;
-        if layer.linear.panels().is_some() {
-            return self.conv2d_3x3_subgroup(input, [images, height, width, skip], layer, activation);
+        if let Some(weight) = layer.linear.panels() {
+            return self.conv2d_3x3_subgroup(input, [images, height, width, skip], layer, weight, activation);
         }
         let columns = self.allocate(&[images, height * width, 9 * layer.channels], Element::F32)?;
         let params = kernels::im2col_3x3::Params {
@@ -88,6 +88,7 @@ impl Recorder {
         input: &Tensor,
         [images, height, width, skip]: [usize; 4],
         layer: &Convolution3x3,
+        weight: &Panels,
         activation: Activation,
     ) -> Result<Tensor> {
         let outputs = layer.linear.columns();
@@ -100,9 +101,9 @@ impl Recorder {
             channel_texels: layer.channels.div_ceil(4) as u32,
             column_texels: outputs.div_ceil(4) as u32,
         };
-        let [weight, bias] = self.panels_and_bias(&layer.linear)?;
-        let resources = vec![self.texture(input)?, weight, bias, self.texture(&output)?];
-        let overrides = [("ACTIVATION", activation as u32)];
+        let bias = self.buffer_or_empty(layer.linear.bias())?;
+        let resources = vec![self.texture(input)?, weight.resource(), bias, self.texture(&output)?];
+        let overrides = [("ACTIVATION", activation as u32), weight.lanes_override()];
         let rows = images * height * width;
         let grid = [rows.div_ceil(TALL_ROWS) as u32, outputs.div_ceil(PANEL_COLUMNS) as u32, 1];
         let flops = product_flops(rows, 9 * layer.channels, outputs);

@@ -79,7 +79,7 @@ impl Recorder {
         }
         let per_value = u64::from(previous.is_some()) + 2 * u64::from(modulation.is_some());
         let flops = per_value * (pairs * tokens * columns) as u64;
-        if self.device().runs_subgroup_kernels() {
+        if self.device().lanes().is_some() {
             return self.film_texture(reduced, previous, modulation, shape, flops);
         }
         let output = self.allocate(&shape, Element::F32)?;

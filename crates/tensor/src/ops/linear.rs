@@ -7,7 +7,6 @@ use super::matmul::{Operands, RowWeight};
 use super::panels::{PANEL_COLUMNS, Panels, TALL_ROWS};
 use super::{expect_shape, shape_error};
 use crate::cost::product_flops;
-use crate::step::Resource;
 use crate::{Device, Recorder, Result, Tensor};
 
 /// Weights narrower than this many columns leave most lanes of the subgroup kernel idle.
@@ -41,10 +40,10 @@ impl Linear {
         weight: &[f32],
         bias: Option<&[f32]>,
     ) -> Result<Self> {
-        let subgroups = device.runs_subgroup_kernels() && columns >= SUBGROUP_MIN_COLUMNS;
-        Self::with_form([columns, inner], weight, bias, device, || match subgroups {
-            true => Panels::upload(device, columns, inner, weight).map(Weight::Panels),
-            false => RowWeight::upload(device, columns, inner, weight).map(Weight::Rows),
+        let lanes = device.lanes().filter(|_| columns >= SUBGROUP_MIN_COLUMNS);
+        Self::with_form([columns, inner], weight, bias, device, || match lanes {
+            Some(lanes) => Panels::upload(device, lanes, [columns, inner], weight).map(Weight::Panels),
+            None => RowWeight::upload(device, columns, inner, weight).map(Weight::Rows),
         })
     }
 
@@ -67,12 +66,13 @@ impl Linear {
     /// As [`new`](Self::new), in panels and full precision, whatever the layer's width: for kernels that read no others.
     pub(super) fn in_full_panels(
         device: &Device,
-        [columns, inner]: [usize; 2],
+        lanes: u32,
+        sizes: [usize; 2],
         weight: &[f32],
         bias: &[f32],
     ) -> Result<Self> {
-        Self::with_form([columns, inner], weight, Some(bias), device, || {
-            Panels::upload_full(device, columns, inner, weight).map(Weight::Panels)
+        Self::with_form(sizes, weight, Some(bias), device, || {
+            Panels::upload_full(device, lanes, sizes, weight).map(Weight::Panels)
         })
     }
 
@@ -172,14 +172,6 @@ impl Recorder {
         }
     }
 
-    /// What a subgroup kernel reads of a layer that was uploaded for it.
-    pub(super) fn panels_and_bias(&mut self, layer: &Linear) -> Result<[Resource; 2]> {
-        let Some(weight) = layer.panels() else {
-            return shape_error("linear", "the weight is not in panels".to_owned());
-        };
-        Ok([weight.resource(), self.buffer_or_empty(layer.bias.as_ref())?])
-    }
-
     fn matmul_subgroup(
         &mut self,
         input: &Tensor,
@@ -202,7 +194,7 @@ impl Recorder {
             self.texture_or_empty(residual)?,
             self.texture(&output)?,
         ];
-        let overrides = [("ACTIVATION", activation as u32)];
+        let overrides = [("ACTIVATION", activation as u32), weight.lanes_override()];
         let has_bias = layer.bias.is_some().into();
         let has_residual = residual.is_some().into();
         let panels = layer.columns.div_ceil(PANEL_COLUMNS) as u32;

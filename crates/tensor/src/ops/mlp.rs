@@ -5,7 +5,7 @@ use super::{expect_shape, shape_error};
 use crate::cost::product_flops;
 use crate::{Device, Linear, Recorder, Result, Tensor};
 
-/// What the fused kernel's eight lanes can hold of a row.
+/// What the fused kernel's lanes can hold of a row.
 const FUSED_MAX_WIDTH: usize = 64;
 /// Rows a workgroup of the fused kernel.
 const FUSED_ROWS: u32 = 16;
@@ -34,7 +34,7 @@ impl Mlp {
     /// fits between the lanes but leaves few of them idle.
     fn fused_weights(&self, device: &Device) -> Option<[&Panels; 2]> {
         let fits = |width| (FUSED_MAX_WIDTH / 2 + 1..=FUSED_MAX_WIDTH).contains(&width);
-        let fused = device.runs_subgroup_kernels()
+        let fused = device.lanes().is_some()
             && fits(self.up.inner())
             && fits(self.down.columns())
             && self.up.bias().is_some()
@@ -81,7 +81,7 @@ impl Recorder {
             self.texture(residual)?,
             self.texture(&output)?,
         ];
-        let overrides = [("ACTIVATION", layers.activation as u32)];
+        let overrides = [("ACTIVATION", layers.activation as u32), up.lanes_override()];
         let grid = [rows.div_ceil(FUSED_ROWS), 1, 1];
         let flops = [&layers.up, &layers.down]
             .map(|layer| product_flops(input.rows(), layer.inner(), layer.columns()))

@@ -41,9 +41,10 @@ impl Recorder {
     /// [`Error::Shape`](crate::Error::Shape) when the width is another than the layer's.
     pub fn layer_norm(&mut self, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
         expect_shape("layer_norm", "the weight", &layer.weight, &[input.columns()])?;
-        match self.device().row_limit() {
-            Some(limit) if input.columns().is_multiple_of(4) && input.rows() <= limit => {
-                self.layer_norm_subgroup(input, layer)
+        let fits = |limit| input.columns().is_multiple_of(4) && input.rows() <= limit;
+        match self.device().lanes() {
+            Some(lanes) if self.device().row_limit().is_some_and(fits) => {
+                self.layer_norm_subgroup(input, layer, lanes)
             }
             _ => self.layer_norm_rows(input, layer),
         }
@@ -72,7 +73,7 @@ impl Recorder {
         Ok(output)
     }
 
-    fn layer_norm_subgroup(&mut self, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
+    fn layer_norm_subgroup(&mut self, input: &Tensor, layer: &LayerNorm, lanes: u32) -> Result<Tensor> {
         let output = self.allocate_texture(input.shape())?;
         let params = kernels::layer_norm_subgroup::Params {
             rows: input.rows() as u32,
@@ -88,7 +89,7 @@ impl Recorder {
         let grid = [params.rows, 1, 1];
         self.dispatch(
             &kernels::layer_norm_subgroup::KERNEL,
-            &[],
+            &[("LANES", lanes)],
             params,
             resources,
             grid,

@@ -5,51 +5,69 @@ use crate::{Device, Result, pool};
 
 /// Columns of a panel of the subgroup kernels' weight, and texels of that.
 pub(crate) const PANEL_COLUMNS: usize = 64;
-/// Rows of the weight that a panel has in one row of its texture: what the kernels walk in a step.
-pub(crate) const PANEL_DEPTH: usize = 32;
+/// Texels of a panel's columns.
+const PANEL_TEXELS: usize = PANEL_COLUMNS / 4;
+
+/// Rows of the weight that a panel has in one row of its texture: what the kernels walk in a step, a texel of the input a lane.
+pub(crate) fn panel_depth(lanes: u32) -> usize {
+    4 * lanes as usize
+}
 
 /// Rows of the output a workgroup of the tall subgroup kernels: matmul_subgroup_24, and the convolutions that are made like it.
 pub(crate) const TALL_ROWS: usize = 24;
 
 /// A weight `[columns, inner]` as the subgroup kernels read it, from end to end: a panel of [`PANEL_COLUMNS`] columns after
-/// the other, in each [`PANEL_DEPTH`] values of `inner` a row of the texture, for each of them the panel's columns. Padded
+/// the other, in each [`panel_depth`] values of `inner` a row of the texture, for each of them the panel's columns. Padded
 /// with zeros to whole panels and rows. Halves lie eight a texel: four columns of two values of `inner`.
+///
+/// Sixteen lanes, which turn what they multiply by one, meet the values of `inner` in another order each: the row's columns are
+/// turned against it, those of a lane by its number.
 pub(crate) struct Panels {
     texture: Pooled<wgpu::Texture>,
     /// What the kernel has to read of it, the padding left out.
     bytes: u64,
     pub is_half: bool,
+    /// The lanes that it was laid out for.
+    pub lanes: u32,
 }
 
 impl Panels {
     /// Uploads `weight`, in halves where the device's precision wants that.
-    pub fn upload(device: &Device, columns: usize, inner: usize, weight: &[f32]) -> Result<Self> {
-        Self::upload_as(device, [columns, inner], weight, device.precision().halves(weight))
+    pub fn upload(device: &Device, lanes: u32, sizes: [usize; 2], weight: &[f32]) -> Result<Self> {
+        Self::upload_as(device, lanes, sizes, weight, device.precision().halves(weight))
     }
 
     /// Uploads `weight` of a layer so small that halves would save nothing.
-    pub fn upload_full(device: &Device, columns: usize, inner: usize, weight: &[f32]) -> Result<Self> {
-        Self::upload_as(device, [columns, inner], weight, false)
+    pub fn upload_full(device: &Device, lanes: u32, sizes: [usize; 2], weight: &[f32]) -> Result<Self> {
+        Self::upload_as(device, lanes, sizes, weight, false)
     }
 
     fn upload_as(
         device: &Device,
+        lanes: u32,
         [columns, inner]: [usize; 2],
         weight: &[f32],
         is_half: bool,
     ) -> Result<Self> {
-        let (panels, steps) = (columns.div_ceil(PANEL_COLUMNS), inner.div_ceil(PANEL_DEPTH));
-        let width = PANEL_DEPTH * PANEL_COLUMNS;
-        let place = |depth: usize, column: usize| match is_half {
-            true => (depth / 2 * PANEL_COLUMNS + column / 4 * 4) * 2 + depth % 2 * 4 + column % 4,
-            false => depth * PANEL_COLUMNS + column,
+        let panel_depth = panel_depth(lanes);
+        let (panels, steps) = (columns.div_ceil(PANEL_COLUMNS), inner.div_ceil(panel_depth));
+        let width = panel_depth * PANEL_COLUMNS;
+        // A lane that owns one texel of columns starts with its own texel of the input.
+        let is_turned = lanes as usize == PANEL_TEXELS;
+        let place = |depth: usize, column: usize| {
+            let turn = if is_turned { panel_depth - column / 4 * 4 } else { 0 };
+            let depth = (depth + turn) % panel_depth;
+            match is_half {
+                true => (depth / 2 * PANEL_COLUMNS + column / 4 * 4) * 2 + depth % 2 * 4 + column % 4,
+                false => depth * PANEL_COLUMNS + column,
+            }
         };
         let mut values = vec![0.0; panels * steps * width];
         for (row, values) in values.chunks_exact_mut(width).enumerate() {
             let (panel, step) = (row / steps, row % steps);
-            let depth = PANEL_DEPTH.min(inner - step * PANEL_DEPTH);
+            let depth = panel_depth.min(inner - step * panel_depth);
             for column in 0..PANEL_COLUMNS.min(columns - panel * PANEL_COLUMNS) {
-                let start = (panel * PANEL_COLUMNS + column) * inner + step * PANEL_DEPTH;
+                let start = (panel * PANEL_COLUMNS + column) * inner + step * panel_depth;
                 for (depth, &value) in weight[start..start + depth].iter().enumerate() {
                     values[place(depth, column)] = value;
                 }
@@ -64,7 +82,12 @@ impl Panels {
             device.write_texture(texture.get(), bytemuck::cast_slice(&values))?;
         }
         let bytes = (16 / values_a_texel * columns * inner) as u64;
-        Ok(Self { texture, bytes, is_half })
+        Ok(Self { texture, bytes, is_half, lanes })
+    }
+
+    /// What the kernels have to be told of the lanes.
+    pub fn lanes_override(&self) -> (&'static str, u32) {
+        ("LANES", self.lanes)
     }
 
     pub fn resource(&self) -> Resource {

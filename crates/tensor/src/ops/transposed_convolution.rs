@@ -1,6 +1,6 @@
 use clipseg_shaders::{Activation, kernels};
 
-use super::panels::{PANEL_COLUMNS, TALL_ROWS};
+use super::panels::{PANEL_COLUMNS, Panels, TALL_ROWS};
 use super::{expect_shape, shape_error};
 use crate::cost::product_flops;
 use crate::tensor::Element;
@@ -63,11 +63,11 @@ impl TransposedConvolution {
             Takes::Tokens => Some(1),
             Takes::Pixels(count) => pixels_of_a_product(count, columns, channels),
         };
-        let (linear, group) = match (group.filter(|_| device.runs_subgroup_kernels()), takes) {
-            (Some(group), _) => {
+        let (linear, group) = match (group.zip(device.lanes()), takes) {
+            (Some((group, lanes)), _) => {
                 let blocks = block_diagonal(&rows, columns, channels, group);
                 let sizes = [group * columns, group * channels];
-                (Linear::in_full_panels(device, sizes, &blocks, &bias.repeat(group * taps))?, group)
+                (Linear::in_full_panels(device, lanes, sizes, &blocks, &bias.repeat(group * taps))?, group)
             }
             (None, Takes::Tokens) => {
                 (Linear::new(device, columns, channels, &rows, Some(&bias.repeat(taps)))?, 1)
@@ -142,8 +142,8 @@ impl Recorder {
     ) -> Result<Tensor> {
         let factor = outer * layer.kernel;
         let shape = [images, height * factor, width * factor, layer.channels];
-        if layer.linear.panels().is_some() {
-            return self.transposed_conv2d_subgroup(input, outer, layer, &shape);
+        if let Some(weight) = layer.linear.panels() {
+            return self.transposed_conv2d_subgroup(input, outer, layer, weight, &shape);
         }
         let inner = layer.linear.inner();
         let pixels = if input.columns() == inner { input.clone() } else { self.split_rows(input, inner)? };
@@ -168,6 +168,7 @@ impl Recorder {
         input: &Tensor,
         outer: usize,
         layer: &TransposedConvolution,
+        weight: &Panels,
         shape: &[usize; 4],
     ) -> Result<Tensor> {
         let groups = outer * outer / layer.group;
@@ -187,15 +188,17 @@ impl Recorder {
             channels: layer.channels as u32,
             group_texels: layer.linear.inner().div_ceil(4) as u32,
         };
-        let [weight, bias] = self.panels_and_bias(&layer.linear)?;
-        let resources = vec![self.texture(input)?, weight, bias, self.buffer(&output)?];
+        let bias = self.buffer_or_empty(layer.linear.bias())?;
+        let resources = vec![self.texture(input)?, weight.resource(), bias, self.buffer(&output)?];
+        let overrides = [weight.lanes_override()];
         let panels = layer.linear.columns().div_ceil(PANEL_COLUMNS);
         let grid = [input.rows().div_ceil(TALL_ROWS) as u32, panels as u32, groups as u32];
         // The zeros beside the diagonal are no work that the convolution asks for.
         let pixels = input.rows() * outer * outer;
         let [inner, columns] = [layer.linear.inner(), layer.linear.columns()].map(|size| size / layer.group);
         let flops = product_flops(pixels, inner, columns);
-        self.dispatch(&kernels::transposed_conv2d_subgroup::KERNEL, &[], params, resources, grid, flops)?;
+        let kernel = &kernels::transposed_conv2d_subgroup::KERNEL;
+        self.dispatch(kernel, &overrides, params, resources, grid, flops)?;
         Ok(output)
     }
 
