@@ -112,16 +112,17 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
 
     let column = panel * 16u + lane;
     if column < params.column_texels {
-        for (var row = 0u; row < ROWS; row++) { finish(left[row], column, first_row + row, rows); }
+        let left_bias = bias[column];
+        for (var row = 0u; row < ROWS; row++) { finish(left[row] + left_bias, column, first_row + row, rows); }
     }
     if LANES == 8u && column + 8u < params.column_texels {
-        for (var row = 0u; row < ROWS; row++) { finish(right[row], column + 8u, first_row + row, rows); }
+        let right_bias = bias[column + 8u];
+        for (var row = 0u; row < ROWS; row++) { finish(right[row] + right_bias, column + 8u, first_row + row, rows); }
     }
 }
 
-fn finish(sum: vec4<f32>, column: u32, row: u32, rows: u32) {
+fn finish(x: vec4<f32>, column: u32, row: u32, rows: u32) {
     if row >= rows { return; }
-    let x = sum + bias[column];
     textureStore(output, vec2<u32>(column, row), vec4(activate(x.x), activate(x.y), activate(x.z), activate(x.w)));
 }
 

@@ -1,43 +1,80 @@
 // output[row, :] = (input[row, :] - mean) / sqrt(variance + epsilon) * weight + bias
 //
-// The form for software adapters: a workgroup is one subgroup and owns a row; textures of four columns a texel.
-// Columns must be a multiple of four.
+// The form for software adapters: a workgroup is one subgroup and owns ROWS rows; textures of four columns a texel, as storage
+// buffers are read lane by lane. The lanes hold a whole row, so that it is loaded once, and keep the weight and the bias for
+// all rows. Loops over a row's texels have constant bounds, which the width gives, and are unrolled.
+// Columns must be a multiple of four, and at most 128 times the lanes.
 
 struct Params {
     rows: u32,
-    column_texels: u32,
     epsilon: f32,
 }
 
-/// Of the subgroup.
+/// Texels a row: columns / 4.
+override COLUMN_TEXELS: u32 = 16u;
+/// Of the subgroup: 8 or 16.
 override LANES: u32 = 8u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var input: texture_storage_2d<rgba32float, read>;
-@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
-@group(0) @binding(4) var output: texture_storage_2d<rgba32float, write>;
+/// The weight and the bias, a row each
+@group(0) @binding(2) var weight_and_bias: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(3) var output: texture_storage_2d<rgba32float, write>;
+
+const ROWS: u32 = 8u;
+// The most texels that a lane holds of a row.
+const TEXELS: u32 = 32u;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
-    let row = workgroup.x;
-    let columns = f32(params.column_texels * 4u);
-
-    var sum = vec4<f32>();
-    for (var texel = lane; texel < params.column_texels; texel += LANES) {
-        sum += textureLoad(input, vec2<u32>(texel, row));
+    let texels = (COLUMN_TEXELS + LANES - 1u) / LANES;
+    let columns = f32(COLUMN_TEXELS * 4u);
+    var weight: array<vec4<f32>, TEXELS>;
+    var bias: array<vec4<f32>, TEXELS>;
+    for (var i = 0u; i < texels; i++) {
+        weight[i] = textureLoad(weight_and_bias, vec2(texel_of(i, lane), 0u));
+        bias[i] = textureLoad(weight_and_bias, vec2(texel_of(i, lane), 1u));
     }
-    let mean = subgroupAdd(dot(sum, vec4(1.0))) / columns;
 
-    var squares = 0.0;
-    for (var texel = lane; texel < params.column_texels; texel += LANES) {
-        let centred = textureLoad(input, vec2<u32>(texel, row)) - mean;
-        squares += dot(centred, centred);
-    }
-    let scale = inverseSqrt(subgroupAdd(squares) / columns + params.epsilon);
+    let end = min((workgroup.x + 1u) * ROWS, params.rows);
+    for (var row = workgroup.x * ROWS; row < end; row++) {
+        var values: array<vec4<f32>, TEXELS>;
+        var sum = vec4<f32>();
+        for (var i = 0u; i < texels; i++) {
+            values[i] = textureLoad(input, vec2(texel_of(i, lane), row));
+            sum += select(vec4<f32>(), values[i], is_inside(i, lane));
+        }
+        let mean = sum_of_all(dot(sum, vec4(1.0)), lane) / columns;
 
-    for (var texel = lane; texel < params.column_texels; texel += LANES) {
-        let place = vec2<u32>(texel, row);
-        textureStore(output, place, (textureLoad(input, place) - mean) * scale * weight[texel] + bias[texel]);
+        var squares = vec4<f32>();
+        for (var i = 0u; i < texels; i++) {
+            values[i] -= mean;
+            squares += select(vec4<f32>(), values[i] * values[i], is_inside(i, lane));
+        }
+        let scale = inverseSqrt(sum_of_all(dot(squares, vec4(1.0)), lane) / columns + params.epsilon);
+
+        for (var i = 0u; i < texels; i++) {
+            if is_inside(i, lane) {
+                textureStore(output, vec2(texel_of(i, lane), row), values[i] * scale * weight[i] + bias[i]);
+            }
+        }
     }
+}
+
+// A lane's texels are LANES apart. Beyond the edge it repeats the last one, which does not count.
+fn texel_of(i: u32, lane: u32) -> u32 {
+    return min(i * LANES + lane, COLUMN_TEXELS - 1u);
+}
+
+fn is_inside(i: u32, lane: u32) -> bool {
+    return (i + 1u) * LANES <= COLUMN_TEXELS || i * LANES + lane < COLUMN_TEXELS;
+}
+
+// subgroupAdd, which lavapipe does lane by lane.
+fn sum_of_all(x: f32, lane: u32) -> f32 {
+    let of_two = x + subgroupShuffle(x, lane ^ 1u);
+    let of_four = of_two + subgroupShuffle(of_two, lane ^ 2u);
+    let of_eight = of_four + subgroupShuffle(of_four, lane ^ 4u);
+    if LANES == 8u { return of_eight; }
+    return of_eight + subgroupShuffle(of_eight, lane ^ 8u);
 }

@@ -21,7 +21,7 @@ override LANES: u32 = 8u;
 @group(0) @binding(1) var input: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(2) var weight: texture_storage_2d<rgba32uint, read>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
-@group(0) @binding(4) var residual: texture_2d<f32>;
+@group(0) @binding(4) var residual: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(5) var output: texture_storage_2d<rgba32float, write>;
 
 const ROWS: u32 = 16u;
@@ -84,19 +84,24 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
 
     let column = panel * 16u + lane;
     if column < params.column_texels {
-        for (var row = 0u; row < ROWS; row++) { finish(left[row], column, first_row + row); }
+        let left_bias = bias_of(column);
+        for (var row = 0u; row < ROWS; row++) { finish(left[row] + left_bias, column, first_row + row); }
     }
     if LANES == 8u && column + 8u < params.column_texels {
-        for (var row = 0u; row < ROWS; row++) { finish(right[row], column + 8u, first_row + row); }
+        let right_bias = bias_of(column + 8u);
+        for (var row = 0u; row < ROWS; row++) { finish(right[row] + right_bias, column + 8u, first_row + row); }
     }
 }
 
-fn finish(sum: vec4<f32>, column: u32, row: u32) {
+fn bias_of(column: u32) -> vec4<f32> {
+    if params.has_bias == 0u { return vec4<f32>(); }
+    return bias[column];
+}
+
+fn finish(x: vec4<f32>, column: u32, row: u32) {
     if row >= params.rows { return; }
-    var x = sum;
-    if params.has_bias != 0u { x += bias[column]; }
     var value = vec4(activate(x.x), activate(x.y), activate(x.z), activate(x.w));
-    if params.has_residual != 0u { value += textureLoad(residual, vec2<u32>(column, row), 0); }
+    if params.has_residual != 0u { value += textureLoad(residual, vec2<u32>(column, row)); }
     textureStore(output, vec2<u32>(column, row), value);
 }
 

@@ -31,7 +31,7 @@ override LANES: u32 = 8u;
 @group(0) @binding(6) var residual: texture_2d<f32>;
 @group(0) @binding(7) var output: texture_storage_2d<rgba32float, write>;
 
-const ROWS: u32 = 16u;
+const ROWS: u32 = 24u;
 
 // Four columns of four rows of a weight, from a panel's place on.
 fn up_texels(place: vec2<u32>) -> mat4x4<f32> {
@@ -145,17 +145,19 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     }
 
     if lane < params.column_texels {
-        for (var row = 0u; row < ROWS; row++) { finish(sums_left[row], lane, first_row + row); }
+        let left_bias = down_bias[lane];
+        for (var row = 0u; row < ROWS; row++) { finish(sums_left[row] + left_bias, lane, first_row + row); }
     }
     if LANES == 8u && lane + 8u < params.column_texels {
-        for (var row = 0u; row < ROWS; row++) { finish(sums_right[row], lane + 8u, first_row + row); }
+        let right_bias = down_bias[lane + 8u];
+        for (var row = 0u; row < ROWS; row++) { finish(sums_right[row] + right_bias, lane + 8u, first_row + row); }
     }
 }
 
 fn finish(sum: vec4<f32>, column: u32, row: u32) {
     if row >= params.rows { return; }
     let place = vec2<u32>(column, row);
-    textureStore(output, place, sum + down_bias[column] + textureLoad(residual, place, 0));
+    textureStore(output, place, sum + textureLoad(residual, place, 0));
 }
 
 fn activate_texel(x: vec4<f32>) -> vec4<f32> {

@@ -1,14 +1,12 @@
 use clipseg_shaders::{Activation, kernels};
 
-use super::panels::Panels;
+use super::panels::{Panels, TALL_ROWS};
 use super::{expect_shape, shape_error};
 use crate::cost::product_flops;
 use crate::{Device, Linear, Recorder, Result, Tensor};
 
 /// What the fused kernel's lanes can hold of a row.
 const FUSED_MAX_WIDTH: usize = 64;
-/// Rows a workgroup of the fused kernel.
-const FUSED_ROWS: u32 = 16;
 
 /// The two linear layers of a transformer block, with an activation between them.
 pub struct Mlp {
@@ -65,9 +63,8 @@ impl Recorder {
         shape.push(layers.down.columns());
         expect_shape("mlp", "the residual", residual, &shape)?;
         let output = self.allocate_texture(&shape)?;
-        let rows = input.rows() as u32;
         let params = kernels::mlp_subgroup::Params {
-            rows,
+            rows: input.rows() as u32,
             column_texels: layers.down.columns().div_ceil(4) as u32,
             inner_texels: layers.up.inner().div_ceil(4) as u32,
             hidden_texels: layers.up.columns().div_ceil(4) as u32,
@@ -82,7 +79,7 @@ impl Recorder {
             self.texture(&output)?,
         ];
         let overrides = [("ACTIVATION", layers.activation as u32), up.lanes_override()];
-        let grid = [rows.div_ceil(FUSED_ROWS), 1, 1];
+        let grid = [input.rows().div_ceil(TALL_ROWS) as u32, 1, 1];
         let flops = [&layers.up, &layers.down]
             .map(|layer| product_flops(input.rows(), layer.inner(), layer.columns()))
             .iter()

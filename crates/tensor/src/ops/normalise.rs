@@ -1,17 +1,32 @@
 use clipseg_shaders::kernels;
 
 use super::{expect_shape, shape_error};
+use crate::device::FLOATS;
+use crate::pool::{self, Pooled};
+use crate::step::Resource;
 use crate::tensor::Element;
 use crate::{Device, Recorder, Result, Tensor};
 
 /// The longest row that the kernel on vectors keeps in its registers.
 const VEC4_MAX_COLUMNS: usize = 1024;
+/// The longest row that the subgroup kernel holds, a lane.
+const SUBGROUP_MAX_COLUMNS: usize = 128;
+/// Rows a workgroup of the subgroup kernel.
+const SUBGROUP_ROWS: u32 = 8;
 
 /// A layer norm's weight and bias on the device.
 pub struct LayerNorm {
     weight: Tensor,
     bias: Tensor,
     epsilon: f32,
+    for_lanes: Option<ForLanes>,
+}
+
+/// What the subgroup kernel reads.
+struct ForLanes {
+    lanes: u32,
+    /// The weight, and below it the bias.
+    weight_and_bias: Pooled<wgpu::Texture>,
 }
 
 impl LayerNorm {
@@ -24,7 +39,19 @@ impl LayerNorm {
             return shape_error("layer_norm", format!("{} weights and {} biases", weight.len(), bias.len()));
         }
         let upload = |values: &[f32]| device.upload(&[values.len()], values);
-        Ok(Self { weight: upload(weight)?, bias: upload(bias)?, epsilon })
+        let for_lanes = device.lanes().filter(|&lanes| {
+            weight.len().is_multiple_of(4) && weight.len() <= SUBGROUP_MAX_COLUMNS * lanes as usize
+        });
+        let for_lanes = for_lanes.map(|lanes| ForLanes::upload(device, lanes, weight, bias)).transpose()?;
+        Ok(Self { weight: upload(weight)?, bias: upload(bias)?, epsilon, for_lanes })
+    }
+}
+
+impl ForLanes {
+    fn upload(device: &Device, lanes: u32, weight: &[f32], bias: &[f32]) -> Result<Self> {
+        let texture = pool::weight_texture(device, FLOATS, weight.len() / 4, 2)?;
+        device.write_texture(texture.get(), bytemuck::cast_slice(&[weight, bias].concat()))?;
+        Ok(Self { lanes, weight_and_bias: texture })
     }
 }
 
@@ -41,12 +68,10 @@ impl Recorder {
     /// [`Error::Shape`](crate::Error::Shape) when the width is another than the layer's.
     pub fn layer_norm(&mut self, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
         expect_shape("layer_norm", "the weight", &layer.weight, &[input.columns()])?;
-        let fits = |limit| input.columns().is_multiple_of(4) && input.rows() <= limit;
-        match self.device().lanes() {
-            Some(lanes) if self.device().row_limit().is_some_and(fits) => {
-                self.layer_norm_subgroup(input, layer, lanes)
-            }
-            _ => self.layer_norm_rows(input, layer),
+        let fits = self.device().row_limit().is_some_and(|limit| input.rows() <= limit);
+        match layer.for_lanes.as_ref().filter(|_| fits) {
+            Some(for_lanes) => self.layer_norm_subgroup(input, layer, for_lanes),
+            None => self.layer_norm_rows(input, layer),
         }
     }
 
@@ -73,28 +98,26 @@ impl Recorder {
         Ok(output)
     }
 
-    fn layer_norm_subgroup(&mut self, input: &Tensor, layer: &LayerNorm, lanes: u32) -> Result<Tensor> {
+    fn layer_norm_subgroup(
+        &mut self,
+        input: &Tensor,
+        layer: &LayerNorm,
+        for_lanes: &ForLanes,
+    ) -> Result<Tensor> {
         let output = self.allocate_texture(input.shape())?;
-        let params = kernels::layer_norm_subgroup::Params {
-            rows: input.rows() as u32,
-            column_texels: input.columns() as u32 / 4,
-            epsilon: layer.epsilon,
-        };
+        let params =
+            kernels::layer_norm_subgroup::Params { rows: input.rows() as u32, epsilon: layer.epsilon };
+        let weight_and_bias = for_lanes.weight_and_bias.get().clone();
         let resources = vec![
             self.texture(input)?,
-            self.buffer(&layer.weight)?,
-            self.buffer(&layer.bias)?,
+            Resource::texture(weight_and_bias, 2 * layer.weight.bytes()),
             self.texture(&output)?,
         ];
-        let grid = [params.rows, 1, 1];
-        self.dispatch(
-            &kernels::layer_norm_subgroup::KERNEL,
-            &[("LANES", lanes)],
-            params,
-            resources,
-            grid,
-            layer_norm_flops(input),
-        )?;
+        let overrides = [("COLUMN_TEXELS", input.columns() as u32 / 4), ("LANES", for_lanes.lanes)];
+        let grid = [params.rows.div_ceil(SUBGROUP_ROWS), 1, 1];
+        let flops = layer_norm_flops(input);
+        let kernel = &kernels::layer_norm_subgroup::KERNEL;
+        self.dispatch(kernel, &overrides, params, resources, grid, flops)?;
         Ok(output)
     }
 

@@ -13,7 +13,7 @@ pub(crate) fn panel_depth(lanes: u32) -> usize {
     4 * lanes as usize
 }
 
-/// Rows of the output a workgroup of the tall subgroup kernels: matmul_subgroup_24, and the convolutions that are made like it.
+/// Rows of the output a workgroup of the tall subgroup kernels: matmul_subgroup_24, and the convolutions and the MLP that are made like it.
 pub(crate) const TALL_ROWS: usize = 24;
 
 /// A weight `[columns, inner]` as the subgroup kernels read it, from end to end: a panel of [`PANEL_COLUMNS`] columns after
