@@ -121,7 +121,8 @@ impl Device {
             usage: wgpu::BufferUsages::STORAGE,
             mapped_at_creation: false,
         });
-        let empty_texture = gpu.create_texture(&texture_descriptor(FLOATS, 1, 1));
+        // Sides as pool::texture gives others.
+        let empty_texture = gpu.create_texture(&texture_descriptor(FLOATS, 3, 3));
         #[cfg(not(target_family = "wasm"))]
         let tuner = options.tuning.as_deref().map(|folder| {
             let kernels = crate::ops::fingerprint();
@@ -300,14 +301,14 @@ impl Device {
         Ok(())
     }
 
-    /// Writes the whole of a texture, sixteen bytes a texel.
-    pub(crate) fn write_texture(&self, texture: &wgpu::Texture, bytes: &[u8]) -> Result<()> {
-        let layout = wgpu::TexelCopyBufferLayout {
-            offset: 0,
-            bytes_per_row: Some(16 * texture.width()),
-            rows_per_image: None,
-        };
-        self.queue().write_texture(texture.as_image_copy(), bytes, layout, texture.size());
+    /// Writes rows of `width` texels, sixteen bytes each, to a texture that may be larger.
+    pub(crate) fn write_texture(&self, texture: &wgpu::Texture, width: u32, bytes: &[u8]) -> Result<()> {
+        let row = 16 * width;
+        let layout =
+            wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(row), rows_per_image: None };
+        let height = bytes.len() as u32 / row;
+        let extent = wgpu::Extent3d { width, height, depth_or_array_layers: 1 };
+        self.queue().write_texture(texture.as_image_copy(), bytes, layout, extent);
         self.bound_uploads(bytes.len())
     }
 

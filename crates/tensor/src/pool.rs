@@ -124,7 +124,7 @@ fn create_buffer(device: &Device, bytes: u64) -> wgpu::Buffer {
     })
 }
 
-/// A texture for `rows` of `columns` values, four a texel.
+/// A texture for `rows` of `columns` values, four a texel, or a little larger.
 pub(crate) fn texture(
     device: &Device,
     shared: &SharedPool,
@@ -145,7 +145,7 @@ pub(crate) fn texture(
     Ok(Pooled { memory, home: Home::Pool(Arc::clone(shared)) })
 }
 
-/// A texture of its own for a weight, `width` by `height` texels of `format`.
+/// A texture of its own for a weight, of at least `width` by `height` texels of `format`.
 pub(crate) fn weight_texture(
     device: &Device,
     format: wgpu::TextureFormat,
@@ -157,11 +157,15 @@ pub(crate) fn weight_texture(
     Ok(Pooled { memory: device.create_texture(format, width, height), home })
 }
 
-/// The sides of a texture, if the adapter has such large ones.
+/// The sides of a texture, if the adapter has such large ones. None is a power of two where that can be helped: llvmpipe
+/// compiles a kernel, which can take a second, anew for every set of its textures' sides that are.
 fn sides(device: &Device, width: usize, height: usize) -> Result<[u32; 2]> {
     let limit = device.limits().max_texture_dimension_2d;
-    let fits = |side: usize| u32::try_from(side).ok().filter(|&side| side <= limit);
-    fits(width).zip(fits(height)).map(|(width, height)| [width, height]).ok_or_else(|| {
+    let side_of = |texels: usize| {
+        let side = u32::try_from(texels).ok().filter(|&side| side <= limit)?;
+        Some(if side.is_power_of_two() && side < limit { side.max(2) + 1 } else { side })
+    };
+    side_of(width).zip(side_of(height)).map(|(width, height)| [width, height]).ok_or_else(|| {
         let reason = format!(
             "{height} rows of {width} texels exceed the {limit} a side of the adapter's textures; use fewer prompts or \
              images at once, or the classic kernels"

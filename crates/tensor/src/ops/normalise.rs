@@ -49,8 +49,9 @@ impl LayerNorm {
 
 impl ForLanes {
     fn upload(device: &Device, lanes: u32, weight: &[f32], bias: &[f32]) -> Result<Self> {
-        let texture = pool::weight_texture(device, FLOATS, weight.len() / 4, 2)?;
-        device.write_texture(texture.get(), bytemuck::cast_slice(&[weight, bias].concat()))?;
+        let texels = weight.len() / 4;
+        let texture = pool::weight_texture(device, FLOATS, texels, 2)?;
+        device.write_texture(texture.get(), texels as u32, bytemuck::cast_slice(&[weight, bias].concat()))?;
         Ok(Self { lanes, weight_and_bias: texture })
     }
 }

@@ -74,12 +74,13 @@ impl Panels {
             }
         }
         let (format, values_a_texel) = if is_half { (HALVES, 8) } else { (FLOATS, 4) };
-        let texture = pool::weight_texture(device, format, width / values_a_texel, panels * steps)?;
+        let texels = width / values_a_texel;
+        let texture = pool::weight_texture(device, format, texels, panels * steps)?;
         if is_half {
             let halves: Vec<_> = values.iter().map(|&value| half::f16::from_f32(value)).collect();
-            device.write_texture(texture.get(), bytemuck::cast_slice(&halves))?;
+            device.write_texture(texture.get(), texels as u32, bytemuck::cast_slice(&halves))?;
         } else {
-            device.write_texture(texture.get(), bytemuck::cast_slice(&values))?;
+            device.write_texture(texture.get(), texels as u32, bytemuck::cast_slice(&values))?;
         }
         let bytes = (16 / values_a_texel * columns * inner) as u64;
         Ok(Self { texture, bytes, is_half, lanes })
