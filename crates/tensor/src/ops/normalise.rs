@@ -1,5 +1,6 @@
 use clipseg_shaders::kernels;
 
+use super::halves::expect_floats;
 use super::{expect_shape, shape_error};
 use crate::tensor::Element;
 use crate::{Device, Recorder, Result, Tensor};
@@ -26,6 +27,12 @@ impl LayerNorm {
         let upload = |values: &[f32]| device.upload(&[values.len()], values);
         Ok(Self { weight: upload(weight)?, bias: upload(bias)?, epsilon })
     }
+
+    /// Whether the kernel on vectors can have rows of so many columns, which alone of the classic ones can write halves.
+    pub(crate) fn fits_vectors(&self) -> bool {
+        let columns = self.weight.len();
+        columns.is_multiple_of(4) && columns <= VEC4_MAX_COLUMNS
+    }
 }
 
 /// Of each value: its sum, its difference from the mean, the square and the squares' sum, then a product with 1 / √(variance + ε)
@@ -40,18 +47,27 @@ impl Recorder {
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the width is another than the layer's.
     pub fn layer_norm(&mut self, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
+        self.layer_norm_as(Element::F32, input, layer)
+    }
+
+    /// As [`layer_norm`](Self::layer_norm), stored as `element`.
+    ///
+    /// # Errors
+    /// As [`layer_norm`](Self::layer_norm), and when it is to be stored in halves but the width is not a multiple of four up to 1024.
+    pub fn layer_norm_as(&mut self, element: Element, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
+        expect_floats("layer_norm", element)?;
         expect_shape("layer_norm", "the weight", &layer.weight, &[input.columns()])?;
         let fits = |limit| input.columns().is_multiple_of(4) && input.rows() <= limit;
         match self.device().lanes() {
-            Some(lanes) if self.device().row_limit().is_some_and(fits) => {
+            Some(lanes) if element == Element::F32 && self.device().row_limit().is_some_and(fits) => {
                 self.layer_norm_subgroup(input, layer, lanes)
             }
-            _ => self.layer_norm_rows(input, layer),
+            _ => self.layer_norm_rows(element, input, layer),
         }
     }
 
-    fn layer_norm_rows(&mut self, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
-        let output = self.allocate(input.shape(), Element::F32)?;
+    fn layer_norm_rows(&mut self, element: Element, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
+        let output = self.allocate(input.shape(), element)?;
         let params = kernels::layer_norm::Params {
             rows: input.rows() as u32,
             columns: input.columns() as u32,
@@ -65,11 +81,12 @@ impl Recorder {
         ];
         let grid = self.folded_grid(input.rows());
         // Both take the same parameters, which a test in the shader crate sees to.
-        let kernel = match input.columns().is_multiple_of(4) && input.columns() <= VEC4_MAX_COLUMNS {
-            true => &kernels::layer_norm_vec4::KERNEL,
-            false => &kernels::layer_norm::KERNEL,
+        let overrides = [("OUTPUT_HALVES", (element == Element::F16).into())];
+        let (kernel, overrides) = match layer.fits_vectors() && self.device().reads_halves() {
+            true => (&kernels::layer_norm_vec4::KERNEL, &overrides[..]),
+            false => (&kernels::layer_norm::KERNEL, &[][..]),
         };
-        self.dispatch(kernel, &[], params, resources, grid, layer_norm_flops(input))?;
+        self.dispatch(kernel, overrides, params, resources, grid, layer_norm_flops(input))?;
         Ok(output)
     }
 
