@@ -6,7 +6,9 @@ use std::path::Path;
 use std::{env, fs};
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use naga::{AddressSpace, ImageClass, Module, Scalar, ScalarKind, StorageAccess, Type, TypeInner};
+use naga::{
+    AddressSpace, Handle, ImageClass, Module, Scalar, ScalarKind, StorageAccess, Type, TypeInner, VectorSize,
+};
 
 /// What a kernel may need beyond WebGPU's core: subgroups and half-precision floats, which a kernel says that it uses, and what naga
 /// calls a capability although WGSL's core has it, `unpack2x16float`.
@@ -79,10 +81,10 @@ fn write_kernel(out: &mut String, name: &str, source: &str, module: &Module) {
             (other, _) => panic!("{name}.wgsl: a binding of a kind the engine does not use: {other:?}"),
         };
         let binding_name = variable.name.clone().unwrap_or_default();
-        bindings.push((resource.binding, binding_name, kind));
+        bindings.push((resource.binding, binding_name, kind, holds_halves(module, variable.ty)));
     }
     bindings.sort();
-    for (place, (index, binding, _)) in bindings.iter().enumerate() {
+    for (place, (index, binding, ..)) in bindings.iter().enumerate() {
         assert_eq!(place, *index as usize, "{name}.wgsl: binding {binding} leaves a gap");
     }
     let overrides: Vec<_> = module.overrides.iter().filter_map(|(_, value)| value.name.clone()).collect();
@@ -93,7 +95,9 @@ fn write_kernel(out: &mut String, name: &str, source: &str, module: &Module) {
         .collect();
     let rows: String = bindings
         .iter()
-        .map(|(_, binding, kind)| format!("            Binding {{ name: {binding:?}, kind: {kind} }},\n"))
+        .map(|(_, binding, kind, halves)| {
+            format!("            Binding {{ name: {binding:?}, kind: {kind}, holds_halves: {halves} }},\n")
+        })
         .collect();
     let subgroups = source.contains("subgroup_invocation_id");
     let halves = source.contains("enable f16;");
@@ -108,6 +112,17 @@ fn write_kernel(out: &mut String, name: &str, source: &str, module: &Module) {
         size = entry.workgroup_size,
     )
     .expect("writing to a string");
+}
+
+/// Whether a binding is an array that halves may lie in: of halves as a type, or of pairs of words, each of which unpacks to four.
+fn holds_halves(module: &Module, kind: Handle<Type>) -> bool {
+    let TypeInner::Array { base, .. } = module.types[kind].inner else { return false };
+    match module.types[base].inner {
+        TypeInner::Vector { size, scalar } => {
+            scalar == Scalar::F16 || (size, scalar) == (VectorSize::Bi, Scalar::U32)
+        }
+        _ => false,
+    }
 }
 
 /// The Rust twin of the kernel's `Params`: scalars of four bytes in order, so both lay them out alike.

@@ -30,6 +30,9 @@ pub struct Binding {
     pub name: &'static str,
     /// What is bound there.
     pub kind: BindingKind,
+    /// Whether half-precision floats may lie there, as WGSL declares it: some kernels take them besides floats, and their overrides
+    /// say which it is.
+    pub holds_halves: bool,
 }
 
 /// A compute kernel as its WGSL file declares it.

@@ -9,6 +9,8 @@
 //! convolutions, written directly, that the engine computes as a rearrangement and a matrix product, or by the kernels
 //! `*_subgroup` that do both at once.
 //!
+//! Where a kernel takes or gives halves, its twin does so by [`half()`] of each value.
+//!
 //! # Panics
 //! A twin panics where a slice is shorter than the parameters say.
 
@@ -17,6 +19,7 @@ mod attention;
 mod convolution;
 mod embedding;
 mod guided;
+mod halves;
 mod layout;
 mod matmul;
 mod modulation;
@@ -28,6 +31,7 @@ pub use attention::{attention, attention_scores};
 pub use convolution::{conv2d_3x3, depth_to_space, im2col_3x3, transposed_conv2d};
 pub use embedding::{gather_rows, patchify, token_embedding, vision_embedding};
 pub use guided::{box_mean, guided_apply, guided_coefficients, guided_moments};
+pub use halves::half;
 pub use layout::{buffer_from_texture, texture_from_buffer};
 pub use matmul::matmul;
 pub use modulation::film;

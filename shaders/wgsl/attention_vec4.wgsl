@@ -2,7 +2,8 @@
 //
 // As attention, for heads of a multiple of four values up to 64: a workgroup owns 32 queries of one head and walks over the keys
 // 16 at a time, all of it in vectors of four channels. For the scores four threads share a query, each with every fourth key;
-// for the values a thread owns four channels of four queries.
+// for the values a thread owns four channels of four queries. Input and output may lie in halves, two in a word; in full, a
+// vector is two neighbouring pairs of words, which compilers load as one.
 
 struct Params {
     /// Of an image, where all have as many.
@@ -15,14 +16,18 @@ struct Params {
     scale: f32,
 }
 
+/// 1 where the input lies in halves, and where the output is to; else they lie a float a word.
+override INPUT_HALVES: u32 = 0u;
+override OUTPUT_HALVES: u32 = 0u;
+
 @group(0) @binding(0) var<uniform> params: Params;
 /// [images · tokens, (query, key, value), heads, head size]
-@group(0) @binding(1) var<storage, read> query_key_value: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> query_key_value: array<vec2<u32>>;
 /// A number a row, 0 for a key to be left out
 @group(0) @binding(2) var<storage, read> key_mask: array<u32>;
 /// [images + 1], the row that each starts with, where they differ in length; the last ends before the last of these
 @group(0) @binding(3) var<storage, read> starts: array<u32>;
-@group(0) @binding(4) var<storage, read_write> output: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> output: array<vec2<u32>>;
 
 const THREADS: u32 = 128u;
 const QUERIES: u32 = 32u;
@@ -53,7 +58,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let query = first_query + i / size;
         var value = vec4<f32>();
         if query < sequence.length {
-            value = params.scale * query_key_value[(sequence.first + query) * 3u * width + head + i % size];
+            value = params.scale * read_input((sequence.first + query) * 3u * width + head + i % size);
         }
         queries[i / size * STRIDE + i % size] = value;
     }
@@ -165,7 +170,7 @@ fn load_block(thread: u32, sequence: Sequence, first_key: u32, column: u32, stri
     for (var i = thread; i < KEYS * size; i += THREADS) {
         let key = first_key + i / size;
         var value = vec4<f32>();
-        if key < sequence.length { value = query_key_value[(sequence.first + key) * stride + column + i % size]; }
+        if key < sequence.length { value = read_input((sequence.first + key) * stride + column + i % size); }
         block[i / size * STRIDE + i % size] = value;
     }
 }
@@ -174,5 +179,27 @@ fn finish(sum: vec4<f32>, query: u32, queries_here: u32, start: u32, width: u32)
     if query >= queries_here { return; }
     let four = query * 4u;
     let total = partial[four] + partial[four + 1u] + partial[four + 2u] + partial[four + 3u];
-    output[start + query * width] = sum / total;
+    write_output(start + query * width, sum / total);
+}
+
+// Four values of the input, as it lies.
+fn read_input(place: u32) -> vec4<f32> {
+    if INPUT_HALVES != 0u { return widened(query_key_value[place]); }
+    return bitcast<vec4<f32>>(vec4(query_key_value[2u * place], query_key_value[2u * place + 1u]));
+}
+
+fn widened(halves: vec2<u32>) -> vec4<f32> {
+    return vec4(unpack2x16float(halves.x), unpack2x16float(halves.y));
+}
+
+// Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would spread.
+fn write_output(place: u32, value: vec4<f32>) {
+    if OUTPUT_HALVES != 0u {
+        let bounded = clamp(value, vec4(-65504.0), vec4(65504.0));
+        output[place] = vec2(pack2x16float(bounded.xy), pack2x16float(bounded.zw));
+    } else {
+        let words = bitcast<vec4<u32>>(value);
+        output[2u * place] = words.xy;
+        output[2u * place + 1u] = words.zw;
+    }
 }

@@ -1,7 +1,8 @@
 // output[row, :] = (input[row, :] - mean) / sqrt(variance + epsilon) * weight + bias
 //
 // As layer_norm, loading vectors: columns must be a multiple of four, and at most 1024, so that a row is read once and kept
-// in registers.
+// in registers. The output may lie in halves, two in a word; in full, a vector is two neighbouring pairs of words, which compilers
+// store as one.
 
 struct Params {
     rows: u32,
@@ -9,11 +10,14 @@ struct Params {
     epsilon: f32,
 }
 
+/// 1 where the output is to lie in halves; else it lies a float a word.
+override OUTPUT_HALVES: u32 = 0u;
+
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> output: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> output: array<vec2<u32>>;
 
 var<workgroup> partial: array<f32, 64>;
 
@@ -44,7 +48,19 @@ fn squares(value: vec4<f32>, mean: f32, vector: u32) -> f32 {
 
 fn store(value: vec4<f32>, start: u32, vector: u32, mean: f32, scale: f32) {
     if vector >= params.columns / 4u { return; }
-    output[start + vector] = (value - mean) * scale * weight[vector] + bias[vector];
+    write_output(start + vector, (value - mean) * scale * weight[vector] + bias[vector]);
+}
+
+// Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would spread.
+fn write_output(place: u32, value: vec4<f32>) {
+    if OUTPUT_HALVES != 0u {
+        let bounded = clamp(value, vec4(-65504.0), vec4(65504.0));
+        output[place] = vec2(pack2x16float(bounded.xy), pack2x16float(bounded.zw));
+    } else {
+        let words = bitcast<vec4<u32>>(value);
+        output[2u * place] = words.xy;
+        output[2u * place + 1u] = words.zw;
+    }
 }
 
 @compute @workgroup_size(64)

@@ -1,7 +1,8 @@
 // output[rows, columns] = activation(input[rows, inner] · weight[columns, inner]ᵀ + bias[columns]) + residual[rows, columns]
 //
 // As matmul_tile_vec4, with a weight of half-precision floats, two in a word: half the memory and half the traffic. They are
-// widened on their way to workgroup memory, which WGSL can without any feature; all arithmetic is in f32.
+// widened on their way to workgroup memory, which WGSL can without any feature; all arithmetic is in f32. The input and the
+// output may lie in halves too.
 
 struct Params {
     rows: u32,
@@ -12,13 +13,16 @@ struct Params {
 }
 
 override ACTIVATION: u32 = 0u;
+/// 1 where the input lies in halves, as the weight does, and where the output is to; else they lie a float a word.
+override INPUT_HALVES: u32 = 0u;
+override OUTPUT_HALVES: u32 = 0u;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> input: array<vec2<u32>>;
 @group(0) @binding(2) var<storage, read> weight: array<vec2<u32>>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> output: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> output: array<vec2<u32>>;
 
 // Inner values and vectors of these a step.
 const DEPTH: u32 = 16u;
@@ -78,7 +82,7 @@ fn main(
 fn input_vector(row: u32, vector: u32) -> vec4<f32> {
     let vectors = params.inner / 4u;
     if row >= params.rows || vector >= vectors { return vec4<f32>(); }
-    return input[row * vectors + vector];
+    return read_input(row * vectors + vector);
 }
 
 // Four inner values of a column of the weight, zeros beyond either edge.
@@ -86,6 +90,12 @@ fn weight_vector(column: u32, vector: u32) -> vec4<f32> {
     let vectors = params.inner / 4u;
     if column >= params.columns || vector >= vectors { return vec4<f32>(); }
     return widened(weight[column * vectors + vector]);
+}
+
+// Four values of the input, as it lies.
+fn read_input(place: u32) -> vec4<f32> {
+    if INPUT_HALVES != 0u { return widened(input[place]); }
+    return bitcast<vec4<f32>>(vec4(input[2u * place], input[2u * place + 1u]));
 }
 
 fn widened(halves: vec2<u32>) -> vec4<f32> {
@@ -138,7 +148,19 @@ fn finish(sum: vec4<f32>, row: u32, column: u32) {
     if params.has_bias != 0u { x += bias[column]; }
     var value = vec4(activate(x.x), activate(x.y), activate(x.z), activate(x.w));
     if params.has_residual != 0u { value += residual[place]; }
-    output[place] = value;
+    write_output(place, value);
+}
+
+// Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would spread.
+fn write_output(place: u32, value: vec4<f32>) {
+    if OUTPUT_HALVES != 0u {
+        let bounded = clamp(value, vec4(-65504.0), vec4(65504.0));
+        output[place] = vec2(pack2x16float(bounded.xy), pack2x16float(bounded.zw));
+    } else {
+        let words = bitcast<vec4<u32>>(value);
+        output[2u * place] = words.xy;
+        output[2u * place + 1u] = words.zw;
+    }
 }
 
 // The same function stands in every kernel with an activation epilogue; a test holds the copies together.

@@ -24,8 +24,8 @@ Examples:
   cargo xtask verify                     all checkpoints and references of fixtures/
   cargo xtask verify --full              the full-size checkpoint on a photo
   cargo xtask verify --model DIR --reference FILE.safetensors
-  cargo xtask verify --precision f16 --tolerance 1e-2
-                                         where halved weights change hidden states, and how much
+  cargo xtask verify --classic --precision f16 --tolerance 2e-2
+                                         where halved weights and activations change hidden states, and how much
 
 Exits with 1 when a tensor exceeds the tolerance, has another shape, or cannot be computed.")]
 pub struct VerifyArguments {
@@ -47,7 +47,8 @@ pub struct VerifyArguments {
     /// Take the classic kernels even where others are faster
     #[arg(long)]
     classic: bool,
-    /// How weights are stored: with f16 the table shows, layer by layer, what that costs [auto, f32, f16]
+    /// How weights, and with f16 and the classic kernels activations, are stored: the table shows, layer by layer, what that
+    /// costs [auto, f32, f16]
     #[arg(long, default_value = "auto")]
     precision: Precision,
     /// Keep bounds checks in the shaders

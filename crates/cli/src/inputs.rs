@@ -22,7 +22,8 @@ pub struct AdapterArguments {
     #[arg(long, value_name = "NAME|INDEX")]
     adapter: Option<String>,
     /// How weights are stored on it: in 16 bits where that loses nothing (auto), never (f32), or always, which
-    /// halves the memory of any checkpoint (f16). Arithmetic is in 32 bits.
+    /// halves the memory of any checkpoint (f16) and, on GPUs, also stores in 16 bits what flows inside the
+    /// transformer blocks. Arithmetic is in 32 bits.
     #[arg(long, default_value = "auto", value_parser = precision_parser())]
     precision: Precision,
     /// Measure which kernels are fastest on the adapter, and remember it in the user's cache folder. Takes

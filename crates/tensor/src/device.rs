@@ -26,7 +26,7 @@ pub struct DeviceOptions {
     pub kernels: KernelFamily,
     /// Keep naga's bounds and loop checks in the shaders. Off, the kernels' own bounds hold; tests turn them on.
     pub runtime_checks: bool,
-    /// How the weights of linear layers are stored, by default in halves where that loses nothing.
+    /// How the weights of linear layers are stored, by default in halves where that loses nothing; and whether activations are.
     pub precision: Precision,
     /// A folder for files that say which kernel is the fastest at which product of matrices on which adapter. What they do not say
     /// is measured when a plan is recorded, which takes seconds, and noted there. `None`, the default, measures nothing and takes
@@ -52,6 +52,7 @@ struct Inner {
     limits: wgpu::Limits,
     lanes: Option<u32>,
     precision: Precision,
+    reads_halves: bool,
     #[cfg(not(target_family = "wasm"))]
     tuner: Option<Tuner>,
     pipelines: PipelineCache,
@@ -140,6 +141,7 @@ impl Device {
             limits,
             lanes,
             precision,
+            reads_halves,
             #[cfg(not(target_family = "wasm"))]
             tuner,
             pipelines,
@@ -258,6 +260,12 @@ impl Device {
     /// Whether shaders may have half-precision floats as a type.
     pub(crate) fn has_halves(&self) -> bool {
         self.0.gpu.features().contains(wgpu::Features::SHADER_F16)
+    }
+
+    /// Whether shaders may have the functions that pack and unpack halves: all but llvmpipe on old processors. A kernel that has them
+    /// does not compile without.
+    pub(crate) fn reads_halves(&self) -> bool {
+        self.0.reads_halves
     }
 
     pub(crate) fn precision(&self) -> Precision {

@@ -5,6 +5,7 @@ mod convolution;
 mod elementwise;
 mod embedding;
 mod guided;
+mod halves;
 mod linear;
 mod matmul;
 mod mlp;
@@ -13,6 +14,7 @@ mod panels;
 mod resample;
 mod transposed_convolution;
 
+pub(crate) use attention::heads_fit_vectors;
 pub use attention::{AttentionMask, Packing};
 pub use convolution::Convolution3x3;
 pub use elementwise::Modulation;
@@ -24,6 +26,7 @@ pub use normalise::LayerNorm;
 pub use transposed_convolution::{Takes, TransposedConvolution};
 
 use crate::step::Resource;
+use crate::tensor::Element;
 use crate::{Error, Result, Tensor};
 
 /// Fails with `op`'s name unless `tensor` has `shape`.
@@ -40,7 +43,9 @@ fn shape_error<T>(op: &'static str, reason: String) -> Result<T> {
 
 impl crate::Recorder {
     fn buffer(&mut self, tensor: &Tensor) -> Result<Resource> {
-        self.buffer_of(tensor).map(|buffer| Resource::buffer(buffer, tensor.bytes()))
+        let buffer = self.buffer_of(tensor)?;
+        let in_halves = tensor.element() == Element::F16;
+        Ok(Resource { in_halves, ..Resource::buffer(buffer, tensor.bytes()) })
     }
 
     fn texture(&mut self, tensor: &Tensor) -> Result<Resource> {

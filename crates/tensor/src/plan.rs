@@ -240,11 +240,11 @@ async fn read_back(
     let mapped = receiver.await.map_err(|_| Error::Device("the read-back was dropped".to_owned()))?;
     mapped.map_err(|error| Error::Device(error.to_string()))?;
     let view = staging.get_mapped_range(..total).map_err(|error| Error::Device(error.to_string()))?;
-    let mut rest: &[f32] = bytemuck::cast_slice(&view);
+    let mut rest: &[u8] = &view;
     let mut values = Vec::with_capacity(outputs.len());
     for output in outputs {
-        let (head, tail) = rest.split_at(output.len());
-        values.push(Array { shape: output.shape().to_vec(), values: head.to_vec() });
+        let (head, tail) = rest.split_at(output.bytes() as usize);
+        values.push(Array { shape: output.shape().to_vec(), values: output.element().floats(head) });
         rest = tail;
     }
     drop(view);

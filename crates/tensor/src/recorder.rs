@@ -62,7 +62,7 @@ impl Recorder {
     }
 
     fn allocate_input(&self, shape: &[usize], element: Element) -> Result<Tensor> {
-        let bytes = 4 * shape.iter().product::<usize>() as u64;
+        let bytes = element.bytes(shape.iter().product());
         Ok(Tensor::in_buffer(shape, element, pool::input_buffer(&self.device, &self.pool, bytes)?))
     }
 
@@ -85,7 +85,7 @@ impl Recorder {
     }
 
     pub(crate) fn allocate(&self, shape: &[usize], element: Element) -> Result<Tensor> {
-        let bytes = 4 * shape.iter().product::<usize>() as u64;
+        let bytes = element.bytes(shape.iter().product());
         Ok(Tensor::in_buffer(shape, element, pool::buffer(&self.device, Some(&self.pool), bytes)?))
     }
 
@@ -122,8 +122,15 @@ impl Recorder {
         Ok(memory)
     }
 
-    /// The texture that holds `tensor`, copied from its buffer where it has none.
+    /// The texture that holds `tensor`, copied from its buffer where it has none. Halves, which only the kernels on buffers read, get
+    /// none.
     pub(crate) fn texture_of(&mut self, tensor: &Tensor) -> Result<wgpu::Texture> {
+        if tensor.element() == Element::F16 {
+            return Err(Error::Shape {
+                op: "texture",
+                reason: format!("{tensor:?} would be taken for floats"),
+            });
+        }
         if let Some(texture) = tensor.storage().texture.get() {
             return Ok(texture.get().clone());
         }
@@ -174,6 +181,12 @@ impl Recorder {
             "{}: a resource of another kind than its binding",
             kernel.name
         );
+        let bound = kernel.bindings[1..].iter().zip(&resources);
+        if let Some((binding, _)) = bound.into_iter().find(|(it, given)| given.in_halves && !it.holds_halves)
+        {
+            let reason = format!("half-precision floats as `{}`, which is of words", binding.name);
+            return Err(Error::Shape { op: kernel.name, reason });
+        }
         let limit = self.device.limits().max_compute_workgroups_per_dimension;
         if grid.iter().any(|&side| side > limit) {
             let reason = format!("a grid of {grid:?} workgroups exceeds the adapter's {limit} a side");

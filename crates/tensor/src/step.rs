@@ -19,6 +19,8 @@ pub(crate) struct Resource {
     pub memory: Memory,
     /// Bytes that the kernel has to read or write of it: those of its tensor. The memory may be larger.
     pub bytes: u64,
+    /// Whether it holds half-precision floats, which not every kernel can read.
+    pub in_halves: bool,
 }
 
 #[derive(PartialEq)]
@@ -29,11 +31,11 @@ pub(crate) enum Memory {
 
 impl Resource {
     pub fn buffer(buffer: wgpu::Buffer, bytes: u64) -> Self {
-        Self { memory: Memory::Buffer(buffer), bytes }
+        Self { memory: Memory::Buffer(buffer), bytes, in_halves: false }
     }
 
     pub fn texture(texture: wgpu::Texture, bytes: u64) -> Self {
-        Self { memory: Memory::Texture(texture), bytes }
+        Self { memory: Memory::Texture(texture), bytes, in_halves: false }
     }
 
     /// The same, of which the kernel needs no more than `bytes`.

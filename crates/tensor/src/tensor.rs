@@ -1,5 +1,7 @@
 use std::sync::{Arc, OnceLock};
 
+use half::f16;
+
 use crate::pool::{self, Pooled};
 use crate::{Device, Error, Result};
 
@@ -8,8 +10,32 @@ use crate::{Device, Error, Result};
 pub enum Element {
     /// 32-bit floats.
     F32,
+    /// Half-precision floats, two a word, the lower half first; there is an even number of them.
+    F16,
     /// 32-bit unsigned integers: token ids, rows, masks.
     U32,
+}
+
+impl Element {
+    /// Bytes of `length` elements.
+    pub(crate) fn bytes(self, length: usize) -> u64 {
+        let size = match self {
+            Self::F32 | Self::U32 => 4,
+            Self::F16 => 2,
+        };
+        size * length as u64
+    }
+
+    /// What lies in `bytes`, as floats; the bits of integers stay as they are.
+    pub(crate) fn floats(self, bytes: &[u8]) -> Vec<f32> {
+        match self {
+            Self::F32 | Self::U32 => bytemuck::cast_slice(bytes).to_vec(),
+            Self::F16 => {
+                let halves: &[u16] = bytemuck::cast_slice(bytes);
+                halves.iter().map(|&bits| f16::from_bits(bits).to_f32()).collect()
+            }
+        }
+    }
 }
 
 /// An array on the device, row-major, the last dimension fastest.
@@ -108,7 +134,7 @@ impl Tensor {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        4 * self.len() as u64
+        self.element.bytes(self.len())
     }
 }
 
@@ -135,23 +161,34 @@ impl Device {
         self.upload_bytes(shape, Element::U32, bytemuck::cast_slice(values))
     }
 
+    /// As [`upload`](Self::upload), rounded to half-precision floats, the nearest ones. What is beyond the largest becomes that.
+    ///
+    /// # Errors
+    /// As [`upload`](Self::upload), and for an odd number of values.
+    pub fn upload_halves(&self, shape: &[usize], values: &[f32]) -> Result<Tensor> {
+        let bounded = |value: &f32| value.clamp(f16::MIN.to_f32(), f16::MAX.to_f32());
+        let halves: Vec<_> = values.iter().map(|value| f16::from_f32(bounded(value)).to_bits()).collect();
+        self.upload_bytes(shape, Element::F16, bytemuck::cast_slice(&halves))
+    }
+
     /// A tensor that outlives recordings, to copy outputs to; until then its values are any. The memory of the last ones that were
     /// dropped is used again.
     ///
     /// # Errors
     /// [`Error::TooLarge`] beyond the adapter's limits.
     pub fn blank(&self, shape: &[usize]) -> Result<Tensor> {
-        let bytes = 4 * shape.iter().product::<usize>() as u64;
+        let bytes = Element::F32.bytes(shape.iter().product());
         Ok(Tensor::in_buffer(shape, Element::F32, pool::buffer(self, Some(self.lent()), bytes)?))
     }
 
     fn upload_bytes(&self, shape: &[usize], element: Element, bytes: &[u8]) -> Result<Tensor> {
-        let expected = 4 * shape.iter().product::<usize>();
-        if bytes.len() != expected {
-            let reason = format!("{} values for shape {shape:?}", bytes.len() / 4);
+        let expected = element.bytes(shape.iter().product());
+        if bytes.len() as u64 != expected || !expected.is_multiple_of(4) {
+            let values = bytes.len() as u64 / element.bytes(1);
+            let reason = format!("{values} values of {element:?} for shape {shape:?}");
             return Err(Error::Shape { op: "upload", reason });
         }
-        let buffer = pool::buffer(self, None, expected as u64)?;
+        let buffer = pool::buffer(self, None, expected)?;
         self.write_buffer(buffer.get(), bytes)?;
         Ok(Tensor::in_buffer(shape, element, buffer))
     }

@@ -2,6 +2,7 @@
 
 use clipseg_shaders::Activation;
 
+use crate::ops::heads_fit_vectors;
 use crate::{AttentionMask, Device, LayerNorm, Linear, Mlp, Recorder, Result, Tensor, Weights};
 
 /// The sizes of a block.
@@ -20,6 +21,9 @@ pub struct BlockSizes {
 }
 
 /// Self-attention and MLP, each with a layer norm and a residual connection.
+///
+/// What lies between two of its ops may be in halves ([`Precision::F16`](crate::Precision::F16)). The hidden states that go through,
+/// to which each half adds, stay in full: else the roundings would add up from block to block.
 pub struct Block {
     sizes: BlockSizes,
     query_key_value: Linear,
@@ -86,9 +90,12 @@ impl Block {
         mask: &AttentionMask<'_>,
         attentions: Option<&mut Vec<Tensor>>,
     ) -> Result<Tensor> {
-        let normalised = recorder.layer_norm(hidden_states, &self.layer_norm1)?;
+        let norm_fits = self.layer_norm1.fits_vectors();
+        let element = recorder.element_between([norm_fits, self.query_key_value.takes_halves()]);
+        let normalised = recorder.layer_norm_as(element, hidden_states, &self.layer_norm1)?;
         let hidden_states = self.attend(recorder, &normalised, hidden_states, mask, attentions)?;
-        let normalised = recorder.layer_norm(&hidden_states, &self.layer_norm2)?;
+        let element = recorder.element_between([norm_fits, self.mlp.takes_halves()]);
+        let normalised = recorder.layer_norm_as(element, &hidden_states, &self.layer_norm2)?;
         recorder.mlp(&normalised, &self.mlp, &hidden_states)
     }
 
@@ -119,11 +126,17 @@ impl Block {
         mask: &AttentionMask<'_>,
         attentions: Option<&mut Vec<Tensor>>,
     ) -> Result<Tensor> {
-        let query_key_value = recorder.linear(input, &self.query_key_value)?;
+        let heads_fit = heads_fit_vectors(self.sizes.hidden / self.sizes.heads.max(1));
+        // The kernel of the probabilities, which few ask for, reads no halves.
+        let reader_fits = heads_fit && attentions.is_none();
+        let element = recorder.element_between([self.query_key_value.takes_halves(), reader_fits]);
+        let query_key_value =
+            recorder.linear_as(element, input, &self.query_key_value, Activation::None, None)?;
         if let Some(attentions) = attentions {
             attentions.push(recorder.attention_probabilities(&query_key_value, self.sizes.heads, mask)?);
         }
-        let context = recorder.attention(&query_key_value, self.sizes.heads, mask)?;
+        let element = recorder.element_between([heads_fit, self.output.takes_halves()]);
+        let context = recorder.attention_as(element, &query_key_value, self.sizes.heads, mask)?;
         drop(query_key_value);
         recorder.linear_with(&context, &self.output, Activation::None, Some(residual))
     }

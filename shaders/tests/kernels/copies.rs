@@ -108,10 +108,16 @@ fn assert_interchangeable(kernels: &[&Kernel]) {
         let text = &kernel.source[kernel.source.find("struct Params {").expect(kernel.name)..];
         text[..text.find('}').expect(kernel.name)].to_owned()
     };
+    // Some of them take halves besides floats: callers ask a binding whether it does, and give the overrides for it where it does.
+    let bindings = |kernel: &Kernel| kernel.bindings.iter().map(|it| (it.name, it.kind)).collect::<Vec<_>>();
+    let overrides = |kernel: &Kernel| {
+        let others = kernel.overrides.iter().filter(|name| !name.ends_with("_HALVES"));
+        others.copied().collect::<Vec<_>>()
+    };
     for kernel in kernels {
         assert_eq!(parameters(kernel), parameters(kernels[0]), "{}", kernel.name);
-        assert_eq!(kernel.bindings, kernels[0].bindings, "{}", kernel.name);
-        assert_eq!(kernel.overrides, kernels[0].overrides, "{}", kernel.name);
+        assert_eq!(bindings(kernel), bindings(kernels[0]), "{}", kernel.name);
+        assert_eq!(overrides(kernel), overrides(kernels[0]), "{}", kernel.name);
     }
 }
 
@@ -138,8 +144,12 @@ fn the_matmuls_on_vectors_share_their_functions() {
         let copies: Vec<_> = copies.collect();
         assert!(copies.len() > 2, "{name}");
         for (kernel, text) in &copies {
-            // Only one of them keeps halves.
-            assert_eq!(text.replace("f16", "f32"), copies[0].1, "`{name}` of {kernel} and {}", copies[0].0);
+            // Only one of them keeps halves; two read and write them.
+            let text = text
+                .replace("f16", "f32")
+                .replace("read_input(row * vectors + vector)", "input[row * vectors + vector]")
+                .replace("write_output(place, value)", "output[place] = value");
+            assert_eq!(text, copies[0].1, "`{name}` of {kernel} and {}", copies[0].0);
         }
     }
     let main = function(&matmul_tile_vec4::KERNEL, "main");
@@ -148,6 +158,46 @@ fn the_matmuls_on_vectors_share_their_functions() {
         text.replace("vec4<f32>(weight_tile[k * STRIDE + local.x])", "weight_tile[k * STRIDE + local.x]")
     };
     assert_eq!(function(&matmul_tile_half::KERNEL, "main").map(widened).as_deref(), main);
+}
+
+#[test]
+fn halves_are_read_and_written_the_same_in_every_kernel() {
+    for name in ["widened", "read_input", "write_output"] {
+        let copies = copies(name);
+        assert!(copies.len() > 2, "{name}");
+        for (kernel, text) in &copies {
+            let text = text.replace("query_key_value[", "input[");
+            let first = copies[0].1.replace("query_key_value[", "input[");
+            assert_eq!(text, first, "`{name}` of {kernel} and {}", copies[0].0);
+        }
+    }
+}
+
+// A caller must not bind halves where a kernel takes the words for floats, nor say that there are halves where there can be none.
+#[test]
+fn the_bindings_that_hold_halves_are_those_that_overrides_or_a_type_speak_of() {
+    let holding = ALL.iter().flat_map(|kernel| {
+        let bindings = kernel.bindings.iter().filter(|binding| binding.holds_halves);
+        bindings.map(|binding| (kernel.name, binding.name))
+    });
+    let expected = [
+        ("attention_vec4", "query_key_value"),
+        ("attention_vec4", "output"),
+        ("layer_norm_vec4", "output"),
+        ("matmul_tile_f16", "input"),
+        ("matmul_tile_f16", "weight"),
+        ("matmul_tile_f16", "output"),
+        ("matmul_tile_half", "input"),
+        ("matmul_tile_half", "weight"),
+        ("matmul_tile_half", "output"),
+    ];
+    assert_eq!(holding.collect::<Vec<_>>(), expected);
+    for kernel in ALL {
+        let has = |name| kernel.overrides.contains(&name);
+        let holds = |name| kernel.bindings.iter().any(|binding| binding.name == name && binding.holds_halves);
+        assert_eq!(has("INPUT_HALVES"), holds("input") || holds("query_key_value"), "{}", kernel.name);
+        assert_eq!(has("OUTPUT_HALVES"), holds("output"), "{}", kernel.name);
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use clipseg_shaders::kernels;
 
+use super::halves::expect_floats;
 use super::{expect_shape, shape_error};
 use crate::tensor::Element;
 use crate::{Recorder, Result, Tensor};
@@ -71,9 +72,18 @@ impl Sizes {
         2 * (self.sequences * self.heads * pairs * self.head_size) as u64
     }
 
+    fn fit_vectors(&self) -> bool {
+        heads_fit_vectors(self.head_size)
+    }
+
     fn scale(&self) -> f32 {
         (self.head_size as f32).powf(-0.5)
     }
+}
+
+/// Whether the kernels on vectors can have heads of so many values. Of the classic ones, that on vectors alone can have halves.
+pub(crate) fn heads_fit_vectors(head_size: usize) -> bool {
+    head_size <= 64 && head_size.is_multiple_of(4)
 }
 
 impl Recorder {
@@ -88,11 +98,28 @@ impl Recorder {
         heads: usize,
         mask: &AttentionMask<'_>,
     ) -> Result<Tensor> {
+        self.attention_as(Element::F32, query_key_value, heads, mask)
+    }
+
+    /// As [`attention`](Self::attention), stored as `element`; queries, keys and values may be in halves.
+    ///
+    /// # Errors
+    /// As [`attention`](Self::attention), and when either is in halves but the size of a head is not a multiple of four up to 64.
+    pub fn attention_as(
+        &mut self,
+        element: Element,
+        query_key_value: &Tensor,
+        heads: usize,
+        mask: &AttentionMask<'_>,
+    ) -> Result<Tensor> {
+        expect_floats("attention", element)?;
         let sizes = Sizes::of(query_key_value, heads, mask)?;
-        let fits_vectors = sizes.head_size <= 64 && sizes.head_size % 4 == 0;
+        let in_full = [query_key_value.element(), element] == [Element::F32; 2];
         match self.device().lanes() {
-            Some(lanes) if fits_vectors => self.attention_subgroup(query_key_value, &sizes, mask, lanes),
-            _ => self.attention_tile(query_key_value, &sizes, mask, fits_vectors),
+            Some(lanes) if sizes.fit_vectors() && in_full => {
+                self.attention_subgroup(query_key_value, &sizes, mask, lanes)
+            }
+            _ => self.attention_tile(element, query_key_value, &sizes, mask),
         }
     }
 
@@ -131,13 +158,12 @@ impl Recorder {
 
     fn attention_tile(
         &mut self,
+        element: Element,
         query_key_value: &Tensor,
         sizes: &Sizes,
         mask: &AttentionMask<'_>,
-        fits_vectors: bool,
     ) -> Result<Tensor> {
-        let output =
-            self.allocate(&[sizes.batch, sizes.tokens, sizes.heads * sizes.head_size], Element::F32)?;
+        let output = self.allocate(&[sizes.batch, sizes.tokens, sizes.heads * sizes.head_size], element)?;
         let params = kernels::attention::Params {
             tokens: sizes.tokens as u32,
             heads: sizes.heads as u32,
@@ -154,13 +180,17 @@ impl Recorder {
             self.buffer(&output)?,
         ];
         // Both take the same parameters, which a test in the shader crate sees to.
-        let (kernel, queries) = match fits_vectors {
-            true => (&kernels::attention_vec4::KERNEL, 32_usize),
-            false => (&kernels::attention::KERNEL, 16),
+        let overrides = [
+            ("INPUT_HALVES", (query_key_value.element() == Element::F16).into()),
+            ("OUTPUT_HALVES", (element == Element::F16).into()),
+        ];
+        let (kernel, overrides, queries) = match sizes.fit_vectors() && self.device().reads_halves() {
+            true => (&kernels::attention_vec4::KERNEL, &overrides[..], 32_usize),
+            false => (&kernels::attention::KERNEL, &[][..], 16),
         };
         let grid = [sizes.longest.div_ceil(queries) as u32, params.heads, sizes.sequences as u32];
         let flops = 2 * sizes.product_flops(mask);
-        self.dispatch(kernel, &[], params, resources, grid, flops)?;
+        self.dispatch(kernel, overrides, params, resources, grid, flops)?;
         Ok(output)
     }
 

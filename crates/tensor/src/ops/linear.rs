@@ -3,10 +3,12 @@ use clipseg_shaders::kernels::{
     matmul_subgroup_16, matmul_subgroup_16_f16, matmul_subgroup_24, matmul_subgroup_24_f16,
 };
 
+use super::halves::expect_floats;
 use super::matmul::{Operands, RowWeight};
 use super::panels::{PANEL_COLUMNS, Panels, TALL_ROWS};
 use super::{expect_shape, shape_error};
 use crate::cost::product_flops;
+use crate::tensor::Element;
 use crate::{Device, Recorder, Result, Tensor};
 
 /// Weights narrower than this many columns leave most lanes of the subgroup kernel idle.
@@ -125,6 +127,11 @@ impl Linear {
         }
     }
 
+    /// Whether the input and the output may be in halves.
+    pub(crate) fn takes_halves(&self) -> bool {
+        self.rows().is_some_and(RowWeight::is_half)
+    }
+
     /// The shape of the output, if the input and the residual fit.
     pub(super) fn output_shape(&self, input: &Tensor, residual: Option<&Tensor>) -> Result<Vec<usize>> {
         if input.columns() != self.inner {
@@ -160,11 +167,32 @@ impl Recorder {
         activation: Activation,
         residual: Option<&Tensor>,
     ) -> Result<Tensor> {
+        self.linear_as(Element::F32, input, layer, activation, residual)
+    }
+
+    /// As [`linear_with`](Self::linear_with), stored as `element`; the input may be in halves, the residual may not.
+    ///
+    /// # Errors
+    /// As [`linear_with`](Self::linear_with), and when either is in halves but the weight is not, or lies as the subgroup kernels
+    /// want it.
+    pub fn linear_as(
+        &mut self,
+        element: Element,
+        input: &Tensor,
+        layer: &Linear,
+        activation: Activation,
+        residual: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        expect_floats("linear", element)?;
         let shape = layer.output_shape(input, residual)?;
         match &layer.weight {
             Weight::Rows(weight) => {
-                let operands = Operands { input, weight, bias: layer.bias(), residual, activation };
+                let operands =
+                    Operands { input, weight, bias: layer.bias(), residual, activation, output: element };
                 self.matmul(&operands, &shape)
+            }
+            Weight::Panels(_) if [input.element(), element].contains(&Element::F16) => {
+                shape_error("linear", format!("{input:?} to {element:?}: textures hold no halves"))
             }
             Weight::Panels(weight) => {
                 self.matmul_subgroup(input, layer, weight, &shape, activation, residual)

@@ -14,22 +14,15 @@ use crate::cost::product_flops;
 use crate::tensor::Element;
 use crate::{Device, Linear, Recorder, Result, Tensor};
 
-/// How a weight `[columns, inner]` lies in its buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stored {
-    /// A float a word.
-    Full,
-    /// Two half-precision floats a word, the lower half first.
-    Half,
-}
-
 /// What is to be computed: `activation(input [rows, inner] · weight [columns, inner]ᵀ + bias) + residual`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Problem {
     rows: usize,
     columns: usize,
     inner: usize,
-    stored: Stored,
+    weight: Element,
+    input: Element,
+    output: Element,
     activation: Activation,
     has_bias: bool,
     has_residual: bool,
@@ -38,9 +31,6 @@ struct Problem {
 /// A weight `[columns, inner]` in a buffer.
 pub(crate) struct RowWeight {
     values: Tensor,
-    columns: usize,
-    inner: usize,
-    stored: Stored,
 }
 
 /// The tensors of a product, all but its output.
@@ -51,15 +41,19 @@ pub(crate) struct Operands<'a> {
     pub bias: Option<&'a Tensor>,
     pub residual: Option<&'a Tensor>,
     pub activation: Activation,
+    /// What the output's elements are to be.
+    pub output: Element,
 }
 
 impl Operands<'_> {
     fn problem(&self) -> Problem {
         Problem {
             rows: self.input.rows(),
-            columns: self.weight.columns,
-            inner: self.weight.inner,
-            stored: self.weight.stored,
+            columns: self.weight.values.rows(),
+            inner: self.weight.values.columns(),
+            weight: self.weight.values.element(),
+            input: self.input.element(),
+            output: self.output,
             activation: self.activation,
             has_bias: self.bias.is_some(),
             has_residual: self.residual.is_some(),
@@ -78,8 +72,8 @@ struct Variant {
     multiples: [usize; 2],
     /// The most rows that it is meant for.
     most_rows: usize,
-    /// The weight that it reads.
-    stored: Stored,
+    /// The weight that it reads. One that reads halves may take the input, and give the output, in halves or in full.
+    weight: Element,
 }
 
 /// Any shape, any adapter.
@@ -88,17 +82,17 @@ static FALLBACK: Variant = Variant {
     tile: [64, 64],
     multiples: [1, 1],
     most_rows: usize::MAX,
-    stored: Stored::Full,
+    weight: Element::F32,
 };
 static ROWS: Variant = Variant {
     kernel: &matmul_rows::KERNEL,
     tile: [4, 4],
     multiples: [1, 4],
     most_rows: 16,
-    stored: Stored::Full,
+    weight: Element::F32,
 };
 static VEC4: Variant = Variant { kernel: &matmul_tile_vec4::KERNEL, multiples: [4, 4], ..FALLBACK };
-static F16: Variant = Variant { kernel: &matmul_tile_f16::KERNEL, stored: Stored::Half, ..VEC4 };
+static F16: Variant = Variant { kernel: &matmul_tile_f16::KERNEL, weight: Element::F16, ..VEC4 };
 static HALF: Variant = Variant { kernel: &matmul_tile_half::KERNEL, ..F16 };
 static DOT: Variant = Variant { kernel: &matmul_tile_dot::KERNEL, ..VEC4 };
 static DOUBLE: Variant = Variant { kernel: &matmul_tile_double::KERNEL, ..VEC4 };
@@ -109,19 +103,18 @@ static BROADCAST: Variant = Variant { kernel: &matmul_broadcast::KERNEL, tile: [
 static VARIANTS: [&Variant; 8] = [&ROWS, &VEC4, &F16, &FALLBACK, &HALF, &DOT, &DOUBLE, &BROADCAST];
 
 impl Variant {
-    /// The plainest that reads a weight stored so, on any adapter: what the others are held against.
-    fn reference(stored: Stored) -> &'static Self {
-        match stored {
-            Stored::Full => &FALLBACK,
-            Stored::Half => &F16,
-        }
+    /// The plainest that takes `problem`, on any adapter: what the others are held against.
+    fn reference(problem: &Problem) -> &'static Self {
+        if problem.weight == Element::F16 { &F16 } else { &FALLBACK }
     }
 
     /// Whether it can compute `problem` on `device`.
     fn takes(&self, device: &Device, problem: &Problem) -> bool {
         let [columns, inner] = self.multiples;
         let limit = device.limits().max_compute_workgroups_per_dimension;
-        self.stored == problem.stored
+        let in_halves = [problem.input, problem.output].contains(&Element::F16);
+        self.weight == problem.weight
+            && (!in_halves || self.weight == Element::F16)
             && problem.columns.is_multiple_of(columns)
             && problem.inner.is_multiple_of(inner)
             && problem.rows <= self.most_rows
@@ -181,14 +174,14 @@ impl RowWeight {
         let [column_multiple, inner_multiple] = F16.multiples;
         let fits = columns.is_multiple_of(column_multiple) && inner.is_multiple_of(inner_multiple);
         if !(fits && device.precision().halves(weight)) {
-            let values = device.upload(&[columns, inner], weight)?;
-            return Ok(Self { values, columns, inner, stored: Stored::Full });
+            return Ok(Self { values: device.upload(&[columns, inner], weight)? });
         }
-        let bits = |value: f32| u32::from(half::f16::from_f32(value).to_bits());
-        let pairs = weight.as_chunks::<2>().0.iter();
-        let words: Vec<_> = pairs.map(|&[low, high]| bits(low) | bits(high) << 16).collect();
-        let values = device.upload_u32(&[columns, inner / 2], &words)?;
-        Ok(Self { values, columns, inner, stored: Stored::Half })
+        Ok(Self { values: device.upload_halves(&[columns, inner], weight)? })
+    }
+
+    /// Whether it is stored in halves: then the input and the output may be, too.
+    pub fn is_half(&self) -> bool {
+        self.values.element() == Element::F16
     }
 }
 
@@ -198,7 +191,10 @@ impl Recorder {
         let problem = operands.problem();
         let candidates = candidates(self.device(), &problem);
         let Some(&default) = candidates.first() else {
-            return shape_error("linear", format!("{} rows exceed the adapter's limits", problem.rows));
+            let Problem { rows, input, weight, output, .. } = problem;
+            let reason =
+                format!("no kernel takes {rows} rows of {input:?} by a weight of {weight:?} to {output:?}");
+            return shape_error("linear", reason);
         };
         #[cfg(not(target_family = "wasm"))]
         let variant = tuned(self.device(), &problem, operands, &candidates).unwrap_or(default);
@@ -210,7 +206,7 @@ impl Recorder {
     /// The product with a variant that takes it.
     fn matmul_with(&mut self, variant: &Variant, operands: &Operands<'_>, shape: &[usize]) -> Result<Tensor> {
         let problem = operands.problem();
-        let output = self.allocate(shape, Element::F32)?;
+        let output = self.allocate(shape, operands.output)?;
         let params = matmul_tile::Params {
             rows: problem.rows as u32,
             columns: problem.columns as u32,
@@ -225,30 +221,41 @@ impl Recorder {
             self.buffer_or_empty(operands.residual)?,
             self.buffer(&output)?,
         ];
-        let overrides = [("ACTIVATION", problem.activation as u32)];
+        let mut overrides = vec![("ACTIVATION", problem.activation as u32)];
+        if variant.weight == Element::F16 {
+            overrides.push(("INPUT_HALVES", (problem.input == Element::F16).into()));
+            overrides.push(("OUTPUT_HALVES", (problem.output == Element::F16).into()));
+        }
         let flops = product_flops(problem.rows, problem.inner, problem.columns);
         self.dispatch(variant.kernel, &overrides, params, resources, variant.grid(&problem), flops)?;
         Ok(output)
     }
 
-    /// The kernels on buffers that can compute [`linear`](Self::linear) of `input`, the one it takes without tuning first. None
-    /// where the weight lies as the subgroup kernels want it.
+    /// The kernels on buffers that can compute [`linear`](Self::linear) of `input`, stored as `element`; the one it takes without
+    /// tuning first. None where the weight lies as the subgroup kernels want it.
     #[must_use]
-    pub fn linear_kernels(&self, input: &Tensor, layer: &Linear) -> Vec<&'static str> {
+    pub fn linear_kernels(&self, element: Element, input: &Tensor, layer: &Linear) -> Vec<&'static str> {
         let Some(weight) = layer.rows() else { return Vec::new() };
-        let operands =
-            Operands { input, weight, bias: layer.bias(), residual: None, activation: Activation::None };
+        let operands = Operands {
+            input,
+            weight,
+            bias: layer.bias(),
+            residual: None,
+            activation: Activation::None,
+            output: element,
+        };
         let candidates = candidates(self.device(), &operands.problem());
         candidates.into_iter().map(|variant| variant.kernel.name).collect()
     }
 
-    /// As [`linear_with`](Self::linear_with), by one of its [`linear_kernels`](Self::linear_kernels): for tests and benchmarks.
+    /// As [`linear_as`](Self::linear_as), by one of its [`linear_kernels`](Self::linear_kernels): for tests and benchmarks.
     ///
     /// # Errors
-    /// As [`linear_with`](Self::linear_with), and [`Error::Shape`](crate::Error::Shape) when the kernel does not take the shape.
+    /// As [`linear_as`](Self::linear_as), and [`Error::Shape`](crate::Error::Shape) when the kernel does not take the shape.
     pub fn linear_by(
         &mut self,
         kernel: &str,
+        element: Element,
         input: &Tensor,
         layer: &Linear,
         activation: Activation,
@@ -256,7 +263,8 @@ impl Recorder {
     ) -> Result<Tensor> {
         let shape = layer.output_shape(input, residual)?;
         let named = layer.rows().and_then(|weight| {
-            let operands = Operands { input, weight, bias: layer.bias(), residual, activation };
+            let operands =
+                Operands { input, weight, bias: layer.bias(), residual, activation, output: element };
             let candidates = candidates(self.device(), &operands.problem());
             candidates
                 .into_iter()

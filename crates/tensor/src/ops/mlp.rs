@@ -28,6 +28,11 @@ impl Mlp {
         Ok(Self { up, down, activation })
     }
 
+    /// Whether the input may be in halves.
+    pub(crate) fn takes_halves(&self) -> bool {
+        self.up.takes_halves()
+    }
+
     /// The weights of both layers, where one kernel can do the whole: it is made for inputs of which a row
     /// fits between the lanes but leaves few of them idle.
     fn fused_weights(&self, device: &Device) -> Option<[&Panels; 2]> {
@@ -52,7 +57,8 @@ impl Recorder {
     /// As [`linear_with`](Self::linear_with).
     pub fn mlp(&mut self, input: &Tensor, layers: &Mlp, residual: &Tensor) -> Result<Tensor> {
         let Some([up, down]) = layers.fused_weights(self.device()) else {
-            let hidden = self.linear_with(input, &layers.up, layers.activation, None)?;
+            let between = self.element_between([layers.up.takes_halves(), layers.down.takes_halves()]);
+            let hidden = self.linear_as(between, input, &layers.up, layers.activation, None)?;
             return self.linear_with(&hidden, &layers.down, Activation::None, Some(residual));
         };
         if input.columns() != layers.up.inner() {

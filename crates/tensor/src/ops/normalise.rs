@@ -1,5 +1,6 @@
 use clipseg_shaders::kernels;
 
+use super::halves::expect_floats;
 use super::{expect_shape, shape_error};
 use crate::device::FLOATS;
 use crate::pool::{self, Pooled};
@@ -45,6 +46,12 @@ impl LayerNorm {
         let for_lanes = for_lanes.map(|lanes| ForLanes::upload(device, lanes, weight, bias)).transpose()?;
         Ok(Self { weight: upload(weight)?, bias: upload(bias)?, epsilon, for_lanes })
     }
+
+    /// Whether the kernel on vectors can have rows of so many columns, which alone of the classic ones can write halves.
+    pub(crate) fn fits_vectors(&self) -> bool {
+        let columns = self.weight.len();
+        columns.is_multiple_of(4) && columns <= VEC4_MAX_COLUMNS
+    }
 }
 
 impl ForLanes {
@@ -68,16 +75,25 @@ impl Recorder {
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the width is another than the layer's.
     pub fn layer_norm(&mut self, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
+        self.layer_norm_as(Element::F32, input, layer)
+    }
+
+    /// As [`layer_norm`](Self::layer_norm), stored as `element`.
+    ///
+    /// # Errors
+    /// As [`layer_norm`](Self::layer_norm), and when it is to be stored in halves but the width is not a multiple of four up to 1024.
+    pub fn layer_norm_as(&mut self, element: Element, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
+        expect_floats("layer_norm", element)?;
         expect_shape("layer_norm", "the weight", &layer.weight, &[input.columns()])?;
         let fits = self.device().row_limit().is_some_and(|limit| input.rows() <= limit);
-        match layer.for_lanes.as_ref().filter(|_| fits) {
+        match layer.for_lanes.as_ref().filter(|_| fits && element == Element::F32) {
             Some(for_lanes) => self.layer_norm_subgroup(input, layer, for_lanes),
-            None => self.layer_norm_rows(input, layer),
+            None => self.layer_norm_rows(element, input, layer),
         }
     }
 
-    fn layer_norm_rows(&mut self, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
-        let output = self.allocate(input.shape(), Element::F32)?;
+    fn layer_norm_rows(&mut self, element: Element, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
+        let output = self.allocate(input.shape(), element)?;
         let params = kernels::layer_norm::Params {
             rows: input.rows() as u32,
             columns: input.columns() as u32,
@@ -91,11 +107,12 @@ impl Recorder {
         ];
         let grid = self.folded_grid(input.rows());
         // Both take the same parameters, which a test in the shader crate sees to.
-        let kernel = match input.columns().is_multiple_of(4) && input.columns() <= VEC4_MAX_COLUMNS {
-            true => &kernels::layer_norm_vec4::KERNEL,
-            false => &kernels::layer_norm::KERNEL,
+        let overrides = [("OUTPUT_HALVES", (element == Element::F16).into())];
+        let (kernel, overrides) = match layer.fits_vectors() && self.device().reads_halves() {
+            true => (&kernels::layer_norm_vec4::KERNEL, &overrides[..]),
+            false => (&kernels::layer_norm::KERNEL, &[][..]),
         };
-        self.dispatch(kernel, &[], params, resources, grid, layer_norm_flops(input))?;
+        self.dispatch(kernel, overrides, params, resources, grid, layer_norm_flops(input))?;
         Ok(output)
     }
 

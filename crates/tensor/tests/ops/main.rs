@@ -6,6 +6,7 @@ mod cost;
 mod elementwise;
 mod embedding;
 mod guided;
+mod halves;
 mod linear;
 mod matmul;
 mod mlp;

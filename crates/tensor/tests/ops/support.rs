@@ -110,8 +110,23 @@ pub fn assert_close(actual: &[f32], expected: &[f32], tolerance: f32) {
     }
 }
 
+/// As [`assert_close`], of values that went through halves: each may besides be one step of a half off, as WGSL leaves adapters the
+/// choice between both neighbours, or have become zero where only such a half as is not normal would hold it.
+#[track_caller]
+pub fn assert_close_in_halves(actual: &[f32], expected: &[f32], tolerance: f32) {
+    assert_eq!(actual.len(), expected.len(), "the lengths differ");
+    let nearest = |(&actual, &expected): (&f32, &f32)| {
+        let step = (expected.abs() / 1024.0).max(1.0 / 16384.0);
+        // What is left to explain once a step is forgiven. A NaN stays one.
+        let rest = (actual - expected).abs() - step;
+        if rest <= 0.0 { expected } else { expected + rest }
+    };
+    let without_rounding: Vec<_> = actual.iter().zip(expected).map(nearest).collect();
+    assert_close(&without_rounding, expected, tolerance);
+}
+
 mod tests {
-    use super::assert_close;
+    use super::{assert_close, assert_close_in_halves};
 
     const EXPECTED: [f32; 3] = [1.0, -100.0, 0.0];
 
@@ -119,6 +134,24 @@ mod tests {
     fn close_values_pass() {
         assert_close(&[1.0009, -99.9991, -0.0009], &EXPECTED, 1e-5);
         assert_close(&[], &[], 1e-5);
+    }
+
+    #[test]
+    fn values_a_step_of_a_half_off_pass() {
+        assert_close_in_halves(&[1.0009, -100.09, 0.00006], &EXPECTED, 1e-6);
+        assert_close_in_halves(&[1.0019, -100.09, 0.001], &EXPECTED, 1e-5);
+    }
+
+    #[test]
+    #[should_panic(expected = "value 0 is 1.000")]
+    fn a_value_two_steps_of_a_half_off_fails() {
+        assert_close_in_halves(&[1.0019, -100.0, 0.0], &EXPECTED, 1e-6);
+    }
+
+    #[test]
+    #[should_panic(expected = "value 1 is NaN")]
+    fn a_nan_in_halves_fails() {
+        assert_close_in_halves(&[1.0, f32::NAN, 0.0], &EXPECTED, 1e-5);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Operands, Problem, Variant};
+use crate::tensor::Element;
 use crate::{Device, Plan, Recorder, Result, Tensor};
 
 /// Products of more rows are taken to run like those of this many.
@@ -17,6 +18,8 @@ const ENOUGH: Duration = Duration::from_millis(50);
 /// How far a number may be from the reference's, as a share of the largest: sums in another order are much closer, and a
 /// wrong number is not.
 const TOLERANCE: f32 = 1e-4;
+/// As much more for halves, of which the smallest difference in the sums may give the next.
+const HALF_STEP: f32 = 1.0 / 1024.0;
 
 /// The problem whose measurement speaks for `problem`: of rows up to a power of two.
 pub(super) fn representative(problem: &Problem) -> Problem {
@@ -25,10 +28,12 @@ pub(super) fn representative(problem: &Problem) -> Problem {
 
 /// How a problem is called in the tuner's file.
 pub(super) fn title(problem: &Problem) -> String {
-    let Problem { rows, columns, inner, stored, activation, has_bias, has_residual } = problem;
+    let Problem { rows, columns, inner, weight, input, output, activation, has_bias, has_residual } = problem;
     let bias = if *has_bias { " bias" } else { "" };
     let residual = if *has_residual { " residual" } else { "" };
-    format!("matmul {rows}x{columns}x{inner} {stored:?}{bias} {activation:?}{residual}")
+    let from = if *input == Element::F16 { " from halves" } else { "" };
+    let to = if *output == Element::F16 { " to halves" } else { "" };
+    format!("matmul {rows}x{columns}x{inner} {weight:?}{bias} {activation:?}{residual}{from}{to}")
 }
 
 /// The place of the fastest of `candidates` whose numbers equal the reference's, which has to be among them. The layer's own
@@ -39,8 +44,12 @@ pub(super) fn fastest(
     operands: &Operands<'_>,
     candidates: &[&Variant],
 ) -> Result<usize> {
-    let Problem { rows, columns, inner, stored, .. } = *problem;
-    let input = device.upload(&[rows, inner], &noise(rows * inner))?;
+    let Problem { rows, columns, inner, .. } = *problem;
+    let input = match problem.input {
+        Element::F16 => device.upload_halves(&[rows, inner], &noise(rows * inner))?,
+        _ => device.upload(&[rows, inner], &noise(rows * inner))?,
+    };
+    let tolerance = if problem.output == Element::F16 { TOLERANCE + HALF_STEP } else { TOLERANCE };
     let residual = match operands.residual {
         Some(_) => Some(device.upload(&[rows, columns], &noise(rows * columns))?),
         None => None,
@@ -48,14 +57,14 @@ pub(super) fn fastest(
     let operands = Operands { input: &input, residual: residual.as_ref(), ..*operands };
     let shape = [rows, columns];
 
-    let reference = Variant::reference(stored);
+    let reference = Variant::reference(problem);
     let (plan, output) = record(device, reference, &operands, &shape, 1)?;
     let expected = read(&plan, &output)?;
     let products = (LEAST_SECONDS / time(device, &plan)?).clamp(1.0, MOST_PRODUCTS) as usize;
     let mut best: Option<(usize, f64)> = None;
     for (place, variant) in candidates.iter().enumerate() {
         let measured = record(device, variant, &operands, &shape, products).and_then(|(plan, output)| {
-            let is_right = agree(&read(&plan, &output)?, &expected);
+            let is_right = agree(&read(&plan, &output)?, &expected, tolerance);
             Ok((is_right || variant.kernel == reference.kernel).then_some(time(device, &plan)?))
         });
         let name = variant.kernel.name;
@@ -112,11 +121,11 @@ fn time(device: &Device, plan: &Plan) -> Result<f64> {
     Ok(least)
 }
 
-/// Whether all values are within [`TOLERANCE`] of those expected; a NaN is not.
-fn agree(actual: &[f32], expected: &[f32]) -> bool {
+/// Whether all values are within `tolerance` of those expected, as a share of the largest; a NaN is not.
+fn agree(actual: &[f32], expected: &[f32], tolerance: f32) -> bool {
     let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
     actual.len() == expected.len()
-        && actual.iter().zip(expected).all(|(a, b)| (a - b).abs() <= TOLERANCE * largest)
+        && actual.iter().zip(expected).all(|(a, b)| (a - b).abs() <= tolerance * largest)
 }
 
 /// Values between -1 and 1 that look random: the upper bits of a linear congruential generator (Knuth's MMIX).
@@ -130,15 +139,19 @@ fn noise(length: usize) -> Vec<f32> {
 mod tests {
     use clipseg_shaders::Activation;
 
-    use super::super::{BROADCAST, F16, FALLBACK, HALF, RowWeight, Stored, VEC4};
+    use super::super::{BROADCAST, F16, FALLBACK, HALF, RowWeight, VEC4};
     use super::*;
     use crate::{DeviceOptions, KernelFamily, Precision};
 
-    fn fastest_of(candidates: &[&Variant], precision: Precision) -> Result<usize> {
+    /// With the input and the output as `element`.
+    fn fastest_of(candidates: &[&Variant], precision: Precision, element: Element) -> Result<usize> {
         let options = DeviceOptions { kernels: KernelFamily::Classic, precision, ..DeviceOptions::default() };
         let device = Device::open(&options).expect("this test needs an adapter");
         let weight = RowWeight::upload(&device, 8, 12, &noise(96)).unwrap();
-        let input = device.upload(&[256, 12], &noise(256 * 12)).unwrap();
+        let input = match element {
+            Element::F16 => device.upload_halves(&[256, 12], &noise(256 * 12)).unwrap(),
+            _ => device.upload(&[256, 12], &noise(256 * 12)).unwrap(),
+        };
         let residual = device.upload(&[256, 8], &noise(256 * 8)).unwrap();
         let operands = Operands {
             input: &input,
@@ -146,6 +159,7 @@ mod tests {
             bias: None,
             residual: Some(&residual),
             activation: Activation::Relu,
+            output: element,
         };
         fastest(&device, &operands.problem(), &operands, candidates)
     }
@@ -155,24 +169,26 @@ mod tests {
 
     #[test]
     fn a_variant_with_wrong_numbers_is_rejected() {
-        assert_eq!(fastest_of(&[&WRONG, &FALLBACK, &WRONG], Precision::F32).unwrap(), 1);
+        assert_eq!(fastest_of(&[&WRONG, &FALLBACK, &WRONG], Precision::F32, Element::F32).unwrap(), 1);
     }
 
     #[test]
     fn right_ones_are_timed() {
-        let place = fastest_of(&[&VEC4, &FALLBACK, &BROADCAST], Precision::F32).unwrap();
+        let place = fastest_of(&[&VEC4, &FALLBACK, &BROADCAST], Precision::F32, Element::F32).unwrap();
         assert!(place < 3);
         // Those that read halves have a reference of their own; a number of another would be wrong.
-        let wrong = Variant { stored: Stored::Half, ..WRONG };
-        assert!(fastest_of(&[&wrong, &F16, &HALF], Precision::F16).unwrap() > 0);
+        let wrong = Variant { tile: WRONG.tile, ..HALF };
+        for element in [Element::F32, Element::F16] {
+            assert!(fastest_of(&[&wrong, &F16, &HALF], Precision::F16, element).unwrap() > 0);
+        }
     }
 
     #[test]
     fn numbers_that_are_far_off_or_missing_do_not_agree() {
-        assert!(agree(&[1.0, -2.00001], &[1.0, -2.0]));
-        assert!(!agree(&[1.0, -2.001], &[1.0, -2.0]));
-        assert!(!agree(&[f32::NAN, -2.0], &[1.0, -2.0]));
-        assert!(!agree(&[1.0], &[1.0, -2.0]));
+        assert!(agree(&[1.0, -2.00001], &[1.0, -2.0], TOLERANCE));
+        assert!(!agree(&[1.0, -2.001], &[1.0, -2.0], TOLERANCE));
+        assert!(!agree(&[f32::NAN, -2.0], &[1.0, -2.0], TOLERANCE));
+        assert!(!agree(&[1.0], &[1.0, -2.0], TOLERANCE));
     }
 
     #[test]
