@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p clipseg-benches --bench rows`
 
-use clipseg_benches::{Rate, bench_op, criterion, families, random, random_tensor};
+use clipseg_benches::{Rate, bench_op, criterion, families, random, random_tensor, repeated};
 use clipseg_tensor::{Device, LayerNorm, Modulation, Recorder, Result, Tensor};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
@@ -24,10 +24,11 @@ fn bench(
 }
 
 fn norms(criterion: &mut Criterion) {
-    for (rows, columns) in [(TOKENS, 768), (8 * TOKENS, 64)] {
+    for (rows, columns) in [(TOKENS, 768), (32 * TOKENS, 64)] {
         bench(criterion, "layer_norm", &format!("{rows}x{columns}"), |device, recorder| {
             let layer = LayerNorm::new(device, &random(columns), &random(columns), 1e-5)?;
-            recorder.layer_norm(&random_tensor(device, &[rows, columns])?, &layer)
+            let input = random_tensor(device, &[rows, columns])?;
+            repeated(&input, |tensor| recorder.layer_norm(tensor, &layer))
         });
     }
     bench(criterion, "softmax", "5820x485", |device, recorder| {
@@ -45,8 +46,10 @@ fn film(criterion: &mut Criterion) {
             let previous = random_tensor(device, &[pairs, TOKENS, 64])?;
             let multiplier = random_tensor(device, &[pairs, 64])?;
             let offset = random_tensor(device, &[pairs, 64])?;
-            let modulation = Modulation { multiplier: &multiplier, offset: &offset };
-            recorder.film(pairs, &reduced, Some(&previous), Some(modulation))
+            repeated(&previous, |previous| {
+                let modulation = Modulation { multiplier: &multiplier, offset: &offset };
+                recorder.film(pairs, &reduced, Some(previous), Some(modulation))
+            })
         });
     }
 }

@@ -1,8 +1,9 @@
-//! What every other figure contains, and what none can beat: a submit with one tiny kernel, and a plain copy.
+//! What every other figure contains, and what none can beat: a submit with one tiny kernel, and a plain copy, by the driver and by
+//! a kernel. On a GPU both copies are as fast; a software adapter's is a memcpy, which no kernel comes near.
 //!
 //! `cargo bench -p clipseg-benches --bench yardsticks`
 
-use clipseg_benches::{Rate, bench_op, criterion, families, random_tensor};
+use clipseg_benches::{Rate, bench_op, criterion, families, random_tensor, repeated};
 use clipseg_tensor::{Activation, Recorder};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -44,5 +45,20 @@ fn copy(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group! { name = yardsticks; config = criterion(); targets = empty, copy }
+/// FiLM with nothing to add or to multiply by: a load and a store for each vector.
+fn copy_by_kernel(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("copy by a kernel");
+    for (name, device) in families() {
+        for shape in [[1, 485, 768], [32, 485, 64]] {
+            let from = random_tensor(&device, &shape).expect("it fits");
+            let id = BenchmarkId::new(name, format!("{}x{}", shape[0] * shape[1], shape[2]));
+            bench_op(&mut group, id, &device, Rate::Bytes, |recorder| {
+                repeated(&from, |tensor| recorder.film(shape[0], tensor, None, None))
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group! { name = yardsticks; config = criterion(); targets = empty, copy, copy_by_kernel }
 criterion_main!(yardsticks);

@@ -55,6 +55,15 @@ pub fn random_tensor(device: &Device, shape: &[usize]) -> Result<Tensor> {
     device.upload(shape, &random(shape.iter().product()))
 }
 
+/// An op eight times, each on what the one before gave: in the time of so many, that of bringing the first input from where it was
+/// uploaded to where the kernel wants it counts little.
+///
+/// # Errors
+/// Those of `op`.
+pub fn repeated(input: &Tensor, mut op: impl FnMut(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    (0..8).try_fold(input.clone(), |tensor, _| op(&tensor))
+}
+
 /// Runs a plan and waits until the device is done.
 ///
 /// # Panics

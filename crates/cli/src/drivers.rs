@@ -3,21 +3,8 @@
 use std::env;
 use std::sync::OnceLock;
 
+use clipseg::{LLVMPIPE_WIDTH_VARIABLE, llvmpipe_width};
 use serde::Serialize;
-
-/// Where Mesa's llvmpipe reads how many bits the vectors have that it compiles for.
-const VECTOR_WIDTH: &str = "LP_NATIVE_VECTOR_WIDTH";
-
-/// The width that is fastest. The fast kernels are written for the eight lanes of 256 bits and the sixteen of 512. By itself
-/// llvmpipe takes 256 where processors have 512, for which sixteen lanes need two thirds of the time; and it takes 128 on
-/// processors without AVX, where 256, in two halves, is more than twice as fast.
-fn best_vector_width() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    if std::is_x86_feature_detected!("avx512f") && std::is_x86_feature_detected!("avx512vl") {
-        return "512";
-    }
-    "256"
-}
 
 /// Whether the width is ours.
 static IS_OURS: OnceLock<bool> = OnceLock::new();
@@ -44,10 +31,10 @@ pub unsafe fn prepare() {
         // SAFETY: the caller's promise: no other thread exists that could read the environment.
         unsafe { env::set_var("NODEVICE_SELECT", "1") };
     }
-    let is_ours = *IS_OURS.get_or_init(|| !is_set(VECTOR_WIDTH));
+    let is_ours = *IS_OURS.get_or_init(|| !is_set(LLVMPIPE_WIDTH_VARIABLE));
     if is_ours {
         // SAFETY: as above.
-        unsafe { env::set_var(VECTOR_WIDTH, best_vector_width()) };
+        unsafe { env::set_var(LLVMPIPE_WIDTH_VARIABLE, llvmpipe_width()) };
     }
 }
 
@@ -55,7 +42,7 @@ pub unsafe fn prepare() {
 pub fn vector_width() -> VectorWidth {
     let is_ours = IS_OURS.get().is_some_and(|&is_ours| is_ours);
     VectorWidth {
-        bits: env::var(VECTOR_WIDTH).unwrap_or_default(),
+        bits: env::var(LLVMPIPE_WIDTH_VARIABLE).unwrap_or_default(),
         set_by: if is_ours { "clipseg" } else { "environment" },
     }
 }

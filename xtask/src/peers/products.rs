@@ -67,7 +67,10 @@ pub fn measure(session: &Session, engines: &Engines) -> Result<Table> {
         for (column, &shape) in SHAPES.iter().enumerate() {
             println!("round {round} of {}, product of {shape:?}", session.rounds);
             let task = Task::new(session, shape)?;
-            let (name, seconds) = task.turn(Command::new(&engines.ours)).context("our product failed")?;
+            let mut ours = Command::new(&engines.ours);
+            // As the command does.
+            ours.env(clipseg::LLVMPIPE_WIDTH_VARIABLE, clipseg::llvmpipe_width());
+            let (name, seconds) = task.turn(ours).context("our product failed")?;
             table.add(&name, column, seconds);
             if let Ok(burn) = &engines.burn
                 && !burn_fails_at.contains(&shape)

