@@ -13,12 +13,16 @@ const GRID: usize = 22;
 /// The decoder's width.
 const REDUCED: usize = 64;
 /// (rows, inner, columns): the vision tower's attention output, queries with keys and values, and the MLP's two; the decoder's
-/// reduction; a prompt's condition; the text tower's queries with keys and values.
-const PRODUCTS: [(usize, usize, usize); 7] = [
+/// reduction; a prompt's condition; the text tower's queries with keys and values. Those of the vision tower for a batch of four too.
+const PRODUCTS: [(usize, usize, usize); 11] = [
     (TOKENS, 768, 768),
     (TOKENS, 768, 2304),
     (TOKENS, 768, 3072),
     (TOKENS, 3072, 768),
+    (4 * TOKENS, 768, 768),
+    (4 * TOKENS, 768, 2304),
+    (4 * TOKENS, 768, 3072),
+    (4 * TOKENS, 3072, 768),
     (TOKENS, 768, REDUCED),
     (1, 512, REDUCED),
     (8, 512, 1536),

@@ -1,7 +1,8 @@
 // sum = reduced[scene(pair), token, :] + previous[pair, token, :]
 // output[pair, token, :] = multiplier[pair, :] · sum + offset[pair, :] where conditioned, else sum
 //
-// As film, on textures of four columns a texel, between the subgroup kernels: nothing is copied to buffers and back.
+// As film, on textures of four columns a texel, between the subgroup kernels: nothing is copied to buffers and back. A workgroup is
+// one subgroup and owns ROWS tokens of a pair, as a workgroup more costs a software adapter as much as several texels.
 
 struct Params {
     pairs: u32,
@@ -13,6 +14,9 @@ struct Params {
     conditioned: u32,
 }
 
+/// Of the subgroup: 8 or 16.
+override LANES: u32 = 8u;
+
 @group(0) @binding(0) var<uniform> params: Params;
 /// [scenes · tokens, columns]
 @group(0) @binding(1) var reduced: texture_storage_2d<rgba32float, read>;
@@ -23,19 +27,27 @@ struct Params {
 @group(0) @binding(4) var offset: texture_2d<f32>;
 @group(0) @binding(5) var output: texture_storage_2d<rgba32float, write>;
 
-@compute @workgroup_size(8, 8)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let texel = id.x;
-    let token = id.y;
-    let pair = id.z;
-    if texel >= params.column_texels || token >= params.tokens { return; }
+const ROWS: u32 = 8u;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+    let first_token = workgroup.x * ROWS;
+    let pair = workgroup.y;
     let scene = select(pair, 0u, params.scenes == 1u);
-    let place = vec2(texel, pair * params.tokens + token);
-    var value = textureLoad(reduced, vec2(texel, scene * params.tokens + token));
-    if params.has_previous != 0u { value += textureLoad(previous, place); }
-    if params.conditioned != 0u {
-        let modulation = vec2(texel, pair);
-        value = textureLoad(multiplier, modulation, 0) * value + textureLoad(offset, modulation, 0);
+    for (var texel = lane; texel < params.column_texels; texel += LANES) {
+        var multiplier_texel = vec4(1.0);
+        var offset_texel = vec4<f32>();
+        if params.conditioned != 0u {
+            multiplier_texel = textureLoad(multiplier, vec2(texel, pair), 0);
+            offset_texel = textureLoad(offset, vec2(texel, pair), 0);
+        }
+        for (var row = 0u; row < ROWS; row++) {
+            let token = first_token + row;
+            if token >= params.tokens { continue; }
+            let place = vec2(texel, pair * params.tokens + token);
+            var value = textureLoad(reduced, vec2(texel, scene * params.tokens + token));
+            if params.has_previous != 0u { value += textureLoad(previous, place); }
+            textureStore(output, place, multiplier_texel * value + offset_texel);
+        }
     }
-    textureStore(output, place, value);
 }

@@ -4,6 +4,9 @@ use super::{expect_shape, shape_error};
 use crate::tensor::Element;
 use crate::{Recorder, Result, Tensor};
 
+/// Tokens a workgroup of FiLM's subgroup kernel.
+const FILM_TEXTURE_ROWS: u32 = 8;
+
 /// The scale and the shift that a condition gives each channel, `[pairs, columns]` both.
 #[derive(Clone, Copy)]
 pub struct Modulation<'a> {
@@ -79,8 +82,8 @@ impl Recorder {
         }
         let per_value = u64::from(previous.is_some()) + 2 * u64::from(modulation.is_some());
         let flops = per_value * (pairs * tokens * columns) as u64;
-        if self.device().lanes().is_some() {
-            return self.film_texture(reduced, previous, modulation, shape, flops);
+        if let Some(lanes) = self.device().lanes() {
+            return self.film_texture(reduced, previous, modulation, shape, lanes, flops);
         }
         let output = self.allocate(&shape, Element::F32)?;
         let params = kernels::film::Params {
@@ -109,6 +112,7 @@ impl Recorder {
         previous: Option<&Tensor>,
         modulation: Option<Modulation<'_>>,
         [pairs, tokens, columns]: [usize; 3],
+        lanes: u32,
         flops: u64,
     ) -> Result<Tensor> {
         let output = self.allocate_texture(&[pairs, tokens, columns])?;
@@ -127,8 +131,9 @@ impl Recorder {
             self.texture_or_empty(modulation.map(|modulation| modulation.offset))?,
             self.texture(&output)?,
         ];
-        let grid = [params.column_texels.div_ceil(8), params.tokens.div_ceil(8), params.pairs];
-        self.dispatch(&kernels::film_texture::KERNEL, &[], params, resources, grid, flops)?;
+        let overrides = [("LANES", lanes)];
+        let grid = [params.tokens.div_ceil(FILM_TEXTURE_ROWS), params.pairs, 1];
+        self.dispatch(&kernels::film_texture::KERNEL, &overrides, params, resources, grid, flops)?;
         Ok(output)
     }
 }
