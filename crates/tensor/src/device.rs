@@ -15,7 +15,7 @@ use crate::tuner::{Subject, Tuner};
 use crate::{Error, Precision, Result};
 
 /// Bytes that uploads may keep in memory besides the device's own copy.
-const UPLOAD_BUDGET: usize = 16 << 20;
+const UPLOAD_BUDGET: usize = 4 << 20;
 
 /// How to open a [`Device`].
 #[derive(Clone, Debug, Default)]
