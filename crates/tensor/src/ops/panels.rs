@@ -3,11 +3,8 @@ use crate::pool::Pooled;
 use crate::step::Resource;
 use crate::{Device, Result, pool};
 
-/// Columns of a panel of the subgroup kernels' weight, and texels of that.
+/// Columns of a panel of the subgroup kernels' weight.
 pub(crate) const PANEL_COLUMNS: usize = 64;
-/// Texels of a panel's columns.
-const PANEL_TEXELS: usize = PANEL_COLUMNS / 4;
-
 /// Rows of the weight that a panel has in one row of its texture: what the kernels walk in a step, a texel of the input a lane.
 pub(crate) fn panel_depth(lanes: u32) -> usize {
     4 * lanes as usize
@@ -52,16 +49,6 @@ impl Panels {
         let panel_depth = panel_depth(lanes);
         let (panels, steps) = (columns.div_ceil(PANEL_COLUMNS), inner.div_ceil(panel_depth));
         let width = panel_depth * PANEL_COLUMNS;
-        // A lane that owns one texel of columns starts with its own texel of the input.
-        let is_turned = lanes as usize == PANEL_TEXELS;
-        let place = |depth: usize, column: usize| {
-            let turn = if is_turned { panel_depth - column / 4 * 4 } else { 0 };
-            let depth = (depth + turn) % panel_depth;
-            match is_half {
-                true => (depth / 2 * PANEL_COLUMNS + column / 4 * 4) * 2 + depth % 2 * 4 + column % 4,
-                false => depth * PANEL_COLUMNS + column,
-            }
-        };
         let mut values = vec![0.0; panels * steps * width];
         for (row, values) in values.chunks_exact_mut(width).enumerate() {
             let (panel, step) = (row / steps, row % steps);
@@ -69,7 +56,7 @@ impl Panels {
             for column in 0..PANEL_COLUMNS.min(columns - panel * PANEL_COLUMNS) {
                 let start = (panel * PANEL_COLUMNS + column) * inner + step * panel_depth;
                 for (depth, &value) in weight[start..start + depth].iter().enumerate() {
-                    values[place(depth, column)] = value;
+                    values[place(lanes, is_half, depth, column)] = value;
                 }
             }
         }
@@ -93,5 +80,51 @@ impl Panels {
 
     pub fn resource(&self) -> Resource {
         Resource::texture(self.texture.get().clone(), self.bytes)
+    }
+}
+
+/// Where a panel's row has the value of `depth`, of those that it is of, and `column`.
+fn place(lanes: u32, is_half: bool, depth: usize, column: usize) -> usize {
+    let panel_depth = panel_depth(lanes);
+    // Sixteen lanes own a texel of columns each, and start with their own texel of the input.
+    let turn = if lanes == 16 { panel_depth - column / 4 * 4 } else { 0 };
+    let depth = (depth + turn) % panel_depth;
+    match is_half {
+        true => (depth / 2 * PANEL_COLUMNS + column / 4 * 4) * 2 + depth % 2 * 4 + column % 4,
+        false => depth * PANEL_COLUMNS + column,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_is_taken_once() {
+        for (lanes, is_half) in [(8, false), (8, true), (16, false), (16, true)] {
+            let depths = 0..panel_depth(lanes);
+            let columns = |depth| (0..PANEL_COLUMNS).map(move |column| place(lanes, is_half, depth, column));
+            let mut places: Vec<_> = depths.flat_map(columns).collect();
+            places.sort_unstable();
+            assert!(places.iter().copied().eq(0..places.len()), "{lanes} lanes, halves: {is_half}");
+        }
+    }
+
+    #[test]
+    fn eight_lanes_meet_one_value_at_a_time() {
+        assert_eq!(place(8, false, 0, 63), 63);
+        assert_eq!(place(8, false, 31, 5), 31 * 64 + 5);
+        // Four columns of two values a texel.
+        assert_eq!(place(8, true, 3, 5), (64 + 4) * 2 + 4 + 1);
+    }
+
+    // After `turn` turns by one a lane holds the texel that was so many lanes further on.
+    #[test]
+    fn sixteen_lanes_meet_what_they_hold_after_each_turn() {
+        for (turn, lane, part, column) in [(0, 0, 0, 0), (0, 7, 2, 1), (1, 15, 3, 3), (9, 12, 1, 2)] {
+            let depth = (lane + turn) % 16 * 4 + part;
+            let texel = (turn * 4 + part) * 16 + lane;
+            assert_eq!(place(16, false, depth, lane * 4 + column), texel * 4 + column);
+        }
     }
 }
