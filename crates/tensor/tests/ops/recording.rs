@@ -33,12 +33,12 @@ fn diagonal(side: usize, value: f32) -> Vec<f32> {
 // Twenty layers of one shape need a few buffers, not twenty; and what is still alive keeps its content.
 #[test]
 fn dropped_tensors_give_their_memory_to_later_ops() {
-    let values = Random(1).values(40 * 64);
+    let values = Random(1).values(40 * 72);
     for device in devices() {
-        let layer = Linear::new(device, 64, 64, &diagonal(64, 0.5), None).unwrap();
-        let norm = LayerNorm::new(device, &[1.0; 64], &[0.0; 64], 1e-5).unwrap();
+        let layer = Linear::new(device, 72, 72, &diagonal(72, 0.5), None).unwrap();
+        let norm = LayerNorm::new(device, &[1.0; 72], &[0.0; 72], 1e-5).unwrap();
         let mut recorder = Recorder::new(device);
-        let input = recorder.input(&[40, 64]).unwrap();
+        let input = recorder.input(&[40, 72]).unwrap();
         let early = recorder.linear(&input, &layer).unwrap();
         let mut hidden = early.clone();
         for _ in 0..20 {
@@ -47,8 +47,7 @@ fn dropped_tensors_give_their_memory_to_later_ops() {
         }
         let (early, hidden) = (recorder.output(&early).unwrap(), recorder.output(&hidden).unwrap());
         let plan = recorder.finish().unwrap();
-        // A texture may be a little larger than its tensor.
-        assert!(plan.arena_bytes() <= 9 * 40 * 64 * 4, "{} bytes", plan.arena_bytes());
+        assert!(plan.arena_bytes() <= 8 * 40 * 72 * 4, "{} bytes", plan.arena_bytes());
         let mut run = plan.run();
         run.write(&input, &values).unwrap();
         let actual = pollster::block_on(run.finish(&[&early, &hidden])).unwrap();
