@@ -181,9 +181,8 @@ impl Recorder {
             "{}: a resource of another kind than its binding",
             kernel.name
         );
-        let bound = kernel.bindings[1..].iter().zip(&resources);
-        if let Some((binding, _)) = bound.into_iter().find(|(it, given)| given.in_halves && !it.holds_halves)
-        {
+        let mut bound = kernel.bindings[1..].iter().zip(&resources);
+        if let Some((binding, _)) = bound.find(|(binding, given)| given.in_halves && !binding.holds_halves) {
             let reason = format!("half-precision floats as `{}`, which is of words", binding.name);
             return Err(Error::Shape { op: kernel.name, reason });
         }

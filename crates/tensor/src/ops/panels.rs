@@ -85,10 +85,10 @@ impl Panels {
 
 /// Where a panel's row has the value of `depth`, of those that it is of, and `column`.
 fn place(lanes: u32, is_half: bool, depth: usize, column: usize) -> usize {
-    let panel_depth = panel_depth(lanes);
     // Sixteen lanes own a texel of columns each, and start with their own texel of the input.
-    let turn = if lanes == 16 { panel_depth - column / 4 * 4 } else { 0 };
-    let depth = (depth + turn) % panel_depth;
+    let first = if lanes == 16 { column / 4 * 4 } else { 0 };
+    // Without a division, as every weight of a model comes by here.
+    let depth = if depth < first { depth + panel_depth(lanes) - first } else { depth - first };
     match is_half {
         true => (depth / 2 * PANEL_COLUMNS + column / 4 * 4) * 2 + depth % 2 * 4 + column % 4,
         false => depth * PANEL_COLUMNS + column,

@@ -45,10 +45,7 @@ pub(super) fn fastest(
     candidates: &[&Variant],
 ) -> Result<usize> {
     let Problem { rows, columns, inner, .. } = *problem;
-    let input = match problem.input {
-        Element::F16 => device.upload_halves(&[rows, inner], &noise(rows * inner))?,
-        _ => device.upload(&[rows, inner], &noise(rows * inner))?,
-    };
+    let input = noise_as(problem.input, device, [rows, inner])?;
     let tolerance = if problem.output == Element::F16 { TOLERANCE + HALF_STEP } else { TOLERANCE };
     let residual = match operands.residual {
         Some(_) => Some(device.upload(&[rows, columns], &noise(rows * columns))?),
@@ -135,6 +132,15 @@ fn noise(length: usize) -> Vec<f32> {
     states.map(|state| (state >> 40) as f32 / (1 << 23) as f32 - 1.0).take(length).collect()
 }
 
+/// [`noise`] on the device, stored as `element`.
+fn noise_as(element: Element, device: &Device, shape: [usize; 2]) -> Result<Tensor> {
+    let values = noise(shape.iter().product());
+    match element {
+        Element::F16 => device.upload_halves(&shape, &values),
+        _ => device.upload(&shape, &values),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clipseg_shaders::Activation;
@@ -148,10 +154,7 @@ mod tests {
         let options = DeviceOptions { kernels: KernelFamily::Classic, precision, ..DeviceOptions::default() };
         let device = Device::open(&options).expect("this test needs an adapter");
         let weight = RowWeight::upload(&device, 8, 12, &noise(96)).unwrap();
-        let input = match element {
-            Element::F16 => device.upload_halves(&[256, 12], &noise(256 * 12)).unwrap(),
-            _ => device.upload(&[256, 12], &noise(256 * 12)).unwrap(),
-        };
+        let input = noise_as(element, &device, [256, 12]).unwrap();
         let residual = device.upload(&[256, 8], &noise(256 * 8)).unwrap();
         let operands = Operands {
             input: &input,
