@@ -42,7 +42,7 @@ impl AdapterArguments {
                 choice
             }
         };
-        let caches = cache_folder(|name| env::var_os(name), env::home_dir());
+        let caches = user_cache_folder();
         let tuning = self
             .tune_kernels
             .then(|| caches.clone().context("--tune-kernels: there is no cache folder; set XDG_CACHE_HOME"));
@@ -62,6 +62,11 @@ impl AdapterArguments {
 
 fn precision_parser() -> impl TypedValueParser<Value = Precision> {
     PossibleValuesParser::new(Precision::NAMES).try_map(|name| name.parse::<Precision>())
+}
+
+/// This command's folder among the user's caches.
+pub fn user_cache_folder() -> Option<PathBuf> {
+    cache_folder(|name| env::var_os(name), env::home_dir())
 }
 
 /// Where the platform wants what programs can make again, by the environment's variables and the user's folder.

@@ -61,8 +61,9 @@ enum Command {
 fn main() -> ExitCode {
     let start = Instant::now();
     // SAFETY: this is the first thing that the program does; it has started no thread.
-    unsafe { drivers::prepare() };
-    let result = match Cli::parse().command {
+    let prepared = unsafe { drivers::prepare() };
+    let command = Cli::parse().command;
+    let result = prepared.and_then(|()| match command {
         Command::Segment(arguments) => segment::run(&arguments),
         Command::Tokenize(arguments) => tokenize::run(&arguments),
         Command::Preprocess(arguments) => preprocess::run(&arguments),
@@ -70,7 +71,7 @@ fn main() -> ExitCode {
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments, start),
         Command::Convert(arguments) => convert::run(&arguments),
-    };
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -54,7 +54,8 @@ pub use clipseg_hub as hub;
 pub use clipseg_masks as masks;
 pub use clipseg_tensor::{
     AdapterChoice, AdapterReport, Array, Cost, Device, DeviceOptions, KernelFamily, KernelTime,
-    LLVMPIPE_WIDTH_VARIABLE, MemoryUse, Precision, adapters, describe, llvmpipe_width, wgpu,
+    LLVMPIPE_WIDTH_VARIABLE, MemoryUse, Precision, adapters, describe, llvmpipe_environment, llvmpipe_width,
+    wgpu,
 };
 pub use condition::Condition;
 pub use contrastive::{ClipSegModel, ClipSegOutput};

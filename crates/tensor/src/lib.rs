@@ -54,7 +54,7 @@ pub use clipseg_shaders::Activation;
 pub use cost::Cost;
 pub use device::{Device, DeviceOptions};
 pub use error::{Error, Result};
-pub use llvmpipe::{LLVMPIPE_WIDTH_VARIABLE, llvmpipe_width};
+pub use llvmpipe::{LLVMPIPE_WIDTH_VARIABLE, llvmpipe_environment, llvmpipe_width};
 pub use memory::MemoryUse;
 pub use ops::{
     AttentionMask, Convolution3x3, LayerNorm, Linear, Mlp, Modulation, Packing, Takes, TransposedConvolution,
