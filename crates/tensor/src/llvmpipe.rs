@@ -148,7 +148,7 @@ mod tests {
             manifests(move |name| (name == wanted).then(|| value.clone()), None)
         };
         assert!(with("XDG_DATA_DIRS", folder.path()).contains(&ours));
-        assert_eq!(with("VK_DRIVER_FILES", &drivers), [ours.clone()]);
+        assert_eq!(with("VK_DRIVER_FILES", &drivers).as_slice(), std::slice::from_ref(&ours));
         assert_eq!(with("VK_ICD_FILENAMES", &ours), [ours]);
         assert!(with("VK_DRIVER_FILES", &other).is_empty());
     }
