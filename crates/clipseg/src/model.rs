@@ -140,8 +140,12 @@ impl ClipSegForImageSegmentation {
             let conditions = Conditions { embeddings: part, count: part.len() / self.config.projection_dim };
             let insides = DecoderInsides::default();
             let output = self.decoder.forward(&scene.activations, scene.grid, conditions, insides).await?;
-            logits.shape = output.logits.shape;
-            logits.values.extend(output.logits.values);
+            // Most often there is one part: its megabytes are not copied.
+            if logits.values.is_empty() {
+                logits = output.logits;
+            } else {
+                logits.values.extend(output.logits.values);
+            }
         }
         if let Some(count) = logits.shape.first_mut() {
             *count = prompts;

@@ -86,7 +86,7 @@ static FALLBACK: Variant = Variant {
 };
 static ROWS: Variant = Variant {
     kernel: &matmul_rows::KERNEL,
-    tile: [4, 4],
+    tile: [4, 2],
     multiples: [1, 4],
     most_rows: 16,
     weight: Element::F32,
