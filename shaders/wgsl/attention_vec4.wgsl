@@ -170,8 +170,8 @@ fn block_rows(slot: u32, channels: u32) -> mat4x4<f32> {
     );
 }
 
-// Two vectors of sixteen tokens' keys, or values, which lie from `column` of their rows on; zeros beyond the last token. Larger
-// heads have no more: 16 keys of 16 vectors, two for each of 128 threads.
+// A thread's two vectors of a block: keys, or values, of sixteen tokens, which lie from `column` of their rows on; zeros beyond
+// the last token. Two are enough: the largest head has sixteen vectors, so a block has 256 for 128 threads.
 fn read_block(thread: u32, sequence: Sequence, first_key: u32, column: u32) -> mat2x4<f32> {
     return mat2x4<f32>(
         read_vector(thread, sequence, first_key, column),

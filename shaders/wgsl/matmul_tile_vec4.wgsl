@@ -54,12 +54,8 @@ fn main(
         stage(stages_input, place, next);
         workgroupBarrier();
         next = block(stages_input, first, depth / 4u + VECTORS + block_vector);
-        // Four at a time, as not every compiler unrolls the loop.
-        for (var k = 0u; k < DEPTH * STRIDE; k += 4u * STRIDE) {
+        for (var k = 0u; k < DEPTH * STRIDE; k += STRIDE) {
             sums = multiply(sums, k + local.y, k + local.x);
-            sums = multiply(sums, k + STRIDE + local.y, k + STRIDE + local.x);
-            sums = multiply(sums, k + 2u * STRIDE + local.y, k + 2u * STRIDE + local.x);
-            sums = multiply(sums, k + 3u * STRIDE + local.y, k + 3u * STRIDE + local.x);
         }
         workgroupBarrier();
     }
