@@ -29,13 +29,14 @@ mod condition;
 mod contrastive;
 mod loading;
 mod loss;
+mod map_plans;
+mod maps;
 mod model;
 #[cfg(not(target_family = "wasm"))]
 mod pipeline;
 #[cfg(not(target_family = "wasm"))]
 mod prompt_cache;
 mod refinement;
-mod resize_plans;
 mod segmentation;
 mod templates;
 mod towers;
