@@ -99,6 +99,7 @@ Examples:
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a cat\" --out masks --save mask,regions --min-area 50 --simplify 1
   clipseg segment --model clipseg-rd64-refined photo.jpg -p sky -p grass -p road --out masks --save labels,npy
   clipseg segment --model clipseg-rd64-refined photo.jpg --prompt-image mug.jpg --prompt-mask mug-mask.png --out masks
+  clipseg segment --model clipseg-rd64-refined photo.jpg --prompt-image cut-out.png --prompt-mask alpha --out masks
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a mug\" --prompt-image mug.jpg --mix 0.7 --out masks
   clipseg segment --model clipseg-rd64-refined photo.jpg -p cat --template-set shuffle+ --out masks
   clipseg segment --model clipseg-rd64-refined large.jpg -p \"a cat\" --out masks --scales 1,2,3 --refine

@@ -45,7 +45,7 @@ mod windows;
 
 pub use clipseg_clip::{
     Activation, Checkpoint, ClipSegConfig, ClipSegProcessor, ClipSegTextConfig, ClipSegVisionConfig, Error,
-    ImageInput, ImageSize, Insides, Orientation, PaddingSide, Photo, PixelBatch, PixelValues,
+    ImageInput, ImageSize, Insides, Orientation, PaddingSide, Photo, PhotoFile, PixelBatch, PixelValues,
     PreprocessorConfig, ProcessedInputs, Processor, PromptStyle, Resample, Result, Scene, TextBatch,
     TextEncoder, TextInput, TokenIds, Tokenizer, TowerOutput, VisionEncoder,
 };

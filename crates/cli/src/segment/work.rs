@@ -11,6 +11,7 @@ use super::drawing::{Decoded, Drawing};
 use super::outcomes::Outcomes;
 use super::photos::{self, Opened};
 use super::report::Seconds;
+use crate::inputs;
 use crate::progress::{Progress, Stopwatch};
 
 /// Photos that are read ahead, and results that wait to be written.
@@ -76,6 +77,7 @@ impl Work<'_> {
             [_] => String::new(),
             all => format!("{} ({} of {}): ", all[place].path.display(), place + 1, all.len()),
         };
+        progress.pause(|| inputs::warn_of_cut_off(&self.drawing.sources[place].path, &photo));
         let mut stopwatch = Stopwatch::start();
         progress.step(format!("{which}encoding"));
         let count = pixels.count();
@@ -93,6 +95,6 @@ impl Work<'_> {
             "{}: the model's logits are not finite numbers; its weights are damaged, download them again",
             self.folder.display()
         );
-        Ok(Decoded { photo, segmentation, windows: count, seconds })
+        Ok(Decoded { photo: photo.photo, segmentation, windows: count, seconds })
     }
 }
