@@ -27,7 +27,7 @@ use crate::inputs::{AdapterArguments, PhotoArguments, Preparation};
 use crate::model::ModelArguments;
 use crate::names::{self, Names};
 use crate::output;
-use crate::progress::{Progress, Stopwatch};
+use crate::progress::{Estimate, Progress, Stopwatch};
 use crate::prompts::PromptArguments;
 use crate::resolution::ResolutionArguments;
 
@@ -166,6 +166,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         folder,
         condition: &condition,
         progress: &progress,
+        estimate: Estimate::start(sources.len()),
         seconds,
     };
     work.run(first, &mut outcomes)?;

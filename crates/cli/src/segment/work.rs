@@ -12,7 +12,7 @@ use super::outcomes::Outcomes;
 use super::photos::{self, Opened};
 use super::report::Seconds;
 use crate::inputs;
-use crate::progress::{Progress, Stopwatch};
+use crate::progress::{Estimate, Progress, Stopwatch};
 
 /// Photos that are read ahead, and results that wait to be written.
 const WAITING: usize = 2;
@@ -25,6 +25,8 @@ pub struct Work<'a> {
     pub folder: &'a Path,
     pub condition: &'a Condition,
     pub progress: &'a Progress,
+    /// Of the photos.
+    pub estimate: Estimate,
     /// Those that are spent once.
     pub seconds: Seconds,
 }
@@ -79,11 +81,13 @@ impl Work<'_> {
         };
         progress.pause(|| inputs::warn_of_cut_off(&self.drawing.sources[place].path, &photo));
         let mut stopwatch = Stopwatch::start();
-        progress.step(format!("{which}encoding"));
+        let left = |part: f64| self.estimate.left(place as f64 + part);
+        progress.step(format!("{which}encoding{}", left(0.0)));
         let count = pixels.count();
         let scenes = model.encode_windows(&pixels, |done| {
             if count > 1 {
-                progress.step(format!("{which}encoding, {done} of {count} windows"));
+                let left = left(done as f64 / count as f64);
+                progress.step(format!("{which}encoding, {done} of {count} windows{left}"));
             }
         })?;
         let encode_image = stopwatch.lap();
