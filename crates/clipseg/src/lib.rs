@@ -67,4 +67,4 @@ pub use segmentation::Segmentation;
 pub use templates::{Template, TemplateSet, phrases};
 pub use towers::{ClipSegTextModel, ClipSegVisionModel};
 #[cfg(not(target_family = "wasm"))]
-pub use windows::{WindowPixels, WindowScenes, Windows};
+pub use windows::{WindowPixels, WindowScenes, WindowStep, Windows};
