@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use clipseg_masks::{LabelMap, Mask};
+use clipseg_masks::{LabelMap, Mask, ProbabilityMap};
 use clipseg_tensor::{Array, Device};
 
 use crate::resize_plans::{ResizeKey, ResizePlans};
@@ -90,6 +90,17 @@ impl Segmentation {
         self.logits.slice(prompt).iter().map(|&logit| sigmoid(logit)).collect()
     }
 
+    /// [`probabilities`](Self::probabilities) with their size, to be combined with other prompts' and made a mask of.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when there are more than 2³¹ - 1 pixels, or a logit is not a number.
+    ///
+    /// # Panics
+    /// When there is no such prompt, as slices do.
+    pub fn probability_map(&self, prompt: usize) -> Result<ProbabilityMap> {
+        ProbabilityMap::new(self.width(), self.height(), self.probabilities(prompt)).map_err(input)
+    }
+
     /// Whether each pixel's probability is at least `threshold`; row by row.
     ///
     /// # Panics
@@ -173,7 +184,7 @@ fn input(error: clipseg_masks::Error) -> Error {
 }
 
 /// Of the exponential of a negative number alone, which cannot overflow.
-fn sigmoid(logit: f32) -> f32 {
+pub(crate) fn sigmoid(logit: f32) -> f32 {
     let tail = (-logit.abs()).exp();
     if logit >= 0.0 { 1.0 / (1.0 + tail) } else { tail / (1.0 + tail) }
 }
