@@ -10,6 +10,7 @@ mod model;
 mod names;
 mod npy;
 mod output;
+mod paths;
 mod pictures;
 mod preprocess;
 mod progress;

@@ -25,6 +25,11 @@ impl Progress {
     pub fn step(&self, message: impl Into<String>) {
         self.0.set_message(message.into());
     }
+
+    /// Takes the spinner off the terminal while something else is printed.
+    pub fn pause<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.0.suspend(print)
+    }
 }
 
 impl Drop for Progress {

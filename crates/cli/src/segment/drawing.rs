@@ -1,31 +1,31 @@
 //! From logits to files.
 
-use std::path::Path;
-
 use anyhow::Result;
 use clipseg::masks::{Connectivity, LabelMap};
 use clipseg::{Photo, Segmentation};
 
+use super::photos::Source;
 use super::report::{PromptResult, Report, Seconds};
 use super::saves::{Found, Kind, Saves};
 use super::settings::Settings;
 use super::{Arguments, Targets};
+use crate::names::Names;
+use crate::output;
+use crate::paths::PathText;
 use crate::prompts::Prompts;
-use crate::{names, output};
 
 /// What it takes to draw the results of any photo.
 pub struct Drawing<'a> {
     pub arguments: &'a Arguments,
     pub prompts: &'a Prompts,
     pub targets: &'a Targets,
+    pub sources: &'a [Source],
+    pub names: &'a Names,
     pub adapter: &'a str,
 }
 
 /// What the model says of a photo.
-pub struct Decoded<'a> {
-    pub path: &'a Path,
-    /// What its files start with.
-    pub name: String,
+pub struct Decoded {
     pub photo: Photo,
     pub segmentation: Segmentation,
     /// Parts in which it was looked at.
@@ -34,10 +34,11 @@ pub struct Decoded<'a> {
 }
 
 impl<'a> Drawing<'a> {
-    /// Makes masks at the photo's size and writes what is wanted of them.
-    pub fn draw(&self, decoded: Decoded<'a>) -> Result<Report<'a>> {
-        let Self { arguments, prompts, targets, adapter } = *self;
-        let Decoded { path, name, photo, segmentation, windows, seconds } = decoded;
+    /// Makes masks at the size of photo number `place` and writes what is wanted of them.
+    pub fn draw(&self, place: usize, decoded: Decoded) -> Result<Report<'a>> {
+        let Self { arguments, prompts, targets, sources, names, adapter } = *self;
+        let Decoded { photo, segmentation, windows, seconds } = decoded;
+        let path = PathText(sources[place].path.as_path());
         let (width, height) = (photo.width(), photo.height());
         let (threshold, min_area) = (arguments.threshold, arguments.min_area);
         let saves = targets.folder.as_ref().map(|folder| Saves {
@@ -46,7 +47,6 @@ impl<'a> Drawing<'a> {
             settings: Settings { photo: path, width, height, threshold, min_area },
             simplify: arguments.simplify,
         });
-        let names = names::for_prompts(&name, &prompts.labels);
         let mut results = Vec::with_capacity(prompts.labels.len());
         let has_labels = saves.is_some() && arguments.save.contains(&Kind::Labels);
         let mut label_map = has_labels.then(|| LabelMap::new(width, height)).transpose()?;
@@ -63,7 +63,8 @@ impl<'a> Drawing<'a> {
                 label_map.add(&mask, &probabilities)?;
             }
             let found = Found { index, prompt, probabilities: &probabilities, mask: &mask };
-            let files = saves.as_ref().map(|saves| saves.write(&names[index], &photo, &found)).transpose()?;
+            let write = |saves: &Saves<'_>| saves.write(&names.prompt(place, index), &photo, &found);
+            let files = saves.as_ref().map(write).transpose()?;
             let area = mask.area();
             results.push(PromptResult {
                 prompt,
@@ -76,13 +77,13 @@ impl<'a> Drawing<'a> {
             });
         }
         let labels = saves.as_ref().zip(label_map);
-        let labels = labels.map(|(saves, map)| saves.write_labels(&name, &photo, &map, &prompts.labels));
+        let labels = labels.map(|(saves, map)| saves.write_labels(names.photo(place), &map, &prompts.labels));
         let labels = labels.transpose()?;
         if let Some(file) = &targets.logits {
             let logits = segmentation.logits();
             file.write_tensor("logits", &logits.shape, &logits.values)?;
         }
-        let logits = targets.logits.as_ref().map(output::File::path);
+        let logits = targets.logits.as_ref().map(output::File::path).map(PathText);
         Ok(Report {
             photo: path,
             width,

@@ -1,16 +1,17 @@
 //! What came of a photo.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
 use super::saves::{Files, LabelFiles};
+use crate::paths::PathText;
 use crate::table::{self, Align};
 
 /// What the command prints of a photo.
 #[derive(Serialize)]
 pub struct Report<'a> {
-    pub photo: &'a Path,
+    pub photo: PathText<&'a Path>,
     pub width: usize,
     pub height: usize,
     pub adapter: &'a str,
@@ -19,8 +20,15 @@ pub struct Report<'a> {
     pub windows: usize,
     pub prompts: Vec<PromptResult<'a>>,
     pub labels: Option<LabelFiles>,
-    pub logits: Option<&'a Path>,
+    pub logits: Option<PathText<&'a Path>>,
     pub seconds: Seconds,
+}
+
+/// What the command prints of a photo that could not be segmented.
+#[derive(Serialize)]
+pub struct Failure<'a> {
+    pub photo: PathText<&'a Path>,
+    pub error: String,
 }
 
 /// What came of one prompt.
@@ -61,7 +69,8 @@ impl Report<'_> {
         let mut text = table::render([Align::Left, Align::Right, Align::Right], &rows);
         let files = self.prompts.iter().filter_map(|result| result.files.as_ref()).flat_map(Files::values);
         let labels = self.labels.iter().flat_map(|LabelFiles { map, legend }| [map, legend]);
-        for path in files.chain(labels).map(PathBuf::as_path).chain(self.logits) {
+        let files = files.chain(labels).map(|path| path.0.as_path()).chain(self.logits.map(|path| path.0));
+        for path in files {
             text += &format!("wrote {}\n", path.display());
         }
         text

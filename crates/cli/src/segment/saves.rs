@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -13,6 +13,8 @@ use serde::Serialize;
 use super::legend::Legend;
 use super::regions::Regions;
 use super::settings::Settings;
+use crate::names::{Endings, with_ending};
+use crate::paths::PathText;
 use crate::{npy, output, pictures};
 
 /// One kind of file.
@@ -37,14 +39,40 @@ pub enum Kind {
     Labels,
 }
 
+/// What the name of a label map's legend ends with.
+const LEGEND_ENDING: &str = "labels.json";
+
+impl Kind {
+    /// What the names of such files end with, after a dash.
+    fn ending(self) -> &'static str {
+        match self {
+            Self::Probability => "probability.png",
+            Self::Mask => "mask.png",
+            Self::Overlay => "overlay.png",
+            Self::Probability16 => "probability16.png",
+            Self::Npy => "probability.npy",
+            Self::Regions => "regions.json",
+            Self::Labels => "labels.png",
+        }
+    }
+
+    /// What the names of all files of these kinds end with.
+    pub fn endings(kinds: &[Self]) -> Endings {
+        let of_photos =
+            if kinds.contains(&Self::Labels) { vec![Self::Labels.ending(), LEGEND_ENDING] } else { vec![] };
+        let of_prompts = kinds.iter().filter(|&&kind| kind != Self::Labels);
+        Endings { prompt: of_prompts.map(|kind| kind.ending()).collect(), photo: of_photos }
+    }
+}
+
 /// The files of one prompt.
-pub type Files = BTreeMap<Kind, PathBuf>;
+pub type Files = BTreeMap<Kind, PathText<PathBuf>>;
 
 /// The files of all prompts together.
 #[derive(Serialize)]
 pub struct LabelFiles {
-    pub map: PathBuf,
-    pub legend: PathBuf,
+    pub map: PathText<PathBuf>,
+    pub legend: PathText<PathBuf>,
 }
 
 /// What was found of one prompt.
@@ -68,50 +96,48 @@ pub struct Saves<'a> {
 
 impl Saves<'_> {
     /// Writes the files of one prompt, whose names start with `name`.
-    pub fn write(&self, name: &str, photo: &Photo, found: &Found) -> Result<Files> {
+    pub fn write(&self, name: &Path, photo: &Photo, found: &Found) -> Result<Files> {
         let Found { probabilities, mask, .. } = *found;
-        let png = |kind: &str, bytes: Vec<u8>| self.folder.write(&format!("{name}-{kind}.png"), &bytes);
-        let write = |&kind: &Kind| {
+        let mut files = Files::new();
+        for &kind in self.kinds {
+            let file = with_ending(name, kind.ending());
+            let picture = |bytes: Vec<u8>| self.folder.write(&file, &bytes).map(PathText);
             let path = match kind {
-                Kind::Probability => png("probability", pictures::probability_png(probabilities, photo)?)?,
-                Kind::Mask => png("mask", pictures::mask_png(mask.pixels(), photo)?)?,
-                Kind::Overlay => png("overlay", pictures::overlay_png(mask.pixels(), photo, found.index)?)?,
-                Kind::Probability16 => {
-                    png("probability16", pictures::probability16_png(probabilities, photo)?)?
+                Kind::Probability => picture(pictures::probability_png(probabilities, photo)?)?,
+                Kind::Mask => picture(pictures::mask_png(mask.pixels(), photo)?)?,
+                Kind::Overlay => picture(pictures::overlay_png(mask.pixels(), photo, found.index)?)?,
+                Kind::Probability16 => picture(pictures::probability16_png(probabilities, photo)?)?,
+                Kind::Npy => {
+                    let write = |file: &mut _| npy::write(file, mask.height(), mask.width(), probabilities);
+                    PathText(self.folder.write_with(&file, write)?)
                 }
-                Kind::Npy => self.folder.write_with(&format!("{name}-probability.npy"), |file| {
-                    npy::write(file, mask.height(), mask.width(), probabilities)
-                })?,
                 Kind::Regions => {
                     let regions = Regions::of(mask, found.prompt, self.settings, self.simplify);
-                    self.write_json(&format!("{name}-regions.json"), &regions)?
+                    self.write_json(&file, &regions)?
                 }
-                Kind::Labels => return Ok(None),
+                // Of all prompts together.
+                Kind::Labels => continue,
             };
-            Ok(Some((kind, path)))
-        };
-        self.kinds.iter().filter_map(|kind| write(kind).transpose()).collect()
+            files.insert(kind, path);
+        }
+        Ok(files)
     }
 
     /// Writes the label map of all prompts, to files whose names start with `name`.
-    pub fn write_labels(
-        &self,
-        name: &str,
-        photo: &Photo,
-        map: &LabelMap,
-        prompts: &[String],
-    ) -> Result<LabelFiles> {
-        let legend = Legend::of(map, prompts, self.settings);
+    pub fn write_labels(&self, name: &Path, map: &LabelMap, prompts: &[String]) -> Result<LabelFiles> {
+        let picture = pictures::labels_png(map)?;
         Ok(LabelFiles {
-            map: self.folder.write(&format!("{name}-labels.png"), &pictures::labels_png(map, photo)?)?,
-            legend: self.write_json(&format!("{name}-labels.json"), &legend)?,
+            map: PathText(self.folder.write(with_ending(name, Kind::Labels.ending()), &picture)?),
+            legend: self
+                .write_json(&with_ending(name, LEGEND_ENDING), &Legend::of(map, prompts, self.settings))?,
         })
     }
 
-    fn write_json(&self, name: &str, value: &impl Serialize) -> Result<PathBuf> {
-        self.folder.write_with(name, |file| {
+    fn write_json(&self, name: &Path, value: &impl Serialize) -> Result<PathText<PathBuf>> {
+        let path = self.folder.write_with(name, |file| {
             serde_json::to_writer(&mut *file, value)?;
             file.write_all(b"\n")
-        })
+        })?;
+        Ok(PathText(path))
     }
 }

@@ -11,6 +11,8 @@ mod eval;
 mod hub;
 mod hub_server;
 mod inputs;
+mod names;
+mod photos;
 mod prompts;
 mod saves;
 mod segment;

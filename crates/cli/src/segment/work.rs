@@ -1,0 +1,98 @@
+//! Photo after photo through reading, the model and drawing, side by side.
+
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use anyhow::{Result, ensure};
+use clipseg::{ClipSeg, Condition};
+
+use super::drawing::{Decoded, Drawing};
+use super::outcomes::Outcomes;
+use super::photos::{self, Opened};
+use super::report::Seconds;
+use crate::progress::{Progress, Stopwatch};
+
+/// Photos that are read ahead, and results that wait to be written.
+const WAITING: usize = 2;
+
+/// What all photos have in common.
+pub struct Work<'a> {
+    pub drawing: Drawing<'a>,
+    pub model: &'a ClipSeg,
+    /// The checkpoint, for messages.
+    pub folder: &'a Path,
+    pub condition: &'a Condition,
+    pub progress: &'a Progress,
+    /// Those that are spent once.
+    pub seconds: Seconds,
+}
+
+impl Work<'_> {
+    /// Segments the photos, the first of which is open, and tells `outcomes` of each when it is done: while the device works
+    /// on one, the next is read and the results of the one before are written. What goes wrong with a photo keeps no other
+    /// from being segmented.
+    ///
+    /// # Errors
+    /// Where the outcomes cannot be printed.
+    pub fn run(&self, first: Result<Opened>, outcomes: &mut Outcomes) -> Result<()> {
+        let sources = self.drawing.sources;
+        let (to_device, opened) = sync_channel(WAITING);
+        let (to_drawing, decoded) = sync_channel::<(usize, Result<Decoded>)>(WAITING);
+        thread::scope(|scope| {
+            let (arguments, processor) = (self.drawing.arguments, self.model.processor());
+            scope.spawn(move || {
+                let rest = sources[1..].iter().map(|source| photos::open(&source.path, arguments, processor));
+                for opened in std::iter::once(first).chain(rest) {
+                    // Nobody listens any more where outcomes cannot be printed.
+                    if to_device.send(opened).is_err() {
+                        return;
+                    }
+                }
+            });
+            let drawing = scope.spawn(move || {
+                // Taken along, so that the sender learns of an error.
+                let decoded = decoded;
+                decoded.iter().try_for_each(|(place, decoded)| {
+                    let report = decoded.and_then(|decoded| self.drawing.draw(place, decoded));
+                    self.progress.pause(|| outcomes.add(&sources[place].path, report))
+                })
+            });
+            for (place, opened) in opened.iter().enumerate() {
+                let decoded = opened.and_then(|opened| self.decode(place, opened));
+                if to_drawing.send((place, decoded)).is_err() {
+                    break;
+                }
+            }
+            drop((to_drawing, opened));
+            drawing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    fn decode(&self, place: usize, opened: Opened) -> Result<Decoded> {
+        let Self { model, progress, .. } = self;
+        let Opened { photo, pixels } = opened;
+        let which = match self.drawing.sources {
+            [_] => String::new(),
+            all => format!("{} ({} of {}): ", all[place].path.display(), place + 1, all.len()),
+        };
+        let mut stopwatch = Stopwatch::start();
+        progress.step(format!("{which}encoding"));
+        let count = pixels.count();
+        let scenes = model.encode_windows(&pixels, |done| {
+            if count > 1 {
+                progress.step(format!("{which}encoding, {done} of {count} windows"));
+            }
+        })?;
+        let encode_image = stopwatch.lap();
+        progress.step(format!("{which}decoding"));
+        let segmentation = model.decode_windows(&scenes, self.condition)?;
+        let seconds = Seconds { encode_image, decode: stopwatch.lap(), ..self.seconds };
+        ensure!(
+            segmentation.logits().values.iter().all(|logit| logit.is_finite()),
+            "{}: the model's logits are not finite numbers; its weights are damaged, download them again",
+            self.folder.display()
+        );
+        Ok(Decoded { photo, segmentation, windows: count, seconds })
+    }
+}
