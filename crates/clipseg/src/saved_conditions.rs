@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use clipseg_tensor::Array;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
 
 use crate::{ClipSegForImageSegmentation, Condition, Error, Result};
 
-/// What such files say they are.
-const FORMAT: &str = "clipseg-conditions";
-const VERSION: &str = "1";
+/// The only entry of the file's metadata. One, as the order of several would differ from run to run.
+const METADATA: &str = "clipseg-conditions";
+const VERSION: u32 = 1;
 /// The name of the only tensor, as transformers calls it.
 const TENSOR: &str = "conditional_embeddings";
 /// The largest file that is read, half a million prompts of the published size.
@@ -18,16 +19,29 @@ const MOST_BYTES: u64 = 1 << 30;
 
 /// Conditions with what they are called, to be kept as a file and used without the text tower.
 ///
-/// The file is safetensors: the tensor `conditional_embeddings`, f32 `[prompts, projection_dim]`, and as metadata `format`
-/// ("clipseg-conditions"), `version` ("1"), `model` (its [fingerprint](ClipSegForImageSegmentation::fingerprint)), `prompts`
-/// (a JSON list of texts) and `classes` (a JSON list of a text or null for each prompt).
+/// The file is safetensors: the tensor `conditional_embeddings`, f32 `[prompts, projection_dim]`, and in the metadata under
+/// `clipseg-conditions` a JSON object of `version` (1), `model` (its
+/// [fingerprint](ClipSegForImageSegmentation::fingerprint)), `prompts` (a list of texts) and `classes` (a list of a text or
+/// null for each prompt).
 #[derive(Clone, Debug, PartialEq)]
 pub struct SavedConditions {
     path: PathBuf,
+    header: Header,
+    condition: Condition,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Header {
+    version: u32,
     model: String,
     prompts: Vec<String>,
     classes: Vec<Option<String>>,
-    condition: Condition,
+}
+
+/// The header's part that headers of all versions have.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
 }
 
 impl SavedConditions {
@@ -43,7 +57,8 @@ impl SavedConditions {
         classes: Vec<Option<String>>,
     ) -> Result<Self> {
         let model = model.fingerprint().to_owned();
-        let saved = Self { path: PathBuf::new(), model, prompts, classes, condition };
+        let header = Header { version: VERSION, model, prompts, classes };
+        let saved = Self { path: PathBuf::new(), header, condition };
         saved.check().map_err(|message| Error::Input(format!("conditions to be kept: {message}")))?;
         Ok(saved)
     }
@@ -66,17 +81,11 @@ impl SavedConditions {
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let Array { shape, values } = &self.condition.embeddings;
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let list = |list: serde_json::Value| list.to_string();
-        let metadata = HashMap::from([
-            ("format".to_owned(), FORMAT.to_owned()),
-            ("version".to_owned(), VERSION.to_owned()),
-            ("model".to_owned(), self.model.clone()),
-            ("prompts".to_owned(), list(self.prompts.clone().into())),
-            ("classes".to_owned(), list(self.classes.clone().into())),
-        ]);
-        let refused = |error: safetensors::SafeTensorError| Error::Input(format!("conditions: {error}"));
-        let view = TensorView::new(Dtype::F32, shape.clone(), &bytes).map_err(refused)?;
-        safetensors::serialize([(TENSOR, view)], Some(metadata)).map_err(refused)
+        let refused = |error: &dyn std::fmt::Display| Error::Input(format!("conditions to be kept: {error}"));
+        let header = serde_json::to_string(&self.header).map_err(|error| refused(&error))?;
+        let metadata = HashMap::from([(METADATA.to_owned(), header)]);
+        let view = TensorView::new(Dtype::F32, shape.clone(), &bytes).map_err(|error| refused(&error))?;
+        safetensors::serialize([(TENSOR, view)], Some(metadata)).map_err(|error| refused(&error))
     }
 
     /// Writes the file.
@@ -91,13 +100,13 @@ impl SavedConditions {
     /// What each prompt is called.
     #[must_use]
     pub fn prompts(&self) -> &[String] {
-        &self.prompts
+        &self.header.prompts
     }
 
     /// The class of each prompt, where it was given one.
     #[must_use]
     pub fn classes(&self) -> &[Option<String>] {
-        &self.classes
+        &self.header.classes
     }
 
     /// The conditions, if this model made them, or one whose towers are the same.
@@ -106,11 +115,11 @@ impl SavedConditions {
     /// [`Error::OtherModel`].
     pub fn for_model(&self, model: &ClipSegForImageSegmentation) -> Result<&Condition> {
         let (width, found) = (model.config().projection_dim, self.condition.embeddings.shape[1]);
-        if found == width && self.model == model.fingerprint() {
+        if found == width && self.header.model == model.fingerprint() {
             return Ok(&self.condition);
         }
         let message = if found == width {
-            format!("was made by another model ({}, this one is {})", self.model, model.fingerprint())
+            format!("was made by another model ({}, this one is {})", self.header.model, model.fingerprint())
         } else {
             format!("holds conditions of {found} numbers, but the model's projection_dim is {width}")
         };
@@ -121,26 +130,18 @@ impl SavedConditions {
         let not_safetensors = |error| {
             format!("is not a whole safetensors file ({error}); make it again with `clipseg encode-prompts`")
         };
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(not_safetensors)?;
-        let metadata = header.metadata().clone().unwrap_or_default();
-        let entry = |name: &str| {
-            let value = metadata.get(name).map(String::as_str);
-            value.ok_or_else(|| {
-                format!("its metadata lack {name:?}; make it again with `clipseg encode-prompts`")
-            })
-        };
-        if metadata.get("format").map(String::as_str) != Some(FORMAT) {
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(not_safetensors)?;
+        let Some(header) = metadata.metadata().as_ref().and_then(|metadata| metadata.get(METADATA)) else {
             return Err("holds no conditions; give a file that `clipseg encode-prompts` wrote".to_owned());
-        }
-        if entry("version")? != VERSION {
-            let version = entry("version")?;
+        };
+        let malformed = |error| format!("its metadata are malformed ({error}); make it again");
+        let Version { version } = serde_json::from_str(header).map_err(malformed)?;
+        if version != VERSION {
             return Err(format!(
-                "is of version {version:?}, this program reads {VERSION}; take a newer clipseg"
+                "is of version {version}, this program reads {VERSION}; take a newer clipseg"
             ));
         }
-        let malformed = |name: &str, error| format!("its metadata's {name:?} are malformed: {error}");
-        let prompts = serde_json::from_str(entry("prompts")?).map_err(|error| malformed("prompts", error))?;
-        let classes = serde_json::from_str(entry("classes")?).map_err(|error| malformed("classes", error))?;
+        let header = serde_json::from_str(header).map_err(malformed)?;
         let tensors = SafeTensors::deserialize(bytes).map_err(not_safetensors)?;
         let view = tensors.tensor(TENSOR).map_err(|_| format!("has no tensor `{TENSOR}`"))?;
         if view.dtype() != Dtype::F32 {
@@ -148,13 +149,13 @@ impl SavedConditions {
         }
         let values = view.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
         let condition = Condition { embeddings: Array { shape: view.shape().to_vec(), values } };
-        let model = entry("model")?.to_owned();
-        let saved = Self { path: path.to_owned(), model, prompts, classes, condition };
+        let saved = Self { path: path.to_owned(), header, condition };
         saved.check()?;
         Ok(saved)
     }
 
     fn check(&self) -> Result<(), String> {
+        let Header { prompts: names, classes, model, .. } = &self.header;
         let Array { shape, values } = &self.condition.embeddings;
         let &[prompts, width] = &shape[..] else {
             return Err(format!("has conditions of shape {shape:?}, expected [prompts, projection_dim]"));
@@ -162,26 +163,23 @@ impl SavedConditions {
         if prompts == 0 || width == 0 || values.len() != prompts * width {
             return Err(format!("has conditions of shape {shape:?} and {} values", values.len()));
         }
-        if (self.prompts.len(), self.classes.len()) != (prompts, prompts) {
-            return Err(format!(
-                "has {prompts} conditions, but names for {} and classes for {}",
-                self.prompts.len(),
-                self.classes.len()
-            ));
+        if (names.len(), classes.len()) != (prompts, prompts) {
+            let (names, classes) = (names.len(), classes.len());
+            return Err(format!("has {prompts} conditions, but names for {names} and classes for {classes}"));
         }
-        let names = self.prompts.iter().chain(self.classes.iter().flatten());
-        // They are shown, and a terminal would obey them.
-        if let Some(name) = names.clone().find(|name| name.chars().any(char::is_control)) {
+        let shown = names.iter().chain(classes.iter().flatten());
+        // A terminal would obey them.
+        if let Some(name) = shown.clone().chain([model]).find(|name| name.chars().any(char::is_control)) {
             return Err(format!("has a control character in the name {name:?}"));
         }
-        if let Some(empty) = names.clone().find(|name| name.trim().is_empty()) {
+        if let Some(empty) = shown.clone().find(|name| name.trim().is_empty()) {
             return Err(format!("has the empty name {empty:?}"));
         }
         match values.iter().position(|value| !value.is_finite()) {
             Some(place) => Err(format!(
                 "has the number {} in the condition of {:?}; make it again",
                 values[place],
-                self.prompts[place / width]
+                names[place / width]
             )),
             None => Ok(()),
         }

@@ -64,11 +64,12 @@ impl<'a> Yolo<'a> {
 
     /// Adds a photo.
     pub fn add(&mut self, annotated: &Annotated<'_>) -> Result<YoloFiles> {
+        let Annotated { source, name, photo, instances } = annotated;
+        let image = self.copy(&source.path, name, photo)?;
+        // Before the first labels, which are known for ours by it.
         if self.file.is_none() {
             self.file = Some(self.folder.write(FILE, self.description.as_bytes())?);
         }
-        let Annotated { source, name, photo, instances } = annotated;
-        let image = self.copy(&source.path, name, photo)?;
         let labels = labels(instances, photo);
         let name = with_extension(&Path::new(LABELS).join(name), "txt");
         let labels = self.folder.write(name, labels.as_bytes())?;
