@@ -32,13 +32,14 @@ mod contrastive;
 mod fingerprint;
 mod loading;
 mod loss;
+mod map_plans;
+mod maps;
 mod model;
 #[cfg(not(target_family = "wasm"))]
 mod pipeline;
 #[cfg(not(target_family = "wasm"))]
 mod prompt_cache;
 mod refinement;
-mod resize_plans;
 mod saved_conditions;
 mod segmentation;
 mod smoother;

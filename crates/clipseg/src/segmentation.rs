@@ -3,13 +3,14 @@ use std::sync::Arc;
 use clipseg_masks::{LabelMap, Mask, ProbabilityMap};
 use clipseg_tensor::{Array, Device};
 
-use crate::resize_plans::{ResizeKey, ResizePlans};
+use crate::map_plans::MapPlans;
+use crate::maps::{Maps, cut};
 use crate::{Error, Result};
 
 /// Logits of several prompts on one image, and what is made of them.
 #[derive(Clone)]
 pub struct Segmentation {
-    plans: Arc<ResizePlans>,
+    plans: Arc<MapPlans>,
     logits: Array,
 }
 
@@ -25,10 +26,10 @@ impl Segmentation {
             let message = format!("{values} logits of shape {shape:?}, expected [prompts, height, width]");
             return Err(Error::Input(message));
         }
-        Ok(Self::new(&ResizePlans::new(device), logits))
+        Ok(Self::new(&MapPlans::new(device), logits))
     }
 
-    pub(crate) fn new(plans: &Arc<ResizePlans>, logits: Array) -> Self {
+    pub(crate) fn new(plans: &Arc<MapPlans>, logits: Array) -> Self {
         Self { plans: Arc::clone(plans), logits }
     }
 
@@ -37,8 +38,8 @@ impl Segmentation {
         Self::new(&self.plans, logits)
     }
 
-    pub(crate) fn device(&self) -> &Device {
-        self.plans.device()
+    pub(crate) fn plans(&self) -> &MapPlans {
+        &self.plans
     }
 
     /// `[prompts, height, width]`
@@ -164,24 +165,18 @@ impl Segmentation {
     /// # Errors
     /// As [`resized`](Self::resized).
     pub async fn resize(&self, width: usize, height: usize) -> Result<Self> {
-        // A band at a time: the map of a large photo exceeds what an adapter binds in one piece.
-        let limit = self.device().limits().max_storage_buffer_binding_size as usize;
-        let band = (limit / (4 * width.max(1))).clamp(1, height.max(1));
-        let mut values = vec![0.0; self.len() * height * width];
-        for first_row in (0..height.max(1)).step_by(band) {
-            let rows = first_row..height.min(first_row + band);
-            let key = ResizeKey { from: (self.height(), self.width()), to: (height, width), rows };
-            let plan = self.plans.get(&key)?;
+        let mut maps = Maps::new(self.len(), height, width);
+        // A tile at a time: the map of a large photo exceeds what an adapter binds in one piece.
+        for key in self.plans.resizes((self.height(), self.width()), (height, width)) {
+            let plan = self.plans.resize(&key)?;
             for prompt in 0..self.len() {
                 let mut run = plan.plan.run();
-                run.write(&plan.input, self.logits.slice(prompt))?;
+                run.write(&plan.input, &cut(self.logits.slice(prompt), &key.from))?;
                 let resized = run.finish(&[&plan.output]).await?.swap_remove(0);
-                let start = (prompt * height + first_row) * width;
-                values[start..start + resized.values.len()].copy_from_slice(&resized.values);
+                maps.paste(prompt, &key.to, &resized.values);
             }
         }
-        let logits = Array { shape: vec![self.len(), height, width], values };
-        Ok(self.with_logits(logits))
+        Ok(self.with_logits(maps.into_array()))
     }
 }
 

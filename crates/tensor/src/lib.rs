@@ -44,6 +44,7 @@ mod profile;
 mod recorder;
 mod step;
 mod tensor;
+mod tile;
 pub mod transformer;
 #[cfg(not(target_family = "wasm"))]
 mod tuner;
@@ -67,5 +68,6 @@ pub use precision::Precision;
 pub use profile::KernelTime;
 pub use recorder::Recorder;
 pub use tensor::{Element, Tensor};
+pub use tile::Tile;
 pub use weights::Weights;
 pub use wgpu;

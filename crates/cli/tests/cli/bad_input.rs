@@ -85,6 +85,7 @@ fn impossible_windows_and_radii() {
         (["--scales", "nan"], ["--scales", "NaN"]),
         (["--overlap", "0.9"], ["--overlap", "0.9"]),
         (["--refine=0", "--json"], ["--refine", "radius"]),
+        (["--refine=257", "--json"], ["--refine", "256"]),
     ] {
         workspace.refuse_segment(&arguments, &words);
     }

@@ -102,6 +102,20 @@ fn windows_and_edges_make_finer_masks_of_the_same_size() {
     assert_eq!(plain["windows"], 1);
 }
 
+/// At 352 pixels three scales of so wide a photo make a map whose moments exceed what adapters bind in one piece.
+#[test]
+fn a_wide_photo_is_refined_at_all_scales() {
+    let workspace = Workspace::tiny();
+    workspace.write("model/preprocessor_config.json", br#"{"size": {"height": 352, "width": 352}}"#);
+    let photo = image::open(fixture("photos/coffee.jpg")).unwrap();
+    let photo = photo.resize_exact(2400, 1000, image::imageops::FilterType::Nearest);
+    photo.save(workspace.path("wide.png")).unwrap();
+    let arguments = workspace.masks(&["wide.png"], "out");
+    succeed(&with(&arguments, &["--scales", "1,2,3", "--refine"]));
+    let mask = image::image_dimensions(workspace.path("out/wide-a-cat-mask.png")).unwrap();
+    assert_eq!(mask, (2400, 1000));
+}
+
 #[test]
 fn a_prompt_beyond_the_models_positions_is_cut_with_a_warning() {
     let workspace = Workspace::tiny();
