@@ -11,7 +11,7 @@ use clipseg::masks::{Component, Connectivity, Contour, Mask, ProbabilityMap, Run
 
 use self::coco::Coco;
 use self::yolo::Yolo;
-pub use self::yolo::YoloFiles;
+pub use self::yolo::{YoloFiles, holds_copies};
 use super::photos::Source;
 use super::saves::Kind;
 use crate::{output, report};

@@ -109,9 +109,6 @@ impl<'a> Drawing<'a> {
         let labels = saves.as_ref().zip(label_map);
         let labels = labels.map(|(saves, map)| saves.write_labels(names.photo(place), &map, &results.names));
         let labels = labels.transpose()?;
-        let annotated =
-            Annotated { source: &sources[place], name: names.photo(place), photo: &photo, instances };
-        let yolo = data_set.add(&annotated)?;
         if let Some(file) = &targets.logits {
             // Those of negative prompts come last.
             let Array { shape, values } = segmentation.logits();
@@ -119,6 +116,10 @@ impl<'a> Drawing<'a> {
             file.write_tensor("logits", &[count, shape[1], shape[2]], &values[..count * pixels])?;
         }
         let logits = targets.logits.as_ref().map(output::File::path).map(PathText);
+        // Last, so that a photo of which something could not be written is not in it.
+        let annotated =
+            Annotated { source: &sources[place], name: names.photo(place), photo: &photo, instances };
+        let yolo = data_set.add(&annotated)?;
         Ok(Report {
             photo: path,
             width,

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 use std::ffi::OsStr;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
@@ -14,7 +14,7 @@ use clipseg::Smoother;
 pub struct FrameArguments {
     /// Take the photos for the frames of a film, in their order, and average the probabilities over time: this share of
     /// what was seen before, the rest of the frame. 0.5 forgets half with each frame, 0.9 flickers least and lags most.
-    /// A frame of another size begins anew, one that cannot be read is left out.
+    /// A frame of another size or folder begins anew, one that cannot be read is left out.
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     smooth: Option<f32>,
 }
@@ -43,11 +43,18 @@ impl FrameArguments {
     }
 }
 
+/// The most bytes of a path, beyond what any system allows.
+const LONGEST: u64 = 1 << 16;
+
 /// The paths on the lines of a stream; empty lines are left out.
 pub fn read_paths(mut stream: impl BufRead) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     let mut line = Vec::new();
-    while stream.read_until(b'\n', &mut line)? > 0 {
+    while stream.by_ref().take(LONGEST).read_until(b'\n', &mut line)? > 0 {
+        if line.len() as u64 == LONGEST {
+            let message = format!("line {} is too long for a path", paths.len() + 1);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
         let path = line.strip_suffix(b"\n").unwrap_or(&line);
         let path = path.strip_suffix(b"\r").unwrap_or(path);
         if !path.is_empty() {
@@ -138,5 +145,7 @@ mod tests {
         let paths = read_paths(&b"a.png\r\n\nb c.png\nlast"[..]).unwrap();
         assert_eq!(paths, ["a.png", "b c.png", "last"].map(PathBuf::from));
         assert!(read_paths(&b""[..]).unwrap().is_empty());
+        let endless = io::BufReader::new(io::repeat(0));
+        assert!(read_paths(endless).unwrap_err().to_string().contains("line 1 is too long"));
     }
 }

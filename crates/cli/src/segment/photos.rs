@@ -9,7 +9,7 @@ use clipseg::{Photo, Processor, WindowPixels};
 use walkdir::{DirEntry, WalkDir};
 
 use super::Arguments;
-use super::frames;
+use super::{dataset, frames};
 use crate::{pictures, report};
 
 /// What names of photos end with, as far as folders are searched for them.
@@ -99,7 +99,7 @@ impl Listing {
             .min_depth(1)
             .max_depth(depth)
             .sort_by(|one, other| frames::by_number(one.file_name(), other.file_name()));
-        for entry in walk.into_iter().filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry)) {
+        for entry in walk.into_iter().filter_entry(|entry| entry.depth() == 0 || !is_left_out(entry)) {
             match entry {
                 Err(error) if error.depth() == 0 => return Err(error.into()),
                 Err(error) => {
@@ -159,6 +159,18 @@ impl Others {
             )
         })
     }
+}
+
+/// What folders are searched without.
+fn is_left_out(entry: &DirEntry) -> bool {
+    let is_copies = entry.file_type().is_dir() && dataset::holds_copies(entry.path());
+    if is_copies {
+        report::warning(format_args!(
+            "{}: is left out, as it holds the copies of photos in a data set that clipseg wrote; to take them, name it",
+            entry.path().display()
+        ));
+    }
+    is_copies || is_hidden(entry)
 }
 
 /// Hidden files, among them what macOS puts beside files on other systems' volumes: `._cat.png`.

@@ -68,6 +68,11 @@ impl Work<'_> {
                 })
             });
             for (place, opened) in opened.iter().enumerate() {
+                let folder = |place: usize| sources[place].path.parent();
+                // The frames of another folder are another film.
+                if place > 0 && folder(place) != folder(place - 1) {
+                    smoother = self.smoother.clone();
+                }
                 let decoded = opened.and_then(|opened| self.decode(place, opened, smoother.as_mut()));
                 if to_drawing.send((place, decoded)).is_err() {
                     break;

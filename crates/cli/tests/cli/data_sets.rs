@@ -212,6 +212,32 @@ fn photos_of_others_are_not_overwritten() {
 }
 
 #[test]
+fn a_data_set_among_the_photos_is_not_taken_for_photos() {
+    let workspace = with_scenes();
+    fs::remove_file(workspace.path("photos/broken.jpg")).unwrap();
+    let mut arguments = arguments(&workspace, &["--save", "yolo,coco"]);
+    let out = arguments.iter().position(|argument| argument == "--out").unwrap() + 1;
+    arguments[out] = workspace.argument("photos/set");
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let first = clipseg(&arguments);
+    assert!(first.status.success(), "{first:?}");
+    let tree = workspace.tree("photos");
+    let again = clipseg(&arguments);
+    let stderr = String::from_utf8(again.stderr).unwrap();
+    assert!(again.status.success() && stderr.contains("photos/set/images: is left out"), "{stderr}");
+    assert_eq!(workspace.tree("photos"), tree);
+    assert_eq!(json(&workspace, "photos/set/annotations.json")["images"].as_array().unwrap().len(), 2);
+    workspace.write("photos/set/annotations.json", b"{\"info\": \"mine\"}");
+    refuse(&arguments_of_others(&arguments), &["--save coco", "annotations.json", "did not write"]);
+    assert_eq!(fs::read(workspace.path("photos/set/annotations.json")).unwrap(), b"{\"info\": \"mine\"}");
+}
+
+/// The same without folders within folders, so that there is no warning beside the refusal.
+fn arguments_of_others<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    arguments.iter().copied().filter(|argument| *argument != "--recursive").collect()
+}
+
+#[test]
 fn photos_of_one_name_have_files_of_their_own() {
     let workspace = Workspace::empty();
     for folder in ["a", "b"] {

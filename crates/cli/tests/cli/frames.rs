@@ -48,6 +48,13 @@ fn frames_are_averaged_in_the_order_of_their_numbers() {
     for ((before, now), mean) in certain {
         assert!((0.75 * before + 0.25 * now - mean).abs() < 2e-3, "{before} {now} {mean}");
     }
+    // The frames of another folder are another film.
+    fs::create_dir(workspace.path("film")).unwrap();
+    fs::rename(workspace.path("frames/frame10.png"), workspace.path("film/frame10.png")).unwrap();
+    let film = workspace.argument("film");
+    let apart = probabilities(&workspace, "apart", &["--smooth", "0.75", &film]);
+    assert_eq!((apart[2].0.as_str(), &apart[2].1), ("frame10.png", &plain[1].1));
+    fs::rename(workspace.path("film/frame10.png"), workspace.path("frames/frame10.png")).unwrap();
     let none = probabilities(&workspace, "none", &["--smooth", "0"]);
     assert_eq!(none, plain);
 }

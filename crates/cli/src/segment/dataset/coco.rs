@@ -1,11 +1,11 @@
 //! COCO's form: one JSON file of images, categories and annotations.
 
 use std::fs::{self, File};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf, absolute};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use super::super::photos::Source;
@@ -15,6 +15,8 @@ use crate::paths::PathText;
 
 /// Its name in the output folder.
 const FILE: &str = "annotations.json";
+/// What it begins with, by which it is known to be of an earlier run.
+const START: &str = "{\"info\":{\"description\":\"masks found by clipseg\",";
 /// The file is written anew at most as often, so that an early end loses no more than the photos since.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// And so that no more than this part of the time goes into it.
@@ -78,16 +80,22 @@ impl<'a> Coco<'a> {
     pub fn new(folder: &'a output::Folder, classes: &[String], photos: &[Source]) -> Result<Self> {
         let paths = photos.iter().map(|photo| absolute(&photo.path));
         let root = common_folder(&paths.collect::<io::Result<Vec<_>>>().context("--save coco")?);
-        let info = serde_json::json!({
-            "description": "masks found by clipseg",
-            "version": env!("CARGO_PKG_VERSION"),
-            "photos": PathText(&root),
-        });
+        let path = folder.path().join(FILE);
+        ensure!(
+            !path.exists() || is_ours(&path),
+            "--save coco: {} is a file that clipseg did not write; choose another --out",
+            path.display()
+        );
         // COCO's own begin at 1.
         let categories = (1..).zip(classes).map(|(id, name)| Category { id, name, supercategory: "" });
         let categories: Vec<_> = categories.collect();
         let mut head = Vec::new();
-        write!(head, "{{\"info\":{info},\"licenses\":[],\"categories\":")?;
+        let photos = serde_json::to_string(&PathText(&root))?;
+        let version = env!("CARGO_PKG_VERSION");
+        write!(
+            head,
+            "{START}\"version\":\"{version}\",\"photos\":{photos}}},\"licenses\":[],\"categories\":"
+        )?;
         serde_json::to_writer(&mut head, &categories)?;
         head.extend(b",\"images\":[");
         Ok(Self {
@@ -182,6 +190,12 @@ impl<'a> Annotation<'a> {
             segmentation,
         }
     }
+}
+
+fn is_ours(path: &Path) -> bool {
+    let mut start = [0; START.len()];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start == *START.as_bytes()
 }
 
 /// The innermost folder that all files lie in.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -40,14 +40,25 @@ pub struct YoloFiles {
     pub labels: PathText<PathBuf>,
 }
 
+/// Whether a folder is of copies of photos: the `images` of a data set that this program wrote.
+pub fn holds_copies(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name == IMAGES) && folder.parent().is_some_and(is_ours)
+}
+
+/// Whether a folder holds a data set that this program wrote.
+fn is_ours(folder: &Path) -> bool {
+    let mut start = [0; MARK.len()];
+    let read = File::open(folder.join(FILE)).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start == *MARK.as_bytes()
+}
+
 impl<'a> Yolo<'a> {
     /// Checks that no labels are there that somebody else made.
     pub fn prepare(folder: &'a output::Folder, classes: &[String]) -> Result<Self> {
         let labels = folder.path().join(LABELS);
-        let is_ours = fs::read_to_string(folder.path().join(FILE)).is_ok_and(|text| text.starts_with(MARK));
         let is_empty = fs::read_dir(&labels).map_or(true, |mut entries| entries.next().is_none());
         ensure!(
-            is_ours || (is_empty && !folder.path().join(FILE).exists()),
+            is_ours(folder.path()) || (is_empty && !folder.path().join(FILE).exists()),
             "--save yolo: {} holds a data set that clipseg did not write; choose another --out",
             folder.path().display()
         );
