@@ -3,8 +3,12 @@
 use std::sync::LazyLock;
 
 use clipseg::masks::{Combination, MaskOptions, ProbabilityMap};
-use clipseg::{ClipSeg, Error, Orientation, Photo, SavedConditions, Segmentation, Smoother};
+use clipseg::{
+    ClipSeg, ClipSegForImageSegmentation, Error, Orientation, Photo, SavedConditions, Segmentation, Smoother,
+};
 use clipseg_tests::{DEVICE, assert_close, fixture};
+use half::f16;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 static MODEL: LazyLock<ClipSeg> = LazyLock::new(|| {
     ClipSeg::from_pretrained(&DEVICE, fixture("clipseg-shapes")).expect("the committed model")
@@ -83,6 +87,44 @@ fn conditions_come_back_from_a_file_to_their_own_model() {
     let refused = |classes| SavedConditions::new(MODEL.model(), condition.clone(), names.clone(), classes);
     assert!(matches!(refused(vec![None]), Err(Error::Input(_))));
     assert!(matches!(refused(vec![None, Some("a\u{1b}[31m".to_owned())]), Err(Error::Input(_))));
+}
+
+/// Weights rounded to 16 bits are the same model's; other weights, or texts that end with another token, are not.
+#[test]
+fn fingerprints_know_what_conditions_are_made_by() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = fixture("tiny-complex");
+    let bytes = std::fs::read(source.join("model.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let config = std::fs::read_to_string(source.join("config.json")).unwrap();
+    let fingerprint = |changed: Option<&str>, config: &str| {
+        let halves = |name: &str, view: &TensorView| -> Vec<u8> {
+            let (values, _) = view.data().as_chunks::<4>();
+            let shift = if changed == Some(name) { 0.5 } else { 0.0 };
+            let value = |&bytes: &[u8; 4]| f16::from_f32(f32::from_le_bytes(bytes) + shift).to_le_bytes();
+            values.iter().flat_map(value).collect()
+        };
+        let weights = tensors.iter().filter(|(_, view)| view.dtype() == Dtype::F32);
+        let weights: Vec<_> =
+            weights.map(|(name, view)| (name, view.shape().to_vec(), halves(name, &view))).collect();
+        let views = weights
+            .iter()
+            .map(|(name, shape, bytes)| (*name, TensorView::new(Dtype::F16, shape.clone(), bytes).unwrap()));
+        let file = safetensors::serialize(views, None).unwrap();
+        std::fs::write(folder.path().join("model.safetensors"), file).unwrap();
+        std::fs::write(folder.path().join("config.json"), config).unwrap();
+        let model = ClipSegForImageSegmentation::from_pretrained(&DEVICE, folder.path()).unwrap();
+        model.fingerprint().to_owned()
+    };
+    let original = clipseg_tests::load(&DEVICE, "tiny-complex").fingerprint().to_owned();
+    assert_eq!(fingerprint(None, &config), original);
+    assert_eq!(fingerprint(Some("decoder.film_mul.weight"), &config), original, "another decoder");
+    for name in ["clip.text_projection.weight", "clip.visual_projection.weight"] {
+        assert_ne!(fingerprint(Some(name), &config), original, "{name}");
+    }
+    let json = config.replacen("\"eos_token_id\": 599", "\"eos_token_id\": 598", 1);
+    assert_ne!(json, config);
+    assert_ne!(fingerprint(None, &json), original);
 }
 
 #[test]

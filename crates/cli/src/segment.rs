@@ -43,7 +43,10 @@ use crate::resolution::ResolutionArguments;
 ///
 /// Writes three PNG files of the photo's size for each prompt: the probability as grey, the mask of what
 /// reaches the threshold, and the photo with the mask in colour; with --save what you choose, also polygons,
-/// run lengths and label maps for other programs.
+/// run lengths and label maps for other programs, and data sets to train with.
+///
+/// What is done to the model's answer comes in this order: --scales, --smooth, --refine, --combine or classes,
+/// --negative, --threshold or --min-presence, --invert, --min-area, --grow or --shrink, --feather.
 #[derive(Args)]
 #[command(after_help = EXAMPLES, group = ArgGroup::new("wanted")
     .args(["prompt", "prompt_image", "conditions"]).required(true).multiple(true))]

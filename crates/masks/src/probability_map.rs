@@ -68,10 +68,9 @@ impl ProbabilityMap {
     /// How sure the map is that what it is of is in the picture at all, 0..=1: the mean of its largest probabilities, those of
     /// [`PRESENCE_SHARE`](Self::PRESENCE_SHARE) of the pixels; 0 where there are no pixels.
     ///
-    /// It is meant for a map of the size that the model answers in. Of what is large and what is small it asks the same, that
-    /// some part be certain, since a share of 0.2 % is about one patch of the published models. It orders what is there before
-    /// what is not; from which value on something is there differs from model to model, and is measured by `clipseg eval
-    /// --tune`. On the scenes of this repository's small model (data set 3, 500 scenes, 1606 prompts for what is there and 394
+    /// It is meant for a map of the size that the model answers in. It asks the same of large and of small things: that some
+    /// part of them is certain. 0.2 % of the pixels is about one patch of the published models. The score ranks; it is not a
+    /// probability. From which value on something is there differs from model to model: `clipseg eval --tune` measures it. On the scenes of this repository's small model (data set 3, 500 scenes, 1606 prompts for what is there and 394
     /// for what is not) the area under its ROC curve is 0.977, as for shares from 0.05 to 2 % (0.976 to 0.978), and above the
     /// mean probability (0.953) and the area over 0.5 (0.946). Other models' have not been measured.
     #[must_use]

@@ -12,8 +12,8 @@ use clipseg::Smoother;
 /// What films need.
 #[derive(Args)]
 pub struct FrameArguments {
-    /// Take the photos for the frames of a film, in their order, and average the probabilities over time: this share of
-    /// what was seen before, the rest of the frame. 0.5 forgets half with each frame, 0.9 flickers least and lags most.
+    /// Treat the photos as the frames of a film, in their order, and average the probabilities over time: this share of the
+    /// average so far, the rest of the new frame. Near 1 masks flicker least and lag most.
     /// A frame of another size or folder begins anew, one that cannot be read is left out.
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     smooth: Option<f32>,

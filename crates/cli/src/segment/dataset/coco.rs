@@ -17,7 +17,8 @@ use crate::paths::PathText;
 const FILE: &str = "annotations.json";
 /// What it begins with, by which it is known to be of an earlier run.
 const START: &str = "{\"info\":{\"description\":\"masks found by clipseg\",";
-/// The file is written anew at most as often, so that an early end loses no more than the photos since.
+/// The file is written with the first photo and then at most as often, so that an early end loses no more than the photos
+/// since.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// And so that no more than this part of the time goes into it.
 const SHARE: u32 = 20;
@@ -33,7 +34,7 @@ pub struct Coco<'a> {
     annotations: Option<File>,
     image_count: usize,
     annotation_count: usize,
-    written: Instant,
+    written: Option<Instant>,
     /// How long it took to write the file the last time.
     cost: Duration,
 }
@@ -106,7 +107,7 @@ impl<'a> Coco<'a> {
             annotations: None,
             image_count: 0,
             annotation_count: 0,
-            written: Instant::now(),
+            written: None,
             cost: Duration::ZERO,
         })
     }
@@ -132,7 +133,8 @@ impl<'a> Coco<'a> {
         serde_json::to_writer(&mut self.images, &Image { id: image_id, file_name, width, height })?;
         self.image_count = image_id;
         self.annotation_count += annotated.instances.len();
-        if self.written.elapsed() > INTERVAL.max(SHARE * self.cost) {
+        let pause = INTERVAL.max(SHARE * self.cost);
+        if self.written.is_none_or(|written| written.elapsed() > pause) {
             self.finish()?;
         }
         Ok(())
@@ -151,7 +153,7 @@ impl<'a> Coco<'a> {
             io::copy(annotations, file)?;
             file.write_all(b"]}\n")
         })?;
-        self.written = Instant::now();
+        self.written = Some(Instant::now());
         self.cost = start.elapsed();
         Ok(Some(path))
     }
