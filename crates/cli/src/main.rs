@@ -4,6 +4,7 @@ mod bench;
 mod convert;
 mod devices;
 mod drivers;
+mod encode_prompts;
 mod eval;
 mod inputs;
 mod model;
@@ -50,7 +51,8 @@ Examples:
 
 #[derive(Subcommand)]
 enum Command {
-    Segment(segment::Arguments),
+    Segment(Box<segment::Arguments>),
+    EncodePrompts(encode_prompts::Arguments),
     Tokenize(tokenize::Arguments),
     Preprocess(preprocess::Arguments),
     Devices(devices::Arguments),
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
     unsafe { drivers::prepare() };
     let result = match Cli::parse().command {
         Command::Segment(arguments) => segment::run(&arguments),
+        Command::EncodePrompts(arguments) => encode_prompts::run(&arguments),
         Command::Tokenize(arguments) => tokenize::run(&arguments),
         Command::Preprocess(arguments) => preprocess::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),

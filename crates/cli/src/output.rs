@@ -125,12 +125,16 @@ impl File {
         &self.path
     }
 
+    /// Writes the file.
+    pub fn write(&self, bytes: &[u8]) -> Result<()> {
+        write(&self.path, |file| file.write_all(bytes))
+    }
+
     /// Writes one tensor as a safetensors file.
     pub fn write_tensor(&self, name: &str, shape: &[usize], values: &[f32]) -> Result<()> {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         let view = TensorView::new(Dtype::F32, shape.to_vec(), &bytes)?;
-        let bytes = safetensors::serialize([(name, view)], None)?;
-        write(&self.path, |file| file.write_all(&bytes))
+        self.write(&safetensors::serialize([(name, view)], None)?)
     }
 }
 

@@ -1,6 +1,9 @@
 //! `clipseg segment`.
 
+mod combining;
+mod dataset;
 mod drawing;
+mod frames;
 mod legend;
 mod occupied;
 mod outcomes;
@@ -9,39 +12,49 @@ mod regions;
 mod report;
 mod saves;
 mod settings;
+mod shaping;
 mod work;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
+use clap::{ArgGroup, Args};
 
+use self::combining::CombiningArguments;
+use self::dataset::DataSet;
 use self::drawing::Drawing;
+use self::frames::FrameArguments;
 use self::occupied::Occupied;
 use self::outcomes::Outcomes;
 use self::photos::{Listing, Source};
 use self::report::Seconds;
 use self::saves::Kind;
+use self::shaping::ShapingArguments;
 use self::work::Work;
 use crate::inputs::{AdapterArguments, PhotoArguments, Preparation};
 use crate::model::ModelArguments;
 use crate::names::{self, Names};
 use crate::output;
 use crate::progress::{Estimate, Progress, Stopwatch};
-use crate::prompts::PromptArguments;
+use crate::prompts::{PromptArguments, Prompts};
 use crate::resolution::ResolutionArguments;
 
 /// Find what prompts describe in photos.
 ///
 /// Writes three PNG files of the photo's size for each prompt: the probability as grey, the mask of what
 /// reaches the threshold, and the photo with the mask in colour; with --save what you choose, also polygons,
-/// run lengths and label maps for other programs.
+/// run lengths and label maps for other programs, and data sets to train with.
+///
+/// What is done to the model's answer comes in this order: --scales, --smooth, --refine, --combine or classes,
+/// --negative, --threshold or --min-presence, --invert, --min-area, --grow or --shrink, --feather.
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, group = ArgGroup::new("wanted")
+    .args(["prompt", "prompt_image", "conditions"]).required(true).multiple(true))]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Photos (JPEG, PNG, WebP, GIF, BMP or TIFF), and folders whose photos to take. What goes wrong with one is
+    /// Photos (JPEG, PNG, WebP, GIF, BMP or TIFF), and folders whose photos to take, in the order of their names and the
+    /// numbers in them; - reads paths from stdin, one per line and all before it begins. What goes wrong with one is
     /// reported and does not keep the others from being segmented. Hidden files, and pictures that this command wrote,
     /// are left out.
     #[arg(required = true, value_name = "PHOTO|DIR")]
@@ -54,9 +67,6 @@ pub struct Arguments {
     /// results of the same photo and prompt are.
     #[arg(long, value_name = "DIR", required_unless_present = "logits")]
     out: Option<PathBuf>,
-    /// Probability, 0 to 1, from which a pixel belongs to the mask.
-    #[arg(long, default_value_t = 0.5, allow_negative_numbers = true)]
-    threshold: f32,
     /// What to write to the folder, with commas between.
     #[arg(
         long,
@@ -67,11 +77,11 @@ pub struct Arguments {
         requires = "out"
     )]
     save: Vec<Kind>,
-    /// Leave out of every mask its connected parts of fewer pixels, and of all that is made of masks; probabilities
-    /// stay whole. Pixels that touch by an edge or a corner are connected.
-    #[arg(long, value_name = "PIXELS", default_value_t = 1)]
-    min_area: usize,
-    /// Leave out corners of the polygons in regions files that are no further than this from the line without them;
+    #[command(flatten)]
+    shaping: ShapingArguments,
+    #[command(flatten)]
+    frames: FrameArguments,
+    /// Leave out corners of the polygons in regions files and data sets that are no further than this from the line without them;
     /// at 0 polygons enclose exactly the mask.
     #[arg(long, value_name = "PIXELS", default_value_t = 0.0, allow_negative_numbers = true)]
     simplify: f64,
@@ -90,6 +100,11 @@ pub struct Arguments {
     // Last: what follows would stand under its heading in the help.
     #[command(flatten)]
     prompts: PromptArguments,
+    /// Take the prompts from a file that `clipseg encode-prompts` wrote with this model, in place of -p.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "prompt_image"])]
+    conditions: Option<PathBuf>,
+    #[command(flatten)]
+    combining: CombiningArguments,
 }
 
 const EXAMPLES: &str = "\
@@ -105,6 +120,14 @@ Examples:
   clipseg segment --model clipseg-rd64-refined large.jpg -p \"a cat\" --out masks --scales 1,2,3 --refine
   clipseg segment --model clipseg-rd64-refined holiday/ more/*.jpg -p \"a cat\" -p \"a dog\" --out masks --json
   clipseg segment --model clipseg-rd64-refined photos/ --recursive -p \"a cat\" --save mask --out masks
+  clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a cat\" --negative \"a toy cat\" --out masks
+  clipseg segment --model clipseg-rd64-refined photo.jpg -p glass -p reflection --combine all --out masks
+  clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a person\" --invert --grow 8 --feather 8 --save mask --out masks
+  clipseg segment --model clipseg-rd64-refined holiday/ -p \"a cat\" --min-presence 0.8 --out masks
+  clipseg segment --model clipseg-rd64-refined holiday/ -p tabby=cat -p persian=cat -p \"a dog=dog\" --save coco,yolo --min-area 50 --simplify 1 --out pets
+  clipseg segment --model clipseg-rd64-refined holiday/ --conditions pets.safetensors --out masks
+  clipseg segment --model clipseg-rd64-refined frames/ -p \"a cat\" --smooth 0.6 --save mask --out masks
+  find . -name '*.jpg' | clipseg segment --model clipseg-rd64-refined - -p \"a cat\" --out masks
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a cat\" --logits cat.safetensors --adapter 0";
 
 /// Where the results go.
@@ -115,8 +138,9 @@ struct Targets {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let threshold = arguments.threshold;
-    ensure!((0.0..=1.0).contains(&threshold), "--threshold {threshold}: must lie between 0 and 1");
+    arguments.shaping.check(&arguments.save)?;
+    arguments.combining.check(&arguments.save)?;
+    arguments.frames.check()?;
     arguments.check_simplify()?;
     arguments.resolution.check()?;
     let Listing { photos: sources, failures } = Listing::of(&arguments.photos, arguments.recursive)?;
@@ -125,10 +149,16 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         "--logits takes a single photo, {} are given; --save npy writes a file for each",
         sources.len()
     );
+    arguments.frames.check_photos(sources.len() + failures.len())?;
     let model = arguments.model.open()?;
     let folder = model.folder();
     let preparation = Preparation::read(&model)?;
-    let prompts = arguments.prompts.read(&preparation, &arguments.reading)?;
+    let negatives = &arguments.combining.negative;
+    let prompts = match &arguments.conditions {
+        Some(file) => Prompts::of_file(file, &preparation, negatives)?,
+        None => arguments.prompts.read(&preparation, &arguments.reading, negatives)?,
+    };
+    let results = arguments.combining.results(&prompts)?;
     let mut outcomes = Outcomes::new(sources.len() + failures.len(), arguments.json);
     for (path, error) in failures {
         outcomes.add(&path, Err(error))?;
@@ -144,7 +174,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         first => first,
     };
     let targets = Targets::prepare(arguments, &sources, folder)?;
-    let names = arguments.names(&targets, &sources, &prompts.labels);
+    let names = arguments.names(&targets, &sources, &results.names);
+    let mut data_set = match &targets.folder {
+        None => DataSet::default(),
+        Some(folder) => {
+            DataSet::prepare(folder, &arguments.save, &results.names, &sources, arguments.simplify)?
+        }
+    };
 
     let mut stopwatch = Stopwatch::start();
     let device = arguments.adapter.open()?;
@@ -161,16 +197,31 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let adapter = device.description();
     let (sources, names) = (&sources[..], &names);
     let work = Work {
-        drawing: Drawing { arguments, prompts: &prompts, targets: &targets, sources, names, adapter },
+        drawing: Drawing {
+            arguments,
+            prompts: &prompts,
+            results: &results,
+            targets: &targets,
+            sources,
+            names,
+            adapter,
+        },
         model: &model,
         folder,
         condition: &condition,
+        smoother: arguments.frames.smoother()?,
         progress: &progress,
         estimate: Estimate::start(sources.len()),
         seconds,
     };
-    work.run(first, &mut outcomes)?;
+    let printed = work.run(first, &mut outcomes, &mut data_set);
     drop(progress);
+    // Also after failures: what was found is of use without the rest.
+    let files = data_set.finish()?;
+    printed?;
+    if !arguments.json {
+        output::print(&files.iter().map(|file| format!("wrote {}\n", file.display())).collect::<String>())?;
+    }
     outcomes.finish()
 }
 
@@ -181,16 +232,22 @@ impl Arguments {
             *simplify >= 0.0 && simplify.is_finite(),
             "--simplify {simplify}: must be a number of pixels, 0 or more"
         );
+        let has_polygons = [Kind::Regions, Kind::Coco, Kind::Yolo].iter().any(|kind| save.contains(kind));
         ensure!(
-            *simplify == 0.0 || save.contains(&Kind::Regions),
-            "--simplify {simplify}: changes the polygons of regions files alone; add --save regions"
+            *simplify == 0.0 || has_polygons,
+            "--simplify {simplify}: changes the polygons of regions files and data sets alone; add --save regions, \
+             coco or yolo"
         );
         Ok(())
     }
 
     /// The photos, and the pictures that are prompts.
     fn files_read<'a>(&'a self, sources: &'a [Source]) -> impl Iterator<Item = &'a Path> {
-        sources.iter().map(|source| source.path.as_path()).chain(self.prompts.files())
+        sources
+            .iter()
+            .map(|source| source.path.as_path())
+            .chain(self.prompts.files())
+            .chain(self.conditions.as_deref())
     }
 
     /// What to call the results.

@@ -17,7 +17,9 @@
 //! # }
 //! ```
 //!
-//! [`masks`] makes polygons, connected components, COCO's run lengths and label maps of masks.
+//! [`masks`] combines the probabilities of several prompts, makes masks of them, moves and softens their edges, and makes
+//! polygons, connected components, COCO's run lengths and label maps of masks. [`Smoother`] averages over frames, and
+//! [`SavedConditions`] keeps what prompts are encoded to.
 //!
 //! With the feature `hub`, `hub::download("CIDAS/clipseg-rd64-refined", …)` brings a checkpoint from the Hugging Face Hub into the
 //! usual cache and gives the folder for [`ClipSeg::from_pretrained`].
@@ -27,6 +29,7 @@
 
 mod condition;
 mod contrastive;
+mod fingerprint;
 mod loading;
 mod loss;
 mod map_plans;
@@ -37,7 +40,9 @@ mod pipeline;
 #[cfg(not(target_family = "wasm"))]
 mod prompt_cache;
 mod refinement;
+mod saved_conditions;
 mod segmentation;
+mod smoother;
 mod templates;
 mod towers;
 #[cfg(not(target_family = "wasm"))]
@@ -63,7 +68,9 @@ pub use model::{ClipSegForImageSegmentation, ConditionInput, SegmentationInput, 
 #[cfg(not(target_family = "wasm"))]
 pub use pipeline::ClipSeg;
 pub use refinement::Refinement;
+pub use saved_conditions::SavedConditions;
 pub use segmentation::Segmentation;
+pub use smoother::Smoother;
 pub use templates::{Template, TemplateSet, phrases};
 pub use towers::{ClipSegTextModel, ClipSegVisionModel};
 #[cfg(not(target_family = "wasm"))]

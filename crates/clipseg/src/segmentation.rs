@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use clipseg_masks::{LabelMap, Mask};
+use clipseg_masks::{LabelMap, Mask, ProbabilityMap};
 use clipseg_tensor::{Array, Device};
 
 use crate::map_plans::MapPlans;
@@ -91,6 +91,29 @@ impl Segmentation {
         self.logits.slice(prompt).iter().map(|&logit| sigmoid(logit)).collect()
     }
 
+    /// [`probabilities`](Self::probabilities) with their size, to be combined with other prompts' and made a mask of.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when there are more than 2³¹ - 1 pixels, or a logit is not a number.
+    ///
+    /// # Panics
+    /// When there is no such prompt, as slices do.
+    pub fn probability_map(&self, prompt: usize) -> Result<ProbabilityMap> {
+        ProbabilityMap::new(self.width(), self.height(), self.probabilities(prompt)).map_err(input)
+    }
+
+    /// How sure the model is that the object of prompt `prompt` is in the photo at all, 0..=1: the
+    /// [presence](ProbabilityMap::presence) of its probabilities. It is meant for what a model gives, before it is resized.
+    ///
+    /// # Errors
+    /// As [`probability_map`](Self::probability_map).
+    ///
+    /// # Panics
+    /// When there is no such prompt, as slices do.
+    pub fn presence(&self, prompt: usize) -> Result<f32> {
+        Ok(self.probability_map(prompt)?.presence())
+    }
+
     /// Whether each pixel's probability is at least `threshold`; row by row.
     ///
     /// # Panics
@@ -168,7 +191,7 @@ fn input(error: clipseg_masks::Error) -> Error {
 }
 
 /// Of the exponential of a negative number alone, which cannot overflow.
-fn sigmoid(logit: f32) -> f32 {
+pub(crate) fn sigmoid(logit: f32) -> f32 {
     let tail = (-logit.abs()).exp();
     if logit >= 0.0 { 1.0 / (1.0 + tail) } else { tail / (1.0 + tail) }
 }

@@ -26,6 +26,7 @@ mod adapter;
 mod array;
 #[cfg(not(target_family = "wasm"))]
 mod cache_file;
+mod checksum;
 mod cost;
 mod device;
 mod error;
@@ -51,6 +52,7 @@ mod weights;
 
 pub use adapter::{AdapterChoice, AdapterReport, KernelFamily, adapters, describe};
 pub use array::Array;
+pub use checksum::checksum;
 pub use clipseg_shaders::Activation;
 pub use cost::Cost;
 pub use device::{Device, DeviceOptions};

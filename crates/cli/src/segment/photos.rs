@@ -1,6 +1,7 @@
 //! The photos to segment.
 
 use std::collections::BTreeSet;
+use std::io::stdin;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -8,6 +9,7 @@ use clipseg::{PhotoFile, Processor, WindowPixels};
 use walkdir::{DirEntry, WalkDir};
 
 use super::Arguments;
+use super::{dataset, frames};
 use crate::{pictures, report};
 
 /// What names of photos end with, as far as folders are searched for them.
@@ -18,6 +20,9 @@ const OTHER_ENDINGS: [&str; 16] = [
     "heic", "heif", "hif", "avif", "jxl", "jp2", "j2k", "psd", "dng", "cr2", "cr3", "nef", "arw", "orf",
     "rw2", "raf",
 ];
+
+/// In place of a photo: those on stdin.
+const STREAM: &str = "-";
 
 /// A photo to be read.
 pub struct Source {
@@ -49,12 +54,22 @@ pub fn open(path: &Path, arguments: &Arguments, processor: &Processor) -> Result
 }
 
 impl Listing {
-    /// The photos that were named, in place of each folder those in it, in the order of their names; without hidden files,
+    /// The photos that were named, or whose paths are on the lines of stdin; in place of each folder those in it, in the order
+    /// of their names, in which numbers count by their value; without hidden files,
     /// and without pictures that this program has written.
     pub fn of(named: &[PathBuf], recursive: bool) -> Result<Self> {
         let mut listing = Self::default();
         let mut ours = Vec::new();
-        for path in named {
+        let mut from_stream = Vec::new();
+        if named.iter().any(|path| path == Path::new(STREAM)) {
+            from_stream = frames::read_paths(stdin().lock()).context("-: cannot read paths from stdin")?;
+            ensure!(!from_stream.is_empty(), "-: stdin names no photo; write a path to each line");
+        }
+        let named = named.iter().flat_map(|path| {
+            if path == Path::new(STREAM) { std::mem::take(&mut from_stream) } else { vec![path.clone()] }
+        });
+        let named: Vec<_> = named.collect();
+        for path in &named {
             if path.is_dir() {
                 listing.add_folder(path, recursive).with_context(|| path.display().to_string())?;
             } else if pictures::is_ours(path) {
@@ -81,8 +96,11 @@ impl Listing {
         let (photos, failures) = (self.photos.len(), self.failures.len());
         let mut others = Others::default();
         let depth = if recursive { usize::MAX } else { 1 };
-        let walk = WalkDir::new(folder).min_depth(1).max_depth(depth).sort_by_file_name();
-        for entry in walk.into_iter().filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry)) {
+        let walk = WalkDir::new(folder)
+            .min_depth(1)
+            .max_depth(depth)
+            .sort_by(|one, other| frames::by_number(one.file_name(), other.file_name()));
+        for entry in walk.into_iter().filter_entry(|entry| entry.depth() == 0 || !is_left_out(entry)) {
             match entry {
                 Err(error) if error.depth() == 0 => return Err(error.into()),
                 Err(error) => {
@@ -142,6 +160,18 @@ impl Others {
             )
         })
     }
+}
+
+/// What folders are searched without.
+fn is_left_out(entry: &DirEntry) -> bool {
+    let is_copies = entry.file_type().is_dir() && dataset::holds_copies(entry.path());
+    if is_copies {
+        report::warning(format_args!(
+            "{}: is left out, as it holds the copies of photos in a data set that clipseg wrote; to take them, name it",
+            entry.path().display()
+        ));
+    }
+    is_copies || is_hidden(entry)
 }
 
 /// Hidden files, among them what macOS puts beside files on other systems' volumes: `._cat.png`.

@@ -14,6 +14,10 @@ pub struct Settings<'a> {
     pub height: usize,
     /// Probability from which a pixel belongs to the mask.
     pub threshold: f32,
+    /// Whether the mask is of what does not reach it.
+    pub invert: bool,
     /// Pixels that a connected part of the mask has at least.
     pub min_area: usize,
+    /// Pixels by which the mask has grown; below 0 it has shrunk.
+    pub grow: f64,
 }

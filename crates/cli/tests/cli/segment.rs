@@ -66,7 +66,10 @@ fn the_table_names_prompts_and_files() {
     let workspace = Workspace::tiny();
     let text = succeed(&with(&workspace.segment(), &["-p", "a\n toad"]));
     let lines: Vec<_> = text.lines().collect();
-    assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["prompt", "peak", "probability", "area"]);
+    assert_eq!(
+        lines[0].split_whitespace().collect::<Vec<_>>(),
+        ["prompt", "presence", "peak", "probability", "area"]
+    );
     assert!(lines[1].starts_with("a cat ") && lines[2].starts_with("a toad "), "{text}");
     assert_eq!(lines.iter().filter(|line| line.starts_with("wrote ")).count(), 6, "{text}");
 }
