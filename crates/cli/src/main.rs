@@ -4,12 +4,14 @@ mod bench;
 mod convert;
 mod devices;
 mod drivers;
+mod encode_prompts;
 mod eval;
 mod inputs;
 mod model;
 mod names;
 mod npy;
 mod output;
+mod paths;
 mod pictures;
 mod preprocess;
 mod progress;
@@ -49,7 +51,8 @@ Examples:
 
 #[derive(Subcommand)]
 enum Command {
-    Segment(segment::Arguments),
+    Segment(Box<segment::Arguments>),
+    EncodePrompts(encode_prompts::Arguments),
     Tokenize(tokenize::Arguments),
     Preprocess(preprocess::Arguments),
     Devices(devices::Arguments),
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
     let command = Cli::parse().command;
     let result = prepared.and_then(|()| match command {
         Command::Segment(arguments) => segment::run(&arguments),
+        Command::EncodePrompts(arguments) => encode_prompts::run(&arguments),
         Command::Tokenize(arguments) => tokenize::run(&arguments),
         Command::Preprocess(arguments) => preprocess::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use clipseg_tensor::{Array, Device};
 use pollster::block_on;
 
+use crate::map_plans::MapPlans;
 use crate::prompt_cache::PromptCache;
-use crate::resize_plans::ResizePlans;
 use crate::{
     ClipSegForImageSegmentation, Condition, Photo, PixelValues, Processor, Result, Scene, Segmentation,
     Template, Tokenizer, phrases,
@@ -20,7 +20,7 @@ pub struct ClipSeg {
     processor: Processor,
     tokenizer: Tokenizer,
     prompts: PromptCache,
-    resizes: Arc<ResizePlans>,
+    maps: Arc<MapPlans>,
 }
 
 impl ClipSeg {
@@ -46,8 +46,8 @@ impl ClipSeg {
         mut tokenizer: Tokenizer,
     ) -> Result<Self> {
         tokenizer.limit_length(model.config().text_config.max_position_embeddings)?;
-        let resizes = ResizePlans::new(model.device());
-        Ok(Self { model, processor, tokenizer, prompts: PromptCache::new(KEPT_PROMPTS), resizes })
+        let maps = MapPlans::new(model.device());
+        Ok(Self { model, processor, tokenizer, prompts: PromptCache::new(KEPT_PROMPTS), maps })
     }
 
     /// The model underneath, which takes ids and pixels.
@@ -135,7 +135,7 @@ impl ClipSeg {
     }
 
     pub(crate) fn segmentation(&self, logits: Array) -> Segmentation {
-        Segmentation::new(&self.resizes, logits)
+        Segmentation::new(&self.maps, logits)
     }
 
     /// Segments a scene by prompts: [`encode_text`](Self::encode_text), then [`decode`](Self::decode).

@@ -5,12 +5,18 @@
 
 mod bad_input;
 mod bench;
+mod conditions;
 mod convert;
+mod data_sets;
 mod devices;
 mod eval;
+mod frames;
 mod hub;
 mod hub_server;
 mod inputs;
+mod masks_in_use;
+mod names;
+mod photos;
 mod prompts;
 mod saves;
 mod segment;
