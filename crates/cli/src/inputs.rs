@@ -9,7 +9,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clipseg::{
     AdapterChoice, ClipSeg, ClipSegConfig, ClipSegForImageSegmentation, Device, DeviceOptions, Error,
-    Orientation, Photo, Precision, Processor, TextBatch, Tokenizer,
+    Orientation, Photo, PhotoFile, Precision, Processor, TextBatch, Tokenizer,
 };
 
 use crate::model::Model;
@@ -89,10 +89,21 @@ pub struct PhotoArguments {
 }
 
 impl PhotoArguments {
-    /// Decodes a photo.
-    pub fn open(&self, path: &Path) -> Result<Photo> {
+    /// Decodes a photo; [`warn_of_cut_off`] is for the caller to call.
+    pub fn open(&self, path: &Path) -> Result<PhotoFile> {
         let orientation = if self.ignore_exif { Orientation::Ignore } else { Orientation::Apply };
-        Ok(Photo::open(path, orientation)?)
+        Ok(PhotoFile::open(path, orientation)?)
+    }
+}
+
+/// Warns of a photo that comes out otherwise than its owner may think.
+pub fn warn_of_cut_off(path: &Path, photo: &PhotoFile) {
+    if photo.is_clipped {
+        report::warning(format_args!(
+            "{}: holds grey of more than 8 bits, which is cut off at 0 and 255, as transformers does; save it with 8 bits \
+             to have it scaled",
+            path.display()
+        ));
     }
 }
 

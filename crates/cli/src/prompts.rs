@@ -10,6 +10,10 @@ use clipseg::{
 };
 
 use crate::inputs::{self, PhotoArguments, Preparation};
+use crate::report;
+
+/// The mask that is a prompt image's own transparency.
+const ALPHA: &str = "alpha";
 
 /// The prompts.
 #[derive(Args)]
@@ -23,9 +27,9 @@ pub struct PromptArguments {
     /// A picture of what to look for; of several the mean is looked for.
     #[arg(long, value_name = "FILE")]
     prompt_image: Vec<PathBuf>,
-    /// Where the object is in the prompt image: white, and as large as it. One for each of them, in their order
-    /// [default: the whole picture is the prompt].
-    #[arg(long, value_name = "FILE", requires = "prompt_image")]
+    /// Where the object is in the prompt image: white, and as large as it; or the word alpha, where the prompt image
+    /// itself is opaque there alone. One for each of them, in their order [default: the whole picture is the prompt].
+    #[arg(long, value_name = "FILE|alpha", requires = "prompt_image")]
     prompt_mask: Vec<PathBuf>,
     /// How a prompt image is prepared around its mask; the styles are the paper's [default: crop-blur-darken].
     #[arg(long, value_enum, value_name = "STYLE", requires = "prompt_mask")]
@@ -122,7 +126,8 @@ impl PromptArguments {
 
     /// The files that are read.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.prompt_image.iter().chain(&self.prompt_mask).map(PathBuf::as_path)
+        let masks = self.prompt_mask.iter().filter(|mask| mask.as_os_str() != ALPHA);
+        self.prompt_image.iter().chain(masks).map(PathBuf::as_path)
     }
 
     fn picture(
@@ -132,11 +137,29 @@ impl PromptArguments {
         path: &Path,
         mask: Option<&Path>,
     ) -> Result<PixelValues> {
-        let photo = reading.open(path)?;
-        let Some(mask) = mask else { return Ok(processor.preprocess(&photo)) };
-        let marked = inputs::read_mask(mask, &photo)?;
+        let file = reading.open(path)?;
+        inputs::warn_of_cut_off(path, &file);
+        let opaque = file.alpha.map(|alpha| alpha.iter().map(|&alpha| alpha >= 128).collect::<Vec<_>>());
+        let opaque = opaque.filter(|opaque| opaque.contains(&false));
+        let (photo, shown) = (file.photo, path.display());
+        let marked = match (mask, opaque) {
+            (None, opaque) => {
+                if opaque.is_some() {
+                    report::warning(format_args!(
+                        "{shown}: has transparent parts, which are looked at too; --prompt-mask alpha looks for what is \
+                         opaque alone"
+                    ));
+                }
+                return Ok(processor.preprocess(&photo));
+            }
+            (Some(mask), opaque) if mask.as_os_str() == ALPHA => opaque.with_context(|| {
+                format!("--prompt-mask alpha: {shown} has no transparent part; give a mask, or none")
+            })?,
+            (Some(mask), _) => inputs::read_mask(mask, &photo)?,
+        };
         let style = self.prompt_style.unwrap_or(Style::CropBlurDarken).into();
-        processor.visual_prompt(&photo, &marked, &style).with_context(|| mask.display().to_string())
+        let of = mask.filter(|mask| mask.as_os_str() != ALPHA).unwrap_or(path);
+        processor.visual_prompt(&photo, &marked, &style).with_context(|| of.display().to_string())
     }
 
     fn picture_label(&self) -> Option<String> {

@@ -35,7 +35,7 @@ use crate::inputs::{AdapterArguments, PhotoArguments, Preparation};
 use crate::model::ModelArguments;
 use crate::names::{self, Names};
 use crate::output;
-use crate::progress::{Progress, Stopwatch};
+use crate::progress::{Estimate, Progress, Stopwatch};
 use crate::prompts::{PromptArguments, Prompts};
 use crate::resolution::ResolutionArguments;
 
@@ -114,6 +114,7 @@ Examples:
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a cat\" --out masks --save mask,regions --min-area 50 --simplify 1
   clipseg segment --model clipseg-rd64-refined photo.jpg -p sky -p grass -p road --out masks --save labels,npy
   clipseg segment --model clipseg-rd64-refined photo.jpg --prompt-image mug.jpg --prompt-mask mug-mask.png --out masks
+  clipseg segment --model clipseg-rd64-refined photo.jpg --prompt-image cut-out.png --prompt-mask alpha --out masks
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a mug\" --prompt-image mug.jpg --mix 0.7 --out masks
   clipseg segment --model clipseg-rd64-refined photo.jpg -p cat --template-set shuffle+ --out masks
   clipseg segment --model clipseg-rd64-refined large.jpg -p \"a cat\" --out masks --scales 1,2,3 --refine
@@ -210,6 +211,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         condition: &condition,
         smoother: arguments.frames.smoother()?,
         progress: &progress,
+        estimate: Estimate::start(sources.len()),
         seconds,
     };
     let printed = work.run(first, &mut outcomes, &mut data_set);

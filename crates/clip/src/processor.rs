@@ -13,7 +13,7 @@ use std::path::Path;
 pub use self::config::{ImageSize, PREPROCESSOR_FILE, PreprocessorConfig};
 pub use self::filter::Resample;
 pub use self::inputs::{ClipSegProcessor, ProcessedInputs};
-pub use self::photo::{MAX_PIXELS, Orientation, Photo};
+pub use self::photo::{MAX_PIXELS, Orientation, Photo, PhotoFile};
 pub use self::visual_prompt::PromptStyle;
 use crate::ImageInput;
 use crate::error::{Error, Result};

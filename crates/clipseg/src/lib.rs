@@ -50,7 +50,7 @@ mod windows;
 
 pub use clipseg_clip::{
     Activation, Checkpoint, ClipSegConfig, ClipSegProcessor, ClipSegTextConfig, ClipSegVisionConfig, Error,
-    ImageInput, ImageSize, Insides, Orientation, PaddingSide, Photo, PixelBatch, PixelValues,
+    ImageInput, ImageSize, Insides, Orientation, PaddingSide, Photo, PhotoFile, PixelBatch, PixelValues,
     PreprocessorConfig, ProcessedInputs, Processor, PromptStyle, Resample, Result, Scene, TextBatch,
     TextEncoder, TextInput, TokenIds, Tokenizer, TowerOutput, VisionEncoder,
 };
@@ -74,4 +74,4 @@ pub use smoother::Smoother;
 pub use templates::{Template, TemplateSet, phrases};
 pub use towers::{ClipSegTextModel, ClipSegVisionModel};
 #[cfg(not(target_family = "wasm"))]
-pub use windows::{WindowPixels, WindowScenes, Windows};
+pub use windows::{WindowPixels, WindowScenes, WindowStep, Windows};

@@ -5,7 +5,7 @@ use std::io::stdin;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use clipseg::{Photo, Processor, WindowPixels};
+use clipseg::{PhotoFile, Processor, WindowPixels};
 use walkdir::{DirEntry, WalkDir};
 
 use super::Arguments;
@@ -41,14 +41,15 @@ pub struct Listing {
 
 /// A photo that is read, and the model's view of it.
 pub struct Opened {
-    pub photo: Photo,
+    pub photo: PhotoFile,
     pub pixels: WindowPixels,
 }
 
 /// Reads a photo.
 pub fn open(path: &Path, arguments: &Arguments, processor: &Processor) -> Result<Opened> {
     let photo = arguments.reading.open(path)?;
-    let pixels = arguments.resolution.cut(&photo, processor).with_context(|| path.display().to_string())?;
+    let pixels =
+        arguments.resolution.cut(&photo.photo, processor).with_context(|| path.display().to_string())?;
     Ok(Opened { photo, pixels })
 }
 

@@ -5,14 +5,15 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use anyhow::{Result, ensure};
-use clipseg::{ClipSeg, Condition, Smoother};
+use clipseg::{ClipSeg, Condition, Smoother, WindowStep};
 
 use super::dataset::DataSet;
 use super::drawing::{Decoded, Drawing};
 use super::outcomes::Outcomes;
 use super::photos::{self, Opened};
 use super::report::Seconds;
-use crate::progress::{Progress, Stopwatch};
+use crate::inputs;
+use crate::progress::{Estimate, Progress, Stopwatch};
 
 /// Photos that are read ahead, and results that wait to be written.
 const WAITING: usize = 2;
@@ -27,6 +28,8 @@ pub struct Work<'a> {
     /// What averages over frames, where that is asked for.
     pub smoother: Option<Smoother>,
     pub progress: &'a Progress,
+    /// Of the photos.
+    pub estimate: Estimate,
     /// Those that are spent once.
     pub seconds: Seconds,
 }
@@ -90,26 +93,35 @@ impl Work<'_> {
             [_] => String::new(),
             all => format!("{} ({} of {}): ", all[place].path.display(), place + 1, all.len()),
         };
+        progress.pause(|| inputs::warn_of_cut_off(&self.drawing.sources[place].path, &photo));
         let mut stopwatch = Stopwatch::start();
-        progress.step(format!("{which}encoding"));
-        let count = pixels.count();
-        let scenes = model.encode_windows(&pixels, |done| {
-            if count > 1 {
-                progress.step(format!("{which}encoding, {done} of {count} windows"));
+        let left = |part: f64| self.estimate.left(place as f64 + part);
+        progress.step(format!("{which}encoding{}", left(0.0)));
+        let (count, mut done) = (pixels.count(), 0);
+        let mut seconds = self.seconds;
+        let mut segmentation = model.segment_windows(&pixels, self.condition, |step| match step {
+            WindowStep::Encoded if count == 1 => {
+                seconds.encode_image += stopwatch.lap();
+                progress.step(format!("{which}decoding"));
+            }
+            WindowStep::Encoded => seconds.encode_image += stopwatch.lap(),
+            WindowStep::Decoded => {
+                seconds.decode += stopwatch.lap();
+                done += 1;
+                let left = left(f64::from(done) / count as f64);
+                progress.step(format!("{which}{done} of {count} windows{left}"));
             }
         })?;
-        let encode_image = stopwatch.lap();
-        progress.step(format!("{which}decoding"));
-        let mut segmentation = model.decode_windows(&scenes, self.condition)?;
-        let seconds = Seconds { encode_image, decode: stopwatch.lap(), ..self.seconds };
+        // What it took to put windows together.
+        seconds.decode += stopwatch.lap();
         ensure!(
             segmentation.logits().values.iter().all(|logit| logit.is_finite()),
             "{}: the model's logits are not finite numbers; its weights are damaged, download them again",
             self.folder.display()
         );
         if let Some(smoother) = smoother {
-            segmentation = smoother.smooth(segmentation, &photo)?;
+            segmentation = smoother.smooth(segmentation, &photo.photo)?;
         }
-        Ok(Decoded { photo, segmentation, windows: count, seconds })
+        Ok(Decoded { photo: photo.photo, segmentation, windows: count, seconds })
     }
 }
