@@ -327,7 +327,7 @@ fn sheet(
 
 impl Presence {
     fn table(&self) -> String {
-        let header = ["prompts", "present", "absent", "ROC AUC", "balanced accuracy", "(from)"];
+        let header = ["prompts", "present", "absent", "ROC AUC", "balanced accuracy", "(from)", "from 0.5"];
         let rows = [("words", &self.text), ("pictures", &self.image)].map(|(name, separation)| {
             let score = |score: Option<f64>| score.map_or("–".to_owned(), |score| format!("{score:.3}"));
             [
@@ -337,10 +337,11 @@ impl Presence {
                 score(separation.roc_auc),
                 score(separation.balanced_accuracy),
                 separation.threshold.map_or("–".to_owned(), |threshold| format!("{threshold:.4}")),
+                score(separation.balanced_accuracy_from_half),
             ]
         });
         let rows: Vec<_> = std::iter::once(header.map(str::to_owned)).chain(rows).collect();
-        let mut columns = [Align::Right; 6];
+        let mut columns = [Align::Right; 7];
         columns[0] = Align::Left;
         table::render(columns, &rows)
     }

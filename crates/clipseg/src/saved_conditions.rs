@@ -14,8 +14,8 @@ const METADATA: &str = "clipseg-conditions";
 const VERSION: u32 = 1;
 /// The name of the only tensor, as transformers calls it.
 const TENSOR: &str = "conditional_embeddings";
-/// The largest file that is read, half a million prompts of the published size.
-const MOST_BYTES: u64 = 1 << 30;
+/// The largest file that is read: more than a hundred thousand prompts of the published size.
+const MOST_BYTES: u64 = 1 << 28;
 
 /// Conditions with what they are called, to be kept as a file and used without the text tower.
 ///

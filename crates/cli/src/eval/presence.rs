@@ -22,6 +22,8 @@ pub struct Separation {
     pub threshold: Option<f32>,
     /// The mean of the share of what is there that is taken so, and of what is not that is not.
     pub balanced_accuracy: Option<f64>,
+    /// The same where something is taken to be there from 0.5 on.
+    pub balanced_accuracy_from_half: Option<f64>,
 }
 
 impl Separation {
@@ -35,6 +37,7 @@ impl Separation {
             roc_auc: roc_auc(judged),
             threshold,
             balanced_accuracy: threshold.and_then(|threshold| balanced_accuracy(judged, threshold)),
+            balanced_accuracy_from_half: balanced_accuracy(judged, 0.5),
         }
     }
 }
@@ -129,6 +132,7 @@ mod tests {
         let separation = Separation::of(&judged(&[0.5, 0.25], &[0.375, 0.0, 0.125, 0.5]), &tune);
         assert_eq!((separation.present, separation.absent, separation.threshold), (2, 4, Some(0.375)));
         assert_eq!(separation.balanced_accuracy, Some((0.5 + 0.5) / 2.0));
+        assert_eq!(separation.balanced_accuracy_from_half, Some((0.5 + 0.75) / 2.0));
         let all_one_way = Separation::of(&tune, &judged(&[0.5], &[]));
         assert!(all_one_way.threshold.is_none() && all_one_way.balanced_accuracy.is_none());
         assert_eq!(all_one_way.roc_auc, Some(1.0));
