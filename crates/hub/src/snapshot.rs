@@ -6,17 +6,20 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::cache::Cache;
-use crate::client::{Client, is_plain};
+use crate::Progress;
+use crate::cache::{self, Cache};
+use crate::client::{Client, Kind, is_plain};
+use crate::download::Wanted;
 use crate::error::{Error, Result};
 use crate::repository::Repository;
+use crate::retries::Retries;
 use crate::settings::Settings;
-use crate::{Progress, download};
 
 /// All that a checkpoint has beside its weights, of which some have more and some less.
-const SMALL_FILES: [&str; 8] = [
+const SMALL_FILES: [&str; 9] = [
     "config.json",
     "preprocessor_config.json",
+    "processor_config.json",
     "tokenizer.json",
     "vocab.json",
     "merges.txt",
@@ -89,8 +92,23 @@ impl Snapshot {
             })?;
             (commit.clone(), cache.files(&commit)?, Source::Offline)
         } else {
-            let client = Client::new(settings);
-            match (client.listing(repository), noted) {
+            let client = Client::new(settings)?;
+            let has_weights = match &noted {
+                Some(commit) => has_weights(&cache.files(commit)?),
+                None => false,
+            };
+            let name = repository.to_string();
+            let mut retries = Retries::new(&name, settings.limits.wait);
+            let listing = retries.repeat(
+                progress,
+                |error| match error {
+                    // What is in the cache does without a wait, unless it is half and the Hub is only busy.
+                    Error::Status { .. } => !has_weights,
+                    _ => noted.is_none(),
+                },
+                || client.listing(repository),
+            );
+            match (listing, noted) {
                 (Ok(listing), _) => (listing.commit, listing.files, Source::Hub(client)),
                 (Err(error), Some(commit)) if error.may_pass() => {
                     (commit.clone(), cache.files(&commit)?, Source::Unreachable(error.to_string()))
@@ -110,7 +128,7 @@ impl Snapshot {
             return Err(self.missing(SMALL_FILES[0], "it has neither config.json nor a tokenizer's files"));
         }
         for file in small {
-            self.fetch(file, progress)?;
+            self.fetch(file, Kind::Small, progress)?;
         }
         match self.source {
             // After the files: an older commit is better offline than a newer one without any.
@@ -153,10 +171,11 @@ impl Snapshot {
     /// off time and again, or arrives damaged; where the cache cannot be written.
     pub fn download_weights(&self, form: Weights, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
         let name = self.weights(form)?;
-        self.fetch(name, progress)?;
-        if name == form.index() {
+        let is_index = name == form.index();
+        self.fetch(name, if is_index { Kind::Small } else { Kind::Large }, progress)?;
+        if is_index {
             for shard in shards(&self.folder.join(name))? {
-                self.fetch(&shard, progress)?;
+                self.fetch(&shard, Kind::Large, progress)?;
             }
         }
         Ok(())
@@ -188,13 +207,14 @@ impl Snapshot {
         self.files.iter().any(|found| found == file)
     }
 
-    fn fetch(&self, file: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+    fn fetch(&self, file: &str, kind: Kind, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
         match &self.source {
             Source::Hub(client) => {
-                let url = client.file_url(&self.repository, &self.commit, file);
-                download::fetch(client, &self.cache, &self.commit, file, &url, progress)
+                let address = client.file_address(&self.repository, &self.commit, file);
+                let (cache, commit) = (&self.cache, self.commit.as_str());
+                Wanted { client, cache, commit, file, address, kind }.fetch(progress)
             }
-            _ if self.has(file) => Ok(()),
+            _ if self.has(file) && cache::is_sound(&self.folder.join(file))? => Ok(()),
             _ => Err(self.missing(file, "")),
         }
     }
@@ -218,6 +238,13 @@ impl Snapshot {
             why: why.to_owned(),
         }
     }
+}
+
+/// Whether there are weights among these files, in a form that is used.
+fn has_weights(files: &[String]) -> bool {
+    [Weights::Safetensors, Weights::PyTorch]
+        .iter()
+        .any(|form| files.iter().any(|file| [form.single(), form.index()].contains(&file.as_str())))
 }
 
 /// Why the Hub is not asked.

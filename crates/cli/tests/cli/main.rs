@@ -9,7 +9,6 @@ mod convert;
 mod devices;
 mod eval;
 mod hub;
-mod hub_server;
 mod inputs;
 mod prompts;
 mod saves;
