@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use clipseg::Checkpoint;
 use clipseg::hub::{self, Hub, Repository, Snapshot, Weights};
+use clipseg_files::{SMALL_FILES, folder_within};
 
 use crate::progress::Transfer;
 use crate::report;
@@ -24,6 +26,10 @@ impl ModelArguments {
         let path = &self.value;
         let flag = format!("--model {}", shown(path));
         if path.is_dir() {
+            let is_checkpoint = SMALL_FILES.iter().any(|name| path.join(name).exists());
+            if let Some(within) = folder_within(path).filter(|_| !is_checkpoint) {
+                bail!("{flag}: {within}");
+            }
             return Ok(Model::Folder(path.clone()));
         }
         if path.exists() {
@@ -110,8 +116,7 @@ impl Model {
     /// Checks that there are weights to load, without downloading any.
     pub fn check_weights(&self) -> Result<()> {
         match self {
-            // Reading them will tell.
-            Self::Folder(_) => Ok(()),
+            Self::Folder(folder) => Ok(Checkpoint::find(folder)?),
             Self::Repository(_, snapshot) => Ok(snapshot.check_weights(Weights::Safetensors)?),
         }
     }

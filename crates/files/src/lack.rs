@@ -113,8 +113,8 @@ impl Lack {
                  model.safetensors"
             ),
             Self::OtherName(file) => format!(
-                "has no weights under a known name, but {file}; if that is the whole model, {} makes safetensors of it",
-                convert(&format!("{}/{file}", source.trim_end_matches(['/', '\\'])))
+                "has no weights under a known name, but {file}; if that is the whole model, give that file to \
+                 `clipseg convert FILE --out DIR`"
             ),
             Self::Index(shard) => format!(
                 "has no weights that can be put together: of shards as {shard} the index (.index.json) is missing; \
@@ -125,8 +125,7 @@ impl Lack {
                  were made from, as CIDAS/clipseg-rd64-refined"
             ),
             Self::Nothing { wanted } => {
-                let (stem, end) = wanted.parts();
-                format!("has no weights, neither {stem}.{end} nor {stem}.{end}.index.json")
+                format!("has no weights, neither {0} nor {0}.index.json", wanted.file())
             }
         }
     }
@@ -143,7 +142,7 @@ pub fn folder_within(folder: &Path) -> Option<String> {
         2 => format!(" (or {})", shown(&found[1])),
         count => format!(" (or one of {} more beside it)", count - 1),
     };
-    Some(format!("is not the folder of a checkpoint, but holds one; give {}{more}", shown(first)))
+    Some(format!("is not a checkpoint itself, but holds one; give {}{more}", shown(first)))
 }
 
 /// Whether a commit's folder in the Hub's cache is that of the branch `main`.
@@ -183,7 +182,7 @@ mod tests {
             (&["flax_model.msgpack"], &["Flax"]),
             (&["model.a.safetensors", "model.b.safetensors"], &["model.a.safetensors, model.b.safetensors"]),
             (&["model-00001-of-00002.safetensors"], &["index", "missing"]),
-            (&["rd64-uni.pth"], &["rd64-uni.pth", "`clipseg convert 'my models/x/rd64-uni.pth' --out DIR`"]),
+            (&["rd64-uni.pth"], &["rd64-uni.pth", "`clipseg convert FILE --out DIR`"]),
             (&["weights.safetensors"], &["rename it to model.safetensors"]),
             (&["training_args.bin", "config.json"], &["has no weights, neither model.safetensors nor"]),
         ] {

@@ -2,6 +2,9 @@
 //! Face Hub of which nothing has been downloaded yet. Where there are no weights that can be used, [`Lack`] says what
 //! there is instead and what to do.
 
+use std::io;
+use std::path::Path;
+
 mod lack;
 mod names;
 mod shell;
@@ -54,15 +57,34 @@ impl Form {
         self.whole(names).or_else(|| self.variant(names)).ok_or_else(|| Lack::of(self, names))
     }
 
+    /// The weights in this form in a folder; where there are none, what to say of the folder: `has no weights, …`.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    pub fn find_in(self, folder: &Path) -> io::Result<Result<Weights, String>> {
+        let names = Names::of_folder(folder)?;
+        Ok(self.find(&names).map_err(|lack| {
+            match folder_within(folder).filter(|_| !names.has("config.json")) {
+                Some(within) => within,
+                None => lack.describe(&folder.display().to_string()),
+            }
+        }))
+    }
+
+    /// The name of weights that are one file.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Safetensors => "model.safetensors",
+            Self::PyTorch => "pytorch_model.bin",
+        }
+    }
+
     /// The weights without a variant in their name.
     pub(crate) fn whole(self, names: &Names) -> Option<Weights> {
-        let (stem, end) = self.parts();
-        let single = format!("{stem}.{end}");
+        let single = self.file().to_owned();
         let index = format!("{single}.index.json");
-        [(single, false), (index, true)]
-            .into_iter()
-            .find(|(file, _)| names.has(file))
-            .map(|(file, is_index)| Weights { file, is_index })
+        let found = [(single, false), (index, true)].into_iter().find(|(file, _)| names.has(file));
+        found.map(|(file, is_index)| Weights { file, is_index })
     }
 
     /// The weights of the best variant, or of the only one.
@@ -77,7 +99,7 @@ impl Form {
 
     /// The variants that there are, each with its weights.
     pub(crate) fn variants(self, names: &Names) -> Vec<(String, Weights)> {
-        let (stem, end) = self.parts();
+        let Some((stem, end)) = self.file().split_once('.') else { return Vec::new() };
         let ends = [
             (format!(".{end}"), false),
             // As transformers names an index, and as some converters do.
@@ -101,14 +123,6 @@ impl Form {
             is_variant.then(|| (variant.to_owned(), weights))
         });
         found.collect()
-    }
-
-    /// What names of weights begin and end with.
-    pub(crate) fn parts(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Safetensors => ("model", "safetensors"),
-            Self::PyTorch => ("pytorch_model", "bin"),
-        }
     }
 
     pub(crate) fn other(self) -> Self {

@@ -34,10 +34,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use address::shown;
+pub use clipseg_files::Form as Weights;
 pub use error::{Error, Result};
 pub use repository::Repository;
 pub use settings::{Limits, Settings, Token};
-pub use snapshot::{Snapshot, Weights};
+pub use snapshot::Snapshot;
 
 /// What goes on while files come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

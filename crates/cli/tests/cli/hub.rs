@@ -2,6 +2,7 @@
 
 mod broken;
 mod cache;
+mod forms;
 mod refusals;
 
 use std::fs;
