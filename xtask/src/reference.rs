@@ -123,7 +123,7 @@ pub fn ready_venv(python: &Path, venv: &Path, requirements: Requirements) -> Res
             venv.display()
         );
     }
-    let size = if requirements.text.contains("torch") { "several hundred MB" } else { "20 to 40 MB" };
+    let size = if requirements.text.contains("torch") { "several hundred MB" } else { "60 MB" };
     println!("setting up the Python environment {} ({size})", venv.display());
     execute(python, ["-m".as_ref(), "venv".as_ref(), "--clear".as_ref(), venv.as_os_str()]).context(
         "cannot make a Python environment; on Debian `apt-get install python3-venv` brings what it needs, \

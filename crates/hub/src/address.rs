@@ -82,7 +82,9 @@ impl Address {
 
     /// Where a redirect leads from here, by the rules of relative references (RFC 3986).
     pub fn follow(&self, location: &str) -> Option<Self> {
-        let location = location.trim().split('#').next().unwrap_or_default();
+        // Some servers leave spaces as they are.
+        let location = location.trim().split('#').next().unwrap_or_default().replace(' ', "%20");
+        let location = location.as_str();
         let absolute = if location.starts_with("//") {
             format!("{}:{location}", self.scheme)
         } else if scheme_of(location).is_some() {
@@ -179,6 +181,7 @@ mod tests {
             ("/api/x?y=1", "https://hub.example:8443/api/x?y=1"),
             ("/api/x?y=1#part", "https://hub.example:8443/api/x?y=1"),
             (" /api/x ", "https://hub.example:8443/api/x"),
+            ("/a b/é", "https://hub.example:8443/a%20b/é"),
             ("d", "https://hub.example:8443/a/b/resolve/main/d"),
             ("./d", "https://hub.example:8443/a/b/resolve/main/d"),
             ("../other/d?e=../f", "https://hub.example:8443/a/b/resolve/other/d?e=../f"),

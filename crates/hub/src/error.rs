@@ -117,8 +117,8 @@ pub enum Error {
 
     /// No answer at all.
     #[error(
-        "cannot reach {url}: {reason}; check the connection and HF_ENDPOINT, set HF_HUB_OFFLINE=1 to use what the cache \
-         has, or give a folder"
+        "cannot reach {url}: {reason}; check the connection, HF_ENDPOINT and HTTPS_PROXY, set HF_HUB_OFFLINE=1 to use what \
+         the cache has, or give a folder"
     )]
     Network {
         /// What was asked for.

@@ -22,6 +22,7 @@ mod address;
 mod cache;
 mod checksum;
 mod client;
+mod content;
 mod download;
 mod error;
 mod partial;

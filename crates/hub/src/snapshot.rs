@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use crate::Progress;
 use crate::cache::{self, Cache};
-use crate::client::{Client, Kind, is_plain};
+use crate::client::{Client, is_plain};
+use crate::content::Kind;
 use crate::download::Wanted;
 use crate::error::{Error, Result};
 use crate::repository::Repository;
