@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use clipseg::Checkpoint;
 use clipseg::hub::{self, Hub, Repository, Snapshot, Weights};
-use clipseg_files::{SMALL_FILES, folder_within};
+use clipseg_files::{SMALL_FILES, folder_within, quoted};
 
 use crate::progress::Transfer;
 use crate::report;
@@ -37,7 +37,7 @@ impl ModelArguments {
                 path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             bail!(
                 "{flag}: is a file; give the folder that holds it and the checkpoint's config.json: {}",
-                folder.display()
+                quoted(&folder.display().to_string())
             );
         }
         let Some(repository) = repository(path)? else {

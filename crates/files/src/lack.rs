@@ -205,6 +205,7 @@ mod tests {
             let folder = repository.join("snapshots").join(commit);
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join("config.json"), "{}").unwrap();
+            fs::write(folder.join("vocab.json"), "{}").unwrap();
         }
         fs::create_dir(repository.join("refs")).unwrap();
         fs::write(repository.join("refs/main"), "222").unwrap();

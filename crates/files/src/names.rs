@@ -5,10 +5,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::SMALL_FILES;
+
 /// So many entries of a folder are looked at; no checkpoint has so many.
 const MANY: usize = 10_000;
 /// A checkpoint is looked for in folders within folders, so many deep: as deep as the Hub's cache is.
 const DEEP: usize = 3;
+/// And in so many of each depth.
+const WIDE: usize = 1_000;
 
 /// Names of files, those in folders within with a slash (`onnx/model.onnx`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,20 +59,26 @@ impl FromIterator<String> for Names {
     }
 }
 
-/// Folders within `folder` that have a config.json, the least deep alone: as in the Hub's cache, in which each commit has
+/// Folders within `folder` that a checkpoint is in, the least deep alone: as in the Hub's cache, in which each commit has
 /// a folder, or in what was unpacked one folder too deep.
 pub(crate) fn checkpoints_within(folder: &Path) -> Vec<PathBuf> {
     let mut folders = vec![folder.to_owned()];
     for _ in 0..DEEP {
         let within = folders.iter().flat_map(|folder| entries(folder).unwrap_or_default());
-        folders = within.map(|(_, path)| path).filter(|path| path.is_dir()).take(MANY).collect();
-        let found: Vec<_> =
-            folders.iter().filter(|folder| folder.join("config.json").exists()).cloned().collect();
+        let is_shown = |(name, path): &(String, PathBuf)| !name.starts_with('.') && path.is_dir();
+        folders = within.filter(is_shown).map(|(_, path)| path).take(WIDE).collect();
+        let found: Vec<_> = folders.iter().filter(|folder| is_checkpoint(folder)).cloned().collect();
         if !found.is_empty() {
             return found;
         }
     }
     Vec::new()
+}
+
+/// Whether a folder has a config.json, which other programs have too, and another of a checkpoint's files.
+fn is_checkpoint(folder: &Path) -> bool {
+    let [config, others @ ..] = SMALL_FILES;
+    folder.join(config).exists() && others.iter().any(|name| folder.join(name).exists())
 }
 
 /// Names and paths, in alphabetical order; a name that is not text is none that a checkpoint has.
@@ -87,7 +97,8 @@ mod tests {
     #[test]
     fn a_folder_is_read_with_those_in_it() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["config.json", "onnx/model.onnx", "a/b/config.json"] {
+        for name in ["config.json", "onnx/model.onnx", "a/b/config.json", "a/b/vocab.json", "a/c/config.json"]
+        {
             let path = folder.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();

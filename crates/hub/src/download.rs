@@ -127,12 +127,10 @@ impl Wanted<'_> {
         let (file, url) = (self.file, self.address.to_string());
         let broke = |reason: &str| Error::Network { url: url.clone(), reason: reason.to_owned() };
         let mut content = self.client.content(&self.address, file, self.kind, partial.length())?;
+        let is_whole = content.part.is_none();
         let total = match content.part {
             // The whole file: it was asked for, or the server knows no ranges.
-            None => {
-                partial.restart()?;
-                content.length
-            }
+            None => content.length,
             Some(part) if part.start == Some(partial.length()) => part.total,
             // It was whole, which only the server knew.
             Some(part) if part.start.is_none() && part.total == Some(partial.length()) => return Ok(()),
@@ -145,6 +143,10 @@ impl Wanted<'_> {
             partial.announce(total).map_err(|size| {
                 Error::answer(&url, format!("it announces {total} bytes, and the Hub {size}"))
             })?;
+        }
+        // Not before the size is right: a proxy's page is no reason to throw away what is there.
+        if is_whole {
+            partial.restart()?;
         }
         let mut piece = vec![0; PIECE];
         progress(Progress::Bytes { file, done: partial.length(), total: partial.total() });

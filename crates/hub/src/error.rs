@@ -236,7 +236,7 @@ impl Error {
 fn refusal(with_token: bool) -> &'static str {
     if with_token {
         "the repository is private or gated and the token that was sent (HF_TOKEN, or that of `hf auth login`) may not \
-         read it, or there is no such repository; accept the conditions on its page, or use a token that may"
+         read it or has expired, or there is no such repository; check the name, or use a token that may"
     } else {
         "the repository is private or gated, or there is none of this name; check the name, or set HF_TOKEN to a token \
          that may read it (huggingface.co/settings/tokens)"

@@ -171,6 +171,7 @@ impl Snapshot {
                 Wanted { client, cache, commit, file, address, kind }.fetch(progress)
             }
             _ if self.files.has(file) && cache::is_sound(&self.folder.join(file))? => Ok(()),
+            _ if self.files.has(file) => Err(self.missing(&format!("an undamaged {file}"), "")),
             _ => Err(self.missing(file, "")),
         }
     }
