@@ -3,6 +3,8 @@
 mod bench;
 mod cli;
 mod compare;
+mod hub;
+mod install;
 mod markdown;
 mod peers;
 mod reference;

@@ -31,6 +31,15 @@ pub const PEERS: Requirements = Requirements {
     ),
 };
 
+/// The Hub's client as it is today.
+pub const HUB: Requirements =
+    Requirements { file: "hub-requirements.txt", text: include_str!("../python/hub-requirements.txt") };
+/// The Hub's client that the references were made with.
+pub const OLD_HUB: Requirements = Requirements {
+    file: "hub-old-requirements.txt",
+    text: include_str!("../python/hub-old-requirements.txt"),
+};
+
 /// What `cargo xtask reference` takes.
 #[derive(Args, Debug)]
 pub struct ReferenceArguments {
@@ -99,7 +108,7 @@ impl Ready {
 }
 
 /// The Python inside a virtual environment that has exactly the pinned versions.
-fn ready_venv(python: &Path, venv: &Path, requirements: Requirements) -> Result<PathBuf> {
+pub fn ready_venv(python: &Path, venv: &Path, requirements: Requirements) -> Result<PathBuf> {
     let inside = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
     // What the environment was made from, kept inside it and written last: an interrupted installation is made anew.
     let stamp = venv.join("clipseg-requirements.txt");
@@ -114,7 +123,8 @@ fn ready_venv(python: &Path, venv: &Path, requirements: Requirements) -> Result<
             venv.display()
         );
     }
-    println!("setting up the Python environment {} (several hundred MB)", venv.display());
+    let size = if requirements.text.contains("torch") { "several hundred MB" } else { "60 MB" };
+    println!("setting up the Python environment {} ({size})", venv.display());
     execute(python, ["-m".as_ref(), "venv".as_ref(), "--clear".as_ref(), venv.as_os_str()]).context(
         "cannot make a Python environment; on Debian `apt-get install python3-venv` brings what it needs, \
          and --python chooses another Python",

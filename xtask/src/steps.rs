@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{root, vulkan};
+use crate::{hub, root, vulkan};
 
 /// Everything that has to hold before a change lands, the quickest first.
 pub fn test() -> Result<()> {
@@ -19,6 +19,12 @@ pub fn test() -> Result<()> {
     let mut sixteen_lanes = cargo(["test", "--package", "clipseg-tensor", "--test", "ops"]);
     sixteen_lanes.envs(llvmpipe_of("512"));
     step("tests of the ops, sixteen lanes", sixteen_lanes)?;
+    for python in hub::pythons()? {
+        let mut hub =
+            cargo(["test", "--package", "clipseg-hub", "--test", "hub", "python", "--", "--ignored"]);
+        hub.env("CLIPSEG_TEST_PYTHON", &python);
+        step("downloads beside Python's", hub)?;
+    }
     let mut documentation = cargo(["doc", "--workspace", "--no-deps", "--quiet"]);
     documentation.env("RUSTDOCFLAGS", "--deny warnings");
     step("documentation", documentation)?;

@@ -14,10 +14,10 @@ use crate::report;
 
 /// Turn a checkpoint of PyTorch into a folder that the other commands read.
 ///
-/// SOURCE is a repository of the Hugging Face Hub (owner/name, owner/name@revision) or a folder of it with
-/// pytorch_model.bin (or its shards), or the original decoder (rd64-uni.pth, rd64-uni-refined.pth,
-/// rd16-uni.pth), which needs OpenAI's ViT-B-16.pt as --clip. Files are read as
-/// data: programs in them are not run, and what is no tensor is refused.
+/// SOURCE is a repository of the Hugging Face Hub (owner/name, owner/name@revision, its page's address) or a
+/// folder of it with pytorch_model.bin (or its shards), or the original decoder (rd64-uni.pth,
+/// rd64-uni-refined.pth, rd16-uni.pth), which needs OpenAI's ViT-B-16.pt as --clip. Files are read as
+/// data: programs in them are not run, and what is not a tensor is refused.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -51,6 +51,7 @@ const EXAMPLES: &str = "\
 Examples:
   clipseg convert clipseg-rd64 --out clipseg-rd64-safetensors
   clipseg convert CIDAS/clipseg-rd64 --out clipseg-rd64-f16 --dtype f16
+  clipseg convert https://huggingface.co/CIDAS/clipseg-rd64 --out clipseg-rd64
   clipseg convert rd64-uni-refined.pth --clip ViT-B-16.pt --tokenizer clip-vit-base-patch16 --out clipseg-rd64-refined
   clipseg convert rd16-uni.pth --clip ViT-B-16.pt --dtype f16 --out clipseg-rd16";
 
@@ -96,10 +97,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
 /// The folder or file to convert; of a repository, the folder that it was downloaded into.
 fn download(source: &Path) -> Result<PathBuf> {
-    let Some(repository) = model::repository(source).filter(|_| !source.exists()) else {
+    if source.exists() {
         return Ok(source.to_owned());
-    };
-    let snapshot = model::snapshot(&repository, &source.display().to_string())?;
+    }
+    let Some(repository) = model::repository(source)? else { return Ok(source.to_owned()) };
+    let snapshot = model::snapshot(&repository, &model::shown(source))?;
     model::download_weights(&snapshot, Weights::PyTorch)?;
     Ok(snapshot.folder().to_owned())
 }

@@ -139,6 +139,8 @@ pub struct Preparation<'a> {
 impl<'a> Preparation<'a> {
     /// Reads and checks everything in the folder but the weights.
     pub fn read(model: &'a Model) -> Result<Self> {
+        // First: an adapter, say, has no config.json either, and should be called what it is.
+        model.check_weights()?;
         let (processor, tokenizer) = model.read(|folder| {
             let config = ClipSegConfig::from_file(folder)?;
             // What checks the values alone does not know the file.
@@ -150,7 +152,6 @@ impl<'a> Preparation<'a> {
             tokenizer.limit_length(positions).map_err(in_config)?;
             Ok((processor, tokenizer))
         })?;
-        model.check_weights()?;
         Ok(Self { model, processor, tokenizer })
     }
 

@@ -31,8 +31,8 @@ use clap::{Parser, Subcommand};
 ///
 /// A checkpoint is a folder as the Hugging Face Hub serves it: config.json, model.safetensors (or its
 /// shards), preprocessor_config.json, and tokenizer.json or vocab.json with merges.txt. Where there is
-/// no such folder, --model owner/name is downloaded from the Hub into the cache that Python uses too,
-/// and found there the next time. The environment's HF_HOME or HF_HUB_CACHE moves that cache, HF_TOKEN
+/// no such folder, --model owner/name, or the address of the repository's page, is downloaded from the Hub
+/// into the cache that Python uses too, and found there the next time. The environment's HF_HOME or HF_HUB_CACHE moves that cache, HF_TOKEN
 /// opens private and gated repositories, HF_ENDPOINT names a mirror, and HF_HUB_OFFLINE=1 uses nothing
 /// but the cache.
 #[derive(Parser)]
@@ -46,6 +46,7 @@ const EXAMPLES: &str = "\
 Examples:
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a cat\" -p \"a remote\" --out masks
   clipseg segment --model CIDAS/clipseg-rd64-refined photo.jpg -p \"a cat\" --out masks
+  clipseg segment --model https://huggingface.co/CIDAS/clipseg-rd64-refined photo.jpg -p \"a cat\" --out masks
   clipseg devices
   clipseg segment --help";
 

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use clipseg::hub::{Hub, Repository, Snapshot, Weights};
+use clipseg::Checkpoint;
+use clipseg::hub::{self, Hub, Repository, Snapshot, Weights};
+use clipseg_files::{SMALL_FILES, folder_within, quoted};
 
 use crate::progress::Transfer;
 use crate::report;
@@ -12,8 +14,9 @@ use crate::report;
 /// The checkpoint.
 #[derive(Args)]
 pub struct ModelArguments {
-    /// Folder of the checkpoint, or a repository of the Hugging Face Hub, to be downloaded into its usual cache.
-    #[arg(long = "model", value_name = "DIR|OWNER/NAME[@REVISION]")]
+    /// Folder of the checkpoint, or a repository of the Hugging Face Hub, to be downloaded into its usual cache: by its
+    /// name or by the address of its page, https://huggingface.co/owner/name (with /tree/REVISION behind it).
+    #[arg(long = "model", value_name = "DIR|OWNER/NAME[@REVISION]|URL")]
     value: PathBuf,
 }
 
@@ -21,12 +24,23 @@ impl ModelArguments {
     /// Finds the folder. Of a repository this brings the small files, not yet the weights.
     pub fn open(&self) -> Result<Model> {
         let path = &self.value;
-        let flag = format!("--model {}", path.display());
+        let flag = format!("--model {}", shown(path));
         if path.is_dir() {
+            let is_checkpoint = SMALL_FILES.iter().any(|name| path.join(name).exists());
+            if let Some(within) = folder_within(path).filter(|_| !is_checkpoint) {
+                bail!("{flag}: {within}");
+            }
             return Ok(Model::Folder(path.clone()));
         }
-        ensure!(!path.exists(), "{flag}: is a file; give the folder that holds the checkpoint's config.json");
-        let Some(repository) = repository(path) else {
+        if path.exists() {
+            let folder =
+                path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            bail!(
+                "{flag}: is a file; give the folder that holds it and the checkpoint's config.json: {}",
+                quoted(&folder.display().to_string())
+            );
+        }
+        let Some(repository) = repository(path)? else {
             bail!(
                 "{flag}: there is no such folder, and it names no repository of the Hub (owner/name, \
                  owner/name@revision); give the folder that holds the checkpoint's config.json, or such a name"
@@ -37,9 +51,20 @@ impl ModelArguments {
     }
 }
 
-/// The repository that a path may be the name of.
-pub fn repository(path: &Path) -> Option<Repository> {
-    path.to_str()?.parse().ok()
+/// What the user gave in place of a folder, for a message: an address without a password in it.
+pub fn shown(given: &Path) -> String {
+    hub::shown(&given.to_string_lossy())
+}
+
+/// The repository that a path may be the name of, or the address of its page; an address of anything else is an error.
+pub fn repository(path: &Path) -> Result<Option<Repository>> {
+    let Some(given) = path.to_str() else { return Ok(None) };
+    match Hub::from_env()?.repository(given) {
+        Ok(repository) => Ok(Some(repository)),
+        Err(error @ hub::Error::Name { .. }) if given.contains("://") => Err(error.into()),
+        Err(hub::Error::Name { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Brings the small files of a repository, and says where the Hub could not be asked. `given` is how the user named it.
@@ -91,8 +116,7 @@ impl Model {
     /// Checks that there are weights to load, without downloading any.
     pub fn check_weights(&self) -> Result<()> {
         match self {
-            // Reading them will tell.
-            Self::Folder(_) => Ok(()),
+            Self::Folder(folder) => Ok(Checkpoint::find(folder)?),
             Self::Repository(_, snapshot) => Ok(snapshot.check_weights(Weights::Safetensors)?),
         }
     }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use clipseg::hub;
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::report;
+
 /// How often the spinner turns.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -78,8 +80,10 @@ impl Transfer {
                 let bar = self.bar(file);
                 // What an earlier run brought says nothing of how fast the rest comes.
                 bar.set_message(file.to_owned());
-                let is_first = bar.length() != Some(total);
-                bar.set_length(total);
+                let is_first = bar.length() != total;
+                if let Some(total) = total {
+                    bar.set_length(total);
+                }
                 bar.set_position(done);
                 if is_first {
                     bar.reset_eta();
@@ -88,9 +92,18 @@ impl Transfer {
             hub::Progress::Waits { file } => {
                 self.bar(file).set_message(format!("{file}: waiting for another program that downloads it"));
             }
-            hub::Progress::Retries { file, failures } => {
-                self.bar(file)
-                    .set_message(format!("{file}: the connection broke, trying again ({failures})"));
+            hub::Progress::Retries { what, wait, reason, is_asked_for: true, .. } => {
+                let bar = self.bar(what);
+                let line = format!(
+                    "{what}: {reason} and asks to wait; trying again in {} s",
+                    wait.as_secs_f32().ceil()
+                );
+                bar.set_message(line.clone());
+                // Logs show no bar, and minutes of silence look like a fault.
+                bar.suspend(|| report::warning(&line));
+            }
+            hub::Progress::Retries { what, failures, reason, .. } => {
+                self.bar(what).set_message(format!("{what}: {reason}; trying again ({failures})"));
             }
             _ => {}
         }

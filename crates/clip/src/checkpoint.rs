@@ -1,5 +1,6 @@
 //! Weights of a checkpoint folder: `model.safetensors`, or several shards with an index.
 
+mod location;
 mod shard;
 mod view;
 
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use self::location::weights_file;
 use self::shard::Shard;
 pub use self::view::TensorView;
 use crate::error::{Error, Result};
@@ -17,9 +19,6 @@ use crate::files::read_text;
 pub const WEIGHTS_FILE: &str = "model.safetensors";
 /// Name of the index over several files of weights.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
-
-/// How to turn PyTorch's pickled weights into what this crate reads.
-const CONVERT: &str = "make safetensors of it with `clipseg convert`, which runs nothing that is in the file";
 
 /// The weights of one model, by name.
 ///
@@ -42,7 +41,7 @@ struct Index {
 
 impl Checkpoint {
     /// Opens the weights in the folder `path`: `model.safetensors`, else all shards that
-    /// `model.safetensors.index.json` lists. A path to a single safetensors file is opened as it stands.
+    /// `model.safetensors.index.json` lists, else those of a variant (`model.fp16.safetensors`). A path to a single safetensors file is opened as it stands.
     ///
     /// # Errors
     /// Where the folder, the weights or a shard are missing, or where a file's header contradicts its contents.
@@ -52,22 +51,17 @@ impl Checkpoint {
         if !kind.is_dir() {
             return Self::open_single(path, path);
         }
-        let (single, index) = (path.join(WEIGHTS_FILE), path.join(INDEX_FILE));
-        if single.exists() {
-            Self::open_single(path, &single)
-        } else if index.exists() {
-            Self::open_sharded(path, &index)
-        } else if path.join("pytorch_model.bin").exists() {
-            Err(Error::MissingFile {
-                path: single,
-                hint: format!("the folder has its weights as pytorch_model.bin alone; {CONVERT}"),
-            })
-        } else {
-            Err(Error::MissingFile {
-                path: single,
-                hint: format!("the folder has no weights, neither {WEIGHTS_FILE} nor {INDEX_FILE}"),
-            })
-        }
+        let weights = weights_file(path)?;
+        let file = path.join(&weights.file);
+        if weights.is_index { Self::open_sharded(path, &file) } else { Self::open_single(path, &file) }
+    }
+
+    /// Checks that the folder `path` has weights to open, by the names of its files alone.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read or has none, with what it has instead.
+    pub fn find(path: impl AsRef<Path>) -> Result<()> {
+        weights_file(path.as_ref()).map(drop)
     }
 
     fn open_single(path: &Path, file: &Path) -> Result<Self> {

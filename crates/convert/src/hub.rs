@@ -4,15 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clipseg_clip::ClipSegConfig;
+use clipseg_files::Form;
 use serde::Deserialize;
 
 use crate::archive::TorchArchive;
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::plan::{Part, Plan};
-
-const WEIGHTS: &str = "pytorch_model.bin";
-const INDEX: &str = "pytorch_model.bin.index.json";
 
 /// `pytorch_model.bin.index.json`.
 #[derive(Deserialize)]
@@ -28,21 +26,10 @@ pub(crate) fn weight_files(source: &Path) -> Result<Vec<PathBuf>> {
         let is_index = source.extension().is_some_and(|extension| extension == "json");
         return if is_index { shards(source) } else { Ok(vec![source.to_owned()]) };
     }
-    let (weights, index) = (source.join(WEIGHTS), source.join(INDEX));
-    if weights.exists() {
-        Ok(vec![weights])
-    } else if index.exists() {
-        shards(&index)
-    } else if source.join("model.safetensors").exists()
-        || source.join("model.safetensors.index.json").exists()
-    {
-        Err(Error::file(source, "holds safetensors already; it needs no conversion"))
-    } else {
-        Err(Error::file(
-            source,
-            format!("has neither {WEIGHTS} nor {INDEX}; name the file of weights itself"),
-        ))
-    }
+    let found = Form::PyTorch.find_in(source).map_err(|error| Error::read(source, error))?;
+    let found = found.map_err(|message| Error::file(source, message))?;
+    let file = source.join(found.file);
+    if found.is_index { shards(&file) } else { Ok(vec![file]) }
 }
 
 fn shards(index: &Path) -> Result<Vec<PathBuf>> {

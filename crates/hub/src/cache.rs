@@ -3,16 +3,20 @@
 //! ```text
 //! models--owner--name/
 //!   blobs/ETAG                  what was downloaded, once
-//!   blobs/ETAG.incomplete       what has arrived so far
+//!   blobs/ETAG.MACHINE.incomplete  what has arrived so far on one machine
 //!   snapshots/COMMIT/FILE       a link to its blob
 //!   refs/REVISION               the commit that a branch or tag was at
 //! .locks/models--owner--name/ETAG.lock
 //! ```
 
 use std::fs::{self, File, TryLockError};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
+use crate::checksum::{Checksum, hex};
 use crate::error::{Error, Result};
 use crate::repository::Repository;
 
@@ -39,8 +43,13 @@ impl Cache {
     }
 
     /// Where a blob grows.
-    pub fn incomplete(&self, etag: &str) -> PathBuf {
-        self.folder.join("blobs").join(format!("{etag}.incomplete"))
+    ///
+    /// On network drives a lock may be granted to several machines at once, so no two write to one file: each has its own,
+    /// which its next run goes on with. Where nothing can be locked, each download has its own. Python names its files in
+    /// the same form, at random.
+    pub fn incomplete(&self, etag: &str, is_locked: bool) -> PathBuf {
+        let owner = if is_locked { machine() } else { format!("{:016x}", RandomState::new().hash_one(())) };
+        self.folder.join("blobs").join(format!("{etag}.{}.incomplete", &owner[..8]))
     }
 
     /// The file that says which commit a branch or tag was at.
@@ -94,7 +103,7 @@ impl Cache {
         };
         match locked {
             Ok(()) => Ok(Some(file)),
-            // Some network drives lock nothing. Two downloads at once are told from one by the checksum.
+            // Some network drives lock nothing.
             Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
             Err(error) => Err(Error::cache(&path)(error)),
         }
@@ -113,6 +122,28 @@ impl Cache {
             .or_else(|_| fs::hard_link(&blob, &pointer))
             .or_else(|_| if pointer.exists() { Ok(()) } else { fs::rename(&blob, &pointer) });
         linked.map_err(Error::cache(&pointer))
+    }
+}
+
+/// Digits that other machines do not have.
+fn machine() -> String {
+    let mut digest = Sha256::new();
+    digest.update(gethostname::gethostname().as_encoded_bytes());
+    // Machines made from one image may share their name, and containers have none of these.
+    digest.update(fs::read("/etc/machine-id").unwrap_or_default());
+    hex(&digest.finalize())
+}
+
+/// Whether a small file of the cache, or a link to one, is what its blob's name says. Where that says nothing, as of
+/// large files, it is not read.
+pub(crate) fn is_sound(path: &Path) -> Result<bool> {
+    let blob = fs::read_link(path).unwrap_or_else(|_| path.to_owned());
+    let etag = blob.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    match Checksum::of(etag) {
+        Some(checksum @ Checksum::Sha1) => {
+            Ok(checksum.check(path, etag).map_err(Error::cache(path))?.is_ok())
+        }
+        Some(Checksum::Sha256) | None => Ok(true),
     }
 }
 

@@ -1,28 +1,31 @@
 //! Requests to the Hub.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
-use ureq::http::{HeaderMap, Response, Uri};
+use ureq::http::{HeaderMap, Response};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
+use crate::address::{Address, shown};
+use crate::checksum::Checksum;
+use crate::content::{Content, Kind, MAX_SMALL, too_long};
 use crate::error::{Error, Result};
 use crate::repository::Repository;
-use crate::settings::{Settings, Token};
+use crate::retries;
+use crate::settings::{self, Limits, Settings, Token};
 
-/// How long a connection may take to be made, and to bring the next bytes.
+/// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
-const SILENCE: Duration = Duration::from_secs(30);
 /// Redirects that are followed.
 const MAX_REDIRECTS: usize = 10;
-
 /// Talks to one endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     agent: Agent,
-    endpoint: String,
+    endpoint: Address,
     token: Option<Token>,
+    pub limits: Limits,
 }
 
 /// The files of a repository at a commit.
@@ -35,9 +38,30 @@ pub(crate) struct Listing {
 /// What the Hub says of a file before sending it.
 #[derive(Debug)]
 pub(crate) struct Metadata {
-    /// The file's name among the cache's blobs; of large files the SHA-256.
+    /// The file's name among the cache's blobs.
     pub etag: String,
-    pub size: u64,
+    /// What the ETag tells of the content.
+    pub checksum: Option<Checksum>,
+    pub size: Size,
+}
+
+/// The size of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// The Hub said so.
+    Certain(u64),
+    /// Somebody on the way said so: what comes with the content counts more.
+    Likely(u64),
+    Unknown,
+}
+
+impl Size {
+    pub fn bytes(self) -> Option<u64> {
+        match self {
+            Self::Certain(size) | Self::Likely(size) => Some(size),
+            Self::Unknown => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -47,10 +71,22 @@ enum Method {
     Get(u64),
 }
 
+/// An answer, and what the redirects to it said.
+struct Answer {
+    response: Response<Body>,
+    /// Who gave it.
+    address: Address,
+    linked_etag: Option<String>,
+    linked_size: Option<u64>,
+    /// Whether the token was sent.
+    with_token: bool,
+}
+
 impl Client {
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(settings: &Settings) -> Result<Self> {
         // The system's certificates: where HF_ENDPOINT is a company's mirror, they know its authority.
         let certificates = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
+        let limits = settings.limits;
         let agent = Agent::config_builder()
             .tls_config(certificates)
             .http_status_as_error(false)
@@ -58,20 +94,21 @@ impl Client {
             .max_redirects_will_error(false)
             .timeout_resolve(Some(CONNECT))
             .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(SILENCE))
-            .timeout_per_read(Some(SILENCE))
+            .timeout_recv_response(Some(limits.silence))
+            .timeout_per_read(Some(limits.silence))
             .user_agent(concat!("clipseg/", env!("CARGO_PKG_VERSION")))
             // Sizes and ranges are those of the file, not of something packed.
             .accept_encoding("identity")
             .build()
             .new_agent();
-        Self { agent, endpoint: settings.endpoint.clone(), token: settings.token.clone() }
+        let endpoint = settings::parse_endpoint(&settings.endpoint)?;
+        Ok(Self { agent, endpoint, token: settings.token.clone(), limits })
     }
 
     /// What the repository holds at its revision.
     pub fn listing(&self, repository: &Repository) -> Result<Listing> {
         #[derive(Deserialize)]
-        struct Answer {
+        struct Listed {
             sha: String,
             siblings: Vec<Sibling>,
         }
@@ -80,101 +117,159 @@ impl Client {
             rfilename: String,
         }
         let revision = escape(repository.revision());
-        let url = format!("{}/api/models/{}/revision/{revision}", self.endpoint, repository.name());
-        let mut response = self.send(Method::Get(0), &url)?;
-        self.check(&response, &url, || format!("repository or revision {repository}"))?;
-        let text = response.body_mut().read_to_string().map_err(|error| network(&url, &error))?;
-        let answer: Answer =
-            serde_json::from_str(&text).map_err(|error| Error::answer(&url, error.to_string()))?;
-        if !is_plain(&answer.sha) {
-            return Err(Error::answer(&url, format!("the commit is {:?}", answer.sha)));
+        let address = self.endpoint.join(&format!("/api/models/{}/revision/{revision}", repository.name()));
+        let url = address.to_string();
+        let answer = self.send(Method::Get(0), &address)?;
+        self.check(&answer, &address, || format!("repository or revision {repository}"))?;
+        let mut content = Content::new(answer.response, &url, Kind::Small, self.limits)?;
+        let (mut text, mut piece) = (Vec::new(), vec![0; 1 << 16]);
+        loop {
+            match content.read(&mut piece)? {
+                0 => break,
+                count => text.extend_from_slice(&piece[..count]),
+            }
         }
-        let files = answer.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
-        Ok(Listing { commit: answer.sha, files })
+        let listed: Listed =
+            serde_json::from_slice(&text).map_err(|error| Error::answer(&url, error.to_string()))?;
+        if !is_plain(&listed.sha) {
+            return Err(Error::answer(&url, format!("the commit is {:?}", listed.sha)));
+        }
+        let files = listed.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
+        Ok(Listing { commit: listed.sha, files })
     }
 
     /// The address of a file.
-    pub fn file_url(&self, repository: &Repository, commit: &str, file: &str) -> String {
-        format!("{}/{}/resolve/{commit}/{file}", self.endpoint, repository.name())
+    pub fn file_address(&self, repository: &Repository, commit: &str, file: &str) -> Address {
+        self.endpoint.join(&format!("/{}/resolve/{commit}/{file}", repository.name()))
     }
 
     /// Asks for a file's name in the cache and its size.
-    pub fn metadata(&self, url: &str, file: &str) -> Result<Metadata> {
-        let response = self.send(Method::Head, url)?;
-        if !response.status().is_redirection() {
-            self.check(&response, url, || file.to_owned())?;
+    pub fn metadata(&self, address: &Address, file: &str, kind: Kind) -> Result<Metadata> {
+        let answer = self.send(Method::Head, address)?;
+        let is_elsewhere = answer.response.status().is_redirection();
+        if !is_elsewhere {
+            self.check(&answer, address, || file.to_owned())?;
         }
-        let headers = response.headers();
-        let etag = header(headers, "x-linked-etag").or_else(|| header(headers, "etag"));
-        let etag = etag.map(|etag| etag.trim_start_matches("W/").trim_matches('"'));
-        let size = header(headers, "x-linked-size").or_else(|| header(headers, "content-length"));
-        let (Some(etag), Some(size)) = (etag, size.and_then(|size| size.parse().ok())) else {
-            return Err(Error::answer(url, "ETag or size are not among its headers"));
+        let headers = answer.response.headers();
+        let etag = answer.linked_etag.as_deref().or_else(|| header(headers, "etag")).map(bare);
+        let url = address.to_string();
+        let Some(etag) = etag else {
+            return Err(Error::answer(&url, "no ETag is among its headers"));
         };
         // It becomes a file's name.
         if !is_plain(etag) {
-            return Err(Error::answer(url, format!("the ETag is {etag:?}")));
+            return Err(Error::answer(&url, format!("the ETag is {etag:?}")));
         }
-        Ok(Metadata { etag: etag.to_owned(), size })
+        // The storage's own ETag is as long as a checksum of the content and is another.
+        let is_the_hubs =
+            answer.linked_etag.is_some() || !is_elsewhere && answer.address.is_trusted_by(&self.endpoint);
+        let length = header(headers, "content-length").and_then(|length| length.parse().ok());
+        let size = match (answer.linked_size, length) {
+            (Some(size), _) => Size::Certain(size),
+            // The length of a redirect is that of its own body, and some say 0 who do not know.
+            (None, Some(length @ 1..)) if !is_elsewhere && !headers.contains_key("content-encoding") => {
+                Size::Likely(length)
+            }
+            _ => Size::Unknown,
+        };
+        if kind == Kind::Small && size.bytes().is_some_and(|size| size > MAX_SMALL) {
+            return Err(too_long(&url));
+        }
+        Ok(Metadata { etag: etag.to_owned(), checksum: Checksum::of(etag).filter(|_| is_the_hubs), size })
     }
 
-    /// Begins to fetch a file from the byte `start` on. The answer may be 200, the whole, all the same.
-    pub fn content(&self, url: &str, file: &str, start: u64) -> Result<Response<Body>> {
-        let response = self.send(Method::Get(start), url)?;
-        self.check(&response, url, || file.to_owned())?;
-        Ok(response)
+    /// Begins to fetch a file from the byte `start` on. What comes may be the whole all the same.
+    pub fn content(&self, address: &Address, file: &str, kind: Kind, start: u64) -> Result<Content> {
+        let answer = self.send(Method::Get(start), address)?;
+        // That there is no such part is no refusal: the caller asks for another.
+        if answer.response.status() != 416 || start == 0 {
+            self.check(&answer, address, || file.to_owned())?;
+        }
+        Content::new(answer.response, &address.to_string(), kind, self.limits)
     }
 
-    /// Sends a request and follows redirects.
+    /// Sends a request and follows redirects; that of a `HEAD` which leaves the Hub is answer enough where it describes
+    /// the file, as the storage does not.
     ///
     /// ureq would follow them, but drops the token even on the way to the same host unless that is encrypted, and lets
-    /// nobody see the headers in between: a file's ETag and size stand on the redirect that leaves the Hub.
-    fn send(&self, method: Method, url: &str) -> Result<Response<Body>> {
-        let mut target = url.to_owned();
+    /// nobody see the headers in between.
+    fn send(&self, method: Method, address: &Address) -> Result<Answer> {
+        let mut target = address.clone();
+        let (mut linked_etag, mut linked_size) = (None, None);
         for _ in 0..=MAX_REDIRECTS {
             let mut request = match method {
-                Method::Head => self.agent.head(&target),
-                Method::Get(_) => self.agent.get(&target),
+                Method::Head => self.agent.head(target.full()),
+                Method::Get(_) => self.agent.get(target.full()),
             };
             if let Method::Get(start @ 1..) = method {
                 request = request.header("Range", format!("bytes={start}-"));
             }
             // Whoever else serves the file is not told the token; the address that is sent to has a signature of its own.
-            if let Some(token) = &self.token
-                && origin(&target) == origin(&self.endpoint)
-            {
+            let token =
+                self.token.as_ref().filter(|_| target.is_trusted_by(&self.endpoint) && !target.has_user());
+            if let Some(token) = token {
                 request = request.header("Authorization", token.bearer());
             }
             let response = request.call().map_err(|error| network(&target, &error))?;
             let headers = response.headers();
-            let is_described = method == Method::Head && headers.contains_key("x-linked-etag");
-            match header(headers, "location") {
-                Some(location) if response.status().is_redirection() && !is_described => {
-                    target = resolve(&target, location).ok_or_else(|| {
-                        Error::answer(url, format!("it redirects to {location:?}, which is no address"))
+            linked_etag = linked_etag.or_else(|| header(headers, "x-linked-etag").map(str::to_owned));
+            linked_size = linked_size.or_else(|| header(headers, "x-linked-size")?.parse().ok());
+            let next = match header(headers, "location") {
+                Some(location) if response.status().is_redirection() => {
+                    let next = target.follow(location).ok_or_else(|| {
+                        let message =
+                            format!("it redirects to {:?}, which is not an address", shown(location));
+                        Error::answer(&address.to_string(), message)
                     })?;
+                    let is_described = linked_etag.is_some() || headers.contains_key("etag");
+                    let is_answer = method == Method::Head && is_described && !next.is_trusted_by(&target);
+                    (!is_answer).then_some(next)
                 }
-                _ => return Ok(response),
-            }
+                _ => None,
+            };
+            let with_token = token.is_some();
+            let Some(next) = next else {
+                return Ok(Answer { response, address: target, linked_etag, linked_size, with_token });
+            };
+            target = next;
         }
-        Err(Error::answer(url, format!("it redirects more than {MAX_REDIRECTS} times")))
+        Err(Error::answer(&address.to_string(), format!("it redirects more than {MAX_REDIRECTS} times")))
     }
 
-    /// Turns a refusal into its error; `what` was asked for.
-    fn check(&self, response: &Response<Body>, url: &str, what: impl FnOnce() -> String) -> Result<()> {
-        let status = response.status();
+    /// Turns a refusal of what was asked for at `asked` into its error; `what` was asked for.
+    fn check(&self, answer: &Answer, asked: &Address, what: impl FnOnce() -> String) -> Result<()> {
+        let status = answer.response.status();
         if status.is_success() {
             return Ok(());
         }
-        let url = url.to_owned();
-        let told = header(response.headers(), "x-error-message")
-            .map_or_else(String::new, |message| format!(", {message:?}"));
-        Err(match status.as_u16() {
-            status @ (401 | 403) => Error::Denied { url, status, told, with_token: self.token.is_some() },
-            404 => Error::NotFound { what: what(), url, told },
-            status => Error::Status { url, status, told },
+        let headers = answer.response.headers();
+        let (code, with_token, url) = (header(headers, "x-error-code"), answer.with_token, asked.to_string());
+        let told = header(headers, "x-error-message")
+            .map_or_else(String::new, |message| format!(", {:?}", shown(message)));
+        let status = status.as_u16();
+        let is_the_hubs = code.is_some() || answer.address.is_trusted_by(&self.endpoint);
+        Err(match (status, code) {
+            (401 | 403, Some("GatedRepo")) => Error::Gated { url, status, told, with_token },
+            (_, Some("RepoNotFound" | "RevisionNotFound" | "EntryNotFound")) => {
+                Error::NotFound { what: what(), url, status, told, with_token }
+            }
+            (400 | 401 | 403 | 404 | 410, _) if !is_the_hubs => {
+                Error::Storage { file: what(), host: answer.address.host().to_owned(), status }
+            }
+            (401 | 403, _) => Error::Denied { url, status, told, with_token },
+            (404, _) => Error::NotFound { what: what(), url, status, told, with_token },
+            _ => {
+                let url = if is_the_hubs { url } else { answer.address.to_string() };
+                let wait = retries::announced_wait(headers, SystemTime::now());
+                Error::Status { url, status, told, wait }
+            }
         })
     }
+}
+
+/// An ETag without the quotes and the mark of a weak one.
+fn bare(etag: &str) -> &str {
+    etag.trim().trim_start_matches("W/").trim_matches('"')
 }
 
 /// Whether a name may be a file's in the cache: nothing in it leads elsewhere.
@@ -183,12 +278,14 @@ pub(crate) fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && name.chars().all(is_legal)
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
+/// A header's value, if it is text.
+pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    // Not `to_str`, which takes ASCII alone: addresses are sent as they come.
+    std::str::from_utf8(headers.get(name)?.as_bytes()).ok()
 }
 
-fn network(url: &str, error: &ureq::Error) -> Error {
-    Error::Network { url: url.to_owned(), reason: error.to_string() }
+fn network(address: &Address, error: &ureq::Error) -> Error {
+    Error::Network { url: address.to_string(), reason: shown(&error.to_string()) }
 }
 
 /// A revision within an address; what else would need it is not legal in one.
@@ -196,44 +293,22 @@ fn escape(revision: &str) -> String {
     revision.replace('/', "%2F")
 }
 
-/// Scheme, host and port.
-fn origin(url: &str) -> Option<(String, String)> {
-    let uri: Uri = url.parse().ok()?;
-    Some((uri.scheme_str()?.to_owned(), uri.authority()?.as_str().to_owned()))
-}
-
-/// Where a redirect leads from `base`.
-fn resolve(base: &str, location: &str) -> Option<String> {
-    if location.starts_with('/') && !location.starts_with("//") {
-        let (scheme, authority) = origin(base)?;
-        return Some(format!("{scheme}://{authority}{location}"));
-    }
-    let (scheme, _) = origin(location)?;
-    ["http", "https"].contains(&scheme.as_str()).then(|| location.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn redirects_are_resolved_and_origins_told_apart() {
-        let base = "https://hub.example:8443/a/b/resolve/main/c";
-        assert_eq!(resolve(base, "/api/x?y=1").unwrap(), "https://hub.example:8443/api/x?y=1");
-        assert_eq!(resolve(base, "http://cdn.example/x").unwrap(), "http://cdn.example/x");
-        assert_eq!(resolve(base, "file:///etc/passwd"), None);
-        assert_eq!(resolve(base, "//cdn.example/x"), None);
-        assert_eq!(origin(base), origin("https://hub.example:8443"));
-        for other in ["https://hub.example", "http://hub.example:8443", "https://hub.example.org:8443"] {
-            assert_ne!(origin(base), origin(other), "{other}");
-        }
-    }
 
     #[test]
     fn names_from_the_server_stay_in_their_folder() {
         assert!(is_plain("model-00001-of-00005.safetensors"));
         for name in ["", ".", "..", "../x", "a/b", "a\\b", "a b", "C:x"] {
             assert!(!is_plain(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn etags_are_bare_in_the_cache() {
+        for etag in ["\"abc\"", "W/\"abc\"", "abc", " \"abc\" "] {
+            assert_eq!(bare(etag), "abc");
         }
     }
 }

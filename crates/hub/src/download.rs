@@ -1,221 +1,199 @@
 //! One file, from the Hub into the cache.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::path::PathBuf;
-use std::thread;
-use std::time::Duration;
+use std::io::Read;
+use std::path::Path;
 
-use sha2::{Digest, Sha256};
+use serde::Deserialize;
 
 use crate::Progress;
+use crate::address::Address;
 use crate::cache::{self, Cache};
-use crate::client::{Client, Metadata};
+use crate::client::{Client, Metadata, Size};
+use crate::content::Kind;
 use crate::error::{Error, Result};
+use crate::partial::Partial;
+use crate::retries::Retries;
 
-/// How long to wait before asking again after each break, for as long as nothing more arrives.
-const PAUSES: [Duration; 4] = [
-    Duration::from_millis(250),
-    Duration::from_millis(500),
-    Duration::from_millis(1000),
-    Duration::from_millis(2000),
-];
 /// Bytes that are read at a time.
 const PIECE: usize = 64 * 1024;
+/// No header of safetensors is longer.
+const MAX_HEADER: u64 = 100_000_000;
 
-/// Downloads `file` of a commit into the cache, unless it is there. `url` is its address.
-///
-/// A connection that breaks is made again and goes on where it broke; what an earlier run left is gone on with too.
-pub(crate) fn fetch(
-    client: &Client,
-    cache: &Cache,
-    commit: &str,
-    file: &str,
-    url: &str,
-    progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<()> {
-    if cache.snapshot(commit).join(file).exists() {
-        return Ok(());
-    }
-    let mut patience = Patience::default();
-    let metadata = loop {
-        match client.metadata(url, file) {
-            Ok(metadata) => break metadata,
-            Err(error) => patience.wait(error, file, progress)?,
+/// A file of a commit that is to be in the cache.
+pub(crate) struct Wanted<'a> {
+    pub client: &'a Client,
+    pub cache: &'a Cache,
+    pub commit: &'a str,
+    pub file: &'a str,
+    pub address: Address,
+    pub kind: Kind,
+}
+
+impl Wanted<'_> {
+    /// Downloads the file, unless it is there.
+    ///
+    /// A connection that breaks is made again and goes on where it broke; what an earlier run left is gone on with too.
+    pub fn fetch(&self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+        let Self { cache, commit, file, .. } = self;
+        let pointer = cache.snapshot(commit).join(file);
+        if pointer.exists() {
+            if self.is_right(&pointer)? {
+                return Ok(());
+            }
+            fs::remove_file(&pointer).map_err(Error::cache(&pointer))?;
         }
-    };
-    let Metadata { etag, size } = &metadata;
-    let blob = cache.blob(etag);
-    let is_there = || fs::metadata(&blob).is_ok_and(|blob| blob.len() == *size);
-    if !is_there() {
-        cache::make_parent(&blob)?;
-        let lock = cache.lock(etag, || progress(Progress::Waits { file }))?;
-        // Whoever held the lock may have brought it.
-        if !is_there() {
-            let mut partial = Partial::open(cache.incomplete(etag), *size)?;
-            let mut patience = Patience::default();
-            loop {
-                let before = partial.length;
-                let Err(error) = receive(client, url, file, &mut partial, progress) else { break };
-                if partial.length > before {
-                    patience = Patience::default();
+        let metadata = self.retries().repeat(progress, |_| true, || self.metadata())?;
+        let blob = cache.blob(&metadata.etag);
+        if !is_there(&blob, &metadata) {
+            cache::make_parent(&blob)?;
+            let lock = cache.lock(&metadata.etag, || progress(Progress::Waits { file }))?;
+            // Whoever held the lock may have brought it.
+            if !is_there(&blob, &metadata) {
+                let path = cache.incomplete(&metadata.etag, lock.is_some());
+                if let Err(error) = self.complete(&path, &metadata, &blob, progress) {
+                    // What an earlier run left may be at fault: once more from the first byte.
+                    let Error::Damaged { .. } = error else { return Err(error) };
+                    self.complete(&path, &metadata, &blob, progress)?;
                 }
-                patience
-                    .wait(error, file, progress)
-                    .map_err(|error| broken(error, file, &partial, &patience))?;
             }
-            partial.finish(file, etag, &blob)?;
         }
-        drop(lock);
+        cache.link(commit, file, &metadata.etag)
     }
-    cache.link(commit, file, etag)
-}
 
-/// How often in a row the connection broke, since bytes last arrived.
-#[derive(Default)]
-struct Patience {
-    failures: usize,
-}
+    fn metadata(&self) -> Result<Metadata> {
+        self.client.metadata(&self.address, self.file, self.kind)
+    }
 
-impl Patience {
-    /// Waits before the next attempt; gives `error` back where there is to be none.
-    fn wait(&mut self, error: Error, file: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
-        self.failures += 1;
-        match PAUSES.get(self.failures - 1) {
-            Some(pause) if error.may_pass() => {
-                progress(Progress::Retries { file, failures: self.failures });
-                thread::sleep(*pause);
-                Ok(())
+    fn retries(&self) -> Retries<'_> {
+        Retries::new(self.file, self.client.limits.wait)
+    }
+
+    /// Whether what the cache has of the file is whole. Small files are read, and of safetensors the header, which knows
+    /// the length; of what remains in doubt the Hub is asked for the size, once: without an answer, it has to do.
+    fn is_right(&self, pointer: &Path) -> Result<bool> {
+        if self.kind == Kind::Small {
+            return cache::is_sound(pointer);
+        }
+        let length = fs::metadata(pointer).map_err(Error::cache(pointer))?.len();
+        if safetensors_length(pointer) == Some(length) {
+            return Ok(true);
+        }
+        Ok(!matches!(self.metadata(), Ok(Metadata { size: Size::Certain(size), .. }) if size != length))
+    }
+
+    /// Brings what is missing of the file, and makes it the blob.
+    fn complete(
+        &self,
+        path: &Path,
+        metadata: &Metadata,
+        blob: &Path,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<()> {
+        let mut partial = Partial::open(path.to_owned(), metadata.size)?;
+        let mut retries = self.retries();
+        loop {
+            let before = partial.length();
+            let Err(error) = self.receive(&mut partial, progress) else { break };
+            // A small file that comes a few bytes at a time would never end.
+            if partial.length() > before && self.kind == Kind::Large {
+                retries.reset();
             }
-            _ => Err(error),
+            retries.wait(error, progress).map_err(|error| self.broken(error, &partial, &retries))?;
+        }
+        partial.finish(self.file, &metadata.etag, metadata.checksum, blob)
+    }
+
+    /// Says of a failure that would pass that it did not.
+    fn broken(&self, error: Error, partial: &Partial, retries: &Retries<'_>) -> Error {
+        match error {
+            Error::Network { reason, .. } => Error::Broken {
+                file: self.file.to_owned(),
+                done: partial.length(),
+                total: partial.total(),
+                attempts: retries.failures(),
+                reason,
+            },
+            other => other,
         }
     }
-}
 
-/// Says of a failure that would pass that it did not.
-fn broken(error: Error, file: &str, partial: &Partial, patience: &Patience) -> Error {
-    match error {
-        Error::Network { reason, .. } => Error::Broken {
-            file: file.to_owned(),
-            done: partial.length,
-            total: partial.size,
-            attempts: patience.failures,
-            reason,
-        },
-        other => other,
-    }
-}
-
-/// Fetches what is missing of a file, until it is whole or the connection breaks.
-fn receive(
-    client: &Client,
-    url: &str,
-    file: &str,
-    partial: &mut Partial,
-    progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<()> {
-    if partial.length == partial.size {
-        return Ok(());
-    }
-    let response = client.content(url, file, partial.length)?;
-    let range = response.headers().get("content-range").and_then(|range| range.to_str().ok());
-    if response.status() != 206 {
-        // The whole file: it was asked for, or the server knows no ranges.
-        partial.restart()?;
-    } else if !range.is_some_and(|range| range.starts_with(&format!("bytes {}-", partial.length))) {
-        let message = format!("asked for the bytes from {}, it sends {range:?}", partial.length);
-        return Err(Error::answer(url, message));
-    }
-    let broke = |reason: String| Error::Network { url: url.to_owned(), reason };
-    let mut body = response.into_body().into_reader();
-    let mut piece = vec![0; PIECE];
-    progress(Progress::Bytes { file, done: partial.length, total: partial.size });
-    loop {
-        let count = match body.read(&mut piece) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            read => read.map_err(|error| broke(error.to_string()))?,
+    /// Fetches what is missing of the file, until it is whole or the connection breaks.
+    fn receive(&self, partial: &mut Partial, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+        if partial.is_whole() {
+            return Ok(());
+        }
+        let (file, url) = (self.file, self.address.to_string());
+        let broke = |reason: &str| Error::Network { url: url.clone(), reason: reason.to_owned() };
+        let mut content = self.client.content(&self.address, file, self.kind, partial.length())?;
+        let is_whole = content.part.is_none();
+        let total = match content.part {
+            // The whole file: it was asked for, or the server knows no ranges.
+            None => content.length,
+            Some(part) if part.start == Some(partial.length()) => part.total,
+            // It was whole, which only the server knew.
+            Some(part) if part.start.is_none() && part.total == Some(partial.length()) => return Ok(()),
+            Some(_) => {
+                partial.restart()?;
+                return Err(broke("the server sent another part than was asked for"));
+            }
         };
-        if count == 0 {
-            break;
+        if let Some(total) = total {
+            partial.announce(total).map_err(|size| {
+                Error::answer(&url, format!("it announces {total} bytes, and the Hub {size}"))
+            })?;
         }
-        if partial.size - partial.length < count as u64 {
-            return Err(Error::answer(
-                url,
-                format!("it sends more than the {} bytes announced", partial.size),
-            ));
-        }
-        partial.write(&piece[..count])?;
-        progress(Progress::Bytes { file, done: partial.length, total: partial.size });
-    }
-    if partial.length < partial.size {
-        return Err(broke("the connection was closed".to_owned()));
-    }
-    Ok(())
-}
-
-/// A file that grows, and the checksum of what is there.
-struct Partial {
-    path: PathBuf,
-    file: File,
-    length: u64,
-    /// Of the whole file.
-    size: u64,
-    checksum: Sha256,
-}
-
-impl Partial {
-    /// Opens what an earlier run left, or begins.
-    fn open(path: PathBuf, size: u64) -> Result<Self> {
-        let mut file =
-            File::options().create(true).read(true).append(true).open(&path).map_err(Error::cache(&path))?;
-        let mut checksum = Sha256::new();
-        let length = io::copy(&mut file, &mut Hashed(&mut checksum)).map_err(Error::cache(&path))?;
-        let mut partial = Self { path, file, length, size, checksum };
-        if length > size {
+        // Not before the size is right: a proxy's page is no reason to throw away what is there.
+        if is_whole {
             partial.restart()?;
         }
-        Ok(partial)
-    }
-
-    fn restart(&mut self) -> Result<()> {
-        self.file.set_len(0).map_err(Error::cache(&self.path))?;
-        self.length = 0;
-        self.checksum = Sha256::new();
-        Ok(())
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(Error::cache(&self.path))?;
-        self.checksum.update(bytes);
-        self.length += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// Makes the whole file the blob, once it is what the Hub announced.
-    fn finish(self, file: &str, etag: &str, blob: &PathBuf) -> Result<()> {
-        self.file.sync_all().map_err(Error::cache(&self.path))?;
-        // Windows renames no open file.
-        drop(self.file);
-        // Of large files the ETag is the SHA-256; of the others Git's own, which is of another kind and shorter.
-        let found: String = self.checksum.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        if etag.len() == found.len() && etag != found {
-            fs::remove_file(&self.path).map_err(Error::cache(&self.path))?;
-            return Err(Error::Damaged { file: file.to_owned(), expected: etag.to_owned(), found });
+        let mut piece = vec![0; PIECE];
+        progress(Progress::Bytes { file, done: partial.length(), total: partial.total() });
+        loop {
+            let count = content.read(&mut piece)?;
+            if count == 0 {
+                break;
+            }
+            if let Some(size) = partial.total()
+                && size - partial.length() < count as u64
+            {
+                return Err(Error::answer(&url, format!("it sends more than the {size} bytes announced")));
+            }
+            partial.write(&piece[..count])?;
+            progress(Progress::Bytes { file, done: partial.length(), total: partial.total() });
         }
-        fs::rename(&self.path, blob).map_err(Error::cache(blob))
+        if partial.total().is_some_and(|size| partial.length() < size) {
+            return Err(broke("the connection was closed"));
+        }
+        Ok(())
     }
 }
 
-/// Takes bytes into a checksum.
-struct Hashed<'a>(&'a mut Sha256);
+/// Whether the cache has this content.
+fn is_there(blob: &Path, metadata: &Metadata) -> bool {
+    let Ok(found) = fs::metadata(blob) else { return false };
+    let has_size = match metadata.size {
+        Size::Certain(size) => found.len() == size,
+        Size::Likely(_) | Size::Unknown => true,
+    };
+    has_size && cache::is_sound(blob).unwrap_or(false)
+}
 
-impl Write for Hashed<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
+/// The length that a file of safetensors has to have by its header; none where it has no such header.
+fn safetensors_length(path: &Path) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Entry {
+        #[serde(default)]
+        data_offsets: (u64, u64),
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    let mut file = File::open(path).ok()?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).ok()?;
+    let length = u64::from_le_bytes(length);
+    let mut header = Vec::new();
+    file.take(length.min(MAX_HEADER)).read_to_end(&mut header).ok()?;
+    let entries: BTreeMap<String, Entry> = serde_json::from_slice(&header).ok()?;
+    let end = entries.values().map(|entry| entry.data_offsets.1).max()?;
+    end.checked_add(8)?.checked_add(length)
 }

@@ -9,7 +9,8 @@
 //!
 //! Files land in the cache of Python's `huggingface_hub`, in its layout: what either has downloaded, the other finds.
 //! Its variables are heeded too; [`Settings::from_env`] lists them. A broken connection is made again and goes on where
-//! it broke, within a run and in the next one. Large files are checked against the SHA-256 that the Hub announces.
+//! it broke, within a run and in the next one. What arrived is
+//! checked: large files by the SHA-256 that the Hub announces, small ones by the SHA-1 that Git has for them.
 //!
 //! Requests go through `ureq`, with rustls and the system's certificates. The `hf-hub` crate would take more of the work
 //! off, but not this: 1.0 brings some 280 crates (tokio, reqwest, xet), begins a broken download over HTTP anew, compares
@@ -17,20 +18,28 @@
 //! `HF_HUB_CACHE` either, sends the token to whatever host it is redirected to, and appends the whole to a part where a
 //! server ignores ranges.
 
+mod address;
 mod cache;
+mod checksum;
 mod client;
+mod content;
 mod download;
 mod error;
+mod partial;
 mod repository;
+mod retries;
 mod settings;
 mod snapshot;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+pub use address::shown;
+pub use clipseg_files::Form as Weights;
 pub use error::{Error, Result};
 pub use repository::Repository;
-pub use settings::{Settings, Token};
-pub use snapshot::{Snapshot, Weights};
+pub use settings::{Limits, Settings, Token};
+pub use snapshot::Snapshot;
 
 /// What goes on while files come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,20 +51,26 @@ pub enum Progress<'a> {
         file: &'a str,
         /// Bytes that are there.
         done: u64,
-        /// Bytes of the whole file.
-        total: u64,
+        /// Bytes of the whole file, where the Hub says so.
+        total: Option<u64>,
     },
     /// Another process is downloading the same file; its end is waited for.
     Waits {
         /// The file's name.
         file: &'a str,
     },
-    /// The connection broke and is made again after a pause.
+    /// Something failed and is asked for again after a wait.
     Retries {
-        /// The file's name.
-        file: &'a str,
-        /// How often in a row it broke, since bytes last arrived.
+        /// The file's or the repository's name.
+        what: &'a str,
+        /// How often in a row it failed, since bytes last arrived.
         failures: usize,
+        /// How long is waited.
+        wait: Duration,
+        /// Whether the server asked for a wait, of minutes perhaps.
+        is_asked_for: bool,
+        /// What failed.
+        reason: &'a str,
     },
 }
 
@@ -79,6 +94,14 @@ impl Hub {
         Settings::from_env().map(Self::new)
     }
 
+    /// The repository that a text names: as [`Repository`]'s `FromStr`, and by the addresses of this endpoint's own pages.
+    ///
+    /// # Errors
+    /// Where it names none, with the reason; where the endpoint is not an address.
+    pub fn repository(&self, given: &str) -> Result<Repository> {
+        Repository::parse_at(given, Some(&settings::parse_endpoint(&self.settings.endpoint)?))
+    }
+
     /// Finds the repository's commit and brings the small files of its checkpoint: settings and tokenizer, not weights.
     /// Where the Hub does not answer, the cache is used as it is; [`Snapshot::unreachable`] tells.
     ///
@@ -94,13 +117,14 @@ impl Hub {
     }
 }
 
-/// Brings the checkpoint `repository` (`owner/name`, `owner/name@revision`) into the cache, unless it is there, as the
+/// Brings the checkpoint `repository` (`owner/name`, `owner/name@revision`, or its page's address) into the cache, unless it is there, as the
 /// environment's variables say; its folder. `progress` hears of what goes on.
 ///
 /// # Errors
 /// As [`Hub::from_env`], [`Hub::snapshot`] and [`Snapshot::download_weights`]; where the text names no repository.
 pub fn download(repository: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf> {
-    let snapshot = Hub::from_env()?.snapshot(&repository.parse()?, progress)?;
+    let hub = Hub::from_env()?;
+    let snapshot = hub.snapshot(&hub.repository(repository)?, progress)?;
     snapshot.download_weights(Weights::Safetensors, progress)?;
     Ok(snapshot.folder().to_owned())
 }

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::address::{Address, shown};
 use crate::error::Error;
+
+mod web;
 
 /// The revision where none is given.
 const DEFAULT_REVISION: &str = "main";
@@ -34,15 +37,35 @@ impl Repository {
     }
 }
 
+impl Repository {
+    /// As [`FromStr`], where the addresses of pages of `endpoint` are known too.
+    pub(crate) fn parse_at(given: &str, endpoint: Option<&Address>) -> Result<Self, Error> {
+        let parsed = match web::repository(given, endpoint) {
+            Some(parsed) => parsed,
+            None => {
+                let (name, revision) = given.split_once('@').unwrap_or((given, DEFAULT_REVISION));
+                // As a shell completes a folder's name.
+                let name = if revision == DEFAULT_REVISION { name.trim_end_matches('/') } else { name };
+                Ok((name.to_owned(), revision.to_owned()))
+            }
+        };
+        parsed
+            .and_then(|(name, revision)| {
+                check_name(&name)?;
+                check_revision(&revision)?;
+                Ok(Self { name, revision })
+            })
+            .map_err(|reason| Error::Name { given: shown(given), reason })
+    }
+}
+
+/// `owner/name`, `owner/name@revision`, or the address of a page of the repository on the Hub:
+/// `https://huggingface.co/owner/name`, with `/tree/REVISION` or without.
 impl FromStr for Repository {
     type Err = Error;
 
     fn from_str(given: &str) -> Result<Self, Error> {
-        let (name, revision) = given.split_once('@').unwrap_or((given, DEFAULT_REVISION));
-        check_name(name)
-            .and_then(|()| check_revision(revision))
-            .map_err(|reason| Error::Name { given: given.to_owned(), reason })?;
-        Ok(Self { name: name.to_owned(), revision: revision.to_owned() })
+        Self::parse_at(given, None)
     }
 }
 
@@ -121,10 +144,10 @@ mod tests {
             "a/b@../../x",
             "a/b@/x",
             "a/b@x/",
+            "a/b@/",
             "a/b@x?y",
             "a/b@x%2e",
             "a/b@x\\y",
-            "https://huggingface.co/a/b",
         ] {
             assert!(text.parse::<Repository>().is_err(), "{text}");
         }

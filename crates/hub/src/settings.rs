@@ -6,16 +6,18 @@ use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use crate::address::{Address, shown};
 use crate::error::{Error, Result};
 
 /// The public Hub.
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 
 /// Where to download from, as whom, and where to.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
-    /// The Hub's address, without a slash at its end.
+    /// The Hub's address; user and password of a mirror may be in it.
     pub endpoint: String,
     /// What private and gated repositories are asked for with.
     pub token: Option<Token>,
@@ -23,6 +25,35 @@ pub struct Settings {
     pub cache: PathBuf,
     /// Whether only the cache may be used.
     pub offline: bool,
+    /// How long things may take.
+    pub limits: Limits,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// A server may say nothing for so long, before it answers and amid an answer: 30 s.
+    pub silence: Duration,
+    /// A small answer, the list of files or a file beside the weights, may take so long and a second more per KB: 60 s.
+    pub small: Duration,
+    /// A server that asks to wait longer before it is asked again is not waited for: 10 min.
+    pub wait: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let [silence, small, wait] = [30, 60, 600].map(Duration::from_secs);
+        Self { silence, small, wait }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { endpoint, token, cache, offline, limits } = self;
+        let mut settings = formatter.debug_struct("Settings");
+        settings.field("endpoint", &shown(endpoint)).field("token", token).field("cache", cache);
+        settings.field("offline", offline).field("limits", limits).finish()
+    }
 }
 
 /// A secret: it is sent to the endpoint, and printed by nothing.
@@ -33,12 +64,13 @@ impl Token {
     /// A token as the Hub gives them, without the white space around it.
     ///
     /// # Errors
-    /// Naming `origin`, where it is no token at all.
+    /// Naming `origin`, where it is not a token at all.
     pub fn new(text: &str, origin: &str) -> Result<Self> {
         let text = text.trim();
         // It becomes a header, which a line break would end.
         if text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic()) {
-            let message = "is no token: tokens are of letters, digits and _, with nothing between".to_owned();
+            let message =
+                "is not a token: tokens are of letters, digits and _, with nothing between".to_owned();
             return Err(Error::Setting { variable: origin.to_owned(), message });
         }
         Ok(Self(text.to_owned()))
@@ -58,7 +90,8 @@ impl fmt::Debug for Token {
 
 impl Settings {
     /// Reads `HF_ENDPOINT`, `HF_TOKEN` (or the file of `hf auth login`, at `HF_TOKEN_PATH`), `HF_HUB_CACHE`, `HF_HOME`,
-    /// `XDG_CACHE_HOME`, `HF_HUB_OFFLINE` and `HF_HUB_DISABLE_IMPLICIT_TOKEN`, and the older names of these.
+    /// `XDG_CACHE_HOME`, `HF_HUB_OFFLINE`, `HF_HUB_DISABLE_IMPLICIT_TOKEN` and `HF_HUB_DOWNLOAD_TIMEOUT`, and the older names
+    /// of these.
     ///
     /// # Errors
     /// Naming the variable whose value cannot be used.
@@ -101,21 +134,39 @@ impl Settings {
             token,
             cache: cache.map_or_else(|| Ok(home()?.join("hub")), Ok)?,
             offline: is_true("HF_HUB_OFFLINE") || is_true("TRANSFORMERS_OFFLINE"),
+            limits: limits(set("HF_HUB_DOWNLOAD_TIMEOUT"))?,
         })
+    }
+}
+
+fn limits(timeout: Option<OsString>) -> Result<Limits> {
+    let Some(timeout) = timeout else { return Ok(Limits::default()) };
+    let timeout = timeout.to_string_lossy();
+    match timeout.parse() {
+        Ok(seconds @ 1..) => Ok(Limits { silence: Duration::from_secs(seconds), ..Limits::default() }),
+        _ => Err(Error::Setting {
+            variable: "HF_HUB_DOWNLOAD_TIMEOUT".to_owned(),
+            message: format!("{timeout:?} is not a whole number of seconds above 0"),
+        }),
     }
 }
 
 fn endpoint(value: Option<OsString>) -> Result<String> {
     let Some(value) = value else { return Ok(DEFAULT_ENDPOINT.to_owned()) };
     let value = value.to_string_lossy();
-    let is_address = ["http://", "https://"]
-        .iter()
-        .any(|scheme| value.strip_prefix(scheme).is_some_and(|rest| !rest.trim_matches('/').is_empty()));
-    if is_address && value.parse::<ureq::http::Uri>().is_ok() {
-        return Ok(value.trim_end_matches('/').to_owned());
-    }
-    let message = format!("{value:?} is no address; write it as in {DEFAULT_ENDPOINT}");
-    Err(Error::Setting { variable: "HF_ENDPOINT".to_owned(), message })
+    parse_endpoint(&value)?;
+    Ok(value.into_owned())
+}
+
+/// The Hub's address.
+pub(crate) fn parse_endpoint(value: &str) -> Result<Address> {
+    Address::parse(value.trim_end_matches('/')).ok_or_else(|| {
+        // Without a scheme there may be a password all the same.
+        let given =
+            if value.contains("://") { shown(value) } else { shown(&format!("://{value}"))[3..].to_owned() };
+        let message = format!("{given:?} is not an address; write it as in {DEFAULT_ENDPOINT}");
+        Error::Setting { variable: "HF_ENDPOINT".to_owned(), message }
+    })
 }
 
 /// The token that `hf auth login` wrote; none where it did not.
@@ -182,15 +233,34 @@ mod tests {
     }
 
     #[test]
-    fn offline_and_endpoint() {
+    fn offline_endpoint_and_timeout() {
         let offline = |name, value| settings(&[(name, value)]).unwrap().offline;
         assert!(offline("HF_HUB_OFFLINE", "1") && offline("TRANSFORMERS_OFFLINE", "yes"));
         assert!(!offline("HF_HUB_OFFLINE", "0") && !offline("HF_HUB_OFFLINE", ""));
         let endpoint = |value| settings(&[("HF_ENDPOINT", value)]).map(|settings| settings.endpoint);
-        assert_eq!(endpoint("http://127.0.0.1:8080/hub/").unwrap(), "http://127.0.0.1:8080/hub");
+        assert_eq!(endpoint("http://127.0.0.1:8080/hub/").unwrap(), "http://127.0.0.1:8080/hub/");
         assert_eq!(endpoint("").unwrap(), DEFAULT_ENDPOINT);
-        for wrong in ["huggingface.co", "https://", "ftp://host", "http://a b"] {
+        for wrong in ["huggingface.co", "https://", "ftp://host", "http://a b", "/"] {
             assert!(endpoint(wrong).unwrap_err().to_string().contains("HF_ENDPOINT"), "{wrong}");
+        }
+        let silence =
+            |value| settings(&[("HF_HUB_DOWNLOAD_TIMEOUT", value)]).map(|found| found.limits.silence);
+        assert_eq!(silence("5").unwrap(), Duration::from_secs(5));
+        assert!(silence("0").is_err() && silence("-1").is_err() && silence("soon").is_err());
+    }
+
+    #[test]
+    fn a_password_in_the_endpoint_is_not_printed() {
+        let found = settings(&[("HF_ENDPOINT", "https://user:secret@host/")]).unwrap();
+        assert!(!format!("{found:?}").contains("secret"));
+        for wrong in [
+            "user:secret@host",
+            "https://user:secret@host:port",
+            "ftp://user:secret@host",
+            "user:secret/@host",
+        ] {
+            let error = settings(&[("HF_ENDPOINT", wrong)]).unwrap_err().to_string();
+            assert!(error.contains("host") && !error.contains("secret"), "{error}");
         }
     }
 }

@@ -4,51 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clipseg_files::{Form as Weights, Lack, Names, SMALL_FILES, Weights as WeightsFile};
 use serde::Deserialize;
 
-use crate::cache::Cache;
+use crate::Progress;
+use crate::cache::{self, Cache};
 use crate::client::{Client, is_plain};
+use crate::content::Kind;
+use crate::download::Wanted;
 use crate::error::{Error, Result};
 use crate::repository::Repository;
+use crate::retries::Retries;
 use crate::settings::Settings;
-use crate::{Progress, download};
-
-/// All that a checkpoint has beside its weights, of which some have more and some less.
-const SMALL_FILES: [&str; 8] = [
-    "config.json",
-    "preprocessor_config.json",
-    "tokenizer.json",
-    "vocab.json",
-    "merges.txt",
-    "special_tokens_map.json",
-    "tokenizer_config.json",
-    "added_tokens.json",
-];
-
-/// The form in which a checkpoint has its weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weights {
-    /// `model.safetensors`, or the shards that `model.safetensors.index.json` lists.
-    Safetensors,
-    /// `pytorch_model.bin`, or the shards that `pytorch_model.bin.index.json` lists.
-    PyTorch,
-}
-
-impl Weights {
-    fn single(self) -> &'static str {
-        match self {
-            Self::Safetensors => "model.safetensors",
-            Self::PyTorch => "pytorch_model.bin",
-        }
-    }
-
-    fn index(self) -> &'static str {
-        match self {
-            Self::Safetensors => "model.safetensors.index.json",
-            Self::PyTorch => "pytorch_model.bin.index.json",
-        }
-    }
-}
 
 /// A repository at one commit. Its small files are in the cache, its weights when they were asked for.
 #[derive(Debug)]
@@ -58,7 +25,7 @@ pub struct Snapshot {
     folder: PathBuf,
     cache: Cache,
     /// The files that there are: on the Hub, or in the cache where that alone is used.
-    files: Vec<String>,
+    files: Names,
     source: Source,
 }
 
@@ -89,8 +56,23 @@ impl Snapshot {
             })?;
             (commit.clone(), cache.files(&commit)?, Source::Offline)
         } else {
-            let client = Client::new(settings);
-            match (client.listing(repository), noted) {
+            let client = Client::new(settings)?;
+            let has_weights = match &noted {
+                Some(commit) => has_weights(&cache.files(commit)?.into_iter().collect()),
+                None => false,
+            };
+            let name = repository.to_string();
+            let mut retries = Retries::new(&name, settings.limits.wait);
+            let listing = retries.repeat(
+                progress,
+                |error| match error {
+                    // What is in the cache does without a wait, unless it is half and the Hub is only busy.
+                    Error::Status { .. } => !has_weights,
+                    _ => noted.is_none(),
+                },
+                || client.listing(repository),
+            );
+            match (listing, noted) {
                 (Ok(listing), _) => (listing.commit, listing.files, Source::Hub(client)),
                 (Err(error), Some(commit)) if error.may_pass() => {
                     (commit.clone(), cache.files(&commit)?, Source::Unreachable(error.to_string()))
@@ -99,18 +81,23 @@ impl Snapshot {
             }
         };
         let folder = cache.snapshot(&commit);
+        let files = files.into_iter().collect();
         let snapshot = Self { repository: repository.clone(), commit, folder, cache, files, source };
         snapshot.fetch_small_files(progress)?;
         Ok(snapshot)
     }
 
     fn fetch_small_files(&self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
-        let small: Vec<_> = SMALL_FILES.into_iter().filter(|name| self.has(name)).collect();
+        let small: Vec<_> = SMALL_FILES.into_iter().filter(|name| self.files.has(name)).collect();
         if small.is_empty() {
-            return Err(self.missing(SMALL_FILES[0], "it has neither config.json nor a tokenizer's files"));
+            return Err(match Weights::Safetensors.find(&self.files) {
+                // What there is instead says more than what is missing.
+                Err(lack) if !matches!(lack, Lack::Nothing { .. }) => self.lacks(Weights::Safetensors, &lack),
+                _ => self.missing(SMALL_FILES[0], "it has neither config.json nor a tokenizer's files"),
+            });
         }
         for file in small {
-            self.fetch(file, progress)?;
+            self.fetch(file, Kind::Small, progress)?;
         }
         match self.source {
             // After the files: an older commit is better offline than a newer one without any.
@@ -152,49 +139,39 @@ impl Snapshot {
     /// As [`check_weights`](Self::check_weights); where the Hub refuses or cannot be reached; where a download breaks
     /// off time and again, or arrives damaged; where the cache cannot be written.
     pub fn download_weights(&self, form: Weights, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
-        let name = self.weights(form)?;
-        self.fetch(name, progress)?;
-        if name == form.index() {
-            for shard in shards(&self.folder.join(name))? {
-                self.fetch(&shard, progress)?;
+        let weights = self.weights(form)?;
+        self.fetch(&weights.file, if weights.is_index { Kind::Small } else { Kind::Large }, progress)?;
+        if weights.is_index {
+            for shard in shards(&self.folder.join(&weights.file))? {
+                self.fetch(&shard, Kind::Large, progress)?;
             }
         }
         Ok(())
     }
 
     /// The file of weights, or the index over several.
-    fn weights(&self, form: Weights) -> Result<&'static str> {
-        let find = |form: Weights| [form.single(), form.index()].into_iter().find(|name| self.has(name));
-        let (other, advice) = match form {
-            Weights::Safetensors => (
-                Weights::PyTorch,
-                format!("`clipseg convert {} --out DIR` makes a folder for --model of it", self.repository),
-            ),
-            Weights::PyTorch => (Weights::Safetensors, "that can be used as it is".to_owned()),
-        };
-        find(form).ok_or_else(|| match find(other) {
-            Some(found) => Error::Repository {
-                repository: self.repository.to_string(),
-                message: format!("has no {}, but {found}; {advice}", form.single()),
-            },
-            None => self.missing(
-                form.single(),
-                &format!("it has no weights, neither {} nor {}", form.single(), form.index()),
-            ),
-        })
+    fn weights(&self, form: Weights) -> Result<WeightsFile> {
+        form.find(&self.files).map_err(|lack| self.lacks(form, &lack))
     }
 
-    fn has(&self, file: &str) -> bool {
-        self.files.iter().any(|found| found == file)
+    fn lacks(&self, form: Weights, lack: &Lack) -> Error {
+        let repository = self.repository.to_string();
+        let message = lack.describe(&repository);
+        match lack {
+            Lack::Nothing { .. } => self.missing(form.file(), &format!("it {message}")),
+            _ => Error::Repository { repository, message },
+        }
     }
 
-    fn fetch(&self, file: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+    fn fetch(&self, file: &str, kind: Kind, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
         match &self.source {
             Source::Hub(client) => {
-                let url = client.file_url(&self.repository, &self.commit, file);
-                download::fetch(client, &self.cache, &self.commit, file, &url, progress)
+                let address = client.file_address(&self.repository, &self.commit, file);
+                let (cache, commit) = (&self.cache, self.commit.as_str());
+                Wanted { client, cache, commit, file, address, kind }.fetch(progress)
             }
-            _ if self.has(file) => Ok(()),
+            _ if self.files.has(file) && cache::is_sound(&self.folder.join(file))? => Ok(()),
+            _ if self.files.has(file) => Err(self.missing(&format!("an undamaged {file}"), "")),
             _ => Err(self.missing(file, "")),
         }
     }
@@ -218,6 +195,11 @@ impl Snapshot {
             why: why.to_owned(),
         }
     }
+}
+
+/// Whether there are weights among these files, in a form that is used.
+fn has_weights(files: &Names) -> bool {
+    [Weights::Safetensors, Weights::PyTorch].iter().any(|form| form.find(files).is_ok())
 }
 
 /// Why the Hub is not asked.

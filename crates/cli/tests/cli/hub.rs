@@ -2,14 +2,15 @@
 
 mod broken;
 mod cache;
+mod forms;
 mod refusals;
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use crate::hub_server::{HubServer, MAIN, OTHER, Request};
 use crate::support::{Workspace, fixture, tensor};
+use clipseg_hub_server::{HubServer, MAIN, OTHER, Reply, Request};
 
 /// A Hub that serves a tiny checkpoint, and a home for what is downloaded.
 struct Tiny {
@@ -23,7 +24,11 @@ impl Tiny {
     }
 
     fn serving(workspace: Workspace) -> Self {
-        let server = HubServer::start(&workspace);
+        let files = workspace.files("model").into_iter().map(|name| {
+            let bytes = fs::read(workspace.path("model").join(&name)).unwrap();
+            (name, bytes)
+        });
+        let server = HubServer::start(files.collect());
         Self { workspace, server }
     }
 
@@ -123,7 +128,7 @@ fn a_repository_is_downloaded_once_and_segments_as_its_folder_does() {
     let requests = tiny.server.requests();
     assert_eq!(ranges(&requests), [None]);
     let last = &requests.last().unwrap().path;
-    assert!(last.ends_with("/storage/model.safetensors"), "the weights come last: {last}");
+    assert!(last.contains("/model.safetensors?X-Amz"), "the weights come last: {last}");
 
     let folder = tiny.segment(&tiny.workspace.argument("model"));
     tiny.succeed(&folder.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
@@ -177,6 +182,41 @@ fn a_revision_is_a_branch_a_reference_or_a_commit() {
     }
 }
 
+/// As it is copied from a browser, or as a shell completes it.
+#[test]
+fn a_repository_is_named_by_its_page_too() {
+    let tiny = Tiny::new();
+    let (expected, _) = tiny.succeed(&["tokenize", "--model", "tiny/model", "a cat"], &[]);
+    for (model, commit) in [
+        ("tiny/model/".to_owned(), MAIN),
+        ("https://huggingface.co/tiny/model".to_owned(), MAIN),
+        ("https://hf.co/tiny/model/tree/refs%2Fpr%2F1".to_owned(), OTHER),
+        (format!("{}/tiny/model/tree/other/", tiny.server.endpoint), OTHER),
+    ] {
+        let (ids, _) = tiny.succeed(&["tokenize", "--model", &model, "a cat"], &[]);
+        assert_eq!(ids, expected, "{model}");
+        assert!(tiny.cache("snapshots").join(commit).join("vocab.json").exists(), "{model}");
+    }
+}
+
+/// A log shows no bar, and a Hub that is asked too often is waited for.
+#[test]
+fn a_wait_that_the_hub_asks_for_is_told() {
+    let tiny = Tiny::new();
+    let mut left = 1;
+    tiny.server.alter(move |request, reply| {
+        if request.is_listing() && left > 0 {
+            left -= 1;
+            *reply = Reply::new(429, "").with("RateLimit", "\"api\";r=0;t=0");
+        }
+    });
+    let (_, stderr) = tiny.succeed(&["tokenize", "--model", "tiny/model", "a cat"], &[]);
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    for word in ["warning: tiny/model", "429", "asks to wait", "again in 1 s"] {
+        assert!(stderr.contains(word), "{word}: {stderr}");
+    }
+}
+
 #[test]
 fn shards_are_downloaded_with_their_index() {
     let workspace = Workspace::tiny();
@@ -213,7 +253,7 @@ fn files_of_pytorch_are_converted_from_the_hub() {
     tiny.refuse(
         &["convert", "tiny/none", "--out", &out],
         &[],
-        &["tiny/none: there is no such folder", "404"],
+        &["tiny/none: there is no such folder", "401", "none of this name"],
     );
 }
 

@@ -12,7 +12,6 @@ mod devices;
 mod eval;
 mod frames;
 mod hub;
-mod hub_server;
 mod inputs;
 mod masks_in_use;
 mod names;

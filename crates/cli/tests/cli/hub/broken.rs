@@ -60,7 +60,7 @@ fn a_killed_process_leaves_what_the_next_goes_on_with() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(arrived(), 300_000);
-    assert!(!tiny.cache("snapshots").join(crate::hub_server::MAIN).join("model.safetensors").exists());
+    assert!(!tiny.cache("snapshots").join(clipseg_hub_server::MAIN).join("model.safetensors").exists());
 
     tiny.server.requests();
     tiny.segment_repository();
@@ -88,5 +88,5 @@ fn two_at_once_download_once() {
         assert!(child.wait().unwrap().success());
     }
     assert_eq!(ranges(&tiny.server.requests()), [None]);
-    tiny.assert_whole(crate::hub_server::MAIN);
+    tiny.assert_whole(clipseg_hub_server::MAIN);
 }

@@ -1,0 +1,199 @@
+//! Which files a checkpoint consists of, told by their names alone: those of a folder, or of a repository of the Hugging
+//! Face Hub of which nothing has been downloaded yet. Where there are no weights that can be used, [`Lack`] says what
+//! there is instead and what to do.
+
+use std::io;
+use std::path::Path;
+
+mod lack;
+mod names;
+mod shell;
+
+pub use lack::{Lack, folder_within};
+pub use names::Names;
+pub use shell::quoted;
+
+/// All that a checkpoint has beside its weights, of which some have more and some less.
+pub const SMALL_FILES: [&str; 9] = [
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+    "added_tokens.json",
+];
+
+/// The form in which a checkpoint has its weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `model.safetensors`, or the shards that `model.safetensors.index.json` lists; else those of a variant, as
+    /// `model.fp16.safetensors`.
+    Safetensors,
+    /// `pytorch_model.bin`, or the shards that `pytorch_model.bin.index.json` lists; else those of a variant.
+    PyTorch,
+}
+
+/// The file that weights begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Weights {
+    /// Its name.
+    pub file: String,
+    /// Whether it is an index, which lists the files that hold the weights.
+    pub is_index: bool,
+}
+
+/// Variants that are preferred where there are several, the most exact first.
+const VARIANTS: [&str; 3] = ["fp32", "fp16", "bf16"];
+
+impl Form {
+    /// The weights in this form among files of these names.
+    ///
+    /// # Errors
+    /// What there is instead.
+    pub fn find(self, names: &Names) -> Result<Weights, Lack> {
+        self.whole(names).or_else(|| self.variant(names)).ok_or_else(|| Lack::of(self, names))
+    }
+
+    /// The weights in this form in a folder; where there are none, what to say of the folder: `has no weights, …`.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    pub fn find_in(self, folder: &Path) -> io::Result<Result<Weights, String>> {
+        let names = Names::of_folder(folder)?;
+        Ok(self.find(&names).map_err(|lack| {
+            match folder_within(folder).filter(|_| !names.has("config.json")) {
+                Some(within) => within,
+                None => lack.describe(&folder.display().to_string()),
+            }
+        }))
+    }
+
+    /// The name of weights that are one file.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Safetensors => "model.safetensors",
+            Self::PyTorch => "pytorch_model.bin",
+        }
+    }
+
+    /// The weights without a variant in their name.
+    pub(crate) fn whole(self, names: &Names) -> Option<Weights> {
+        let single = self.file().to_owned();
+        let index = format!("{single}.index.json");
+        let found = [(single, false), (index, true)].into_iter().find(|(file, _)| names.has(file));
+        found.map(|(file, is_index)| Weights { file, is_index })
+    }
+
+    /// The weights of the best variant, or of the only one.
+    pub(crate) fn variant(self, names: &Names) -> Option<Weights> {
+        let mut variants = self.variants(names);
+        if variants.len() > 1 {
+            variants.retain(|(variant, _)| VARIANTS.contains(&variant.as_str()));
+        }
+        let rank = |variant: &str| VARIANTS.iter().position(|known| *known == variant);
+        variants.into_iter().min_by_key(|(variant, _)| rank(variant)).map(|(_, weights)| weights)
+    }
+
+    /// The variants that there are, each with its weights.
+    pub(crate) fn variants(self, names: &Names) -> Vec<(String, Weights)> {
+        let Some((stem, end)) = self.file().split_once('.') else { return Vec::new() };
+        let ends = [
+            (format!(".{end}"), false),
+            // As transformers names an index, and as some converters do.
+            (format!(".{end}.index.json"), true),
+        ];
+        let index_start = format!("{stem}.{end}.index.");
+        let found = names.iter().filter_map(|file| {
+            let (variant, is_index) = match file.strip_prefix(&index_start) {
+                Some(rest) => (rest.strip_suffix(".json")?, true),
+                None => {
+                    let rest = file.strip_prefix(stem)?.strip_prefix('.')?;
+                    ends.iter()
+                        .find_map(|(end, is_index)| Some((rest.strip_suffix(end.as_str())?, *is_index)))?
+                }
+            };
+            // A shard has its number there.
+            let is_variant = !variant.is_empty()
+                && !variant.contains("-of-")
+                && variant.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+            let weights = Weights { file: file.to_owned(), is_index };
+            is_variant.then(|| (variant.to_owned(), weights))
+        });
+        found.collect()
+    }
+
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Safetensors => Self::PyTorch,
+            Self::PyTorch => Self::Safetensors,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(form: Form, names: &[&str]) -> Result<Weights, Lack> {
+        form.find(&names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    #[test]
+    fn weights_are_found_whole_sharded_and_as_a_variant() {
+        for (form, names, file, is_index) in [
+            (Form::Safetensors, &["config.json", "model.safetensors"][..], "model.safetensors", false),
+            (
+                Form::Safetensors,
+                &["model.safetensors", "model.safetensors.index.json"],
+                "model.safetensors",
+                false,
+            ),
+            (Form::Safetensors, &["model.safetensors.index.json"], "model.safetensors.index.json", true),
+            (Form::Safetensors, &["model.fp16.safetensors", "model.safetensors"], "model.safetensors", false),
+            (Form::Safetensors, &["model.fp16.safetensors"], "model.fp16.safetensors", false),
+            (Form::Safetensors, &["model.ema.safetensors"], "model.ema.safetensors", false),
+            (
+                Form::Safetensors,
+                &["model.bf16.safetensors", "model.ema.safetensors", "model.fp16.safetensors"],
+                "model.fp16.safetensors",
+                false,
+            ),
+            (
+                Form::Safetensors,
+                &["model.fp16-00001-of-00002.safetensors", "model.safetensors.index.fp16.json"],
+                "model.safetensors.index.fp16.json",
+                true,
+            ),
+            (
+                Form::Safetensors,
+                &["model.fp16.safetensors.index.json"],
+                "model.fp16.safetensors.index.json",
+                true,
+            ),
+            (Form::PyTorch, &["model.safetensors", "pytorch_model.bin"], "pytorch_model.bin", false),
+            (Form::PyTorch, &["pytorch_model.bin.index.json"], "pytorch_model.bin.index.json", true),
+            (Form::PyTorch, &["pytorch_model.fp16.bin"], "pytorch_model.fp16.bin", false),
+        ] {
+            assert_eq!(find(form, names), Ok(Weights { file: file.to_owned(), is_index }), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_weights_is_not_taken_for_them() {
+        for names in [
+            &[][..],
+            &["model-00001-of-00002.safetensors"],
+            &["model.fp16-00001-of-00002.safetensors"],
+            &["adapter_model.safetensors"],
+            &["model..safetensors"],
+            &["sub/model.safetensors"],
+            &["model.a.safetensors", "model.b.safetensors"],
+            &["model.safetensors.index.json.bak", "model.onnx"],
+        ] {
+            assert!(find(Form::Safetensors, names).is_err(), "{names:?}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Addresses: where they lead, and how they are shown.
+
+use std::fmt;
+
+use ureq::http::Uri;
+
+/// An address of http or https. It is shown without what may be secret: user, password and what follows a `?`, where
+/// signatures are.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    scheme: String,
+    /// `user:password@`, or nothing.
+    user: String,
+    /// Host and port, without a port that is the scheme's own.
+    host: String,
+    /// Path and query, from the first slash on.
+    path: String,
+}
+
+impl Address {
+    /// An absolute address.
+    pub fn parse(text: &str) -> Option<Self> {
+        let uri: Uri = text.trim().parse().ok()?;
+        let scheme = uri.scheme_str()?.to_ascii_lowercase();
+        let default_port = match scheme.as_str() {
+            "http" => ":80",
+            "https" => ":443",
+            _ => return None,
+        };
+        let authority = uri.authority()?.as_str();
+        let (user, host) = authority.rsplit_once('@').map_or(("", authority), |(user, host)| (user, host));
+        let host = host.to_ascii_lowercase();
+        let host = host.strip_suffix(default_port).unwrap_or(&host).trim_end_matches(':');
+        // What follows the brackets of an IPv6 address, or else the first colon.
+        let behind = &host[host.find(']').unwrap_or(0)..];
+        let has_port = behind.split_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_ok());
+        if host.is_empty() || host.starts_with(':') || !has_port {
+            return None;
+        }
+        let user = if user.is_empty() { String::new() } else { format!("{user}@") };
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        Some(Self { scheme, user, host: host.to_owned(), path: format!("{slash}{path}") })
+    }
+
+    /// What is asked for in a request, secrets and all.
+    pub fn full(&self) -> String {
+        format!("{}://{}{}{}", self.scheme, self.user, self.host, self.path)
+    }
+
+    /// Host and port.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Path and query.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Whether a user, and so perhaps a password, is part of it.
+    pub fn has_user(&self) -> bool {
+        !self.user.is_empty()
+    }
+
+    /// Whether scheme, host and port are the same.
+    pub fn has_origin_of(&self, other: &Self) -> bool {
+        self.scheme == other.scheme && self.host == other.host
+    }
+
+    /// Whether what `other` may know this may know: it is of the same origin, or the same host asked over TLS.
+    pub fn is_trusted_by(&self, other: &Self) -> bool {
+        self.has_origin_of(other)
+            || self.host == other.host && !self.host.contains(':') && self.scheme == "https"
+    }
+
+    /// This with `more`, which begins with a slash, behind its path.
+    pub fn join(&self, more: &str) -> Self {
+        let path = format!("{}{more}", self.path.trim_end_matches('/'));
+        Self { path, ..self.clone() }
+    }
+
+    /// Where a redirect leads from here, by the rules of relative references (RFC 3986).
+    pub fn follow(&self, location: &str) -> Option<Self> {
+        // Some servers leave spaces as they are.
+        let location = location.trim().split('#').next().unwrap_or_default().replace(' ', "%20");
+        let location = location.as_str();
+        let absolute = if location.starts_with("//") {
+            format!("{}:{location}", self.scheme)
+        } else if scheme_of(location).is_some() {
+            location.to_owned()
+        } else {
+            let path = self.path.split('?').next().unwrap_or_default();
+            let path = match location.as_bytes().first() {
+                None => self.path.clone(),
+                Some(b'/') => location.to_owned(),
+                Some(b'?') => format!("{path}{location}"),
+                Some(_) => format!("{}/{location}", path.rsplit_once('/').map_or("", |(folder, _)| folder)),
+            };
+            format!("{}://{}{}", self.scheme, self.host, without_dots(&path))
+        };
+        let mut next = Self::parse(&absolute)?;
+        // A gateway's password opens all of the gateway.
+        if !next.has_user() && next.is_trusted_by(self) {
+            next.user.clone_from(&self.user);
+        }
+        Some(next)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&shown(&self.full()))
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:?}", self.to_string())
+    }
+}
+
+/// The scheme that an absolute address begins with.
+fn scheme_of(location: &str) -> Option<&str> {
+    let (scheme, _) = location.split_once(':')?;
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    (scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(is_legal)).then_some(scheme)
+}
+
+/// A path whose `.` and `..` are done, what follows a `?` as it is.
+fn without_dots(path: &str) -> String {
+    let (path, query) = path.split_at(path.find('?').unwrap_or(path.len()));
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/').skip(1) {
+        match part {
+            "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let slash = if path.ends_with("/.") || path.ends_with("/..") { "/" } else { "" };
+    format!("/{}{slash}{query}", parts.join("/"))
+}
+
+/// A text, be it an address or one with addresses in it, without their users and passwords and without what follows a
+/// `?` in them, where signatures and tokens are. Whatever is told of an address goes through this.
+pub fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("://") {
+        let (before, after) = rest.split_at(start + 3);
+        shown.push_str(before);
+        let is_end = |c: char| c.is_whitespace() || "\"'<>`".contains(c);
+        let (address, behind) = after.split_at(after.find(is_end).unwrap_or(after.len()));
+        let authority = address.split(['/', '?', '#']).next().unwrap_or_default();
+        // A password with a slash or question mark in it ends the authority early, at what is no port.
+        let has_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+        let is_cut = !authority.contains('@')
+            && !authority.ends_with(']')
+            && authority.rsplit_once(':').is_some_and(|(_, port)| !has_port(port));
+        let user = if is_cut { address } else { authority };
+        let address = user.rfind('@').map_or(address, |at| &address[at + 1..]);
+        shown.push_str(address.split(['?', '#']).next().unwrap_or_default());
+        rest = behind;
+    }
+    shown + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Address {
+        Address::parse(text).unwrap()
+    }
+
+    #[test]
+    fn redirects_are_followed_as_relative_references_are() {
+        let base = address("https://hub.example:8443/a/b/resolve/main/c?d=e");
+        for (location, expected) in [
+            ("/api/x?y=1", "https://hub.example:8443/api/x?y=1"),
+            ("/api/x?y=1#part", "https://hub.example:8443/api/x?y=1"),
+            (" /api/x ", "https://hub.example:8443/api/x"),
+            ("/a b/é", "https://hub.example:8443/a%20b/é"),
+            ("d", "https://hub.example:8443/a/b/resolve/main/d"),
+            ("./d", "https://hub.example:8443/a/b/resolve/main/d"),
+            ("../other/d?e=../f", "https://hub.example:8443/a/b/resolve/other/d?e=../f"),
+            ("../../../../../../d", "https://hub.example:8443/d"),
+            ("?d=f", "https://hub.example:8443/a/b/resolve/main/c?d=f"),
+            ("#part", "https://hub.example:8443/a/b/resolve/main/c?d=e"),
+            ("//cdn.example/x", "https://cdn.example/x"),
+            ("HTTP://CDN.example:80/x", "http://cdn.example/x"),
+            ("https://cdn.example", "https://cdn.example/"),
+            ("https://cdn.example?x=y", "https://cdn.example/?x=y"),
+        ] {
+            assert_eq!(base.follow(location).unwrap().full(), expected, "{location}");
+        }
+        for none in [
+            "file:///etc/passwd",
+            "ftp://host/x",
+            "https://",
+            "https:///x",
+            "http://a b/",
+            "http://a:b/",
+            "x:y",
+        ] {
+            assert!(base.follow(none).is_none(), "{none}");
+        }
+    }
+
+    #[test]
+    fn origins_are_told_apart_and_passwords_stay_at_their_own() {
+        let base = address("https://hub.example");
+        for same in ["https://HUB.example:443/x", "https://user:word@hub.example"] {
+            assert!(address(same).has_origin_of(&base), "{same}");
+        }
+        for other in ["https://hub.example:8443", "http://hub.example", "https://hub.example.org"] {
+            assert!(!address(other).is_trusted_by(&base), "{other}");
+        }
+        assert!(base.is_trusted_by(&address("http://hub.example")));
+        assert!(!address("https://h:81").is_trusted_by(&address("http://h:81")));
+
+        let base = address("https://user:word@hub.example/hub");
+        assert_eq!(base.join("/a").full(), "https://user:word@hub.example/hub/a");
+        assert_eq!(base.follow("/x").unwrap().full(), "https://user:word@hub.example/x");
+        assert_eq!(base.follow("https://hub.example/x").unwrap().full(), "https://user:word@hub.example/x");
+        assert_eq!(base.follow("https://cdn.example/x").unwrap().full(), "https://cdn.example/x");
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        for (text, expected) in [
+            ("https://huggingface.co/a/b@main", "https://huggingface.co/a/b@main"),
+            ("https://user:word@host/a?b", "https://host/a"),
+            ("https://user:w@rd@host:80/a#b", "https://host:80/a"),
+            ("https://user:wo/rd@host/a", "https://host/a"),
+            ("https://user:wo?rd@host/a", "https://host/a"),
+            ("http://[::1]:80/a", "http://[::1]:80/a"),
+            ("http://[::1]/a@b", "http://[::1]/a@b"),
+            (
+                "proxy http://u:p@host failed for \"https://x/y?X-Amz-Signature=z\".",
+                "proxy http://host failed for \"https://x/y\".",
+            ),
+            ("no address", "no address"),
+        ] {
+            assert_eq!(shown(text), expected);
+        }
+        let address = address("https://user:word@host/a?X-Amz-Signature=z");
+        assert_eq!(address.to_string(), "https://host/a");
+        assert_eq!(format!("{address:?}"), "\"https://host/a\"");
+    }
+}

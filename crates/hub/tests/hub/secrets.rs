@@ -1,0 +1,76 @@
+//! Tokens, passwords and signatures, which nobody is told who need not know.
+
+use clipseg_hub::Token;
+use clipseg_hub_server::Reply;
+
+use crate::support::Tiny;
+
+#[test]
+fn the_token_goes_to_the_endpoint_alone() {
+    let mut tiny = Tiny::new();
+    tiny.settings.token = Some(Token::new("hf_secret", "HF_TOKEN").unwrap());
+    tiny.server.state().token = Some("Bearer hf_secret".to_owned());
+    tiny.succeed();
+    for request in tiny.server.requests() {
+        assert_eq!(request.authorization.is_some(), !request.is_storage, "{request:?}");
+    }
+}
+
+#[test]
+fn a_redirect_elsewhere_does_not_take_the_token_along() {
+    let mut tiny = Tiny::new();
+    tiny.settings.token = Some(Token::new("hf_secret", "HF_TOKEN").unwrap());
+    let storage = tiny.server.state().storage.clone();
+    tiny.server.alter(move |request, reply| {
+        if request.is_storage {
+            assert_eq!(request.authorization, None);
+            *reply = Reply::new(404, "");
+        } else {
+            *reply = Reply::new(301, "").with("Location", format!("{storage}{}", request.path));
+        }
+    });
+    tiny.refuse();
+    assert!(tiny.server.requests().iter().any(|request| request.is_storage));
+}
+
+/// A mirror behind a gateway that wants a password.
+#[test]
+fn a_password_of_the_endpoint_is_sent_and_never_shown() {
+    let mut tiny = Tiny::new();
+    let host = tiny.server.endpoint.trim_start_matches("http://").to_owned();
+    tiny.settings.endpoint = format!("http://user:geheim@{host}");
+    // What Python sends then, too: the password opens the gateway, which no token does.
+    tiny.settings.token = Some(Token::new("hf_secret", "HF_TOKEN").unwrap());
+    tiny.server.state().token = Some("Basic dXNlcjpnZWhlaW0=".to_owned());
+    tiny.succeed();
+    for request in tiny.server.requests() {
+        assert_eq!(request.authorization.is_some(), !request.is_storage, "{request:?}");
+    }
+    let snapshot = tiny.snapshot().unwrap();
+    assert!(!format!("{snapshot:?} {:?}", tiny.settings).contains("geheim"));
+
+    for status in [400, 401, 403, 404, 416, 500] {
+        tiny.server.state().status = Some(status);
+        let mut shown = String::new();
+        let error =
+            tiny.snapshot_of("tiny/other", &mut |progress| shown += &format!("{progress:?}")).unwrap_err();
+        let text = format!("{error} {error:?} {shown}");
+        assert!(text.contains(&host) && !text.contains("geheim"), "{text}");
+    }
+}
+
+#[test]
+fn signatures_are_not_shown() {
+    let tiny = Tiny::new();
+    for status in [400, 403, 404, 500] {
+        tiny.server.alter(move |request, reply| {
+            if request.is_storage {
+                let told = "http://user:word@storage/file?X-Amz-Signature=5ec4e7 is closed";
+                *reply = Reply::new(status, "").with("X-Error-Message", told).with("Retry-After", "9999");
+            }
+        });
+        let error = tiny.refuse();
+        let text = format!("{error} {error:?}");
+        assert!(!text.contains("X-Amz") && !text.contains("5ec4e7") && !text.contains("word@"), "{text}");
+    }
+}
