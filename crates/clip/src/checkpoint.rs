@@ -1,6 +1,7 @@
 //! Weights of a checkpoint folder: `model.safetensors`, or several shards with an index.
 
 mod finite;
+pub mod names;
 mod shard;
 mod view;
 
@@ -151,6 +152,18 @@ impl Checkpoint {
             Ok("clip.")
         } else if has_tower("") || Tower::ALL.iter().any(|tower| self.contains(tower.marker())) {
             Ok("")
+        } else if let Some(name) = self.names().find(|name| names::is_of_adapter(name)) {
+            Err(Error::checkpoint(&self.path, names::merge_adapter(name)))
+        } else if let Some(wrapper) = self.names().find_map(|name| names::unwrapped(name).1.first().copied())
+        {
+            Err(Error::checkpoint(
+                &self.path,
+                format!(
+                    "was saved with a wrapper for training around the model: its tensors have `{wrapper}.` in their \
+                     names. Save the model inside it (`accelerator.unwrap_model`, or `model.{wrapper}`) with \
+                     save_pretrained; of a pytorch_model.bin `clipseg convert` takes it off"
+                ),
+            ))
         } else {
             let sample: Vec<_> = self.names().take(3).collect();
             Err(Error::checkpoint(

@@ -102,8 +102,8 @@ pub enum Error {
 
     /// A tensor holds values that are not numbers, or infinite.
     #[error(
-        "{}: tensor `{name}` holds {value} at {position:?}, and {count} such values in all: weights must be finite \
-         numbers. Either the training diverged or the file is damaged: take an earlier checkpoint, or download it again",
+        "{}: tensor `{name}` holds {value} at {position:?}; values that are not finite numbers: {count}. Either the \
+         weights are damaged (download them again), or the training that made them diverged (take an earlier checkpoint)",
         path.display()
     )]
     NotFinite {

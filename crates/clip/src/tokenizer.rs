@@ -123,8 +123,9 @@ impl Tokenizer {
         match beyond.first() {
             None => Ok(()),
             Some((id, token)) => Err(Error::config(format!(
-                "the tokenizer's token {:?} has the id {id}, but text_config.vocab_size = {embeddings}: the tokenizer \
-                 belongs to other weights, or the model was saved without `resize_token_embeddings`",
+                "text_config.vocab_size = {embeddings}: the vocabulary has {embeddings} tokens, but the tokenizer's \
+                 {:?} has the id {id}: it belongs to another model, or this one was saved without \
+                 `resize_token_embeddings`",
                 token.content
             ))),
         }

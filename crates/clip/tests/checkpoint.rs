@@ -89,6 +89,17 @@ fn the_prefix_of_clip_is_found() {
         let folder = folder_with(&[f32s("a", &[1.0]), f32s(tensor, &[1.0]), f32s("z", &[1.0])]);
         assert_eq!(Checkpoint::open(folder.path()).unwrap().clip_prefix().unwrap(), prefix);
     }
+    for (tensor, words) in [
+        ("module._orig_mod.clip.logit_scale", ["`module.`", "save_pretrained"]),
+        (
+            "base_model.model.clip.text_model.encoder.layers.0.q_proj.lora_A.weight",
+            ["lora_A", "merge_and_unload"],
+        ),
+    ] {
+        let folder = folder_with(&[f32s(tensor, &[1.0])]);
+        let error = Checkpoint::open(folder.path()).unwrap().clip_prefix().unwrap_err().to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    }
     let folder = folder_with(&[f32s("bert.text", &[1.0])]);
     let error = Checkpoint::open(folder.path()).unwrap().clip_prefix().unwrap_err().to_string();
     assert!(error.contains("holds no CLIP") && error.contains("bert.text"), "{error}");

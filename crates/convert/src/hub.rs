@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use clipseg_clip::ClipSegConfig;
+use clipseg_clip::checkpoint::names;
+use clipseg_clip::{ClipSegConfig, StandIn};
 use serde::Deserialize;
 
 use crate::archive::TorchArchive;
@@ -13,6 +14,8 @@ use crate::plan::{Part, Plan};
 
 const WEIGHTS: &str = "pytorch_model.bin";
 const INDEX: &str = "pytorch_model.bin.index.json";
+/// What peft saves beside an adapter's weights.
+const ADAPTER: &str = "adapter_config.json";
 
 /// `pytorch_model.bin.index.json`.
 #[derive(Deserialize)]
@@ -37,6 +40,8 @@ pub(crate) fn weight_files(source: &Path) -> Result<Vec<PathBuf>> {
         || source.join("model.safetensors.index.json").exists()
     {
         Err(Error::file(source, "holds safetensors already; it needs no conversion"))
+    } else if source.join(ADAPTER).exists() {
+        Err(Error::file(source, names::merge_adapter(ADAPTER)))
     } else {
         Err(Error::file(
             source,
@@ -46,9 +51,12 @@ pub(crate) fn weight_files(source: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn shards(index: &Path) -> Result<Vec<PathBuf>> {
-    let text = std::fs::read_to_string(index).map_err(|error| Error::read(index, error))?;
-    let Index { weight_map } = serde_json::from_str(&text)
-        .map_err(|error| Error::file(index, format!("is no index of shards: {error}")))?;
+    let text = std::fs::read(index).map_err(|error| Error::read(index, error))?;
+    if let Some(stand_in) = StandIn::recognise(&text) {
+        return Err(Error::stand_in(index, stand_in));
+    }
+    let Index { weight_map } = serde_json::from_slice(&text)
+        .map_err(|error| Error::file(index, format!("is not an index of shards: {error}")))?;
     let files: BTreeSet<String> = weight_map.into_values().collect();
     let folder = index.parent().unwrap_or(Path::new(""));
     files
