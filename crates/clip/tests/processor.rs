@@ -161,6 +161,7 @@ fn settings_are_read_with_the_defaults_of_transformers() {
             r#"{"size": {"height": 9, "longest_edge": 9}}"#,
             "size = {\"height\":9,\"longest_edge\":9}: must be",
         ),
+        (r#"{"size": {"height": null}}"#, "size = {\"height\":null}: must be"),
         (r#"{"size": {}}"#, "size = {}: must be a whole number for a square"),
         (r#"{"size": [9, 9, 9]}"#, "size = [9,9,9]: must be a whole number for a square"),
         (r#"{"size": 0}"#, "size.height = 0: must lie between 1 and 8192"),
@@ -205,7 +206,8 @@ fn the_processor_config_of_transformers_5_is_read() {
         "do_center_crop": null, "do_convert_rgb": null, "do_normalize": true, "do_rescale": null, "do_resize": null,
         "image_mean": [0.485, 0.456, 0.406], "image_processor_type": "ViTImageProcessorFast", "image_std": null,
         "input_data_format": null, "resample": 3, "rescale_factor": null, "return_tensors": null,
-        "size": {"height": 352, "width": 352}}, "processor_class": "CLIPSegProcessor"}"#;
+        "size": {"height": 352, "longest_edge": null, "shortest_edge": null, "width": 352}},
+        "processor_class": "CLIPSegProcessor"}"#;
     write("processor_config.json", nested);
     let config = open().unwrap();
     let expected = PreprocessorConfig {

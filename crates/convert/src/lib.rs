@@ -170,6 +170,8 @@ fn refuse_existing<'a>(out: &Path, names: impl IntoIterator<Item = &'a str>) -> 
 fn config_json(mut config: ClipSegConfig, weights: WeightType) -> String {
     let class = vec!["CLIPSegForImageSegmentation"];
     config.extra.entry("architectures").or_insert(class.into());
+    // What transformers 5 calls the same.
+    config.extra.remove("dtype");
     config.extra.insert("torch_dtype".to_owned(), weights.torch_name().into());
     config.to_json()
 }

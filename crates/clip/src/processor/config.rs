@@ -174,7 +174,12 @@ impl FieldValue for ImageSize {
             Value::Array(_) => {
                 <[usize; 2]>::deserialize(&value).ok().map(|[height, width]| Self::Sides { height, width })
             }
-            Value::Object(object) if !object.is_empty() => Self::deserialize(&value).ok(),
+            Value::Object(object) => {
+                // Sizes of transformers 5 may name every kind of size, all but the chosen one null.
+                let given = object.iter().filter(|(_, size)| !size.is_null());
+                let given: Object = given.map(|(name, size)| (name.clone(), size.clone())).collect();
+                if given.is_empty() { None } else { Self::deserialize(Value::Object(given)).ok() }
+            }
             _ => None,
         };
         size.ok_or_else(|| {
