@@ -1,6 +1,6 @@
 //! The tokenizer's files in a checkpoint folder.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer as Engine};
 
-use super::settings::{CONFIG_FILE, Listed, SPECIAL_FILE, Settings};
+use super::settings::{CONFIG_FILE, Listed, SPECIAL_FILE, Settings, Special};
 use super::{END_OF_WORD, Padding, Tokenizer};
 use crate::error::{Error, Result};
 use crate::files::{parse_json, read_text};
@@ -56,7 +56,7 @@ pub(super) fn from_dir(folder: &Path) -> Result<Tokenizer> {
         engine_from_vocabulary(vocab, parse_merges(&folder.join(MERGES_FILE), &merges)?, &settings)
             .map_err(in_folder)?
     };
-    add_tokens(&mut engine, listed, &settings, whole).map_err(in_folder)?;
+    add_tokens(&mut engine, &listed, &settings, whole).map_err(in_folder)?;
     let pad = settings.token("pad_token");
     let id = engine.token_to_id(&pad).ok_or_else(|| missing_token("pad_token", &pad)).map_err(in_folder)?;
     let padding = Padding { id, side: settings.padding_side().map_err(in_folder)? };
@@ -115,10 +115,11 @@ fn give_ids(vocab: &mut Vocab, listed: &[Listed]) -> Result<(), String> {
 }
 
 /// Has the engine look for the tokens that the files list, and for special ones, before it encodes what is between them;
-/// in the order and with the rules of transformers' `PreTrainedTokenizerFast`.
+/// in the order and with the rules of transformers' `PreTrainedTokenizerFast`. `whole` tells an engine that was read from
+/// `tokenizer.json` from one that was made of a vocabulary.
 fn add_tokens(
     engine: &mut Engine,
-    listed: Vec<Listed>,
+    listed: &[Listed],
     settings: &Settings,
     whole: bool,
 ) -> Result<(), String> {
@@ -128,21 +129,31 @@ fn add_tokens(
         let normalized = !whole && matches!(role, "bos_token" | "eos_token" | "unk_token");
         AddedToken::from(text, true).normalized(normalized)
     })?;
-    let is_special = |content: &str| special.iter().any(|token| token.content == content);
-    for Listed { token, id, file } in listed {
-        let token = if is_special(&token.content) { AddedToken { special: true, ..token } } else { token };
-        engine.add_tokens(std::slice::from_ref(&token));
-        let content = &token.content;
-        if let Some(found) = engine.token_to_id(content).filter(|&found| found != id) {
+    let is_special = |content: &str| special.iter().any(|special| special.token.content == content);
+    let tokens: Vec<_> = listed
+        .iter()
+        .map(|Listed { token, .. }| AddedToken {
+            special: token.special || is_special(&token.content),
+            ..token.clone()
+        })
+        .collect();
+    engine.add_tokens(&tokens);
+    for Listed { token: AddedToken { content, .. }, id, file } in listed {
+        if let Some(found) = engine.token_to_id(content).filter(|found| found != id) {
             return Err(format!("{file} gives {content:?} the id {id}, and {ENGINE_FILE} {found}"));
         }
     }
-    for token in special {
-        let known = engine.get_added_tokens_decoder().values().any(|known| known.content == token.content);
-        if !known {
-            engine.add_special_tokens(&[token]);
+    let mut known: HashSet<String> =
+        engine.get_added_tokens_decoder().into_values().map(|token| token.content).collect();
+    let mut further = Vec::new();
+    for Special { token, given } in special {
+        // The defaults for CLIP need not be those of a tokenizer.json, whose other names only it knows.
+        let of_this = given || !whole || engine.token_to_id(&token.content).is_some();
+        if of_this && known.insert(token.content.clone()) {
+            further.push(token);
         }
     }
+    engine.add_tokens(&further);
     Ok(())
 }
 

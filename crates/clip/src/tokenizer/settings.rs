@@ -39,6 +39,13 @@ pub(super) struct Listed {
     pub file: &'static str,
 }
 
+/// A token with a meaning beside the words of a prompt.
+pub(super) struct Special {
+    pub token: AddedToken,
+    /// Whether a file names it, or it is the default for CLIP.
+    pub given: bool,
+}
+
 impl Settings {
     pub fn read(folder: &Path) -> Result<Self> {
         let object = |name: &str| -> Result<Value> {
@@ -76,7 +83,8 @@ impl Settings {
         let special: Vec<String> = self
             .special_tokens(|_, token| AddedToken::from(token, true))?
             .into_iter()
-            .map(|token| token.content)
+            .filter(|special| special.given)
+            .map(|special| special.token.content)
             .collect();
         let entries = added.as_object().into_iter().flatten();
         entries
@@ -101,17 +109,18 @@ impl Settings {
         [&self.special[name], &self.config[name]].into_iter().find(|value| !value.is_null())
     }
 
-    /// All special tokens that the files name. How a token is looked for that is given as a mere text, `plain` says.
-    pub fn special_tokens(
-        &self,
-        plain: impl Fn(&str, String) -> AddedToken,
-    ) -> Result<Vec<AddedToken>, String> {
-        let read = |role: &str, value: &Value| match value {
-            Value::String(text) => Ok(plain(role, text.clone())),
-            // The map of special tokens need not say that they are.
-            _ => added_token(value, !self.special[role].is_null()).ok_or_else(|| {
+    /// All special tokens. How a token is looked for that is given as a mere text, `plain` says by its role.
+    pub fn special_tokens(&self, plain: impl Fn(&str, String) -> AddedToken) -> Result<Vec<Special>, String> {
+        let read = |role: &str, value: &Value| {
+            let token = match value {
+                Value::String(text) => Some(plain(role, text.clone())),
+                // The map of special tokens need not say that they are.
+                _ => added_token(value, !self.special[role].is_null()),
+            };
+            let token = token.ok_or_else(|| {
                 format!("{role} = {value}: must be a text, or an object with the text as \"content\"")
-            }),
+            })?;
+            Ok::<_, String>(Special { token, given: true })
         };
         let mut tokens = Vec::new();
         for role in ROLES {
@@ -119,7 +128,7 @@ impl Settings {
                 Some(value) => tokens.push(read(role, value)?),
                 // CLIP's tokenizer has these four whatever the files say.
                 None if matches!(role, "bos_token" | "eos_token" | "unk_token" | "pad_token") => {
-                    tokens.push(plain(role, self.token(role)));
+                    tokens.push(Special { token: plain(role, self.token(role)), given: false });
                 }
                 None => {}
             }
