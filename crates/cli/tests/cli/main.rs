@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod bench;
+mod checkpoints;
 mod conditions;
 mod convert;
 mod data_sets;
