@@ -88,7 +88,7 @@ fn cache_folder(variable: impl Fn(&str) -> Option<OsString>, home: Option<PathBu
 #[derive(Args)]
 pub struct PhotoArguments {
     /// Take the photo's pixels as stored, as transformers does, rather than turned upright by its EXIF
-    /// orientation.
+    /// orientation. TIFFs are turned in any case: transformers gets them so from Pillow.
     #[arg(long)]
     ignore_exif: bool,
 }

@@ -211,6 +211,32 @@ mod tests {
         assert_eq!(of_photos(&["cat.png", "cat-a.png"], &["a dog"]), paths(["cat", "cat-a"]));
     }
 
+    /// Photos and prompts of a few words, in which everything meets everything.
+    #[test]
+    fn no_file_of_any_run_has_two_owners() {
+        let words = ["a", "b", "A", "2", "mask", "labels", "probability", "é", "e\u{301}", "É"];
+        let mut state = 7_u32;
+        let mut next = |bound: usize| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as usize % bound
+        };
+        for _ in 0..300 {
+            let mut some = |separator: &str, ending: &str| -> Vec<String> {
+                let count = 1 + next(6);
+                let mut name = || (0..=next(3)).map(|_| words[next(words.len())]).collect::<Vec<_>>();
+                (0..count).map(|_| name().join(separator) + ending).collect()
+            };
+            let (photos, prompts) = (some("-", ".png"), some(" ", ""));
+            let names = names(
+                &photos.iter().map(String::as_str).collect::<Vec<_>>(),
+                &prompts.iter().map(String::as_str).collect::<Vec<_>>(),
+            );
+            let files = files(&names);
+            let different: HashSet<_> = files.iter().map(|file| key(file)).collect();
+            assert_eq!(different.len(), files.len(), "{photos:?} {prompts:?} {files:?}");
+        }
+    }
+
     #[test]
     fn folders_have_names_of_their_own() {
         let photos = ["a", "b", "a", "A"].map(Path::new);

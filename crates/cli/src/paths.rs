@@ -5,9 +5,18 @@ use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
+use crate::report;
+
 /// A path that can be printed as JSON whatever bytes it has: those that are not UTF-8 are written as `\xE9`.
 #[derive(Clone, Copy)]
 pub struct PathText<P>(pub P);
+
+impl<P: AsRef<Path>> PathText<P> {
+    /// The path for a terminal.
+    pub fn printable(&self) -> String {
+        report::printable(&self.to_string())
+    }
+}
 
 impl<P: AsRef<Path>> fmt::Display for PathText<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -106,6 +106,11 @@ pub fn overlay(mask: &[bool], photo: &Photo, prompt: usize) -> Vec<u8> {
     rgb
 }
 
+/// Red, green and blue bytes of `width` columns.
+pub fn rgb_png(rgb: &[u8], width: usize, height: usize) -> Result<Vec<u8>> {
+    png(rgb, (width, height), ColorType::Rgb, BitDepth::Eight)
+}
+
 fn size(photo: &Photo) -> (usize, usize) {
     (photo.width(), photo.height())
 }

@@ -53,10 +53,10 @@ use crate::resolution::ResolutionArguments;
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Photos (JPEG, PNG, WebP, GIF, BMP or TIFF), and folders whose photos to take, in the order of their names and the
-    /// numbers in them; - reads paths from stdin, one per line and all before it begins. What goes wrong with one is
-    /// reported and does not keep the others from being segmented. Hidden files, and pictures that this command wrote,
-    /// are left out.
+    /// Photos (JPEG, PNG, WebP, GIF, BMP or TIFF, of up to 178 million pixels), and folders whose photos to take, in
+    /// the order of their names and the numbers in them; - reads paths from stdin, one per line and all before it
+    /// begins. What goes wrong with one is reported and does not keep the others from being segmented. Hidden files,
+    /// and pictures that this command wrote, are left out.
     #[arg(required = true, value_name = "PHOTO|DIR")]
     photos: Vec<PathBuf>,
     /// Take the photos of the folders within folders too, hidden ones and links to folders aside; their results go

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 use clipseg::Photo;
+use image::RgbImage;
 use image::imageops::{FilterType, overlay, resize};
-use image::{ImageFormat, RgbImage};
 
 use super::example::{Example, Prompt, Query};
 use crate::pictures;
@@ -73,8 +73,6 @@ impl Sheet {
                 }
             }
         }
-        let mut file = std::io::Cursor::new(Vec::new());
-        sheet.write_to(&mut file, ImageFormat::Png)?;
-        Ok(file.into_inner())
+        pictures::rgb_png(&sheet, sheet.width() as usize, sheet.height() as usize)
     }
 }

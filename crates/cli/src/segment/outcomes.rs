@@ -32,7 +32,7 @@ impl Outcomes {
         match outcome {
             Ok(report) if self.json => output::print_json_line(&report),
             Ok(report) if self.photos == 1 => output::print(&report.to_text()),
-            Ok(report) => output::print(&format!("{}\n{}\n", photo.display(), report.to_text())),
+            Ok(report) => output::print(&format!("{}\n{}\n", PathText(photo).printable(), report.to_text())),
             Err(error) => self.add_failure(photo, error),
         }
     }

@@ -88,7 +88,7 @@ impl Report<'_> {
             .map(|path| path.0.as_path())
             .chain(self.logits.map(|path| path.0));
         for path in files {
-            text += &format!("wrote {}\n", path.display());
+            text += &format!("wrote {}\n", PathText(path).printable());
         }
         text
     }

@@ -13,6 +13,7 @@ use super::outcomes::Outcomes;
 use super::photos::{self, Opened};
 use super::report::Seconds;
 use crate::inputs;
+use crate::paths::PathText;
 use crate::progress::{Estimate, Progress, Stopwatch};
 
 /// Photos that are read ahead, and results that wait to be written.
@@ -91,7 +92,7 @@ impl Work<'_> {
         let Opened { photo, pixels } = opened;
         let which = match self.drawing.sources {
             [_] => String::new(),
-            all => format!("{} ({} of {}): ", all[place].path.display(), place + 1, all.len()),
+            all => format!("{} ({} of {}): ", PathText(&all[place].path).printable(), place + 1, all.len()),
         };
         progress.pause(|| inputs::warn_of_cut_off(&self.drawing.sources[place].path, &photo));
         let mut stopwatch = Stopwatch::start();
@@ -109,7 +110,9 @@ impl Work<'_> {
                 seconds.decode += stopwatch.lap();
                 done += 1;
                 let left = left(f64::from(done) / count as f64);
-                progress.step(format!("{which}{done} of {count} windows{left}"));
+                if count > 1 {
+                    progress.step(format!("{which}{done} of {count} windows{left}"));
+                }
             }
         })?;
         // What it took to put windows together.

@@ -1,5 +1,7 @@
 //! Photos as 8-bit RGB pixels.
 
+use std::fs::File;
+use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
@@ -10,6 +12,9 @@ use crate::error::{Error, Result};
 /// Most pixels that a picture may have, Pillow's limit against decompression bombs: small files that would fill the
 /// memory.
 pub const MAX_PIXELS: u64 = 178_956_970;
+
+/// Most bytes that a file may have: the most pixels of four channels of 16 bits, and what is said of them.
+const MAX_BYTES: u64 = MAX_PIXELS * 8 + (64 << 20);
 
 /// What to do with the orientation that a camera wrote into the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,7 +59,15 @@ impl PhotoFile {
         if path.is_dir() {
             return Err(Error::image("is a folder, not a picture").in_file(path));
         }
-        let bytes = std::fs::read(path).map_err(|source| Error::read(path, source))?;
+        // Bounded, as a path may name a device that never ends.
+        let mut bytes = Vec::new();
+        let file = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
+        file.map_err(|source| Error::read(path, source))?;
+        if bytes.len() as u64 > MAX_BYTES {
+            let message =
+                format!("is larger than {} MB, and so not a photo that is read", MAX_BYTES / 1_000_000);
+            return Err(Error::image(message).in_file(path));
+        }
         Self::from_bytes(&bytes, orientation).map_err(|error| error.in_file(path))
     }
 

@@ -26,6 +26,7 @@ const SUB_DIRECTORIES: u16 = 330;
 const PLANAR: u16 = 284;
 const EXTRA_SAMPLES: u16 = 338;
 const SAMPLE_FORMAT: u16 = 339;
+const SUBSAMPLING: u16 = 530;
 const DNG_VERSION: u16 = 50706;
 
 // Values of tags.
@@ -244,7 +245,13 @@ impl Samples {
                 let [inks @ .., black] = [0, 1, 2, 3].map(|sample| self.byte(row, column, sample));
                 inks.map(|ink| (255 - black).saturating_sub(multiplied(ink, 255 - black)))
             }),
-            (6, _) => return Err(unsupported("YCbCr colours")),
+            (6, 8)
+                if is_unsigned
+                    && directory.integers(SUBSAMPLING).is_some_and(|factors| factors == [1, 1]) =>
+            {
+                every(&mut |row, column| ycbcr([0, 1, 2].map(|sample| self.byte(row, column, sample))))
+            }
+            (6, _) => return Err(unsupported("YCbCr colours of lower resolution or other than 8 bits")),
             (8..=10, _) => return Err(unsupported("L*a*b* colours")),
             _ => {
                 let format = match format {
@@ -296,6 +303,13 @@ impl Samples {
 fn multiplied(a: u8, b: u8) -> u8 {
     let product = u32::from(a) * u32::from(b) + 128;
     ((product + (product >> 8)) >> 8) as u8
+}
+
+/// YCbCr as RGB, in Pillow's fixed point.
+fn ycbcr([luma, blue, red]: [u8; 3]) -> [u8; 3] {
+    let part = |factor: f64, value: u8| (factor * 64.0 * (f64::from(value) - 128.0) + 0.5) as i32;
+    let colour = |difference: i32| (i32::from(luma) + (difference >> 6)).clamp(0, 255) as u8;
+    [colour(part(1.402, red)), colour(part(-0.34414, blue) + part(-0.71414, red)), colour(part(1.772, blue))]
 }
 
 /// A colour that was multiplied with `alpha`, as it was before.
