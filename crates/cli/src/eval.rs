@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use self::data::{Data, DataArgument};
 use self::predictor::Predictor;
-use self::presence::{Judged, Separation};
+use self::presence::{Judged, Presence, Separation};
 use self::scores::{Counts, GroupScores, Scores, level};
 use self::sheet::Sheet;
 use crate::inputs::{AdapterArguments, Preparation};
@@ -97,15 +97,6 @@ struct Group {
     scores: Option<GroupScores>,
     /// The share of unwanted pixels that are marked.
     falsely_marked: f64,
-}
-
-/// How well the presence score separates, for words and for pictures.
-#[derive(Serialize)]
-struct Presence {
-    /// What its thresholds were chosen on: where --tune names nothing else, on the data itself, which flatters them.
-    tuned_on: String,
-    text: Separation,
-    image: Separation,
 }
 
 #[derive(Clone, Copy, Serialize)]
@@ -323,28 +314,6 @@ fn sheet(
         sheet.add(&example, &example.queries[outcome.query], &mask)?;
     }
     sheet.png()
-}
-
-impl Presence {
-    fn table(&self) -> String {
-        let header = ["prompts", "present", "absent", "ROC AUC", "balanced accuracy", "(from)", "from 0.5"];
-        let rows = [("words", &self.text), ("pictures", &self.image)].map(|(name, separation)| {
-            let score = |score: Option<f64>| score.map_or("–".to_owned(), |score| format!("{score:.3}"));
-            [
-                name.to_owned(),
-                separation.present.to_string(),
-                separation.absent.to_string(),
-                score(separation.roc_auc),
-                score(separation.balanced_accuracy),
-                separation.threshold.map_or("–".to_owned(), |threshold| format!("{threshold:.4}")),
-                score(separation.balanced_accuracy_from_half),
-            ]
-        });
-        let rows: Vec<_> = std::iter::once(header.map(str::to_owned)).chain(rows).collect();
-        let mut columns = [Align::Right; 7];
-        columns[0] = Align::Left;
-        table::render(columns, &rows)
-    }
 }
 
 impl Report {

@@ -2,6 +2,17 @@
 
 use serde::Serialize;
 
+use crate::table::{self, Align};
+
+/// How well the presence score separates, for words and for pictures.
+#[derive(Serialize)]
+pub struct Presence {
+    /// What its thresholds were chosen on: where --tune names nothing else, on the data itself, which flatters them.
+    pub tuned_on: String,
+    pub text: Separation,
+    pub image: Separation,
+}
+
 /// The score of one prompt, and whether what it asks for is there.
 #[derive(Clone, Copy)]
 pub struct Judged {
@@ -24,6 +35,29 @@ pub struct Separation {
     pub balanced_accuracy: Option<f64>,
     /// The same where something is taken to be there from 0.5 on.
     pub balanced_accuracy_from_half: Option<f64>,
+}
+
+impl Presence {
+    /// A row for words and one for pictures.
+    pub fn table(&self) -> String {
+        let header = ["prompts", "present", "absent", "ROC AUC", "balanced accuracy", "(from)", "from 0.5"];
+        let rows = [("words", &self.text), ("pictures", &self.image)].map(|(name, separation)| {
+            let score = |score: Option<f64>| score.map_or("–".to_owned(), |score| format!("{score:.3}"));
+            [
+                name.to_owned(),
+                separation.present.to_string(),
+                separation.absent.to_string(),
+                score(separation.roc_auc),
+                score(separation.balanced_accuracy),
+                separation.threshold.map_or("–".to_owned(), |threshold| format!("{threshold:.4}")),
+                score(separation.balanced_accuracy_from_half),
+            ]
+        });
+        let rows: Vec<_> = std::iter::once(header.map(str::to_owned)).chain(rows).collect();
+        let mut columns = [Align::Right; 7];
+        columns[0] = Align::Left;
+        table::render(columns, &rows)
+    }
 }
 
 impl Separation {
