@@ -261,6 +261,22 @@ def unusual(root):
     for path in (hub / "generation_config.json", sharded / "generation_config.json"):
         path.unlink(missing_ok=True)
     shutil.copy(hub / "config.json", folder / "config.json")
+    wrapped(model, root)
+
+
+def wrapped(model, root):
+    """The same model as training leaves it: compiled, its CLIP compiled once more, and spread over devices; and what LoRA
+    saves of one."""
+    folder = root / "wrapped"
+    folder.mkdir()
+    shutil.copy(root / "hub/config.json", folder / "config.json")
+    model.clip = torch.compile(model.clip)
+    state = torch.nn.DataParallel(torch.compile(model)).state_dict()
+    assert "module._orig_mod.clip._orig_mod.logit_scale" in state
+    torch.save(state, folder / "pytorch_model.bin")
+    layer = "base_model.model.clip.text_model.encoder.layers.0.self_attn.q_proj"
+    adapter = {f"{layer}.lora_A.weight": torch.ones(2, 24), f"{layer}.lora_B.weight": torch.zeros(24, 2)}
+    torch.save(adapter, root / "adapter_model.bin")
 
 
 def main():
@@ -270,7 +286,7 @@ def main():
     root = parser.parse_args().out
     transformers.utils.logging.set_verbosity_error()
     torch.use_deterministic_algorithms(True)
-    for name in ("published", "unusual", "hub", "hub-sharded"):
+    for name in ("published", "unusual", "hub", "hub-sharded", "wrapped"):
         shutil.rmtree(root / name, ignore_errors=True)
     published(root)
     unusual(root)

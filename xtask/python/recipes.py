@@ -294,4 +294,40 @@ CHECKPOINTS = {
         ),
         cases=["vision", "vision-one", "vision-five", "vision-larger", "vision-oblong", "vision-same-count"],
     ),
+    # Negative layers, which Python counts from the end of the hidden states: -1 is what enters the first layer, -2 the last
+    # layer's output, -5 the first's.
+    "tiny-negative-layers": dict(
+        config=dict(
+            text_config=dict(
+                vocab_size=200, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2,
+                max_position_embeddings=12, hidden_act="quick_gelu",
+                bos_token_id=198, eos_token_id=199, pad_token_id=199,
+            ),
+            vision_config=dict(
+                hidden_size=32, intermediate_size=40, num_hidden_layers=4, num_attention_heads=4,
+                image_size=32, patch_size=8, hidden_act="quick_gelu",
+            ),
+            projection_dim=12, extract_layers=[-2, -1, 1, -5, -6], reduce_dim=16, decoder_num_attention_heads=2,
+            decoder_intermediate_size=24, conditional_layer=1, use_complex_transposed_convolution=False,
+        ),
+        cases=["segmentation", "segmentation-image", "segmentation-embeddings"],
+    ),
+    # A step for the condition that there is not: no step's number equals it, and the condition has no effect. What the
+    # decoder reads is the embeddings' output alone.
+    "tiny-unconditioned": dict(
+        config=dict(
+            text_config=dict(
+                vocab_size=200, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2,
+                max_position_embeddings=12, hidden_act="quick_gelu",
+                bos_token_id=198, eos_token_id=199, pad_token_id=199,
+            ),
+            vision_config=dict(
+                hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=3,
+                image_size=32, patch_size=16, hidden_act="quick_gelu",
+            ),
+            projection_dim=12, extract_layers=[-1], reduce_dim=16, decoder_num_attention_heads=2,
+            decoder_intermediate_size=24, conditional_layer=-1, use_complex_transposed_convolution=True,
+        ),
+        cases=["segmentation", "segmentation-embeddings"],
+    ),
 }  # fmt: skip

@@ -22,7 +22,7 @@ pub fn pythons() -> Result<[PathBuf; 2]> {
         ensure!(can_make_environments(), "`{PYTHON} -m venv` still fails after the installation");
     }
     let venv = |name: &str, requirements| {
-        ready_venv(Path::new(PYTHON), &root().join("target").join(name), requirements)
+        ready_venv(Path::new(PYTHON), &root().join("target").join(name), requirements, None)
     };
     Ok([venv("python-hub", HUB)?, venv("python-hub-old", OLD_HUB)?])
 }

@@ -1,4 +1,5 @@
-//! `cargo xtask reference`: makes the committed checkpoints and references anew, with Python and transformers.
+//! `cargo xtask reference`: makes the committed checkpoints and references anew, with Python and transformers, in the
+//! release that all numbers are held against and in a current one.
 //!
 //! Only who changes `fixtures/` needs it; checking against them needs no Python.
 
@@ -22,7 +23,12 @@ pub struct Requirements {
 /// transformers, as the references were made with.
 pub const REFERENCE: Requirements =
     Requirements { file: "requirements.txt", text: include_str!("../python/requirements.txt") };
-/// That and other engines.
+/// A current transformers, over the packages of [`REFERENCE`]: torch and what it needs are there once.
+const CURRENT: Requirements = Requirements {
+    file: "requirements-5.txt",
+    text: concat!(include_str!("../python/requirements.txt"), include_str!("../python/requirements-5.txt")),
+};
+/// [`REFERENCE`] and other engines.
 pub const PEERS: Requirements = Requirements {
     file: "peers-requirements.txt",
     text: concat!(
@@ -67,6 +73,11 @@ pub fn run(arguments: &ReferenceArguments) -> Result<()> {
     python.execute([scripts.join("shapes_golden.py")])?;
     println!("making the archives to convert, and what transformers makes of them, in fixtures/convert");
     python.execute([scripts.join("convert_reference.py")])?;
+    println!(
+        "saving checkpoints with a current transformers, and comparing what it computes: docs/transformers-5.md"
+    );
+    let current = arguments.python.ready_over(&python, CURRENT)?;
+    current.execute([scripts.join("transformers5.py")])?;
     if arguments.full {
         println!("making the full-size reference in fixtures/full");
         python.execute([scripts.join("full_reference.py")])?;
@@ -91,7 +102,15 @@ pub struct Ready(PathBuf);
 impl Python {
     /// Sets up the virtual environment if need be.
     pub fn ready(&self, requirements: Requirements) -> Result<Ready> {
-        ready_venv(&self.python, &self.venv, requirements).map(Ready)
+        ready_venv(&self.python, &self.venv, requirements, None).map(Ready)
+    }
+
+    /// Sets up a second environment beside the first if need be, which has the packages of `base` but for those that it has
+    /// itself.
+    fn ready_over(&self, base: &Ready, requirements: Requirements) -> Result<Ready> {
+        let mut name = self.venv.file_name().unwrap_or_default().to_owned();
+        name.push("-5");
+        ready_venv(&self.python, &self.venv.with_file_name(name), requirements, Some(base)).map(Ready)
     }
 }
 
@@ -107,8 +126,13 @@ impl Ready {
     }
 }
 
-/// The Python inside a virtual environment that has exactly the pinned versions.
-pub fn ready_venv(python: &Path, venv: &Path, requirements: Requirements) -> Result<PathBuf> {
+/// The Python inside a virtual environment that has exactly the pinned versions, of its own or of `base`.
+pub fn ready_venv(
+    python: &Path,
+    venv: &Path,
+    requirements: Requirements,
+    base: Option<&Ready>,
+) -> Result<PathBuf> {
     let inside = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
     // What the environment was made from, kept inside it and written last: an interrupted installation is made anew.
     let stamp = venv.join("clipseg-requirements.txt");
@@ -129,11 +153,31 @@ pub fn ready_venv(python: &Path, venv: &Path, requirements: Requirements) -> Res
         "cannot make a Python environment; on Debian `apt-get install python3-venv` brings what it needs, \
          and --python chooses another Python",
     )?;
+    if let Some(Ready(base)) = base {
+        // A file of this kind adds the folders that it lists to the end of Python's path.
+        let list = packages_of(&inside)?.join("clipseg-base.pth");
+        let folder = packages_of(base)?;
+        fs::write(&list, folder.display().to_string())
+            .with_context(|| format!("cannot write {}", list.display()))?;
+    }
     let file = Path::new(ROOT).join("xtask/python").join(requirements.file);
     let install = ["-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--requirement"];
     execute(&inside, install.iter().map(OsStr::new).chain([file.as_os_str()]))?;
     fs::write(&stamp, requirements.text).with_context(|| format!("cannot write {}", stamp.display()))?;
     Ok(inside)
+}
+
+/// The folder that a Python has its packages in.
+fn packages_of(python: &Path) -> Result<PathBuf> {
+    let ask = "import sysconfig; print(sysconfig.get_path('purelib'))";
+    let output = Command::new(python)
+        .args(["-c", ask])
+        .output()
+        .with_context(|| format!("cannot start {}", python.display()))?;
+    if !output.status.success() {
+        bail!("{} cannot say where its packages are ({})", python.display(), output.status);
+    }
+    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
 }
 
 /// Runs Python to its end; its output goes where ours goes.

@@ -5,13 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use clipseg::{Array, ImageInput, TextInput};
+use clipseg::{Array, ImageInput, Photo, TextInput};
 use safetensors::{Dtype, SafeTensors};
 
 /// Inputs and expected outputs of one call of a transformers model.
 pub struct Reference {
     pub path: PathBuf,
     pub task: String,
+    /// The transformers that computed it, where the file says so.
+    pub transformers: Option<String>,
+    /// The largest relative difference allowed where the file's own is larger than that of the others.
+    pub tolerance: Option<f64>,
     pub inputs: BTreeMap<String, Input>,
     pub outputs: BTreeMap<String, Array>,
 }
@@ -20,6 +24,7 @@ pub struct Reference {
 pub enum Input {
     Floats(Array),
     Integers { shape: Vec<usize>, values: Vec<u32> },
+    Bytes { shape: Vec<usize>, values: Vec<u8> },
 }
 
 impl Reference {
@@ -33,8 +38,15 @@ impl Reference {
         let (_, header) = SafeTensors::read_metadata(&bytes)?;
         let metadata = header.metadata().clone().unwrap_or_default();
         let task = metadata.get("task").context("its metadata has no `task`")?.clone();
-        let mut reference =
-            Self { path: path.to_owned(), task, inputs: BTreeMap::new(), outputs: BTreeMap::new() };
+        let tolerance = metadata.get("tolerance").map(|text| text.parse()).transpose();
+        let mut reference = Self {
+            path: path.to_owned(),
+            task,
+            transformers: metadata.get("transformers").cloned(),
+            tolerance: tolerance.context("its metadata's `tolerance` is not a number")?,
+            inputs: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+        };
         for (name, view) in SafeTensors::deserialize(&bytes)?.tensors() {
             let shape = view.shape().to_vec();
             let tensor = match view.dtype() {
@@ -49,7 +61,8 @@ impl Reference {
                         .collect::<Result<_>>()?;
                     Input::Integers { shape, values }
                 }
-                other => bail!("{name} is {other:?}; expected F32 or I64"),
+                Dtype::U8 => Input::Bytes { shape, values: view.data().to_vec() },
+                other => bail!("{name} is {other:?}; expected F32, I64 or U8"),
             };
             match (name.split_once('.'), tensor) {
                 (Some(("in", name)), tensor) => {
@@ -75,7 +88,7 @@ impl Reference {
         match self.inputs.get(name) {
             None => Ok(None),
             Some(Input::Floats(array)) => Ok(Some(array)),
-            Some(Input::Integers { .. }) => bail!("in.{name} holds integers; expected floats"),
+            Some(_) => bail!("in.{name} holds integers; expected floats"),
         }
     }
 
@@ -83,7 +96,21 @@ impl Reference {
         match self.inputs.get(name) {
             None => Ok(None),
             Some(Input::Integers { shape, values }) => Ok(Some((shape, values))),
-            Some(Input::Floats(_)) => bail!("in.{name} holds floats; expected integers"),
+            Some(_) => bail!("in.{name} is not I64; expected ids or a mask"),
+        }
+    }
+
+    /// The photo `name`, `[height, width, 3]`, if it is there.
+    pub fn photo(&self, name: &str) -> Result<Option<Photo>> {
+        match self.inputs.get(name) {
+            None => Ok(None),
+            Some(Input::Bytes { shape, values }) => {
+                let &[height, width, 3] = shape.as_slice() else {
+                    bail!("in.{name} is {shape:?}; expected [height, width, 3]")
+                };
+                Ok(Some(Photo::from_rgb(width, height, values.clone())?))
+            }
+            Some(_) => bail!("in.{name} is not U8; expected the bytes of a photo"),
         }
     }
 

@@ -111,7 +111,14 @@ fn verify_pairs(device: &Device, pairs: &[(PathBuf, PathBuf)], tolerance: f64) -
     let mut compared = 0;
     for (model, path) in pairs {
         let reference = Reference::read(path)?;
-        println!("\n{} · {} ({})", shown(model), shown(&reference.path), reference.task);
+        let release = reference.transformers.as_deref().unwrap_or("of an unknown release");
+        println!(
+            "\n{} · {} ({}, transformers {release})",
+            shown(model),
+            shown(&reference.path),
+            reference.task
+        );
+        let tolerance = reference.tolerance.map_or(tolerance, |own| own.max(tolerance));
         let computed = match compute::outputs(device, model, &reference) {
             Ok(computed) => computed,
             Err(error) => {

@@ -82,6 +82,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     for file in &written.files {
         text += &format!("wrote {}\n", file.display());
     }
+    if !written.wrappers.is_empty() {
+        let wrappers: Vec<_> = written.wrappers.iter().map(|wrapper| format!("{wrapper}.")).collect();
+        text +=
+            &format!("taken out of the tensors' names, where training had put it: {}\n", wrappers.join(", "));
+    }
     if !written.left_out.is_empty() {
         text += &format!("left out, as no CLIPSeg has them: {}\n", written.left_out.join(", "));
     }

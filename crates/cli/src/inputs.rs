@@ -132,8 +132,17 @@ impl<'a> Preparation<'a> {
             config.validate().map_err(in_config)?;
             let processor = Processor::from_dir(folder)?;
             let mut tokenizer = Tokenizer::from_dir(folder)?;
-            let positions = config.text_config.max_position_embeddings;
-            tokenizer.limit_length(positions).map_err(in_config)?;
+            let text = &config.text_config;
+            tokenizer.limit_length(text.max_position_embeddings).map_err(in_config)?;
+            tokenizer.check_added_tokens(text.vocab_size).map_err(in_config)?;
+            if config.conditional_step().is_none() {
+                report::warning(format_args!(
+                    "{}: conditional_layer = {}, which is no step of the decoder: as in transformers, prompts have no \
+                     effect and all masks are the same",
+                    folder.join("config.json").display(),
+                    config.conditional_layer
+                ));
+            }
             Ok((processor, tokenizer))
         })?;
         Ok(Self { model, processor, tokenizer })

@@ -28,9 +28,10 @@ use clap::{Parser, Subcommand};
 /// Segments photos by text with CLIPSeg, on any GPU.
 ///
 /// A checkpoint is a folder as the Hugging Face Hub serves it: config.json, model.safetensors (or its
-/// shards), preprocessor_config.json, and tokenizer.json or vocab.json with merges.txt. Where there is
-/// no such folder, --model owner/name, or the address of the repository's page, is downloaded from the Hub
-/// into the cache that Python uses too, and found there the next time. The environment's HF_HOME or HF_HUB_CACHE moves that cache, HF_TOKEN
+/// shards), preprocessor_config.json (or processor_config.json, as transformers 5 saves it), and
+/// tokenizer.json or vocab.json with merges.txt. Where there is no such folder, --model owner/name, or
+/// the address of the repository's page, is downloaded from the Hub into the cache that Python uses too,
+/// and found there the next time. The environment's HF_HOME or HF_HUB_CACHE moves that cache, HF_TOKEN
 /// opens private and gated repositories, HF_ENDPOINT names a mirror, and HF_HUB_OFFLINE=1 uses nothing
 /// but the cache.
 #[derive(Parser)]

@@ -1,19 +1,22 @@
 //! Weights of a checkpoint folder: `model.safetensors`, or several shards with an index.
 
+mod finite;
 mod location;
+pub mod names;
 mod shard;
 mod view;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use clipseg_files::merge_adapter;
 use serde::Deserialize;
 
 use self::location::weights_file;
 use self::shard::Shard;
 pub use self::view::TensorView;
 use crate::error::{Error, Result};
-use crate::files::read_text;
+use crate::files::{parse_json, read_text};
 
 /// Name of the weights' file in a checkpoint folder.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
@@ -72,8 +75,8 @@ impl Checkpoint {
 
     fn open_sharded(path: &Path, index: &Path) -> Result<Self> {
         let text = read_text(index, "it lists the shards")?;
-        let Index { weight_map } = serde_json::from_str(&text).map_err(|error| {
-            Error::checkpoint(index, format!("is no index of safetensors shards: {error}"))
+        let Index { weight_map } = parse_json(&text).map_err(|error| {
+            Error::checkpoint(index, format!("is not an index of safetensors shards: {error}"))
         })?;
         let mut shards = Vec::new();
         let mut shard_of_file = HashMap::new();
@@ -139,25 +142,78 @@ impl Checkpoint {
     /// # Errors
     /// Where no tensor of either tower is there under either name.
     pub fn clip_prefix(&self) -> Result<&'static str> {
-        ["clip.", ""].into_iter().find(|prefix| self.has_tower(prefix)).ok_or_else(|| {
+        let has_tower = |prefix: &str| Tower::ALL.iter().any(|tower| self.starts(&tower.within(prefix)));
+        if has_tower("clip.") {
+            Ok("clip.")
+        } else if has_tower("") || Tower::ALL.iter().any(|tower| self.contains(tower.marker())) {
+            Ok("")
+        } else if let Some(name) = self.names().find(|name| names::is_of_adapter(name)) {
+            Err(Error::checkpoint(&self.path, merge_adapter(name)))
+        } else if let Some(wrapper) = self.names().find_map(|name| names::unwrapped(name).1.first().copied())
+        {
+            Err(Error::checkpoint(
+                &self.path,
+                format!(
+                    "was saved with a wrapper for training around the model: its tensors have `{wrapper}.` in their \
+                     names. Save the model inside it (`accelerator.unwrap_model`, or `model.{wrapper}`) with \
+                     save_pretrained; of a pytorch_model.bin `clipseg convert` takes it off"
+                ),
+            ))
+        } else {
             let sample: Vec<_> = self.names().take(3).collect();
-            Error::checkpoint(
+            Err(Error::checkpoint(
                 &self.path,
                 format!(
                     "holds no CLIP: no tensor starts with clip.text_model., clip.vision_model., text_model. or \
-                     vision_model. (the first of its {} tensors: {sample:?})",
+                     vision_model., and there is neither {} nor {} (the first of its {} tensors: {sample:?})",
+                    Tower::Text.marker(),
+                    Tower::Vision.marker(),
                     self.tensors.len()
                 ),
-            )
-        })
+            ))
+        }
     }
 
-    fn has_tower(&self, prefix: &str) -> bool {
-        ["text_model.", "vision_model."].iter().any(|tower| {
-            let start = format!("{prefix}{tower}");
-            let mut from_start = self.tensors.range(start.clone()..);
-            from_start.next().is_some_and(|(name, _)| name.starts_with(&start))
-        })
+    /// What the names of one tower's tensors start with, in a CLIP whose names start with `prefix`. That is nothing in
+    /// the checkpoint of a tower alone that transformers 5.6 or later saved.
+    pub(crate) fn tower_prefix(&self, prefix: &str, tower: Tower) -> String {
+        let within = tower.within(prefix);
+        match prefix.is_empty() && !self.starts(&within) && self.contains(tower.marker()) {
+            true => String::new(),
+            false => within,
+        }
+    }
+
+    /// Whether some tensor's name starts so.
+    fn starts(&self, with: &str) -> bool {
+        self.tensors.range(with.to_owned()..).next().is_some_and(|(name, _)| name.starts_with(with))
+    }
+}
+
+/// One of CLIP's two towers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tower {
+    Text,
+    Vision,
+}
+
+impl Tower {
+    const ALL: [Self; 2] = [Self::Text, Self::Vision];
+
+    /// What its tensors' names start with where it is a part of a CLIP.
+    fn within(self, prefix: &str) -> String {
+        match self {
+            Self::Text => format!("{prefix}text_model."),
+            Self::Vision => format!("{prefix}vision_model."),
+        }
+    }
+
+    /// A tensor that it has and the other has not, as it is named where the tower stands alone.
+    fn marker(self) -> &'static str {
+        match self {
+            Self::Text => "embeddings.token_embedding.weight",
+            Self::Vision => "embeddings.class_embedding",
+        }
     }
 }
 

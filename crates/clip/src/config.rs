@@ -19,6 +19,7 @@ pub use self::text::ClipSegTextConfig;
 pub(crate) use self::validate::MAX_IMAGE;
 pub use self::vision::ClipSegVisionConfig;
 use crate::error::{Error, Result};
+use crate::files::{parse_json, read_text};
 
 /// Name of the configuration file in a checkpoint folder.
 pub const CONFIG_FILE: &str = "config.json";
@@ -44,7 +45,7 @@ pub(crate) type Object = Map<String, Value>;
 
 /// Parses the JSON object in `text`.
 pub(crate) fn parse_object(text: &str) -> Result<Object> {
-    match serde_json::from_str(text) {
+    match parse_json(text) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(Error::config("holds JSON, but not an object {…} of settings")),
         Err(error) => Err(Error::config(format!("is not valid JSON: {error}"))),
@@ -60,7 +61,7 @@ pub(crate) fn read_config<T>(
     parse: impl FnOnce(Object) -> Result<T>,
 ) -> Result<T> {
     let path = if path.is_dir() { path.join(name) } else { path.to_owned() };
-    let text = crate::files::read_text(&path, hint)?;
+    let text = read_text(&path, hint)?;
     parse_object(&text).and_then(parse).map_err(|error| error.in_file(&path))
 }
 

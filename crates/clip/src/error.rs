@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use safetensors::Dtype;
 
+use crate::files::StandIn;
+
 /// Result of this crate's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -30,6 +32,15 @@ pub enum Error {
         path: PathBuf,
         /// What the file is for and where it comes from.
         hint: String,
+    },
+
+    /// Something else lies where a file should be, as downloads that went wrong leave it.
+    #[error("{} {stand_in}", path.display())]
+    StandIn {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        stand_in: StandIn,
     },
 
     /// A JSON file is malformed, or a value in it is of the wrong type or out of range.
@@ -87,6 +98,25 @@ pub enum Error {
         name: String,
         /// The type stored.
         found: Dtype,
+    },
+
+    /// A tensor holds values that are not numbers, or infinite.
+    #[error(
+        "{}: tensor `{name}` holds {value} at {position:?}; values that are not finite numbers: {count}. Either the \
+         weights are damaged (download them again), or the training that made them diverged (take an earlier checkpoint)",
+        path.display()
+    )]
+    NotFinite {
+        /// The file that holds the tensor.
+        path: PathBuf,
+        /// Full name of the tensor.
+        name: String,
+        /// The first such value.
+        value: f32,
+        /// Where that is, an index for each dimension.
+        position: Vec<usize>,
+        /// How many there are.
+        count: usize,
     },
 
     /// The tokenizer's files are malformed or do not fit each other.

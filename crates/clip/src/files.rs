@@ -1,14 +1,32 @@
 //! Reading the small files of a checkpoint folder.
 
+mod json;
+mod stand_in;
+
 use std::io::ErrorKind;
 use std::path::Path;
 
+pub(crate) use self::json::parse_json;
+pub use self::stand_in::StandIn;
 use crate::error::{Error, Result};
 
-/// Reads `path` as UTF-8; where it is missing, `hint` says what it is for.
+/// What editors on Windows put before UTF-8. It is no part of the text.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// Reads `path` as UTF-8, without a byte order mark; where it is missing, `hint` says what it is for.
 pub(crate) fn read_text(path: &Path, hint: &str) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|source| match source.kind() {
+    let bytes = std::fs::read(path).map_err(|source| match source.kind() {
         ErrorKind::NotFound => Error::MissingFile { path: path.to_owned(), hint: hint.to_owned() },
         _ => Error::read(path, source),
+    })?;
+    if let Some(stand_in) = StandIn::recognise(&bytes) {
+        return Err(Error::StandIn { path: path.to_owned(), stand_in });
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        Error::read(path, std::io::Error::new(ErrorKind::InvalidData, error.utf8_error()))
+    })?;
+    Ok(match text.strip_prefix(BYTE_ORDER_MARK) {
+        Some(rest) => rest.to_owned(),
+        None => text,
     })
 }

@@ -14,6 +14,7 @@ mod weights;
 pub use self::checkpoint::{Checkpoint, TensorView};
 pub use self::config::{Activation, ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig};
 pub use self::error::{Error, Result};
+pub use self::files::StandIn;
 pub use self::processor::{
     ClipSegProcessor, ImageSize, MAX_PIXELS, Orientation, Photo, PixelBatch, PixelValues, PreprocessorConfig,
     ProcessedInputs, Processor, PromptStyle, Resample,

@@ -1,6 +1,7 @@
 //! Photos to the pixel values that the vision tower reads, as transformers' `ViTImageProcessor` does it.
 
 mod config;
+mod config_file;
 mod decode;
 mod filter;
 mod inputs;
@@ -10,7 +11,8 @@ mod visual_prompt;
 
 use std::path::Path;
 
-pub use self::config::{ImageSize, PREPROCESSOR_FILE, PreprocessorConfig};
+pub use self::config::{ImageSize, PreprocessorConfig};
+pub use self::config_file::{PREPROCESSOR_FILE, PROCESSOR_FILE};
 pub use self::filter::Resample;
 pub use self::inputs::{ClipSegProcessor, ProcessedInputs};
 pub use self::photo::{MAX_PIXELS, Orientation, Photo};
@@ -63,10 +65,10 @@ impl<'a> From<&'a PixelBatch> for ImageInput<'a> {
 }
 
 impl Processor {
-    /// Reads `preprocessor_config.json` of a checkpoint folder.
+    /// Reads `preprocessor_config.json` of a checkpoint folder, or the `processor_config.json` of transformers 5.
     ///
     /// # Errors
-    /// Where the file is missing, no JSON, or asks for something impossible.
+    /// As [`PreprocessorConfig::from_file`].
     pub fn from_dir(folder: impl AsRef<Path>) -> Result<Self> {
         Ok(Self { config: PreprocessorConfig::from_file(folder)? })
     }
@@ -135,24 +137,10 @@ impl Processor {
         let (pixels, _) = photo.rgb().as_chunks::<3>();
         let values = (0..3)
             .flat_map(|channel| {
-                let value_of = self.value_of_byte(channel);
+                let value_of = self.config.value_of_byte(channel);
                 pixels.iter().map(move |pixel| value_of[usize::from(pixel[channel])])
             })
             .collect();
         PixelValues { values, height: photo.height(), width: photo.width() }
-    }
-
-    /// The normalised value of each byte in `channel`, rounded where numpy rounds: the product with the factor is
-    /// computed in f64 and stored in f32, mean and deviation are f32.
-    fn value_of_byte(&self, channel: usize) -> [f32; 256] {
-        let config = &self.config;
-        let (mean, std) = (config.image_mean[channel] as f32, config.image_std[channel] as f32);
-        std::array::from_fn(|byte| {
-            let value = match config.do_rescale {
-                true => (byte as f64 * config.rescale_factor) as f32,
-                false => byte as f32,
-            };
-            if config.do_normalize { (value - mean) / std } else { value }
-        })
     }
 }

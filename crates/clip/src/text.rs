@@ -8,6 +8,7 @@ use clipseg_tensor::{
 };
 
 use self::packed::Packed;
+use crate::checkpoint::Tower;
 use crate::tower::{Insides, Layers, TowerOutput, TowerTensors};
 use crate::{Checkpoint, ClipSegTextConfig, Error, Result, TextBatch};
 
@@ -77,7 +78,8 @@ struct TextPlan {
 }
 
 impl TextEncoder {
-    /// Loads the tower whose tensors start with `prefix` (`clip.` or nothing), and its projection to `projection_dim` values
+    /// Loads the tower of the CLIP whose tensors start with `prefix` (`clip.` or nothing), or which is all that the
+    /// checkpoint has, and its projection to `projection_dim` values
     /// unless that is `None`.
     ///
     /// # Errors
@@ -91,7 +93,7 @@ impl TextEncoder {
     ) -> Result<Self> {
         config.validate()?;
         let hidden = config.hidden_size;
-        let tower = format!("{prefix}text_model.");
+        let tower = checkpoint.tower_prefix(prefix, Tower::Text);
         let table = |name: &str, rows: usize| -> Result<Tensor> {
             let values = checkpoint.floats(&format!("{tower}embeddings.{name}.weight"), &[rows, hidden])?;
             Ok(device.upload(&[rows, hidden], &values)?)

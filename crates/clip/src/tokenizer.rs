@@ -1,6 +1,7 @@
 //! CLIP's byte-pair encoding of prompts, as transformers' `CLIPTokenizerFast` does it.
 
 mod load;
+mod settings;
 
 use std::iter::repeat_n;
 use std::path::Path;
@@ -57,17 +58,20 @@ pub struct TextBatch {
     pub attention_mask: Vec<u32>,
     /// Number of prompts.
     pub batch: usize,
-    /// Tokens a prompt, padding included.
+    /// Tokens per prompt, padding included.
     pub length: usize,
     /// Positions of the prompts that were cut to fit, ascending.
     pub truncated: Vec<usize>,
 }
 
 impl Tokenizer {
-    /// Reads the tokenizer of a checkpoint folder: `tokenizer.json`, or else `vocab.json` and `merges.txt`; the
-    /// padding token and its side, the longest length, and whether decoded text is cleaned up from
-    /// `special_tokens_map.json` and `tokenizer_config.json` where they are there; `<|endoftext|>`, the right side, 77
-    /// and yes where not.
+    /// Reads the tokenizer of a checkpoint folder: `tokenizer.json`, or else `vocab.json` and `merges.txt`; added and
+    /// special tokens, the padding token and its side, the longest length, and whether decoded text is cleaned up from
+    /// `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` where they are there; `<|endoftext|>`,
+    /// the right side, 77 and yes where not.
+    ///
+    /// Added and special tokens are found in a prompt wherever they stand in it, also within a word: with `!` as the
+    /// padding token, each `!` of a prompt becomes that.
     ///
     /// # Errors
     /// Where the files are missing, malformed, or do not fit each other.
@@ -106,6 +110,25 @@ impl Tokenizer {
     pub fn limit_length(&mut self, positions: usize) -> Result<()> {
         let max_length = self.max_length.min(positions);
         self.truncate_to(max_length).map_err(Error::config)
+    }
+
+    /// Checks that a model with `embeddings` tokens has one for each token that was added to the vocabulary.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the token that has none.
+    pub fn check_added_tokens(&self, embeddings: usize) -> Result<()> {
+        let added = self.engine.get_added_tokens_decoder();
+        let mut beyond: Vec<_> = added.into_iter().filter(|(id, _)| *id as usize >= embeddings).collect();
+        beyond.sort_by_key(|(id, _)| *id);
+        match beyond.first() {
+            None => Ok(()),
+            Some((id, token)) => Err(Error::config(format!(
+                "text_config.vocab_size = {embeddings}: the vocabulary has {embeddings} tokens, but the tokenizer's \
+                 {:?} has the id {id}: it belongs to another model, or this one was saved without \
+                 `resize_token_embeddings`",
+                token.content
+            ))),
+        }
     }
 
     fn truncate_to(&mut self, max_length: usize) -> Result<(), String> {
@@ -201,6 +224,7 @@ impl Tokenizer {
         }
         Ok(text)
     }
+
     /// The text of each row of ids, as [`decode`](Self::decode).
     ///
     /// # Errors

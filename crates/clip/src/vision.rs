@@ -7,10 +7,11 @@ use clipseg_tensor::{
     Array, AttentionMask, Device, LayerNorm, Linear, Plan, PlanCache, Recorder, Tensor, Weights,
 };
 
+use crate::checkpoint::Tower;
 use crate::tower::{Insides, Layers, TowerOutput, TowerTensors};
 use crate::{Checkpoint, ClipSegVisionConfig, Error, Result};
 
-/// Plans kept: one a batch and image size.
+/// Plans kept: one per batch and image size.
 const PLANS: usize = 4;
 
 /// CLIP's vision tower with its projection: pixels in; activations, or embeddings, out.
@@ -24,8 +25,8 @@ pub struct VisionEncoder {
     layers: Layers,
     post_layer_norm: LayerNorm,
     projection: Option<Linear>,
-    /// Layers whose outputs a [`Scene`] holds, as the decoder walks them: the deepest first.
-    extract_layers: Vec<usize>,
+    /// Entries of the hidden states that a [`Scene`] holds, as the decoder walks them: the last of `extract_layers` first.
+    extracted: Vec<usize>,
     plans: PlanCache<Key, VisionPlan>,
 }
 
@@ -77,22 +78,30 @@ struct VisionPlan {
 }
 
 impl VisionEncoder {
-    /// Loads the tower whose tensors start with `prefix` (`clip.` or nothing), and its projection to `projection_dim` values
-    /// unless that is `None`. `extract_layers` are those whose outputs [`encode`](Self::encode) keeps.
+    /// Loads the tower of the CLIP whose tensors start with `prefix` (`clip.` or nothing), or which is all that the
+    /// checkpoint has, and its projection to `projection_dim` values
+    /// unless that is `None`. `extract_layers` are those whose outputs [`encode`](Self::encode) keeps, counted as
+    /// [`ClipSegVisionConfig::hidden_state`] says.
     ///
     /// # Errors
-    /// An impossible config, a missing or misshapen tensor, or the device's.
+    /// An impossible config, a layer that does not exist, a missing or misshapen tensor, or the device's.
     pub fn load(
         device: &Device,
         checkpoint: &Checkpoint,
         prefix: &str,
         config: &ClipSegVisionConfig,
         projection_dim: Option<usize>,
-        extract_layers: &[usize],
+        extract_layers: &[isize],
     ) -> Result<Self> {
         config.validate()?;
+        let extracted = extract_layers.iter().rev().map(|&layer| {
+            config
+                .hidden_state(layer)
+                .ok_or_else(|| Error::config(format!("extract_layers: {layer} does not exist")))
+        });
+        let extracted = extracted.collect::<Result<_>>()?;
         let hidden = config.hidden_size;
-        let tower = format!("{prefix}vision_model.");
+        let tower = checkpoint.tower_prefix(prefix, Tower::Vision);
         let patch = config.patch_size;
         let inner = config.num_channels * patch * patch;
         let shape = [hidden, config.num_channels, patch, patch];
@@ -129,7 +138,7 @@ impl VisionEncoder {
             layers: Layers::load(device, checkpoint, &tower, config.num_hidden_layers, &sizes)?,
             post_layer_norm: layer_norm("post_layernorm")?,
             projection,
-            extract_layers: extract_layers.iter().rev().copied().collect(),
+            extracted,
             plans: PlanCache::new(PLANS),
         })
     }
@@ -224,10 +233,9 @@ impl VisionEncoder {
             What::Activations | What::Embedding => Insides::default(),
         };
         let extracts = key.what != What::Embedding;
-        let deepest = self.extract_layers.iter().max().map_or(0, |layer| layer + 1);
+        let deepest = self.extracted.iter().copied().max().unwrap_or(0);
         let depth = if key.what == What::Activations { deepest } else { self.config.num_hidden_layers };
-        let keep =
-            |state: usize| keep_all || (extracts && state > 0 && self.extract_layers.contains(&(state - 1)));
+        let keep = |state: usize| keep_all || (extracts && self.extracted.contains(&state));
         let trace = self.layers.record(
             &mut recorder,
             hidden_states,
@@ -238,8 +246,8 @@ impl VisionEncoder {
         )?;
         let mut activations = Vec::new();
         if extracts {
-            for layer in &self.extract_layers {
-                if let Some(activation) = trace.hidden_states.get(layer + 1).and_then(Option::as_ref) {
+            for &state in &self.extracted {
+                if let Some(activation) = trace.hidden_states.get(state).and_then(Option::as_ref) {
                     activations.push(recorder.output(activation)?);
                 }
             }

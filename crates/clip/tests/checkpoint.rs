@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use clipseg_clip::{Checkpoint, Error};
+use clipseg_clip::{Checkpoint, Error, StandIn};
 use half::{bf16, f16};
 use proptest::prelude::*;
 use safetensors::Dtype;
@@ -82,13 +82,92 @@ fn the_prefix_of_clip_is_found() {
         ("clip.vision_model.embeddings.class_embedding", "clip."),
         ("text_model.final_layer_norm.bias", ""),
         ("vision_model.embeddings.class_embedding", ""),
+        // A tower alone, as transformers 5.6 and later save it.
+        ("embeddings.token_embedding.weight", ""),
+        ("embeddings.class_embedding", ""),
     ] {
         let folder = folder_with(&[f32s("a", &[1.0]), f32s(tensor, &[1.0]), f32s("z", &[1.0])]);
         assert_eq!(Checkpoint::open(folder.path()).unwrap().clip_prefix().unwrap(), prefix);
     }
+    for (tensor, words) in [
+        ("module._orig_mod.clip.logit_scale", ["`module.`", "save_pretrained"]),
+        (
+            "base_model.model.clip.text_model.encoder.layers.0.q_proj.lora_A.weight",
+            ["lora_A", "merge_and_unload"],
+        ),
+    ] {
+        let folder = folder_with(&[f32s(tensor, &[1.0])]);
+        let error = Checkpoint::open(folder.path()).unwrap().clip_prefix().unwrap_err().to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    }
     let folder = folder_with(&[f32s("bert.text", &[1.0])]);
     let error = Checkpoint::open(folder.path()).unwrap().clip_prefix().unwrap_err().to_string();
     assert!(error.contains("holds no CLIP") && error.contains("bert.text"), "{error}");
+}
+
+#[test]
+fn a_value_that_is_no_number_is_named_with_its_tensor_and_place() {
+    let bytes = |values: &[f32], convert: fn(f32) -> u16| -> Vec<u8> {
+        values.iter().flat_map(|&value| convert(value).to_le_bytes()).collect()
+    };
+    for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        // More than are read at once, the wrong one in the last block.
+        let mut values: Vec<f32> = (0..70_000).map(|n| (n % 7) as f32).collect();
+        values[69_999] = wrong;
+        let halves = bytes(&values, |value| f16::from_f32(value).to_bits());
+        let brains = bytes(&values, |value| bf16::from_f32(value).to_bits());
+        let mut floats = f32s("clip.vision_model.pre_layrnorm.weight", &values);
+        floats.2 = vec![7, 10_000];
+        let folder = folder_with(&[
+            floats,
+            ("f16", Dtype::F16, vec![70_000], halves),
+            ("bf16", Dtype::BF16, vec![7, 100, 100], brains),
+            ("scalar", Dtype::F32, vec![], wrong.to_le_bytes().to_vec()),
+            f32s("good", &[f32::MAX, f32::MIN, 1e-45]),
+        ]);
+        let checkpoint = Checkpoint::open(folder.path()).unwrap();
+        let not_finite = |name: &str| match checkpoint.get(name).unwrap().to_f32().unwrap_err() {
+            Error::NotFinite { name, value, position, count, .. } => {
+                assert_eq!(value.to_bits() & 0x7fc0_0000, wrong.to_bits() & 0x7fc0_0000);
+                (name, position, count)
+            }
+            other => panic!("{other}"),
+        };
+        let layer_norm = "clip.vision_model.pre_layrnorm.weight";
+        assert_eq!(not_finite(layer_norm), (layer_norm.to_owned(), vec![6, 9_999], 1));
+        assert_eq!(not_finite("f16").1, [69_999]);
+        assert_eq!(not_finite("bf16").1, [6, 99, 99]);
+        assert!(not_finite("scalar").1.is_empty());
+        checkpoint.get("good").unwrap().to_f32().unwrap();
+        let message = checkpoint.get(layer_norm).unwrap().to_f32().unwrap_err().to_string();
+        assert!(
+            message.contains("model.safetensors: tensor `clip.vision_model.pre_layrnorm.weight` holds"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn what_a_failed_download_left_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 603000000\n";
+    for (text, stand_in, next_step) in [
+        (pointer, StandIn::LfsPointer, "git lfs pull"),
+        ("\n<!doctype html>\n<title>Sign in</title>", StandIn::WebPage, "download the file again"),
+        ("", StandIn::Empty, "download it again"),
+    ] {
+        for name in ["model.safetensors", "model.safetensors.index.json"] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+            let error = Checkpoint::open(folder.path()).map(|_| ()).unwrap_err();
+            assert!(
+                matches!(&error, Error::StandIn { stand_in: found, .. } if *found == stand_in),
+                "{error:?}"
+            );
+            let message = error.to_string();
+            assert!(message.contains(&format!("{name} is")) && message.contains(next_step), "{message}");
+            std::fs::remove_file(folder.path().join(name)).unwrap();
+        }
+    }
 }
 
 #[test]
@@ -135,7 +214,7 @@ fn damaged_files_are_named() {
     let whole = std::fs::read(&file).unwrap();
     for length in 0..whole.len() {
         std::fs::write(&file, &whole[..length]).unwrap();
-        assert!(error_of(&folder).contains("model.safetensors: "), "cut at {length}");
+        assert!(error_of(&folder).contains("model.safetensors"), "cut at {length}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! `config.json`: defaults, unknown keys, old forms, and messages about impossible values.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use clipseg_clip::{Activation, ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig};
+use clipseg_clip::{Activation, ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig, Error};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -234,7 +234,10 @@ fn impossible_values_are_named_with_their_field() {
         (json!({"projection_dim": 0}), "projection_dim = 0"),
         (json!({"extract_layers": [3, 12]}), "layer 12 does not exist; vision_config.num_hidden_layers = 12"),
         (json!({"extract_layers": []}), "extract_layers lists 0 layers"),
-        (json!({"extract_layers": [-1]}), "extract_layers = [-1]"),
+        (json!({"extract_layers": [3, -15]}), "extract_layers = [3, -15]: layer -15 does not exist"),
+        (json!({"extract_layers": [1.5]}), "extract_layers = [1.5]: must be a list of whole numbers"),
+        (json!({"extract_layers": [i64::MAX]}), "does not exist"),
+        (json!({"extract_layers": [i64::MIN]}), "does not exist"),
         (
             json!({"conditional_layer": 3}),
             "conditional_layer = 3: must be below the number of extract_layers, 3",
@@ -255,6 +258,109 @@ fn impossible_values_are_named_with_their_field() {
     }
     assert!(ClipSegConfig::from_json("[]").unwrap_err().to_string().contains("not an object"));
     assert!(ClipSegConfig::from_json("{").unwrap_err().to_string().contains("not valid JSON"));
+}
+
+/// transformers 5 types these three as `int | list[int]`, and computes with one number.
+#[test]
+fn lists_of_one_number_are_that_number() {
+    let config = ClipSegConfig::from_json(
+        r#"{"text_config": {"eos_token_id": [2]}, "vision_config": {"image_size": [352, 352], "patch_size": [16]}}"#,
+    )
+    .unwrap();
+    assert_eq!(config.text_config.eos_token_id, 2);
+    assert_eq!((config.vision_config.image_size, config.vision_config.patch_size), (352, 16));
+    for (config, expected) in [
+        (
+            json!({"vision_config": {"patch_size": [16, 32]}}),
+            "vision_config.patch_size = [16,32]: must be one number",
+        ),
+        (
+            json!({"vision_config": {"image_size": [224, 336]}}),
+            "vision_config.image_size = [224,336]: must be one",
+        ),
+        (json!({"vision_config": {"image_size": []}}), "vision_config.image_size = []: must be one"),
+        (
+            json!({"vision_config": {"patch_size": ["16"]}}),
+            "vision_config.patch_size = \"16\": must be a whole number",
+        ),
+        (
+            json!({"text_config": {"eos_token_id": [1, 2]}}),
+            "text_config.eos_token_id = [1,2]: must be one id",
+        ),
+        (json!({"text_config": {"eos_token_id": [-1]}}), "text_config.eos_token_id = -1"),
+    ] {
+        let message = refused(&config);
+        assert!(message.contains(expected), "{config}\n  says: {message}\n  lacks: {expected}");
+    }
+}
+
+/// Python's `hidden_states[layer + 1]`, of a list with the embeddings' output and 12 layers' outputs.
+#[test]
+fn extract_layers_are_counted_as_python_does() {
+    let vision = ClipSegVisionConfig::default();
+    for (layer, entry) in [(0, 1), (11, 12), (-1, 0), (-2, 12), (-3, 11), (-13, 1), (-14, 0)] {
+        assert_eq!(vision.hidden_state(layer), Some(entry), "{layer}");
+    }
+    for layer in [12, -15, isize::MAX, isize::MIN] {
+        assert_eq!(vision.hidden_state(layer), None, "{layer}");
+    }
+    let config =
+        ClipSegConfig::from_json(r#"{"extract_layers": [-1, -14, 3], "conditional_layer": -1}"#).unwrap();
+    config.validate().unwrap();
+    assert_eq!(
+        (config.extract_layers.as_slice(), config.conditional_step()),
+        ([-1, -14, 3].as_slice(), None)
+    );
+    assert_eq!(ClipSegConfig::default().conditional_step(), Some(0));
+}
+
+#[test]
+fn null_stands_for_the_default_everywhere() {
+    fn nulls(value: &mut Value) {
+        for value in value.as_object_mut().unwrap().values_mut() {
+            match value {
+                Value::Object(_) => nulls(value),
+                _ => *value = Value::Null,
+            }
+        }
+    }
+    let mut written: Value = serde_json::from_str(&ClipSegConfig::default().to_json()).unwrap();
+    nulls(&mut written);
+    let mut expected = ClipSegConfig::default();
+    // Here null is a value, in Python too.
+    (expected.text_config.pad_token_id, expected.text_config.bos_token_id) = (None, None);
+    assert_eq!(ClipSegConfig::from_json(&written.to_string()).unwrap(), expected);
+    let whole = r#"{"text_config": null, "vision_config": null, "model_type": null}"#;
+    assert_eq!(ClipSegConfig::from_json(whole).unwrap(), ClipSegConfig::default());
+}
+
+#[test]
+fn files_that_python_and_editors_write_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |text: &str| {
+        std::fs::write(folder.path().join("config.json"), text).unwrap();
+        ClipSegConfig::from_file(folder.path())
+    };
+    let config =
+        open("\u{feff}{\"reduce_dim\": 16,\r\n \"temperature\": Infinity, \"dtype\": \"float16\"}").unwrap();
+    assert_eq!((config.reduce_dim, &config.extra["dtype"]), (16, &json!("float16")));
+    let message = open(r#"{"vision_config": {"layer_norm_eps": NaN}}"#).unwrap_err().to_string();
+    assert!(
+        message.contains("config.json: vision_config.layer_norm_eps = \"NaN\": must be a number"),
+        "{message}"
+    );
+    let message = open(r#"{"vision_config": {"layer_norm_eps": 1e300}}"#).unwrap_err().to_string();
+    assert!(message.contains("config.json: vision_config.layer_norm_eps = 1"), "{message}");
+    for (text, expected) in [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull"),
+        ("<!DOCTYPE html><html><body>Sign in</body></html>", "is a web page"),
+        ("", "is empty"),
+    ] {
+        let error = open(text).unwrap_err();
+        assert!(matches!(error, Error::StandIn { .. }), "{error:?}");
+        let message = error.to_string();
+        assert!(message.contains("config.json is") && message.contains(expected), "{message}");
+    }
 }
 
 /// A `CLIPSegModel` has no decoder: what the decoder's fields say must not stop it.

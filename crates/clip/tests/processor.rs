@@ -161,14 +161,32 @@ fn settings_are_read_with_the_defaults_of_transformers() {
             r#"{"size": {"height": 9, "longest_edge": 9}}"#,
             "size = {\"height\":9,\"longest_edge\":9}: must be",
         ),
+        (r#"{"size": {"height": null}}"#, "size = {\"height\":null}: must be"),
         (r#"{"size": {}}"#, "size = {}: must be a whole number for a square"),
         (r#"{"size": [9, 9, 9]}"#, "size = [9,9,9]: must be a whole number for a square"),
         (r#"{"size": 0}"#, "size.height = 0: must lie between 1 and 8192"),
         (r#"{"size": {"height": 9, "width": 9000}}"#, "size.width = 9000"),
         (r#"{"resample": 6}"#, "resample = 6: must be Pillow's number of a filter: 0 nearest"),
-        (r#"{"image_std": [1, 0, 1]}"#, "image_std = [1.0, 0.0, 1.0]: must be finite and not zero"),
+        (r#"{"image_std": [1, 0, 1]}"#, "image_std = [1.0, 0.0, 1.0]: must be numbers that f32 can hold"),
         (r#"{"image_mean": [1, 0]}"#, "image_mean = [1,0]: must be a number, or a list of three"),
         (r#"{"do_resize": 1}"#, "do_resize = 1: must be true or false"),
+        // What exceeds f32, by itself or computed with.
+        (r#"{"image_mean": 1e308}"#, "image_mean = [1e308, 1e308, 1e308]: must be numbers that f32 can hold"),
+        (r#"{"image_std": 1e-320}"#, "none of them zero in it"),
+        (r#"{"image_std": [1, 1e39, 1]}"#, "image_std = [1.0, 1e39, 1.0]: must be numbers that f32 can hold"),
+        (r#"{"image_std": [1, 1e-44, 1]}"#, "the values of green exceed"),
+        (r#"{"image_std": [0.5]}"#, "image_std = [0.5]: must be a number, or a list of three"),
+        (r#"{"rescale_factor": 1e300}"#, "rescale_factor = 1e300: must be"),
+        (r#"{"rescale_factor": 2e36}"#, "rescale_factor = 2e36: must be"),
+        (r#"{"image_mean": [0.5, NaN, 0.5]}"#, "image_mean = [0.5,\"NaN\",0.5]: must be a number"),
+        (r#"{"rescale_factor": Infinity}"#, "rescale_factor = \"Infinity\": must be a number"),
+        (r#"{"image_processor": {"size": 0}}"#, "image_processor.size.height = 0: must lie"),
+        (r#"{"image_processor": {"do_resize": 1}}"#, "image_processor.do_resize = 1: must be true or false"),
+        (r#"{"image_processor": 1}"#, "image_processor = 1: must be an object"),
+        (
+            r#"{"image_processor": {"do_center_crop": true, "crop_size": 224, "size": 352}}"#,
+            "image_processor.do_center_crop = true: ",
+        ),
     ] {
         let error = PreprocessorConfig::from_json(config).unwrap_err().to_string();
         assert!(error.contains(message), "{config}: {error}");
@@ -176,6 +194,57 @@ fn settings_are_read_with_the_defaults_of_transformers() {
     let folder = tempfile::tempdir().unwrap();
     let error = Processor::from_dir(folder.path()).unwrap_err().to_string();
     assert!(error.contains("preprocessor_config.json is missing"), "{error}");
+}
+
+/// What transformers 5 saves instead of `preprocessor_config.json`, here with every null that it may have.
+#[test]
+fn the_processor_config_of_transformers_5_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let open = || Processor::from_dir(folder.path()).map(|processor| processor.config().clone());
+    let nested = r#"{"image_processor": {"crop_size": null, "data_format": "channels_first", "device": null,
+        "do_center_crop": null, "do_convert_rgb": null, "do_normalize": true, "do_rescale": null, "do_resize": null,
+        "image_mean": [0.485, 0.456, 0.406], "image_processor_type": "ViTImageProcessorFast", "image_std": null,
+        "input_data_format": null, "resample": 3, "rescale_factor": null, "return_tensors": null,
+        "size": {"height": 352, "longest_edge": null, "shortest_edge": null, "width": 352}},
+        "processor_class": "CLIPSegProcessor"}"#;
+    write("processor_config.json", nested);
+    let config = open().unwrap();
+    let expected = PreprocessorConfig {
+        size: ImageSize::Sides { height: 352, width: 352 },
+        image_mean: [0.485, 0.456, 0.406],
+        resample: Resample::Bicubic,
+        ..PreprocessorConfig::default()
+    };
+    assert_eq!(PreprocessorConfig { extra: Default::default(), ..config.clone() }, expected);
+    assert_eq!(config.extra["image_processor_type"], "ViTImageProcessorFast");
+    assert_eq!(PreprocessorConfig::from_json(nested).unwrap(), config);
+    assert_eq!(PreprocessorConfig::from_file(folder.path().join("processor_config.json")).unwrap(), config);
+
+    // Both are there: they may differ in what does not matter.
+    write("preprocessor_config.json", &expected.to_json());
+    assert_eq!(open().unwrap().size, expected.size);
+    write("preprocessor_config.json", r#"{"size": 224}"#);
+    let message = open().unwrap_err().to_string();
+    assert!(message.contains("processor_config.json: image_processor differs from preproc"), "{message}");
+    // Releases before 5 write no settings of the image processor there.
+    for old in [r#"{"processor_class": "CLIPSegProcessor"}"#, r#"{"image_processor": null}"#] {
+        write("processor_config.json", old);
+        assert_eq!(open().unwrap().size, ImageSize::Sides { height: 224, width: 224 });
+    }
+    std::fs::remove_file(folder.path().join("preprocessor_config.json")).unwrap();
+    let message = open().unwrap_err().to_string();
+    assert!(
+        message.contains("/preprocessor_config.json is missing")
+            && message.contains("processor_config.json of"),
+        "{message}"
+    );
+    write("processor_config.json", r#"{"image_processor": {"image_std": [0, 1, 1]}}"#);
+    let message = open().unwrap_err().to_string();
+    assert!(
+        message.contains("processor_config.json: image_processor.image_std = [0.0, 1.0, 1.0]"),
+        "{message}"
+    );
 }
 
 #[test]

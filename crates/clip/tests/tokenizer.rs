@@ -130,7 +130,7 @@ fn settings_come_from_the_folder() {
         r#"{"eos_token": "!"}"#,
         "the eos_token \"!\" is not in the vocabulary",
     );
-    refused("vocab.json", "[]", "vocab.json: is no vocabulary");
+    refused("vocab.json", "[]", "vocab.json: is not a vocabulary");
     refused("merges.txt", "#version: 0.2\na\n", "merges.txt: line 2: expected two pieces");
     refused("merges.txt", "#version: 0.2\na x\n", "do not fit each other");
 
@@ -176,7 +176,7 @@ fn tokenizer_json_is_read() {
         Tokenizer::from_dir(folder.path())
             .unwrap_err()
             .to_string()
-            .contains("tokenizer.json: is no tokenizer")
+            .contains("tokenizer.json: is not a tokenizer")
     );
 }
 

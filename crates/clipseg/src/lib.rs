@@ -45,7 +45,7 @@ mod windows;
 pub use clipseg_clip::{
     Activation, Checkpoint, ClipSegConfig, ClipSegProcessor, ClipSegTextConfig, ClipSegVisionConfig, Error,
     ImageInput, ImageSize, Insides, Orientation, PaddingSide, Photo, PixelBatch, PixelValues,
-    PreprocessorConfig, ProcessedInputs, Processor, PromptStyle, Resample, Result, Scene, TextBatch,
+    PreprocessorConfig, ProcessedInputs, Processor, PromptStyle, Resample, Result, Scene, StandIn, TextBatch,
     TextEncoder, TextInput, TokenIds, Tokenizer, TowerOutput, VisionEncoder,
 };
 pub use clipseg_decoder::{DecoderInsides, DecoderOutput};

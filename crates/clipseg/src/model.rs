@@ -217,7 +217,7 @@ fn decoder_config(config: &ClipSegConfig) -> DecoderConfig {
         intermediate_size: config.decoder_intermediate_size,
         num_attention_heads: config.decoder_num_attention_heads,
         depth: config.extract_layers.len(),
-        conditional_layer: config.conditional_layer,
+        conditional_layer: config.conditional_step(),
         patch_size: config.vision_config.patch_size,
         layer_norm_eps: config.vision_config.layer_norm_eps as f32,
         use_complex_transposed_convolution: config.use_complex_transposed_convolution,

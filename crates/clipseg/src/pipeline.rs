@@ -25,7 +25,7 @@ pub struct ClipSeg {
 
 impl ClipSeg {
     /// Loads a checkpoint folder as the Hub serves it: `config.json`, `model.safetensors` (or its shards),
-    /// `preprocessor_config.json`, and `tokenizer.json` or `vocab.json` with `merges.txt`.
+    /// `preprocessor_config.json` (or the `processor_config.json` of transformers 5), and `tokenizer.json` or `vocab.json` with `merges.txt`.
     ///
     /// # Errors
     /// A missing or malformed file, an impossible config, a missing or misshapen tensor, or the device's.
@@ -39,13 +39,16 @@ impl ClipSeg {
     /// Puts together what was loaded apart. The tokenizer's longest encoding is lowered to the model's positions.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) when the model has too few positions for a single token.
+    /// [`Error::Config`](crate::Error::Config) when the model has too few positions for a single token, or no embedding for
+    /// one that the tokenizer adds to its vocabulary.
     pub fn from_parts(
         model: ClipSegForImageSegmentation,
         processor: Processor,
         mut tokenizer: Tokenizer,
     ) -> Result<Self> {
-        tokenizer.limit_length(model.config().text_config.max_position_embeddings)?;
+        let text = &model.config().text_config;
+        tokenizer.limit_length(text.max_position_embeddings)?;
+        tokenizer.check_added_tokens(text.vocab_size)?;
         let resizes = ResizePlans::new(model.device());
         Ok(Self { model, processor, tokenizer, prompts: PromptCache::new(KEPT_PROMPTS), resizes })
     }

@@ -1,10 +1,14 @@
 //! PyTorch's files: a zip archive with a pickle that describes tensors, and an entry for each of their storages.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
+
+use clipseg_clip::StandIn;
+use clipseg_clip::checkpoint::names;
+use clipseg_files::merge_adapter;
 
 use crate::error::{Error, Result};
 use crate::pickle::{self, Dialect, MAX_PROGRAM};
@@ -22,7 +26,10 @@ pub(crate) struct TorchArchive {
     zip: Zip,
     /// The folder within the archive that everything is in, with a slash at its end.
     root: String,
+    /// By their names without the parts that `wrappers` are.
     tensors: BTreeMap<String, StoredTensor>,
+    /// Parts of names that wrappers for training added.
+    wrappers: BTreeSet<&'static str>,
     /// The storage read last, by its key: several tensors may be parts of one.
     last: RefCell<Option<(String, Vec<u8>)>>,
 }
@@ -38,18 +45,30 @@ impl TorchArchive {
         let dialect = if torch_script { Dialect::TorchScript } else { Dialect::StateDict };
         let program = read_program(&zip, &root).map_err(refuse)?;
         let mut tensors = BTreeMap::new();
+        let mut wrappers = BTreeSet::new();
         for (name, tensor) in pickle::read_tensors(&program, dialect).map_err(refuse)? {
             check_storage(&zip, &root, tensor.storage())
                 .map_err(|message| refuse(format!("{message} (tensor `{name}`)")))?;
-            if tensors.insert(name.clone(), tensor).is_some() {
-                return Err(Error::tensor(path, &name, "is there twice"));
+            if names::is_of_adapter(&name) {
+                return Err(refuse(merge_adapter(&name)));
+            }
+            let (own, found) = names::unwrapped(&name);
+            wrappers.extend(found);
+            if tensors.insert(own.into_owned(), tensor).is_some() {
+                let message = "is there twice, once with a wrapper's name in its own; re-save the model inside the wrapper";
+                return Err(Error::tensor(path, &name, message));
             }
         }
-        Ok(Self { path: path.to_owned(), zip, root, tensors, last: RefCell::default() })
+        Ok(Self { path: path.to_owned(), zip, root, tensors, wrappers, last: RefCell::default() })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What wrappers for training had put into the names of tensors.
+    pub(crate) fn wrappers(&self) -> &BTreeSet<&'static str> {
+        &self.wrappers
     }
 
     /// All tensors, by name.
@@ -81,12 +100,15 @@ fn open_zip(path: &Path) -> Result<File> {
     let read = |path: &Path| -> std::io::Result<(File, Vec<u8>)> {
         let mut file = File::open(path)?;
         let mut start = Vec::new();
-        (&mut file).take(2).read_to_end(&mut start)?;
+        (&mut file).take(256).read_to_end(&mut start)?;
         file.rewind()?;
         Ok((file, start))
     };
     let (file, start) = read(path).map_err(|source| Error::read(path, source))?;
-    if start == LEGACY {
+    if let Some(stand_in) = StandIn::recognise(&start) {
+        return Err(Error::stand_in(path, stand_in));
+    }
+    if start.starts_with(LEGACY) {
         let shown = path.display();
         return Err(Error::file(
             path,
@@ -97,11 +119,8 @@ fn open_zip(path: &Path) -> Result<File> {
             ),
         ));
     }
-    if start != ZIP {
-        return Err(Error::file(
-            path,
-            "is no file of PyTorch: those are zip archives; is it another file, or a page that a download got instead?",
-        ));
+    if !start.starts_with(ZIP) {
+        return Err(Error::file(path, "is not a file of PyTorch: those are zip archives"));
     }
     Ok(file)
 }

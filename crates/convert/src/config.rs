@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// Width of an attention head in all of OpenAI's transformers (`clip/model.py`, `build_model`).
 const HEAD: usize = 64;
 /// Layers that the published decoders read, and so how many they are.
-const EXTRACT_LAYERS: [usize; 3] = [3, 6, 9];
+const EXTRACT_LAYERS: [isize; 3] = [3, 6, 9];
 
 /// Shapes of the original tensors, by name.
 pub(crate) type Shapes<'a> = BTreeMap<&'a str, &'a [usize]>;

@@ -51,7 +51,7 @@ pub enum Error {
     #[error("{0}")]
     Request(String),
 
-    /// The configuration or the tokenizer, in the words of the crate that reads them.
+    /// The configuration or the tokenizer, or what lies in the place of a file, in the words of the crate that reads them.
     #[error(transparent)]
     Clip(#[from] clipseg_clip::Error),
 }
@@ -63,6 +63,10 @@ impl Error {
 
     pub(crate) fn write(path: &Path, source: impl Into<std::io::Error>) -> Self {
         Self::Write { path: path.to_owned(), source: source.into() }
+    }
+
+    pub(crate) fn stand_in(path: &Path, stand_in: clipseg_clip::StandIn) -> Self {
+        Self::Clip(clipseg_clip::Error::StandIn { path: path.to_owned(), stand_in })
     }
 
     pub(crate) fn file(path: &Path, message: impl Into<String>) -> Self {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use clipseg_clip::ClipSegConfig;
+use clipseg_clip::{ClipSegConfig, StandIn};
 use clipseg_files::Form;
 use serde::Deserialize;
 
@@ -33,9 +33,12 @@ pub(crate) fn weight_files(source: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn shards(index: &Path) -> Result<Vec<PathBuf>> {
-    let text = std::fs::read_to_string(index).map_err(|error| Error::read(index, error))?;
-    let Index { weight_map } = serde_json::from_str(&text)
-        .map_err(|error| Error::file(index, format!("is no index of shards: {error}")))?;
+    let text = std::fs::read(index).map_err(|error| Error::read(index, error))?;
+    if let Some(stand_in) = StandIn::recognise(&text) {
+        return Err(Error::stand_in(index, stand_in));
+    }
+    let Index { weight_map } = serde_json::from_slice(&text)
+        .map_err(|error| Error::file(index, format!("is not an index of shards: {error}")))?;
     let files: BTreeSet<String> = weight_map.into_values().collect();
     let folder = index.parent().unwrap_or(Path::new(""));
     files

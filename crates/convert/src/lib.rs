@@ -20,8 +20,10 @@ mod tensor;
 mod tokenizer;
 mod zip;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use clipseg_clip::processor::{PREPROCESSOR_FILE, PROCESSOR_FILE};
 use clipseg_clip::{ClipSegConfig, PreprocessorConfig};
 
 use crate::archive::TorchArchive;
@@ -61,6 +63,9 @@ pub struct Report {
     pub bytes: u64,
     /// All files written.
     pub files: Vec<PathBuf>,
+    /// Parts that were taken out of the names of tensors: `module` of DataParallel, `_orig_mod` of torch.compile, and their
+    /// kin, which training had put around the model.
+    pub wrappers: Vec<&'static str>,
     /// Tensors of the source that were not written, because no CLIPSeg needs them.
     pub left_out: Vec<String>,
     /// Whether the folder has a tokenizer now; without one, it can be asked by ids alone.
@@ -102,14 +107,7 @@ pub fn convert(request: &Request<'_>, progress: &mut dyn FnMut(u64, u64)) -> Res
         }
     };
     let tokenizer = tokenizer::find(request.tokenizer, beside)?;
-    let preprocessor = beside.join("preprocessor_config.json");
-    let preprocessor = match preprocessor.exists() {
-        true => {
-            PreprocessorConfig::from_file(&preprocessor)?;
-            std::fs::read(&preprocessor).map_err(|error| Error::read(&preprocessor, error))?
-        }
-        false => PREPROCESSOR.as_bytes().to_vec(),
-    };
+    let preprocessor = preprocessor(beside)?;
 
     let mut small = vec![
         ("config.json", (config_json(plan.config, request.weights) + "\n").into_bytes()),
@@ -125,7 +123,27 @@ pub fn convert(request: &Request<'_>, progress: &mut dyn FnMut(u64, u64)) -> Res
     let bytes = weights.write_tensors(plan.parts, request.weights, progress)?;
     let mut files = small.iter().map(|(name, bytes)| out.write(name, bytes)).collect::<Result<Vec<_>>>()?;
     files.push(weights.finish()?);
-    Ok(Report { tensors, bytes, files, left_out: plan.left_out, has_tokenizer })
+    let wrappers: BTreeSet<_> =
+        archives.iter().chain(&clip).flat_map(|archive| archive.wrappers().iter().copied()).collect();
+    let wrappers = wrappers.into_iter().collect();
+    Ok(Report { tensors, bytes, files, wrappers, left_out: plan.left_out, has_tokenizer })
+}
+
+/// `preprocessor_config.json` for the folder: the one beside the weights, or the settings that transformers 5 saves in
+/// `processor_config.json`, or else the published ones.
+fn preprocessor(beside: &Path) -> Result<Vec<u8>> {
+    let own = beside.join(PREPROCESSOR_FILE);
+    if own.exists() {
+        PreprocessorConfig::from_file(beside)?;
+        return std::fs::read(&own).map_err(|error| Error::read(&own, error));
+    }
+    let newer = beside.join(PROCESSOR_FILE).exists().then(|| PreprocessorConfig::from_file(beside));
+    match newer.transpose() {
+        Ok(Some(config)) => Ok((config.to_json() + "\n").into_bytes()),
+        // Of older releases it has no settings of the image processor.
+        Ok(None) | Err(clipseg_clip::Error::MissingFile { .. }) => Ok(PREPROCESSOR.as_bytes().to_vec()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The folder that a source's other files are in.
@@ -152,6 +170,8 @@ fn refuse_existing<'a>(out: &Path, names: impl IntoIterator<Item = &'a str>) -> 
 fn config_json(mut config: ClipSegConfig, weights: WeightType) -> String {
     let class = vec!["CLIPSegForImageSegmentation"];
     config.extra.entry("architectures").or_insert(class.into());
+    // What transformers 5 calls the same.
+    config.extra.remove("dtype");
     config.extra.insert("torch_dtype".to_owned(), weights.torch_name().into());
     config.to_json()
 }

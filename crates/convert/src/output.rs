@@ -105,10 +105,13 @@ impl Pending {
         for (_, part) in parts {
             let stored = part.archive.read(&part.tensor)?;
             let bytes = weights.convert(part.tensor.dtype(), stored).map_err(|number| {
-                let message = format!(
-                    "holds {number:e}, more than {} can be; choose --dtype f32",
-                    weights.torch_name()
-                );
+                let message = match number.is_finite() {
+                    true => format!("holds {number:e}, more than {} can be; choose --dtype f32", weights.torch_name()),
+                    false => format!(
+                        "holds {number}, which is not a finite number. Either the weights are damaged (download them \
+                         again), or the training that made them diverged (take an earlier checkpoint)"
+                    ),
+                };
                 Error::tensor(part.archive.path(), &part.name, message)
             })?;
             file.write_all(&bytes).map_err(failed)?;

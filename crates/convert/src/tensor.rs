@@ -179,10 +179,19 @@ impl WeightType {
 
     /// Converts numbers, rounding to the nearest.
     ///
-    /// The error is a number that is too large for the type.
+    /// The error is a number that is too large for the type, or that is not finite.
     pub(crate) fn convert(self, from: Dtype, bytes: Vec<u8>) -> Result<Vec<u8>, f64> {
         if self.of(from) == from {
-            return Ok(bytes);
+            let wrong = match from {
+                Dtype::F32 => {
+                    numbers(&bytes, |bytes| f32::from_le_bytes(bytes).into()).find(|n| !n.is_finite())
+                }
+                Dtype::F16 => {
+                    numbers(&bytes, |bytes| f16::from_le_bytes(bytes).to_f64()).find(|n| !n.is_finite())
+                }
+                _ => None,
+            };
+            return wrong.map_or(Ok(bytes), Err);
         }
         match from {
             Dtype::F64 => self.write(numbers(&bytes, f64::from_le_bytes)),
@@ -208,7 +217,7 @@ impl WeightType {
                     narrow.is_finite()
                 }
             };
-            if !finite && number.is_finite() {
+            if !finite {
                 return Err(number);
             }
         }

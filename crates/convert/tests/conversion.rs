@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clipseg::ClipSegConfig;
+use clipseg::{ClipSegConfig, ImageSize, PreprocessorConfig};
 use clipseg_convert::{Report, Request, WeightType, convert};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
@@ -134,6 +134,39 @@ fn transformers_own_file_and_its_shards() {
     assert_eq!(differences(&sharded.weights(), &expected), no_differences());
     let by_index = run("hub-sharded/pytorch_model.bin.index.json", None, None, WeightType::F32);
     assert_eq!(by_index.weights(), sharded.weights());
+}
+
+/// DataParallel around a compiled model with a compiled CLIP in it: `module._orig_mod.clip._orig_mod.…`.
+#[test]
+fn what_training_had_put_around_the_model_is_taken_off() {
+    let wrapped = run("wrapped", None, None, WeightType::F32);
+    assert_eq!(differences(&wrapped.weights(), &expected("unusual")), no_differences());
+    assert_eq!(wrapped.report.wrappers, ["_orig_mod", "module"]);
+    assert!(run("hub", None, None, WeightType::F32).report.wrappers.is_empty());
+}
+
+/// transformers 5 saves the processor's settings in another file; the folder gets them in the one that all releases read.
+#[test]
+fn the_settings_of_transformers_5_are_kept() {
+    let source = tempfile::tempdir().unwrap();
+    for name in ["config.json", "pytorch_model.bin"] {
+        fs::copy(fixture("hub").join(name), source.path().join(name)).unwrap();
+    }
+    let out = source.path().join("out");
+    let settings = r#"{"image_processor": {"size": {"height": 24, "width": 24}, "do_center_crop": null}}"#;
+    fs::write(source.path().join("processor_config.json"), settings).unwrap();
+    let request = Request {
+        source: source.path(),
+        out: &out,
+        clip: None,
+        config: None,
+        tokenizer: None,
+        weights: WeightType::F32,
+    };
+    convert(&request, &mut |_, _| {}).unwrap();
+    let written = PreprocessorConfig::from_file(out.join("preprocessor_config.json")).unwrap();
+    assert_eq!(written, PreprocessorConfig::from_file(source.path()).unwrap());
+    assert_eq!(written.size, ImageSize::Sides { height: 24, width: 24 });
 }
 
 /// The comparison itself must fail where there is anything to find.

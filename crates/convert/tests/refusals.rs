@@ -96,8 +96,14 @@ fn a_program_that_asks_for_more_than_tensors() {
 fn files_that_are_no_archives_of_pytorch() {
     Case::with_bytes("old.pth", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.")
         .refused(&["before 1.6", "torch.save"]);
-    Case::with_bytes("page.pth", b"<!DOCTYPE html>").refused(&["page.pth", "no file of PyTorch"]);
-    Case::with_bytes("empty.pth", b"").refused(&["no file of PyTorch"]);
+    Case::with_bytes("page.pth", b"<!DOCTYPE html>")
+        .refused(&["page.pth is a web page", "download the file again"]);
+    Case::with_bytes("empty.pth", b"").refused(&["empty.pth is empty", "download it again"]);
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 603000000\n";
+    for name in ["pytorch_model.bin", "pytorch_model.bin.index.json"] {
+        Case::with_bytes(name, pointer).refused(&[name, "is a Git LFS pointer", "git lfs pull"]);
+    }
+    Case::with_bytes("text.pth", b"Entry not found").refused(&["text.pth is not a file of PyTorch"]);
     Case::with_bytes("cut.pth", b"PK\x03\x04").refused(&["no whole zip"]);
     Case::with_bytes("weights.zip", &archive(&[("rd64-uni.pth", b"PK")])).refused(&["no data.pkl", "unpack"]);
     let two = archive(&[("a/data.pkl", PROGRAM), ("b/data.pkl", PROGRAM)]);
@@ -105,6 +111,15 @@ fn files_that_are_no_archives_of_pytorch() {
     let twice = archive(&[("a/data.pkl", PROGRAM), ("a/data.pkl", PROGRAM)]);
     Case::with_bytes("twice.pth", &twice).refused(&["two entries"]);
     Case::of(PathBuf::from("/no/such/file.pth")).refused(&["/no/such/file.pth", "cannot read"]);
+}
+
+#[test]
+fn an_adapter_is_not_applied_but_what_applies_it_is_said() {
+    let words = ["lora_A", "which are not applied here", "merge_and_unload", "clipseg convert"];
+    Case::of(fixture("convert/adapter_model.bin")).refused(&words);
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("adapter_config.json"), "{}").unwrap();
+    Case::of(folder.path().to_owned()).refused(&["adapter_config.json", "merge_and_unload"]);
 }
 
 #[test]
@@ -185,7 +200,7 @@ fn an_index_that_leaves_its_folder() {
         let index = format!(r#"{{"weight_map": {{"a": "{listed}"}}}}"#);
         Case::with_bytes("pytorch_model.bin.index.json", index.as_bytes()).refused(words);
     }
-    Case::with_bytes("pytorch_model.bin.index.json", b"[]").refused(&["no index of shards"]);
+    Case::with_bytes("pytorch_model.bin.index.json", b"[]").refused(&["not an index of shards"]);
 }
 
 #[test]

@@ -13,8 +13,8 @@ pub struct DecoderConfig {
     pub num_attention_heads: usize,
     /// Its layers, one an activation.
     pub depth: usize,
-    /// The layer before which the condition enters, counted as the decoder walks.
-    pub conditional_layer: usize,
+    /// The layer before which the condition enters, counted as the decoder walks; `None` for a decoder that does not use it.
+    pub conditional_layer: Option<usize>,
     /// The side of the vision tower's patches, and so the factor of the upsampling.
     pub patch_size: usize,
     /// The layer norms' ε.

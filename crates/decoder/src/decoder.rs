@@ -199,8 +199,13 @@ impl Decoder {
         let activations =
             (0..self.config.depth).map(|_| recorder.input(&shape)).collect::<Result<Vec<_>>>()?;
         let conditions = recorder.input(&[key.pairs, self.config.projection_dim])?;
-        let multiplier = recorder.linear(&conditions, &self.film_multiplier)?;
-        let offset = recorder.linear(&conditions, &self.film_offset)?;
+        let film = match self.config.conditional_layer {
+            Some(layer) => {
+                let multiplier = recorder.linear(&conditions, &self.film_multiplier)?;
+                Some((layer, multiplier, recorder.linear(&conditions, &self.film_offset)?))
+            }
+            None => None,
+        };
 
         let mut hidden_states = Vec::new();
         let mut attentions = Vec::new();
@@ -209,8 +214,12 @@ impl Decoder {
             activations.iter().zip(self.reduces.iter().zip(&self.layers)).enumerate()
         {
             let reduced = recorder.linear(activation, reduce)?;
-            let modulation = (step == self.config.conditional_layer)
-                .then_some(Modulation { multiplier: &multiplier, offset: &offset });
+            let modulation = match &film {
+                Some((layer, multiplier, offset)) if step == *layer => {
+                    Some(Modulation { multiplier, offset })
+                }
+                _ => None,
+            };
             let input = recorder.film(key.pairs, &reduced, previous.as_ref(), modulation)?;
             drop((reduced, previous));
             let probabilities = key.insides.attentions.then_some(&mut attentions);

@@ -22,7 +22,7 @@ pub fn configs() -> impl Strategy<Value = ClipSegConfig> {
         (1usize..4, head_size, 1usize..4, 3usize..50, select(ACTIVATIONS.to_vec()), select(vec![1e-5, 1e-2]))
     };
     let decoder =
-        (1usize..3, select(vec![2usize, 4, 7, 16]), 2usize..40, prop::collection::vec(0usize..3, 1..4));
+        (1usize..3, select(vec![2usize, 4, 7, 16]), 2usize..40, prop::collection::vec(0usize..8, 1..4));
     let patches = (select(vec![6usize, 8, 13]), 1usize..4, any::<bool>(), 0usize..3, 2usize..20);
     (tower(), tower(), decoder, patches).prop_map(|(text, vision, decoder, patches)| {
         let (patch_size, grid, complex, conditional, projection_dim) = patches;
@@ -52,13 +52,17 @@ pub fn configs() -> impl Strategy<Value = ClipSegConfig> {
             image_size: patch_size * grid + 1,
             ..ClipSegVisionConfig::default()
         };
-        let extract_layers: Vec<usize> = extract.iter().map(|layer| layer % layers).collect();
+        // Every index that Python takes: of the layers, and of what enters the first, from either end.
+        let lowest = -(layers as isize + 2);
+        let extract_layers: Vec<isize> =
+            extract.iter().map(|layer| lowest + (layer % (2 * layers + 2)) as isize).collect();
         ClipSegConfig {
             projection_dim,
             reduce_dim: decoder_heads * decoder_head_size,
             decoder_num_attention_heads: decoder_heads,
             decoder_intermediate_size,
-            conditional_layer: conditional % extract_layers.len(),
+            // -1 is a step that there is not.
+            conditional_layer: (conditional % (extract_layers.len() + 1)) as isize - 1,
             extract_layers,
             use_complex_transposed_convolution: complex,
             ..ClipSegConfig::from_text_vision_configs(text_config, vision_config)

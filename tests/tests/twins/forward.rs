@@ -47,7 +47,8 @@ impl Forward<'_> {
         let condition = self.text(inputs);
         let (mut outputs, hidden_states) = self.vision(inputs);
         let extracted = self.config.extract_layers.iter().rev();
-        let activations: Vec<_> = extracted.map(|&layer| hidden_states[layer + 1].clone()).collect();
+        let entry = |layer: &isize| self.config.vision_config.hidden_state(*layer).expect("a legal config");
+        let activations: Vec<_> = extracted.map(|layer| hidden_states[entry(layer)].clone()).collect();
         outputs.extend(named("vision.hidden_states", hidden_states));
         outputs.extend(self.decoder(&activations, &condition, inputs.grid));
         outputs.push(("conditional_embeddings".to_owned(), condition));
@@ -264,7 +265,7 @@ impl Forward<'_> {
                 tokens: tokens as u32,
                 columns: width as u32,
                 has_previous: u32::from(step > 0),
-                conditioned: u32::from(step == config.conditional_layer),
+                conditioned: u32::from(Some(step) == config.conditional_step()),
             };
             let mut input = vec![f32::NAN; reduced.len()];
             twins::film(&params, &reduced, previous, &multiplier, &offset, &mut input);

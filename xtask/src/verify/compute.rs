@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use clipseg::{
     Array, ClipSegForImageSegmentation, ClipSegModel, ClipSegTextModel, ClipSegVisionModel, ConditionInput,
-    Device, Insides, SegmentationInput, TowerOutput,
+    Device, Insides, PixelValues, Processor, SegmentationInput, TowerOutput,
 };
 use pollster::block_on;
 
@@ -38,7 +38,13 @@ pub fn outputs(device: &Device, model: &Path, reference: &Reference) -> Result<O
             tower(&mut outputs, "", block_on(model.forward(images, insides))?);
             Ok(outputs)
         }
-        other => bail!("the task {other:?} is none of segmentation, clip, text, vision"),
+        "preprocess" => {
+            let photo = reference.photo("photo")?.context("in.photo is missing")?;
+            let PixelValues { values, height, width } = Processor::from_dir(model)?.preprocess(&photo);
+            let pixels = Array { shape: vec![3, height, width], values };
+            Ok(Outputs::from([("pixel_values".to_owned(), pixels)]))
+        }
+        other => bail!("the task {other:?} is none of segmentation, clip, text, vision, preprocess"),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod bench;
+mod checkpoints;
 mod convert;
 mod devices;
 mod eval;

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use safetensors::tensor::Metadata;
 
 use super::TensorView;
+use crate::StandIn;
 use crate::error::{Error, Result};
 
 /// Bytes of the number at the beginning that says how long the header is.
@@ -33,6 +34,9 @@ impl Shard {
         let refused = |source| Error::read(path, source);
         let mut file = File::open(path).map_err(refused)?;
         let length = file.metadata().map_err(refused)?.len();
+        if let Some(stand_in) = recognise(&mut file).map_err(refused)? {
+            return Err(Error::StandIn { path: path.to_owned(), stand_in });
+        }
         let header = read_header(&mut file, length).map_err(refused)?;
         let (metadata, data) = header
             .and_then(|header| parse_header(&header, length))
@@ -66,6 +70,14 @@ impl Shard {
             .and_then(|_| file.read_exact(bytes))
             .map_err(|source| Error::read(&self.path, source))
     }
+}
+
+/// Recognises what is no file of weights by its first bytes, and goes back to the beginning.
+fn recognise(file: &mut File) -> std::io::Result<Option<StandIn>> {
+    let mut start = Vec::new();
+    file.take(256).read_to_end(&mut start)?;
+    file.rewind()?;
+    Ok(StandIn::recognise(&start))
 }
 
 /// Reads the header's text; the inner result is about what the file says, the outer about reading it.

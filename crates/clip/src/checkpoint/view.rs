@@ -4,8 +4,12 @@ use half::{bf16, f16};
 use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 
+use super::finite::{all_finite, first_not_finite};
 use super::shard::Shard;
 use crate::error::{Error, Result};
+
+/// Values that are read at once and then looked at: as many as a processor's own cache keeps in between.
+const BLOCK: usize = 1 << 16;
 
 /// A tensor in a file, row-major and little endian; its values are read when they are asked for.
 #[derive(Debug, Clone)]
@@ -59,25 +63,63 @@ impl<'a> TensorView<'a> {
     /// The values as f32, converted where they are stored as f16 or bf16.
     ///
     /// # Errors
-    /// Naming the tensor where it is of another type; where the file cannot be read any more.
+    /// Naming the tensor where it is of another type, or holds a value that is not finite; where the file cannot be
+    /// read any more.
     pub fn to_f32(&self) -> Result<Vec<f32>> {
         match self.dtype() {
-            Dtype::F32 => {
-                let mut values = vec![0.0_f32; self.len()];
-                self.shard.read(self.info.data_offsets.0, bytemuck::cast_slice_mut(&mut values))?;
-                if cfg!(target_endian = "big") {
-                    values.iter_mut().for_each(|value| *value = f32::from_bits(value.to_bits().swap_bytes()));
-                }
-                Ok(values)
-            }
-            Dtype::F16 => self.converted(|bytes| f16::from_le_bytes(bytes).to_f32()),
-            Dtype::BF16 => self.converted(|bytes| bf16::from_le_bytes(bytes).to_f32()),
+            Dtype::F32 => self.read_f32(),
+            Dtype::F16 => self.read_halves(|bytes| f16::from_le_bytes(bytes).to_f32()),
+            Dtype::BF16 => self.read_halves(|bytes| bf16::from_le_bytes(bytes).to_f32()),
             _ => Err(self.wrong_type()),
         }
     }
 
-    fn converted(&self, convert: impl Fn([u8; 2]) -> f32) -> Result<Vec<f32>> {
-        Ok(self.bytes()?.as_chunks::<2>().0.iter().map(|&value| convert(value)).collect())
+    fn read_f32(&self) -> Result<Vec<f32>> {
+        let mut values = vec![0.0_f32; self.len()];
+        let mut offset = self.info.data_offsets.0;
+        let mut finite = true;
+        for block in values.chunks_mut(BLOCK) {
+            self.shard.read(offset, bytemuck::cast_slice_mut(block))?;
+            if cfg!(target_endian = "big") {
+                block.iter_mut().for_each(|value| *value = f32::from_bits(value.to_bits().swap_bytes()));
+            }
+            finite &= all_finite(block);
+            offset += size_of_val(block);
+        }
+        self.refuse_unless(finite, values)
+    }
+
+    fn read_halves(&self, convert: impl Fn([u8; 2]) -> f32) -> Result<Vec<f32>> {
+        let mut values = Vec::with_capacity(self.len());
+        let mut bytes = vec![0; self.len().min(BLOCK) * 2];
+        let mut offset = self.info.data_offsets.0;
+        let mut finite = true;
+        while values.len() < self.len() {
+            let done = values.len();
+            let block = &mut bytes[..2 * (self.len() - done).min(BLOCK)];
+            self.shard.read(offset, block)?;
+            values.extend(block.as_chunks::<2>().0.iter().map(|&value| convert(value)));
+            finite &= all_finite(&values[done..]);
+            offset += block.len();
+        }
+        self.refuse_unless(finite, values)
+    }
+
+    /// The values, or where they are not all finite an error that names the first.
+    fn refuse_unless(&self, finite: bool, values: Vec<f32>) -> Result<Vec<f32>> {
+        if finite {
+            return Ok(values);
+        }
+        match first_not_finite(&values, self.shape()) {
+            None => Ok(values),
+            Some((value, position, count)) => Err(Error::NotFinite {
+                path: self.shard.path().to_owned(),
+                name: self.name.clone(),
+                value,
+                position,
+                count,
+            }),
+        }
     }
 
     /// Checks shape and type against what weights must have.

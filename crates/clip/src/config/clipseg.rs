@@ -23,8 +23,9 @@ config_struct! {
         pub projection_dim: usize = 512,
         /// Logarithm of the similarity's initial scale; the trained one is a tensor.
         pub logit_scale_init_value: f64 = 2.6592,
-        /// Vision layers whose outputs the decoder reads, counted from 0.
-        pub extract_layers: Vec<usize> = vec![3, 6, 9],
+        /// Vision layers whose outputs the decoder reads, counted from 0; negative ones as
+        /// [`hidden_state`](ClipSegVisionConfig::hidden_state) says.
+        pub extract_layers: Vec<isize> = vec![3, 6, 9],
         /// Width of the decoder.
         pub reduce_dim: usize = 64,
         /// Attention heads of a decoder layer; divides `reduce_dim`.
@@ -35,8 +36,9 @@ config_struct! {
         pub decoder_hidden_act: Activation = Activation::QuickGelu,
         /// Inner width of the decoder's MLPs.
         pub decoder_intermediate_size: usize = 2048,
-        /// Step of the decoder, counted from the deepest extracted layer, in which the condition enters by FiLM.
-        pub conditional_layer: usize = 0,
+        /// Step of the decoder in which the condition enters by FiLM; step 0 reads the last of `extract_layers`. What a
+        /// negative one means, [`conditional_step`](ClipSegConfig::conditional_step) says.
+        pub conditional_layer: isize = 0,
         /// Whether the decoder ends in a convolution and two transposed ones instead of a single transposed one.
         pub use_complex_transposed_convolution: bool = false,
     }
@@ -129,21 +131,32 @@ impl ClipSegConfig {
                 "extract_layers lists {extracted} layers: must list 1 to {MAX_EXTRACT_LAYERS}"
             )));
         }
-        if let Some(layer) = self.extract_layers.iter().find(|&&layer| layer >= layers) {
+        if let Some(layer) =
+            self.extract_layers.iter().find(|&&layer| self.vision_config.hidden_state(layer).is_none())
+        {
             return Err(Error::config(format!(
-                "extract_layers = {:?}: layer {layer} does not exist; vision_config.num_hidden_layers = {layers}, \
-                 so the last is {}",
+                "extract_layers = {:?}: layer {layer} does not exist; vision_config.num_hidden_layers = {layers}, so \
+                 they are 0 to {}, or counted from the end -2 to -{} (-1 is what enters layer 0)",
                 self.extract_layers,
-                layers - 1
+                layers - 1,
+                layers + 1
             )));
         }
-        if self.conditional_layer >= extracted {
+        if self.conditional_step().is_some_and(|step| step >= extracted) {
             return Err(Error::config(format!(
                 "conditional_layer = {}: must be below the number of extract_layers, {extracted}",
                 self.conditional_layer
             )));
         }
         Ok(())
+    }
+
+    /// The step of the decoder in which the condition enters, counted from 0.
+    ///
+    /// `None` where `conditional_layer` is negative: transformers compares it with each step's number, which it then never
+    /// equals, and so does not use the condition. The masks are the same whatever the prompt, there and here.
+    pub fn conditional_step(&self) -> Option<usize> {
+        usize::try_from(self.conditional_layer).ok()
     }
 
     fn validate_complex_convolution(&self) -> Result<()> {

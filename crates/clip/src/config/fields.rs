@@ -20,11 +20,16 @@ impl Fields {
         Self { object, prefix: prefix.into() }
     }
 
-    /// Takes the field `name` out, or its default where the file does not have it.
-    pub(crate) fn take<T: FieldValue>(&mut self, name: &str, default: impl FnOnce() -> T) -> Result<T> {
+    /// Takes the field `name` out, read as an `R`, or its default where the file does not have it or has null.
+    pub(crate) fn take<T, R: FieldValue + Into<T>>(
+        &mut self,
+        name: &str,
+        default: impl FnOnce() -> T,
+    ) -> Result<T> {
         match self.object.remove(name) {
-            Some(value) => T::from_value(value, &format!("{}{name}", self.prefix)),
             None => Ok(default()),
+            Some(Value::Null) if !R::HAS_NULL => Ok(default()),
+            Some(value) => R::from_value(value, &format!("{}{name}", self.prefix)).map(Into::into),
         }
     }
 
@@ -34,8 +39,12 @@ impl Fields {
     }
 }
 
-/// A type that a configuration field can have.
+/// A type that a configuration field can have, or can be read as.
 pub(crate) trait FieldValue: Sized {
+    /// Whether null is a value of its own. For all other types it stands for the field's default, as in the files of
+    /// transformers 5, which writes it wherever a setting was not made.
+    const HAS_NULL: bool = false;
+
     /// Converts `value`, or says why it cannot, calling the field by its `path`.
     fn from_value(value: Value, path: &str) -> Result<Self>;
 }
@@ -61,19 +70,74 @@ field_value_by_serde! {
     f64 => "a number",
     u32 => "a whole number from 0 to 4294967295",
     usize => "a whole number that is not negative",
-    Option<u32> => "a whole number from 0 to 4294967295, or null",
     String => "a text",
-    Vec<usize> => "a list of whole numbers that are not negative",
+    isize => "a whole number",
+    Vec<isize> => "a list of whole numbers",
     Activation => "one of \"quick_gelu\", \"gelu\", \"gelu_new\", \"relu\", \"selu\"",
 }
 
-/// Declares a configuration: each field with its documentation, type and default in one place. Adds `extra` for
+impl FieldValue for Option<u32> {
+    const HAS_NULL: bool = true;
+
+    fn from_value(value: Value, path: &str) -> Result<Self> {
+        let expected = "a whole number from 0 to 4294967295, or null";
+        Self::deserialize(&value).map_err(|_| wrong_type(&value, path, expected))
+    }
+}
+
+/// What a field is that transformers 5 types as a number or a list of them, and computes with as one number. Lists of
+/// that number are taken for it.
+pub(crate) struct OneOrEqual<T>(T);
+
+impl<T: FieldValue + PartialEq> OneOrEqual<T> {
+    fn read(value: Value, path: &str, expected: &str) -> Result<T> {
+        let Value::Array(list) = value else { return T::from_value(value, path) };
+        let mut all =
+            list.iter().map(|value| T::from_value(value.clone(), path)).collect::<Result<Vec<_>>>()?;
+        let first = all.pop();
+        first
+            .filter(|first| all.iter().all(|other| other == first))
+            .ok_or_else(|| wrong_type(&Value::Array(list), path, expected))
+    }
+}
+
+/// The side of a square in pixels, also as height and width.
+impl FieldValue for OneOrEqual<usize> {
+    fn from_value(value: Value, path: &str) -> Result<Self> {
+        let expected =
+            "one number, or a height and a width that are equal: CLIPSeg's images and patches are square";
+        Self::read(value, path, expected).map(Self)
+    }
+}
+
+/// The id of a token.
+impl FieldValue for OneOrEqual<u32> {
+    fn from_value(value: Value, path: &str) -> Result<Self> {
+        let expected = "one id: transformers looks for a single one and fails on several";
+        Self::read(value, path, expected).map(Self)
+    }
+}
+
+impl From<OneOrEqual<usize>> for usize {
+    fn from(side: OneOrEqual<usize>) -> Self {
+        side.0
+    }
+}
+
+impl From<OneOrEqual<u32>> for u32 {
+    fn from(id: OneOrEqual<u32>) -> Self {
+        id.0
+    }
+}
+
+/// Declares a configuration: each field with its documentation, type, what it is read as where that differs, and
+/// default in one place. Adds `extra` for
 /// unknown keys, `Default`, and `from_fields`.
 macro_rules! config_struct {
     (
         $(#[$struct_attribute:meta])*
         pub struct $name:ident {
-            $( $(#[$field_attribute:meta])* pub $field:ident: $type:ty = $default:expr, )*
+            $( $(#[$field_attribute:meta])* pub $field:ident: $type:ty $(as $read:ty)? = $default:expr, )*
         }
     ) => {
         $(#[$struct_attribute])*
@@ -92,9 +156,12 @@ macro_rules! config_struct {
         }
 
         impl $name {
-            fn from_fields(mut fields: $crate::config::fields::Fields) -> $crate::error::Result<Self> {
+            pub(crate) fn from_fields(mut fields: $crate::config::fields::Fields) -> $crate::error::Result<Self> {
                 Ok(Self {
-                    $( $field: fields.take(stringify!($field), || $default)?, )*
+                    $( $field: {
+                        type Read = $crate::config::fields::first_type!($($read,)? $type);
+                        fields.take::<$type, Read>(stringify!($field), || $default)?
+                    }, )*
                     extra: fields.rest(),
                 })
             }
@@ -108,3 +175,10 @@ macro_rules! config_struct {
     };
 }
 pub(crate) use config_struct;
+
+macro_rules! first_type {
+    ($first:ty $(, $rest:ty)?) => {
+        $first
+    };
+}
+pub(crate) use first_type;

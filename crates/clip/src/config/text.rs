@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::fields::{FieldValue, Fields, config_struct, wrong_type};
+use super::fields::{FieldValue, Fields, OneOrEqual, config_struct, wrong_type};
 use super::validate::{
     MAX_INTERMEDIATE, MAX_LAYERS, MAX_POSITIONS, MAX_VOCABULARY, MAX_WIDTH, check_eps, check_heads,
     check_size,
@@ -45,7 +45,7 @@ config_struct! {
         pub bos_token_id: Option<u32> = Some(49406),
         /// Id of the end token, whose hidden state is the pooled output. Checkpoints of old carry 2 here, which
         /// stands for "the largest id in the text" instead.
-        pub eos_token_id: u32 = 49407,
+        pub eos_token_id: u32 as OneOrEqual<u32> = 49407,
     }
 }
 
@@ -114,7 +114,6 @@ impl ClipSegTextConfig {
 impl FieldValue for ClipSegTextConfig {
     fn from_value(value: Value, path: &str) -> Result<Self> {
         match value {
-            Value::Null => Ok(Self::default()),
             Value::Object(object) => Self::from_fields(Fields::new(object, format!("{path}."))),
             other => Err(wrong_type(&other, path, "an object {…} or null")),
         }

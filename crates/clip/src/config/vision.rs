@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::fields::{FieldValue, Fields, config_struct, wrong_type};
+use super::fields::{FieldValue, Fields, OneOrEqual, config_struct, wrong_type};
 use super::validate::{
     MAX_CHANNELS, MAX_IMAGE, MAX_INTERMEDIATE, MAX_LAYERS, MAX_POSITIONS, MAX_WIDTH, check_eps, check_heads,
     check_size,
@@ -28,9 +28,9 @@ config_struct! {
         /// Channels of the image, 3 for RGB.
         pub num_channels: usize = 3,
         /// Side in pixels of the square image that the position embeddings were trained for.
-        pub image_size: usize = 224,
+        pub image_size: usize as OneOrEqual<usize> = 224,
         /// Side of a square patch in pixels.
-        pub patch_size: usize = 32,
+        pub patch_size: usize as OneOrEqual<usize> = 32,
         /// Non-linearity of the MLPs.
         pub hidden_act: Activation = Activation::QuickGelu,
         /// Epsilon of the layer norms.
@@ -117,6 +117,18 @@ impl ClipSegVisionConfig {
         check_eps(prefix, self.layer_norm_eps)
     }
 
+    /// The entry of `hidden_states` that layer `layer` of `extract_layers` stands for, as Python indexes the list: the
+    /// output of layer `i`, counted from 0, is entry `i + 1`, the embeddings' is entry 0, and negative indices count
+    /// from the end. So -1 is the embeddings' output, -2 the last layer's. `None` where there is no such entry.
+    pub fn hidden_state(&self, layer: isize) -> Option<usize> {
+        let entries = self.num_hidden_layers.checked_add(1)?;
+        let index = layer.checked_add(1)?;
+        match usize::try_from(index) {
+            Ok(entry) => (entry < entries).then_some(entry),
+            Err(_) => entries.checked_sub(index.unsigned_abs()),
+        }
+    }
+
     /// Width of one attention head. Meaningful once [`validate`](Self::validate) has passed, as are the rest.
     pub fn head_dim(&self) -> usize {
         self.hidden_size / self.num_attention_heads.max(1)
@@ -141,7 +153,6 @@ impl ClipSegVisionConfig {
 impl FieldValue for ClipSegVisionConfig {
     fn from_value(value: Value, path: &str) -> Result<Self> {
         match value {
-            Value::Null => Ok(Self::default()),
             Value::Object(object) => Self::from_fields(Fields::new(object, format!("{path}."))),
             other => Err(wrong_type(&other, path, "an object {…} or null")),
         }

@@ -1,17 +1,14 @@
-//! `preprocessor_config.json`.
+//! The processor's settings.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Resample;
-use crate::config::fields::{FieldValue, Fields, config_struct, wrong_type};
-use crate::config::{MAX_IMAGE, Object, parse_object, read_config};
+use super::{Resample, config_file};
+use crate::config::fields::{FieldValue, config_struct, wrong_type};
+use crate::config::{MAX_IMAGE, Object, parse_object};
 use crate::error::{Error, Result};
-
-/// Name of the processor's settings in a checkpoint folder.
-pub const PREPROCESSOR_FILE: &str = "preprocessor_config.json";
 
 /// Size of a processed image in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,13 +57,14 @@ config_struct! {
 }
 
 impl PreprocessorConfig {
-    /// Reads a `preprocessor_config.json`, or the one in a folder.
+    /// Reads a `preprocessor_config.json`, or the one in a folder; also the `image_processor` of the
+    /// `processor_config.json` that transformers 5 saves in its place.
     ///
     /// # Errors
-    /// Where the file is missing, no JSON, or asks for something impossible.
+    /// Where the file is missing, no JSON, or asks for something impossible; where a folder has both files and they
+    /// prepare photos differently.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
-        let hint = "it says how photos are resized and normalised; download it with the checkpoint";
-        read_config(path.as_ref(), PREPROCESSOR_FILE, hint, Self::from_object)
+        config_file::read(path.as_ref())
     }
 
     /// As [`from_file`](Self::from_file), from the file's text.
@@ -74,44 +72,83 @@ impl PreprocessorConfig {
     /// # Errors
     /// As [`from_file`](Self::from_file).
     pub fn from_json(text: &str) -> Result<Self> {
-        Self::from_object(parse_object(text)?)
+        config_file::from_object(parse_object(text)?)
     }
 
-    fn from_object(object: Object) -> Result<Self> {
-        let config = Self::from_fields(Fields::new(object, ""))?;
-        config.validate()?;
-        Ok(config)
+    /// Whether photos come out the same with `other`: unknown keys do not count.
+    pub(super) fn prepares_as(&self, other: &Self) -> bool {
+        let known = |config: &Self| Self { extra: Object::new(), ..config.clone() };
+        known(self) == known(other)
     }
 
-    /// Checks that sizes and numbers are usable.
+    /// Checks that sizes and numbers are usable: every byte must become a finite f32.
     ///
     /// # Errors
     /// Naming the first field that is not, its value and what is legal.
     pub fn validate(&self) -> Result<()> {
-        self.validate_size()?;
-        if !self.rescale_factor.is_finite() {
-            return Err(Error::config(format!("rescale_factor = {}: must be finite", self.rescale_factor)));
-        }
-        if self.image_mean.iter().any(|mean| !mean.is_finite()) {
-            return Err(Error::config(format!("image_mean = {:?}: must be finite", self.image_mean)));
-        }
-        if self.image_std.iter().any(|&std| !std.is_finite() || std as f32 == 0.0) {
+        self.validate_as("")
+    }
+
+    pub(super) fn validate_as(&self, prefix: &str) -> Result<()> {
+        self.validate_size(prefix)?;
+        // What counts is what the processor computes with.
+        let finite = |number: f64| (number as f32).is_finite();
+        if !finite(self.rescale_factor * 255.0) {
             return Err(Error::config(format!(
-                "image_std = {:?}: must be finite and not zero",
+                "{prefix}rescale_factor = {:e}: must be a number of the size of 1/255, as f32 can hold it",
+                self.rescale_factor
+            )));
+        }
+        if !self.image_mean.into_iter().all(finite) {
+            return Err(Error::config(format!(
+                "{prefix}image_mean = {:?}: must be numbers that f32 can hold",
+                self.image_mean
+            )));
+        }
+        if !self.image_std.iter().all(|&std| finite(std) && std as f32 != 0.0) {
+            return Err(Error::config(format!(
+                "{prefix}image_std = {:?}: must be numbers that f32 can hold, none of them zero in it",
                 self.image_std
+            )));
+        }
+        let infinite = (0..3).find(|&channel| {
+            let values = self.value_of_byte(channel);
+            !values[0].is_finite() || !values[255].is_finite()
+        });
+        if let Some(channel) = infinite {
+            return Err(Error::config(format!(
+                "{prefix}image_std = {:?}: with {prefix}rescale_factor = {:e} and {prefix}image_mean = {:?} the values \
+                 of {} exceed what f32 can hold",
+                self.image_std,
+                self.rescale_factor,
+                self.image_mean,
+                ["red", "green", "blue"][channel]
             )));
         }
         Ok(())
     }
 
-    fn validate_size(&self) -> Result<()> {
+    /// The normalised value of each byte in `channel`, rounded where numpy rounds: the product with the factor is
+    /// computed in f64 and stored in f32, mean and deviation are f32.
+    pub(super) fn value_of_byte(&self, channel: usize) -> [f32; 256] {
+        let (mean, std) = (self.image_mean[channel] as f32, self.image_std[channel] as f32);
+        std::array::from_fn(|byte| {
+            let value = match self.do_rescale {
+                true => (byte as f64 * self.rescale_factor) as f32,
+                false => byte as f32,
+            };
+            if self.do_normalize { (value - mean) / std } else { value }
+        })
+    }
+
+    fn validate_size(&self, prefix: &str) -> Result<()> {
         let sides = match self.size {
             ImageSize::Sides { height, width } => [("height", Some(height)), ("width", Some(width))],
             ImageSize::Edges { .. } if self.do_resize => {
-                return Err(Error::config(
-                    "size: The `size` dictionary must contain the keys `height` and `width`; an edge alone is legal \
-                     only with do_resize = false",
-                ));
+                return Err(Error::config(format!(
+                    "{prefix}size: The `size` dictionary must contain the keys `height` and `width`; an edge alone is \
+                     legal only with do_resize = false"
+                )));
             }
             ImageSize::Edges { shortest_edge, longest_edge } => {
                 [("shortest_edge", shortest_edge), ("longest_edge", longest_edge)]
@@ -120,7 +157,7 @@ impl PreprocessorConfig {
         for (name, side) in sides {
             if let Some(side) = side.filter(|side| !(1..=MAX_IMAGE).contains(side)) {
                 return Err(Error::config(format!(
-                    "size.{name} = {side}: must lie between 1 and {MAX_IMAGE}"
+                    "{prefix}size.{name} = {side}: must lie between 1 and {MAX_IMAGE}"
                 )));
             }
         }
@@ -131,14 +168,18 @@ impl PreprocessorConfig {
 impl FieldValue for ImageSize {
     fn from_value(value: Value, path: &str) -> Result<Self> {
         let size = match &value {
-            Value::Null => Some(PreprocessorConfig::default().size),
             Value::Number(_) => {
                 usize::deserialize(&value).ok().map(|side| Self::Sides { height: side, width: side })
             }
             Value::Array(_) => {
                 <[usize; 2]>::deserialize(&value).ok().map(|[height, width]| Self::Sides { height, width })
             }
-            Value::Object(object) if !object.is_empty() => Self::deserialize(&value).ok(),
+            Value::Object(object) => {
+                // Sizes of transformers 5 may name every kind of size, all but the chosen one null.
+                let given = object.iter().filter(|(_, size)| !size.is_null());
+                let given: Object = given.map(|(name, size)| (name.clone(), size.clone())).collect();
+                if given.is_empty() { None } else { Self::deserialize(Value::Object(given)).ok() }
+            }
             _ => None,
         };
         size.ok_or_else(|| {
@@ -151,22 +192,18 @@ impl FieldValue for ImageSize {
 
 impl FieldValue for Resample {
     fn from_value(value: Value, path: &str) -> Result<Self> {
-        match &value {
-            Value::Null => Ok(Self::Bilinear),
-            _ => Self::deserialize(&value).map_err(|_| {
-                let expected =
-                    "Pillow's number of a filter: 0 nearest, 1 lanczos, 2 bilinear, 3 bicubic, 4 box, 5 hamming";
-                wrong_type(&value, path, expected)
-            }),
-        }
+        Self::deserialize(&value).map_err(|_| {
+            let expected =
+                "Pillow's number of a filter: 0 nearest, 1 lanczos, 2 bilinear, 3 bicubic, 4 box, 5 hamming";
+            wrong_type(&value, path, expected)
+        })
     }
 }
 
-/// One number a channel, or one for all three; `null` gives the default of both mean and deviation.
+/// One number per channel, or one for all three.
 impl FieldValue for [f64; 3] {
     fn from_value(value: Value, path: &str) -> Result<Self> {
         let channels = match &value {
-            Value::Null => Some([0.5; 3]),
             Value::Number(number) => number.as_f64().map(|number| [number; 3]),
             _ => Self::deserialize(&value).ok(),
         };

@@ -1,8 +1,9 @@
 //! The tokenizer's files in a checkpoint folder.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use serde_json::Value;
+use serde::Deserialize;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence as Normalizers, replace::ReplacePattern};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -11,20 +12,15 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer as Engine};
 
-use super::{END_OF_WORD, Padding, PaddingSide, Tokenizer};
+use super::settings::{CONFIG_FILE, Listed, SPECIAL_FILE, Settings, Special};
+use super::{END_OF_WORD, Padding, Tokenizer};
 use crate::error::{Error, Result};
-use crate::files::read_text;
+use crate::files::{parse_json, read_text};
 
 const ENGINE_FILE: &str = "tokenizer.json";
 const VOCAB_FILE: &str = "vocab.json";
 const MERGES_FILE: &str = "merges.txt";
-const CONFIG_FILE: &str = "tokenizer_config.json";
-const SPECIAL_FILE: &str = "special_tokens_map.json";
 
-/// Positions of OpenAI's text tower, and the longest length where no file says otherwise.
-const DEFAULT_LENGTH: usize = 77;
-/// Largest length taken at its word. Transformers writes 10³⁰ for "no limit known".
-const MAX_LENGTH: f64 = 65_537.0;
 /// Merges that CLIP's own reader takes from `merges.txt`: its vocabulary less 2 × 256 bytes and 2 special tokens.
 const MAX_MERGES: usize = 49_152 - 256 - 2;
 
@@ -40,7 +36,9 @@ pub(super) fn from_dir(folder: &Path) -> Result<Tokenizer> {
     }
     let settings = Settings::read(folder)?;
     let in_folder = |message: String| Error::Tokenizer { path: folder.to_owned(), message };
-    let engine = if folder.join(ENGINE_FILE).exists() {
+    let listed = settings.listed().map_err(in_folder)?;
+    let whole = folder.join(ENGINE_FILE).exists();
+    let mut engine = if whole {
         engine_from_json(&folder.join(ENGINE_FILE))?
     } else {
         let (vocab, merges) = (folder.join(VOCAB_FILE), folder.join(MERGES_FILE));
@@ -52,10 +50,13 @@ pub(super) fn from_dir(folder: &Path) -> Result<Tokenizer> {
             return Err(Error::MissingFile { path: folder.join(ENGINE_FILE), hint });
         }
         let hint = "vocab.json and merges.txt make a tokenizer together; download both";
-        let (vocab, merges) = (parse_vocab(&vocab, &read_text(&vocab, hint)?)?, read_text(&merges, hint)?);
+        let (mut vocab, merges) =
+            (parse_vocab(&vocab, &read_text(&vocab, hint)?)?, read_text(&merges, hint)?);
+        give_ids(&mut vocab, &listed).map_err(in_folder)?;
         engine_from_vocabulary(vocab, parse_merges(&folder.join(MERGES_FILE), &merges)?, &settings)
             .map_err(in_folder)?
     };
+    add_tokens(&mut engine, &listed, &settings, whole).map_err(in_folder)?;
     let pad = settings.token("pad_token");
     let id = engine.token_to_id(&pad).ok_or_else(|| missing_token("pad_token", &pad)).map_err(in_folder)?;
     let padding = Padding { id, side: settings.padding_side().map_err(in_folder)? };
@@ -65,16 +66,101 @@ pub(super) fn from_dir(folder: &Path) -> Result<Tokenizer> {
 
 fn engine_from_json(path: &Path) -> Result<Engine> {
     let text = read_text(path, "it is the tokenizer")?;
-    text.parse().map_err(|error: tokenizers::Error| Error::Tokenizer {
-        path: path.to_owned(),
-        message: format!("is no tokenizer: {error}"),
-    })
+    let refuse = |message: String| Error::Tokenizer { path: path.to_owned(), message };
+    let engine: Engine =
+        text.parse().map_err(|error: tokenizers::Error| refuse(format!("is not a tokenizer: {error}")))?;
+    check_added_ids(&text, &engine).map_err(refuse)?;
+    Ok(engine)
+}
+
+/// The engine numbers added tokens by itself where the vocabulary has none of their ids, and does not say so.
+fn check_added_ids(text: &str, engine: &Engine) -> Result<(), String> {
+    #[derive(Deserialize)]
+    struct Tokens {
+        #[serde(default)]
+        added_tokens: Vec<Token>,
+    }
+    #[derive(Deserialize)]
+    struct Token {
+        id: u32,
+        content: String,
+    }
+    let Tokens { added_tokens } = parse_json(text).map_err(|error| format!("is not a tokenizer: {error}"))?;
+    for Token { id, content } in added_tokens {
+        let found = engine.token_to_id(&content);
+        if found.is_some_and(|found| found != id) {
+            return Err(format!(
+                "gives its added token {content:?} the id {id}, where its vocabulary leaves room for {} alone",
+                found.unwrap_or_default()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Gives the listed tokens their ids. The engine would number those itself that the vocabulary lacks.
+fn give_ids(vocab: &mut Vocab, listed: &[Listed]) -> Result<(), String> {
+    let mut taken: HashMap<u32, String> = vocab.iter().map(|(token, &id)| (id, token.clone())).collect();
+    for Listed { token, id, file } in listed {
+        let content = &token.content;
+        if let Some(other) = vocab.get(content).filter(|&other| other != id) {
+            return Err(format!("{file} gives {content:?} the id {id}, and {VOCAB_FILE} {other}"));
+        }
+        if let Some(other) = taken.insert(*id, content.clone()).filter(|other| other != content) {
+            return Err(format!("{file} gives {content:?} the id {id}, which {other:?} has already"));
+        }
+        vocab.insert(content.clone(), *id);
+    }
+    Ok(())
+}
+
+/// Has the engine look for the tokens that the files list, and for special ones, before it encodes what is between them;
+/// in the order and with the rules of transformers' `PreTrainedTokenizerFast`. `whole` tells an engine that was read from
+/// `tokenizer.json` from one that was made of a vocabulary.
+fn add_tokens(
+    engine: &mut Engine,
+    listed: &[Listed],
+    settings: &Settings,
+    whole: bool,
+) -> Result<(), String> {
+    // Made from a vocabulary, the tokens with which CLIP's own class begins are looked for in the normalised text, which
+    // is in lower case, and all others in the prompt as it stands.
+    let special = settings.special_tokens(|role, text| {
+        let normalized = !whole && matches!(role, "bos_token" | "eos_token" | "unk_token");
+        AddedToken::from(text, true).normalized(normalized)
+    })?;
+    let is_special = |content: &str| special.iter().any(|special| special.token.content == content);
+    let tokens: Vec<_> = listed
+        .iter()
+        .map(|Listed { token, .. }| AddedToken {
+            special: token.special || is_special(&token.content),
+            ..token.clone()
+        })
+        .collect();
+    engine.add_tokens(&tokens);
+    for Listed { token: AddedToken { content, .. }, id, file } in listed {
+        if let Some(found) = engine.token_to_id(content).filter(|found| found != id) {
+            return Err(format!("{file} gives {content:?} the id {id}, and {ENGINE_FILE} {found}"));
+        }
+    }
+    let mut known: HashSet<String> =
+        engine.get_added_tokens_decoder().into_values().map(|token| token.content).collect();
+    let mut further = Vec::new();
+    for Special { token, given } in special {
+        // The defaults for CLIP need not be those of a tokenizer.json, whose other names only it knows.
+        let of_this = given || !whole || engine.token_to_id(&token.content).is_some();
+        if of_this && known.insert(token.content.clone()) {
+            further.push(token);
+        }
+    }
+    engine.add_tokens(&further);
+    Ok(())
 }
 
 fn parse_vocab(path: &Path, text: &str) -> Result<Vocab> {
-    serde_json::from_str(text).map_err(|error| Error::Tokenizer {
+    parse_json(text).map_err(|error| Error::Tokenizer {
         path: path.to_owned(),
-        message: format!("is no vocabulary, an object of token and id: {error}"),
+        message: format!("is not a vocabulary, an object of token and id: {error}"),
     })
 }
 
@@ -127,9 +213,6 @@ fn engine_from_vocabulary(
     engine.with_pre_tokenizer(Some(PreTokenizers::new(vec![words.into(), bytes.into()])));
     engine.with_decoder(Some(ByteLevel::default()));
     engine.with_post_processor(Some(processing));
-    // Recognised in a prompt in any case: they are looked for after the text is lower-cased, as transformers has it.
-    let special = [bos, eos, unk, pad].map(|(_, token)| AddedToken::from(token, true).normalized(true));
-    engine.add_special_tokens(&special);
     Ok(engine)
 }
 
@@ -137,64 +220,4 @@ fn missing_token(role: &str, token: &str) -> String {
     format!(
         "the {role} {token:?} is not in the vocabulary; {SPECIAL_FILE} or {CONFIG_FILE} must name one that is"
     )
-}
-
-/// `special_tokens_map.json` and `tokenizer_config.json`, each empty where it is missing.
-struct Settings {
-    special: Value,
-    config: Value,
-}
-
-impl Settings {
-    fn read(folder: &Path) -> Result<Self> {
-        let object = |name: &str| -> Result<Value> {
-            let path = folder.join(name);
-            if !path.exists() {
-                return Ok(Value::Null);
-            }
-            match serde_json::from_str(&read_text(&path, "")?) {
-                Ok(value @ Value::Object(_)) => Ok(value),
-                Ok(_) => Err(Error::Tokenizer { path, message: "is no JSON object".to_owned() }),
-                Err(error) => Err(Error::Tokenizer { path, message: format!("is not valid JSON: {error}") }),
-            }
-        };
-        Ok(Self { special: object(SPECIAL_FILE)?, config: object(CONFIG_FILE)? })
-    }
-
-    /// The token of a role such as `pad_token`: a text, or an object with it as `content`.
-    fn token(&self, role: &str) -> String {
-        let default = if role == "bos_token" { "<|startoftext|>" } else { "<|endoftext|>" };
-        [&self.special[role], &self.config[role]]
-            .into_iter()
-            .find_map(|token| token.as_str().or_else(|| token["content"].as_str()))
-            .unwrap_or(default)
-            .to_owned()
-    }
-
-    /// `model_max_length`, unless it is missing or stands for "unlimited".
-    fn max_length(&self) -> usize {
-        match self.config["model_max_length"].as_f64() {
-            Some(length) if (0.0..=MAX_LENGTH).contains(&length) => length as usize,
-            _ => DEFAULT_LENGTH,
-        }
-    }
-    fn padding_side(&self) -> Result<PaddingSide, String> {
-        match &self.config["padding_side"] {
-            Value::Null => Ok(PaddingSide::Right),
-            Value::String(side) if side == "right" => Ok(PaddingSide::Right),
-            Value::String(side) if side == "left" => Ok(PaddingSide::Left),
-            other => Err(format!("{CONFIG_FILE}: padding_side = {other}: must be \"right\" or \"left\"")),
-        }
-    }
-
-    /// `clean_up_tokenization_spaces`.
-    fn clean_up(&self) -> Result<bool, String> {
-        match &self.config["clean_up_tokenization_spaces"] {
-            Value::Null => Ok(true),
-            Value::Bool(clean_up) => Ok(*clean_up),
-            other => {
-                Err(format!("{CONFIG_FILE}: clean_up_tokenization_spaces = {other}: must be true or false"))
-            }
-        }
-    }
 }

@@ -72,10 +72,21 @@ fn weights_are_rounded_and_whole_numbers_kept() {
 #[test]
 fn what_no_half_can_hold_is_refused() {
     assert_eq!(WeightType::F16.convert(Dtype::F32, 70_000_f32.to_le_bytes().to_vec()), Err(70_000.0));
-    let infinite = f32::INFINITY.to_le_bytes().to_vec();
-    assert_eq!(
-        WeightType::F16.convert(Dtype::F32, infinite),
-        Ok(f16::INFINITY.to_le_bytes().to_vec()),
-        "what is infinite already stays so"
-    );
+}
+
+#[test]
+fn what_is_not_finite_is_refused_whatever_it_is_converted_to() {
+    for wrong in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+        for (dtype, bytes) in [
+            (Dtype::F64, f64::from(wrong).to_le_bytes().to_vec()),
+            (Dtype::F32, wrong.to_le_bytes().to_vec()),
+            (Dtype::F16, f16::from_f32(wrong).to_le_bytes().to_vec()),
+            (Dtype::BF16, bf16::from_f32(wrong).to_le_bytes().to_vec()),
+        ] {
+            for weights in [WeightType::F32, WeightType::F16] {
+                let found = weights.convert(dtype, bytes.clone()).unwrap_err();
+                assert!(!found.is_finite() && found.is_nan() == wrong.is_nan(), "{dtype:?} {wrong}");
+            }
+        }
+    }
 }

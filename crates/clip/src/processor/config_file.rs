@@ -1,0 +1,86 @@
+//! The files that a checkpoint folder may have the processor's settings in.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{ImageSize, PreprocessorConfig};
+use crate::config::fields::{FieldValue, Fields, wrong_type};
+use crate::config::{Object, read_config};
+use crate::error::{Error, Result};
+
+/// Name of the processor's settings in a checkpoint folder.
+pub const PREPROCESSOR_FILE: &str = "preprocessor_config.json";
+/// Name of the file in which transformers 5 saves them, as its `image_processor`.
+pub const PROCESSOR_FILE: &str = "processor_config.json";
+/// The field of [`PROCESSOR_FILE`] with the settings.
+const NESTED: &str = "image_processor";
+
+/// Reads the settings at `path`: of a folder `preprocessor_config.json`, or what transformers 5 saves in its place.
+pub(super) fn read(path: &Path) -> Result<PreprocessorConfig> {
+    let hint = format!(
+        "it says how photos are resized and normalised, unless a {PROCESSOR_FILE} of transformers 5 does; download it \
+         with the checkpoint"
+    );
+    let old = || read_config(path, PREPROCESSOR_FILE, &hint, from_object);
+    let nested = path.join(PROCESSOR_FILE);
+    if !path.is_dir() || !nested.exists() {
+        return old();
+    }
+    // Of older releases it holds other settings alone.
+    let Some(new) = read_config(&nested, PROCESSOR_FILE, "", |mut object| from_nested(&mut object))? else {
+        return old();
+    };
+    if path.join(PREPROCESSOR_FILE).exists() && !old()?.prepares_as(&new) {
+        return Err(Error::config(format!(
+            "{NESTED} differs from {PREPROCESSOR_FILE} in the same folder, and of the two transformers 5 reads this and \
+             older releases that: delete the one that the checkpoint was not trained with"
+        ))
+        .in_file(&nested));
+    }
+    Ok(new)
+}
+
+/// Settings from a file's object: the whole of it, or its `image_processor` where it has one.
+pub(super) fn from_object(mut object: Object) -> Result<PreprocessorConfig> {
+    match from_nested(&mut object)? {
+        Some(config) => Ok(config),
+        None => settings(object, ""),
+    }
+}
+
+/// The settings in `image_processor`, which are not there or null in files of older releases.
+fn from_nested(object: &mut Object) -> Result<Option<PreprocessorConfig>> {
+    match object.remove(NESTED) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(nested)) => {
+            let config = settings(nested, &format!("{NESTED}."))?;
+            refuse_crop(&config)?;
+            Ok(Some(config))
+        }
+        Some(other) => Err(wrong_type(&other, NESTED, "an object {…} or null")),
+    }
+}
+
+fn settings(object: Object, prefix: &str) -> Result<PreprocessorConfig> {
+    let config = PreprocessorConfig::from_fields(Fields::new(object, prefix))?;
+    config.validate_as(prefix)?;
+    Ok(config)
+}
+
+/// transformers 5 cuts out the centre where it is told to; older releases ignored that for CLIPSeg, and so does this crate.
+fn refuse_crop(config: &PreprocessorConfig) -> Result<()> {
+    if config.extra.get("do_center_crop") != Some(&Value::Bool(true)) {
+        return Ok(());
+    }
+    let path = format!("{NESTED}.crop_size");
+    let size = config.extra.get("crop_size").filter(|size| !size.is_null());
+    let size = size.map(|size| ImageSize::from_value(size.clone(), &path)).transpose()?;
+    if size.is_none_or(|size| size == config.size) {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "{NESTED}.do_center_crop = true: a centre other than the whole of `size` is not cut out here; CLIPSeg's own \
+         processor resizes without cropping: set it to false if the checkpoint was trained so"
+    )))
+}

@@ -1,0 +1,212 @@
+//! What the files beside a vocabulary say: special tokens, padding, the longest length.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tokenizers::AddedToken;
+
+use super::PaddingSide;
+use crate::error::{Error, Result};
+use crate::files::{parse_json, read_text};
+
+pub(super) const CONFIG_FILE: &str = "tokenizer_config.json";
+pub(super) const SPECIAL_FILE: &str = "special_tokens_map.json";
+pub(super) const ADDED_FILE: &str = "added_tokens.json";
+
+/// Positions of OpenAI's text tower, and the longest length where no file says otherwise.
+const DEFAULT_LENGTH: usize = 77;
+/// Largest length taken at its word. Transformers writes 10³⁰ for "no limit known".
+const MAX_LENGTH: f64 = 65_537.0;
+
+/// What a special token is for, in the order in which transformers adds them.
+pub(super) const ROLES: [&str; 7] =
+    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+/// The field with those that have no role.
+const FURTHER: &str = "additional_special_tokens";
+
+/// `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`, each null where it is missing.
+pub(super) struct Settings {
+    config: Value,
+    special: Value,
+    added: Value,
+}
+
+/// A token that is looked for in a prompt before the rest of it is encoded.
+pub(super) struct Listed {
+    pub token: AddedToken,
+    pub id: u32,
+    /// The file that lists it.
+    pub file: &'static str,
+}
+
+/// A token with a meaning beside the words of a prompt.
+pub(super) struct Special {
+    pub token: AddedToken,
+    /// Whether a file names it, or it is the default for CLIP.
+    pub given: bool,
+}
+
+impl Settings {
+    pub fn read(folder: &Path) -> Result<Self> {
+        let object = |name: &str| -> Result<Value> {
+            let path = folder.join(name);
+            if !path.exists() {
+                return Ok(Value::Null);
+            }
+            match parse_json(&read_text(&path, "")?) {
+                Ok(value @ Value::Object(_)) => Ok(value),
+                Ok(_) => Err(Error::Tokenizer { path, message: "is not a JSON object".to_owned() }),
+                Err(error) => Err(Error::Tokenizer { path, message: format!("is not valid JSON: {error}") }),
+            }
+        };
+        let config = object(CONFIG_FILE)?;
+        // With this list in the first file, transformers asks neither of the others.
+        if !config["added_tokens_decoder"].is_null() {
+            return Ok(Self { config, special: Value::Null, added: Value::Null });
+        }
+        Ok(Self { config, special: object(SPECIAL_FILE)?, added: object(ADDED_FILE)? })
+    }
+
+    /// The tokens that the files list with their ids, by id.
+    pub fn listed(&self) -> Result<Vec<Listed>, String> {
+        let mut listed = match (&self.config["added_tokens_decoder"], &self.added) {
+            (Value::Null, Value::Null) => Vec::new(),
+            (Value::Null, added) => self.listed_by_name(added)?,
+            (decoder, _) => listed_by_id(decoder)?,
+        };
+        listed.sort_by_key(|listed| listed.id);
+        Ok(listed)
+    }
+
+    /// `added_tokens.json`: each token with its id.
+    fn listed_by_name(&self, added: &Value) -> Result<Vec<Listed>, String> {
+        let special: Vec<String> = self
+            .special_tokens(|_, token| AddedToken::from(token, true))?
+            .into_iter()
+            .filter(|special| special.given)
+            .map(|special| special.token.content)
+            .collect();
+        let entries = added.as_object().into_iter().flatten();
+        entries
+            .map(|(content, id)| {
+                let id = id.as_u64().and_then(|id| u32::try_from(id).ok()).ok_or_else(|| {
+                    format!("{ADDED_FILE}: {content:?} has the id {id}: must be a whole number from 0 to 4294967295")
+                })?;
+                let token = AddedToken::from(content.as_str(), special.contains(content));
+                Ok(Listed { token, id, file: ADDED_FILE })
+            })
+            .collect()
+    }
+
+    /// The token of a role: its content, or the default for CLIP.
+    pub fn token(&self, role: &str) -> String {
+        let default = if role == "bos_token" { "<|startoftext|>" } else { "<|endoftext|>" };
+        self.given(role).and_then(content).unwrap_or(default).to_owned()
+    }
+
+    /// What the files say about a role or about further special tokens.
+    fn given(&self, name: &str) -> Option<&Value> {
+        [&self.special[name], &self.config[name]].into_iter().find(|value| !value.is_null())
+    }
+
+    /// All special tokens. How a token is looked for that is given as a mere text, `plain` says by its role.
+    pub fn special_tokens(&self, plain: impl Fn(&str, String) -> AddedToken) -> Result<Vec<Special>, String> {
+        let read = |role: &str, value: &Value| {
+            let token = match value {
+                Value::String(text) => Some(plain(role, text.clone())),
+                // The map of special tokens need not say that they are.
+                _ => added_token(value, !self.special[role].is_null()),
+            };
+            let token = token.ok_or_else(|| {
+                format!("{role} = {value}: must be a text, or an object with the text as \"content\"")
+            })?;
+            Ok::<_, String>(Special { token, given: true })
+        };
+        let mut tokens = Vec::new();
+        for role in ROLES {
+            match self.given(role) {
+                Some(value) => tokens.push(read(role, value)?),
+                // CLIP's tokenizer has these four whatever the files say.
+                None if matches!(role, "bos_token" | "eos_token" | "unk_token" | "pad_token") => {
+                    tokens.push(Special { token: plain(role, self.token(role)), given: false });
+                }
+                None => {}
+            }
+        }
+        match self.given(FURTHER) {
+            None => {}
+            Some(Value::Array(further)) => {
+                for value in further {
+                    tokens.push(read(FURTHER, value)?);
+                }
+            }
+            Some(other) => return Err(format!("{FURTHER} = {other}: must be a list of tokens")),
+        }
+        Ok(tokens)
+    }
+
+    /// `model_max_length`, unless it is missing or stands for "unlimited".
+    pub fn max_length(&self) -> usize {
+        match self.config["model_max_length"].as_f64() {
+            Some(length) if (0.0..=MAX_LENGTH).contains(&length) => length as usize,
+            _ => DEFAULT_LENGTH,
+        }
+    }
+
+    pub fn padding_side(&self) -> Result<PaddingSide, String> {
+        match &self.config["padding_side"] {
+            Value::Null => Ok(PaddingSide::Right),
+            Value::String(side) if side == "right" => Ok(PaddingSide::Right),
+            Value::String(side) if side == "left" => Ok(PaddingSide::Left),
+            other => Err(format!("{CONFIG_FILE}: padding_side = {other}: must be \"right\" or \"left\"")),
+        }
+    }
+
+    /// `clean_up_tokenization_spaces`.
+    pub fn clean_up(&self) -> Result<bool, String> {
+        match &self.config["clean_up_tokenization_spaces"] {
+            Value::Null => Ok(true),
+            Value::Bool(clean_up) => Ok(*clean_up),
+            other => {
+                Err(format!("{CONFIG_FILE}: clean_up_tokenization_spaces = {other}: must be true or false"))
+            }
+        }
+    }
+}
+
+/// `added_tokens_decoder`: each id, as a text, with its token.
+fn listed_by_id(decoder: &Value) -> Result<Vec<Listed>, String> {
+    let name = "added_tokens_decoder";
+    let Value::Object(entries) = decoder else {
+        return Err(format!("{CONFIG_FILE}: {name} must be an object of ids and tokens"));
+    };
+    entries
+        .iter()
+        .map(|(id, value)| {
+            let wrong = || {
+                format!("{CONFIG_FILE}: {name}: {id:?}: {value}: must be a whole number and an object with \"content\"")
+            };
+            let id = id.parse().map_err(|_| wrong())?;
+            Ok(Listed { token: added_token(value, false).ok_or_else(wrong)?, id, file: CONFIG_FILE })
+        })
+        .collect()
+}
+
+/// The text of a token, given as such or as an object's `content`.
+fn content(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| value["content"].as_str())
+}
+
+/// A token given as an object: transformers' `AddedToken`, with its defaults but for whether it is `special`.
+fn added_token(value: &Value, special: bool) -> Option<AddedToken> {
+    let flag = |name: &str| value[name].as_bool();
+    let special = flag("special").unwrap_or(special);
+    Some(AddedToken {
+        content: value.as_object()?.get("content")?.as_str()?.to_owned(),
+        single_word: flag("single_word").unwrap_or(false),
+        lstrip: flag("lstrip").unwrap_or(false),
+        rstrip: flag("rstrip").unwrap_or(false),
+        normalized: flag("normalized").unwrap_or(!special),
+        special,
+    })
+}
