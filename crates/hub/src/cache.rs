@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::checksum::{Checksum, hex};
+use crate::content::MAX_SMALL;
 use crate::error::{Error, Result};
 use crate::repository::Repository;
 
@@ -134,17 +135,16 @@ fn machine() -> String {
     hex(&digest.finalize())
 }
 
-/// Whether a small file of the cache, or a link to one, is what its blob's name says. Where that says nothing, as of
-/// large files, it is not read.
+/// Whether a file of the cache, or a link to one, is what its blob's name says. Where that says nothing, or the file is
+/// too long to be read each time, it is taken to be.
 pub(crate) fn is_sound(path: &Path) -> Result<bool> {
     let blob = fs::read_link(path).unwrap_or_else(|_| path.to_owned());
     let etag = blob.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    match Checksum::of(etag) {
-        Some(checksum @ Checksum::Sha1) => {
-            Ok(checksum.check(path, etag).map_err(Error::cache(path))?.is_ok())
-        }
-        Some(Checksum::Sha256) | None => Ok(true),
+    let Some(checksum) = Checksum::of(etag) else { return Ok(true) };
+    if fs::metadata(path).map_err(Error::cache(path))?.len() > MAX_SMALL {
+        return Ok(true);
     }
+    Ok(checksum.check(path, etag).map_err(Error::cache(path))?.is_ok())
 }
 
 /// Relative, so that the cache can be moved.
@@ -181,6 +181,23 @@ mod tests {
         // Whoever wrote the cache, nothing outside is read.
         cache.note("main", "../../..").unwrap();
         assert_eq!(cache.commit("main"), None);
+    }
+
+    /// As the Hub keeps a long tokenizer.json, with the SHA-256 for its name.
+    #[test]
+    fn a_file_is_sound_that_is_what_its_name_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let sha256 = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+        for name in [sha256, "ce013625030ba8dba906f756967f9e9ca394464a"] {
+            let path = folder.path().join(name);
+            fs::write(&path, "hello\n").unwrap();
+            assert!(is_sound(&path).unwrap(), "{name}");
+            fs::write(&path, "hell").unwrap();
+            assert!(!is_sound(&path).unwrap(), "{name}");
+        }
+        let path = folder.path().join("5f3c-61c");
+        fs::write(&path, "whatever").unwrap();
+        assert!(is_sound(&path).unwrap());
     }
 
     #[test]
