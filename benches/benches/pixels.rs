@@ -3,7 +3,7 @@
 //! `cargo bench -p clipseg-benches --bench pixels`
 
 use clipseg_benches::{Rate, bench_op, criterion, device, random_tensor};
-use clipseg_tensor::{Activation, Device, KernelFamily, Recorder, Result, Tensor};
+use clipseg_tensor::{Activation, Device, KernelFamily, Recorder, Result, Tensor, Tile};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
 /// The side of what the model looks at, and gives out.
@@ -43,7 +43,8 @@ fn maps(criterion: &mut Criterion) {
         recorder.activation(&random_tensor(device, &[8, SIDE, SIDE])?, Activation::QuickGelu)
     });
     bench(criterion, "bilinear_resize", "352x352 to 960x1280", |device, recorder| {
-        recorder.bilinear_resize(&random_tensor(device, &[1, SIDE, SIDE])?, PHOTO, 0..PHOTO.0)
+        let input = random_tensor(device, &[1, SIDE, SIDE])?;
+        recorder.bilinear_resize(&input, &Tile::whole(SIDE, SIDE), &Tile::whole(PHOTO.0, PHOTO.1))
     });
 }
 

@@ -72,9 +72,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let first_of_four = thread / 16u * 4u;
     var sums: mat4x4<f32>;
 
+    // Each block is on its way while the one before is worked on: keys during the values, values during the scores.
+    let keys = width + head;
+    let values = 2u * width + head;
+    var next = read_block(thread, sequence, 0u, keys);
     for (var first_key = 0u; first_key < sequence.length; first_key += KEYS) {
-        load_block(thread, sequence, first_key, width + head, 3u * width);
+        store_block(thread, next);
         workgroupBarrier();
+        next = read_block(thread, sequence, first_key, values);
 
         var scores = vec4<f32>();
         for (var i = 0u; i < size; i++) {
@@ -91,7 +96,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         partial[thread] = max(max(scores.x, scores.y), max(scores.z, scores.w));
         workgroupBarrier();
 
-        load_block(thread, sequence, first_key, 2u * width + head, 3u * width);
+        store_block(thread, next);
+        next = read_block(thread, sequence, first_key + KEYS, keys);
         let four = query * 4u;
         let of_block = max(max(partial[four], partial[four + 1u]), max(partial[four + 2u], partial[four + 3u]));
         let new_largest = max(largest, of_block);
@@ -164,15 +170,30 @@ fn block_rows(slot: u32, channels: u32) -> mat4x4<f32> {
     );
 }
 
-// Sixteen tokens' keys, or values, from `column` of their rows on; zeros beyond the last token.
-fn load_block(thread: u32, sequence: Sequence, first_key: u32, column: u32, stride: u32) {
+// A thread's two vectors of a block: keys, or values, of sixteen tokens, which lie from `column` of their rows on; zeros beyond
+// the last token. Two are enough: the largest head has sixteen vectors, so a block has 256 for 128 threads.
+fn read_block(thread: u32, sequence: Sequence, first_key: u32, column: u32) -> mat2x4<f32> {
+    return mat2x4<f32>(
+        read_vector(thread, sequence, first_key, column),
+        read_vector(thread + THREADS, sequence, first_key, column),
+    );
+}
+
+fn read_vector(i: u32, sequence: Sequence, first_key: u32, column: u32) -> vec4<f32> {
     let size = params.head_size / 4u;
-    for (var i = thread; i < KEYS * size; i += THREADS) {
-        let key = first_key + i / size;
-        var value = vec4<f32>();
-        if key < sequence.length { value = read_input((sequence.first + key) * stride + column + i % size); }
-        block[i / size * STRIDE + i % size] = value;
-    }
+    let key = first_key + i / size;
+    if i >= KEYS * size || key >= sequence.length { return vec4<f32>(); }
+    return read_input((sequence.first + key) * 3u * params.heads * size + column + i % size);
+}
+
+fn store_block(thread: u32, vectors: mat2x4<f32>) {
+    store_vector(thread, vectors[0]);
+    store_vector(thread + THREADS, vectors[1]);
+}
+
+fn store_vector(i: u32, vector: vec4<f32>) {
+    let size = params.head_size / 4u;
+    if i < KEYS * size { block[i / size * STRIDE + i % size] = vector; }
 }
 
 fn finish(sum: vec4<f32>, query: u32, queries_here: u32, start: u32, width: u32) {

@@ -1,15 +1,23 @@
 // output[image, :, :] = input[image, :, :] resized, as PyTorch's bilinear interpolation with align_corners=False does
-// (no antialiasing: masks are enlarged to the photo). Of the output, the `rows` rows from `first_row` on are made: a large
-// photo's mask exceeds what an adapter binds in one piece.
+// (no antialiasing: masks are enlarged to the photo). Both are tiles, rows and columns from a first one on, of whole maps:
+// the mask of a large photo exceeds what an adapter binds in one piece.
 
 struct Params {
     images: u32,
+    // The whole maps.
     input_height: u32,
     input_width: u32,
     output_height: u32,
     output_width: u32,
+    // The tiles.
+    input_first_row: u32,
+    input_first_column: u32,
+    input_rows: u32,
+    input_columns: u32,
     first_row: u32,
+    first_column: u32,
     rows: u32,
+    columns: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -19,10 +27,10 @@ struct Params {
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
     let i = id.x + id.y * grid.x * 64u;
-    if i >= params.images * params.rows * params.output_width { return; }
-    let x = i % params.output_width;
-    let y = params.first_row + i / params.output_width % params.rows;
-    let image = i / (params.output_width * params.rows);
+    if i >= params.images * params.rows * params.columns { return; }
+    let x = params.first_column + i % params.columns;
+    let y = params.first_row + i / params.columns % params.rows;
+    let image = i / (params.columns * params.rows);
     let scale = vec2(
         f32(params.input_width) / f32(params.output_width),
         f32(params.input_height) / f32(params.output_height),
@@ -32,11 +40,14 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let near = min(vec2<u32>(source), last);
     let far = min(near + 1u, last);
     let t = source - vec2<f32>(near);
-    let top = (image * params.input_height + near.y) * params.input_width;
-    let bottom = (image * params.input_height + far.y) * params.input_width;
+    let first = vec2(params.input_first_column, params.input_first_row);
+    let left = near.x - first.x;
+    let right = far.x - first.x;
+    let top = (image * params.input_rows + near.y - first.y) * params.input_columns;
+    let bottom = (image * params.input_rows + far.y - first.y) * params.input_columns;
     output[i] = mix(
-        mix(input[top + near.x], input[top + far.x], t.x),
-        mix(input[bottom + near.x], input[bottom + far.x], t.x),
+        mix(input[top + left], input[top + right], t.x),
+        mix(input[bottom + left], input[bottom + right], t.x),
         t.y,
     );
 }

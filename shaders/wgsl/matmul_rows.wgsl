@@ -1,7 +1,7 @@
 // output[rows, columns] = activation(input[rows, inner] · weight[columns, inner]ᵀ + bias[columns]) + residual[rows, columns]
 //
-// The form for few rows, which is bound by reading the weight: a workgroup owns four columns of four rows, and sixteen threads
-// a column share out the inner values, then add up what they have. Inner must be a multiple of four.
+// The form for few rows, which is bound by reading the weight: a workgroup owns two columns of four rows, and the thirty-two
+// threads of a column share out the inner values, then add up what they have. Inner must be a multiple of four.
 
 struct Params {
     rows: u32,
@@ -25,9 +25,9 @@ var<workgroup> partial: array<vec4<f32>, 64>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let column = workgroup.x * 4u + thread / 16u;
+    let column = workgroup.x * 2u + thread / 32u;
     let first_row = workgroup.y * 4u;
-    let lane = thread % 16u;
+    let lane = thread % 32u;
     let vectors = params.inner / 4u;
     // Rows beyond the edge repeat the last one; they are not written.
     let last_row = params.rows - 1u;
@@ -35,7 +35,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 
     var sums = vec4<f32>();
     if column < params.columns {
-        for (var vector = lane; vector < vectors; vector += 16u) {
+        for (var vector = lane; vector < vectors; vector += 32u) {
             let rows = mat4x4<f32>(
                 input[row_starts.x + vector],
                 input[row_starts.y + vector],
@@ -47,7 +47,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     partial[thread] = sums;
     workgroupBarrier();
-    for (var half = 8u; half > 0u; half /= 2u) {
+    for (var half = 16u; half > 0u; half /= 2u) {
         if lane < half { partial[thread] += partial[thread + half]; }
         workgroupBarrier();
     }

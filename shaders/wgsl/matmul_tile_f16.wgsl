@@ -43,39 +43,62 @@ fn main(
     let first_row = workgroup.y * 64u;
     let first_column = workgroup.x * 64u;
     // Half of the threads stage the input and half the weight, a block each; neighbours read neighbouring vectors.
+    let stages_input = thread < 64u;
     let block_vector = thread % VECTORS;
     let block_four = thread % 64u / VECTORS;
     let place = block_vector * 4u * STRIDE + block_four;
-    var upper: mat4x4<f32>;
-    var lower: mat4x4<f32>;
+    let first = select(first_column, first_row, stages_input) + 4u * block_four;
+    var sums: Sums;
 
+    // While a step is multiplied, the next one's block is on its way.
+    var next = block(stages_input, first, block_vector);
     for (var depth = 0u; depth < params.inner; depth += DEPTH) {
-        let vector = depth / 4u + block_vector;
-        if thread < 64u {
-            let block = input_block(first_row + 4u * block_four, vector);
-            input_tile[place] = block[0];
-            input_tile[place + STRIDE] = block[1];
-            input_tile[place + 2u * STRIDE] = block[2];
-            input_tile[place + 3u * STRIDE] = block[3];
-        } else {
-            let block = weight_block(first_column + 4u * block_four, vector);
-            weight_tile[place] = block[0];
-            weight_tile[place + STRIDE] = block[1];
-            weight_tile[place + 2u * STRIDE] = block[2];
-            weight_tile[place + 3u * STRIDE] = block[3];
-        }
+        stage(stages_input, place, next);
         workgroupBarrier();
-        for (var k = 0u; k < DEPTH; k++) {
-            let columns = weight_tile[k * STRIDE + local.x];
-            upper = multiply_add(upper, input_tile[k * STRIDE + local.y], columns);
-            lower = multiply_add(lower, input_tile[k * STRIDE + local.y + 8u], columns);
+        next = block(stages_input, first, depth / 4u + VECTORS + block_vector);
+        for (var k = 0u; k < DEPTH * STRIDE; k += STRIDE) {
+            sums = multiply(sums, k + local.y, k + local.x);
         }
         workgroupBarrier();
     }
 
     let column = first_column / 4u + local.x;
-    finish_block(upper, first_row + 4u * local.y, column);
-    finish_block(lower, first_row + 32u + 4u * local.y, column);
+    finish_block(sums.upper, first_row + 4u * local.y, column);
+    finish_block(sums.lower, first_row + 32u + 4u * local.y, column);
+}
+
+// The 8×4 of the output that a thread owns: four rows of the tile's upper half and four of its lower.
+struct Sums {
+    upper: mat4x4<f32>,
+    lower: mat4x4<f32>,
+}
+
+// Adds one inner value's products.
+fn multiply(sums: Sums, row: u32, column: u32) -> Sums {
+    let columns = weight_tile[column];
+    return Sums(
+        multiply_add(sums.upper, input_tile[row], columns),
+        multiply_add(sums.lower, input_tile[row + 8u], columns),
+    );
+}
+
+fn block(of_input: bool, first: u32, vector: u32) -> mat4x4<f32> {
+    if of_input { return input_block(first, vector); }
+    return weight_block(first, vector);
+}
+
+fn stage(of_input: bool, place: u32, block: mat4x4<f32>) {
+    if of_input {
+        input_tile[place] = block[0];
+        input_tile[place + STRIDE] = block[1];
+        input_tile[place + 2u * STRIDE] = block[2];
+        input_tile[place + 3u * STRIDE] = block[3];
+    } else {
+        weight_tile[place] = block[0];
+        weight_tile[place + STRIDE] = block[1];
+        weight_tile[place + 2u * STRIDE] = block[2];
+        weight_tile[place + 3u * STRIDE] = block[3];
+    }
 }
 
 // Four inner values of a row of the input, zeros beyond either edge.

@@ -1,6 +1,6 @@
 //! Photos larger than the model's picture: windows that slide over them, and masks that follow their edges.
 
-use clipseg::{Array, ClipSeg, Error, Photo, Refinement, Segmentation, Windows};
+use clipseg::{Array, ClipSeg, Error, Photo, Refinement, Segmentation, WindowStep, Windows};
 use clipseg_shapes::{Prompt, SIZE, Scene};
 use clipseg_tests::{CLASSIC, DEVICE, assert_close, fixture, random};
 
@@ -89,6 +89,13 @@ fn the_only_window_is_the_whole_photo_and_scales_are_averaged() {
     let pairs = large.logits().values.iter().zip(&twice.logits().values);
     let mean: Vec<_> = pairs.map(|(a, b)| 0.5 * a + 0.5 * b).collect();
     assert_close(&both.logits().values, &mean, 1e-6);
+
+    // Window by window the same, and each step is told.
+    let pixels = scales(&[1.0, 2.0]).cut(&photo, model.processor()).unwrap();
+    let mut steps = Vec::new();
+    let streamed = model.segment_windows(&pixels, &condition, |step| steps.push(step)).unwrap();
+    assert_eq!(streamed.logits(), both.logits());
+    assert_eq!(steps, [WindowStep::Encoded, WindowStep::Decoded].repeat(pixels.count()));
 
     for (place, prompt) in prompts.iter().enumerate() {
         let alone = model.decode_windows(&scenes(&[2.0]), &model.encode_text(&[prompt]).unwrap()).unwrap();

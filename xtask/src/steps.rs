@@ -17,7 +17,7 @@ pub fn test() -> Result<()> {
     step("tests", cargo(["test", "--workspace"]))?;
     // llvmpipe has as many lanes as it is told, also on processors for which that is not fast; by itself it has eight.
     let mut sixteen_lanes = cargo(["test", "--package", "clipseg-tensor", "--test", "ops"]);
-    sixteen_lanes.env(clipseg::LLVMPIPE_WIDTH_VARIABLE, "512");
+    sixteen_lanes.envs(llvmpipe_of("512"));
     step("tests of the ops, sixteen lanes", sixteen_lanes)?;
     for python in hub::pythons()? {
         let mut hub =
@@ -32,10 +32,15 @@ pub fn test() -> Result<()> {
     step("verify, classic kernels", cargo(["xtask", "verify", "--classic"]))?;
     for (name, width) in [("verify, eight lanes", "256"), ("verify, sixteen lanes", "512")] {
         let mut verify = cargo(["xtask", "verify"]);
-        verify.env(clipseg::LLVMPIPE_WIDTH_VARIABLE, width);
+        verify.envs(llvmpipe_of(width));
         step(name, verify)?;
     }
     step("verify at full size", cargo(["xtask", "verify", "--full"]))
+}
+
+/// The environment with which llvmpipe has vectors of `width` bits, its shaders kept apart from those of other widths.
+fn llvmpipe_of(width: &str) -> impl IntoIterator<Item = (&'static str, OsString)> {
+    clipseg::llvmpipe_environment(width, &root().join("target/mesa"))
 }
 
 /// What the demo looks for in the committed scenes.

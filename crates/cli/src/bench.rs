@@ -80,7 +80,7 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<()> {
         preparation.processor = Processor::new(config).map_err(|error| anyhow::anyhow!("--size: {error}"))?;
     }
     let photo = match &arguments.image {
-        Some(path) => arguments.reading.open(path)?,
+        Some(path) => arguments.reading.open(path)?.photo,
         None => work::noise(640, 480)?,
     };
     let (width, height) = (photo.width(), photo.height());

@@ -6,7 +6,7 @@ use clipseg::wgpu::DeviceType;
 use clipseg::{AdapterReport, KernelFamily};
 use serde::Serialize;
 
-use crate::drivers::{self, VectorWidth};
+use crate::drivers::{self, WidthChoice};
 use crate::output;
 
 /// List the adapters, their limits, and which kernels each can run.
@@ -44,10 +44,17 @@ struct Adapter {
     kernels: Vec<&'static str>,
     /// The family that is taken.
     automatic_kernels: &'static str,
-    /// Of Mesa's llvmpipe, the vectors that it compiles for.
+    /// The vectors that Mesa's llvmpipe compiles for.
     vector_width: Option<VectorWidth>,
     /// What would make it faster.
     hint: Option<&'static str>,
+}
+
+/// The width of llvmpipe's vectors.
+#[derive(Serialize)]
+struct VectorWidth {
+    bits: u32,
+    set_by: WidthChoice,
 }
 
 /// The limits that decide what fits.
@@ -114,7 +121,9 @@ impl Adapter {
             pipeline_cache: report.pipeline_cache,
             kernels: report.families.iter().copied().map(family).collect(),
             automatic_kernels: family(report.automatic),
-            vector_width: (info.driver == LLVMPIPE).then(drivers::vector_width),
+            // A lane has 32 bits.
+            vector_width: (info.driver == LLVMPIPE)
+                .then(|| VectorWidth { bits: 32 * info.subgroup_max_size, set_by: drivers::width_choice() }),
             hint: (info.device_type == DeviceType::Cpu && report.automatic == KernelFamily::Classic)
                 .then_some(LANES_HINT),
         }
@@ -133,12 +142,15 @@ impl Adapter {
             false => name.to_owned(),
         });
         let width = self.vector_width.as_ref();
-        let width = width.map(|width| match width.set_by {
-            "clipseg" => format!(
-                "   vectors   of {} bits, which clipseg sets when LP_NATIVE_VECTOR_WIDTH is not\n",
-                width.bits
-            ),
-            _ => format!("   vectors   of {} bits, as LP_NATIVE_VECTOR_WIDTH says\n", width.bits),
+        let width = width.map(|width| {
+            let reason = match width.set_by {
+                WidthChoice::Clipseg => {
+                    "which clipseg chose: on this driver its kernels are fastest with them"
+                }
+                WidthChoice::Environment => "as LP_NATIVE_VECTOR_WIDTH says",
+                WidthChoice::Driver => "the driver's own choice",
+            };
+            format!("   vectors   of {} bits, {reason}\n", width.bits)
         });
         let width = width.unwrap_or_default();
         let hint = self.hint.map(|hint| format!("   hint      {hint}\n")).unwrap_or_default();

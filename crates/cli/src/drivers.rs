@@ -1,28 +1,37 @@
-//! What drivers read from the environment, set before any of them is loaded.
+//! Environment variables that graphics drivers read, set before any driver is loaded.
 
 use std::env;
 use std::sync::OnceLock;
 
-use clipseg::{LLVMPIPE_WIDTH_VARIABLE, llvmpipe_width};
+use anyhow::{Result, bail};
+use clipseg::{LLVMPIPE_WIDTH_VARIABLE, llvmpipe_environment, llvmpipe_width};
 use serde::Serialize;
 
-/// Whether the width is ours.
-static IS_OURS: OnceLock<bool> = OnceLock::new();
+use crate::inputs;
 
-/// The width of llvmpipe's vectors, and who says so.
-#[derive(Serialize)]
-pub struct VectorWidth {
-    /// The value of `LP_NATIVE_VECTOR_WIDTH`.
-    pub bits: String,
-    /// `clipseg`, or `environment`.
-    pub set_by: &'static str,
+/// Who chose the vector width of llvmpipe.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WidthChoice {
+    /// This command, as the installed driver is faster with it.
+    Clipseg,
+    /// The user, by the environment variable.
+    Environment,
+    /// llvmpipe itself.
+    Driver,
 }
 
-/// Sets what the user has not.
+/// Set by [`prepare`].
+static WIDTH_CHOICE: OnceLock<WidthChoice> = OnceLock::new();
+
+/// Sets the variables that the user has not set.
+///
+/// # Errors
+/// When the user asks for a vector width that llvmpipe does not survive.
 ///
 /// # Safety
 /// No other thread may run.
-pub unsafe fn prepare() {
+pub unsafe fn prepare() -> Result<()> {
     let is_set = |name| env::var_os(name).is_some();
     // Mesa's layer that picks a default adapter asks a Wayland compositor which one it uses. Where there is none (over SSH, in a
     // container), libwayland complains on stderr that XDG_RUNTIME_DIR is not set. The layer has nothing to add here, as
@@ -31,18 +40,51 @@ pub unsafe fn prepare() {
         // SAFETY: the caller's promise: no other thread exists that could read the environment.
         unsafe { env::set_var("NODEVICE_SELECT", "1") };
     }
-    let is_ours = *IS_OURS.get_or_init(|| !is_set(LLVMPIPE_WIDTH_VARIABLE));
-    if is_ours {
-        // SAFETY: as above.
-        unsafe { env::set_var(LLVMPIPE_WIDTH_VARIABLE, llvmpipe_width()) };
+    let told = env::var_os(LLVMPIPE_WIDTH_VARIABLE);
+    let (width, choice) = match &told {
+        Some(width) => (Some(checked(&width.to_string_lossy())?), WidthChoice::Environment),
+        None => match llvmpipe_width() {
+            Some(width) => (Some(width), WidthChoice::Clipseg),
+            None => (None, WidthChoice::Driver),
+        },
+    };
+    WIDTH_CHOICE.get_or_init(|| choice);
+    if let Some((width, caches)) = width.zip(inputs::user_cache_folder()) {
+        for (name, value) in llvmpipe_environment(width, &caches) {
+            if !is_set(name) {
+                // SAFETY: as above.
+                unsafe { env::set_var(name, value) };
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The vector width that the user asks for, if llvmpipe has it: others end the process in the driver.
+fn checked(width: &str) -> Result<&'static str> {
+    match ["128", "256", "512"].into_iter().find(|&known| known == width) {
+        Some(width) => Ok(width),
+        None => bail!(
+            "the environment variable {LLVMPIPE_WIDTH_VARIABLE} is {width:?}; llvmpipe's vectors have 128, 256 or 512 bits: \
+             set one of these, or unset the variable"
+        ),
     }
 }
 
-/// What llvmpipe finds in the environment.
-pub fn vector_width() -> VectorWidth {
-    let is_ours = IS_OURS.get().is_some_and(|&is_ours| is_ours);
-    VectorWidth {
-        bits: env::var(LLVMPIPE_WIDTH_VARIABLE).unwrap_or_default(),
-        set_by: if is_ours { "clipseg" } else { "environment" },
+/// Who chose llvmpipe's vector width.
+pub fn width_choice() -> WidthChoice {
+    WIDTH_CHOICE.get().copied().unwrap_or(WidthChoice::Driver)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_width_that_crashes_the_driver_is_refused() {
+        for width in ["128", "256", "512"] {
+            assert_eq!(super::checked(width).unwrap(), width);
+        }
+        for width in ["7", "", "0", "-256", "1024", "wide"] {
+            assert!(super::checked(width).unwrap_err().to_string().contains("unset the variable"));
+        }
     }
 }

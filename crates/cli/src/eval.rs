@@ -4,6 +4,7 @@ mod data;
 mod example;
 mod folder;
 mod predictor;
+mod presence;
 mod scores;
 mod sheet;
 
@@ -16,6 +17,7 @@ use serde::Serialize;
 
 use self::data::{Data, DataArgument};
 use self::predictor::Predictor;
+use self::presence::{Judged, Separation};
 use self::scores::{Counts, GroupScores, Scores, level};
 use self::sheet::Sheet;
 use crate::inputs::{AdapterArguments, Preparation};
@@ -29,7 +31,8 @@ use crate::table::{self, Align};
 ///
 /// Prints the scores of the paper: foreground IoU, binary IoU, mean IoU over classes and average
 /// precision, each summed over the data set before dividing, for prompts in words and in pictures;
-/// and how much is marked for what is not there.
+/// how much is marked for what is not there; and how well the presence score, which `clipseg segment`
+/// reports, tells what is there from what is not: --min-presence takes the value under "(from)".
 ///
 /// A data folder holds images/, masks/ (white where the object is) and prompts.jsonl, a line for
 /// each prompt:
@@ -45,7 +48,8 @@ pub struct Arguments {
     /// What to score on: a folder, or shapes:SEED:COUNT for generated scenes.
     #[arg(long, value_name = "DIR|shapes:SEED:COUNT")]
     data: DataArgument,
-    /// Take the thresholds, one for words and one for pictures, that are best on this other data.
+    /// Take the thresholds, of probability and of presence, one for words and one for pictures, that are best on this
+    /// other data.
     #[arg(long, value_name = "DIR|shapes:SEED:COUNT", conflicts_with = "threshold")]
     tune: Option<DataArgument>,
     /// Probability, 0 to 1 in hundredths, from which a pixel is marked.
@@ -78,6 +82,7 @@ struct Report {
     adapter: String,
     thresholds: Thresholds<f64>,
     groups: BTreeMap<String, Group>,
+    presence: Presence,
     #[serde(skip)]
     extremes: [Vec<String>; 2],
     #[serde(skip)]
@@ -92,6 +97,15 @@ struct Group {
     scores: Option<GroupScores>,
     /// The share of unwanted pixels that are marked.
     falsely_marked: f64,
+}
+
+/// How well the presence score separates, for words and for pictures.
+#[derive(Serialize)]
+struct Presence {
+    /// What its thresholds were chosen on: where --tune names nothing else, on the data itself, which flatters them.
+    tuned_on: String,
+    text: Separation,
+    image: Separation,
 }
 
 #[derive(Clone, Copy, Serialize)]
@@ -110,6 +124,7 @@ struct Outcome {
     is_present: bool,
     group: String,
     class: String,
+    presence: f32,
     counts: Counts,
 }
 
@@ -121,6 +136,7 @@ struct Line<'a> {
     group: &'a str,
     class: &'a str,
     present: bool,
+    presence: f32,
     threshold: f64,
     /// Null where nothing that is looked for is there.
     foreground_iou: Option<f64>,
@@ -146,12 +162,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     model.download_weights()?;
     let predictor = Predictor { model: preparation.load(&device)?, resolution: &arguments.resolution };
 
+    let tune = tune.map(|tune| outcomes(&predictor, &tune, "choosing thresholds")).transpose()?;
     let thresholds = match &tune {
         None => {
             let hundredths = (100.0 * arguments.threshold).round() as usize;
             Thresholds { text: hundredths, image: hundredths }
         }
-        Some(tune) => best_thresholds(&outcomes(&predictor, tune, "choosing thresholds")?),
+        Some(tune) => best_thresholds(tune),
     };
     let outcomes = outcomes(&predictor, &data, "scoring")?;
     let mut report = Report {
@@ -159,6 +176,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         adapter: device.description().to_owned(),
         thresholds: Thresholds { text: level(thresholds.text), image: level(thresholds.image) },
         groups: groups(&outcomes, thresholds),
+        presence: Presence {
+            tuned_on: arguments.tune.as_ref().unwrap_or(&arguments.data).to_string(),
+            text: separation(&outcomes, tune.as_deref(), true),
+            image: separation(&outcomes, tune.as_deref(), false),
+        },
         extremes: Default::default(),
         files: Vec::new(),
     };
@@ -205,6 +227,7 @@ fn outcomes(predictor: &Predictor, data: &Data, what: &str) -> Result<Vec<Outcom
                 is_present: query.is_present(),
                 group: query.group.clone(),
                 class: query.class.clone(),
+                presence: segmentation.presence(place)?,
                 counts: Counts::of(&map.probabilities(0), &query.mask),
             });
         }
@@ -219,6 +242,16 @@ fn best_thresholds(outcomes: &[Outcome]) -> Thresholds<usize> {
         Counts::sum(present.map(|outcome| &outcome.counts)).best_threshold()
     };
     Thresholds { text: best(true), image: best(false) }
+}
+
+fn separation(outcomes: &[Outcome], tune: Option<&[Outcome]>, is_text: bool) -> Separation {
+    let judged = |outcomes: &[Outcome]| -> Vec<_> {
+        let outcomes = outcomes.iter().filter(|outcome| outcome.is_text == is_text);
+        let judged =
+            |outcome: &Outcome| Judged { presence: outcome.presence, is_present: outcome.is_present };
+        outcomes.map(judged).collect()
+    };
+    Separation::of(&judged(outcomes), &judged(tune.unwrap_or(outcomes)))
 }
 
 fn groups(outcomes: &[Outcome], thresholds: Thresholds<usize>) -> BTreeMap<String, Group> {
@@ -255,6 +288,7 @@ fn lines(outcomes: &[Outcome], thresholds: Thresholds<usize>) -> Result<String> 
             group: &outcome.group,
             class: &outcome.class,
             present: outcome.is_present,
+            presence: outcome.presence,
             threshold: level(threshold),
             foreground_iou: outcome.is_present.then(|| outcome.counts.foreground_iou(threshold)),
             falsely_marked: outcome.counts.falsely_marked(threshold),
@@ -291,6 +325,28 @@ fn sheet(
     sheet.png()
 }
 
+impl Presence {
+    fn table(&self) -> String {
+        let header = ["prompts", "present", "absent", "ROC AUC", "balanced accuracy", "(from)", "from 0.5"];
+        let rows = [("words", &self.text), ("pictures", &self.image)].map(|(name, separation)| {
+            let score = |score: Option<f64>| score.map_or("–".to_owned(), |score| format!("{score:.3}"));
+            [
+                name.to_owned(),
+                separation.present.to_string(),
+                separation.absent.to_string(),
+                score(separation.roc_auc),
+                score(separation.balanced_accuracy),
+                separation.threshold.map_or("–".to_owned(), |threshold| format!("{threshold:.4}")),
+                score(separation.balanced_accuracy_from_half),
+            ]
+        });
+        let rows: Vec<_> = std::iter::once(header.map(str::to_owned)).chain(rows).collect();
+        let mut columns = [Align::Right; 7];
+        columns[0] = Align::Left;
+        table::render(columns, &rows)
+    }
+}
+
 impl Report {
     fn to_text(&self) -> String {
         let Thresholds { text, image } = self.thresholds;
@@ -301,6 +357,8 @@ impl Report {
         report += &self.score_table();
         report += "\nforeground IoU at\n";
         report += &self.threshold_table();
+        report += &format!("\npresence, its thresholds chosen on {}\n", self.presence.tuned_on);
+        report += &self.presence.table();
         for (title, captions) in ["\nbest\n", "\nworst\n"].iter().zip(&self.extremes) {
             if !captions.is_empty() {
                 report += title;

@@ -9,7 +9,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clipseg::{
     AdapterChoice, ClipSeg, ClipSegConfig, ClipSegForImageSegmentation, Device, DeviceOptions, Error,
-    Orientation, Photo, Precision, Processor, TextBatch, Tokenizer,
+    Orientation, Photo, PhotoFile, Precision, Processor, TextBatch, Tokenizer,
 };
 
 use crate::model::Model;
@@ -42,7 +42,7 @@ impl AdapterArguments {
                 choice
             }
         };
-        let caches = cache_folder(|name| env::var_os(name), env::home_dir());
+        let caches = user_cache_folder();
         let tuning = self
             .tune_kernels
             .then(|| caches.clone().context("--tune-kernels: there is no cache folder; set XDG_CACHE_HOME"));
@@ -62,6 +62,11 @@ impl AdapterArguments {
 
 fn precision_parser() -> impl TypedValueParser<Value = Precision> {
     PossibleValuesParser::new(Precision::NAMES).try_map(|name| name.parse::<Precision>())
+}
+
+/// This command's folder among the user's caches.
+pub fn user_cache_folder() -> Option<PathBuf> {
+    cache_folder(|name| env::var_os(name), env::home_dir())
 }
 
 /// Where the platform wants what programs can make again, by the environment's variables and the user's folder.
@@ -89,10 +94,21 @@ pub struct PhotoArguments {
 }
 
 impl PhotoArguments {
-    /// Decodes a photo.
-    pub fn open(&self, path: &Path) -> Result<Photo> {
+    /// Decodes a photo; [`warn_of_cut_off`] is for the caller to call.
+    pub fn open(&self, path: &Path) -> Result<PhotoFile> {
         let orientation = if self.ignore_exif { Orientation::Ignore } else { Orientation::Apply };
-        Ok(Photo::open(path, orientation)?)
+        Ok(PhotoFile::open(path, orientation)?)
+    }
+}
+
+/// Warns of a photo that comes out otherwise than its owner may think.
+pub fn warn_of_cut_off(path: &Path, photo: &PhotoFile) {
+    if photo.is_clipped {
+        report::warning(format_args!(
+            "{}: holds grey of more than 8 bits, which is cut off at 0 and 255, as transformers does; save it with 8 bits \
+             to have it scaled",
+            path.display()
+        ));
     }
 }
 

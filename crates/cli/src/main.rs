@@ -4,12 +4,14 @@ mod bench;
 mod convert;
 mod devices;
 mod drivers;
+mod encode_prompts;
 mod eval;
 mod inputs;
 mod model;
 mod names;
 mod npy;
 mod output;
+mod paths;
 mod pictures;
 mod preprocess;
 mod progress;
@@ -29,9 +31,9 @@ use clap::{Parser, Subcommand};
 ///
 /// A checkpoint is a folder as the Hugging Face Hub serves it: config.json, model.safetensors (or its
 /// shards), preprocessor_config.json (or processor_config.json, as transformers 5 saves it), and
-/// tokenizer.json or vocab.json with merges.txt. Where there is no such folder, --model owner/name, or
-/// the address of the repository's page, is downloaded from the Hub into the cache that Python uses too,
-/// and found there the next time. The environment's HF_HOME or HF_HUB_CACHE moves that cache, HF_TOKEN
+/// tokenizer.json or vocab.json with merges.txt. Where there is no such folder, --model owner/name, or the
+/// address of the repository's page, is downloaded from the Hub into the cache that Python uses too, and
+/// found there the next time. The environment's HF_HOME or HF_HUB_CACHE moves that cache, HF_TOKEN
 /// opens private and gated repositories, HF_ENDPOINT names a mirror, and HF_HUB_OFFLINE=1 uses nothing
 /// but the cache.
 #[derive(Parser)]
@@ -51,7 +53,8 @@ Examples:
 
 #[derive(Subcommand)]
 enum Command {
-    Segment(segment::Arguments),
+    Segment(Box<segment::Arguments>),
+    EncodePrompts(encode_prompts::Arguments),
     Tokenize(tokenize::Arguments),
     Preprocess(preprocess::Arguments),
     Devices(devices::Arguments),
@@ -63,16 +66,18 @@ enum Command {
 fn main() -> ExitCode {
     let start = Instant::now();
     // SAFETY: this is the first thing that the program does; it has started no thread.
-    unsafe { drivers::prepare() };
-    let result = match Cli::parse().command {
+    let prepared = unsafe { drivers::prepare() };
+    let command = Cli::parse().command;
+    let result = prepared.and_then(|()| match command {
         Command::Segment(arguments) => segment::run(&arguments),
+        Command::EncodePrompts(arguments) => encode_prompts::run(&arguments),
         Command::Tokenize(arguments) => tokenize::run(&arguments),
         Command::Preprocess(arguments) => preprocess::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments, start),
         Command::Convert(arguments) => convert::run(&arguments),
-    };
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,46 +1,133 @@
-//! Names of output files.
+//! Names of results: one file per result over all photos of a run, on any file system.
 
-use std::collections::HashSet;
-use std::path::PathBuf;
+mod portable;
 
-/// Most characters that a prompt lends to a file's name.
-const SLUG_LENGTH: usize = 48;
-/// Most characters that the photo's name lends.
-const STEM_LENGTH: usize = 64;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
 
-/// One name a photo, all different: the file's without its extension.
-pub fn for_photos(photos: &[PathBuf]) -> Vec<String> {
-    different(photos.iter().map(|photo| {
-        let stem = photo.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
-        stem.chars().take(STEM_LENGTH).collect()
-    }))
+pub use self::portable::key;
+use self::portable::{slug, stem};
+
+/// A photo whose results are to be named.
+pub struct Photo<'a> {
+    /// The photo's own file.
+    pub file: &'a Path,
+    /// Where its results go within the output folder; empty for the folder itself.
+    pub folder: &'a Path,
 }
 
-/// One name a prompt, all different: the photo's, and the prompt with everything but letters and digits folded into
-/// dashes.
-pub fn for_prompts(photo: &str, prompts: &[String]) -> Vec<String> {
-    let slugs = different(prompts.iter().map(|prompt| slug(prompt)));
-    slugs.into_iter().map(|slug| format!("{photo}-{slug}")).collect()
+/// What the names of a run's files end with, after a dash: `mask.png`.
+pub struct Endings {
+    /// Of the files that each prompt has.
+    pub prompt: Vec<&'static str>,
+    /// Of the files that each photo has once.
+    pub photo: Vec<&'static str>,
 }
 
-/// The names, those that were there before with numbers.
-fn different(names: impl Iterator<Item = String>) -> Vec<String> {
-    let mut taken = HashSet::new();
-    let mut free = |name: String| {
-        let numbered = (2..).map(|number| format!("{name}-{number}"));
-        let free = std::iter::once(name.clone()).chain(numbered).find(|name| taken.insert(name.clone()));
-        free.unwrap_or(name)
-    };
-    names.map(&mut free).collect()
+/// What the names of all results start with: `cat` for a photo, `cat-a-dog` for a prompt.
+pub struct Names {
+    photos: Vec<PathBuf>,
+    prompts: Vec<String>,
 }
 
-fn slug(prompt: &str) -> String {
-    let words: Vec<_> =
-        prompt.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    let slug: String = words.join("-").to_lowercase().chars().take(SLUG_LENGTH).collect();
-    match slug.trim_end_matches('-') {
-        "" => "prompt".to_owned(),
-        slug => slug.to_owned(),
+impl Names {
+    /// Chooses the names. A photo lends its file's name without the ending, and a prompt its words. A photo gets a number
+    /// where one of its files would have the name of an earlier photo's file, or a name that is taken: `is_taken` is given
+    /// the folder and the [`key`] of the name.
+    pub fn choose<'a>(
+        photos: impl Iterator<Item = Photo<'a>>,
+        prompts: &[String],
+        endings: &Endings,
+        is_taken: impl FnMut(&Path, &str) -> bool,
+    ) -> Self {
+        let mut of_prompts = Claims::new(|_: &Path, _: &str| false);
+        let per_prompt = keys(&endings.prompt);
+        let prompts: Vec<_> = prompts
+            .iter()
+            .map(|prompt| of_prompts.first_free(Path::new(""), slug(prompt), &per_prompt))
+            .collect();
+        let mut all = endings.photo.iter().map(|&ending| ending.to_owned()).collect::<Vec<_>>();
+        for prompt in &prompts {
+            all.extend(endings.prompt.iter().map(|ending| format!("{prompt}-{ending}")));
+        }
+        let all = keys(&all);
+        let mut claims = Claims::new(is_taken);
+        let photos =
+            photos.map(|Photo { file, folder }| folder.join(claims.first_free(folder, stem(file), &all)));
+        Self { photos: photos.collect(), prompts }
+    }
+
+    /// What the names of photo number `photo`'s files start with.
+    pub fn photo(&self, photo: usize) -> &Path {
+        &self.photos[photo]
+    }
+
+    /// What the names of prompt number `prompt`'s files on this photo start with.
+    pub fn prompt(&self, photo: usize, prompt: usize) -> PathBuf {
+        self.with_ending(photo, &self.prompts[prompt])
+    }
+
+    fn with_ending(&self, photo: usize, ending: &str) -> PathBuf {
+        with_ending(&self.photos[photo], ending)
+    }
+}
+
+/// `name-ending`
+pub fn with_ending(name: &Path, ending: &str) -> PathBuf {
+    let mut name = name.as_os_str().to_owned();
+    name.push("-");
+    name.push(ending);
+    name.into()
+}
+
+fn keys(names: &[impl AsRef<str>]) -> Vec<String> {
+    names.iter().map(|name| key(name.as_ref())).collect()
+}
+
+/// Files that have an owner.
+struct Claims<F> {
+    /// Hashes of folders and keys: should two be equal by chance, a photo gets a number that it does not need.
+    files: HashSet<u64>,
+    /// The number that was last given to each name, so that the next of that name need not try all again.
+    numbers: HashMap<(PathBuf, String), usize>,
+    is_taken: F,
+}
+
+impl<F: FnMut(&Path, &str) -> bool> Claims<F> {
+    fn new(is_taken: F) -> Self {
+        Self { files: HashSet::new(), numbers: HashMap::new(), is_taken }
+    }
+
+    /// The name, if need be with a number, so that none of its files in `folder` has an owner; from now on they have.
+    fn first_free(&mut self, folder: &Path, name: String, endings: &[String]) -> String {
+        let place = (folder.to_owned(), key(&name));
+        let first = self.numbers.get(&place).map_or(1, |last| last + 1);
+        for number in first.. {
+            let candidate = if number == 1 { name.clone() } else { format!("{name}-{number}") };
+            if self.claim(folder, &key(&candidate), endings) {
+                self.numbers.insert(place, number);
+                return candidate;
+            }
+        }
+        name
+    }
+
+    fn claim(&mut self, folder: &Path, candidate: &str, endings: &[String]) -> bool {
+        let folder_key = key(&folder.to_string_lossy());
+        let mut hashes = Vec::with_capacity(endings.len());
+        for ending in endings {
+            // Nothing merges with a dash, so that the key of the whole is made of those of its parts.
+            let file = format!("{candidate}-{ending}");
+            let mut hasher = DefaultHasher::new();
+            (&folder_key, &file).hash(&mut hasher);
+            hashes.push(hasher.finish());
+            if self.files.contains(&hasher.finish()) || (self.is_taken)(folder, &file) {
+                return false;
+            }
+        }
+        self.files.extend(hashes);
+        true
     }
 }
 
@@ -48,32 +135,117 @@ fn slug(prompt: &str) -> String {
 mod tests {
     use super::*;
 
-    fn names(photo: &str, prompts: &[&str]) -> Vec<String> {
+    const ENDINGS: [&str; 3] = ["mask.png", "probability.npy", "probability16.png"];
+
+    /// The names of the photos, and of the first one's prompts.
+    fn names(photos: &[&str], prompts: &[&str]) -> Names {
         let prompts: Vec<_> = prompts.iter().map(|&prompt| prompt.to_owned()).collect();
-        let [photo] = for_photos(&[photo.into()]).try_into().unwrap();
-        for_prompts(&photo, &prompts)
+        let photos = photos.iter().map(|file| Photo { file: Path::new(file), folder: Path::new("") });
+        let endings = Endings { prompt: ENDINGS.to_vec(), photo: vec!["labels.png", "labels.json"] };
+        Names::choose(photos, &prompts, &endings, |_, _| false)
+    }
+
+    /// Every file of a run.
+    fn files(names: &Names) -> Vec<String> {
+        let file = |name: PathBuf| name.into_os_string().into_string().unwrap();
+        let mut files = Vec::new();
+        for photo in 0..names.photos.len() {
+            files.push(file(names.with_ending(photo, "labels.png")));
+            files.push(file(names.with_ending(photo, "labels.json")));
+            for prompt in 0..names.prompts.len() {
+                let prompt = names.prompt(photo, prompt);
+                files.extend(ENDINGS.iter().map(|ending| file(with_ending(&prompt, ending))));
+            }
+        }
+        files
+    }
+
+    fn of_prompts(photo: &str, prompts: &[&str]) -> Vec<PathBuf> {
+        let names = names(&[photo], prompts);
+        (0..prompts.len()).map(|prompt| names.prompt(0, prompt)).collect()
+    }
+
+    fn of_photos(photos: &[&str], prompts: &[&str]) -> Vec<PathBuf> {
+        names(photos, prompts).photos
+    }
+
+    fn paths<const N: usize>(names: [&str; N]) -> [PathBuf; N] {
+        names.map(PathBuf::from)
     }
 
     #[test]
-    fn names_are_readable_and_never_collide() {
-        assert_eq!(names("pets/tom.cat.jpg", &["A cat, asleep!"]), ["tom.cat-a-cat-asleep"]);
+    fn names_are_readable() {
+        assert_eq!(of_prompts("pets/tom.cat.jpg", &["A cat, asleep!"]), paths(["tom.cat-a-cat-asleep"]));
         assert_eq!(
-            names("x.png", &["a cat", "A CAT", "a cat 2", "a-cat", "?!", "../.."]),
-            ["x-a-cat", "x-a-cat-2", "x-a-cat-2-2", "x-a-cat-3", "x-prompt", "x-prompt-2"]
+            of_prompts("x.png", &["a cat", "A CAT", "a cat 2", "a-cat", "?!", "../.."]),
+            paths(["x-a-cat", "x-a-cat-2", "x-a-cat-2-2", "x-a-cat-3", "x-prompt", "x-prompt-2"])
         );
     }
 
     #[test]
     fn photos_of_one_name_are_numbered() {
-        let photos = ["a/cat.jpg", "b/cat.png", "dog.jpg", "b/cat-2.png"].map(PathBuf::from);
-        assert_eq!(for_photos(&photos), ["cat", "cat-2", "dog", "cat-2-2"]);
+        let photos = ["a/cat.jpg", "b/cat.png", "dog.jpg", "b/cat-2.png"];
+        assert_eq!(of_photos(&photos, &["a cow"]), paths(["cat", "cat-2", "dog", "cat-2-2"]));
+        assert_eq!(of_photos(&["Cat.jpg", "cat.png"], &["a cow"]), paths(["Cat", "cat-2"]));
+        let (composed, decomposed) = ("caf\u{e9}.jpg", "cafe\u{301}.jpg");
+        assert_eq!(of_photos(&[composed, decomposed], &["x"])[1], Path::new("cafe\u{301}-2"));
+    }
+
+    #[test]
+    fn no_file_has_two_owners() {
+        for (photos, prompts) in [
+            (&["cat.png", "cat-a.png"][..], &["a dog", "dog"][..]),
+            (&["cat-a.png", "cat.png"], &["dog", "a dog"]),
+            (&["cat.png", "cat-black.png"], &["black dog", "dog"]),
+            (&["x.png", "x-probability.png", "x-2.png", "X.png"], &["probability", "2", "mask", "labels"]),
+            (&["a.png", "a-b.png", "a-b-c.png", "a-b-c-d.png"], &["b c d", "c d", "d", "b", "b c"]),
+            (&["ß.png", "SS.png", "ss.jpg", "ſs.png"], &["ﬀ", "ff"]),
+        ] {
+            let names = names(photos, prompts);
+            let files = files(&names);
+            let different: HashSet<_> = files.iter().map(|file| key(file)).collect();
+            assert_eq!(different.len(), files.len(), "{files:?}");
+        }
+        assert_eq!(of_photos(&["cat.png", "cat-a.png"], &["a dog", "dog"]), paths(["cat", "cat-a-2"]));
+        // Without such prompts the second photo keeps its name.
+        assert_eq!(of_photos(&["cat.png", "cat-a.png"], &["a dog"]), paths(["cat", "cat-a"]));
+    }
+
+    #[test]
+    fn folders_have_names_of_their_own() {
+        let photos = ["a", "b", "a", "A"].map(Path::new);
+        let photos = photos.iter().map(|&folder| Photo { file: Path::new("cat.png"), folder });
+        let endings = Endings { prompt: vec!["mask.png"], photo: Vec::new() };
+        let names = Names::choose(photos, &["a dog".to_owned()], &endings, |_, _| false);
+        assert_eq!(names.photos, paths(["a/cat", "b/cat", "a/cat-2", "A/cat-3"]));
+        assert_eq!(names.prompt(2, 0), Path::new("a/cat-2-a-dog"));
+    }
+
+    #[test]
+    fn names_that_are_taken_are_left_alone() {
+        let photos = [Photo { file: Path::new("Cat.png"), folder: Path::new("pets") }].into_iter();
+        let endings = Endings { prompt: vec!["mask.png"], photo: Vec::new() };
+        let is_taken = |folder: &Path, key: &str| folder == Path::new("pets") && key == "cat-a-dog-mask.png";
+        let names = Names::choose(photos, &["a dog".to_owned()], &endings, is_taken);
+        assert_eq!(names.photos, paths(["pets/Cat-2"]));
     }
 
     #[test]
     fn names_fit_file_systems() {
-        let long = "ü".repeat(300);
-        let names = names(&format!("{long}.png"), &[&long, &long]);
-        assert!(names.iter().all(|name| name.len() < 235), "{names:?}");
-        assert_ne!(names[0], names[1]);
+        for letter in ["u", "ü", "猫", "🐈", "e\u{301}"] {
+            let long = letter.repeat(300);
+            let photos = vec![long.as_str(); 12];
+            let names = names(&photos, &[&long, &long]);
+            let files = files(&names);
+            assert!(files.iter().all(|file| file.len() <= 255), "{files:?}");
+            assert_eq!(files.iter().collect::<HashSet<_>>().len(), 12 * (2 + 2 * 3));
+        }
+    }
+
+    /// Thousands of photos of one name take no longer than others.
+    #[test]
+    fn many_photos_of_one_name() {
+        let names = of_photos(&vec!["cat.png"; 5000], &["a dog"]);
+        assert_eq!(names[4999], Path::new("cat-5000"));
     }
 }

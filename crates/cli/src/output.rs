@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use safetensors::tensor::{Dtype, TensorView};
+use serde::Serialize;
 use tempfile::NamedTempFile;
 
-/// Prints to stdout. A reader that has seen enough, such as `head`, is no error.
+/// Prints to stdout. A reader that has seen enough, such as `head`, is not an error.
 pub fn print(text: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -18,39 +19,47 @@ pub fn print(text: &str) -> Result<()> {
 }
 
 /// Prints a value as JSON to stdout.
-pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
+pub fn print_json(value: &impl Serialize) -> Result<()> {
     print(&(serde_json::to_string_pretty(value)? + "\n"))
 }
 
-/// A folder that files can be written to, made when it was not there; taken away again when nothing was.
+/// Prints a value as one line of JSON to stdout.
+pub fn print_json_line(value: &impl Serialize) -> Result<()> {
+    print(&(serde_json::to_string(value)? + "\n"))
+}
+
+/// A folder that files can be written to. It is made with the first file, so that a run that fails before leaves
+/// nothing behind, and takes nothing away that another run has made.
 pub struct Folder {
     path: PathBuf,
-    /// Folders that did not exist before, the innermost first.
-    created: Vec<PathBuf>,
 }
 
 impl Folder {
-    /// Makes the folder where it is missing and tries to write to it; `flag` is what the user gave it by.
+    /// Checks that the folder, or where it is missing the one that it will be made in, can be written to; `flag` is what
+    /// the user gave it by.
     pub fn prepare(path: &Path, flag: &str) -> Result<Self> {
-        let missing = path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
-        let folder = Self { path: path.to_owned(), created: missing.map(Path::to_owned).collect() };
-        fs::create_dir_all(path)
+        let existing = nearest_existing(path)
             .with_context(|| format!("{flag} {}: cannot be made; choose another folder", path.display()))?;
-        new_file(path).with_context(|| {
+        new_file(existing).with_context(|| {
             format!("{flag} {}: cannot be written to; choose another folder", path.display())
         })?;
-        Ok(folder)
+        Ok(Self { path: path.to_owned() })
     }
 
-    /// Writes a file of this name and returns its path.
-    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
+    /// The path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a file of this name, which may lie in a folder within, and returns its path.
+    pub fn write(&self, name: impl AsRef<Path>, bytes: &[u8]) -> Result<PathBuf> {
         self.write_with(name, |file| file.write_all(bytes))
     }
 
     /// As [`write`](Self::write), piece by piece: for what need not be in memory twice.
     pub fn write_with(
         &self,
-        name: &str,
+        name: impl AsRef<Path>,
         pieces: impl FnOnce(&mut Pieces) -> io::Result<()>,
     ) -> Result<PathBuf> {
         let path = self.path.join(name);
@@ -59,19 +68,25 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        for folder in &self.created {
-            // Refused, as it should be, for a folder that something is in.
-            let _ = fs::remove_dir(folder);
+/// The folder, or the nearest around it that is there.
+fn nearest_existing(path: &Path) -> io::Result<&Path> {
+    for path in path.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+        match fs::metadata(path) {
+            Ok(found) if found.is_dir() => return Ok(path),
+            Ok(_) => {
+                let message = format!("{} is not a folder", path.display());
+                return Err(io::Error::new(ErrorKind::NotADirectory, message));
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
     }
+    Ok(Path::new("."))
 }
 
 /// A file that can be written.
 pub struct File {
     path: PathBuf,
-    _folder: Folder,
 }
 
 impl File {
@@ -84,7 +99,10 @@ impl File {
             "{flag} {shown}: is a folder; name a file in it"
         );
         // A device or pipe would be replaced, not written to.
-        ensure!(!path.exists() || path.is_file(), "{flag} {shown}: is no regular file; choose another file");
+        ensure!(
+            !path.exists() || path.is_file(),
+            "{flag} {shown}: is not a regular file; choose another file"
+        );
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
@@ -98,7 +116,8 @@ impl File {
                 );
             }
         }
-        Ok(Self { path: path.to_owned(), _folder: Folder::prepare(folder, flag)? })
+        Folder::prepare(folder, flag)?;
+        Ok(Self { path: path.to_owned() })
     }
 
     /// The path.
@@ -106,12 +125,16 @@ impl File {
         &self.path
     }
 
+    /// Writes the file.
+    pub fn write(&self, bytes: &[u8]) -> Result<()> {
+        write(&self.path, |file| file.write_all(bytes))
+    }
+
     /// Writes one tensor as a safetensors file.
     pub fn write_tensor(&self, name: &str, shape: &[usize], values: &[f32]) -> Result<()> {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         let view = TensorView::new(Dtype::F32, shape.to_vec(), &bytes)?;
-        let bytes = safetensors::serialize([(name, view)], None)?;
-        write(&self.path, |file| file.write_all(&bytes))
+        self.write(&safetensors::serialize([(name, view)], None)?)
     }
 }
 
@@ -122,7 +145,9 @@ pub type Pieces = BufWriter<NamedTempFile>;
 /// new one.
 fn write(path: &Path, pieces: impl FnOnce(&mut Pieces) -> io::Result<()>) -> Result<()> {
     let write = || -> io::Result<()> {
-        let mut file = BufWriter::new(new_file(path.parent().unwrap_or(Path::new(".")))?);
+        let folder = path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
+        let mut file = BufWriter::new(new_file(folder)?);
         pieces(&mut file)?;
         file.into_inner()?.persist(path)?;
         Ok(())
@@ -146,17 +171,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_that_stays_empty_goes_again() {
+    fn a_folder_is_made_with_its_first_file() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/b");
-        drop(Folder::prepare(&path, "--out").unwrap());
-        assert!(!parent.path().join("a").exists() && parent.path().exists());
-
         let folder = Folder::prepare(&path, "--out").unwrap();
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
         folder.write("file", b"whole").unwrap();
-        drop(folder);
+        folder.write("c/file", b"within").unwrap();
         assert_eq!(fs::read(path.join("file")).unwrap(), b"whole");
-        assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
+        assert_eq!(fs::read(path.join("c/file")).unwrap(), b"within");
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_refused_before() {
+        let parent = tempfile::tempdir().unwrap();
+        fs::write(parent.path().join("file"), b"").unwrap();
+        for path in ["file", "file/a/b", &"a".repeat(300)] {
+            let error = Folder::prepare(&parent.path().join(path), "--out").err().unwrap();
+            assert!(error.to_string().starts_with("--out"), "{error}");
+        }
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Pictures of a segmentation, encoded as PNG.
 
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
 use anyhow::Result;
 use clipseg::Photo;
 use clipseg::masks::LabelMap;
-use image::codecs::png::PngEncoder;
-use image::{ExtendedColorType, ImageEncoder};
+use png::{BitDepth, ColorType, Compression, Filter};
 
 /// Colours of the overlays, prompt after prompt; far apart, and bright enough for dark photos.
 const PALETTE: [[u8; 3]; 8] = [
@@ -19,46 +22,56 @@ const PALETTE: [[u8; 3]; 8] = [
 ];
 /// How much of the colour lies over the photo inside the mask.
 const TINT: f32 = 0.5;
+/// What the pictures say made them, under PNG's keyword for that.
+const SOFTWARE: (&str, &str) = ("Software", "clipseg");
 /// The outline's width is the photo's smaller side divided by this, at least one pixel.
 const OUTLINE: usize = 250;
+
+/// Whether a file is a picture that this program wrote: a result, and not a photo.
+pub fn is_ours(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    let Ok(reader) = png::Decoder::new(BufReader::new(file)).read_info() else { return false };
+    let texts = &reader.info().uncompressed_latin1_text;
+    texts.iter().any(|text| (text.keyword.as_str(), text.text.as_str()) == SOFTWARE)
+}
 
 /// Probabilities as grey: 0 is black, 1 white.
 pub fn probability_png(probabilities: &[f32], photo: &Photo) -> Result<Vec<u8>> {
     let grey: Vec<u8> =
         probabilities.iter().map(|&probability| (probability * 255.0).round() as u8).collect();
-    png(&grey, photo, ExtendedColorType::L8)
+    png(&grey, size(photo), ColorType::Grayscale, BitDepth::Eight)
 }
 
 /// Probabilities as 16-bit grey: 0 is black, 1 white (65535).
 pub fn probability16_png(probabilities: &[f32], photo: &Photo) -> Result<Vec<u8>> {
-    let level = |&probability: &f32| ((probability * 65535.0).round() as u16).to_ne_bytes();
+    let level = |&probability: &f32| ((probability * 65535.0).round() as u16).to_be_bytes();
     let grey: Vec<u8> = probabilities.iter().flat_map(level).collect();
-    png(&grey, photo, ExtendedColorType::L16)
+    png(&grey, size(photo), ColorType::Grayscale, BitDepth::Sixteen)
 }
 
 /// The mask in white on black.
 pub fn mask_png(mask: &[bool], photo: &Photo) -> Result<Vec<u8>> {
     let grey: Vec<u8> = mask.iter().map(|&inside| if inside { 255 } else { 0 }).collect();
-    png(&grey, photo, ExtendedColorType::L8)
+    png(&grey, size(photo), ColorType::Grayscale, BitDepth::Eight)
 }
 
 /// The photo with the mask tinted and outlined in the colour of prompt `prompt`.
 pub fn overlay_png(mask: &[bool], photo: &Photo, prompt: usize) -> Result<Vec<u8>> {
-    png(&overlay(mask, photo, prompt), photo, ExtendedColorType::Rgb8)
+    png(&overlay(mask, photo, prompt), size(photo), ColorType::Rgb, BitDepth::Eight)
 }
 
 /// Labels as the pixels' values: with a palette of the overlays' colours where a byte holds them, otherwise as 16-bit grey.
-pub fn labels_png(map: &LabelMap, photo: &Photo) -> Result<Vec<u8>> {
+pub fn labels_png(map: &LabelMap) -> Result<Vec<u8>> {
+    let size = (map.width(), map.height());
     let Some(bytes) = map.to_bytes() else {
-        let grey: Vec<u8> = map.labels().iter().flat_map(|label| label.to_ne_bytes()).collect();
-        return png(&grey, photo, ExtendedColorType::L16);
+        let grey: Vec<u8> = map.labels().iter().flat_map(|label| label.to_be_bytes()).collect();
+        return png(&grey, size, ColorType::Grayscale, BitDepth::Sixteen);
     };
-    let mut file = Vec::new();
-    let mut encoder = png::Encoder::new(&mut file, u32::try_from(map.width())?, u32::try_from(map.height())?);
-    encoder.set_color(png::ColorType::Indexed);
-    encoder.set_palette((0..=map.count()).flat_map(label_colour).collect::<Vec<u8>>());
-    encoder.write_header()?.write_image_data(&bytes)?;
-    Ok(file)
+    let palette: Vec<u8> = (0..=map.count()).flat_map(label_colour).collect();
+    encode(&bytes, size, |encoder| {
+        encoder.set_color(ColorType::Indexed);
+        encoder.set_palette(palette);
+    })
 }
 
 /// The colour of a label in [`labels_png`]: black for the background, and the prompts' as in the overlays.
@@ -93,10 +106,30 @@ pub fn overlay(mask: &[bool], photo: &Photo, prompt: usize) -> Vec<u8> {
     rgb
 }
 
-fn png(pixels: &[u8], photo: &Photo, colour: ExtendedColorType) -> Result<Vec<u8>> {
+fn size(photo: &Photo) -> (usize, usize) {
+    (photo.width(), photo.height())
+}
+
+fn png(pixels: &[u8], size: (usize, usize), colour: ColorType, depth: BitDepth) -> Result<Vec<u8>> {
+    encode(pixels, size, |encoder| {
+        encoder.set_color(colour);
+        encoder.set_depth(depth);
+        encoder.set_compression(Compression::Fast);
+        encoder.set_filter(Filter::Adaptive);
+    })
+}
+
+/// A PNG file of the given columns and rows, which says that it is [ours](is_ours).
+fn encode(
+    pixels: &[u8],
+    (width, height): (usize, usize),
+    configure: impl FnOnce(&mut png::Encoder<'_, &mut Vec<u8>>),
+) -> Result<Vec<u8>> {
     let mut file = Vec::new();
-    let (width, height) = (u32::try_from(photo.width())?, u32::try_from(photo.height())?);
-    PngEncoder::new(&mut file).write_image(pixels, width, height, colour)?;
+    let mut encoder = png::Encoder::new(&mut file, u32::try_from(width)?, u32::try_from(height)?);
+    encoder.add_text_chunk(SOFTWARE.0.to_owned(), SOFTWARE.1.to_owned())?;
+    configure(&mut encoder);
+    encoder.write_header()?.write_image_data(pixels)?;
     Ok(file)
 }
 
@@ -119,8 +152,34 @@ mod tests {
         assert_eq!(decoded(&mask_png(&[false, true, true], &photo).unwrap()), [0, 255, 255]);
     }
 
+    #[test]
+    fn our_pictures_are_known_from_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let photo = Photo::from_rgb(3, 1, vec![0; 9]).unwrap();
+        let mut map = LabelMap::new(3, 1).unwrap();
+        map.add(&Mask::new(3, 1, vec![true; 3]).unwrap(), &[0.5; 3]).unwrap();
+        let path = folder.path().join("picture");
+        for ours in [
+            probability_png(&[0.0; 3], &photo),
+            probability16_png(&[0.0; 3], &photo),
+            mask_png(&[true; 3], &photo),
+            overlay_png(&[true; 3], &photo, 0),
+            labels_png(&map),
+        ] {
+            std::fs::write(&path, ours.unwrap()).unwrap();
+            assert!(is_ours(&path));
+        }
+        image::RgbImage::new(3, 1).save_with_format(&path, image::ImageFormat::Png).unwrap();
+        assert!(!is_ours(&path));
+        for other in [&b""[..], b"\x89PNG\r\n\x1a\n", b"not a picture"] {
+            std::fs::write(&path, other).unwrap();
+            assert!(!is_ours(&path));
+        }
+        assert!(!is_ours(folder.path()) && !is_ours(&folder.path().join("missing")));
+    }
+
     /// The stored values, which decoders of pictures turn into colours.
-    fn stored(png: &[u8]) -> (png::ColorType, Option<Vec<u8>>, Vec<u8>) {
+    fn stored(png: &[u8]) -> (ColorType, Option<Vec<u8>>, Vec<u8>) {
         let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         reader.next_frame(&mut pixels).unwrap();
@@ -130,22 +189,21 @@ mod tests {
 
     #[test]
     fn labels_are_stored_as_they_are() {
-        let photo = Photo::from_rgb(3, 1, vec![0; 9]).unwrap();
         let mut map = LabelMap::new(3, 1).unwrap();
         let mut mark = |pixels: [bool; 3], probability| {
             map.add(&Mask::new(3, 1, pixels.to_vec()).unwrap(), &[probability; 3]).unwrap();
-            stored(&labels_png(&map, &photo).unwrap())
+            stored(&labels_png(&map).unwrap())
         };
         mark([false, true, true], 0.5);
         let (colour, palette, pixels) = mark([false, false, true], 0.6);
-        assert_eq!((colour, pixels), (png::ColorType::Indexed, vec![0, 1, 2]));
+        assert_eq!((colour, pixels), (ColorType::Indexed, vec![0, 1, 2]));
         assert_eq!(palette.unwrap(), [[0; 3], PALETTE[0], PALETTE[1]].concat());
         for _ in 2..255 {
-            assert_eq!(mark([true; 3], 0.0).0, png::ColorType::Indexed);
+            assert_eq!(mark([true; 3], 0.0).0, ColorType::Indexed);
         }
         // 256 in the first pixel, and bytes in the order of PNG.
         let (colour, palette, pixels) = mark([true, false, false], 0.7);
-        assert_eq!((colour, palette, pixels), (png::ColorType::Grayscale, None, vec![1, 0, 0, 1, 0, 2]));
+        assert_eq!((colour, palette, pixels), (ColorType::Grayscale, None, vec![1, 0, 0, 1, 0, 2]));
     }
 
     #[test]

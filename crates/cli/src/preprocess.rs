@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use clipseg::Processor;
 
-use crate::inputs::PhotoArguments;
+use crate::inputs::{self, PhotoArguments};
 use crate::model::ModelArguments;
 use crate::output;
 
@@ -37,7 +37,8 @@ Examples:
 pub fn run(arguments: &Arguments) -> Result<()> {
     let processor = arguments.model.open()?.read(Processor::from_dir)?;
     let photo = arguments.reading.open(&arguments.photo)?;
+    inputs::warn_of_cut_off(&arguments.photo, &photo);
     let file = output::File::prepare(&arguments.out, "--out", &[&arguments.photo])?;
-    let pixels = processor.preprocess(&photo);
+    let pixels = processor.preprocess(&photo.photo);
     file.write_tensor("pixel_values", &[1, 3, pixels.height, pixels.width], &pixels.values)
 }

@@ -5,30 +5,31 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use clipseg::{
-    ClipSeg, Condition, PixelValues, Processor, PromptStyle, Template, TemplateSet, TextBatch, phrases,
+    ClipSeg, Condition, PixelValues, Processor, PromptStyle, SavedConditions, Template, TemplateSet,
+    TextBatch, phrases,
 };
 
 use crate::inputs::{self, PhotoArguments, Preparation};
+use crate::report;
+
+/// The mask that is a prompt image's own transparency.
+const ALPHA: &str = "alpha";
 
 /// The prompts.
 #[derive(Args)]
 #[command(next_help_heading = "Prompts")]
 pub struct PromptArguments {
-    /// What to look for; give it again for more.
-    #[arg(
-        short,
-        long = "prompt",
-        value_name = "TEXT",
-        allow_hyphen_values = true,
-        required_unless_present = "prompt_image"
-    )]
+    /// What to look for; give it again for more. What follows the last = in it is the class that it stands for: of
+    /// "tabby=cat" and "persian=cat" there is one result, cat, at each pixel the larger probability of the two. To look
+    /// for a text with a = in it, name a class too: "a=b=sum".
+    #[arg(short, long = "prompt", value_name = "TEXT[=CLASS]", allow_hyphen_values = true)]
     prompt: Vec<String>,
     /// A picture of what to look for; of several the mean is looked for.
     #[arg(long, value_name = "FILE")]
     prompt_image: Vec<PathBuf>,
-    /// Where the object is in the prompt image: white, and as large as it. One for each of them, in their order
-    /// [default: the whole picture is the prompt].
-    #[arg(long, value_name = "FILE", requires = "prompt_image")]
+    /// Where the object is in the prompt image: white, and as large as it; or the word alpha, where the prompt image
+    /// itself is opaque there alone. One for each of them, in their order [default: the whole picture is the prompt].
+    #[arg(long, value_name = "FILE|alpha", requires = "prompt_image")]
     prompt_mask: Vec<PathBuf>,
     /// How a prompt image is prepared around its mask; the styles are the paper's [default: crop-blur-darken].
     #[arg(long, value_enum, value_name = "STYLE", requires = "prompt_mask")]
@@ -64,15 +65,24 @@ enum Style {
 pub struct Prompts {
     /// What to call each prompt.
     pub labels: Vec<String>,
+    /// The class that each prompt stands for, where one was named.
+    pub classes: Vec<Option<String>>,
     text: Option<TextBatch>,
+    negatives: Option<TextBatch>,
+    saved: Option<SavedConditions>,
     templates: usize,
     pictures: Vec<PixelValues>,
     mix: Option<f32>,
 }
 
 impl PromptArguments {
-    /// Reads the pictures and encodes the words.
-    pub fn read(&self, preparation: &Preparation<'_>, reading: &PhotoArguments) -> Result<Prompts> {
+    /// Reads the pictures and encodes the words, and those of `negatives`, which are not meant.
+    pub fn read(
+        &self,
+        preparation: &Preparation<'_>,
+        reading: &PhotoArguments,
+        negatives: &[String],
+    ) -> Result<Prompts> {
         if let Some(share) = self.mix {
             ensure!((0.0..=1.0).contains(&share), "--mix {share}: must lie between 0 and 1");
         }
@@ -91,24 +101,33 @@ impl PromptArguments {
             None if self.template.is_empty() => TemplateSet::Plain.templates(),
             None => self.template.clone(),
         };
-        let text = match self.prompt[..] {
-            [] => None,
+        let encode = |texts: &[String]| match texts {
+            [] => Ok(None),
             _ => {
                 // The phrase around an empty prompt would hide that it is empty.
-                preparation.tokenizer.encode_batch(&self.prompt)?;
-                Some(inputs::encode(&preparation.tokenizer, &phrases(&templates, &self.prompt))?)
+                preparation.tokenizer.encode_batch(texts)?;
+                inputs::encode(&preparation.tokenizer, &phrases(&templates, texts)).map(Some)
             }
         };
-        let mut labels = self.prompt.clone();
-        if self.mix.is_none() {
-            labels.extend(self.picture_label());
+        let named = self.prompt.iter().map(|prompt| Named::of(prompt)).collect::<Result<Vec<_>>>()?;
+        let (mut labels, mut classes): (Vec<_>, Vec<_>) =
+            named.into_iter().map(|Named { text, class }| (text, class)).unzip();
+        let text = encode(&labels)?;
+        let negatives = encode(negatives).context("--negative")?;
+        if self.mix.is_none()
+            && let Some(label) = self.picture_label()
+        {
+            labels.push(label);
+            classes.push(None);
         }
-        Ok(Prompts { labels, text, templates: templates.len(), pictures, mix: self.mix })
+        let (templates, mix) = (templates.len(), self.mix);
+        Ok(Prompts { labels, classes, text, negatives, saved: None, templates, pictures, mix })
     }
 
     /// The files that are read.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.prompt_image.iter().chain(&self.prompt_mask).map(PathBuf::as_path)
+        let masks = self.prompt_mask.iter().filter(|mask| mask.as_os_str() != ALPHA);
+        self.prompt_image.iter().chain(masks).map(PathBuf::as_path)
     }
 
     fn picture(
@@ -118,11 +137,29 @@ impl PromptArguments {
         path: &Path,
         mask: Option<&Path>,
     ) -> Result<PixelValues> {
-        let photo = reading.open(path)?;
-        let Some(mask) = mask else { return Ok(processor.preprocess(&photo)) };
-        let marked = inputs::read_mask(mask, &photo)?;
+        let file = reading.open(path)?;
+        inputs::warn_of_cut_off(path, &file);
+        let opaque = file.alpha.map(|alpha| alpha.iter().map(|&alpha| alpha >= 128).collect::<Vec<_>>());
+        let opaque = opaque.filter(|opaque| opaque.contains(&false));
+        let (photo, shown) = (file.photo, path.display());
+        let marked = match (mask, opaque) {
+            (None, opaque) => {
+                if opaque.is_some() {
+                    report::warning(format_args!(
+                        "{shown}: has transparent parts, which are looked at too; --prompt-mask alpha looks for what is \
+                         opaque alone"
+                    ));
+                }
+                return Ok(processor.preprocess(&photo));
+            }
+            (Some(mask), opaque) if mask.as_os_str() == ALPHA => opaque.with_context(|| {
+                format!("--prompt-mask alpha: {shown} has no transparent part; give a mask, or none")
+            })?,
+            (Some(mask), _) => inputs::read_mask(mask, &photo)?,
+        };
         let style = self.prompt_style.unwrap_or(Style::CropBlurDarken).into();
-        processor.visual_prompt(&photo, &marked, &style).with_context(|| mask.display().to_string())
+        let of = mask.filter(|mask| mask.as_os_str() != ALPHA).unwrap_or(path);
+        processor.visual_prompt(&photo, &marked, &style).with_context(|| of.display().to_string())
     }
 
     fn picture_label(&self) -> Option<String> {
@@ -134,32 +171,78 @@ impl PromptArguments {
     }
 }
 
+/// A prompt in words and the class that it stands for.
+#[derive(Debug, PartialEq)]
+struct Named {
+    text: String,
+    class: Option<String>,
+}
+
+impl Named {
+    /// Of what was given with -p.
+    fn of(given: &str) -> Result<Self> {
+        let Some((text, class)) = given.rsplit_once('=') else {
+            return Ok(Self { text: given.to_owned(), class: None });
+        };
+        let [text, class] = [text, class].map(|part| part.trim().to_owned());
+        ensure!(
+            !text.is_empty() && !class.is_empty(),
+            "-p {given:?}: what to look for stands before the last =, the class that it stands for after it; \
+             give both, as in \"tabby=cat\""
+        );
+        Ok(Self { text, class: Some(class) })
+    }
+}
+
 impl Prompts {
+    /// Of a file of conditions, and of `negatives` in words, which are not meant.
+    pub fn of_file(path: &Path, preparation: &Preparation<'_>, negatives: &[String]) -> Result<Self> {
+        let saved = SavedConditions::load(path).context("--conditions")?;
+        let negatives = match negatives {
+            [] => None,
+            _ => Some(inputs::encode(&preparation.tokenizer, negatives).context("--negative")?),
+        };
+        Ok(Self {
+            labels: saved.prompts().to_vec(),
+            classes: saved.classes().to_vec(),
+            text: None,
+            negatives,
+            saved: Some(saved),
+            templates: 1,
+            pictures: Vec::new(),
+            mix: None,
+        })
+    }
+
     /// Whether a prompt, or one of its phrases, was longer than the model reads.
     pub fn is_cut(&self, prompt: usize) -> bool {
         let phrases = prompt * self.templates..(prompt + 1) * self.templates;
         self.text.as_ref().is_some_and(|text| text.truncated.iter().any(|index| phrases.contains(index)))
     }
 
-    /// A condition for each label.
+    /// A condition for each label, then one for each negative prompt.
     pub fn encode(&self, model: &ClipSeg) -> Result<Condition> {
-        let text = match &self.text {
-            Some(batch) => {
-                let phrases = pollster::block_on(model.model().encode_text(batch.into()))?;
-                Some(phrases.means(self.templates)?)
-            }
-            None => None,
-        };
+        let text = self.encode_words(model, self.text.as_ref())?;
         let pictures = self.pictures.iter().map(|pixels| model.encode_image_prompt(pixels));
         let pictures = pictures.collect::<clipseg::Result<Vec<_>>>()?;
         let picture = match pictures[..] {
             [] => None,
             _ => Some(Condition::concat(&pictures)?.means(pictures.len())?),
         };
-        Ok(match (text, picture, self.mix) {
-            (Some(text), Some(picture), Some(share)) => text.mix(&picture, share)?,
-            (text, picture, _) => Condition::concat(&text.into_iter().chain(picture).collect::<Vec<_>>())?,
-        })
+        let saved = self.saved.as_ref().map(|saved| saved.for_model(model.model())).transpose()?;
+        let negatives = self.encode_words(model, self.negatives.as_ref())?;
+        let wanted = match (text, picture, self.mix) {
+            (Some(text), Some(picture), Some(share)) => vec![text.mix(&picture, share)?],
+            (text, picture, _) => text.into_iter().chain(picture).collect(),
+        };
+        let all: Vec<_> = saved.cloned().into_iter().chain(wanted).chain(negatives).collect();
+        Ok(Condition::concat(&all)?)
+    }
+
+    fn encode_words(&self, model: &ClipSeg, batch: Option<&TextBatch>) -> Result<Option<Condition>> {
+        let Some(batch) = batch else { return Ok(None) };
+        let phrases = pollster::block_on(model.model().encode_text(batch.into()))?;
+        Ok(Some(phrases.means(self.templates)?))
     }
 }
 
@@ -171,6 +254,28 @@ impl From<Style> for PromptStyle {
             Style::Blur => Self::BLUR,
             Style::SlightBlur => Self::SLIGHT_BLUR,
             Style::Crop => Self::CROP,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_follows_the_last_equals_sign() {
+        let named = |given| Named::of(given).map(|Named { text, class }| (text, class.unwrap_or_default()));
+        for (given, text, class) in [
+            ("a cat", "a cat", ""),
+            ("tabby=cat", "tabby", "cat"),
+            (" a tabby = cat ", "a tabby", "cat"),
+            ("a=b=sum", "a=b", "sum"),
+        ] {
+            assert_eq!(named(given).unwrap(), (text.to_owned(), class.to_owned()));
+        }
+        for wrong in ["=cat", "tabby=", "=", " = cat"] {
+            let error = named(wrong).unwrap_err().to_string();
+            assert!(error.contains(wrong) && error.contains("tabby=cat"), "{error}");
         }
     }
 }

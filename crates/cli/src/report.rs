@@ -20,7 +20,7 @@ fn line(kind: &str, message: &str) {
 }
 
 /// The chain of causes, without those that the message before has already quoted.
-fn describe(error: &anyhow::Error) -> String {
+pub fn describe(error: &anyhow::Error) -> String {
     let mut message = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !message.contains(&cause) {

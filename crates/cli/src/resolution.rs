@@ -20,7 +20,7 @@ pub struct ResolutionArguments {
     /// How much of a window's side the next one covers too, 0 to 0.75; they are blended there.
     #[arg(long, value_name = "SHARE", default_value_t = 0.25, allow_negative_numbers = true)]
     overlap: f32,
-    /// Draw masks along the photo's own edges, by a guided filter that looks RADIUS pixels of the model's picture far
+    /// Draw masks along the photo's own edges, by a guided filter that looks RADIUS pixels of the model's picture far, 1 to 256
     /// [default RADIUS: 8].
     #[arg(
         long,

@@ -1,55 +1,72 @@
 //! `clipseg segment`.
 
+mod combining;
+mod dataset;
 mod drawing;
+mod frames;
 mod legend;
+mod occupied;
+mod outcomes;
 mod photos;
 mod regions;
 mod report;
 mod saves;
 mod settings;
+mod shaping;
+mod work;
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::sync_channel;
-use std::thread;
 
-use anyhow::{Context, Result, bail, ensure};
-use clap::Args;
-use clipseg::{ClipSeg, Condition};
+use anyhow::{Context, Result, ensure};
+use clap::{ArgGroup, Args};
 
-use self::drawing::{Decoded, Drawing};
-use self::photos::Opened;
-use self::report::{Report, Seconds};
+use self::combining::CombiningArguments;
+use self::dataset::DataSet;
+use self::drawing::Drawing;
+use self::frames::FrameArguments;
+use self::occupied::Occupied;
+use self::outcomes::Outcomes;
+use self::photos::{Listing, Source};
+use self::report::Seconds;
 use self::saves::Kind;
+use self::shaping::ShapingArguments;
+use self::work::Work;
 use crate::inputs::{AdapterArguments, PhotoArguments, Preparation};
 use crate::model::ModelArguments;
-use crate::progress::{Progress, Stopwatch};
-use crate::prompts::PromptArguments;
+use crate::names::{self, Names};
+use crate::output;
+use crate::progress::{Estimate, Progress, Stopwatch};
+use crate::prompts::{PromptArguments, Prompts};
 use crate::resolution::ResolutionArguments;
-use crate::{names, output};
-
-/// Photos that are read ahead, and results that wait to be written.
-const WAITING: usize = 2;
 
 /// Find what prompts describe in photos.
 ///
 /// Writes three PNG files of the photo's size for each prompt: the probability as grey, the mask of what
 /// reaches the threshold, and the photo with the mask in colour; with --save what you choose, also polygons,
-/// run lengths and label maps for other programs.
+/// run lengths and label maps for other programs, and data sets to train with.
+///
+/// What is done to the model's answer comes in this order: --scales, --smooth, --refine, --combine or classes,
+/// --negative, --threshold or --min-presence, --invert, --min-area, --grow or --shrink, --feather.
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, group = ArgGroup::new("wanted")
+    .args(["prompt", "prompt_image", "conditions"]).required(true).multiple(true))]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Photos (JPEG, PNG, WebP, GIF, BMP or TIFF), and folders whose photos to take. One that cannot be read is
-    /// reported at the end and does not keep the others from being segmented.
+    /// Photos (JPEG, PNG, WebP, GIF, BMP or TIFF), and folders whose photos to take, in the order of their names and the
+    /// numbers in them; - reads paths from stdin, one per line and all before it begins. What goes wrong with one is
+    /// reported and does not keep the others from being segmented. Hidden files, and pictures that this command wrote,
+    /// are left out.
     #[arg(required = true, value_name = "PHOTO|DIR")]
     photos: Vec<PathBuf>,
-    /// Folder for the files; made where it is missing.
+    /// Take the photos of the folders within folders too, hidden ones and links to folders aside; their results go
+    /// to folders of the same names in the output folder.
+    #[arg(long)]
+    recursive: bool,
+    /// Folder for the files; made where it is missing. It may be the photos' own: photos are never overwritten, but
+    /// results of the same photo and prompt are.
     #[arg(long, value_name = "DIR", required_unless_present = "logits")]
     out: Option<PathBuf>,
-    /// Probability, 0 to 1, from which a pixel belongs to the mask.
-    #[arg(long, default_value_t = 0.5, allow_negative_numbers = true)]
-    threshold: f32,
     /// What to write to the folder, with commas between.
     #[arg(
         long,
@@ -60,11 +77,11 @@ pub struct Arguments {
         requires = "out"
     )]
     save: Vec<Kind>,
-    /// Leave out of every mask its connected parts of fewer pixels, and of all that is made of masks; probabilities
-    /// stay whole. Pixels that touch by an edge or a corner are connected.
-    #[arg(long, value_name = "PIXELS", default_value_t = 1)]
-    min_area: usize,
-    /// Leave out corners of the polygons in regions files that are no further than this from the line without them;
+    #[command(flatten)]
+    shaping: ShapingArguments,
+    #[command(flatten)]
+    frames: FrameArguments,
+    /// Leave out corners of the polygons in regions files and data sets that are no further than this from the line without them;
     /// at 0 polygons enclose exactly the mask.
     #[arg(long, value_name = "PIXELS", default_value_t = 0.0, allow_negative_numbers = true)]
     simplify: f64,
@@ -77,12 +94,17 @@ pub struct Arguments {
     adapter: AdapterArguments,
     #[command(flatten)]
     reading: PhotoArguments,
-    /// Print JSON rather than a table.
+    /// Print JSON rather than tables: one line per photo as soon as it is done, which has `error` where it failed.
     #[arg(long)]
     json: bool,
     // Last: what follows would stand under its heading in the help.
     #[command(flatten)]
     prompts: PromptArguments,
+    /// Take the prompts from a file that `clipseg encode-prompts` wrote with this model, in place of -p.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "prompt_image"])]
+    conditions: Option<PathBuf>,
+    #[command(flatten)]
+    combining: CombiningArguments,
 }
 
 const EXAMPLES: &str = "\
@@ -92,10 +114,20 @@ Examples:
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a cat\" --out masks --save mask,regions --min-area 50 --simplify 1
   clipseg segment --model clipseg-rd64-refined photo.jpg -p sky -p grass -p road --out masks --save labels,npy
   clipseg segment --model clipseg-rd64-refined photo.jpg --prompt-image mug.jpg --prompt-mask mug-mask.png --out masks
+  clipseg segment --model clipseg-rd64-refined photo.jpg --prompt-image cut-out.png --prompt-mask alpha --out masks
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a mug\" --prompt-image mug.jpg --mix 0.7 --out masks
   clipseg segment --model clipseg-rd64-refined photo.jpg -p cat --template-set shuffle+ --out masks
   clipseg segment --model clipseg-rd64-refined large.jpg -p \"a cat\" --out masks --scales 1,2,3 --refine
   clipseg segment --model clipseg-rd64-refined holiday/ more/*.jpg -p \"a cat\" -p \"a dog\" --out masks --json
+  clipseg segment --model clipseg-rd64-refined photos/ --recursive -p \"a cat\" --save mask --out masks
+  clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a cat\" --negative \"a toy cat\" --out masks
+  clipseg segment --model clipseg-rd64-refined photo.jpg -p glass -p reflection --combine all --out masks
+  clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a person\" --invert --grow 8 --feather 8 --save mask --out masks
+  clipseg segment --model clipseg-rd64-refined holiday/ -p \"a cat\" --min-presence 0.8 --out masks
+  clipseg segment --model clipseg-rd64-refined holiday/ -p tabby=cat -p persian=cat -p \"a dog=dog\" --save coco,yolo --min-area 50 --simplify 1 --out pets
+  clipseg segment --model clipseg-rd64-refined holiday/ --conditions pets.safetensors --out masks
+  clipseg segment --model clipseg-rd64-refined frames/ -p \"a cat\" --smooth 0.6 --save mask --out masks
+  find . -name '*.jpg' | clipseg segment --model clipseg-rd64-refined - -p \"a cat\" --out masks
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a cat\" --logits cat.safetensors --adapter 0";
 
 /// Where the results go.
@@ -106,24 +138,49 @@ struct Targets {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let threshold = arguments.threshold;
-    ensure!((0.0..=1.0).contains(&threshold), "--threshold {threshold}: must lie between 0 and 1");
+    arguments.shaping.check(&arguments.save)?;
+    arguments.combining.check(&arguments.save)?;
+    arguments.frames.check()?;
     arguments.check_simplify()?;
     arguments.resolution.check()?;
-    let photos = photos::list(&arguments.photos)?;
+    let Listing { photos: sources, failures } = Listing::of(&arguments.photos, arguments.recursive)?;
     ensure!(
-        photos.len() == 1 || arguments.logits.is_none(),
+        sources.len() == 1 || arguments.logits.is_none(),
         "--logits takes a single photo, {} are given; --save npy writes a file for each",
-        photos.len()
+        sources.len()
     );
+    arguments.frames.check_photos(sources.len() + failures.len())?;
     let model = arguments.model.open()?;
     let folder = model.folder();
     let preparation = Preparation::read(&model)?;
-    let prompts = arguments.prompts.read(&preparation, &arguments.reading)?;
+    let negatives = &arguments.combining.negative;
+    let prompts = match &arguments.conditions {
+        Some(file) => Prompts::of_file(file, &preparation, negatives)?,
+        None => arguments.prompts.read(&preparation, &arguments.reading, negatives)?,
+    };
+    let results = arguments.combining.results(&prompts)?;
+    let mut outcomes = Outcomes::new(sources.len() + failures.len(), arguments.json);
+    for (path, error) in failures {
+        outcomes.add(&path, Err(error))?;
+    }
+    let Some(first) = sources.first() else { return outcomes.finish() };
     // Before anything else is loaded, so that a wrong name is told at once.
-    let first = photos::open(&photos[0], arguments, &preparation.processor);
-    let first = if photos.len() == 1 { Ok(first?) } else { first };
-    let targets = Targets::prepare(arguments, &photos, folder)?;
+    let first = photos::open(&first.path, arguments, &preparation.processor);
+    let first = match first {
+        Err(error) if sources.len() == 1 => {
+            outcomes.add(&sources[0].path, Err(error))?;
+            return outcomes.finish();
+        }
+        first => first,
+    };
+    let targets = Targets::prepare(arguments, &sources, folder)?;
+    let names = arguments.names(&targets, &sources, &results.names);
+    let mut data_set = match &targets.folder {
+        None => DataSet::default(),
+        Some(folder) => {
+            DataSet::prepare(folder, &arguments.save, &results.names, &sources, arguments.simplify)?
+        }
+    };
 
     let mut stopwatch = Stopwatch::start();
     let device = arguments.adapter.open()?;
@@ -137,122 +194,35 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     progress.step("encoding the prompts");
     let condition = prompts.encode(&model).with_context(|| folder.display().to_string())?;
     let seconds = Seconds { load, encode_prompts: stopwatch.lap(), ..Seconds::default() };
+    let adapter = device.description();
+    let (sources, names) = (&sources[..], &names);
     let work = Work {
-        drawing: Drawing { arguments, prompts: &prompts, targets: &targets, adapter: device.description() },
+        drawing: Drawing {
+            arguments,
+            prompts: &prompts,
+            results: &results,
+            targets: &targets,
+            sources,
+            names,
+            adapter,
+        },
         model: &model,
         folder,
         condition: &condition,
-        progress,
+        smoother: arguments.frames.smoother()?,
+        progress: &progress,
+        estimate: Estimate::start(sources.len()),
         seconds,
     };
-    let (reports, failures) = work.run(&photos, first)?;
-
-    match &reports[..] {
-        [report] if photos.len() == 1 && arguments.json => output::print_json(report)?,
-        reports if arguments.json => output::print_json(&reports)?,
-        reports => {
-            let text = |report: &Report| match photos.len() {
-                1 => report.to_text(),
-                _ => format!("{}\n{}\n", report.photo.display(), report.to_text()),
-            };
-            output::print(&reports.iter().map(text).collect::<String>())?;
-        }
+    let printed = work.run(first, &mut outcomes, &mut data_set);
+    drop(progress);
+    // Also after failures: what was found is of use without the rest.
+    let files = data_set.finish()?;
+    printed?;
+    if !arguments.json {
+        output::print(&files.iter().map(|file| format!("wrote {}\n", file.display())).collect::<String>())?;
     }
-    for failure in &failures {
-        crate::report::error(failure);
-    }
-    ensure!(failures.is_empty(), "{} of {} photos could not be segmented", failures.len(), photos.len());
-    Ok(())
-}
-
-/// What all photos have in common.
-struct Work<'a> {
-    drawing: Drawing<'a>,
-    model: &'a ClipSeg,
-    folder: &'a Path,
-    condition: &'a Condition,
-    progress: Progress,
-    /// Those that are spent once.
-    seconds: Seconds,
-}
-
-impl<'a> Work<'a> {
-    /// Segments the photos, the first of which is open: while the device works on one, the next is read and the results of the
-    /// one before are written. Gives also what was wrong with the photos that could not be read.
-    fn run(
-        self,
-        photos: &'a [PathBuf],
-        first: Result<Opened>,
-    ) -> Result<(Vec<Report<'a>>, Vec<anyhow::Error>)> {
-        let names = names::for_photos(photos);
-        let mut failures = Vec::new();
-        let (to_device, opened) = sync_channel(WAITING);
-        let (to_drawing, decoded) = sync_channel(WAITING);
-        let reports = thread::scope(|scope| {
-            let (arguments, processor) = (self.drawing.arguments, self.model.processor());
-            scope.spawn(move || {
-                let rest = photos[1..].iter().map(|path| photos::open(path, arguments, processor));
-                for opened in std::iter::once(first).chain(rest) {
-                    // Nobody listens any more after an error of the device or of a file that is written.
-                    if to_device.send(opened).is_err() {
-                        return;
-                    }
-                }
-            });
-            let drawing = scope.spawn(|| -> Result<Vec<_>> {
-                // Taken along, so that the sender learns of an error.
-                let decoded = decoded;
-                decoded.iter().map(|decoded| self.drawing.draw(decoded)).collect()
-            });
-            for (place, opened) in opened.iter().enumerate() {
-                let opened = match opened {
-                    Ok(opened) => opened,
-                    Err(error) => {
-                        failures.push(error);
-                        continue;
-                    }
-                };
-                let which = match photos.len() {
-                    1 => String::new(),
-                    count => format!("{} ({} of {count}): ", photos[place].display(), place + 1),
-                };
-                let decoded = self.decode(&photos[place], names[place].clone(), opened, &which)?;
-                if to_drawing.send(decoded).is_err() {
-                    break;
-                }
-            }
-            drop((to_drawing, opened));
-            match drawing.join() {
-                Ok(reports) => reports,
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        });
-        Ok((reports?, failures))
-    }
-
-    fn decode(&self, path: &'a Path, name: String, opened: Opened, which: &str) -> Result<Decoded<'a>> {
-        let Self { model, progress, .. } = self;
-        let Opened { photo, pixels } = opened;
-        let mut stopwatch = Stopwatch::start();
-        progress.step(format!("{which}encoding"));
-        let count = pixels.count();
-        let scenes = model.encode_windows(&pixels, |done| {
-            if count > 1 {
-                progress.step(format!("{which}encoding, {done} of {count} windows"));
-            }
-        })?;
-        let encode_image = stopwatch.lap();
-        progress.step(format!("{which}decoding"));
-        let segmentation = model.decode_windows(&scenes, self.condition)?;
-        let seconds = Seconds { encode_image, decode: stopwatch.lap(), ..self.seconds };
-        if !segmentation.logits().values.iter().all(|logit| logit.is_finite()) {
-            bail!(
-                "{}: the model's logits are not finite numbers; its weights are damaged, download them again",
-                self.folder.display()
-            );
-        }
-        Ok(Decoded { path, name, photo, segmentation, windows: count, seconds })
-    }
+    outcomes.finish()
 }
 
 impl Arguments {
@@ -262,20 +232,43 @@ impl Arguments {
             *simplify >= 0.0 && simplify.is_finite(),
             "--simplify {simplify}: must be a number of pixels, 0 or more"
         );
+        let has_polygons = [Kind::Regions, Kind::Coco, Kind::Yolo].iter().any(|kind| save.contains(kind));
         ensure!(
-            *simplify == 0.0 || save.contains(&Kind::Regions),
-            "--simplify {simplify}: changes the polygons of regions files alone; add --save regions"
+            *simplify == 0.0 || has_polygons,
+            "--simplify {simplify}: changes the polygons of regions files and data sets alone; add --save regions, \
+             coco or yolo"
         );
         Ok(())
+    }
+
+    /// The photos, and the pictures that are prompts.
+    fn files_read<'a>(&'a self, sources: &'a [Source]) -> impl Iterator<Item = &'a Path> {
+        sources
+            .iter()
+            .map(|source| source.path.as_path())
+            .chain(self.prompts.files())
+            .chain(self.conditions.as_deref())
+    }
+
+    /// What to call the results.
+    fn names(&self, targets: &Targets, sources: &[Source], prompts: &[String]) -> Names {
+        let photos = sources.iter().map(|Source { path, folder }| names::Photo { file: path, folder });
+        let endings = Kind::endings(&self.save);
+        match &targets.folder {
+            None => Names::choose(photos, prompts, &endings, |_, _| false),
+            Some(out) => {
+                let mut occupied = Occupied::new(out.path(), self.files_read(sources));
+                Names::choose(photos, prompts, &endings, |folder, key| occupied.has(folder, key))
+            }
+        }
     }
 }
 
 impl Targets {
     /// Checks that everything that was asked for can be written.
-    fn prepare(arguments: &Arguments, photos: &[PathBuf], model: &Path) -> Result<Self> {
+    fn prepare(arguments: &Arguments, sources: &[Source], model: &Path) -> Result<Self> {
         let weights = model.join("model.safetensors");
-        let read = photos.iter().map(PathBuf::as_path).chain([weights.as_path()]);
-        let read: Vec<_> = read.chain(arguments.prompts.files()).collect();
+        let read: Vec<_> = arguments.files_read(sources).chain([weights.as_path()]).collect();
         let logits = arguments.logits.as_deref().map(|path| output::File::prepare(path, "--logits", &read));
         let folder = arguments.out.as_deref().map(|path| output::Folder::prepare(path, "--out"));
         Ok(Self { folder: folder.transpose()?, logits: logits.transpose()? })

@@ -155,6 +155,33 @@ pub enum Error {
         message: String,
     },
 
+    /// A file of conditions is malformed.
+    #[error("{}: {message}", path.display())]
+    Conditions {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+
+    /// A file of conditions is another model's.
+    #[error("{}: {message}; encode the prompts with this model: clipseg encode-prompts --model …", path.display())]
+    OtherModel {
+        /// The file.
+        path: PathBuf,
+        /// How it shows.
+        message: String,
+    },
+
+    /// A file could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+
     /// Values were given that the model cannot take.
     #[error("{0}")]
     Input(String),

@@ -16,8 +16,8 @@ pub use self::config::{Activation, ClipSegConfig, ClipSegTextConfig, ClipSegVisi
 pub use self::error::{Error, Result};
 pub use self::files::StandIn;
 pub use self::processor::{
-    ClipSegProcessor, ImageSize, MAX_PIXELS, Orientation, Photo, PixelBatch, PixelValues, PreprocessorConfig,
-    ProcessedInputs, Processor, PromptStyle, Resample,
+    ClipSegProcessor, ImageSize, MAX_PIXELS, Orientation, Photo, PhotoFile, PixelBatch, PixelValues,
+    PreprocessorConfig, ProcessedInputs, Processor, PromptStyle, Resample,
 };
 pub use self::text::{TextEncoder, TextInput};
 pub use self::tokenizer::{PaddingSide, TextBatch, TokenIds, Tokenizer};

@@ -15,7 +15,7 @@ pub use self::config::{ImageSize, PreprocessorConfig};
 pub use self::config_file::{PREPROCESSOR_FILE, PROCESSOR_FILE};
 pub use self::filter::Resample;
 pub use self::inputs::{ClipSegProcessor, ProcessedInputs};
-pub use self::photo::{MAX_PIXELS, Orientation, Photo};
+pub use self::photo::{MAX_PIXELS, Orientation, Photo, PhotoFile};
 pub use self::visual_prompt::PromptStyle;
 use crate::ImageInput;
 use crate::error::{Error, Result};

@@ -255,8 +255,8 @@ fn what_is_no_picture_is_refused_by_name() {
         Photo::open(folder.path().join(name), Orientation::Apply).unwrap_err().to_string()
     };
     let text = refused("text.jpg", b"hello");
-    assert!(text.contains("text.jpg: is no picture of a known format; known are JPEG, PNG"), "{text}");
-    assert!(refused("empty.png", b"").contains("empty.png: is no picture"));
+    assert!(text.contains("text.jpg: is not a picture of a known format; known are JPEG, PNG"), "{text}");
+    assert!(refused("empty.png", b"").contains("empty.png: is not a picture"));
     for name in ["photos/coffee.jpg", "photos/chelsea.png"] {
         let whole = std::fs::read(fixture(name)).unwrap();
         let half = refused("half", &whole[..whole.len() / 2]);

@@ -17,7 +17,9 @@
 //! # }
 //! ```
 //!
-//! [`masks`] makes polygons, connected components, COCO's run lengths and label maps of masks.
+//! [`masks`] combines the probabilities of several prompts, makes masks of them, moves and softens their edges, and makes
+//! polygons, connected components, COCO's run lengths and label maps of masks. [`Smoother`] averages over frames, and
+//! [`SavedConditions`] keeps what prompts are encoded to.
 //!
 //! With the feature `hub`, `hub::download("CIDAS/clipseg-rd64-refined", …)` brings a checkpoint from the Hugging Face Hub into the
 //! usual cache and gives the folder for [`ClipSeg::from_pretrained`].
@@ -27,16 +29,20 @@
 
 mod condition;
 mod contrastive;
+mod fingerprint;
 mod loading;
 mod loss;
+mod map_plans;
+mod maps;
 mod model;
 #[cfg(not(target_family = "wasm"))]
 mod pipeline;
 #[cfg(not(target_family = "wasm"))]
 mod prompt_cache;
 mod refinement;
-mod resize_plans;
+mod saved_conditions;
 mod segmentation;
+mod smoother;
 mod templates;
 mod towers;
 #[cfg(not(target_family = "wasm"))]
@@ -44,7 +50,7 @@ mod windows;
 
 pub use clipseg_clip::{
     Activation, Checkpoint, ClipSegConfig, ClipSegProcessor, ClipSegTextConfig, ClipSegVisionConfig, Error,
-    ImageInput, ImageSize, Insides, Orientation, PaddingSide, Photo, PixelBatch, PixelValues,
+    ImageInput, ImageSize, Insides, Orientation, PaddingSide, Photo, PhotoFile, PixelBatch, PixelValues,
     PreprocessorConfig, ProcessedInputs, Processor, PromptStyle, Resample, Result, Scene, StandIn, TextBatch,
     TextEncoder, TextInput, TokenIds, Tokenizer, TowerOutput, VisionEncoder,
 };
@@ -54,7 +60,8 @@ pub use clipseg_hub as hub;
 pub use clipseg_masks as masks;
 pub use clipseg_tensor::{
     AdapterChoice, AdapterReport, Array, Cost, Device, DeviceOptions, KernelFamily, KernelTime,
-    LLVMPIPE_WIDTH_VARIABLE, MemoryUse, Precision, adapters, describe, llvmpipe_width, wgpu,
+    LLVMPIPE_WIDTH_VARIABLE, MemoryUse, Precision, adapters, describe, llvmpipe_environment, llvmpipe_width,
+    wgpu,
 };
 pub use condition::Condition;
 pub use contrastive::{ClipSegModel, ClipSegOutput};
@@ -62,8 +69,10 @@ pub use model::{ClipSegForImageSegmentation, ConditionInput, SegmentationInput, 
 #[cfg(not(target_family = "wasm"))]
 pub use pipeline::ClipSeg;
 pub use refinement::Refinement;
+pub use saved_conditions::SavedConditions;
 pub use segmentation::Segmentation;
+pub use smoother::Smoother;
 pub use templates::{Template, TemplateSet, phrases};
 pub use towers::{ClipSegTextModel, ClipSegVisionModel};
 #[cfg(not(target_family = "wasm"))]
-pub use windows::{WindowPixels, WindowScenes, Windows};
+pub use windows::{WindowPixels, WindowScenes, WindowStep, Windows};

@@ -4,6 +4,7 @@ use clipseg_clip::config::CONFIG_FILE;
 use clipseg_decoder::{Conditions, Decoder, DecoderConfig};
 use clipseg_tensor::{Array, Device};
 
+use crate::fingerprint::fingerprint;
 use crate::loading::both;
 use crate::{
     Checkpoint, ClipSegConfig, Condition, DecoderInsides, DecoderOutput, Error, ImageInput, Insides, Result,
@@ -17,6 +18,7 @@ pub struct ClipSegForImageSegmentation {
     text: TextEncoder,
     vision: VisionEncoder,
     decoder: Decoder,
+    fingerprint: String,
 }
 
 /// Where [`ClipSegForImageSegmentation::forward`] takes its conditions from; one an image.
@@ -82,6 +84,7 @@ impl ClipSegForImageSegmentation {
             vision: vision?,
             decoder: Decoder::load(device, &checkpoint, "decoder.", &decoder_config(&config))?,
             device: device.clone(),
+            fingerprint: fingerprint(&checkpoint, &config)?,
             config,
         })
     }
@@ -90,6 +93,15 @@ impl ClipSegForImageSegmentation {
     #[must_use]
     pub fn config(&self) -> &ClipSegConfig {
         &self.config
+    }
+
+    /// A name for the space that the model's conditions lie in, by which [`SavedConditions`](crate::SavedConditions) know
+    /// theirs: 16 hexadecimal digits of its width, of how texts are pooled, and of the last weights that conditions are made
+    /// by. It is the same for a checkpoint and what `clipseg convert --dtype f16` makes of it, and for models that share
+    /// CLIP's towers; further training shows unless it left these weights alone.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// The device that the weights are on.
@@ -140,8 +152,12 @@ impl ClipSegForImageSegmentation {
             let conditions = Conditions { embeddings: part, count: part.len() / self.config.projection_dim };
             let insides = DecoderInsides::default();
             let output = self.decoder.forward(&scene.activations, scene.grid, conditions, insides).await?;
-            logits.shape = output.logits.shape;
-            logits.values.extend(output.logits.values);
+            // Most often there is one part: its megabytes are not copied.
+            if logits.values.is_empty() {
+                logits = output.logits;
+            } else {
+                logits.values.extend(output.logits.values);
+            }
         }
         if let Some(count) = logits.shape.first_mut() {
             *count = prompts;

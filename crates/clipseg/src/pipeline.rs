@@ -4,8 +4,8 @@ use std::sync::Arc;
 use clipseg_tensor::{Array, Device};
 use pollster::block_on;
 
+use crate::map_plans::MapPlans;
 use crate::prompt_cache::PromptCache;
-use crate::resize_plans::ResizePlans;
 use crate::{
     ClipSegForImageSegmentation, Condition, Photo, PixelValues, Processor, Result, Scene, Segmentation,
     Template, Tokenizer, phrases,
@@ -20,7 +20,7 @@ pub struct ClipSeg {
     processor: Processor,
     tokenizer: Tokenizer,
     prompts: PromptCache,
-    resizes: Arc<ResizePlans>,
+    maps: Arc<MapPlans>,
 }
 
 impl ClipSeg {
@@ -49,8 +49,8 @@ impl ClipSeg {
         let text = &model.config().text_config;
         tokenizer.limit_length(text.max_position_embeddings)?;
         tokenizer.check_added_tokens(text.vocab_size)?;
-        let resizes = ResizePlans::new(model.device());
-        Ok(Self { model, processor, tokenizer, prompts: PromptCache::new(KEPT_PROMPTS), resizes })
+        let maps = MapPlans::new(model.device());
+        Ok(Self { model, processor, tokenizer, prompts: PromptCache::new(KEPT_PROMPTS), maps })
     }
 
     /// The model underneath, which takes ids and pixels.
@@ -138,7 +138,7 @@ impl ClipSeg {
     }
 
     pub(crate) fn segmentation(&self, logits: Array) -> Segmentation {
-        Segmentation::new(&self.resizes, logits)
+        Segmentation::new(&self.maps, logits)
     }
 
     /// Segments a scene by prompts: [`encode_text`](Self::encode_text), then [`decode`](Self::decode).

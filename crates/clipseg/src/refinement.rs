@@ -1,13 +1,15 @@
-use std::ops::Range;
+use clipseg_tensor::Tile;
 
-use clipseg_tensor::{Array, Recorder};
-
+use crate::maps::{Maps, cut};
 use crate::{Error, Photo, Resample, Result, Segmentation};
+
+/// The largest radius: more than half of the model's picture to each side. So much always fits on a device.
+const MAX_RADIUS: usize = 256;
 
 /// How [`Segmentation::refined`] follows a photo's edges.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Refinement {
-    /// How far the filter looks to each side, in pixels of the logits. About as far as edges lie off: half a patch of the model.
+    /// How far the filter looks to each side, 1..=256 pixels of the logits. About as far as edges lie off: half a patch of the model.
     pub radius: usize,
     /// The variance of colours (of 0..=1) in a window below which they are one colour: less follows fainter edges, and noise.
     pub epsilon: f32,
@@ -23,11 +25,12 @@ impl Refinement {
     /// Checks the values.
     ///
     /// # Errors
-    /// [`Error::Input`] for a radius of 0, or an epsilon outside 0.000001..=1.
+    /// [`Error::Input`] for a radius outside 1..=256, or an epsilon outside 0.000001..=1.
     pub fn validate(self) -> Result<()> {
         let Self { radius, epsilon } = self;
-        if radius == 0 {
-            return Err(Error::Input("a refinement needs a radius of at least 1 pixel".to_owned()));
+        if !(1..=MAX_RADIUS).contains(&radius) {
+            let message = format!("a refinement's radius lies in 1..={MAX_RADIUS} pixels, not at {radius}");
+            return Err(Error::Input(message));
         }
         if !(1e-6..=1.0).contains(&epsilon) {
             return Err(Error::Input(format!(
@@ -58,46 +61,35 @@ impl Segmentation {
     /// As [`refined`](Self::refined).
     pub async fn refine(&self, photo: &Photo, refinement: Refinement) -> Result<Self> {
         refinement.validate()?;
-        let (height, width) = (photo.height(), photo.width());
+        let from = (self.height(), self.width());
         let coarse = photo.resized(self.width(), self.height(), Resample::Bilinear);
-        let coarse = planes(&coarse, 0..self.height());
-        // A band at a time, as `resize` does; the coefficients of a pixel are four numbers.
-        let limit = self.device().limits().max_storage_buffer_binding_size as usize;
-        let band = (limit / (4 * 4 * width)).clamp(1, height);
-        let mut values = vec![0.0; self.len() * height * width];
-        for first_row in (0..height).step_by(band) {
-            let rows = first_row..height.min(first_row + band);
-            let mut recorder = Recorder::new(self.device());
-            let coarse_guide = recorder.input(&[3, self.height(), self.width()])?;
-            let guide = recorder.input(&[3, rows.len(), width])?;
-            let logits = recorder.input(&[self.height(), self.width()])?;
-            let Refinement { radius, epsilon } = refinement;
-            let coefficients = recorder.guided_coefficients(&coarse_guide, &logits, radius, epsilon)?;
-            let coefficients = recorder.bilinear_resize(&coefficients, (height, width), rows.clone())?;
-            let output = recorder.guided_apply(&coefficients, &guide)?;
-            let output = recorder.output(&output)?;
-            let plan = recorder.finish()?;
-            let colours = planes(photo, rows);
+        let mut maps = Maps::new(self.len(), photo.height(), photo.width());
+        for key in self.plans().refinements(from, (photo.height(), photo.width()), refinement) {
+            let plan = self.plans().refinement(&key)?;
+            let (coarse_guide, guide) = (planes(&coarse, &key.from), planes(photo, &key.to));
             for prompt in 0..self.len() {
-                let mut run = plan.run();
-                run.write(&coarse_guide, &coarse)?;
-                run.write(&guide, &colours)?;
-                run.write(&logits, self.logits().slice(prompt))?;
-                let refined = run.finish(&[&output]).await?.swap_remove(0);
-                let start = (prompt * height + first_row) * width;
-                values[start..start + refined.values.len()].copy_from_slice(&refined.values);
+                let mut run = plan.plan.run();
+                run.write(&plan.coarse_guide, &coarse_guide)?;
+                run.write(&plan.guide, &guide)?;
+                run.write(&plan.logits, &cut(self.logits().slice(prompt), &key.from))?;
+                let refined = run.finish(&[&plan.output]).await?.swap_remove(0);
+                maps.paste(prompt, &key.to, &refined.values);
             }
         }
-        let logits = Array { shape: vec![self.len(), height, width], values };
-        Ok(self.with_logits(logits))
+        Ok(self.with_logits(maps.into_array()))
     }
 }
 
-/// Some rows of a picture, `[3, rows, width]` in -0.5..=0.5: around 0, variances lose the least to rounding.
-fn planes(photo: &Photo, rows: Range<usize>) -> Vec<f32> {
-    let row_bytes = 3 * photo.width();
-    let (pixels, _) = photo.rgb()[rows.start * row_bytes..rows.end * row_bytes].as_chunks::<3>();
-    (0..3)
-        .flat_map(|channel| pixels.iter().map(move |pixel| f32::from(pixel[channel]) / 255.0 - 0.5))
-        .collect()
+/// A tile of a picture, `[3, rows, columns]` in -0.5..=0.5: around 0, variances lose the least to rounding.
+fn planes(photo: &Photo, tile: &Tile) -> Vec<f32> {
+    let mut values = Vec::with_capacity(3 * tile.pixels());
+    for channel in 0..3 {
+        for row in tile.rows.clone() {
+            let start = row * photo.width();
+            let bytes = &photo.rgb()[3 * (start + tile.columns.start)..3 * (start + tile.columns.end)];
+            let (pixels, _) = bytes.as_chunks::<3>();
+            values.extend(pixels.iter().map(|pixel| f32::from(pixel[channel]) / 255.0 - 0.5));
+        }
+    }
+    values
 }

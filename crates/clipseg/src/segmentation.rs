@@ -1,15 +1,16 @@
 use std::sync::Arc;
 
-use clipseg_masks::{LabelMap, Mask};
+use clipseg_masks::{LabelMap, Mask, ProbabilityMap};
 use clipseg_tensor::{Array, Device};
 
-use crate::resize_plans::{ResizeKey, ResizePlans};
+use crate::map_plans::MapPlans;
+use crate::maps::{Maps, cut};
 use crate::{Error, Result};
 
 /// Logits of several prompts on one image, and what is made of them.
 #[derive(Clone)]
 pub struct Segmentation {
-    plans: Arc<ResizePlans>,
+    plans: Arc<MapPlans>,
     logits: Array,
 }
 
@@ -25,10 +26,10 @@ impl Segmentation {
             let message = format!("{values} logits of shape {shape:?}, expected [prompts, height, width]");
             return Err(Error::Input(message));
         }
-        Ok(Self::new(&ResizePlans::new(device), logits))
+        Ok(Self::new(&MapPlans::new(device), logits))
     }
 
-    pub(crate) fn new(plans: &Arc<ResizePlans>, logits: Array) -> Self {
+    pub(crate) fn new(plans: &Arc<MapPlans>, logits: Array) -> Self {
         Self { plans: Arc::clone(plans), logits }
     }
 
@@ -37,8 +38,8 @@ impl Segmentation {
         Self::new(&self.plans, logits)
     }
 
-    pub(crate) fn device(&self) -> &Device {
-        self.plans.device()
+    pub(crate) fn plans(&self) -> &MapPlans {
+        &self.plans
     }
 
     /// `[prompts, height, width]`
@@ -88,6 +89,29 @@ impl Segmentation {
     #[must_use]
     pub fn probabilities(&self, prompt: usize) -> Vec<f32> {
         self.logits.slice(prompt).iter().map(|&logit| sigmoid(logit)).collect()
+    }
+
+    /// [`probabilities`](Self::probabilities) with their size, to be combined with other prompts' and made a mask of.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when there are more than 2³¹ - 1 pixels, or a logit is not a number.
+    ///
+    /// # Panics
+    /// When there is no such prompt, as slices do.
+    pub fn probability_map(&self, prompt: usize) -> Result<ProbabilityMap> {
+        ProbabilityMap::new(self.width(), self.height(), self.probabilities(prompt)).map_err(input)
+    }
+
+    /// How sure the model is that the object of prompt `prompt` is in the photo at all, 0..=1: the
+    /// [presence](ProbabilityMap::presence) of its probabilities. It is meant for what a model gives, before it is resized.
+    ///
+    /// # Errors
+    /// As [`probability_map`](Self::probability_map).
+    ///
+    /// # Panics
+    /// When there is no such prompt, as slices do.
+    pub fn presence(&self, prompt: usize) -> Result<f32> {
+        Ok(self.probability_map(prompt)?.presence())
     }
 
     /// Whether each pixel's probability is at least `threshold`; row by row.
@@ -141,24 +165,18 @@ impl Segmentation {
     /// # Errors
     /// As [`resized`](Self::resized).
     pub async fn resize(&self, width: usize, height: usize) -> Result<Self> {
-        // A band at a time: the map of a large photo exceeds what an adapter binds in one piece.
-        let limit = self.device().limits().max_storage_buffer_binding_size as usize;
-        let band = (limit / (4 * width.max(1))).clamp(1, height.max(1));
-        let mut values = vec![0.0; self.len() * height * width];
-        for first_row in (0..height.max(1)).step_by(band) {
-            let rows = first_row..height.min(first_row + band);
-            let key = ResizeKey { from: (self.height(), self.width()), to: (height, width), rows };
-            let plan = self.plans.get(&key)?;
+        let mut maps = Maps::new(self.len(), height, width);
+        // A tile at a time: the map of a large photo exceeds what an adapter binds in one piece.
+        for key in self.plans.resizes((self.height(), self.width()), (height, width)) {
+            let plan = self.plans.resize(&key)?;
             for prompt in 0..self.len() {
                 let mut run = plan.plan.run();
-                run.write(&plan.input, self.logits.slice(prompt))?;
+                run.write(&plan.input, &cut(self.logits.slice(prompt), &key.from))?;
                 let resized = run.finish(&[&plan.output]).await?.swap_remove(0);
-                let start = (prompt * height + first_row) * width;
-                values[start..start + resized.values.len()].copy_from_slice(&resized.values);
+                maps.paste(prompt, &key.to, &resized.values);
             }
         }
-        let logits = Array { shape: vec![self.len(), height, width], values };
-        Ok(self.with_logits(logits))
+        Ok(self.with_logits(maps.into_array()))
     }
 }
 
@@ -173,7 +191,7 @@ fn input(error: clipseg_masks::Error) -> Error {
 }
 
 /// Of the exponential of a negative number alone, which cannot overflow.
-fn sigmoid(logit: f32) -> f32 {
+pub(crate) fn sigmoid(logit: f32) -> f32 {
     let tail = (-logit.abs()).exp();
     if logit >= 0.0 { 1.0 / (1.0 + tail) } else { tail / (1.0 + tail) }
 }

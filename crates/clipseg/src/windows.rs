@@ -1,3 +1,5 @@
+use std::borrow::{Borrow, Cow};
+
 use clipseg_clip::MAX_PIXELS;
 use clipseg_tensor::Array;
 
@@ -26,17 +28,46 @@ impl Default for Windows {
     }
 }
 
-/// A photo cut into windows and preprocessed, ready to be encoded.
+/// A photo cut into windows, ready to be encoded. It holds the enlarged photo, 3 bytes per pixel and scale.
 pub struct WindowPixels {
-    levels: Vec<(Grid, Vec<PixelValues>)>,
+    levels: Vec<(Grid, View)>,
     overlap: f32,
+    processor: Processor,
+}
+
+/// What the windows of a scale show.
+enum View {
+    /// The only window, preprocessed.
+    Whole(PixelValues),
+    /// The enlarged photo, of which windows are cut when they are encoded.
+    Enlarged(Photo),
+}
+
+/// What [`ClipSeg::segment_windows`] has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowStep {
+    /// Another window is encoded.
+    Encoded,
+    /// Another window is decoded, and done with.
+    Decoded,
 }
 
 impl WindowPixels {
     /// The number of windows, each of which costs as much as a photo.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.levels.iter().map(|(_, windows)| windows.len()).sum()
+        self.levels.iter().map(|(grid, _)| grid.starts.len()).sum()
+    }
+
+    /// The pixels of window number `index` of a level.
+    fn window<'a>(&self, grid: &Grid, view: &'a View, index: usize) -> Cow<'a, PixelValues> {
+        match view {
+            View::Whole(pixels) => Cow::Borrowed(pixels),
+            View::Enlarged(photo) => {
+                let ([left, top], [columns, rows]) = (grid.starts[index], grid.side);
+                Cow::Owned(self.processor.normalise(&photo.cropped(left..left + columns, top..top + rows)))
+            }
+        }
     }
 }
 
@@ -67,10 +98,11 @@ impl Windows {
         self.validate()?;
         let levels = self.scales.iter().map(|&scale| {
             let grid = Grid::of(photo, processor.config(), scale, self.overlap)?;
-            let windows = grid.cut(photo, processor);
-            Ok((grid, windows))
+            let view = grid.view(photo, processor);
+            Ok((grid, view))
         });
-        Ok(WindowPixels { levels: levels.collect::<Result<_>>()?, overlap: self.overlap })
+        let levels = levels.collect::<Result<_>>()?;
+        Ok(WindowPixels { levels, overlap: self.overlap, processor: processor.clone() })
     }
 
     /// Checks the values.
@@ -93,6 +125,29 @@ impl Windows {
 }
 
 impl ClipSeg {
+    /// Segments a photo window by window; `progress` is told each step. The device holds a single window's scene at a time,
+    /// where [`encode_windows`](Self::encode_windows) keeps all of them for more prompts.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn segment_windows(
+        &self,
+        pixels: &WindowPixels,
+        condition: &Condition,
+        mut progress: impl FnMut(WindowStep),
+    ) -> Result<Segmentation> {
+        let mut levels = Vec::with_capacity(pixels.levels.len());
+        for (grid, view) in &pixels.levels {
+            let encode = |index| {
+                let scene = self.encode_pixels(&pixels.window(grid, view, index))?;
+                self.wait()?;
+                Ok(scene)
+            };
+            levels.push(self.segment_level(grid, pixels.overlap, condition, encode, &mut progress)?);
+        }
+        self.mean(levels)
+    }
+
     /// Encodes a photo window by window, once for all prompts; `progress` is told how many windows the device has done.
     ///
     /// # Errors
@@ -103,16 +158,16 @@ impl ClipSeg {
         mut progress: impl FnMut(usize),
     ) -> Result<WindowScenes> {
         let mut done = 0;
-        let mut encode = |window| {
-            let scene = self.encode_pixels(window)?;
-            self.wait()?;
-            done += 1;
-            progress(done);
-            Ok(scene)
-        };
         let mut levels = Vec::with_capacity(pixels.levels.len());
-        for (grid, windows) in &pixels.levels {
-            levels.push((grid.clone(), windows.iter().map(&mut encode).collect::<Result<_>>()?));
+        for (grid, view) in &pixels.levels {
+            let encode = |index| {
+                let scene = self.encode_pixels(&pixels.window(grid, view, index))?;
+                self.wait()?;
+                done += 1;
+                progress(done);
+                Ok(scene)
+            };
+            levels.push((grid.clone(), (0..grid.starts.len()).map(encode).collect::<Result<_>>()?));
         }
         Ok(WindowScenes { levels, overlap: pixels.overlap })
     }
@@ -124,9 +179,47 @@ impl ClipSeg {
     /// The device's.
     pub fn decode_windows(&self, scenes: &WindowScenes, condition: &Condition) -> Result<Segmentation> {
         let mut levels = Vec::with_capacity(scenes.levels.len());
-        for (grid, scenes_of_grid) in &scenes.levels {
-            levels.push(self.decode_level(grid, scenes_of_grid, scenes.overlap, condition)?);
+        for (grid, of_grid) in &scenes.levels {
+            let scene = |index: usize| Ok(&of_grid[index]);
+            levels.push(self.segment_level(grid, scenes.overlap, condition, scene, &mut |_| ())?);
         }
+        self.mean(levels)
+    }
+
+    /// The logits of the windows of a scale, put together; `scene` gives that of each window.
+    fn segment_level<S: Borrow<Scene>>(
+        &self,
+        grid: &Grid,
+        overlap: f32,
+        condition: &Condition,
+        mut scene: impl FnMut(usize) -> Result<S>,
+        progress: &mut impl FnMut(WindowStep),
+    ) -> Result<Segmentation> {
+        let Grid { size, side: [columns, rows], starts } = grid;
+        let mut decode = |index| {
+            let scene = scene(index)?;
+            progress(WindowStep::Encoded);
+            let segmentation = self.decode(scene.borrow(), condition)?;
+            progress(WindowStep::Decoded);
+            Ok(segmentation)
+        };
+        if let [_] = starts[..] {
+            return decode(0);
+        }
+        let mut blend = Blend::new(condition.len(), size[0], size[1], overlap);
+        for (index, start) in starts.iter().enumerate() {
+            let mut segmentation = decode(index)?;
+            // Logits end with the last whole patch.
+            if (segmentation.width(), segmentation.height()) != (*columns, *rows) {
+                segmentation = segmentation.resized(*columns, *rows)?;
+            }
+            blend.add(*start, segmentation.logits());
+        }
+        Ok(self.segmentation(blend.finish()))
+    }
+
+    /// The mean of the logits of all scales, at the largest one's size.
+    fn mean(&self, mut levels: Vec<Segmentation>) -> Result<Segmentation> {
         // `Windows::cut` refuses to make none.
         let largest = levels.iter().max_by_key(|level| level.width() * level.height());
         let Some((width, height)) = largest.map(|level| (level.width(), level.height())) else {
@@ -136,8 +229,9 @@ impl ClipSeg {
             return Ok(levels.remove(0));
         }
         let share = 1.0 / levels.len() as f32;
-        let mut mean = Array { shape: vec![condition.len(), height, width], values: Vec::new() };
-        mean.values.resize(condition.len() * height * width, 0.0);
+        let prompts = levels[0].len();
+        let mut mean = Array { shape: vec![prompts, height, width], values: Vec::new() };
+        mean.values.resize(prompts * height * width, 0.0);
         for level in levels {
             let level = level.resized(width, height)?;
             mean.values
@@ -146,29 +240,6 @@ impl ClipSeg {
                 .for_each(|(mean, logit)| *mean += share * logit);
         }
         Ok(self.segmentation(mean))
-    }
-
-    fn decode_level(
-        &self,
-        grid: &Grid,
-        scenes: &[Scene],
-        overlap: f32,
-        condition: &Condition,
-    ) -> Result<Segmentation> {
-        let Grid { size, side: [columns, rows], starts } = grid;
-        if let [scene] = scenes {
-            return self.decode(scene, condition);
-        }
-        let mut blend = Blend::new(condition.len(), size[0], size[1], overlap);
-        for (start, scene) in starts.iter().zip(scenes) {
-            let mut segmentation = self.decode(scene, condition)?;
-            // Logits end with the last whole patch.
-            if (segmentation.width(), segmentation.height()) != (*columns, *rows) {
-                segmentation = segmentation.resized(*columns, *rows)?;
-            }
-            blend.add(*start, segmentation.logits());
-        }
-        Ok(self.segmentation(blend.finish()))
     }
 }
 
@@ -207,16 +278,11 @@ impl Grid {
         Ok(Self { size, side, starts: starts(size[1], side[1], overlap).flat_map(row).collect() })
     }
 
-    fn cut(&self, photo: &Photo, processor: &Processor) -> Vec<PixelValues> {
-        let Self { size, side, starts } = self;
-        if let [_] = starts[..] {
-            return vec![processor.preprocess(photo)];
+    fn view(&self, photo: &Photo, processor: &Processor) -> View {
+        match self.starts[..] {
+            [_] => View::Whole(processor.preprocess(photo)),
+            _ => View::Enlarged(photo.resized(self.size[0], self.size[1], processor.config().resample)),
         }
-        let enlarged = photo.resized(size[0], size[1], processor.config().resample);
-        let window = |&[left, top]: &[usize; 2]| {
-            processor.normalise(&enlarged.cropped(left..left + side[0], top..top + side[1]))
-        };
-        starts.iter().map(window).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::{BoundingBox, Mask};
+use crate::{BoundingBox, Error, Mask, RunLengths};
 
 /// Which pixels are neighbours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +56,56 @@ impl Components {
             labels[row + run.first as usize..row + run.end as usize].fill(run.component + 1);
         }
         labels
+    }
+
+    /// The run lengths of each, in a picture of the mask's size.
+    #[must_use]
+    pub fn run_lengths(&self) -> Vec<RunLengths> {
+        let labels = self.labels();
+        // Of each the counts so far, and where the last of its runs ended, in the order column by column.
+        let mut all: Vec<(Vec<u32>, u32)> = vec![(Vec::new(), 0); self.list.len()];
+        let mut close = |label: u32, start: u32, end: u32| {
+            if let Some(place) = label.checked_sub(1) {
+                let (counts, last) = &mut all[place as usize];
+                counts.extend([start - *last, end - start]);
+                *last = end;
+            }
+        };
+        let (mut place, mut start, mut current) = (0, 0, 0);
+        for column in 0..self.width {
+            for &label in labels.iter().skip(column).step_by(self.width) {
+                if label != current {
+                    close(current, start, place);
+                    (start, current) = (place, label);
+                }
+                place += 1;
+            }
+        }
+        close(current, start, place);
+        let finish = |(mut counts, last): (Vec<u32>, u32)| {
+            if last < place {
+                counts.push(place - last);
+            }
+            RunLengths::of_checked(self.width, self.height, counts)
+        };
+        all.into_iter().map(finish).collect()
+    }
+
+    /// The mean over the pixels of each of a value per pixel, given row by row: of probabilities, how certain a part is.
+    ///
+    /// # Errors
+    /// [`Error::Length`] when the values are not one per pixel.
+    pub fn means(&self, values: &[f32]) -> Result<Vec<f32>, Error> {
+        let (width, height) = (self.width, self.height);
+        if values.len() != width * height {
+            return Err(Error::Length { width, height, values: values.len() });
+        }
+        let mut sums = vec![0.0_f64; self.list.len()];
+        for run in &self.runs {
+            let row = &values[run.row as usize * width..][run.first as usize..run.end as usize];
+            sums[run.component as usize] += row.iter().copied().map(f64::from).sum::<f64>();
+        }
+        Ok(sums.iter().zip(&self.list).map(|(sum, part)| (sum / part.area as f64) as f32).collect())
     }
 
     /// Row by row, from left to right.

@@ -33,6 +33,19 @@ pub enum Error {
     /// More masks than 16-bit labels tell apart.
     TooManyLabels,
 
+    /// A distance that masks cannot grow, shrink or fade by: not a number, below 0, or beyond
+    /// [`Mask::MAX_DISTANCE`](crate::Mask::MAX_DISTANCE).
+    Distance(
+        /// What was given.
+        String,
+    ),
+
+    /// A probability, a threshold or a weight that is not a number, or outside of its range.
+    Probability(
+        /// What was given, and what it may be.
+        String,
+    ),
+
     /// Run lengths that are none.
     RunLengths(
         /// What is wrong.
@@ -59,6 +72,11 @@ impl fmt::Display for Error {
             Self::TooManyLabels => {
                 write!(formatter, "a label map holds {} masks; make a second one of the others", u16::MAX)
             }
+            Self::Distance(given) => {
+                let most = crate::Mask::MAX_DISTANCE;
+                write!(formatter, "a distance of {given} pixels; give a number within 0..={most}")
+            }
+            Self::Probability(message) => formatter.write_str(message),
             Self::RunLengths(message) => write!(formatter, "run lengths: {message}"),
         }
     }

@@ -1,5 +1,9 @@
-//! `clipseg-masks`: what a segmentation's binary masks are made into for other programs.
+//! `clipseg-masks`: how binary masks are made of probabilities, and what they are made into for other programs.
 //!
+//! - [`ProbabilityMap`]: probabilities of several prompts, combined and subtracted; [`MaskOptions`] makes a mask of them, and
+//!   says in which order everything is done.
+//! - [`Mask::grown`], [`Mask::shrunk`], [`Mask::feathered`]: edges moved and softened by true distances.
+//! - [`Mask::union`], [`Mask::intersection`], [`Mask::difference`], [`Mask::inverted`].
 //! - [`Mask::components`]: connected components with area and bounding box; the small ones can be dropped.
 //! - [`Mask::contours`]: polygons along the edges of the pixels, which enclose exactly the mask's pixels; and
 //!   [simplified](Contour::simplified) ones, which do so about.
@@ -22,10 +26,14 @@
 
 mod components;
 mod contours;
+mod distance;
 mod error;
 mod label_map;
 mod mask;
+mod mask_options;
+mod probability_map;
 mod run_lengths;
+mod set_operations;
 mod simplify;
 
 pub use components::{Component, Components, Connectivity};
@@ -33,4 +41,6 @@ pub use contours::{Contour, Ring};
 pub use error::Error;
 pub use label_map::LabelMap;
 pub use mask::{BoundingBox, Mask};
+pub use mask_options::MaskOptions;
+pub use probability_map::{Combination, ProbabilityMap};
 pub use run_lengths::RunLengths;

@@ -35,6 +35,12 @@ impl RunLengths {
         Self { width, height, counts }
     }
 
+    /// Run lengths that are right by construction.
+    pub(crate) fn of_checked(width: usize, height: usize, counts: Vec<u32>) -> Self {
+        debug_assert_eq!(counts.iter().sum::<u32>() as usize, width * height);
+        Self { width, height, counts }
+    }
+
     /// Run lengths of a mask of this size.
     ///
     /// # Errors

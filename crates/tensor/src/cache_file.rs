@@ -5,6 +5,8 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::checksum;
+
 /// Replaces the file at once, so that nobody reads a part of it, whoever else writes it at the same time.
 pub(crate) fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
     static WRITTEN: AtomicUsize = AtomicUsize::new(0);
@@ -17,13 +19,6 @@ pub(crate) fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::write(&new, bytes).and_then(|()| fs::rename(&new, file)).inspect_err(|_| {
         // What could not take its place is of no use to anyone; that it stays is no further harm.
         let _ = fs::remove_file(&new);
-    })
-}
-
-/// FNV-1a: the same in every build, which the standard library's hashes do not promise. A changed byte always shows.
-pub(crate) fn checksum(bytes: impl IntoIterator<Item = u8>) -> u64 {
-    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 

@@ -26,6 +26,7 @@ mod adapter;
 mod array;
 #[cfg(not(target_family = "wasm"))]
 mod cache_file;
+mod checksum;
 mod cost;
 mod device;
 mod error;
@@ -43,6 +44,7 @@ mod profile;
 mod recorder;
 mod step;
 mod tensor;
+mod tile;
 pub mod transformer;
 #[cfg(not(target_family = "wasm"))]
 mod tuner;
@@ -50,11 +52,12 @@ mod weights;
 
 pub use adapter::{AdapterChoice, AdapterReport, KernelFamily, adapters, describe};
 pub use array::Array;
+pub use checksum::checksum;
 pub use clipseg_shaders::Activation;
 pub use cost::Cost;
 pub use device::{Device, DeviceOptions};
 pub use error::{Error, Result};
-pub use llvmpipe::{LLVMPIPE_WIDTH_VARIABLE, llvmpipe_width};
+pub use llvmpipe::{LLVMPIPE_WIDTH_VARIABLE, llvmpipe_environment, llvmpipe_width};
 pub use memory::MemoryUse;
 pub use ops::{
     AttentionMask, Convolution3x3, LayerNorm, Linear, Mlp, Modulation, Packing, Takes, TransposedConvolution,
@@ -65,5 +68,6 @@ pub use precision::Precision;
 pub use profile::KernelTime;
 pub use recorder::Recorder;
 pub use tensor::{Element, Tensor};
+pub use tile::Tile;
 pub use weights::Weights;
 pub use wgpu;

@@ -8,7 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use clipseg_shaders::kernels;
 
 use crate::adapter;
-use crate::cache_file::{checksum, fingerprint, replace};
+use crate::cache_file::{fingerprint, replace};
+use crate::checksum;
 
 /// The driver's own cache of pipelines, and the file that outlives it. There is one for each adapter.
 ///

@@ -47,34 +47,38 @@ fn cubic(distance: f32) -> f32 {
     }
 }
 
-/// `output[image, :, :] = input[image, :, :]` resized by bilinear interpolation; of it, the `rows` rows from `first_row` on.
+/// `output[image, :, :] = input[image, :, :]` resized by bilinear interpolation, both of them tiles of whole maps.
 pub fn bilinear_resize(params: &bilinear_resize::Params, input: &[f32], output: &mut [f32]) {
-    let (input_height, input_width) = (params.input_height as usize, params.input_width as usize);
-    let (output_height, output_width) = (params.output_height as usize, params.output_width as usize);
-    let (first_row, rows) = (params.first_row as usize, params.rows as usize);
-    for image in 0..params.images as usize {
-        for (row, y) in (first_row..first_row + rows).enumerate() {
-            for x in 0..output_width {
+    let size = |value: u32| value as usize;
+    let (rows, columns) = (size(params.rows), size(params.columns));
+    let (input_rows, input_columns) = (size(params.input_rows), size(params.input_columns));
+    let taps_y = |row| bilinear_taps(size(params.first_row) + row, params.output_height, params.input_height);
+    let taps_x =
+        |column| bilinear_taps(size(params.first_column) + column, params.output_width, params.input_width);
+    for image in 0..size(params.images) {
+        for row in 0..rows {
+            for column in 0..columns {
                 let mut sum = 0.0;
-                for (source_y, weight_y) in bilinear_taps(y, output_height, input_height) {
-                    for (source_x, weight_x) in bilinear_taps(x, output_width, input_width) {
-                        let source = (image * input_height + source_y) * input_width + source_x;
-                        sum += weight_y * weight_x * input[source];
+                for (source_y, weight_y) in taps_y(row) {
+                    for (source_x, weight_x) in taps_x(column) {
+                        let source_row = image * input_rows + source_y - size(params.input_first_row);
+                        let source_column = source_x - size(params.input_first_column);
+                        sum += weight_y * weight_x * input[source_row * input_columns + source_column];
                     }
                 }
-                output[(image * rows + row) * output_width + x] = sum;
+                output[(image * rows + row) * columns + column] = sum;
             }
         }
     }
 }
 
 /// The two neighbours of a place among `length` on an axis of `side` values, the edges repeated, and their weights.
-fn bilinear_taps(place: usize, length: usize, side: usize) -> [(usize, f32); 2] {
+fn bilinear_taps(place: usize, length: u32, side: u32) -> [(usize, f32); 2] {
     let source = ((place as f32 + 0.5) * (side as f32 / length as f32) - 0.5).max(0.0);
-    let near = (source as usize).min(side - 1);
-    let far = (near + 1).min(side - 1);
+    let last = side as usize - 1;
+    let near = (source as usize).min(last);
     let t = source - near as f32;
-    [(near, 1.0 - t), (far, t)]
+    [(near, 1.0 - t), ((near + 1).min(last), t)]
 }
 
 #[cfg(test)]
@@ -137,31 +141,42 @@ mod tests {
     // torch.nn.functional.interpolate(mode="bilinear", align_corners=False).
     #[test]
     fn bilinear_resize_equals_pytorch() {
-        let mut larger = [0.0; 15];
-        let params = bilinear_resize::Params {
+        let whole = |input: (u32, u32), output: (u32, u32)| bilinear_resize::Params {
             images: 1,
-            input_height: 2,
-            input_width: 3,
-            output_height: 3,
-            output_width: 5,
+            input_height: input.0,
+            input_width: input.1,
+            output_height: output.0,
+            output_width: output.1,
+            input_first_row: 0,
+            input_first_column: 0,
+            input_rows: input.0,
+            input_columns: input.1,
             first_row: 0,
-            rows: 3,
+            first_column: 0,
+            rows: output.0,
+            columns: output.1,
         };
-        bilinear_resize(&params, &SQUARE[..6], &mut larger);
+        let mut larger = [0.0; 15];
+        bilinear_resize(&whole((2, 3), (3, 5)), &SQUARE[..6], &mut larger);
         let expected = [1.0, -0.2, -2.0, 1.0, 3.0, 0.75, 0.85, 1.0, 1.0, 1.0, 0.5, 1.9, 4.0, 1.0, -1.0];
         assert_near(&larger, &expected, 2e-6);
 
         let mut smaller = [0.0; 4];
-        let params = bilinear_resize::Params {
-            images: 1,
-            input_height: 3,
-            input_width: 3,
-            output_height: 2,
-            output_width: 2,
-            first_row: 0,
-            rows: 2,
-        };
-        bilinear_resize(&params, &SQUARE, &mut smaller);
+        bilinear_resize(&whole((3, 3), (2, 2)), &SQUARE, &mut smaller);
         assert_near(&smaller, &[0.53125, 1.375, 2.59375, -0.5], 2e-6);
+
+        // The last two columns of the second row, of the last two columns.
+        let mut corner = [0.0; 2];
+        let params = bilinear_resize::Params {
+            input_first_column: 1,
+            input_columns: 2,
+            first_row: 1,
+            first_column: 3,
+            rows: 1,
+            columns: 2,
+            ..whole((2, 3), (3, 5))
+        };
+        bilinear_resize(&params, &[-2.0, 3.0, 4.0, -1.0], &mut corner);
+        assert_near(&corner, &expected[8..10], 2e-6);
     }
 }

@@ -69,7 +69,9 @@ pub fn measure(session: &Session, engines: &Engines) -> Result<Table> {
             let task = Task::new(session, shape)?;
             let mut ours = Command::new(&engines.ours);
             // As the command does.
-            ours.env(clipseg::LLVMPIPE_WIDTH_VARIABLE, clipseg::llvmpipe_width());
+            if let Some(width) = clipseg::llvmpipe_width() {
+                ours.envs(clipseg::llvmpipe_environment(width, &root().join("target/mesa")));
+            }
             let (name, seconds) = task.turn(ours).context("our product failed")?;
             table.add(&name, column, seconds);
             if let Ok(burn) = &engines.burn

@@ -1,31 +1,34 @@
 //! From logits to files.
 
-use std::path::Path;
-
 use anyhow::Result;
-use clipseg::masks::{Connectivity, LabelMap};
-use clipseg::{Photo, Segmentation};
+use clipseg::masks::{LabelMap, Mask};
+use clipseg::{Array, Photo, Segmentation};
 
+use super::combining::Results;
+use super::dataset::{Annotated, DataSet};
+use super::photos::Source;
 use super::report::{PromptResult, Report, Seconds};
 use super::saves::{Found, Kind, Saves};
 use super::settings::Settings;
 use super::{Arguments, Targets};
+use crate::names::Names;
+use crate::output;
+use crate::paths::PathText;
 use crate::prompts::Prompts;
-use crate::{names, output};
 
 /// What it takes to draw the results of any photo.
 pub struct Drawing<'a> {
     pub arguments: &'a Arguments,
     pub prompts: &'a Prompts,
+    pub results: &'a Results,
     pub targets: &'a Targets,
+    pub sources: &'a [Source],
+    pub names: &'a Names,
     pub adapter: &'a str,
 }
 
 /// What the model says of a photo.
-pub struct Decoded<'a> {
-    pub path: &'a Path,
-    /// What its files start with.
-    pub name: String,
+pub struct Decoded {
     pub photo: Photo,
     pub segmentation: Segmentation,
     /// Parts in which it was looked at.
@@ -34,41 +37,69 @@ pub struct Decoded<'a> {
 }
 
 impl<'a> Drawing<'a> {
-    /// Makes masks at the photo's size and writes what is wanted of them.
-    pub fn draw(&self, decoded: Decoded<'a>) -> Result<Report<'a>> {
-        let Self { arguments, prompts, targets, adapter } = *self;
-        let Decoded { path, name, photo, segmentation, windows, seconds } = decoded;
+    /// Makes masks at the size of photo number `place`, writes what is wanted of them, and adds them to the data set. What is
+    /// done to probabilities and masks comes in the order that [`MaskOptions`](clipseg::masks::MaskOptions) tells.
+    pub fn draw(&self, place: usize, decoded: Decoded, data_set: &mut DataSet<'_>) -> Result<Report<'a>> {
+        let Self { arguments, prompts, results, targets, sources, names, adapter } = *self;
+        let Decoded { photo, segmentation, windows, seconds } = decoded;
+        let path = PathText(sources[place].path.as_path());
         let (width, height) = (photo.width(), photo.height());
-        let (threshold, min_area) = (arguments.threshold, arguments.min_area);
+        let options = arguments.shaping.options();
+        let (threshold, invert) = (options.threshold, options.invert);
+        let settings = Settings {
+            photo: path,
+            width,
+            height,
+            threshold,
+            invert,
+            min_area: options.min_area,
+            grow: options.grow,
+        };
         let saves = targets.folder.as_ref().map(|folder| Saves {
             folder,
             kinds: &arguments.save,
-            settings: Settings { photo: path, width, height, threshold, min_area },
+            settings,
             simplify: arguments.simplify,
         });
-        let names = names::for_prompts(&name, &prompts.labels);
-        let mut results = Vec::with_capacity(prompts.labels.len());
         let has_labels = saves.is_some() && arguments.save.contains(&Kind::Labels);
         let mut label_map = has_labels.then(|| LabelMap::new(width, height)).transpose()?;
-        for (index, prompt) in prompts.labels.iter().enumerate() {
-            // A prompt at a time: maps of the photo's size may be large.
+        // As the model answers, for what is judged of the whole, and at the photo's size; there a prompt at a time, as the maps
+        // may be large.
+        let answer = |index: usize| Ok(segmentation.probability_map(index)?);
+        let drawn = |index: usize| {
             let map = arguments.resolution.draw(&segmentation.prompt(index), &photo)?;
-            let probabilities = map.probabilities(0);
-            let mut mask = map.binary_mask(0, threshold)?;
-            drop(map);
-            if min_area > 1 {
-                mask = mask.without_small(min_area, Connectivity::Eight);
-            }
+            Ok(map.probability_map(0)?)
+        };
+        let unwanted = results.negative(answer)?;
+        let unwanted_drawn = results.negative(drawn)?;
+        let mut found_of_all = Vec::with_capacity(results.names.len());
+        let mut instances = Vec::new();
+        for (index, name) in results.names.iter().enumerate() {
+            let presence = results.map(index, unwanted.as_ref(), answer)?.presence();
+            let map = results.map(index, unwanted_drawn.as_ref(), drawn)?;
+            let mask = if presence >= arguments.shaping.min_presence {
+                options.mask(&map)?
+            } else {
+                options.shape(Mask::new(width, height, vec![false; width * height])?)?
+            };
             if let Some(label_map) = &mut label_map {
-                label_map.add(&mask, &probabilities)?;
+                label_map.add(&mask, map.values())?;
             }
-            let found = Found { index, prompt, probabilities: &probabilities, mask: &mask };
-            let files = saves.as_ref().map(|saves| saves.write(&names[index], &photo, &found)).transpose()?;
+            let score = |probability: f32| if invert { 1.0 - probability } else { probability };
+            instances.extend(data_set.instances(index, &mask, &map, score)?);
+            let soft = options.soft(&mask)?;
+            let found = Found { index, prompt: name, probabilities: map.values(), mask: &mask, soft };
+            let write = |saves: &Saves<'_>| saves.write(&names.prompt(place, index), &photo, &found);
+            let files = saves.as_ref().map(write).transpose()?;
             let area = mask.area();
-            results.push(PromptResult {
-                prompt,
-                cut: prompts.is_cut(index),
-                peak_probability: probabilities.iter().copied().fold(0.0, f32::max),
+            let members = results.members(index);
+            let of: Vec<_> = members.iter().map(|&member| prompts.labels[member].as_str()).collect();
+            found_of_all.push(PromptResult {
+                prompt: name,
+                of: if of == [name] { Vec::new() } else { of },
+                cut: members.iter().any(|&member| prompts.is_cut(member)),
+                presence,
+                peak_probability: map.peak(),
                 area,
                 area_percent: 100.0 * area as f64 / mask.pixels().len() as f64,
                 bbox: mask.bounding_box().map(|found| found.to_array()),
@@ -76,13 +107,19 @@ impl<'a> Drawing<'a> {
             });
         }
         let labels = saves.as_ref().zip(label_map);
-        let labels = labels.map(|(saves, map)| saves.write_labels(&name, &photo, &map, &prompts.labels));
+        let labels = labels.map(|(saves, map)| saves.write_labels(names.photo(place), &map, &results.names));
         let labels = labels.transpose()?;
         if let Some(file) = &targets.logits {
-            let logits = segmentation.logits();
-            file.write_tensor("logits", &logits.shape, &logits.values)?;
+            // Those of negative prompts come last.
+            let Array { shape, values } = segmentation.logits();
+            let (count, pixels) = (prompts.labels.len(), shape[1] * shape[2]);
+            file.write_tensor("logits", &[count, shape[1], shape[2]], &values[..count * pixels])?;
         }
-        let logits = targets.logits.as_ref().map(output::File::path);
+        let logits = targets.logits.as_ref().map(output::File::path).map(PathText);
+        // Last, so that a photo of which something could not be written is not in it.
+        let annotated =
+            Annotated { source: &sources[place], name: names.photo(place), photo: &photo, instances };
+        let yolo = data_set.add(&annotated)?;
         Ok(Report {
             photo: path,
             width,
@@ -90,8 +127,9 @@ impl<'a> Drawing<'a> {
             adapter,
             threshold,
             windows,
-            prompts: results,
+            prompts: found_of_all,
             labels,
+            yolo,
             logits,
             seconds,
         })

@@ -1,57 +1,180 @@
 //! The photos to segment.
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::io::stdin;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-use clipseg::{Photo, Processor, WindowPixels};
+use anyhow::{Context, Result, anyhow, ensure};
+use clipseg::{PhotoFile, Processor, WindowPixels};
+use walkdir::{DirEntry, WalkDir};
 
 use super::Arguments;
+use super::{dataset, frames};
+use crate::{pictures, report};
 
 /// What names of photos end with, as far as folders are searched for them.
-const ENDINGS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
+const ENDINGS: [&str; 12] =
+    ["jpg", "jpeg", "jpe", "jif", "jfif", "png", "webp", "gif", "bmp", "dib", "tif", "tiff"];
+/// What names of photos end with that this program does not read.
+const OTHER_ENDINGS: [&str; 16] = [
+    "heic", "heif", "hif", "avif", "jxl", "jp2", "j2k", "psd", "dng", "cr2", "cr3", "nef", "arw", "orf",
+    "rw2", "raf",
+];
+
+/// In place of a photo: those on stdin.
+const STREAM: &str = "-";
+
+/// A photo to be read.
+pub struct Source {
+    pub path: PathBuf,
+    /// Its folder within the one that was named; empty where there is none between.
+    pub folder: PathBuf,
+}
+
+/// What was found where the user pointed.
+#[derive(Default)]
+pub struct Listing {
+    pub photos: Vec<Source>,
+    /// Folders that could not be read.
+    pub failures: Vec<(PathBuf, anyhow::Error)>,
+}
 
 /// A photo that is read, and the model's view of it.
 pub struct Opened {
-    pub photo: Photo,
+    pub photo: PhotoFile,
     pub pixels: WindowPixels,
 }
 
 /// Reads a photo.
 pub fn open(path: &Path, arguments: &Arguments, processor: &Processor) -> Result<Opened> {
     let photo = arguments.reading.open(path)?;
-    let pixels = arguments.resolution.cut(&photo, processor).with_context(|| path.display().to_string())?;
+    let pixels =
+        arguments.resolution.cut(&photo.photo, processor).with_context(|| path.display().to_string())?;
     Ok(Opened { photo, pixels })
 }
 
-/// The photos that were named, in place of each folder those in it, in the order of their names.
-pub fn list(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut photos = Vec::new();
-    for path in named {
-        if path.is_dir() {
-            photos.extend(in_folder(path).with_context(|| path.display().to_string())?);
-        } else {
-            photos.push(path.clone());
+impl Listing {
+    /// The photos that were named, or whose paths are on the lines of stdin; in place of each folder those in it, in the order
+    /// of their names, in which numbers count by their value; without hidden files,
+    /// and without pictures that this program has written.
+    pub fn of(named: &[PathBuf], recursive: bool) -> Result<Self> {
+        let mut listing = Self::default();
+        let mut ours = Vec::new();
+        let mut from_stream = Vec::new();
+        if named.iter().any(|path| path == Path::new(STREAM)) {
+            from_stream = frames::read_paths(stdin().lock()).context("-: cannot read paths from stdin")?;
+            ensure!(!from_stream.is_empty(), "-: stdin names no photo; write a path to each line");
         }
+        let named = named.iter().flat_map(|path| {
+            if path == Path::new(STREAM) { std::mem::take(&mut from_stream) } else { vec![path.clone()] }
+        });
+        let named: Vec<_> = named.collect();
+        for path in &named {
+            if path.is_dir() {
+                listing.add_folder(path, recursive).with_context(|| path.display().to_string())?;
+            } else if pictures::is_ours(path) {
+                ours.push(path);
+            } else {
+                listing.photos.push(Source { path: path.clone(), folder: PathBuf::new() });
+            }
+        }
+        if let Some(first) = ours.first() {
+            let first = first.display();
+            ensure!(
+                !listing.photos.is_empty(),
+                "{first}: is a picture that clipseg wrote; name the photo that it was made of"
+            );
+            report::warning(format_args!(
+                "{first}: is left out, as {} of the files named: clipseg wrote it, it is not a photo",
+                ours.len()
+            ));
+        }
+        Ok(listing)
     }
-    Ok(photos)
+
+    fn add_folder(&mut self, folder: &Path, recursive: bool) -> Result<()> {
+        let (photos, failures) = (self.photos.len(), self.failures.len());
+        let mut others = Others::default();
+        let depth = if recursive { usize::MAX } else { 1 };
+        let walk = WalkDir::new(folder)
+            .min_depth(1)
+            .max_depth(depth)
+            .sort_by(|one, other| frames::by_number(one.file_name(), other.file_name()));
+        for entry in walk.into_iter().filter_entry(|entry| entry.depth() == 0 || !is_left_out(entry)) {
+            match entry {
+                Err(error) if error.depth() == 0 => return Err(error.into()),
+                Err(error) => {
+                    let path = error.path().unwrap_or(folder).to_owned();
+                    self.failures.push((path, error.into()));
+                }
+                // Asked of the path, as links to files are taken.
+                Ok(entry) if entry.path().is_file() => {
+                    let path = entry.into_path();
+                    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+                    if OTHER_ENDINGS.contains(&ending.as_str()) {
+                        others.add(ending);
+                    } else if ENDINGS.contains(&ending.as_str()) && !pictures::is_ours(&path) {
+                        let parent = path.parent().unwrap_or(folder);
+                        let within = parent.strip_prefix(folder).unwrap_or(Path::new("")).to_owned();
+                        self.photos.push(Source { path, folder: within });
+                    }
+                }
+                Ok(_) => {}
+            }
+        }
+        if (self.photos.len(), self.failures.len()) == (photos, failures) {
+            let advice = if recursive { "" } else { "; --recursive looks in the folders within it too" };
+            return Err(anyhow!(
+                "there is no photo in this folder (a file that ends in .{}){advice}{others}",
+                ENDINGS.join(", ."),
+                others = others.note().map(|note| format!("; {note}")).unwrap_or_default()
+            ));
+        }
+        if let Some(note) = others.note() {
+            report::warning(format_args!("{}: {note}", folder.display()));
+        }
+        Ok(())
+    }
 }
 
-fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
-    let mut photos = entries.collect::<std::io::Result<Vec<_>>>()?;
-    photos.retain(|path| {
-        path.extension().and_then(|ending| ending.to_str()).is_some_and(is_ending) && path.is_file()
-    });
-    ensure!(
-        !photos.is_empty(),
-        "there is no photo in this folder (a file that ends in .{})",
-        ENDINGS.join(", .")
-    );
-    photos.sort();
-    Ok(photos)
+/// Pictures of kinds that are not read.
+#[derive(Default)]
+struct Others {
+    count: usize,
+    endings: BTreeSet<String>,
 }
 
-fn is_ending(ending: &str) -> bool {
-    ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending))
+impl Others {
+    fn add(&mut self, ending: String) {
+        self.count += 1;
+        self.endings.insert(ending);
+    }
+
+    fn note(&self) -> Option<String> {
+        let endings: Vec<_> = self.endings.iter().map(|ending| format!(".{ending}")).collect();
+        let endings = endings.join(", ");
+        (self.count > 0).then(|| {
+            format!(
+                "pictures of other kinds ({endings}) are left out: {}; convert them to JPEG or PNG",
+                self.count
+            )
+        })
+    }
+}
+
+/// What folders are searched without.
+fn is_left_out(entry: &DirEntry) -> bool {
+    let is_copies = entry.file_type().is_dir() && dataset::holds_copies(entry.path());
+    if is_copies {
+        report::warning(format_args!(
+            "{}: is left out, as it holds the copies of photos in a data set that clipseg wrote; to take them, name it",
+            entry.path().display()
+        ));
+    }
+    is_copies || is_hidden(entry)
+}
+
+/// Hidden files, among them what macOS puts beside files on other systems' volumes: `._cat.png`.
+fn is_hidden(entry: &DirEntry) -> bool {
+    entry.file_name().as_encoded_bytes().starts_with(b".")
 }

@@ -1,16 +1,18 @@
 //! What came of a photo.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
+use super::dataset::YoloFiles;
 use super::saves::{Files, LabelFiles};
+use crate::paths::PathText;
 use crate::table::{self, Align};
 
 /// What the command prints of a photo.
 #[derive(Serialize)]
 pub struct Report<'a> {
-    pub photo: &'a Path,
+    pub photo: PathText<&'a Path>,
     pub width: usize,
     pub height: usize,
     pub adapter: &'a str,
@@ -19,16 +21,32 @@ pub struct Report<'a> {
     pub windows: usize,
     pub prompts: Vec<PromptResult<'a>>,
     pub labels: Option<LabelFiles>,
-    pub logits: Option<&'a Path>,
+    /// The photo's files in a data set of YOLO's form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub yolo: Option<YoloFiles>,
+    pub logits: Option<PathText<&'a Path>>,
     pub seconds: Seconds,
 }
 
-/// What came of one prompt.
+/// What the command prints of a photo that could not be segmented.
+#[derive(Serialize)]
+pub struct Failure<'a> {
+    pub photo: PathText<&'a Path>,
+    pub error: String,
+}
+
+/// What came of one prompt, or of several that make one result.
 #[derive(Serialize)]
 pub struct PromptResult<'a> {
+    /// The prompt, or the class or the prompts that it is the result of.
     pub prompt: &'a str,
+    /// The prompts that it was made of, where these are several or called otherwise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub of: Vec<&'a str>,
     /// Whether the prompt was longer than the model reads.
     pub cut: bool,
+    /// How sure the model is that it is in the photo at all, 0 to 1: the mean of its answer's largest probabilities.
+    pub presence: f32,
     /// The largest probability in the photo.
     pub peak_probability: f32,
     /// Pixels of the mask.
@@ -52,16 +70,24 @@ pub struct Seconds {
 impl Report<'_> {
     /// A table of the prompts, and the files.
     pub fn to_text(&self) -> String {
-        let header = ["prompt", "peak probability", "area"].map(str::to_owned);
+        let header = ["prompt", "presence", "peak probability", "area"].map(str::to_owned);
         let rows = self.prompts.iter().map(|result| {
             let prompt = result.prompt.split_whitespace().collect::<Vec<_>>().join(" ");
-            [prompt, format!("{:.4}", result.peak_probability), format!("{:.2} %", result.area_percent)]
+            let [presence, peak] =
+                [result.presence, result.peak_probability].map(|value| format!("{value:.4}"));
+            [prompt, presence, peak, format!("{:.2} %", result.area_percent)]
         });
         let rows: Vec<_> = std::iter::once(header).chain(rows).collect();
-        let mut text = table::render([Align::Left, Align::Right, Align::Right], &rows);
+        let mut text = table::render([Align::Left, Align::Right, Align::Right, Align::Right], &rows);
         let files = self.prompts.iter().filter_map(|result| result.files.as_ref()).flat_map(Files::values);
         let labels = self.labels.iter().flat_map(|LabelFiles { map, legend }| [map, legend]);
-        for path in files.chain(labels).map(PathBuf::as_path).chain(self.logits) {
+        let yolo = self.yolo.iter().flat_map(|YoloFiles { image, labels }| [image, labels]);
+        let files = files
+            .chain(labels)
+            .chain(yolo)
+            .map(|path| path.0.as_path())
+            .chain(self.logits.map(|path| path.0));
+        for path in files {
             text += &format!("wrote {}\n", path.display());
         }
         text

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -13,6 +13,8 @@ use serde::Serialize;
 use super::legend::Legend;
 use super::regions::Regions;
 use super::settings::Settings;
+use crate::names::{Endings, with_ending};
+use crate::paths::PathText;
 use crate::{npy, output, pictures};
 
 /// One kind of file.
@@ -21,7 +23,7 @@ use crate::{npy, output, pictures};
 pub enum Kind {
     /// NAME-probability.png: the probability as grey, 0 to 255
     Probability,
-    /// NAME-mask.png: what reaches the threshold, white on black
+    /// NAME-mask.png: what reaches the threshold, white on black; grey along the edge with --feather
     Mask,
     /// NAME-overlay.png: the photo with the mask in colour
     Overlay,
@@ -35,26 +37,69 @@ pub enum Kind {
     /// PHOTO-labels.png: the most probable prompt of each pixel, 1 for the first, 0 where none reaches the threshold
     /// (8-bit with a palette; 16-bit grey for more than 255 prompts); PHOTO-labels.json: which prompt is which
     Labels,
+    /// annotations.json: the connected parts in all photos as a data set in COCO's form. Those with holes as run lengths, the
+    /// others as polygons; categories are the prompts or their classes; "score" is the mean probability; file names start
+    /// from the folder that all photos lie in, "photos" in its "info"
+    Coco,
+    /// labels/PHOTO.txt, images/PHOTO.*, data.yaml: the same in YOLO's form (ultralytics' segmentation), with copies of the
+    /// photos. Holes are filled, as that form cannot express them
+    Yolo,
+}
+
+/// By this ending photos are told apart that have no file of their own otherwise.
+const YOLO_ENDING: &str = "labels.txt";
+
+/// What the name of a label map ends with, and that of its legend.
+const MAP_ENDING: &str = "labels.png";
+const LEGEND_ENDING: &str = "labels.json";
+
+impl Kind {
+    /// What the names of such files end with, after a dash; nothing for what is of all prompts together.
+    fn ending(self) -> Option<&'static str> {
+        match self {
+            Self::Probability => Some("probability.png"),
+            Self::Mask => Some("mask.png"),
+            Self::Overlay => Some("overlay.png"),
+            Self::Probability16 => Some("probability16.png"),
+            Self::Npy => Some("probability.npy"),
+            Self::Regions => Some("regions.json"),
+            Self::Labels | Self::Coco | Self::Yolo => None,
+        }
+    }
+
+    /// What the names of all files of these kinds end with.
+    pub fn endings(kinds: &[Self]) -> Endings {
+        let mut photo = Vec::new();
+        if kinds.contains(&Self::Labels) {
+            photo.extend([MAP_ENDING, LEGEND_ENDING]);
+        }
+        if kinds.contains(&Self::Yolo) {
+            photo.push(YOLO_ENDING);
+        }
+        Endings { prompt: kinds.iter().filter_map(|kind| kind.ending()).collect(), photo }
+    }
 }
 
 /// The files of one prompt.
-pub type Files = BTreeMap<Kind, PathBuf>;
+pub type Files = BTreeMap<Kind, PathText<PathBuf>>;
 
 /// The files of all prompts together.
 #[derive(Serialize)]
 pub struct LabelFiles {
-    pub map: PathBuf,
-    pub legend: PathBuf,
+    pub map: PathText<PathBuf>,
+    pub legend: PathText<PathBuf>,
 }
 
-/// What was found of one prompt.
+/// What was found of one prompt, or of several that make one result.
 pub struct Found<'a> {
-    /// Its position among the prompts.
+    /// Its position among the results.
     pub index: usize,
     pub prompt: &'a str,
     /// `[height, width]`
     pub probabilities: &'a [f32],
     pub mask: &'a Mask,
+    /// The mask with a soft edge, where that is asked for.
+    pub soft: Option<Vec<f32>>,
 }
 
 /// A folder and the kinds of files that are wanted there.
@@ -68,50 +113,51 @@ pub struct Saves<'a> {
 
 impl Saves<'_> {
     /// Writes the files of one prompt, whose names start with `name`.
-    pub fn write(&self, name: &str, photo: &Photo, found: &Found) -> Result<Files> {
-        let Found { probabilities, mask, .. } = *found;
-        let png = |kind: &str, bytes: Vec<u8>| self.folder.write(&format!("{name}-{kind}.png"), &bytes);
-        let write = |&kind: &Kind| {
+    pub fn write(&self, name: &Path, photo: &Photo, found: &Found) -> Result<Files> {
+        let Found { probabilities, mask, .. } = found;
+        let mut files = Files::new();
+        for &kind in self.kinds {
+            let Some(ending) = kind.ending() else { continue };
+            let file = with_ending(name, ending);
+            let picture = |bytes: Vec<u8>| self.folder.write(&file, &bytes).map(PathText);
             let path = match kind {
-                Kind::Probability => png("probability", pictures::probability_png(probabilities, photo)?)?,
-                Kind::Mask => png("mask", pictures::mask_png(mask.pixels(), photo)?)?,
-                Kind::Overlay => png("overlay", pictures::overlay_png(mask.pixels(), photo, found.index)?)?,
-                Kind::Probability16 => {
-                    png("probability16", pictures::probability16_png(probabilities, photo)?)?
+                Kind::Probability => picture(pictures::probability_png(probabilities, photo)?)?,
+                Kind::Mask => match &found.soft {
+                    None => picture(pictures::mask_png(mask.pixels(), photo)?)?,
+                    Some(soft) => picture(pictures::probability_png(soft, photo)?)?,
+                },
+                Kind::Overlay => picture(pictures::overlay_png(mask.pixels(), photo, found.index)?)?,
+                Kind::Probability16 => picture(pictures::probability16_png(probabilities, photo)?)?,
+                Kind::Npy => {
+                    let write = |file: &mut _| npy::write(file, mask.height(), mask.width(), probabilities);
+                    PathText(self.folder.write_with(&file, write)?)
                 }
-                Kind::Npy => self.folder.write_with(&format!("{name}-probability.npy"), |file| {
-                    npy::write(file, mask.height(), mask.width(), probabilities)
-                })?,
                 Kind::Regions => {
                     let regions = Regions::of(mask, found.prompt, self.settings, self.simplify);
-                    self.write_json(&format!("{name}-regions.json"), &regions)?
+                    self.write_json(&file, &regions)?
                 }
-                Kind::Labels => return Ok(None),
+                Kind::Labels | Kind::Coco | Kind::Yolo => continue,
             };
-            Ok(Some((kind, path)))
-        };
-        self.kinds.iter().filter_map(|kind| write(kind).transpose()).collect()
+            files.insert(kind, path);
+        }
+        Ok(files)
     }
 
     /// Writes the label map of all prompts, to files whose names start with `name`.
-    pub fn write_labels(
-        &self,
-        name: &str,
-        photo: &Photo,
-        map: &LabelMap,
-        prompts: &[String],
-    ) -> Result<LabelFiles> {
-        let legend = Legend::of(map, prompts, self.settings);
+    pub fn write_labels(&self, name: &Path, map: &LabelMap, prompts: &[String]) -> Result<LabelFiles> {
+        let picture = pictures::labels_png(map)?;
         Ok(LabelFiles {
-            map: self.folder.write(&format!("{name}-labels.png"), &pictures::labels_png(map, photo)?)?,
-            legend: self.write_json(&format!("{name}-labels.json"), &legend)?,
+            map: PathText(self.folder.write(with_ending(name, MAP_ENDING), &picture)?),
+            legend: self
+                .write_json(&with_ending(name, LEGEND_ENDING), &Legend::of(map, prompts, self.settings))?,
         })
     }
 
-    fn write_json(&self, name: &str, value: &impl Serialize) -> Result<PathBuf> {
-        self.folder.write_with(name, |file| {
+    fn write_json(&self, name: &Path, value: &impl Serialize) -> Result<PathText<PathBuf>> {
+        let path = self.folder.write_with(name, |file| {
             serde_json::to_writer(&mut *file, value)?;
             file.write_all(b"\n")
-        })
+        })?;
+        Ok(PathText(path))
     }
 }

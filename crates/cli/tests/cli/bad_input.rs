@@ -55,12 +55,28 @@ fn missing_files() {
 fn a_photo_that_is_none() {
     let workspace = Workspace::tiny();
     workspace.write("notes.png", b"not a picture at all");
-    refuse_photo(&workspace, "notes.png", &["no picture"]);
+    refuse_photo(&workspace, "notes.png", &["not a picture"]);
     refuse_photo(&workspace, "missing.png", &["cannot read"]);
     refuse_photo(&workspace, "model", &["folder"]);
     let photo = fs::read(fixture("photos/chelsea.png")).unwrap();
     workspace.write("half.png", &photo[..photo.len() / 2]);
     refuse_photo(&workspace, "half.png", &["damaged"]);
+}
+
+#[test]
+fn a_photo_of_another_kind() {
+    let workspace = Workspace::tiny();
+    for (name, bytes, kind) in [
+        ("photo.heic", &b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"[..], "a HEIC picture"),
+        ("photo.jpg", b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf", "an AVIF picture"),
+        ("photo.jxl", b"\xff\x0a\xfa\x7f", "a JPEG XL picture"),
+    ] {
+        workspace.write(name, bytes);
+        refuse_photo(&workspace, name, &[kind, "convert it to JPEG or PNG"]);
+    }
+    let lab = fs::read(fixture("processor/kinds/lab.tif")).unwrap();
+    workspace.write("lab.tif", &lab);
+    refuse_photo(&workspace, "lab.tif", &["L*a*b*", "save it as PNG"]);
 }
 
 #[test]
@@ -85,6 +101,7 @@ fn impossible_windows_and_radii() {
         (["--scales", "nan"], ["--scales", "NaN"]),
         (["--overlap", "0.9"], ["--overlap", "0.9"]),
         (["--refine=0", "--json"], ["--refine", "radius"]),
+        (["--refine=257", "--json"], ["--refine", "256"]),
     ] {
         workspace.refuse_segment(&arguments, &words);
     }

@@ -5,7 +5,7 @@ use std::fs;
 use image::{GrayImage, Luma, RgbImage};
 use serde_json::Value;
 
-use crate::support::{Workspace, refuse, succeed};
+use crate::support::{Workspace, fixture, refuse, succeed};
 
 /// A tiny checkpoint, and a data folder with one photo of 60 × 40 pixels.
 fn with_data(prompts: &str) -> Workspace {
@@ -46,6 +46,11 @@ fn a_folder_is_scored() {
         assert!(groups[group]["best"]["foreground_iou"].as_f64() >= chosen["foreground_iou"].as_f64());
     }
     assert_eq!(groups["text, absent"]["chosen"], Value::Null);
+    let presence = &report["presence"];
+    assert_eq!(presence["tuned_on"], data);
+    assert_eq!((&presence["text"]["present"], &presence["text"]["absent"]), (&1.into(), &1.into()));
+    assert!([0.0, 0.5, 1.0].contains(&presence["text"]["roc_auc"].as_f64().unwrap()));
+    assert_eq!(presence["image"]["roc_auc"], Value::Null, "there is nothing that is absent");
     assert_eq!(workspace.files("out"), ["best.png", "prompts.jsonl", "worst.png"]);
     let lines = fs::read_to_string(workspace.path("out/prompts.jsonl")).unwrap();
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -65,6 +70,22 @@ fn generated_scenes_are_scored_with_thresholds_of_other_scenes() {
     {
         assert!(text.contains(word), "{word:?} is not in:\n{text}");
     }
+}
+
+/// The trained model knows what is there; on so few scenes a little less well than its model card says.
+#[test]
+fn presence_separates_what_is_there_from_what_is_not() {
+    let model = fixture("models/clipseg-shapes");
+    let arguments =
+        ["eval", "--model", model.to_str().unwrap(), "--data", "shapes:3:40", "--tune", "shapes:2:40"];
+    let report: Value = serde_json::from_str(&succeed(&[&arguments[..], &["--json"]].concat())).unwrap();
+    for (kind, area, accuracy) in [("text", 0.96, 0.85), ("image", 0.9, 0.8)] {
+        let separation = &report["presence"][kind];
+        let number = |name: &str| separation[name].as_f64().unwrap();
+        assert!(number("present") > number("absent") && number("absent") > 3.0, "{separation}");
+        assert!(number("roc_auc") > area && number("balanced_accuracy") > accuracy, "{kind}: {separation}");
+    }
+    assert_eq!(report["presence"]["tuned_on"], "shapes:2:40");
 }
 
 #[test]

@@ -95,6 +95,17 @@ fn sideways_coffee() -> Vec<u8> {
 }
 
 #[test]
+fn grey_of_16_bits_is_cut_off_under_a_warning() {
+    let workspace = published_preprocessor();
+    let [model, out] = ["model", "out.safetensors"].map(|name| workspace.argument(name));
+    let photo = fixture("processor/grey-16.png");
+    let output = clipseg(&["preprocess", "--model", &model, photo.to_str().unwrap(), "--out", &out]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && stderr.starts_with("warning: "), "{stderr}");
+    assert!(stderr.contains("grey-16.png") && stderr.contains("more than 8 bits"), "{stderr}");
+}
+
+#[test]
 fn photos_are_turned_upright_unless_told_otherwise() {
     let workspace = Workspace::empty();
     workspace.write("model/preprocessor_config.json", br#"{"do_resize": false}"#);

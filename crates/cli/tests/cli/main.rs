@@ -6,11 +6,17 @@
 mod bad_input;
 mod bench;
 mod checkpoints;
+mod conditions;
 mod convert;
+mod data_sets;
 mod devices;
 mod eval;
+mod frames;
 mod hub;
 mod inputs;
+mod masks_in_use;
+mod names;
+mod photos;
 mod prompts;
 mod saves;
 mod segment;

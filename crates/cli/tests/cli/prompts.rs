@@ -5,7 +5,7 @@ use std::fs;
 use image::{GrayImage, Luma};
 use serde_json::Value;
 
-use crate::support::{Workspace, fixture, refuse, succeed, tensor};
+use crate::support::{Workspace, clipseg, fixture, refuse, succeed, tensor};
 
 /// A workspace with a mask for the fixtures' cat: its face.
 fn with_mask() -> Workspace {
@@ -67,6 +67,29 @@ fn pictures_are_prompts_beside_words() {
     // The mean of a picture with itself is that picture.
     let twice = [&both[2..], &["--prompt-image", &cat, "--prompt-mask", &mask_2]].concat();
     assert!(largest_difference(&logits(&workspace, &twice).0[0], &together[1]) < 1e-4);
+}
+
+#[test]
+fn a_prompt_images_transparency_is_its_mask_on_request() {
+    let workspace = with_mask();
+    let photo = image::open(cat()).unwrap().into_rgb8();
+    let mask = image::open(workspace.path("mask.png")).unwrap().into_luma8();
+    let cut_out = image::RgbaImage::from_fn(451, 300, |x, y| {
+        let [red, green, blue] = photo.get_pixel(x, y).0;
+        image::Rgba([red, green, blue, mask.get_pixel(x, y)[0]])
+    });
+    cut_out.save(workspace.path("cut-out.png")).unwrap();
+    let [cut_out, mask] = ["cut-out.png", "mask.png"].map(|name| workspace.argument(name));
+    let with = |mask: &str| logits(&workspace, &["--prompt-image", &cut_out, "--prompt-mask", mask]).0;
+    assert_eq!(with("alpha"), with(&mask));
+
+    let [model, out] = ["model", "out"].map(|name| workspace.argument(name));
+    let cat = cat();
+    let base = ["segment", "--model", &model, &cat, "--out", &out, "--prompt-image"];
+    refuse(&[&base[..], &[&cat, "--prompt-mask", "alpha"]].concat(), &["alpha", "no transparent part"]);
+    let output = clipseg(&[&base[..], &[&cut_out]].concat());
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && stderr.contains("--prompt-mask alpha"), "{stderr}");
 }
 
 #[test]

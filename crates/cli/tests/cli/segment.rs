@@ -66,7 +66,10 @@ fn the_table_names_prompts_and_files() {
     let workspace = Workspace::tiny();
     let text = succeed(&with(&workspace.segment(), &["-p", "a\n toad"]));
     let lines: Vec<_> = text.lines().collect();
-    assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["prompt", "peak", "probability", "area"]);
+    assert_eq!(
+        lines[0].split_whitespace().collect::<Vec<_>>(),
+        ["prompt", "presence", "peak", "probability", "area"]
+    );
     assert!(lines[1].starts_with("a cat ") && lines[2].starts_with("a toad "), "{text}");
     assert_eq!(lines.iter().filter(|line| line.starts_with("wrote ")).count(), 6, "{text}");
 }
@@ -79,74 +82,6 @@ fn logits_alone_need_no_folder() {
     succeed(&["segment", "--model", &model, photo.to_str().unwrap(), "-p", "a cat", "--logits", &logits]);
     assert_eq!(tensor(logits.as_ref(), "logits").0, [1, 48, 48]);
     assert_eq!(workspace.files(""), ["logits.safetensors", "model"]);
-}
-
-/// A workspace with `photos/`, in which there are a cat, its mirror image under the same name and a file that is no photo.
-fn with_photos() -> Workspace {
-    let workspace = Workspace::tiny();
-    fs::create_dir(workspace.path("photos")).unwrap();
-    fs::copy(fixture("photos/chelsea.png"), workspace.path("photos/cat.png")).unwrap();
-    let mirrored = image::open(fixture("photos/chelsea.png")).unwrap().fliph();
-    mirrored.save(workspace.path("photos/cat.bmp")).unwrap();
-    workspace.write("photos/notes.txt", b"not taken");
-    workspace
-}
-
-#[test]
-fn the_photos_of_a_folder_equal_single_ones() {
-    let workspace = with_photos();
-    let [model, photos, out] = ["model", "photos", "out"].map(|name| workspace.argument(name));
-    let coffee = fixture("photos/coffee.jpg").to_str().unwrap().to_owned();
-    let more = ["-p", "a cat", "--save", "npy", "--out", &out, "--json"];
-    let json = succeed(&[&["segment", "--model", &model, &photos, &coffee][..], &more].concat());
-    let reports: Vec<Value> = serde_json::from_str(&json).unwrap();
-    let read: Vec<_> = reports.iter().map(|report| report["photo"].as_str().unwrap()).collect();
-    assert_eq!(read, [&workspace.argument("photos/cat.bmp"), &workspace.argument("photos/cat.png"), &coffee]);
-    let names = ["cat-2-a-cat-probability.npy", "cat-a-cat-probability.npy", "coffee-a-cat-probability.npy"];
-    assert_eq!(workspace.files("out"), names);
-    for (report, name) in reports.iter().zip([names[1], names[0], names[2]]) {
-        assert!(report["prompts"][0]["files"]["npy"].as_str().unwrap().ends_with(name), "{report}");
-        let together = fs::read(workspace.path("out").join(name)).unwrap();
-        let alone = workspace.argument("alone");
-        let photo = report["photo"].as_str().unwrap();
-        let arguments =
-            ["segment", "--model", &model, photo, "-p", "a cat", "--save", "npy", "--out", &alone];
-        succeed(&arguments);
-        let [file] = workspace.files("alone").try_into().unwrap();
-        assert!(together == fs::read(workspace.path("alone").join(&file)).unwrap(), "{photo}");
-        fs::remove_dir_all(workspace.path("alone")).unwrap();
-    }
-}
-
-#[test]
-fn a_photo_that_cannot_be_read_keeps_no_other_from_being_segmented() {
-    let workspace = with_photos();
-    workspace.write("photos/broken.jpg", b"not a picture");
-    workspace.write("photos/alas.PNG", b"neither");
-    let [model, photos, out] = ["model", "photos", "out"].map(|name| workspace.argument(name));
-    let output =
-        clipseg(&["segment", "--model", &model, &photos, "-p", "a cat", "--out", &out, "--save", "mask"]);
-    let (stdout, stderr) =
-        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    for part in ["alas.PNG", "broken.jpg", "2 of 4 photos could not be segmented"] {
-        assert!(stderr.contains(part), "{part} in {stderr}");
-    }
-    for part in ["cat.bmp\nprompt", "cat.png\nprompt", "wrote "] {
-        assert!(stdout.contains(part), "{part} in {stdout}");
-    }
-    assert_eq!(workspace.files("out"), ["cat-2-a-cat-mask.png", "cat-a-cat-mask.png"]);
-}
-
-#[test]
-fn several_photos_have_no_single_file_of_logits_and_an_empty_folder_has_none() {
-    let workspace = with_photos();
-    let [model, photos, logits] =
-        ["model", "photos", "logits.safetensors"].map(|name| workspace.argument(name));
-    let arguments = ["segment", "--model", &model, &photos, "-p", "a cat", "--logits", &logits];
-    refuse(&arguments, &["--logits", "2 are given", "--save npy"]);
-    fs::create_dir(workspace.path("empty")).unwrap();
-    workspace.refuse_segment(&[&workspace.argument("empty")], &["empty", "no photo", ".webp"]);
 }
 
 #[test]
@@ -165,6 +100,20 @@ fn windows_and_edges_make_finer_masks_of_the_same_size() {
     assert_eq!((size("mask"), size("probability")), ((451, 300), (451, 300)));
     let plain: Value = serde_json::from_str(&succeed(&with(&workspace.segment(), &["--json"]))).unwrap();
     assert_eq!(plain["windows"], 1);
+}
+
+/// At 352 pixels three scales of so wide a photo make a map whose moments exceed what adapters bind in one piece.
+#[test]
+fn a_wide_photo_is_refined_at_all_scales() {
+    let workspace = Workspace::tiny();
+    workspace.write("model/preprocessor_config.json", br#"{"size": {"height": 352, "width": 352}}"#);
+    let photo = image::open(fixture("photos/coffee.jpg")).unwrap();
+    let photo = photo.resize_exact(2400, 1000, image::imageops::FilterType::Nearest);
+    photo.save(workspace.path("wide.png")).unwrap();
+    let arguments = workspace.masks(&["wide.png"], "out");
+    succeed(&with(&arguments, &["--scales", "1,2,3", "--refine"]));
+    let mask = image::image_dimensions(workspace.path("out/wide-a-cat-mask.png")).unwrap();
+    assert_eq!(mask, (2400, 1000));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use safetensors::SafeTensors;
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// A file or folder of the repository's fixtures.
@@ -39,6 +40,20 @@ pub fn refuse(arguments: &[&str], words: &[&str]) {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{arguments:?}");
 }
 
+/// Standard output and standard error of a run that must end with exit code 1.
+pub fn fail(arguments: &[&str]) -> (String, String) {
+    let output = clipseg(arguments);
+    let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
+    assert!(!stderr.contains("panicked"), "{arguments:?}: {stderr}");
+    (stdout, stderr)
+}
+
+/// The objects of a report in JSON lines.
+pub fn reports(stdout: &str) -> Vec<Value> {
+    stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
 /// A checkpoint folder to be spoilt, with room for outputs beside it.
 pub struct Workspace(TempDir);
 
@@ -64,7 +79,7 @@ impl Workspace {
             tokens.zip(0..).map(|(token, id)| (token, id.into())).collect();
         vocabulary
             .extend([("<|startoftext|>".to_owned(), 598.into()), ("<|endoftext|>".to_owned(), 599.into())]);
-        workspace.write("model/vocab.json", serde_json::Value::from(vocabulary).to_string().as_bytes());
+        workspace.write("model/vocab.json", Value::from(vocabulary).to_string().as_bytes());
         workspace.write("model/merges.txt", b"#version: 0.2\n");
         workspace
     }
@@ -91,6 +106,23 @@ impl Workspace {
         self.write(name, text.replace(from, to).as_bytes());
     }
 
+    /// Copies the fixtures' cat to `name`; the folder is made where it is missing.
+    pub fn photo(&self, name: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::copy(fixture("photos/chelsea.png"), path).unwrap();
+    }
+
+    /// The arguments that segment these photos or folders of the workspace by "a cat" into `out`, as masks alone.
+    pub fn masks(&self, photos: &[&str], out: &str) -> Vec<String> {
+        let (model, out) = (self.argument("model"), self.argument(out));
+        let mut arguments = ["segment", "--model", &model, "-p", "a cat", "--save", "mask", "--out", &out]
+            .map(str::to_owned)
+            .to_vec();
+        arguments.extend(photos.iter().map(|photo| self.argument(photo)));
+        arguments
+    }
+
     /// The arguments that segment the fixtures' cat by one prompt into `out`.
     pub fn segment(&self) -> Vec<String> {
         let photo = fixture("photos/chelsea.png").to_str().unwrap().to_owned();
@@ -104,6 +136,14 @@ impl Workspace {
         let arguments: Vec<_> = arguments.iter().map(String::as_str).chain(more.iter().copied()).collect();
         refuse(&arguments, words);
         assert!(!self.path("out").exists(), "{arguments:?} left something behind");
+    }
+
+    /// The files in a folder and the folders within it, sorted, without the folder's own name.
+    pub fn tree(&self, name: &str) -> Vec<String> {
+        let walk = walkdir::WalkDir::new(self.path(name)).sort_by_file_name().into_iter();
+        let files = walk.map(|entry| entry.unwrap()).filter(|entry| !entry.file_type().is_dir());
+        let within = files.map(|entry| entry.path().strip_prefix(self.path(name)).unwrap().to_owned());
+        within.map(|path| path.into_os_string().into_string().unwrap()).collect()
     }
 
     /// Names of the files in a folder, sorted.

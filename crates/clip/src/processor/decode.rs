@@ -1,59 +1,134 @@
 //! Picture files to 8-bit RGB as Pillow's `convert("RGB")` does it.
 
+mod directory;
+mod formats;
+mod tiff;
+
 use std::io::Cursor;
 
 use image::metadata::Orientation as Turn;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 use libjpeg_turbo_rs::PixelFormat;
 
-use super::{MAX_PIXELS, Orientation, Photo};
+use self::directory::Directory;
+use super::{MAX_PIXELS, Orientation, Photo, PhotoFile};
 use crate::error::{Error, Result};
 
 /// Most bytes that a decoder may allocate: [`MAX_PIXELS`] of four channels of 16 bits.
 const MAX_DECODER_BYTES: u64 = MAX_PIXELS * 8;
 
-/// What pictures can be read, for messages.
-const FORMATS: &str = "JPEG, PNG, WebP, GIF, BMP and TIFF";
+/// A picture as it is stored.
+struct Picture {
+    width: usize,
+    height: usize,
+    /// `[height, width, 3]`
+    rgb: Vec<u8>,
+    /// How opaque each pixel is, `[height, width]`, where the file says it.
+    alpha: Option<Vec<u8>>,
+    /// Whether values were cut off to fit into 8 bits.
+    is_clipped: bool,
+}
 
 /// Decodes the picture in `bytes`.
-pub(super) fn decode(bytes: &[u8], orientation: Orientation) -> Result<Photo> {
+pub(super) fn decode(bytes: &[u8], orientation: Orientation) -> Result<PhotoFile> {
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|error| Error::image(format!("cannot be read: {error}")))?;
-    let Some(format) = reader.format() else {
-        return Err(Error::image(format!("is no picture of a known format; known are {FORMATS}")));
-    };
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
     reader.limits(limits);
+    let (picture, turn) = match reader.format() {
+        // Pillow turns these upright by itself, whoever reads them.
+        _ if tiff::is_tiff(bytes) => tiff::decode(bytes)?,
+        Some(
+            format @ (ImageFormat::Jpeg
+            | ImageFormat::Png
+            | ImageFormat::WebP
+            | ImageFormat::Gif
+            | ImageFormat::Bmp),
+        ) => {
+            let mut decoder = reader.into_decoder().map_err(undecodable)?;
+            let (width, height) = decoder.dimensions();
+            check_size(width.into(), height.into())?;
+            let turn = match orientation {
+                // A picture is not refused for a damaged description of it.
+                Orientation::Apply => {
+                    exif_orientation(bytes, format, &mut decoder).unwrap_or(Turn::NoTransforms)
+                }
+                Orientation::Ignore => Turn::NoTransforms,
+            };
+            let picture = match format {
+                ImageFormat::Jpeg if !is_subsampled_cmyk(bytes)? => decode_jpeg(bytes)?,
+                _ => decode_other(decoder)?,
+            };
+            (picture, turn)
+        }
+        _ => return Err(Error::image(formats::refusal(bytes))),
+    };
+    picture.turned(turn)
+}
 
-    let mut decoder = reader.into_decoder().map_err(undecodable)?;
-    let (width, height) = decoder.dimensions();
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels > MAX_PIXELS {
+impl Picture {
+    fn turned(self, turn: Turn) -> Result<PhotoFile> {
+        let Self { width, height, rgb, alpha, is_clipped } = self;
+        let (columns, rows) = (width as u32, height as u32);
+        let turned = |picture: Option<DynamicImage>| {
+            let mut picture =
+                picture.ok_or_else(|| Error::image("does not fill its own size; it is damaged"))?;
+            picture.apply_orientation(turn);
+            Ok::<_, Error>(picture)
+        };
+        let alpha =
+            alpha.map(|alpha| turned(GrayImage::from_raw(columns, rows, alpha).map(DynamicImage::from)));
+        let alpha = alpha.transpose()?.map(|alpha| alpha.into_luma8().into_vec());
+        let picture = turned(RgbImage::from_raw(columns, rows, rgb).map(DynamicImage::from))?;
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        let photo = Photo::from_rgb(width, height, picture.into_rgb8().into_vec())?;
+        Ok(PhotoFile { photo, alpha, is_clipped })
+    }
+}
+
+/// The orientation that a camera wrote into the file.
+fn exif_orientation(bytes: &[u8], format: ImageFormat, decoder: &mut impl ImageDecoder) -> Option<Turn> {
+    let exif = match format {
+        ImageFormat::Png => png_exif(bytes).map(<[u8]>::to_vec),
+        _ => decoder.exif_metadata().ok().flatten(),
+    }?;
+    Directory::read(exif.strip_prefix(b"Exif\0\0").unwrap_or(&exif))?.orientation()
+}
+
+/// The EXIF block of a PNG file, which may stand before the pixels or after them.
+fn png_exif(bytes: &[u8]) -> Option<&[u8]> {
+    // Chunks after the file's mark: their length, their kind, the data, and a sum to check them by.
+    let mut rest = bytes.get(8..)?;
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        let data = after.get(4..)?.get(..length)?;
+        if after.starts_with(b"eXIf") {
+            return Some(data);
+        }
+        rest = after.get(4 + length + 4..)?;
+    }
+    None
+}
+
+/// The sides of a picture, of which it has no more pixels than are allowed.
+fn check_size(width: u64, height: u64) -> Result<(usize, usize)> {
+    let pixels = width.saturating_mul(height);
+    if pixels > MAX_PIXELS || width > u64::from(u32::MAX) || height > u64::from(u32::MAX) {
         return Err(Error::image(format!(
             "has {width} × {height} = {pixels} pixels, more than the {MAX_PIXELS} allowed; scale it down first"
         )));
     }
-    let turn = match orientation {
-        // A picture is not refused for a damaged description of it.
-        Orientation::Apply => decoder.orientation().unwrap_or(Turn::NoTransforms),
-        Orientation::Ignore => Turn::NoTransforms,
-    };
-    let mut picture = match format {
-        ImageFormat::Jpeg if !is_subsampled_cmyk(bytes)? => decode_jpeg(bytes)?,
-        _ => decode_other(decoder)?,
-    };
-    picture.apply_orientation(turn);
-    let (width, height) = (picture.width() as usize, picture.height() as usize);
-    Photo::from_rgb(width, height, picture.into_rgb8().into_vec())
+    Ok((width as usize, height as usize))
 }
 
 /// Decodes a JPEG to the very bytes of Pillow's libjpeg-turbo. The decoder within `image` differs from it by up to 4
 /// in a fifth of the values of an ordinary photo, and reads a truncated file as if it were grey to the end.
-fn decode_jpeg(bytes: &[u8]) -> Result<DynamicImage> {
+fn decode_jpeg(bytes: &[u8]) -> Result<Picture> {
     let picture = libjpeg_turbo_rs::decompress_to(bytes, PixelFormat::Rgb).map_err(damaged)?;
-    from_rgb(picture.width as u32, picture.height as u32, picture.data)
+    let (width, height) = (picture.width, picture.height);
+    Ok(Picture { width, height, rgb: picture.data, alpha: None, is_clipped: false })
 }
 
 /// Whether a JPEG has four channels and stores some of them at lower resolution, which is rare. On such files, where
@@ -68,15 +143,20 @@ fn is_subsampled_cmyk(bytes: &[u8]) -> Result<bool> {
 
 /// Decodes the other formats and brings their pixels to 8-bit RGB by Pillow's rules: alpha is dropped, grey repeated,
 /// and of 16 bits the upper 8 are kept; but 16-bit grey, which Pillow reads at full depth, is cut off at 255.
-fn decode_other(decoder: impl ImageDecoder) -> Result<DynamicImage> {
+fn decode_other(decoder: impl ImageDecoder) -> Result<Picture> {
     let picture = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
-    let (width, height) = (picture.width(), picture.height());
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
     let upper = |value: u16| (value >> 8) as u8;
-    let rgb: Vec<u8> = match picture {
-        DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_) => {
-            return Err(Error::image("stores floating-point pixels; save it with 8 bits a channel first"));
-        }
+    let alpha = picture.color().has_alpha().then(|| match &picture {
+        DynamicImage::ImageLumaA16(grey) => grey.pixels().map(|pixel| upper(pixel.0[1])).collect(),
+        DynamicImage::ImageRgba16(rgba) => rgba.pixels().map(|pixel| upper(pixel.0[3])).collect(),
+        DynamicImage::ImageLumaA8(grey) => grey.pixels().map(|pixel| pixel.0[1]).collect(),
+        other => other.to_rgba8().pixels().map(|pixel| pixel.0[3]).collect(),
+    });
+    let mut is_clipped = false;
+    let rgb = match picture {
         DynamicImage::ImageLuma16(grey) => {
+            is_clipped = grey.pixels().any(|pixel| pixel.0[0] > 255);
             grey.pixels().flat_map(|pixel| [pixel.0[0].min(255) as u8; 3]).collect()
         }
         DynamicImage::ImageLumaA16(grey) => grey.pixels().flat_map(|pixel| [upper(pixel.0[0]); 3]).collect(),
@@ -84,28 +164,27 @@ fn decode_other(decoder: impl ImageDecoder) -> Result<DynamicImage> {
         DynamicImage::ImageRgba16(rgba) => {
             rgba.pixels().flat_map(|pixel| [0, 1, 2].map(|c| upper(pixel.0[c]))).collect()
         }
-        eight_bit => return Ok(eight_bit.into_rgb8().into()),
+        eight_bit => eight_bit.into_rgb8().into_vec(),
     };
-    from_rgb(width, height, rgb)
-}
-
-fn from_rgb(width: u32, height: u32, rgb: Vec<u8>) -> Result<DynamicImage> {
-    RgbImage::from_raw(width, height, rgb)
-        .map(DynamicImage::from)
-        .ok_or_else(|| Error::image("does not fill its own size; it is damaged"))
+    Ok(Picture { width, height, rgb, alpha, is_clipped })
 }
 
 fn damaged(error: impl std::fmt::Display) -> Error {
-    Error::image(format!("is damaged or no picture: {}; known are {FORMATS}", error.to_string().trim()))
+    let known = formats::KNOWN;
+    Error::image(format!("is damaged or not a picture: {}; known are {known}", error.to_string().trim()))
+}
+
+fn too_large() -> Error {
+    Error::image(format!(
+        "is too large: decoding it would take more than {} MB; scale it down first",
+        MAX_DECODER_BYTES / 1_000_000
+    ))
 }
 
 fn undecodable(error: ImageError) -> Error {
     match error {
-        ImageError::Limits(_) => Error::image(format!(
-            "is too large: decoding it would take more than {} MB; scale it down first",
-            MAX_DECODER_BYTES / 1_000_000
-        )),
-        ImageError::Unsupported(_) => Error::image(format!("{error}; known are {FORMATS}")),
+        ImageError::Limits(_) => too_large(),
+        ImageError::Unsupported(_) => Error::image(format!("{error}; known are {}", formats::KNOWN)),
         error => damaged(error),
     }
 }

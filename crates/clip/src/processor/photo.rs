@@ -17,8 +17,21 @@ pub enum Orientation {
     /// Turn the picture upright, as viewers show it.
     #[default]
     Apply,
-    /// Take the pixels as stored, as transformers does.
+    /// Take the pixels as stored, as transformers does; but TIFFs turned upright, as Pillow gives them to it.
     Ignore,
+}
+
+/// A picture and what else its file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PhotoFile {
+    /// The picture.
+    pub photo: Photo,
+    /// How opaque each pixel is, 0 (transparent) to 255, `[height, width]`; where the file has transparency.
+    pub alpha: Option<Vec<u8>>,
+    /// Whether the file holds grey of more than 8 bits, and some of it was cut off at 0 or 255, as Pillow and so
+    /// transformers do: such a picture may come out white or black.
+    pub is_clipped: bool,
 }
 
 /// A picture of 8-bit RGB pixels; never empty.
@@ -29,11 +42,12 @@ pub struct Photo {
     height: usize,
 }
 
-impl Photo {
-    /// Decodes the picture in a file.
+impl PhotoFile {
+    /// Decodes the picture in a file. While that goes on, it takes at most 8 bytes per pixel beside the file and the
+    /// picture.
     ///
     /// # Errors
-    /// Where the file cannot be read, is no picture of a known format, is damaged, or is larger than
+    /// Where the file cannot be read, is not a picture of a known format or kind, is damaged, or is larger than
     /// [`MAX_PIXELS`].
     pub fn open(path: impl AsRef<Path>, orientation: Orientation) -> Result<Self> {
         let path = path.as_ref();
@@ -50,6 +64,24 @@ impl Photo {
     /// As [`open`](Self::open).
     pub fn from_bytes(bytes: &[u8], orientation: Orientation) -> Result<Self> {
         decode(bytes, orientation)
+    }
+}
+
+impl Photo {
+    /// Decodes the picture in a file; [`PhotoFile::open`] tells more about it.
+    ///
+    /// # Errors
+    /// As [`PhotoFile::open`].
+    pub fn open(path: impl AsRef<Path>, orientation: Orientation) -> Result<Self> {
+        Ok(PhotoFile::open(path, orientation)?.photo)
+    }
+
+    /// Decodes a picture from the bytes of a file.
+    ///
+    /// # Errors
+    /// As [`PhotoFile::open`].
+    pub fn from_bytes(bytes: &[u8], orientation: Orientation) -> Result<Self> {
+        Ok(PhotoFile::from_bytes(bytes, orientation)?.photo)
     }
 
     /// A picture of pixels at hand: `rgb` is `[height, width, 3]`, row-major.

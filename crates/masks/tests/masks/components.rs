@@ -1,6 +1,6 @@
 //! Components against a flood fill.
 
-use clipseg_masks::{BoundingBox, Component, Connectivity, Mask};
+use clipseg_masks::{BoundingBox, Component, Connectivity, Mask, RunLengths};
 use proptest::prelude::*;
 
 use crate::support::{CONNECTIVITIES, drawn, masks, neighbours};
@@ -87,6 +87,27 @@ proptest! {
                 prop_assert_eq!(after, is_large);
             }
         }
+    }
+
+    #[test]
+    fn each_part_has_run_lengths_and_a_mean(mask in masks(), seed in 0_u32..1000) {
+        let value = |place: usize| ((place as u32).wrapping_mul(seed) % 97) as f32 / 97.0;
+        let values: Vec<_> = (0..mask.pixels().len()).map(value).collect();
+        for connectivity in CONNECTIVITIES {
+            let components = mask.components(connectivity);
+            let labels = components.labels();
+            let (lengths, means) = (components.run_lengths(), components.means(&values).unwrap());
+            prop_assert_eq!((lengths.len(), means.len()), (components.list().len(), components.list().len()));
+            for ((label, lengths), mean) in (1..).zip(lengths).zip(means) {
+                let pixels = labels.iter().map(|&other| other == label).collect();
+                let part = Mask::new(mask.width(), mask.height(), pixels).unwrap();
+                prop_assert_eq!(lengths, RunLengths::of(&part));
+                let inside = values.iter().zip(part.pixels()).filter(|(_, inside)| **inside);
+                let sum: f32 = inside.map(|(value, _)| value).sum();
+                prop_assert!((mean - sum / part.area() as f32).abs() < 1e-4);
+            }
+        }
+        prop_assert!(mask.components(Connectivity::Four).means(&vec![0.0; values.len() + 1]).is_err());
     }
 
     #[test]

@@ -4,7 +4,9 @@
 
 mod components;
 mod contours;
+mod distance;
 mod label_map;
+mod probabilities;
 mod run_lengths;
 mod sizes;
 mod support;

@@ -4,8 +4,8 @@
 mod measure;
 
 use clipseg_shaders::kernels::{
-    matmul_broadcast, matmul_rows, matmul_tile, matmul_tile_dot, matmul_tile_double, matmul_tile_f16,
-    matmul_tile_half, matmul_tile_vec4,
+    matmul_broadcast, matmul_rows, matmul_rows_f16, matmul_tile, matmul_tile_dot, matmul_tile_double,
+    matmul_tile_f16, matmul_tile_half, matmul_tile_vec4,
 };
 use clipseg_shaders::{Activation, Kernel};
 
@@ -86,13 +86,14 @@ static FALLBACK: Variant = Variant {
 };
 static ROWS: Variant = Variant {
     kernel: &matmul_rows::KERNEL,
-    tile: [4, 4],
+    tile: [4, 2],
     multiples: [1, 4],
     most_rows: 16,
     weight: Element::F32,
 };
 static VEC4: Variant = Variant { kernel: &matmul_tile_vec4::KERNEL, multiples: [4, 4], ..FALLBACK };
 static F16: Variant = Variant { kernel: &matmul_tile_f16::KERNEL, weight: Element::F16, ..VEC4 };
+static ROWS_F16: Variant = Variant { kernel: &matmul_rows_f16::KERNEL, tile: [4, 4], most_rows: 16, ..F16 };
 static HALF: Variant = Variant { kernel: &matmul_tile_half::KERNEL, ..F16 };
 static DOT: Variant = Variant { kernel: &matmul_tile_dot::KERNEL, ..VEC4 };
 static DOUBLE: Variant = Variant { kernel: &matmul_tile_double::KERNEL, ..VEC4 };
@@ -100,7 +101,7 @@ static BROADCAST: Variant = Variant { kernel: &matmul_broadcast::KERNEL, tile: [
 
 /// Every variant. The first that takes a problem is its default; those after the fallback serve where they were measured to be
 /// faster.
-static VARIANTS: [&Variant; 8] = [&ROWS, &VEC4, &F16, &FALLBACK, &HALF, &DOT, &DOUBLE, &BROADCAST];
+static VARIANTS: [&Variant; 9] = [&ROWS, &ROWS_F16, &VEC4, &F16, &FALLBACK, &HALF, &DOT, &DOUBLE, &BROADCAST];
 
 impl Variant {
     /// The plainest that takes `problem`, on any adapter: what the others are held against.

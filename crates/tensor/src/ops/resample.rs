@@ -1,10 +1,8 @@
-use std::ops::Range;
-
 use clipseg_shaders::kernels;
 
 use super::shape_error;
 use crate::tensor::Element;
-use crate::{Recorder, Result, Tensor};
+use crate::{Recorder, Result, Tensor, Tile};
 
 impl Recorder {
     /// Position embeddings `[1 + side², width]` of a square grid, resized to `rows` by `columns`:
@@ -33,35 +31,35 @@ impl Recorder {
         Ok(output)
     }
 
-    /// Maps `[images, height, width]` resized to `height` by `width`, as PyTorch's
-    /// `interpolate(mode="bilinear", align_corners=False)`; of them the rows `rows`, `[images, rows, width]`.
+    /// The tile `to` of maps that are resized as PyTorch's `interpolate(mode="bilinear", align_corners=False)`:
+    /// `[images, rows, columns]` from `[images, rows, columns]` of the tile `from` of the maps before. That need hold no
+    /// more than [`to.source(…)`](Tile::source); values are the same whatever the tiles.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) when a side is zero or `rows` lie outside.
-    pub fn bilinear_resize(
-        &mut self,
-        input: &Tensor,
-        (height, width): (usize, usize),
-        rows: Range<usize>,
-    ) -> Result<Tensor> {
-        let &[images, input_height, input_width] = input.shape() else {
-            return shape_error("bilinear_resize", format!("{input:?}, expected [images, height, width]"));
-        };
-        if [input_height, input_width, width].contains(&0) || rows.is_empty() || rows.end > height {
-            return shape_error(
-                "bilinear_resize",
-                format!("{input:?} to rows {rows:?} of {height} by {width}"),
-            );
+    /// [`Error::Shape`](crate::Error::Shape) when a tile is empty or reaches beyond its map, `input` has not the shape of
+    /// `from`, or `from` does not hold all that `to` is made of.
+    pub fn bilinear_resize(&mut self, input: &Tensor, from: &Tile, to: &Tile) -> Result<Tensor> {
+        let mismatch = || shape_error("bilinear_resize", format!("{input:?} as {from:?} to {to:?}"));
+        let &[images, rows, columns] = input.shape() else { return mismatch() };
+        let is_whole = from.is_valid() && to.is_valid() && from.contains(&to.source(from.height, from.width));
+        if !is_whole || (rows, columns) != (from.rows.len(), from.columns.len()) {
+            return mismatch();
         }
-        let output = self.allocate(&[images, rows.len(), width], Element::F32)?;
+        let output = self.allocate(&[images, to.rows.len(), to.columns.len()], Element::F32)?;
         let params = kernels::bilinear_resize::Params {
             images: images as u32,
-            input_height: input_height as u32,
-            input_width: input_width as u32,
-            output_height: height as u32,
-            output_width: width as u32,
-            first_row: rows.start as u32,
-            rows: rows.len() as u32,
+            input_height: from.height as u32,
+            input_width: from.width as u32,
+            output_height: to.height as u32,
+            output_width: to.width as u32,
+            input_first_row: from.rows.start as u32,
+            input_first_column: from.columns.start as u32,
+            input_rows: rows as u32,
+            input_columns: columns as u32,
+            first_row: to.rows.start as u32,
+            first_column: to.columns.start as u32,
+            rows: to.rows.len() as u32,
+            columns: to.columns.len() as u32,
         };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
         let grid = self.elementwise_grid(output.len());

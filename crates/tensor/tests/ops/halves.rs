@@ -116,6 +116,7 @@ proptest! {
         for elements in COMBINATIONS {
             let checked = check_product([rows, columns, inner], elements, bias, residual, seed);
             prop_assert!(checked.contains(&"matmul_tile_f16"), "{checked:?}");
+            prop_assert_eq!(checked.contains(&"matmul_rows_f16"), rows <= 16, "{:?}", checked);
         }
     }
 

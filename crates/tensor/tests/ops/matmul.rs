@@ -15,9 +15,10 @@ use super::support::{ACTIVATIONS, Random, assert_close, cases, run};
 const TOLERANCE: f32 = 2e-6;
 
 /// Every form of the product on buffers.
-const KERNELS: [&str; 8] = [
+const KERNELS: [&str; 9] = [
     "matmul_broadcast",
     "matmul_rows",
+    "matmul_rows_f16",
     "matmul_tile",
     "matmul_tile_double",
     "matmul_tile_dot",

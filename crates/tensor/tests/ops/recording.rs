@@ -1,6 +1,6 @@
 //! What a plan does with memory, and shapes that do not fit.
 
-use clipseg_tensor::{Activation, Error, LayerNorm, Linear, Recorder, Tensor};
+use clipseg_tensor::{Activation, Error, LayerNorm, Linear, Recorder, Tensor, Tile};
 
 use super::support::{Random, assert_close, devices};
 
@@ -142,7 +142,10 @@ fn shapes_that_do_not_fit_are_errors_that_name_the_op() {
             "{message}"
         );
         assert!(named(recorder.attention(&input, 2, &Default::default())).starts_with("attention"));
-        assert!(named(recorder.bilinear_resize(&input, (3, 3), 0..3)).contains("[2, 7]"));
+        assert!(
+            named(recorder.bilinear_resize(&input, &Tile::whole(2, 7), &Tile::whole(3, 3)))
+                .contains("[2, 7]")
+        );
         assert!(named(recorder.patchify(&input, 3)).starts_with("patchify"));
         assert!(named(input.reshape(&[7, 2])).starts_with("reshape"));
     }

@@ -1,0 +1,142 @@
+//! How well the presence score tells what is there from what is not.
+
+use serde::Serialize;
+
+/// The score of one prompt, and whether what it asks for is there.
+#[derive(Clone, Copy)]
+pub struct Judged {
+    pub presence: f32,
+    pub is_present: bool,
+}
+
+/// How a score separates. What needs prompts of both kinds is absent without.
+#[derive(Serialize)]
+pub struct Separation {
+    /// Prompts for what is there.
+    pub present: usize,
+    /// Prompts for what is not.
+    pub absent: usize,
+    /// The share of pairs of the one and the other in which what is there has the higher score; equal ones count half.
+    pub roc_auc: Option<f64>,
+    /// From this score on something is taken to be there.
+    pub threshold: Option<f32>,
+    /// The mean of the share of what is there that is taken so, and of what is not that is not.
+    pub balanced_accuracy: Option<f64>,
+    /// The same where something is taken to be there from 0.5 on.
+    pub balanced_accuracy_from_half: Option<f64>,
+}
+
+impl Separation {
+    /// Of these prompts, with the threshold that is best for `tune`.
+    pub fn of(judged: &[Judged], tune: &[Judged]) -> Self {
+        let present = judged.iter().filter(|judged| judged.is_present).count();
+        let threshold = best_threshold(tune);
+        Self {
+            present,
+            absent: judged.len() - present,
+            roc_auc: roc_auc(judged),
+            threshold,
+            balanced_accuracy: threshold.and_then(|threshold| balanced_accuracy(judged, threshold)),
+            balanced_accuracy_from_half: balanced_accuracy(judged, 0.5),
+        }
+    }
+}
+
+/// By score, those of equal score together: how many there are, and how many are not.
+fn steps(judged: &[Judged]) -> Vec<(f32, [usize; 2])> {
+    let mut sorted = judged.to_vec();
+    sorted.sort_by(|one, other| one.presence.total_cmp(&other.presence));
+    let mut steps: Vec<(f32, [usize; 2])> = Vec::new();
+    for Judged { presence, is_present } in sorted {
+        if steps.last().is_none_or(|(score, _)| *score != presence) {
+            steps.push((presence, [0; 2]));
+        }
+        if let Some((_, counts)) = steps.last_mut() {
+            counts[usize::from(!is_present)] += 1;
+        }
+    }
+    steps
+}
+
+fn totals(steps: &[(f32, [usize; 2])]) -> Option<[f64; 2]> {
+    let total = |kind: usize| steps.iter().map(|(_, counts)| counts[kind]).sum::<usize>() as f64;
+    Some([total(0), total(1)]).filter(|[present, absent]| *present > 0.0 && *absent > 0.0)
+}
+
+fn roc_auc(judged: &[Judged]) -> Option<f64> {
+    let steps = steps(judged);
+    let [present, absent] = totals(&steps)?;
+    let (mut below, mut pairs) = (0.0, 0.0);
+    for (_, [present, absent]) in
+        steps.iter().map(|(score, counts)| (score, counts.map(|count| count as f64)))
+    {
+        pairs += present * (below + absent / 2.0);
+        below += absent;
+    }
+    Some(pairs / (present * absent))
+}
+
+/// The threshold of the best balanced accuracy, half-way between two scores; the lowest of equals.
+fn best_threshold(judged: &[Judged]) -> Option<f32> {
+    let steps = steps(judged);
+    let [present, absent] = totals(&steps)?;
+    let (mut best, mut threshold) = (0.5, 0.0);
+    let (mut missed, mut rejected) = (0, 0);
+    for pair in steps.windows(2) {
+        let [(score, counts), (next, _)] = [pair[0], pair[1]];
+        missed += counts[0];
+        rejected += counts[1];
+        let accuracy = f64::midpoint(1.0 - missed as f64 / present, rejected as f64 / absent);
+        if accuracy > best {
+            (best, threshold) = (accuracy, f32::midpoint(score, next));
+        }
+    }
+    Some(threshold)
+}
+
+fn balanced_accuracy(judged: &[Judged], threshold: f32) -> Option<f64> {
+    let [present, absent] = totals(&steps(judged))?;
+    let right = |is_present: bool| {
+        let right = |judged: &&Judged| {
+            judged.is_present == is_present && (judged.presence >= threshold) == is_present
+        };
+        judged.iter().filter(right).count() as f64
+    };
+    Some(f64::midpoint(right(true) / present, right(false) / absent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(present: &[f32], absent: &[f32]) -> Vec<Judged> {
+        let of = |scores: &[f32], is_present| {
+            scores.iter().map(move |&presence| Judged { presence, is_present }).collect::<Vec<_>>()
+        };
+        [of(present, true), of(absent, false)].concat()
+    }
+
+    #[test]
+    fn pairs_in_order_make_the_area() {
+        assert_eq!(roc_auc(&judged(&[0.75, 0.5], &[0.25, 0.0])), Some(1.0));
+        assert_eq!(roc_auc(&judged(&[0.25], &[0.75, 0.5])), Some(0.0));
+        assert_eq!(roc_auc(&judged(&[0.5, 0.5], &[0.5])), Some(0.5));
+        // Of six pairs three in order, one equal.
+        assert_eq!(roc_auc(&judged(&[0.5, 0.25], &[0.75, 0.25, 0.0])), Some(3.5 / 6.0));
+        assert_eq!(roc_auc(&judged(&[0.5], &[])), None);
+    }
+
+    #[test]
+    fn the_threshold_is_chosen_on_other_prompts() {
+        let tune = judged(&[1.0, 0.75, 0.5], &[0.25, 0.0]);
+        let separation = Separation::of(&judged(&[0.5, 0.25], &[0.375, 0.0, 0.125, 0.5]), &tune);
+        assert_eq!((separation.present, separation.absent, separation.threshold), (2, 4, Some(0.375)));
+        assert_eq!(separation.balanced_accuracy, Some((0.5 + 0.5) / 2.0));
+        assert_eq!(separation.balanced_accuracy_from_half, Some((0.5 + 0.75) / 2.0));
+        let all_one_way = Separation::of(&tune, &judged(&[0.5], &[]));
+        assert!(all_one_way.threshold.is_none() && all_one_way.balanced_accuracy.is_none());
+        assert_eq!(all_one_way.roc_auc, Some(1.0));
+        // No threshold is better than to take everything for there.
+        assert_eq!(best_threshold(&judged(&[0.25], &[0.5])), Some(0.0));
+    }
+}

@@ -1,0 +1,124 @@
+//! What is found in all photos as one data set, to train other models with.
+
+mod coco;
+mod yolo;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clipseg::Photo;
+use clipseg::masks::{Component, Connectivity, Contour, Mask, ProbabilityMap, RunLengths};
+
+use self::coco::Coco;
+use self::yolo::Yolo;
+pub use self::yolo::{YoloFiles, holds_copies};
+use super::photos::Source;
+use super::saves::Kind;
+use crate::{output, report};
+
+/// The data sets that are asked for, by default none.
+#[derive(Default)]
+pub struct DataSet<'a> {
+    coco: Option<Coco<'a>>,
+    yolo: Option<Yolo<'a>>,
+    simplify: f64,
+    /// Instances with holes, which YOLO's format fills.
+    filled: usize,
+}
+
+/// One connected part of a mask, which data sets take for one thing.
+pub struct Instance {
+    /// The position of its class.
+    class: usize,
+    component: Component,
+    /// The mean probability of its pixels.
+    score: f32,
+    contour: Contour,
+    /// Of those that a polygon alone does not describe.
+    run_lengths: Option<RunLengths>,
+}
+
+/// A photo whose instances are known.
+pub struct Annotated<'a> {
+    pub source: &'a Source,
+    /// What to call it; no other photo is called so.
+    pub name: &'a Path,
+    pub photo: &'a Photo,
+    pub instances: Vec<Instance>,
+}
+
+impl<'a> DataSet<'a> {
+    /// Of these classes and photos, of the kinds among `saves`, with polygons that leave the pixels' edges by `simplify` pixels
+    /// at most.
+    pub fn prepare(
+        folder: &'a output::Folder,
+        saves: &[Kind],
+        classes: &[String],
+        photos: &[Source],
+        simplify: f64,
+    ) -> Result<Self> {
+        let coco = saves.contains(&Kind::Coco).then(|| Coco::new(folder, classes, photos)).transpose()?;
+        let yolo = saves.contains(&Kind::Yolo).then(|| Yolo::prepare(folder, classes)).transpose()?;
+        Ok(Self { coco, yolo, simplify, filled: 0 })
+    }
+
+    /// The instances of class number `class`; none where no data set is asked for. `score` is the probability that a pixel
+    /// belongs to the mask, given what the model says of it.
+    pub fn instances(
+        &self,
+        class: usize,
+        mask: &Mask,
+        probabilities: &ProbabilityMap,
+        score: impl Fn(f32) -> f32,
+    ) -> Result<Vec<Instance>> {
+        if self.coco.is_none() && self.yolo.is_none() {
+            return Ok(Vec::new());
+        }
+        let components = mask.components(Connectivity::Eight);
+        let contours = mask.contours(Connectivity::Eight);
+        let means = components.means(probabilities.values())?;
+        let has_holes = contours.iter().any(|contour| !contour.holes.is_empty());
+        let mut run_lengths =
+            if self.coco.is_some() && has_holes { components.run_lengths() } else { Vec::new() }
+                .into_iter()
+                .map(Some);
+        let parts = components.list().iter().zip(contours).zip(means);
+        Ok(parts
+            .map(|((&component, contour), mean)| {
+                let run_lengths = run_lengths.next().flatten().filter(|_| !contour.holes.is_empty());
+                let contour = contour.simplified(self.simplify);
+                Instance { class, component, score: score(mean), contour, run_lengths }
+            })
+            .collect())
+    }
+
+    /// Adds a photo; its files in YOLO's form, where these are asked for.
+    pub fn add(&mut self, annotated: &Annotated<'_>) -> Result<Option<YoloFiles>> {
+        let files = self.yolo.as_mut().map(|yolo| yolo.add(annotated)).transpose()?;
+        if let Some(coco) = &mut self.coco {
+            coco.add(annotated)?;
+        }
+        if self.yolo.is_some() {
+            let with_holes = annotated.instances.iter().filter(|instance| !instance.contour.holes.is_empty());
+            self.filled += with_holes.count();
+        }
+        Ok(files)
+    }
+
+    /// Writes what is of all photos together; the files.
+    pub fn finish(&mut self) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        if let Some(coco) = &mut self.coco {
+            files.extend(coco.finish()?);
+        }
+        files.extend(self.yolo.iter().filter_map(|yolo| yolo.file().map(Path::to_owned)));
+        if self.filled > 0 {
+            report::warning(format_args!(
+                "--save yolo: {} with holes, which YOLO's labels cannot express: they are filled there; --save coco \
+                 keeps them",
+                if self.filled == 1 { "1 part".to_owned() } else { format!("{} parts", self.filled) }
+            ));
+        }
+        Ok(files)
+    }
+}

@@ -1,0 +1,226 @@
+//! COCO's form: one JSON file of images, categories and annotations.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf, absolute};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+
+use super::super::photos::Source;
+use super::{Annotated, Instance};
+use crate::output;
+use crate::paths::PathText;
+
+/// Its name in the output folder.
+const FILE: &str = "annotations.json";
+/// What it begins with, by which it is known to be of an earlier run.
+const START: &str = "{\"info\":{\"description\":\"masks found by clipseg\",";
+/// The file is written with the first photo and then at most as often, so that an early end loses no more than the photos
+/// since.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// And so that no more than this part of the time goes into it.
+const SHARE: u32 = 20;
+
+/// The file in the making: annotations lie in a file without a name until they are put together with the rest.
+pub struct Coco<'a> {
+    folder: &'a output::Folder,
+    /// The file's beginning, up to the list of images.
+    head: Vec<u8>,
+    /// The folder that the images' names start from.
+    root: PathBuf,
+    images: Vec<u8>,
+    annotations: Option<File>,
+    image_count: usize,
+    annotation_count: usize,
+    written: Option<Instant>,
+    /// How long it took to write the file the last time.
+    cost: Duration,
+}
+
+#[derive(Serialize)]
+struct Image {
+    id: usize,
+    file_name: String,
+    width: usize,
+    height: usize,
+}
+
+#[derive(Serialize)]
+struct Category<'a> {
+    id: usize,
+    name: &'a str,
+    supercategory: &'a str,
+}
+
+#[derive(Serialize)]
+struct Annotation<'a> {
+    id: usize,
+    image_id: usize,
+    category_id: usize,
+    bbox: [u32; 4],
+    /// Pixels.
+    area: usize,
+    iscrowd: u8,
+    /// The mean probability.
+    score: f32,
+    segmentation: Segmentation<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Segmentation<'a> {
+    /// Of what has no holes.
+    Polygons([&'a [u32]; 1]),
+    /// Polygons cannot have holes. `size` is height and width.
+    RunLengths { size: [usize; 2], counts: &'a [u32] },
+}
+
+impl<'a> Coco<'a> {
+    pub fn new(folder: &'a output::Folder, classes: &[String], photos: &[Source]) -> Result<Self> {
+        let paths = photos.iter().map(|photo| absolute(&photo.path));
+        let root = common_folder(&paths.collect::<io::Result<Vec<_>>>().context("--save coco")?);
+        let path = folder.path().join(FILE);
+        ensure!(
+            !path.exists() || is_ours(&path),
+            "--save coco: {} is a file that clipseg did not write; choose another --out",
+            path.display()
+        );
+        // COCO's own begin at 1.
+        let categories = (1..).zip(classes).map(|(id, name)| Category { id, name, supercategory: "" });
+        let categories: Vec<_> = categories.collect();
+        let mut head = Vec::new();
+        let photos = serde_json::to_string(&PathText(&root))?;
+        let version = env!("CARGO_PKG_VERSION");
+        write!(
+            head,
+            "{START}\"version\":\"{version}\",\"photos\":{photos}}},\"licenses\":[],\"categories\":"
+        )?;
+        serde_json::to_writer(&mut head, &categories)?;
+        head.extend(b",\"images\":[");
+        Ok(Self {
+            folder,
+            head,
+            root,
+            images: Vec::new(),
+            annotations: None,
+            image_count: 0,
+            annotation_count: 0,
+            written: None,
+            cost: Duration::ZERO,
+        })
+    }
+
+    /// Adds a photo, all of it or nothing.
+    pub fn add(&mut self, annotated: &Annotated<'_>) -> Result<()> {
+        let mut text = Vec::new();
+        let image_id = self.image_count + 1;
+        for (id, instance) in (self.annotation_count + 1..).zip(&annotated.instances) {
+            if id > 1 {
+                text.extend(b",\n");
+            }
+            serde_json::to_writer(&mut text, &Annotation::of(id, image_id, instance))?;
+        }
+        self.spool(&text).with_context(|| format!("cannot write {}", self.folder.path().display()))?;
+        let path = absolute(&annotated.source.path)?;
+        let name = PathText(path.strip_prefix(&self.root).unwrap_or(&path)).to_string();
+        let file_name = if cfg!(windows) { name.replace('\\', "/") } else { name };
+        let (width, height) = (annotated.photo.width(), annotated.photo.height());
+        if image_id > 1 {
+            self.images.extend(b",\n");
+        }
+        serde_json::to_writer(&mut self.images, &Image { id: image_id, file_name, width, height })?;
+        self.image_count = image_id;
+        self.annotation_count += annotated.instances.len();
+        let pause = INTERVAL.max(SHARE * self.cost);
+        if self.written.is_none_or(|written| written.elapsed() > pause) {
+            self.finish()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the file of all photos so far, if there are any.
+    pub fn finish(&mut self) -> Result<Option<PathBuf>> {
+        let Self { folder, head, images, annotations, .. } = self;
+        let Some(annotations) = annotations else { return Ok(None) };
+        let start = Instant::now();
+        let path = folder.write_with(FILE, |file| {
+            file.write_all(head)?;
+            file.write_all(images)?;
+            file.write_all(b"],\"annotations\":[")?;
+            annotations.seek(SeekFrom::Start(0))?;
+            io::copy(annotations, file)?;
+            file.write_all(b"]}\n")
+        })?;
+        self.written = Some(Instant::now());
+        self.cost = start.elapsed();
+        Ok(Some(path))
+    }
+
+    fn spool(&mut self, text: &[u8]) -> io::Result<()> {
+        if self.annotations.is_none() {
+            fs::create_dir_all(self.folder.path())?;
+            self.annotations = Some(tempfile::tempfile_in(self.folder.path())?);
+        }
+        if let Some(file) = &mut self.annotations {
+            let end = file.seek(SeekFrom::End(0))?;
+            // What is written of a photo in part would spoil the rest.
+            file.write_all(text).or_else(|error| file.set_len(end).and(Err(error)))?;
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Annotation<'a> {
+    fn of(id: usize, image_id: usize, instance: &'a Instance) -> Self {
+        let segmentation = match &instance.run_lengths {
+            None => Segmentation::Polygons([instance.contour.outer.flat()]),
+            Some(lengths) => Segmentation::RunLengths {
+                size: [lengths.height(), lengths.width()],
+                counts: lengths.counts(),
+            },
+        };
+        Self {
+            id,
+            image_id,
+            category_id: instance.class + 1,
+            bbox: instance.component.bounding_box.to_array(),
+            area: instance.component.area,
+            iscrowd: 0,
+            score: instance.score,
+            segmentation,
+        }
+    }
+}
+
+fn is_ours(path: &Path) -> bool {
+    let mut start = [0; START.len()];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start == *START.as_bytes()
+}
+
+/// The innermost folder that all files lie in.
+fn common_folder(files: &[PathBuf]) -> PathBuf {
+    let mut folders = files.iter().filter_map(|file| file.parent());
+    let mut common = folders.next().unwrap_or(Path::new("")).to_owned();
+    for folder in folders {
+        while !folder.starts_with(&common) {
+            common.pop();
+        }
+    }
+    common
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_common_folder_is_the_innermost() {
+        let common = |files: &[&str]| common_folder(&files.iter().map(PathBuf::from).collect::<Vec<_>>());
+        assert_eq!(common(&["/a/b/x.png"]), Path::new("/a/b"));
+        assert_eq!(common(&["/a/b/x.png", "/a/b/y.png", "/a/bc/x.png"]), Path::new("/a"));
+        assert_eq!(common(&["/a/x.png", "/b/x.png"]), Path::new("/"));
+    }
+}

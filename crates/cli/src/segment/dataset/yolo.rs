@@ -1,0 +1,154 @@
+//! YOLO's form, as ultralytics documents it for segmentation: `images/`, `labels/` with a text file for each, `data.yaml`.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use clipseg::Photo;
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+use serde::Serialize;
+
+use super::{Annotated, Instance};
+use crate::output;
+use crate::paths::PathText;
+
+/// What the data set is read by.
+const FILE: &str = "data.yaml";
+const IMAGES: &str = "images";
+const LABELS: &str = "labels";
+/// The first line of the file, by which a folder is known to be of an earlier run.
+const MARK: &str = "# A data set that clipseg wrote.";
+/// Kinds of pictures that ultralytics reads, by the endings that it knows.
+const ENDINGS: [&str; 7] = ["bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
+/// Other endings of these, which it does not know.
+const ALIASES: [(&str, &str); 4] = [("dib", "bmp"), ("jfif", "jpg"), ("jif", "jpg"), ("jpe", "jpg")];
+
+/// The data set in the making; each photo's files are written when it is added.
+pub struct Yolo<'a> {
+    folder: &'a output::Folder,
+    description: String,
+    file: Option<PathBuf>,
+}
+
+/// One photo's files.
+#[derive(Serialize)]
+pub struct YoloFiles {
+    pub image: PathText<PathBuf>,
+    pub labels: PathText<PathBuf>,
+}
+
+/// Whether a folder is of copies of photos: the `images` of a data set that this program wrote.
+pub fn holds_copies(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name == IMAGES) && folder.parent().is_some_and(is_ours)
+}
+
+/// Whether a folder holds a data set that this program wrote.
+fn is_ours(folder: &Path) -> bool {
+    let mut start = [0; MARK.len()];
+    let read = File::open(folder.join(FILE)).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start == *MARK.as_bytes()
+}
+
+impl<'a> Yolo<'a> {
+    /// Checks that no labels are there that somebody else made.
+    pub fn prepare(folder: &'a output::Folder, classes: &[String]) -> Result<Self> {
+        let labels = folder.path().join(LABELS);
+        let is_empty = fs::read_dir(&labels).map_or(true, |mut entries| entries.next().is_none());
+        ensure!(
+            is_ours(folder.path()) || (is_empty && !folder.path().join(FILE).exists()),
+            "--save yolo: {} holds a data set that clipseg did not write; choose another --out",
+            folder.path().display()
+        );
+        let mut description = format!(
+            "{MARK}\n# Each line of a label file: class x y x y ..., of 0..1 across and down the image.\n"
+        );
+        description += "train: images\nval: images\nnames:\n";
+        for (number, class) in classes.iter().enumerate() {
+            // A string of JSON is one of YAML too.
+            writeln!(description, "  {number}: {}", serde_json::to_string(class)?)?;
+        }
+        Ok(Self { folder, description, file: None })
+    }
+
+    /// Adds a photo.
+    pub fn add(&mut self, annotated: &Annotated<'_>) -> Result<YoloFiles> {
+        let Annotated { source, name, photo, instances } = annotated;
+        let image = self.copy(&source.path, name, photo)?;
+        // Before the first labels, which are known for ours by it.
+        if self.file.is_none() {
+            self.file = Some(self.folder.write(FILE, self.description.as_bytes())?);
+        }
+        let labels = labels(instances, photo);
+        let name = with_extension(&Path::new(LABELS).join(name), "txt");
+        let labels = self.folder.write(name, labels.as_bytes())?;
+        Ok(YoloFiles { image: PathText(image), labels: PathText(labels) })
+    }
+
+    /// The file that the data set is read by, once there is one.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Brings the photo into the data set, as it is where ultralytics reads such files.
+    fn copy(&self, source: &Path, name: &Path, photo: &Photo) -> Result<PathBuf> {
+        let ending = source.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        let alias = ALIASES.iter().find(|(alias, _)| *alias == ending).map(|(_, ending)| *ending);
+        let known = alias.or_else(|| ENDINGS.into_iter().find(|known| *known == ending));
+        let name = with_extension(&Path::new(IMAGES).join(name), known.unwrap_or("png"));
+        let path = self.folder.path().join(&name);
+        if known.is_none() {
+            let mut png = Vec::new();
+            let (width, height) = (u32::try_from(photo.width())?, u32::try_from(photo.height())?);
+            PngEncoder::new(&mut png).write_image(photo.rgb(), width, height, ExtendedColorType::Rgb8)?;
+            return match fs::read(&path) {
+                Ok(there) if there == png => Ok(path),
+                Ok(_) => Err(taken(&path)),
+                Err(_) => self.folder.write(&name, &png),
+            };
+        }
+        let unread = || format!("cannot read {}", source.display());
+        if path.exists() {
+            let is_same = is_same(source, &path).with_context(unread)?;
+            return if is_same { Ok(path) } else { Err(taken(&path)) };
+        }
+        let mut from = File::open(source).with_context(unread)?;
+        self.folder.write_with(&name, |file| io::copy(&mut from, file).map(|_| ()))
+    }
+}
+
+/// Pictures that are there are not overwritten.
+fn taken(path: &Path) -> anyhow::Error {
+    anyhow!("{}: is another picture than the photo; choose another --out, or remove it", path.display())
+}
+
+/// Whether two files are one, or hold the same.
+fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
+    let is_one = one.canonicalize()? == other.canonicalize()?;
+    Ok(is_one
+        || (fs::metadata(one)?.len() == fs::metadata(other)?.len() && fs::read(one)? == fs::read(other)?))
+}
+
+/// A line for each instance: its class and its outer border. Holes are filled.
+fn labels(instances: &[Instance], photo: &Photo) -> String {
+    let (width, height) = (photo.width() as f64, photo.height() as f64);
+    let mut text = String::new();
+    for Instance { class, contour, .. } in instances {
+        text += &class.to_string();
+        for [x, y] in &contour.outer.points {
+            text += &format!(" {:.6} {:.6}", f64::from(*x) / width, f64::from(*y) / height);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The name with an ending after it, whatever dots are in it.
+fn with_extension(name: &Path, ending: &str) -> PathBuf {
+    let mut name = name.as_os_str().to_owned();
+    name.push(".");
+    name.push(ending);
+    name.into()
+}

@@ -1,0 +1,54 @@
+//! What lies in the output folder and must not be overwritten.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::names::key;
+use crate::pictures;
+
+/// The output folder and the folders within it, each listed when it is first asked for.
+pub struct Occupied<'a> {
+    folder: &'a Path,
+    /// Files that are read, in their canonical form.
+    inputs: HashSet<PathBuf>,
+    listed: HashMap<PathBuf, HashMap<String, Vec<PathBuf>>>,
+}
+
+impl<'a> Occupied<'a> {
+    /// Of an output folder, which need not be there, and the files that the run reads.
+    pub fn new(folder: &'a Path, inputs: impl Iterator<Item = &'a Path>) -> Self {
+        let inputs = if folder.is_dir() {
+            inputs.filter_map(|path| path.canonicalize().ok()).collect()
+        } else {
+            HashSet::new()
+        };
+        Self { folder, inputs, listed: HashMap::new() }
+    }
+
+    /// Whether the folder within the output folder holds a file whose name has this key and that is read, is a picture
+    /// that this program did not write, or is not a file at all.
+    pub fn has(&mut self, within: &Path, key: &str) -> bool {
+        if !self.listed.contains_key(within) {
+            self.listed.insert(within.to_owned(), list(&self.folder.join(within)));
+        }
+        let found = self.listed.get(within).and_then(|files| files.get(key));
+        found.is_some_and(|paths| paths.iter().any(|path| self.is_kept(path)))
+    }
+
+    fn is_kept(&self, path: &Path) -> bool {
+        let is_picture = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
+        !path.is_file()
+            || (is_picture && !pictures::is_ours(path))
+            || path.canonicalize().is_ok_and(|path| self.inputs.contains(&path))
+    }
+}
+
+/// The files of a folder by the keys of their names; none where it is not there or cannot be read.
+fn list(folder: &Path) -> HashMap<String, Vec<PathBuf>> {
+    let mut files = HashMap::<_, Vec<_>>::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        files.entry(key(&entry.file_name().to_string_lossy())).or_default().push(entry.path());
+    }
+    files
+}

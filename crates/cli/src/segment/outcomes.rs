@@ -1,0 +1,63 @@
+//! What came of the photos, printed one after the other.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+
+use super::report::{Failure, Report};
+use crate::paths::PathText;
+use crate::{output, report};
+
+/// Prints what came of each photo as soon as it is known, so that nothing that comes later can lose it.
+pub struct Outcomes {
+    json: bool,
+    /// All that are to be segmented.
+    photos: usize,
+    failures: usize,
+    /// The failure of a single photo, which is the command's.
+    failure: Option<anyhow::Error>,
+}
+
+impl Outcomes {
+    /// Of so many photos, as lines of JSON or as text.
+    pub fn new(photos: usize, json: bool) -> Self {
+        Self { json, photos, failures: 0, failure: None }
+    }
+
+    /// Prints what came of a photo.
+    ///
+    /// # Errors
+    /// Where it cannot be printed.
+    pub fn add(&mut self, photo: &Path, outcome: Result<Report>) -> Result<()> {
+        match outcome {
+            Ok(report) if self.json => output::print_json_line(&report),
+            Ok(report) if self.photos == 1 => output::print(&report.to_text()),
+            Ok(report) => output::print(&format!("{}\n{}\n", photo.display(), report.to_text())),
+            Err(error) => self.add_failure(photo, error),
+        }
+    }
+
+    fn add_failure(&mut self, photo: &Path, error: anyhow::Error) -> Result<()> {
+        self.failures += 1;
+        if self.json {
+            output::print_json_line(&Failure { photo: PathText(photo), error: report::describe(&error) })?;
+        }
+        if self.photos == 1 {
+            self.failure = Some(error);
+        } else {
+            report::error(&error);
+        }
+        Ok(())
+    }
+
+    /// Ends the command: well if no photo failed.
+    ///
+    /// # Errors
+    /// The failure of a single photo; how many of several failed.
+    pub fn finish(self) -> Result<()> {
+        let Self { failures, photos, .. } = self;
+        self.failure.map_or(Ok(()), Err)?;
+        ensure!(failures == 0, "{failures} of {photos} photos could not be segmented");
+        Ok(())
+    }
+}

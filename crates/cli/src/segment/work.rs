@@ -1,0 +1,127 @@
+//! Photo after photo through reading, the model and drawing, side by side.
+
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use anyhow::{Result, ensure};
+use clipseg::{ClipSeg, Condition, Smoother, WindowStep};
+
+use super::dataset::DataSet;
+use super::drawing::{Decoded, Drawing};
+use super::outcomes::Outcomes;
+use super::photos::{self, Opened};
+use super::report::Seconds;
+use crate::inputs;
+use crate::progress::{Estimate, Progress, Stopwatch};
+
+/// Photos that are read ahead, and results that wait to be written.
+const WAITING: usize = 2;
+
+/// What all photos have in common.
+pub struct Work<'a> {
+    pub drawing: Drawing<'a>,
+    pub model: &'a ClipSeg,
+    /// The checkpoint, for messages.
+    pub folder: &'a Path,
+    pub condition: &'a Condition,
+    /// What averages over frames, where that is asked for.
+    pub smoother: Option<Smoother>,
+    pub progress: &'a Progress,
+    /// Of the photos.
+    pub estimate: Estimate,
+    /// Those that are spent once.
+    pub seconds: Seconds,
+}
+
+impl Work<'_> {
+    /// Segments the photos, the first of which is open, and tells `outcomes` and `data_set` of each when it is done: while the device works
+    /// on one, the next is read and the results of the one before are written. What goes wrong with a photo keeps no other
+    /// from being segmented.
+    ///
+    /// # Errors
+    /// Where the outcomes cannot be printed.
+    pub fn run(
+        &self,
+        first: Result<Opened>,
+        outcomes: &mut Outcomes,
+        data_set: &mut DataSet<'_>,
+    ) -> Result<()> {
+        let sources = self.drawing.sources;
+        let mut smoother = self.smoother.clone();
+        let (to_device, opened) = sync_channel(WAITING);
+        let (to_drawing, decoded) = sync_channel::<(usize, Result<Decoded>)>(WAITING);
+        thread::scope(|scope| {
+            let (arguments, processor) = (self.drawing.arguments, self.model.processor());
+            scope.spawn(move || {
+                let rest = sources[1..].iter().map(|source| photos::open(&source.path, arguments, processor));
+                for opened in std::iter::once(first).chain(rest) {
+                    // Nobody listens any more where outcomes cannot be printed.
+                    if to_device.send(opened).is_err() {
+                        return;
+                    }
+                }
+            });
+            let drawing = scope.spawn(move || {
+                // Taken along, so that the sender learns of an error.
+                let decoded = decoded;
+                decoded.iter().try_for_each(|(place, decoded)| {
+                    let report = decoded.and_then(|decoded| self.drawing.draw(place, decoded, data_set));
+                    self.progress.pause(|| outcomes.add(&sources[place].path, report))
+                })
+            });
+            for (place, opened) in opened.iter().enumerate() {
+                let folder = |place: usize| sources[place].path.parent();
+                // The frames of another folder are another film.
+                if place > 0 && folder(place) != folder(place - 1) {
+                    smoother = self.smoother.clone();
+                }
+                let decoded = opened.and_then(|opened| self.decode(place, opened, smoother.as_mut()));
+                if to_drawing.send((place, decoded)).is_err() {
+                    break;
+                }
+            }
+            drop((to_drawing, opened));
+            drawing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    fn decode(&self, place: usize, opened: Opened, smoother: Option<&mut Smoother>) -> Result<Decoded> {
+        let Self { model, progress, .. } = self;
+        let Opened { photo, pixels } = opened;
+        let which = match self.drawing.sources {
+            [_] => String::new(),
+            all => format!("{} ({} of {}): ", all[place].path.display(), place + 1, all.len()),
+        };
+        progress.pause(|| inputs::warn_of_cut_off(&self.drawing.sources[place].path, &photo));
+        let mut stopwatch = Stopwatch::start();
+        let left = |part: f64| self.estimate.left(place as f64 + part);
+        progress.step(format!("{which}encoding{}", left(0.0)));
+        let (count, mut done) = (pixels.count(), 0);
+        let mut seconds = self.seconds;
+        let mut segmentation = model.segment_windows(&pixels, self.condition, |step| match step {
+            WindowStep::Encoded if count == 1 => {
+                seconds.encode_image += stopwatch.lap();
+                progress.step(format!("{which}decoding"));
+            }
+            WindowStep::Encoded => seconds.encode_image += stopwatch.lap(),
+            WindowStep::Decoded => {
+                seconds.decode += stopwatch.lap();
+                done += 1;
+                let left = left(f64::from(done) / count as f64);
+                progress.step(format!("{which}{done} of {count} windows{left}"));
+            }
+        })?;
+        // What it took to put windows together.
+        seconds.decode += stopwatch.lap();
+        ensure!(
+            segmentation.logits().values.iter().all(|logit| logit.is_finite()),
+            "{}: the model's logits are not finite numbers; its weights are damaged, download them again",
+            self.folder.display()
+        );
+        if let Some(smoother) = smoother {
+            segmentation = smoother.smooth(segmentation, &photo.photo)?;
+        }
+        Ok(Decoded { photo: photo.photo, segmentation, windows: count, seconds })
+    }
+}

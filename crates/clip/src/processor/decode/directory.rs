@@ -1,0 +1,162 @@
+//! Directories of TIFF data: what a TIFF file says of its picture, and what a camera wrote into a picture of another format.
+
+use image::metadata::Orientation;
+
+/// The tag that says how a picture is to be turned.
+const ORIENTATION: u16 = 274;
+
+/// The first directory of TIFF data.
+pub struct Directory<'a> {
+    bytes: &'a [u8],
+    is_little_endian: bool,
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    tag: u16,
+    /// Bytes of a value, 0 where the values are not integers.
+    size: usize,
+    count: usize,
+    /// Where the values start.
+    start: usize,
+}
+
+impl<'a> Directory<'a> {
+    /// Reads TIFF or BigTIFF data; what is damaged is left out.
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
+        let is_little_endian = match bytes.get(..2)? {
+            b"II" => true,
+            b"MM" => false,
+            _ => return None,
+        };
+        let mut directory = Self { bytes, is_little_endian, entries: Vec::new() };
+        // Bytes of a place in the file, of the number of entries, and of an entry.
+        let (start, [place, head, length]) = match directory.integer(2, 2)? {
+            42 => (directory.integer(4, 4)?, [4, 2, 12]),
+            43 => (directory.integer(8, 8)?, [8, 8, 20]),
+            _ => return None,
+        };
+        let start = usize::try_from(start).ok()?;
+        let count = directory.integer(start, head)?;
+        let first = start.checked_add(head)?;
+        for entry in (0..usize::try_from(count).ok()?).map_while(|index| first.checked_add(length * index)) {
+            let Some(entry) = directory.entry(entry, place) else { break };
+            directory.entries.push(entry);
+        }
+        Some(directory)
+    }
+
+    fn entry(&self, start: usize, place: usize) -> Option<Entry> {
+        let tag = self.integer(start, 2)? as u16;
+        let size: usize = match self.integer(start + 2, 2)? {
+            1 | 6 | 7 => 1,
+            3 | 8 => 2,
+            4 | 9 | 13 => 4,
+            16..=18 => 8,
+            _ => 0,
+        };
+        let count = usize::try_from(self.integer(start + 4, place)?).ok()?;
+        let inline = start + 4 + place;
+        let is_inline = size.checked_mul(count).is_some_and(|bytes| bytes <= place);
+        let start = if is_inline { inline } else { usize::try_from(self.integer(inline, place)?).ok()? };
+        Some(Entry { tag, size, count, start })
+    }
+
+    /// The integers of a tag, unsigned; none where the tag is missing, has other values, or reaches beyond the data.
+    pub fn integers(&self, tag: u16) -> Option<Vec<u64>> {
+        // First, so that no more values are announced than there are.
+        self.bytes(tag)?;
+        let Entry { size, count, start, .. } = *self.find(tag)?;
+        (0..count).map(|index| self.integer(start + size * index, size)).collect()
+    }
+
+    /// The first integer of a tag.
+    pub fn first(&self, tag: u16) -> Option<u64> {
+        self.integers(tag)?.first().copied()
+    }
+
+    /// Where the bytes of the first integer of a tag are.
+    pub fn place(&self, tag: u16) -> Option<std::ops::Range<usize>> {
+        let Entry { size, count, start, .. } = *self.find(tag)?;
+        let end = start.checked_add(size)?;
+        (count > 0 && end <= self.bytes.len()).then_some(start..end)
+    }
+
+    /// The bytes of a tag.
+    pub fn bytes(&self, tag: u16) -> Option<&'a [u8]> {
+        let Entry { size, count, start, .. } = *self.find(tag)?;
+        self.bytes.get(start..start.checked_add(size.checked_mul(count)?)?)
+    }
+
+    /// How the picture is to be turned, in an integer of any size.
+    pub fn orientation(&self) -> Option<Orientation> {
+        Orientation::from_exif(u8::try_from(self.first(ORIENTATION)?).ok()?)
+    }
+
+    /// The bytes of an integer in the data's order.
+    pub fn to_bytes(&self, value: u64, size: usize) -> Vec<u8> {
+        match self.is_little_endian {
+            true => value.to_le_bytes()[..size].to_vec(),
+            false => value.to_be_bytes()[8 - size..].to_vec(),
+        }
+    }
+
+    fn find(&self, tag: u16) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.tag == tag && entry.size > 0)
+    }
+
+    fn integer(&self, start: usize, size: usize) -> Option<u64> {
+        let bytes = self.bytes.get(start..start.checked_add(size)?)?;
+        let add = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
+        Some(match self.is_little_endian {
+            true => bytes.iter().rev().fold(0, add),
+            false => bytes.iter().fold(0, add),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn orientations_are_integers_of_any_size() {
+        let exif = |kind: u8, value: [u8; 4]| {
+            let mut bytes = b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0".to_vec();
+            bytes.extend([kind, 0, 0, 0, 1]);
+            bytes.extend(value);
+            bytes
+        };
+        let orientation = |kind, value| Directory::read(&exif(kind, value)).unwrap().orientation();
+        for (kind, value) in [(1, [6, 0, 0, 0]), (3, [0, 6, 0, 0]), (4, [0, 0, 0, 6]), (9, [0, 0, 0, 6])] {
+            assert_eq!(orientation(kind, value), Some(Orientation::Rotate90), "{kind}");
+        }
+        for (kind, value) in [(4, [0, 0, 1, 6]), (3, [0, 9, 0, 0]), (2, [6, 0, 0, 0]), (5, [0, 0, 0, 6])] {
+            assert_eq!(orientation(kind, value), None, "{kind}");
+        }
+    }
+
+    proptest! {
+        /// Whatever the bytes, reading ends, and reaches nowhere beyond them.
+        #[test]
+        fn any_bytes_are_read(
+            mut bytes in proptest::collection::vec(any::<u8>(), 8..200),
+            (order, version) in (0..2_usize, 42..44_u8),
+            start in 0..30_u8,
+        ) {
+            let head = [[b'I', b'I', version, 0], [b'M', b'M', 0, version]][order];
+            bytes[..4].copy_from_slice(&head);
+            bytes[4..8].copy_from_slice(&[[start, 0, 0, 0], [0, 0, 0, start]][order]);
+            if let Some(directory) = Directory::read(&bytes) {
+                let tags: Vec<_> = directory.entries.iter().map(|entry| entry.tag).collect();
+                for tag in tags {
+                    directory.integers(tag);
+                    directory.place(tag);
+                }
+                directory.orientation();
+            }
+        }
+    }
+}

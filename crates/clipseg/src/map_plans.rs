@@ -1,0 +1,224 @@
+use std::sync::Arc;
+
+use clipseg_tensor::{Device, Plan, PlanCache, Recorder, Tensor, Tile};
+
+use crate::{Refinement, Result};
+
+/// Plans of each kind that are kept: a large photo's hold maps of a tile's size.
+const PLANS: usize = 2;
+/// Most bytes of a map that is worked on in one piece, where the adapter takes as many: what WebGPU asks of every adapter.
+const PIECE: u64 = 128 << 20;
+
+/// A device with the plans that resized and refined maps the last times; what a model gives shares them.
+pub(crate) struct MapPlans {
+    device: Device,
+    /// Most bytes of a map that is worked on in one piece.
+    piece: u64,
+    resizes: PlanCache<ResizeKey, ResizePlan>,
+    refinements: PlanCache<RefinementKey, RefinementPlan>,
+}
+
+/// A tile of a resized map, and what it is made of.
+#[derive(Clone, PartialEq)]
+pub(crate) struct ResizeKey {
+    pub from: Tile,
+    pub to: Tile,
+}
+
+pub(crate) struct ResizePlan {
+    pub plan: Plan,
+    /// `[1, rows, columns]`
+    pub input: Tensor,
+    /// `[1, rows, columns]`
+    pub output: Tensor,
+}
+
+/// A tile of a refined map, and what it is made of.
+#[derive(Clone, PartialEq)]
+pub(crate) struct RefinementKey {
+    pub from: Tile,
+    pub to: Tile,
+    pub refinement: Refinement,
+}
+
+pub(crate) struct RefinementPlan {
+    pub plan: Plan,
+    /// `[3, rows, columns]`, the photo at the logits' size.
+    pub coarse_guide: Tensor,
+    /// `[rows, columns]`
+    pub logits: Tensor,
+    /// `[3, rows, columns]`, the photo.
+    pub guide: Tensor,
+    /// `[rows, columns]`
+    pub output: Tensor,
+}
+
+impl MapPlans {
+    pub fn new(device: &Device) -> Arc<Self> {
+        let limits = device.limits();
+        let piece = PIECE.min(limits.max_storage_buffer_binding_size).min(limits.max_buffer_size);
+        Self::with_piece(device, piece)
+    }
+
+    /// As [`new`](Self::new), with another bound on the pieces.
+    pub fn with_piece(device: &Device, piece: u64) -> Arc<Self> {
+        let (resizes, refinements) = (PlanCache::new(PLANS), PlanCache::new(PLANS));
+        Arc::new(Self { device: device.clone(), piece, resizes, refinements })
+    }
+
+    /// The keys of all tiles of a map of `to` made from one of `from`, rows and columns each: as few as keep the maps of each
+    /// within the largest piece.
+    pub fn resizes(&self, from: (usize, usize), to: (usize, usize)) -> Vec<ResizeKey> {
+        let key = |to: Tile| ResizeKey { from: to.source(from.0, from.1), to };
+        let fits = |key: &ResizeKey| self.fits(1, &key.from) && self.fits(1, &key.to);
+        tiles(to, key, fits)
+    }
+
+    /// As [`resizes`](Self::resizes), of refined maps.
+    pub fn refinements(
+        &self,
+        from: (usize, usize),
+        to: (usize, usize),
+        refinement: Refinement,
+    ) -> Vec<RefinementKey> {
+        // The coefficients of a pixel are means of those around it, which come of means around them.
+        let margin = refinement.radius.saturating_mul(2);
+        let key = |to: Tile| {
+            let from = to.source(from.0, from.1).with_margin(margin);
+            RefinementKey { from, to, refinement }
+        };
+        // Thirteen moments, and four coefficients.
+        let fits = |key: &RefinementKey| self.fits(13, &key.from) && self.fits(4, &key.to);
+        tiles(to, key, fits)
+    }
+
+    fn fits(&self, maps: u64, tile: &Tile) -> bool {
+        4 * maps * tile.pixels() as u64 <= self.piece
+    }
+
+    pub fn resize(&self, key: &ResizeKey) -> Result<Arc<ResizePlan>> {
+        self.resizes.get_or_record(key, || {
+            let mut recorder = Recorder::new(&self.device);
+            let input = recorder.input(&[1, key.from.rows.len(), key.from.columns.len()])?;
+            let output = recorder.bilinear_resize(&input, &key.from, &key.to)?;
+            let output = recorder.output(&output)?;
+            Ok(ResizePlan { plan: recorder.finish()?, input, output })
+        })
+    }
+
+    pub fn refinement(&self, key: &RefinementKey) -> Result<Arc<RefinementPlan>> {
+        self.refinements.get_or_record(key, || {
+            let RefinementKey { from, to, refinement: Refinement { radius, epsilon } } = key;
+            let mut recorder = Recorder::new(&self.device);
+            let coarse_guide = recorder.input(&[3, from.rows.len(), from.columns.len()])?;
+            let logits = recorder.input(&[from.rows.len(), from.columns.len()])?;
+            let guide = recorder.input(&[3, to.rows.len(), to.columns.len()])?;
+            let coefficients = recorder.guided_coefficients(&coarse_guide, &logits, *radius, *epsilon)?;
+            let coefficients = recorder.bilinear_resize(&coefficients, from, to)?;
+            let output = recorder.guided_apply(&coefficients, &guide)?;
+            let output = recorder.output(&output)?;
+            Ok(RefinementPlan { plan: recorder.finish()?, coarse_guide, logits, guide, output })
+        })
+    }
+}
+
+/// The keys of the tiles of a map of `height` by `width`, which are cut in half along the longer side until each key fits.
+fn tiles<K>((height, width): (usize, usize), key: impl Fn(Tile) -> K, fits: impl Fn(&K) -> bool) -> Vec<K> {
+    let (mut rows, mut columns) = (height.max(1), width.max(1));
+    loop {
+        let keys: Vec<_> = grid((height, width), (rows, columns)).map(&key).collect();
+        // A single pixel cannot be cut; should it not fit, the device refuses it.
+        if (rows, columns) == (1, 1) || keys.iter().all(&fits) {
+            return keys;
+        }
+        let longer = if rows > columns { &mut rows } else { &mut columns };
+        *longer = longer.div_ceil(2);
+    }
+}
+
+/// The tiles of at most `rows` by `columns` that a map is made of, one at least.
+fn grid((height, width): (usize, usize), (rows, columns): (usize, usize)) -> impl Iterator<Item = Tile> {
+    (0..height.max(1)).step_by(rows).flat_map(move |top| {
+        (0..width.max(1)).step_by(columns).map(move |left| Tile {
+            height,
+            width,
+            rows: top..height.min(top + rows),
+            columns: left..width.min(left + columns),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clipseg_tensor::{Array, DeviceOptions};
+
+    use super::*;
+    use crate::{Photo, Segmentation};
+
+    fn random(count: usize) -> Vec<u32> {
+        let mut state = 7_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state >> 8
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    /// Whatever the pieces, maps are equal bit for bit.
+    #[test]
+    fn maps_made_in_tiles_equal_those_made_at_once() {
+        let device = Device::open(&DeviceOptions::default()).unwrap();
+        let refinement = Refinement { radius: 3, epsilon: 1e-3 };
+        for ((rows, columns), (height, width)) in
+            [((40, 30), (70, 90)), ((50, 60), (40, 30)), ((7, 9), (64, 3))]
+        {
+            let values =
+                random(2 * rows * columns).iter().map(|&n| n as f32 / (1 << 21) as f32 - 4.0).collect();
+            let logits = Array { shape: vec![2, rows, columns], values };
+            let bytes = random(3 * height * width).iter().map(|&n| (n >> 7) as u8).collect();
+            let photo = Photo::from_rgb(width, height, bytes).unwrap();
+            let made = |piece: u64| {
+                let plans = MapPlans::with_piece(&device, piece);
+                let segmentation = Segmentation::new(&plans, logits.clone());
+                let resized = segmentation.resized(width, height).unwrap();
+                let refined = segmentation.refined(&photo, refinement).unwrap();
+                [resized, refined].map(|map| map.logits().clone())
+            };
+            let whole = made(PIECE);
+            // Little more than the moments of a pixel and its surroundings take.
+            for piece in [52 * 20 * 20, 52 * 20 * 30] {
+                assert!(
+                    made(piece) == whole,
+                    "{rows} × {columns} to {height} × {width} in pieces of {piece}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn tiles_are_few_and_cover_the_map() {
+        let device = Device::open(&DeviceOptions::default()).unwrap();
+        let plans = MapPlans::with_piece(&device, PIECE);
+        let refinement = Refinement::default();
+        // The model's own picture for a photo of 12 million pixels; and three scales of a wide photo, whose moments would
+        // take 139 MB at once.
+        assert_eq!(plans.refinements((352, 352), (3000, 4000), refinement).len(), 2);
+        assert_eq!(plans.refinements((1056, 2534), (1000, 2400), refinement).len(), 2);
+        assert_eq!(plans.resizes((352, 352), (3000, 4000)).len(), 1);
+        for (from, to) in [((10_000, 17_000), (9_999, 16_001)), ((1, 170_000_000), (3, 50_000_000))] {
+            let keys = plans.refinements(from, to, Refinement { radius: 256, ..refinement });
+            assert_eq!(keys.iter().map(|key| key.to.pixels()).sum::<usize>(), to.0 * to.1);
+            assert!(keys.iter().all(|key| 52 * key.from.pixels() as u64 <= PIECE), "{from:?}");
+            assert!(keys.len() < 4000, "{}", keys.len());
+        }
+    }
+
+    /// Photos of one size are made by the same plans.
+    #[test]
+    fn plans_are_kept() {
+        let device = Device::open(&DeviceOptions::default()).unwrap();
+        let plans = MapPlans::new(&device);
+        let [key] = plans.refinements((9, 9), (20, 20), Refinement::default()).try_into().ok().unwrap();
+        assert!(Arc::ptr_eq(&plans.refinement(&key).unwrap(), &plans.refinement(&key).unwrap()));
+    }
+}

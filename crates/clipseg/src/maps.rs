@@ -1,0 +1,35 @@
+use std::borrow::Cow;
+
+use clipseg_tensor::{Array, Tile};
+
+/// Maps of one size, one per prompt, that are put together of tiles.
+pub(crate) struct Maps(Array);
+
+impl Maps {
+    pub fn new(count: usize, height: usize, width: usize) -> Self {
+        Self(Array { shape: vec![count, height, width], values: vec![0.0; count * height * width] })
+    }
+
+    /// Puts the values `[rows, columns]` of a tile into their place in map number `index`.
+    pub fn paste(&mut self, index: usize, tile: &Tile, values: &[f32]) {
+        let first = index * tile.height;
+        for (row, values) in tile.rows.clone().zip(values.chunks_exact(tile.columns.len())) {
+            let start = (first + row) * tile.width + tile.columns.start;
+            self.0.values[start..start + values.len()].copy_from_slice(values);
+        }
+    }
+
+    /// `[count, height, width]`
+    pub fn into_array(self) -> Array {
+        self.0
+    }
+}
+
+/// The values `[rows, columns]` of a tile of a map.
+pub(crate) fn cut<'a>(map: &'a [f32], tile: &Tile) -> Cow<'a, [f32]> {
+    let row = |row: usize| &map[row * tile.width + tile.columns.start..row * tile.width + tile.columns.end];
+    if tile.columns.len() == tile.width {
+        return Cow::Borrowed(&map[tile.rows.start * tile.width..tile.rows.end * tile.width]);
+    }
+    Cow::Owned(tile.rows.clone().flat_map(row).copied().collect())
+}
