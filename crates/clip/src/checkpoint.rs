@@ -9,6 +9,7 @@ mod view;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use clipseg_files::merge_adapter;
 use serde::Deserialize;
 
 use self::location::weights_file;
@@ -147,7 +148,7 @@ impl Checkpoint {
         } else if has_tower("") || Tower::ALL.iter().any(|tower| self.contains(tower.marker())) {
             Ok("")
         } else if let Some(name) = self.names().find(|name| names::is_of_adapter(name)) {
-            Err(Error::checkpoint(&self.path, names::merge_adapter(name)))
+            Err(Error::checkpoint(&self.path, merge_adapter(name)))
         } else if let Some(wrapper) = self.names().find_map(|name| names::unwrapped(name).1.first().copied())
         {
             Err(Error::checkpoint(

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clipseg_clip::StandIn;
 use clipseg_clip::checkpoint::names;
+use clipseg_files::merge_adapter;
 
 use crate::error::{Error, Result};
 use crate::pickle::{self, Dialect, MAX_PROGRAM};
@@ -49,7 +50,7 @@ impl TorchArchive {
             check_storage(&zip, &root, tensor.storage())
                 .map_err(|message| refuse(format!("{message} (tensor `{name}`)")))?;
             if names::is_of_adapter(&name) {
-                return Err(refuse(names::merge_adapter(&name)));
+                return Err(refuse(merge_adapter(&name)));
             }
             let (own, found) = names::unwrapped(&name);
             wrappers.extend(found);

@@ -18,8 +18,8 @@ pub enum Lack {
     },
     /// Several variants, of which none is known to be the whole model.
     Variants(Vec<String>),
-    /// An adapter (LoRA or its kin), which changes a model and is none.
-    Adapter,
+    /// An adapter (LoRA or its kin), which changes a model and is none; one of its files.
+    Adapter(String),
     /// Weights of another program's format.
     OtherFormat {
         /// The format's name.
@@ -66,8 +66,10 @@ impl Lack {
         if variants.len() > 1 {
             return Self::Variants(variants.into_iter().map(|(_, weights)| weights.file).collect());
         }
-        if names.top().any(|name| name.starts_with("adapter_config.") || name.starts_with("adapter_model.")) {
-            return Self::Adapter;
+        let is_adapters =
+            |name: &&str| ["adapter_config.", "adapter_model."].iter().any(|start| name.starts_with(start));
+        if let Some(file) = names.top().find(is_adapters) {
+            return Self::Adapter(file.to_owned());
         }
         let is_weights = |name: &&str| !NO_WEIGHTS.iter().any(|start| name.starts_with(start));
         if let Some(shard) = names.top().find(|name| name.contains("-of-") && is_weights(name)) {
@@ -104,10 +106,7 @@ impl Lack {
                  model.safetensors, with the other files",
                 files.join(", ")
             ),
-            Self::Adapter => "has no weights of a model but an adapter (adapter_config.json), which changes another; \
-                              merge the two in Python: peft's `merge_and_unload()`, then `save_pretrained(DIR)`, of \
-                              which DIR can be used here"
-                .to_owned(),
+            Self::Adapter(file) => merge_adapter(file),
             Self::OtherName(file) if file.ends_with(".safetensors") => format!(
                 "has no weights under a known name, but {file}; if that is the whole model, rename it to \
                  model.safetensors"
@@ -129,6 +128,18 @@ impl Lack {
             }
         }
     }
+}
+
+/// What to do with the weights of an adapter, as the rest of a sentence that begins with the file's name. `name` is one of
+/// its tensors or files.
+#[must_use]
+pub fn merge_adapter(name: &str) -> String {
+    format!(
+        "holds an adapter, such as LoRA makes (`{name}`): changes to a model, which are not applied here. Apply them with \
+         Python's peft: PeftModel.from_pretrained(CLIPSegForImageSegmentation.from_pretrained(BASE), ADAPTER)\
+         .merge_and_unload().save_pretrained(DIR), and use DIR (with `clipseg convert DIR` first where it has \
+         pytorch_model.bin)"
+    )
 }
 
 /// Says of a folder that is not a checkpoint's which folders within it are, and which to give: as of the Hub's cache.
@@ -187,7 +198,7 @@ mod tests {
             (&["training_args.bin", "config.json"], &["has no weights, neither model.safetensors nor"]),
         ] {
             let text = describe(Form::Safetensors, names);
-            assert!(text.starts_with("has "), "{text}");
+            assert!(text.starts_with("has ") || text.starts_with("holds "), "{text}");
             for word in words {
                 assert!(text.contains(word), "{names:?}: {word} is not in: {text}");
             }

@@ -9,7 +9,7 @@ mod lack;
 mod names;
 mod shell;
 
-pub use lack::{Lack, folder_within};
+pub use lack::{Lack, folder_within, merge_adapter};
 pub use names::Names;
 pub use shell::quoted;
 

@@ -3,28 +3,65 @@
 //! ```text
 //! models--owner--name/
 //!   blobs/ETAG                  what was downloaded, once
-//!   blobs/ETAG.MACHINE.incomplete  what has arrived so far on one machine
+//!   blobs/ETAG.clipseg-RANDOM.incomplete  what has arrived so far of a download
 //!   snapshots/COMMIT/FILE       a link to its blob
 //!   refs/REVISION               the commit that a branch or tag was at
 //! .locks/models--owner--name/ETAG.lock
 //! ```
 
+use std::cmp::Reverse;
 use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
-use crate::checksum::{Checksum, hex};
+use crate::checksum::Checksum;
+use crate::content::MAX_SMALL;
 use crate::error::{Error, Result};
 use crate::repository::Repository;
+
+/// What stands between the ETag and the rest in the names of our unfinished downloads.
+const INCOMPLETE: &str = ".clipseg-";
+/// An unfinished download that nobody has written to for so long has ended.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// A repository's place in the cache.
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
     folder: PathBuf,
     locks: PathBuf,
+}
+
+/// What a download that was cut short has left; or, where locks keep nobody apart, one that goes on.
+#[derive(Debug)]
+pub(crate) struct Left {
+    path: PathBuf,
+    length: u64,
+    /// Nobody has written to it for a while.
+    is_quiet: bool,
+}
+
+impl Left {
+    /// Begins `path` with what the longest has. It is copied, as somebody may write to it after all; what nobody has
+    /// written to for a while goes.
+    pub fn take_over(left: &[Self], path: &Path) {
+        if let Some(longest) = left.first().filter(|left| left.length > 0)
+            && fs::copy(&longest.path, path).is_err()
+        {
+            // No room for both, say: it is begun anew.
+            let _ = fs::remove_file(path);
+        }
+        Self::remove(left.iter().filter(|left| left.is_quiet));
+    }
+
+    /// Takes them away.
+    pub fn remove<'a>(left: impl IntoIterator<Item = &'a Self>) {
+        for left in left {
+            // Somebody else may have.
+            let _ = fs::remove_file(&left.path);
+        }
+    }
 }
 
 impl Cache {
@@ -42,14 +79,29 @@ impl Cache {
         self.folder.join("blobs").join(etag)
     }
 
-    /// Where a blob grows.
-    ///
-    /// On network drives a lock may be granted to several machines at once, so no two write to one file: each has its own,
-    /// which its next run goes on with. Where nothing can be locked, each download has its own. Python names its files in
-    /// the same form, at random.
-    pub fn incomplete(&self, etag: &str, is_locked: bool) -> PathBuf {
-        let owner = if is_locked { machine() } else { format!("{:016x}", RandomState::new().hash_one(())) };
-        self.folder.join("blobs").join(format!("{etag}.{}.incomplete", &owner[..8]))
+    /// A new place for a blob to grow, which no other download has: on some network drives a lock is granted to several
+    /// at once. Python's downloads have a place of their own each, too.
+    pub fn incomplete(&self, etag: &str) -> PathBuf {
+        let own = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
+        self.folder.join("blobs").join(format!("{etag}{INCOMPLETE}{}.incomplete", &own[..8]))
+    }
+
+    /// What downloads that were cut short have left of a blob, the longest first.
+    pub fn left(&self, etag: &str) -> Vec<Left> {
+        let entries = fs::read_dir(self.folder.join("blobs")).into_iter().flatten().filter_map(Result::ok);
+        let start = format!("{etag}{INCOMPLETE}");
+        let is_left = |name: &str| name.starts_with(&start) && name.ends_with(".incomplete");
+        let left = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_left));
+        let mut left: Vec<_> = left
+            .filter_map(|entry| {
+                let metadata = entry.metadata().ok()?;
+                let age = metadata.modified().ok().and_then(|time| time.elapsed().ok());
+                let is_quiet = age.is_some_and(|age| age > QUIET);
+                Some(Left { path: entry.path(), length: metadata.len(), is_quiet })
+            })
+            .collect();
+        left.sort_by_key(|left| Reverse(left.length));
+        left
     }
 
     /// The file that says which commit a branch or tag was at.
@@ -125,26 +177,16 @@ impl Cache {
     }
 }
 
-/// Digits that other machines do not have.
-fn machine() -> String {
-    let mut digest = Sha256::new();
-    digest.update(gethostname::gethostname().as_encoded_bytes());
-    // Machines made from one image may share their name, and containers have none of these.
-    digest.update(fs::read("/etc/machine-id").unwrap_or_default());
-    hex(&digest.finalize())
-}
-
-/// Whether a small file of the cache, or a link to one, is what its blob's name says. Where that says nothing, as of
-/// large files, it is not read.
+/// Whether a file of the cache, or a link to one, is what its blob's name says. Where that says nothing, or the file is
+/// too long to be read each time, it is taken to be.
 pub(crate) fn is_sound(path: &Path) -> Result<bool> {
     let blob = fs::read_link(path).unwrap_or_else(|_| path.to_owned());
     let etag = blob.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    match Checksum::of(etag) {
-        Some(checksum @ Checksum::Sha1) => {
-            Ok(checksum.check(path, etag).map_err(Error::cache(path))?.is_ok())
-        }
-        Some(Checksum::Sha256) | None => Ok(true),
+    let Some(checksum) = Checksum::of(etag) else { return Ok(true) };
+    if fs::metadata(path).map_err(Error::cache(path))?.len() > MAX_SMALL {
+        return Ok(true);
     }
+    Ok(checksum.check(path, etag).map_err(Error::cache(path))?.is_ok())
 }
 
 /// Relative, so that the cache can be moved.
@@ -181,6 +223,23 @@ mod tests {
         // Whoever wrote the cache, nothing outside is read.
         cache.note("main", "../../..").unwrap();
         assert_eq!(cache.commit("main"), None);
+    }
+
+    /// As the Hub keeps a long tokenizer.json, with the SHA-256 for its name.
+    #[test]
+    fn a_file_is_sound_that_is_what_its_name_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let sha256 = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+        for name in [sha256, "ce013625030ba8dba906f756967f9e9ca394464a"] {
+            let path = folder.path().join(name);
+            fs::write(&path, "hello\n").unwrap();
+            assert!(is_sound(&path).unwrap(), "{name}");
+            fs::write(&path, "hell").unwrap();
+            assert!(!is_sound(&path).unwrap(), "{name}");
+        }
+        let path = folder.path().join("5f3c-61c");
+        fs::write(&path, "whatever").unwrap();
+        assert!(is_sound(&path).unwrap());
     }
 
     #[test]

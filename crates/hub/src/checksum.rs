@@ -72,7 +72,7 @@ fn read(file: &mut File, mut take: impl FnMut(&[u8])) -> io::Result<()> {
 }
 
 /// Bytes as digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

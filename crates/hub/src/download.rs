@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use serde::Deserialize;
 
 use crate::Progress;
 use crate::address::Address;
-use crate::cache::{self, Cache};
+use crate::cache::{self, Cache, Left};
 use crate::client::{Client, Metadata, Size};
 use crate::content::Kind;
 use crate::error::{Error, Result};
@@ -51,13 +51,18 @@ impl Wanted<'_> {
             let lock = cache.lock(&metadata.etag, || progress(Progress::Waits { file }))?;
             // Whoever held the lock may have brought it.
             if !is_there(&blob, &metadata) {
-                let path = cache.incomplete(&metadata.etag, lock.is_some());
+                let path = cache.incomplete(&metadata.etag);
+                let left = cache.left(&metadata.etag);
+                Left::take_over(&left, &path);
                 if let Err(error) = self.complete(&path, &metadata, &blob, progress) {
                     // What an earlier run left may be at fault: once more from the first byte.
                     let Error::Damaged { .. } = error else { return Err(error) };
+                    Left::remove(&left);
                     self.complete(&path, &metadata, &blob, progress)?;
                 }
+                Left::remove(&left);
             }
+            drop(lock);
         }
         cache.link(commit, file, &metadata.etag)
     }
@@ -102,7 +107,15 @@ impl Wanted<'_> {
             }
             retries.wait(error, progress).map_err(|error| self.broken(error, &partial, &retries))?;
         }
-        partial.finish(self.file, &metadata.etag, metadata.checksum, blob)
+        match partial.finish(self.file, &metadata.etag, metadata.checksum, blob) {
+            // Where locks keep nobody apart, another download was first and took this one for left over.
+            Err(Error::Cache { source, .. })
+                if source.kind() == ErrorKind::NotFound && is_there(blob, metadata) =>
+            {
+                Ok(())
+            }
+            finished => finished,
+        }
     }
 
     /// Says of a failure that would pass that it did not.

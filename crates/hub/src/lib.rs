@@ -9,8 +9,9 @@
 //!
 //! Files land in the cache of Python's `huggingface_hub`, in its layout: what either has downloaded, the other finds.
 //! Its variables are heeded too; [`Settings::from_env`] lists them. A broken connection is made again and goes on where
-//! it broke, within a run and in the next one. What arrived is
-//! checked: large files by the SHA-256 that the Hub announces, small ones by the SHA-1 that Git has for them.
+//! it broke, within a run and in the next one. What arrived is checked: large files by the SHA-256 that the Hub
+//! announces, small ones by the SHA-1 that Git has for them. A Hub that has too many requests is waited for as long as it
+//! asks.
 //!
 //! Requests go through `ureq`, with rustls and the system's certificates. The `hf-hub` crate would take more of the work
 //! off, but not this: 1.0 brings some 280 crates (tokio, reqwest, xet), begins a broken download over HTTP anew, compares

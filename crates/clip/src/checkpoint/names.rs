@@ -24,18 +24,6 @@ pub fn is_of_adapter(name: &str) -> bool {
     name.starts_with("base_model.model.") || name.split('.').any(|part| part.starts_with("lora_"))
 }
 
-/// What to do with the weights of an adapter, as the rest of a sentence that begins with the file's name. `name` is one of
-/// its tensors.
-#[must_use]
-pub fn merge_adapter(name: &str) -> String {
-    format!(
-        "holds an adapter, such as LoRA makes (`{name}`): changes to a model, which are not applied here. Apply them with \
-         Python's peft: PeftModel.from_pretrained(CLIPSegForImageSegmentation.from_pretrained(BASE), ADAPTER)\
-         .merge_and_unload().save_pretrained(DIR), and use DIR (with `clipseg convert DIR` first where it has \
-         pytorch_model.bin)"
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! What is in the cache already, whole or not.
 
 use std::fs;
+use std::io::Write;
 
 use clipseg_hub::{Error, Progress, Weights};
 use clipseg_hub_server::MAIN;
@@ -62,7 +63,7 @@ fn a_small_file_that_arrives_damaged_is_refused() {
 }
 
 #[test]
-fn what_this_machine_left_is_gone_on_with() {
+fn what_an_earlier_run_left_is_gone_on_with() {
     let tiny = Tiny::new();
     tiny.server.state().cuts = vec![300_000, 0, 0, 0, 0];
     assert!(matches!(tiny.refuse(), Error::Broken { done: 300_000, attempts: 5, .. }));
@@ -73,7 +74,7 @@ fn what_this_machine_left_is_gone_on_with() {
 }
 
 #[test]
-fn what_this_machine_left_damaged_is_begun_anew() {
+fn what_an_earlier_run_left_damaged_is_begun_anew() {
     let tiny = Tiny::new();
     tiny.server.state().cuts = vec![300_000, 0, 0, 0, 0];
     tiny.refuse();
@@ -91,11 +92,33 @@ fn what_others_write_is_neither_used_nor_touched() {
     let etag = tiny.server.state().etag(WEIGHTS);
     let others =
         ["incomplete", "0badcafe.incomplete"].map(|end| tiny.cache("blobs").join(format!("{etag}.{end}")));
-    others.iter().for_each(|path| fs::write(path, "of another machine").unwrap());
+    others.iter().for_each(|path| fs::write(path, "of another program").unwrap());
     tiny.download().unwrap();
     assert_eq!(ranges(&tiny.server.requests()), [None]);
     assert!(fs::read(tiny.cached(WEIGHTS)).unwrap() == tiny.server.state().files[WEIGHTS]);
-    others.iter().for_each(|path| assert_eq!(fs::read_to_string(path).unwrap(), "of another machine"));
+    others.iter().for_each(|path| assert_eq!(fs::read_to_string(path).unwrap(), "of another program"));
+}
+
+/// As where a drive grants one lock to all: another download of ours goes on, and this one neither writes to its file nor
+/// lets it write to what it makes of it.
+#[test]
+fn a_download_that_goes_on_elsewhere_is_kept_apart() {
+    let tiny = Tiny::new();
+    tiny.server.state().cuts = vec![300_000, 0, 0, 0, 0];
+    tiny.refuse();
+    let mut other = fs::File::options().append(true).open(&tiny.incomplete()[0]).unwrap();
+    tiny.server.requests();
+    let snapshot = tiny.snapshot().unwrap();
+    snapshot
+        .download_weights(Weights::Safetensors, &mut |progress| {
+            if let Progress::Bytes { .. } = progress {
+                other.write_all(b"more").unwrap();
+            }
+        })
+        .unwrap();
+    other.write_all(b"and more").unwrap();
+    tiny.assert_whole();
+    assert_eq!(ranges(&tiny.server.requests()), [Some("bytes=300000-")]);
 }
 
 /// Somebody else writes into the very file: what is read from there in the end does not fit.
