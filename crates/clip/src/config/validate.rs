@@ -12,7 +12,7 @@ pub(super) const MAX_LAYERS: usize = 256;
 /// Most positions of a sequence, of text or of patches.
 pub(super) const MAX_POSITIONS: usize = 65_537;
 /// Largest vocabulary.
-pub(super) const MAX_VOCABULARY: usize = 1 << 24;
+pub(crate) const MAX_VOCABULARY: usize = 1 << 24;
 /// Largest side of an image in pixels.
 pub(crate) const MAX_IMAGE: usize = 8_192;
 /// Most channels of an image.
