@@ -55,5 +55,7 @@ pub(super) fn check_eps(prefix: &str, eps: f64) -> Result<()> {
     if eps.is_finite() && eps as f32 > 0.0 && (eps as f32).is_finite() {
         return Ok(());
     }
-    Err(Error::config(format!("{prefix}layer_norm_eps = {eps}: must be a positive number")))
+    Err(Error::config(format!(
+        "{prefix}layer_norm_eps = {eps:?}: must be a positive number that f32 can hold"
+    )))
 }
