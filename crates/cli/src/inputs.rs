@@ -141,26 +141,28 @@ impl<'a> Preparation<'a> {
     pub fn read(model: &'a Model) -> Result<Self> {
         // First: an adapter, say, has no config.json either, and should be called what it is.
         model.check_weights()?;
-        let (processor, tokenizer) = model.read(|folder| {
+        let config_file = model.folder().join("config.json");
+        // What checks the values alone does not know the file.
+        let in_config = |error: Error| error.in_file(&config_file);
+        let (config, processor, tokenizer) = model.read(|folder| {
             let config = ClipSegConfig::from_file(folder)?;
-            // What checks the values alone does not know the file.
-            let in_config = |error: Error| error.in_file(&folder.join("config.json"));
             config.validate().map_err(in_config)?;
             let processor = Processor::from_dir(folder)?;
             let mut tokenizer = Tokenizer::from_dir(folder)?;
-            let text = &config.text_config;
-            tokenizer.limit_length(text.max_position_embeddings).map_err(in_config)?;
-            tokenizer.check_added_tokens(text.vocab_size).map_err(in_config)?;
-            if config.conditional_step().is_none() {
-                report::warning(format_args!(
-                    "{}: conditional_layer = {}, which is no step of the decoder: as in transformers, prompts have no \
-                     effect and all masks are the same",
-                    folder.join("config.json").display(),
-                    config.conditional_layer
-                ));
-            }
-            Ok((processor, tokenizer))
+            let positions = config.text_config.max_position_embeddings;
+            tokenizer.limit_length(positions).map_err(in_config)?;
+            Ok((config, processor, tokenizer))
         })?;
+        // Whether the parts belong together is asked of a folder that has them all.
+        model.read(|_| tokenizer.check_added_tokens(config.text_config.vocab_size).map_err(in_config))?;
+        if config.conditional_step().is_none() {
+            report::warning(format_args!(
+                "{}: conditional_layer = {}, which is no step of the decoder: as in transformers, prompts have no effect \
+                 and all masks are the same",
+                config_file.display(),
+                config.conditional_layer
+            ));
+        }
         Ok(Self { model, processor, tokenizer })
     }
 

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 
 pub use self::clipseg::ClipSegConfig;
 pub use self::text::ClipSegTextConfig;
-pub(crate) use self::validate::MAX_IMAGE;
+pub(crate) use self::validate::{MAX_IMAGE, MAX_VOCABULARY};
 pub use self::vision::ClipSegVisionConfig;
 use crate::error::{Error, Result};
 use crate::files::{parse_json, read_text};

@@ -114,7 +114,7 @@ fn lists_that_contradict_the_vocabulary_are_refused_by_name() {
     refused(added, json!({"<obj>": 5}), &[added, "\"<obj>\"", "the id 5", "has already"]);
     refused(added, json!({"<obj>": next, "<b>": next}), &[added, "\"<obj>\"", "\"<b>\""]);
     refused(added, json!({"!": next}), &[added, "\"!\"", "vocab.json"]);
-    for id in [json!(-1), json!(1.5), json!(5_000_000_000_u64), json!("7"), Value::Null] {
+    for id in [json!(-1), json!(1.5), json!(5_000_000_000_u64), json!(u32::MAX), json!("7"), Value::Null] {
         refused(added, json!({"<obj>": id}), &[added, "\"<obj>\"", "must be a whole number"]);
     }
     refused(added, json!(["<obj>"]), &[added, "is not a JSON object"]);

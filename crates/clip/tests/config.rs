@@ -350,7 +350,7 @@ fn files_that_python_and_editors_write_are_read() {
         "{message}"
     );
     let message = open(r#"{"vision_config": {"layer_norm_eps": 1e300}}"#).unwrap_err().to_string();
-    assert!(message.contains("config.json: vision_config.layer_norm_eps = 1"), "{message}");
+    assert!(message.contains("config.json: vision_config.layer_norm_eps = 1e300: must be"), "{message}");
     for (text, expected) in [
         ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull"),
         ("<!DOCTYPE html><html><body>Sign in</body></html>", "is a web page"),

@@ -179,6 +179,7 @@ fn settings_are_read_with_the_defaults_of_transformers() {
         (r#"{"rescale_factor": 1e300}"#, "rescale_factor = 1e300: must be"),
         (r#"{"rescale_factor": 2e36}"#, "rescale_factor = 2e36: must be"),
         (r#"{"image_mean": [0.5, NaN, 0.5]}"#, "image_mean = [0.5,\"NaN\",0.5]: must be a number"),
+        (r#"{"image_std": [1, 1e400, 1]}"#, "image_std = [1,\"1e400\",1]: must be a number"),
         (r#"{"rescale_factor": Infinity}"#, "rescale_factor = \"Infinity\": must be a number"),
         (r#"{"image_processor": {"size": 0}}"#, "image_processor.size.height = 0: must lie"),
         (r#"{"image_processor": {"do_resize": 1}}"#, "image_processor.do_resize = 1: must be true or false"),

@@ -84,14 +84,12 @@ fn recognise(file: &mut File) -> std::io::Result<Option<StandIn>> {
 fn read_header(file: &mut impl Read, length: u64) -> std::io::Result<Result<Vec<u8>, String>> {
     let mut bytes = [0; LENGTH_BYTES];
     if length < LENGTH_BYTES as u64 {
-        return Ok(Err(format!("is no safetensors file: it has {length} bytes")));
+        return Ok(Err(format!("is not a safetensors file: it has {length} bytes")));
     }
     file.read_exact(&mut bytes)?;
     let header = u64::from_le_bytes(bytes);
     if header > MAX_HEADER {
-        return Ok(Err(format!(
-            "is no safetensors file: it begins with a header length of {header} bytes, the limit is {MAX_HEADER}"
-        )));
+        return Ok(Err(not_safetensors(&bytes)));
     }
     let rest = length - LENGTH_BYTES as u64;
     if header > rest {
@@ -102,6 +100,26 @@ fn read_header(file: &mut impl Read, length: u64) -> std::io::Result<Result<Vec<
     let mut text = vec![0; header as usize];
     file.read_exact(&mut text)?;
     Ok(Ok(text))
+}
+
+/// What a file is that begins with a length which no header has.
+fn not_safetensors(start: &[u8; LENGTH_BYTES]) -> String {
+    let text = std::str::from_utf8(start).ok().filter(|text| !text.contains(char::is_control));
+    match text {
+        _ if start.starts_with(b"PK") => {
+            "is not a safetensors file but a zip archive, as PyTorch saves its weights: \
+             `clipseg convert` makes safetensors of those"
+                .to_owned()
+        }
+        Some(text) => format!(
+            "is not a safetensors file but a text that begins with {text:?}, as an error's message does: download the \
+             file again"
+        ),
+        None => format!(
+            "is not a safetensors file: it begins with a header length of {} bytes, the limit is {MAX_HEADER}",
+            u64::from_le_bytes(*start)
+        ),
+    }
 }
 
 /// Parses the header of a file of `length` bytes and returns it with the position of the first tensor's bytes.
@@ -178,6 +196,8 @@ mod tests {
         {
             assert!(refused(&file(header, 12)).contains("bad header"), "{header}");
         }
+        assert!(refused(b"Entry not found").contains("a text that begins with \"Entry no\""));
+        assert!(refused(b"PK\x03\x04\0\0\x08\x08and more").contains("clipseg convert"));
         let mut long = file(GOOD, 16);
         long[..8].copy_from_slice(&u64::MAX.to_le_bytes());
         assert!(refused(&long).contains("the limit is"));

@@ -12,7 +12,7 @@ pub(super) const MAX_LAYERS: usize = 256;
 /// Most positions of a sequence, of text or of patches.
 pub(super) const MAX_POSITIONS: usize = 65_537;
 /// Largest vocabulary.
-pub(super) const MAX_VOCABULARY: usize = 1 << 24;
+pub(crate) const MAX_VOCABULARY: usize = 1 << 24;
 /// Largest side of an image in pixels.
 pub(crate) const MAX_IMAGE: usize = 8_192;
 /// Most channels of an image.
@@ -55,5 +55,7 @@ pub(super) fn check_eps(prefix: &str, eps: f64) -> Result<()> {
     if eps.is_finite() && eps as f32 > 0.0 && (eps as f32).is_finite() {
         return Ok(());
     }
-    Err(Error::config(format!("{prefix}layer_norm_eps = {eps}: must be a positive number")))
+    Err(Error::config(format!(
+        "{prefix}layer_norm_eps = {eps:?}: must be a positive number that f32 can hold"
+    )))
 }

@@ -2,9 +2,10 @@
 
 use serde::de::DeserializeOwned;
 
-/// Parses JSON, also with the `NaN`, `Infinity` and `-Infinity` that Python's `json` writes and no standard has.
+/// Parses JSON, also with the `NaN`, `Infinity` and `-Infinity` that Python's `json` writes and no standard has, and with
+/// numbers too large for f64, which Python reads as infinities.
 ///
-/// Such a number becomes a text of that name: where a number is needed, it is then refused under its field's name;
+/// Such a number becomes a text: where a number is needed, it is then refused under its field's name;
 /// where nobody reads it, it does not make the rest of the file unreadable.
 pub(crate) fn parse_json<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
     serde_json::from_str(text).or_else(|error| match quote_non_finite(text) {
@@ -14,30 +15,38 @@ pub(crate) fn parse_json<T: DeserializeOwned>(text: &str) -> serde_json::Result<
     })
 }
 
-/// `text` with quotes around the numbers that JSON does not have, or `None` where there are none.
+/// `text` with quotes around the numbers that are not finite, or `None` where there are none.
 fn quote_non_finite(text: &str) -> Option<String> {
     let mut quoted = String::with_capacity(text.len() + 16);
     let mut rest = text;
     let mut found = false;
-    while let Some(start) = rest.find(['"', 'N', 'I', '-']) {
+    let begins = |character: char| matches!(character, '"' | '-' | 'N' | 'I' | '0'..='9');
+    while let Some(start) = rest.find(begins) {
         quoted.push_str(&rest[..start]);
         rest = &rest[start..];
-        let end = match ["NaN", "Infinity", "-Infinity"].into_iter().find(|number| rest.starts_with(number)) {
-            Some(number) => {
-                found = true;
-                quoted.extend(["\"", number, "\""]);
-                number.len()
-            }
-            None => {
-                let end = if rest.starts_with('"') { string_end(rest) } else { 1 };
-                quoted.push_str(&rest[..end]);
-                end
-            }
-        };
+        let end = if rest.starts_with('"') { string_end(rest) } else { word_end(rest) };
+        let token = &rest[..end];
+        if is_not_finite(token) {
+            found = true;
+            quoted.extend(["\"", token, "\""]);
+        } else {
+            quoted.push_str(token);
+        }
         rest = &rest[end..];
     }
     quoted.push_str(rest);
     found.then_some(quoted)
+}
+
+fn is_not_finite(token: &str) -> bool {
+    let digits = token.trim_start_matches('-').starts_with(|first: char| first.is_ascii_digit());
+    matches!(token, "NaN" | "Infinity" | "-Infinity") || digits && token.parse().is_ok_and(f64::is_infinite)
+}
+
+/// Length of the number or word at the beginning of `text`, of which at least the first byte belongs to it.
+fn word_end(text: &str) -> usize {
+    let belongs = |character: char| character.is_ascii_alphanumeric() || matches!(character, '+' | '-' | '.');
+    text.find(|character| !belongs(character)).unwrap_or(text.len())
 }
 
 /// Length of the string literal at the beginning of `text`, quotes included; the whole of one that does not end.
@@ -68,12 +77,13 @@ mod tests {
             json!({"a": "NaN", "b": ["Infinity", "-Infinity", -1], "c": "NaN \" Infinity"})
         );
         assert_eq!(parsed("-Infinity"), json!("-Infinity"));
+        assert_eq!(parsed("[1e400, -2.5E+999, 1e308, 3]"), json!(["1e400", "-2.5E+999", 1e308, 3]));
         assert_eq!(parsed(r#"{"é": "\\", "Inf": NaN}"#), json!({"é": "\\", "Inf": "NaN"}));
     }
 
     #[test]
     fn what_is_no_json_stays_refused_in_the_words_about_the_file() {
-        for text in ["{", "NaNs", "{\"a\": NaN", "\"", "\"\\", "{\"a\": nan}", "{N: 1}"] {
+        for text in ["{", "NaNs", "{\"a\": NaN", "\"", "\"\\", "{\"a\": nan}", "{N: 1}", "-inf", "Inf"] {
             assert!(parse_json::<Value>(text).is_err(), "{text}");
         }
         let message = parse_json::<Value>("{\"a\": NaN,\n x}").unwrap_err().to_string();

@@ -12,8 +12,9 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer as Engine};
 
-use super::settings::{CONFIG_FILE, Listed, SPECIAL_FILE, Settings, Special};
+use super::settings::{CONFIG_FILE, Listed, SPECIAL_FILE, Settings, Special, is_id};
 use super::{END_OF_WORD, Padding, Tokenizer};
+use crate::config::MAX_VOCABULARY;
 use crate::error::{Error, Result};
 use crate::files::{parse_json, read_text};
 
@@ -86,6 +87,9 @@ fn check_added_ids(text: &str, engine: &Engine) -> Result<(), String> {
         content: String,
     }
     let Tokens { added_tokens } = parse_json(text).map_err(|error| format!("is not a tokenizer: {error}"))?;
+    if let Some(id) = engine.get_added_tokens_decoder().into_keys().find(|&id| !is_id(id)) {
+        return Err(format!("gives an added token the id {id}: must be below {MAX_VOCABULARY}"));
+    }
     for Token { id, content } in added_tokens {
         let found = engine.token_to_id(&content);
         if found.is_some_and(|found| found != id) {

@@ -6,6 +6,7 @@ use serde_json::Value;
 use tokenizers::AddedToken;
 
 use super::PaddingSide;
+use crate::config::MAX_VOCABULARY;
 use crate::error::{Error, Result};
 use crate::files::{parse_json, read_text};
 
@@ -89,8 +90,9 @@ impl Settings {
         let entries = added.as_object().into_iter().flatten();
         entries
             .map(|(content, id)| {
-                let id = id.as_u64().and_then(|id| u32::try_from(id).ok()).ok_or_else(|| {
-                    format!("{ADDED_FILE}: {content:?} has the id {id}: must be a whole number from 0 to 4294967295")
+                let number = id.as_u64().and_then(|id| u32::try_from(id).ok()).filter(|&id| is_id(id));
+                let id = number.ok_or_else(|| {
+                    format!("{ADDED_FILE}: {content:?} has the id {id}: must be a whole number below {MAX_VOCABULARY}")
                 })?;
                 let token = AddedToken::from(content.as_str(), special.contains(content));
                 Ok(Listed { token, id, file: ADDED_FILE })
@@ -184,12 +186,17 @@ fn listed_by_id(decoder: &Value) -> Result<Vec<Listed>, String> {
         .iter()
         .map(|(id, value)| {
             let wrong = || {
-                format!("{CONFIG_FILE}: {name}: {id:?}: {value}: must be a whole number and an object with \"content\"")
+                format!("{CONFIG_FILE}: {name}: {id:?}: {value}: must be a whole number below {MAX_VOCABULARY} and an object with \"content\"")
             };
-            let id = id.parse().map_err(|_| wrong())?;
+            let id = id.parse().ok().filter(|&id| is_id(id)).ok_or_else(wrong)?;
             Ok(Listed { token: added_token(value, false).ok_or_else(wrong)?, id, file: CONFIG_FILE })
         })
         .collect()
+}
+
+/// Whether a vocabulary can have this id. The engine counts on from the largest, which has to have a successor.
+pub(super) fn is_id(id: u32) -> bool {
+    (id as usize) < MAX_VOCABULARY
 }
 
 /// The text of a token, given as such or as an object's `content`.
