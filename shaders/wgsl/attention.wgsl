@@ -114,7 +114,9 @@ struct Sequence {
 
 fn sequence_of(image: u32) -> Sequence {
     if params.has_starts == 0u { return Sequence(image * params.tokens, params.tokens); }
-    return Sequence(starts[image], starts[image + 1u] - starts[image]);
+    // Within the input, whatever the starts say.
+    let first = min(starts[image], params.tokens);
+    return Sequence(first, clamp(starts[image + 1u], first, params.tokens) - first);
 }
 
 // Eight tokens' keys, or values, from `column` of their rows on; channels beyond the head's size are zero.

@@ -1,8 +1,12 @@
 // output[i, :] = input[rows[i], :]
+//
+// An index beyond the input means its last row, so that none reads what lies behind it.
 
 struct Params {
     count: u32,
     columns: u32,
+    /// Rows of the input.
+    input_rows: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -14,5 +18,6 @@ struct Params {
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
     let i = id.x + id.y * grid.x * 64u;
     if i >= params.count * params.columns { return; }
-    output[i] = input[rows[i / params.columns] * params.columns + i % params.columns];
+    let row = min(rows[i / params.columns], params.input_rows - 1u);
+    output[i] = input[row * params.columns + i % params.columns];
 }

@@ -1,8 +1,13 @@
 // output[token, :] = tokens[ids[token], :] + positions[position_ids[token], :]
+//
+// An index beyond its table means the table's last row, so that no id reads what lies behind it.
 
 struct Params {
     tokens: u32,
     columns: u32,
+    /// Rows of the two tables.
+    token_rows: u32,
+    position_rows: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -18,6 +23,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     if i >= params.tokens * params.columns { return; }
     let token = i / params.columns;
     let column = i % params.columns;
-    output[i] = token_table[ids[token] * params.columns + column]
-        + position_table[position_ids[token] * params.columns + column];
+    let row = min(ids[token], params.token_rows - 1u);
+    let position = min(position_ids[token], params.position_rows - 1u);
+    output[i] = token_table[row * params.columns + column] + position_table[position * params.columns + column];
 }

@@ -1,7 +1,7 @@
 //! What callers rely on, whatever the shapes: batches equal single calls, a scene may be kept and shared, and both families
 //! of kernels agree.
 
-use clipseg::{Array, ClipSegForImageSegmentation, Condition, ImageInput, TextInput};
+use clipseg::{Array, ClipSegForImageSegmentation, Condition, Error, ImageInput, TextInput};
 use clipseg_tests::{CLASSIC, DEVICE, assert_close, load, random, random_ids};
 use pollster::block_on;
 
@@ -167,4 +167,45 @@ fn images_smaller_than_a_patch_and_wrong_lengths_are_refused() {
     let short = ImageInput { pixel_values: &[0.5; 7], batch: 1, height: SIDE, width: SIDE };
     let error = block_on(model.encode_image(short)).err().unwrap().to_string();
     assert!(error.contains("pixel_values"), "{error}");
+}
+
+#[test]
+fn a_scene_of_another_device_is_refused() {
+    let [ours, others] = [&DEVICE, &CLASSIC].map(|device| load(device, MODEL));
+    let [_, other_scene] =
+        [&ours, &others].map(|model| block_on(model.encode_image(image(&pixels(1, 1), 1))).unwrap());
+    let condition = prompts(&ours, 2, 1);
+    let error = block_on(ours.decode(&other_scene, &condition)).unwrap_err();
+    assert!(error.to_string().contains("another device"), "{error}");
+    assert!(block_on(others.decode(&other_scene, &condition)).is_ok());
+}
+
+#[test]
+fn a_condition_that_is_not_this_models_is_refused() {
+    let model = load(&DEVICE, MODEL);
+    let scene = block_on(model.encode_image(image(&pixels(1, 1), 1))).unwrap();
+    let width = model.config().projection_dim;
+    // Of twice the width, whose numbers would do for two prompts; too few numbers; no shape at all.
+    for (shape, length) in [
+        (vec![1, 2 * width], 2 * width),
+        (vec![2, width / 2], width),
+        (vec![2, width], width),
+        (vec![width], width),
+        (vec![], 0),
+        (vec![1, 1, width], width),
+    ] {
+        let condition = Condition { embeddings: Array { shape: shape.clone(), values: random(3, length) } };
+        let error = block_on(model.decode(&scene, &condition)).expect_err(&format!("{shape:?}"));
+        assert!(matches!(&error, Error::Input(message) if message.contains("this model takes")), "{error}");
+    }
+}
+
+#[test]
+fn no_prompts_give_no_masks() {
+    let model = load(&DEVICE, MODEL);
+    let scene = block_on(model.encode_image(image(&pixels(1, 1), 1))).unwrap();
+    let none =
+        Condition { embeddings: Array { shape: vec![0, model.config().projection_dim], values: Vec::new() } };
+    let logits = block_on(model.decode(&scene, &none)).unwrap();
+    assert_eq!((logits.shape, logits.values), (vec![0, SIDE, SIDE], Vec::new()));
 }

@@ -13,7 +13,25 @@ impl Condition {
     /// The number of prompts.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.embeddings.shape[0]
+        self.embeddings.shape.first().copied().unwrap_or_default()
+    }
+
+    /// Numbers per prompt, the model's `projection_dim`.
+    fn width(&self) -> usize {
+        self.embeddings.shape.get(1).copied().unwrap_or_default()
+    }
+
+    /// Refuses what is not `[prompts, width]`, such as a condition of another model: parts of it would be taken for whole prompts.
+    pub(crate) fn check(&self, width: usize) -> Result<()> {
+        let Array { shape, values } = &self.embeddings;
+        if *shape == [self.len(), width] && values.len() == self.len() * width {
+            return Ok(());
+        }
+        Err(Error::Input(format!(
+            "a condition of shape {shape:?} with {} numbers, where this model takes [prompts, {width}]; encode the prompts \
+             with this model",
+            values.len()
+        )))
     }
 
     /// Whether there are none.
@@ -27,8 +45,8 @@ impl Condition {
     /// # Errors
     /// [`Error::Input`] when there are none, or they are of models of different widths.
     pub fn concat(conditions: &[Self]) -> Result<Self> {
-        let width = conditions.first().map_or(0, |first| first.embeddings.shape[1]);
-        if conditions.iter().any(|condition| condition.embeddings.shape[1] != width) || width == 0 {
+        let width = conditions.first().map_or(0, Self::width);
+        if conditions.iter().any(|condition| condition.check(width).is_err()) || width == 0 {
             return Err(Error::Input(
                 "conditions to join need one width, and at least one of them".to_owned(),
             ));
@@ -44,8 +62,8 @@ impl Condition {
     /// # Errors
     /// [`Error::Input`] when the prompts do not fall into groups of this size.
     pub fn means(&self, group: usize) -> Result<Self> {
-        let (prompts, width) = (self.len(), self.embeddings.shape[1]);
-        if group == 0 || prompts == 0 || prompts % group != 0 {
+        let (prompts, width) = (self.len(), self.width());
+        if width == 0 || self.check(width).is_err() || group == 0 || prompts == 0 || prompts % group != 0 {
             return Err(Error::Input(format!("{prompts} conditions do not fall into groups of {group}")));
         }
         let mean = |rows: &[f32]| -> Vec<f32> {
@@ -63,7 +81,8 @@ impl Condition {
     /// [`Error::Input`] when `other` has neither one prompt nor as many as `self`, or is of another width.
     pub fn mix(&self, other: &Self, share: f32) -> Result<Self> {
         let (shape, other_shape) = (&self.embeddings.shape, &other.embeddings.shape);
-        if shape[1] != other_shape[1] || (other.len() != 1 && other.len() != self.len()) {
+        let is_sound = self.check(other.width()).is_ok() && other.check(self.width()).is_ok();
+        if !is_sound || (other.len() != 1 && other.len() != self.len()) {
             return Err(Error::Input(format!(
                 "conditions of shapes {shape:?} and {other_shape:?} do not mix"
             )));

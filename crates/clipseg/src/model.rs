@@ -137,9 +137,12 @@ impl ClipSegForImageSegmentation {
     /// Logits `[prompts, height, width]` of every prompt on the one image of `scene`, or of each prompt on its own image.
     ///
     /// # Errors
-    /// [`Error::Input`] when a scene of several images does not have as many as there are prompts; the device's.
+    /// [`Error::Input`] when a scene of several images does not have as many as there are prompts, or the condition is not one of
+    /// this model's `projection_dim`; [`OtherDevice`](clipseg_tensor::Error::OtherDevice) when the scene is another device's; the
+    /// device's own.
     pub async fn decode(&self, scene: &Scene, condition: &Condition) -> Result<Array> {
         let prompts = condition.len();
+        condition.check(self.config.projection_dim)?;
         if scene.batch != 1 && scene.batch != prompts {
             let images = scene.batch;
             return Err(Error::Input(format!(
@@ -147,13 +150,18 @@ impl ClipSegForImageSegmentation {
             )));
         }
         let limit = if scene.batch == 1 { self.decoder.pair_limit(scene.grid) } else { prompts };
+        let (rows, columns) = scene.grid;
+        let patch = self.config.vision_config.patch_size;
+        if prompts == 0 {
+            return Ok(Array { shape: vec![0, rows * patch, columns * patch], values: Vec::new() });
+        }
         let mut logits = Array::default();
         for part in condition.embeddings.values.chunks(limit * self.config.projection_dim) {
             let conditions = Conditions { embeddings: part, count: part.len() / self.config.projection_dim };
             let insides = DecoderInsides::default();
             let output = self.decoder.forward(&scene.activations, scene.grid, conditions, insides).await?;
             // Most often there is one part: its megabytes are not copied.
-            if logits.values.is_empty() {
+            if logits.shape.is_empty() {
                 logits = output.logits;
             } else {
                 logits.values.extend(output.logits.values);

@@ -1,9 +1,10 @@
 #[cfg(not(target_family = "wasm"))]
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::adapter::{self, AdapterChoice, KernelFamily};
+use crate::failure::Failures;
 use crate::memory::MemoryCount;
 use crate::pipeline::PipelineCache;
 #[cfg(not(target_family = "wasm"))]
@@ -45,7 +46,19 @@ pub struct DeviceOptions {
 #[derive(Clone)]
 pub struct Device(Arc<Inner>);
 
+/// Tells the devices of this process apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DeviceId(u64);
+
+impl DeviceId {
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 struct Inner {
+    id: DeviceId,
     gpu: wgpu::Device,
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
@@ -58,7 +71,7 @@ struct Inner {
     pipelines: PipelineCache,
     profile: Profile,
     memory: MemoryCount,
-    failure: Arc<Mutex<Option<String>>>,
+    failures: Arc<Failures>,
     empty_buffer: wgpu::Buffer,
     empty_texture: wgpu::Texture,
     staging: Mutex<Vec<wgpu::Buffer>>,
@@ -105,25 +118,17 @@ impl Device {
             .await
             .map_err(|error| failed(error.to_string()))?;
 
-        // Without a handler of ours wgpu would panic; the first failure is kept and handed out by the next read-back.
-        let failure = Arc::new(Mutex::new(None));
-        let slot = Arc::clone(&failure);
-        gpu.on_uncaptured_error(Arc::new(move |error: wgpu::Error| note_failure(&slot, error.to_string())));
-        let slot = Arc::clone(&failure);
-        gpu.set_device_lost_callback(move |reason, message| {
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                note_failure(&slot, format!("device lost: {message}"));
-            }
-        });
-
-        let empty_buffer = gpu.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("empty"),
-            size: 16,
-            usage: wgpu::BufferUsages::STORAGE,
-            mapped_at_creation: false,
-        });
-        // Sides as pool::texture gives others.
-        let empty_texture = gpu.create_texture(&texture_descriptor(FLOATS, 3, 3));
+        let failures = Failures::of(&gpu);
+        let (empty_buffer, empty_texture) = failures.guard(&gpu, || {
+            let buffer = gpu.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("empty"),
+                size: 16,
+                usage: wgpu::BufferUsages::STORAGE,
+                mapped_at_creation: false,
+            });
+            // Sides as pool::texture gives others.
+            Ok((buffer, gpu.create_texture(&texture_descriptor(FLOATS, 3, 3))))
+        })?;
         #[cfg(not(target_family = "wasm"))]
         let tuner = options.tuning.as_deref().map(|folder| {
             let kernels = crate::ops::fingerprint();
@@ -135,6 +140,7 @@ impl Device {
             options.pipeline_cache.as_deref().and_then(|folder| PipelineFile::open(folder, &gpu, &info)),
         );
         let inner = Inner {
+            id: DeviceId::next(),
             gpu,
             queue,
             info,
@@ -147,7 +153,7 @@ impl Device {
             pipelines,
             profile: Profile::default(),
             memory: MemoryCount::default(),
-            failure,
+            failures,
             empty_buffer,
             empty_texture,
             staging: Mutex::default(),
@@ -201,13 +207,21 @@ impl Device {
     /// Waits until the device has done all that was submitted to it. In a browser it returns at once.
     ///
     /// # Errors
-    /// [`Error::Device`] when it failed at it.
+    /// [`Error::DeviceLost`] when the device is gone.
     pub fn wait(&self) -> Result<()> {
-        self.0
-            .gpu
-            .poll(wgpu::PollType::wait_indefinitely())
-            .map_err(|error| Error::Device(error.to_string()))?;
-        self.check()
+        self.poll(wgpu::PollType::wait_indefinitely())
+    }
+
+    /// As [`wait`](Self::wait), for one submission alone: not for what other threads submitted after it.
+    pub(crate) fn wait_for(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
+        self.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None })
+    }
+
+    fn poll(&self, until: wgpu::PollType) -> Result<()> {
+        let polled = self.0.gpu.poll(until).map_err(|error| Error::Device(error.to_string()));
+        // A lost device explains why it could not be waited for.
+        self.failures().check()?;
+        polled.map(|_| ())
     }
 
     /// Buffers, textures, bind groups and pipelines made on this device so far. A warm run makes none.
@@ -233,6 +247,19 @@ impl Device {
     ) -> wgpu::Texture {
         self.count_created();
         self.0.gpu.create_texture(&texture_descriptor(format, width, height))
+    }
+
+    pub(crate) fn id(&self) -> DeviceId {
+        self.0.id
+    }
+
+    /// Refuses what was made on another device: its memory would be taken for this one's.
+    pub(crate) fn expect_own(&self, owner: DeviceId, what: impl FnOnce() -> String) -> Result<()> {
+        if owner == self.id() { Ok(()) } else { Err(Error::OtherDevice { what: what() }) }
+    }
+
+    pub(crate) fn failures(&self) -> &Failures {
+        &self.0.failures
     }
 
     pub(crate) fn lent(&self) -> &SharedPool {
@@ -302,11 +329,13 @@ impl Device {
     /// Writes the whole of a buffer. Loading a model has no submit of its own, before which wgpu keeps a copy of all that the
     /// queue was given; so this and [`write_texture`](Self::write_texture) submit once in a while.
     pub(crate) fn write_buffer(&self, buffer: &wgpu::Buffer, bytes: &[u8]) -> Result<()> {
-        for (place, part) in bytes.chunks(UPLOAD_BUDGET).enumerate() {
-            self.queue().write_buffer(buffer, (place * UPLOAD_BUDGET) as u64, part);
-            self.bound_uploads(part.len())?;
-        }
-        Ok(())
+        self.guard(|| {
+            for (place, part) in bytes.chunks(UPLOAD_BUDGET).enumerate() {
+                self.queue().write_buffer(buffer, (place * UPLOAD_BUDGET) as u64, part);
+                self.bound_uploads(part.len())?;
+            }
+            Ok(())
+        })
     }
 
     /// Writes rows of `width` texels, sixteen bytes each, to a texture that may be larger.
@@ -316,28 +345,25 @@ impl Device {
             wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(row), rows_per_image: None };
         let height = bytes.len() as u32 / row;
         let extent = wgpu::Extent3d { width, height, depth_or_array_layers: 1 };
-        self.queue().write_texture(texture.as_image_copy(), bytes, layout, extent);
-        self.bound_uploads(bytes.len())
+        self.guard(|| {
+            self.queue().write_texture(texture.as_image_copy(), bytes, layout, extent);
+            self.bound_uploads(bytes.len())
+        })
     }
 
     fn bound_uploads(&self, bytes: usize) -> Result<()> {
         if self.0.uploading.fetch_add(bytes, Ordering::Relaxed) + bytes >= UPLOAD_BUDGET {
             self.0.uploading.store(0, Ordering::Relaxed);
-            self.queue().submit([]);
-            self.wait()?;
+            let submission = self.queue().submit([]);
+            self.wait_for(submission)?;
         }
         Ok(())
     }
 
-    /// The first failure that wgpu reported since the last call.
-    pub(crate) fn check(&self) -> Result<()> {
-        let mut slot = self.0.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        slot.take().map_or(Ok(()), |message| Err(Error::Device(message)))
-    }
-
-    /// A buffer to read back through, of at least `bytes`; given back with [`Self::return_staging`].
+    /// A buffer to read back through, of at least `bytes`. After a read-back that went well it is given back with
+    /// [`Self::return_staging`]; one that may still be mapped, or was never made, would fail the next.
     pub(crate) fn staging(&self, bytes: u64) -> wgpu::Buffer {
-        let mut free = self.0.staging.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut free = self.0.staging.lock().unwrap_or_else(PoisonError::into_inner);
         let fitting = free
             .iter()
             .enumerate()
@@ -357,7 +383,7 @@ impl Device {
     }
 
     pub(crate) fn return_staging(&self, buffer: wgpu::Buffer) {
-        self.0.staging.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(buffer);
+        self.0.staging.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
     }
 }
 
@@ -365,11 +391,6 @@ impl std::fmt::Debug for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Device").field(&self.description()).finish()
     }
-}
-
-fn note_failure(slot: &Mutex<Option<String>>, message: String) {
-    log::error!("{message}");
-    slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(message);
 }
 
 /// Four columns of floats a texel: the format of tensors.

@@ -21,6 +21,12 @@ pub enum Error {
         /// The shapes, and what was expected of them.
         reason: String,
     },
+    /// A tensor, or a layer, was given to a device that it is not on.
+    #[error("{what} is on another device than the one that it is given to; make it again on that one")]
+    OtherDevice {
+        /// The tensor with its shape, or the layer.
+        what: String,
+    },
     /// A tensor larger than the device takes in one piece.
     #[error(
         "{what} of {bytes} bytes exceeds the adapter's limit of {limit}; use a smaller image, fewer prompts at once, \
@@ -34,7 +40,16 @@ pub enum Error {
         /// The adapter's limit for it.
         limit: u64,
     },
-    /// The device refused or lost work: out of memory, a lost device, or a fault in the engine.
+    /// The device had no memory for this piece of work; other work goes on. Smaller images, fewer prompts at once or half-precision
+    /// weights need less.
+    #[error(
+        "the device is out of memory: {0}; use a smaller image, fewer prompts at once, or 16-bit weights"
+    )]
+    OutOfMemory(String),
+    /// The device is gone, with all that was on it: its driver was reset, or its adapter removed. Open it again and load anew.
+    #[error("the device was lost: {0}; open it again")]
+    DeviceLost(String),
+    /// The device refused a piece of work: a fault in the engine or the driver.
     #[error("the device failed: {0}")]
     Device(String),
 }

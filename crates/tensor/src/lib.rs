@@ -30,6 +30,7 @@ mod checksum;
 mod cost;
 mod device;
 mod error;
+mod failure;
 mod llvmpipe;
 mod memory;
 mod ops;

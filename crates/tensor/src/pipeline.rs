@@ -5,22 +5,34 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use clipseg_shaders::Kernel;
 
-use crate::Device;
 #[cfg(not(target_family = "wasm"))]
 use crate::pipeline_file::PipelineFile;
+use crate::{Device, Result};
 
 /// A kernel with values for its overrides, shared by all dispatches that need it.
 pub(crate) struct Pipeline {
     pub kernel: &'static Kernel,
     overrides: Vec<(&'static str, u32)>,
-    /// Set once, by whoever needs it first; others wait meanwhile, so that none is compiled twice.
     compiled: OnceLock<wgpu::ComputePipeline>,
+    /// Held by whoever compiles it first; others wait meanwhile, so that none is compiled twice.
+    compiling: Mutex<()>,
 }
 
 impl Pipeline {
-    /// The pipeline, compiled where it is not yet. What the device makes of a faulty kernel is noted as its failure.
-    pub fn get(&self, device: &Device) -> &wgpu::ComputePipeline {
-        self.compiled.get_or_init(|| device.pipelines().compile(device, self))
+    /// The pipeline, compiled where it is not yet.
+    ///
+    /// # Errors
+    /// The device's, as of a faulty kernel. It is tried again the next time: memory may have been short.
+    pub fn get(&self, device: &Device) -> Result<&wgpu::ComputePipeline> {
+        if let Some(compiled) = self.compiled.get() {
+            return Ok(compiled);
+        }
+        let _first = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(compiled) = self.compiled.get() {
+            return Ok(compiled);
+        }
+        let compiled = device.guard(|| Ok(device.pipelines().compile(device, self)))?;
+        Ok(self.compiled.get_or_init(|| compiled))
     }
 }
 
@@ -49,9 +61,9 @@ impl PipelineCache {
     pub fn find(&self, kernel: &'static Kernel, overrides: &[(&'static str, u32)]) -> Arc<Pipeline> {
         let overrides = overrides.to_vec();
         let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-        let pipeline = pipelines
-            .entry((kernel.name, overrides.clone()))
-            .or_insert_with(|| Arc::new(Pipeline { kernel, overrides, compiled: OnceLock::new() }));
+        let pipeline = pipelines.entry((kernel.name, overrides.clone())).or_insert_with(|| {
+            Arc::new(Pipeline { kernel, overrides, compiled: OnceLock::new(), compiling: Mutex::default() })
+        });
         Arc::clone(pipeline)
     }
 
@@ -77,7 +89,8 @@ impl PipelineCache {
         let next = AtomicUsize::new(0);
         let compile = || {
             while let Some(pipeline) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                pipeline.get(device);
+                // Whoever needs the pipeline is told why there is none.
+                let _ = pipeline.get(device);
             }
         };
         let threads = thread::available_parallelism().map_or(1, NonZero::get).min(missing.len());
@@ -105,9 +118,11 @@ impl PipelineCache {
         let mut checks = wgpu::ShaderRuntimeChecks::unchecked();
         checks.bounds_checks = self.runtime_checks;
         checks.int_div_checks = self.runtime_checks;
-        // SAFETY: the kernels are this project's own. Each guards its loads and stores by the sizes in its parameters and its
-        // divisors are not zero, which the property tests prove with these checks on. Every loop counts up to a bound; the
-        // guard against endless ones stays off even then, as it hides the constant bounds that compilers unroll by.
+        // SAFETY: the kernels are this project's own. Each guards its loads and stores by the sizes in its parameters, which come
+        // from the tensors that are bound, and clamps the indices that it reads from a buffer; its divisors are not zero. The
+        // property tests compare each with its twin on ragged shapes. With the checks on, an access out of bounds would be
+        // clamped and not told, so they alone prove nothing: what shows it is a number that differs. Every loop counts up to a
+        // bound; the guard against endless ones stays off even then, as it hides the constant bounds that compilers unroll by.
         let module = unsafe { gpu.create_shader_module_trusted(descriptor, checks) };
         let constants: Vec<_> = overrides.iter().map(|&(name, value)| (name, f64::from(value))).collect();
         #[cfg(not(target_family = "wasm"))]
@@ -135,7 +150,7 @@ mod tests {
 
     use super::*;
     use crate::step::Resource;
-    use crate::{DeviceOptions, Error, Recorder, Result};
+    use crate::{DeviceOptions, Error, Recorder};
 
     static FAULTY: Kernel = Kernel { name: "faulty", source: "fn main() { return 1; }", ..sigmoid::KERNEL };
 

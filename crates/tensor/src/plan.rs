@@ -14,30 +14,31 @@ pub struct Plan {
     /// A bind group for each dispatch, in order.
     bind_groups: Vec<wgpu::BindGroup>,
     arena: Counted,
-    /// Held from the filling of the inputs to the reading of the outputs: threads that share a plan take turns.
+    /// Held from the filling of the inputs to the submission: threads that share a plan take turns. What a run reads back is
+    /// copied in the same submission, so the next run may begin before it is read.
     turn: Mutex<()>,
 }
 
 impl Plan {
     pub(crate) fn new(device: Device, steps: Vec<Step>, uniforms: &[u8], pool: &SharedPool) -> Result<Self> {
-        let uniform_buffer = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("parameters"),
-            size: uniforms.len().max(16) as u64,
-            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        device.queue().write_buffer(&uniform_buffer, 0, uniforms);
         let dispatches = || {
             steps.iter().filter_map(|step| match step {
                 Step::Dispatch(dispatch) => Some(dispatch),
                 Step::BufferToTexture { .. } | Step::TextureToBuffer { .. } => None,
             })
         };
-        #[cfg(not(target_family = "wasm"))]
-        device.pipelines().compile_all(&device, dispatches().map(|dispatch| &*dispatch.pipeline));
-        let bind_groups =
-            dispatches().map(|dispatch| bind_group(&device, dispatch, &uniform_buffer)).collect();
-        device.check()?;
+        let bind_groups = device.guard(|| {
+            let uniform_buffer = device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("parameters"),
+                size: uniforms.len().max(16) as u64,
+                usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            });
+            device.queue().write_buffer(&uniform_buffer, 0, uniforms);
+            #[cfg(not(target_family = "wasm"))]
+            device.pipelines().compile_all(&device, dispatches().map(|dispatch| &*dispatch.pipeline));
+            dispatches().map(|dispatch| bind_group(&device, dispatch, &uniform_buffer)).collect()
+        })?;
         let arena = device.memory().plans(pool.lock().unwrap_or_else(PoisonError::into_inner).bytes());
         Ok(Self { device, steps, bind_groups, arena, turn: Mutex::default() })
     }
@@ -69,7 +70,7 @@ impl Plan {
     }
 
     /// With `timestamps` every dispatch has a pass of its own; without, as many as follow each other share one.
-    fn encode(&self, encoder: &mut wgpu::CommandEncoder, timestamps: Option<&Timestamps>) {
+    fn encode(&self, encoder: &mut wgpu::CommandEncoder, timestamps: Option<&Timestamps>) -> Result<()> {
         let mut bind_groups = self.bind_groups.iter().enumerate().peekable();
         let shares_pass = |a: &Step, b: &Step| {
             timestamps.is_none() && matches!((a, b), (Step::Dispatch(_), Step::Dispatch(_)))
@@ -84,7 +85,7 @@ impl Plan {
                     });
                     for step in steps {
                         let Step::Dispatch(dispatch) = step else { continue };
-                        pass.set_pipeline(dispatch.pipeline.get(&self.device));
+                        pass.set_pipeline(dispatch.pipeline.get(&self.device)?);
                         pass.set_bind_group(0, bind_groups.next().map(|(_, group)| group), &[]);
                         pass.dispatch_workgroups(dispatch.grid[0], dispatch.grid[1], dispatch.grid[2]);
                     }
@@ -101,6 +102,7 @@ impl Plan {
                 ),
             }
         }
+        Ok(())
     }
 
     /// The timestamps of a run, where the device is profiling.
@@ -140,8 +142,12 @@ impl Run<'_> {
             let reason = format!("{} values of {element:?} for {input:?}", bytes.len() / 4);
             return Err(Error::Shape { op: "write", reason });
         }
-        self.plan.device.queue().write_buffer(buffer_in(input)?, 0, bytes);
-        Ok(())
+        let device = &self.plan.device;
+        let buffer = buffer_in(device, input)?;
+        device.guard(|| {
+            device.queue().write_buffer(buffer, 0, bytes);
+            Ok(())
+        })
     }
 
     /// Fills an input of the plan from a tensor of the same shape on the device, before the run.
@@ -149,7 +155,7 @@ impl Run<'_> {
     /// # Errors
     /// [`Error::Shape`] when the shapes differ.
     pub fn copy_in(&mut self, from: &Tensor, input: &Tensor) -> Result<()> {
-        same_shape("copy_in", from, input)?;
+        self.expect_copy("copy_in", from, input)?;
         self.before.push((from.clone(), input.clone()));
         Ok(())
     }
@@ -159,7 +165,7 @@ impl Run<'_> {
     /// # Errors
     /// [`Error::Shape`] when the shapes differ.
     pub fn copy_out(&mut self, output: &Tensor, to: &Tensor) -> Result<()> {
-        same_shape("copy_out", output, to)?;
+        self.expect_copy("copy_out", output, to)?;
         self.after.push((output.clone(), to.clone()));
         Ok(())
     }
@@ -167,101 +173,148 @@ impl Run<'_> {
     /// Runs the plan without waiting: what is submitted later to the same device finds its outputs.
     ///
     /// # Errors
-    /// [`Error::Device`] when the device has failed.
+    /// The device's.
     pub fn submit(self) -> Result<()> {
-        let device = &self.plan.device;
-        let timestamps = self.plan.timestamps();
-        let encoder = self.encode(timestamps.as_ref())?;
-        device.queue().submit([encoder.finish()]);
-        timestamps.map_or(Ok(()), |timestamps| timestamps.collect(device))?;
-        device.check()
+        self.submit_with(|_| Ok(())).map(|_| ())
     }
 
-    /// Runs the plan and reads `outputs` back.
+    /// Runs the plan and reads `outputs` back. The run is submitted, and the plan free for the next one, when this returns; the
+    /// future waits for the numbers and may be dropped. Except in browsers its first poll blocks until the device is done.
     ///
     /// # Errors
-    /// [`Error::Device`] when the device fails.
-    pub async fn finish(self, outputs: &[&Tensor]) -> Result<Vec<Array>> {
-        let total: u64 = outputs.iter().map(|output| output.bytes()).sum();
-        if total == 0 {
-            // Nothing to map: a buffer of no bytes cannot be.
-            self.submit()?;
-            return Ok(outputs
-                .iter()
-                .map(|output| Array { shape: output.shape().to_vec(), values: Vec::new() })
-                .collect());
-        }
+    /// [`Error::Shape`] for an output that is not the plan's, and the device's errors.
+    pub fn finish(self, outputs: &[&Tensor]) -> impl Future<Output = Result<Vec<Array>>> + Send + use<> {
+        let started = self.start_reading(outputs);
+        async move { started?.finish().await }
+    }
+
+    fn start_reading(self, outputs: &[&Tensor]) -> Result<ReadBack> {
+        let device = self.plan.device.clone();
+        let total = outputs.iter().map(|output| output.bytes()).sum();
+        // A buffer of no bytes cannot be mapped.
+        let staging = (total > 0).then(|| device.guard(|| Ok(device.staging(total)))).transpose()?;
+        let submission = self.submit_with(|encoder| {
+            let Some(staging) = &staging else { return Ok(()) };
+            let mut offset = 0;
+            for output in outputs {
+                let buffer = buffer_in(&device, output)?;
+                encoder.copy_buffer_to_buffer(buffer, 0, staging, offset, output.bytes());
+                offset += output.bytes();
+            }
+            Ok(())
+        })?;
+        let parts = outputs.iter().map(|output| (output.shape().to_vec(), output.element())).collect();
+        Ok(ReadBack { device, staging, submission, total, parts })
+    }
+
+    /// Submits the run, and what `last` adds to it.
+    fn submit_with(
+        self,
+        last: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>,
+    ) -> Result<wgpu::SubmissionIndex> {
         let device = &self.plan.device;
-        let timestamps = self.plan.timestamps();
-        let mut encoder = self.encode(timestamps.as_ref())?;
-        let staging = device.staging(total);
-        let mut offset = 0;
-        for output in outputs {
-            encoder.copy_buffer_to_buffer(buffer_in(output)?, 0, &staging, offset, output.bytes());
-            offset += output.bytes();
+        device.guard(|| {
+            let timestamps = self.plan.timestamps();
+            let mut encoder = self.encode(timestamps.as_ref())?;
+            last(&mut encoder)?;
+            let submission = device.queue().submit([encoder.finish()]);
+            timestamps.map_or(Ok(()), |timestamps| timestamps.collect(device))?;
+            Ok(submission)
+        })
+    }
+
+    fn expect_copy(&self, op: &'static str, from: &Tensor, to: &Tensor) -> Result<()> {
+        let device = &self.plan.device;
+        from.expect_on(device)?;
+        to.expect_on(device)?;
+        if from.shape() == to.shape() && from.element() == to.element() {
+            return Ok(());
         }
-        device.queue().submit([encoder.finish()]);
-        timestamps.map_or(Ok(()), |timestamps| timestamps.collect(device))?;
-        let values = read_back(device, &staging, total, outputs).await;
-        device.return_staging(staging);
-        values
+        Err(Error::Shape { op, reason: format!("{from:?} to {to:?}") })
     }
 
     fn encode(&self, timestamps: Option<&Timestamps>) -> Result<wgpu::CommandEncoder> {
-        let gpu = self.plan.device.gpu();
-        let mut encoder = gpu.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let device = &self.plan.device;
+        let mut encoder = device.gpu().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         for (from, to) in &self.before {
-            encoder.copy_buffer_to_buffer(buffer_in(from)?, 0, buffer_in(to)?, 0, from.bytes());
+            encoder.copy_buffer_to_buffer(
+                buffer_in(device, from)?,
+                0,
+                buffer_in(device, to)?,
+                0,
+                from.bytes(),
+            );
         }
-        self.plan.encode(&mut encoder, timestamps);
+        self.plan.encode(&mut encoder, timestamps)?;
         if let Some(timestamps) = timestamps {
             timestamps.resolve(&mut encoder);
         }
         for (from, to) in &self.after {
-            encoder.copy_buffer_to_buffer(buffer_in(from)?, 0, buffer_in(to)?, 0, from.bytes());
+            encoder.copy_buffer_to_buffer(
+                buffer_in(device, from)?,
+                0,
+                buffer_in(device, to)?,
+                0,
+                from.bytes(),
+            );
         }
         Ok(encoder)
     }
 }
 
-async fn read_back(
-    device: &Device,
-    staging: &wgpu::Buffer,
+/// Outputs on their way to the host.
+struct ReadBack {
+    device: Device,
+    /// None where all outputs are empty.
+    staging: Option<wgpu::Buffer>,
+    submission: wgpu::SubmissionIndex,
     total: u64,
-    outputs: &[&Tensor],
-) -> Result<Vec<Array>> {
-    let (sender, receiver) = futures_channel::oneshot::channel();
-    staging.map_async(wgpu::MapMode::Read, ..total, move |result| {
-        // The receiver is gone only if the caller gave up waiting.
-        let _ = sender.send(result);
-    });
-    // In a browser this does nothing and the event loop calls back.
-    device.wait()?;
-    let mapped = receiver.await.map_err(|_| Error::Device("the read-back was dropped".to_owned()))?;
-    mapped.map_err(|error| Error::Device(error.to_string()))?;
-    let view = staging.get_mapped_range(..total).map_err(|error| Error::Device(error.to_string()))?;
-    let mut rest: &[u8] = &view;
-    let mut values = Vec::with_capacity(outputs.len());
-    for output in outputs {
-        let (head, tail) = rest.split_at(output.bytes() as usize);
-        values.push(Array { shape: output.shape().to_vec(), values: output.element().floats(head) });
-        rest = tail;
-    }
-    drop(view);
-    staging.unmap();
-    Ok(values)
+    /// The outputs, one behind the other.
+    parts: Vec<(Vec<usize>, Element)>,
 }
 
-fn buffer_in(tensor: &Tensor) -> Result<&wgpu::Buffer> {
+impl ReadBack {
+    async fn finish(self) -> Result<Vec<Array>> {
+        let Self { device, staging, submission, total, parts } = self;
+        let Some(staging) = staging else {
+            return Ok(split(&[], parts));
+        };
+        let (sender, receiver) = futures_channel::oneshot::channel();
+        device.guard(|| {
+            staging.map_async(wgpu::MapMode::Read, ..total, move |result| {
+                // The receiver is gone only if the caller gave up waiting.
+                let _ = sender.send(result);
+            });
+            Ok(())
+        })?;
+        // In a browser this does nothing and the event loop calls back.
+        device.wait_for(submission)?;
+        let failed = |reason: String| Error::Device(format!("reading back: {reason}"));
+        let mapped = receiver.await.map_err(|_| failed("it was dropped".to_owned()))?;
+        mapped.map_err(|error| failed(error.to_string()))?;
+        let view = staging.get_mapped_range(..total).map_err(|error| failed(error.to_string()))?;
+        let arrays = split(&view, parts);
+        drop(view);
+        staging.unmap();
+        device.return_staging(staging);
+        Ok(arrays)
+    }
+}
+
+/// The arrays whose values lie one behind the other in `bytes`.
+fn split(mut bytes: &[u8], parts: Vec<(Vec<usize>, Element)>) -> Vec<Array> {
+    let array = |(shape, element): (Vec<usize>, Element)| {
+        let (head, tail) = bytes.split_at(element.bytes(shape.iter().product()) as usize);
+        bytes = tail;
+        Array { shape, values: element.floats(head) }
+    };
+    parts.into_iter().map(array).collect()
+}
+
+fn buffer_in<'tensor>(device: &Device, tensor: &'tensor Tensor) -> Result<&'tensor wgpu::Buffer> {
+    tensor.expect_on(device)?;
     tensor.storage().buffer.get().map(|buffer| buffer.get()).ok_or_else(|| Error::Shape {
         op: "run",
         reason: format!("{tensor:?} was not made an output when the plan was recorded"),
     })
-}
-
-fn same_shape(op: &'static str, from: &Tensor, to: &Tensor) -> Result<()> {
-    if from.shape() == to.shape() && from.element() == to.element() {
-        return Ok(());
-    }
-    Err(Error::Shape { op, reason: format!("{from:?} to {to:?}") })
 }

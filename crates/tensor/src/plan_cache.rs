@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct PlanCache<K, P> {
     bound: usize,
     /// The latest used last.
-    plans: Mutex<Vec<(K, Arc<P>)>>,
+    plans: Mutex<Vec<(K, Slot<P>)>>,
 }
+
+/// A plan, or none yet. Its lock is held while it is recorded, so that those who want the same plan wait and others do not.
+type Slot<P> = Arc<Mutex<Option<Arc<P>>>>;
 
 impl<K: PartialEq + Clone, P> PlanCache<K, P> {
     /// A cache of at most `bound` plans, and of one at least.
@@ -16,30 +19,96 @@ impl<K: PartialEq + Clone, P> PlanCache<K, P> {
         Self { bound: bound.max(1), plans: Mutex::default() }
     }
 
-    /// The plan of `key`, recorded by `record` where it is not there. Others wait meanwhile, so that none is recorded twice.
+    /// The plan of `key`, recorded by `record` where it is not there. Who asks for the same plan meanwhile waits for it, so that
+    /// none is recorded twice. A plan that could not be recorded is not kept: the next one to ask tries again.
     ///
     /// # Errors
     /// Those of `record`.
     pub fn get_or_record<E>(&self, key: &K, record: impl FnOnce() -> Result<P, E>) -> Result<Arc<P>, E> {
+        let slot = self.slot(key);
+        let mut plan = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = &*plan {
+            return Ok(Arc::clone(plan));
+        }
+        let recorded = Arc::new(record()?);
+        *plan = Some(Arc::clone(&recorded));
+        Ok(recorded)
+    }
+
+    /// The slot of `key`, which becomes the latest used.
+    fn slot(&self, key: &K) -> Slot<P> {
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = plans.iter().position(|(other, _)| other == key) {
-            let found = plans.remove(place);
-            let plan = Arc::clone(&found.1);
-            plans.push(found);
-            return Ok(plan);
-        }
-        let plan = Arc::new(record()?);
-        if plans.len() >= self.bound {
-            plans.remove(0);
-        }
-        plans.push((key.clone(), Arc::clone(&plan)));
-        Ok(plan)
+        let (key, slot) = match plans.iter().position(|(other, _)| other == key) {
+            Some(place) => plans.remove(place),
+            None => {
+                if plans.len() >= self.bound {
+                    plans.remove(0);
+                }
+                (key.clone(), Slot::default())
+            }
+        };
+        plans.push((key, Arc::clone(&slot)));
+        slot
     }
 
     /// Calls `visit` with every plan that is kept.
     pub fn for_each(&self, mut visit: impl FnMut(&P)) {
-        for (_, plan) in self.plans.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            visit(plan);
+        let slots: Vec<_> = {
+            let plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+            plans.iter().map(|(_, slot)| Arc::clone(slot)).collect()
+        };
+        for slot in slots {
+            if let Some(plan) = &*slot.lock().unwrap_or_else(PoisonError::into_inner) {
+                visit(plan);
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn who_has_a_plan_does_not_wait_for_another_to_be_recorded() {
+        let cache = PlanCache::new(4);
+        cache.get_or_record(&"there", || Ok::<_, ()>(1)).unwrap();
+        let (is_recording, may_end) = (Barrier::new(2), Barrier::new(2));
+        thread::scope(|scope| {
+            let recording = scope.spawn(|| {
+                cache.get_or_record(&"new", || {
+                    is_recording.wait();
+                    may_end.wait();
+                    Ok::<_, ()>(2)
+                })
+            });
+            is_recording.wait();
+            // With one lock for all plans this would wait for ever.
+            assert_eq!(*cache.get_or_record(&"there", || Err("recorded twice")).unwrap(), 1);
+            may_end.wait();
+            assert_eq!(*recording.join().unwrap().unwrap(), 2);
+        });
+    }
+
+    #[test]
+    fn a_plan_that_failed_is_tried_again() {
+        let cache = PlanCache::new(1);
+        assert_eq!(cache.get_or_record(&0, || Err::<u8, _>("out of memory")).unwrap_err(), "out of memory");
+        assert_eq!(*cache.get_or_record(&0, || Ok::<_, ()>(5)).unwrap(), 5);
+        assert_eq!(*cache.get_or_record(&0, || Err("recorded twice")).unwrap(), 5);
+    }
+
+    #[test]
+    fn the_plan_that_was_used_longest_ago_goes() {
+        let cache = PlanCache::new(2);
+        for key in [1, 2, 1, 3] {
+            cache.get_or_record(&key, || Ok::<_, ()>(key)).unwrap();
+        }
+        let mut kept = Vec::new();
+        cache.for_each(|&plan| kept.push(plan));
+        assert_eq!(kept, [1, 3]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::device::FLOATS;
+use crate::device::{DeviceId, FLOATS};
 use crate::memory::Counted;
 use crate::{Device, Error, Result};
 
@@ -20,6 +20,7 @@ pub(crate) type SharedPool = Arc<Mutex<Pool>>;
 /// Memory that goes back to its pool, if it has one, when it is dropped.
 pub(crate) struct Pooled<T: Reusable> {
     memory: T,
+    device: DeviceId,
     home: Home,
 }
 
@@ -58,6 +59,11 @@ impl<T: Reusable> Pooled<T> {
         &self.memory
     }
 
+    /// The device that it is memory of.
+    pub fn device(&self) -> DeviceId {
+        self.device
+    }
+
     /// Whether it is memory of the pool of a recording, `shared`.
     pub fn is_of(&self, shared: &SharedPool) -> bool {
         matches!(&self.home, Home::Pool(pool) if Arc::ptr_eq(pool, shared))
@@ -77,7 +83,7 @@ pub(crate) fn buffer(device: &Device, pool: Option<&SharedPool>, bytes: u64) -> 
     let bytes = bindable(device, bytes)?;
     let Some(shared) = pool else {
         let home = Home::Own { _bytes: device.memory().weights(bytes) };
-        return Ok(Pooled { memory: create_buffer(device, bytes), home });
+        return Ok(Pooled { memory: create_buffer(device, bytes)?, device: device.id(), home });
     };
     let mut pool = shared.lock().unwrap_or_else(PoisonError::into_inner);
     let fitting = pool
@@ -90,18 +96,23 @@ pub(crate) fn buffer(device: &Device, pool: Option<&SharedPool>, bytes: u64) -> 
     let memory = match fitting {
         Some(place) => pool.buffers.swap_remove(place),
         None => {
+            let buffer = create_buffer(device, bytes)?;
             pool.bytes += bytes;
-            create_buffer(device, bytes)
+            buffer
         }
     };
-    Ok(Pooled { memory, home: Home::Pool(Arc::clone(shared)) })
+    Ok(Pooled { memory, device: device.id(), home: Home::Pool(Arc::clone(shared)) })
 }
 
 /// A buffer for an input: filled before the first step, so never memory that an earlier step writes.
 pub(crate) fn input_buffer(device: &Device, shared: &SharedPool, bytes: u64) -> Result<Pooled<wgpu::Buffer>> {
     let bytes = bindable(device, bytes)?;
     shared.lock().unwrap_or_else(PoisonError::into_inner).bytes += bytes;
-    Ok(Pooled { memory: create_buffer(device, bytes), home: Home::Pool(Arc::clone(shared)) })
+    Ok(Pooled {
+        memory: create_buffer(device, bytes)?,
+        device: device.id(),
+        home: Home::Pool(Arc::clone(shared)),
+    })
 }
 
 /// `bytes` rounded up to whole vectors, as kernels bind arrays of vec4 over any tensor, if the adapter binds so many.
@@ -115,13 +126,25 @@ fn bindable(device: &Device, bytes: u64) -> Result<u64> {
     Ok(bytes)
 }
 
-fn create_buffer(device: &Device, bytes: u64) -> wgpu::Buffer {
-    device.create_buffer(&wgpu::BufferDescriptor {
+/// A buffer that is there: one whose memory could not be had never comes into a pool.
+fn create_buffer(device: &Device, bytes: u64) -> Result<wgpu::Buffer> {
+    let descriptor = wgpu::BufferDescriptor {
         label: None,
         size: bytes,
         usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
         mapped_at_creation: false,
-    })
+    };
+    device.guard(|| Ok(device.create_buffer(&descriptor)))
+}
+
+/// As [`create_buffer`], of a texture.
+fn create_texture(
+    device: &Device,
+    format: wgpu::TextureFormat,
+    width: u32,
+    height: u32,
+) -> Result<wgpu::Texture> {
+    device.guard(|| Ok(device.create_texture(format, width, height)))
 }
 
 /// A texture for `rows` of `columns` values, four a texel, or a little larger.
@@ -138,11 +161,12 @@ pub(crate) fn texture(
     let memory = match fitting {
         Some(place) => pool.textures.swap_remove(place),
         None => {
+            let texture = create_texture(device, FLOATS, width, height)?;
             pool.bytes += texture_bytes(width, height);
-            device.create_texture(FLOATS, width, height)
+            texture
         }
     };
-    Ok(Pooled { memory, home: Home::Pool(Arc::clone(shared)) })
+    Ok(Pooled { memory, device: device.id(), home: Home::Pool(Arc::clone(shared)) })
 }
 
 /// A texture of its own for a weight, of at least `width` by `height` texels of `format`.
@@ -154,7 +178,7 @@ pub(crate) fn weight_texture(
 ) -> Result<Pooled<wgpu::Texture>> {
     let [width, height] = sides(device, width, height)?;
     let home = Home::Own { _bytes: device.memory().weights(texture_bytes(width, height)) };
-    Ok(Pooled { memory: device.create_texture(format, width, height), home })
+    Ok(Pooled { memory: create_texture(device, format, width, height)?, device: device.id(), home })
 }
 
 /// The sides of a texture, if the adapter has such large ones. None is a power of two where that can be helped: llvmpipe

@@ -97,6 +97,7 @@ impl Recorder {
 
     /// The buffer that holds `tensor`, copied from its texture where it has none.
     pub(crate) fn buffer_of(&mut self, tensor: &Tensor) -> Result<wgpu::Buffer> {
+        tensor.expect_on(&self.device)?;
         if let Some(buffer) = tensor.storage().buffer.get() {
             return Ok(buffer.get().clone());
         }
@@ -125,6 +126,7 @@ impl Recorder {
     /// The texture that holds `tensor`, copied from its buffer where it has none. Halves, which only the kernels on buffers read, get
     /// none.
     pub(crate) fn texture_of(&mut self, tensor: &Tensor) -> Result<wgpu::Texture> {
+        tensor.expect_on(&self.device)?;
         if tensor.element() == Element::F16 {
             return Err(Error::Shape {
                 op: "texture",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clipseg_shaders::BindingKind;
 
 use crate::pipeline::Pipeline;
-use crate::{Cost, Device};
+use crate::{Cost, Device, Result};
 
 /// One recorded piece of work.
 pub(crate) enum Step {
@@ -63,7 +63,11 @@ pub(crate) struct Dispatch {
 }
 
 /// Binds a dispatch's parameters, which lie in `uniforms`, and its resources.
-pub(crate) fn bind_group(device: &Device, dispatch: &Dispatch, uniforms: &wgpu::Buffer) -> wgpu::BindGroup {
+pub(crate) fn bind_group(
+    device: &Device,
+    dispatch: &Dispatch,
+    uniforms: &wgpu::Buffer,
+) -> Result<wgpu::BindGroup> {
     let views: Vec<_> = dispatch
         .resources
         .iter()
@@ -91,11 +95,11 @@ pub(crate) fn bind_group(device: &Device, dispatch: &Dispatch, uniforms: &wgpu::
     let kernel = dispatch.pipeline.kernel;
     debug_assert_eq!(kernel.bindings[0].kind, BindingKind::Uniform);
     device.count_created();
-    device.gpu().create_bind_group(&wgpu::BindGroupDescriptor {
+    Ok(device.gpu().create_bind_group(&wgpu::BindGroupDescriptor {
         label: Some(kernel.name),
-        layout: &dispatch.pipeline.get(device).get_bind_group_layout(0),
+        layout: &dispatch.pipeline.get(device)?.get_bind_group_layout(0),
         entries: &entries,
-    })
+    }))
 }
 
 /// A buffer as rows of `columns` values; a multiple of 64, as copies want rows of whole 256 bytes.

@@ -133,6 +133,14 @@ impl Tensor {
         &self.storage
     }
 
+    /// Refuses a tensor of another device.
+    pub(crate) fn expect_on(&self, device: &Device) -> Result<()> {
+        let Storage { buffer, texture } = &*self.storage;
+        let owner = buffer.get().map(|memory| memory.device());
+        let owner = owner.or_else(|| texture.get().map(|memory| memory.device()));
+        device.expect_own(owner.unwrap_or(device.id()), || format!("{self:?}"))
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.element.bytes(self.len())
     }

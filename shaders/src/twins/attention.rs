@@ -48,8 +48,9 @@ pub fn attention_scores(
 
 /// `output[image, query, head, :] = Σ_key softmax_key(scores) · value`, with the scores of [`attention_scores()`].
 ///
-/// Images may differ in length: where the parameters say so, `starts` `[images + 1]` has the row that each starts with. Else
-/// the number of images, which the kernel takes from its grid, follows from the output's length.
+/// Images may differ in length: where the parameters say so, `starts` `[images + 1]` has the row that each starts with, and
+/// a row beyond the input means its end. Else the number of images, which the kernel takes from its grid, follows from the
+/// output's length.
 pub fn attention(
     params: &attention::Params,
     query_key_value: &[f32],
@@ -63,7 +64,9 @@ pub fn attention(
     let even: Vec<u32> = (0..=rows.checked_div(tokens).unwrap_or(0)).map(|image| image * tokens).collect();
     let starts = if has_starts != 0 { starts } else { &even };
     for image in starts.windows(2) {
-        let [first, end] = [image[0] as usize, image[1] as usize];
+        // Within the input, whatever the starts say.
+        let first = image[0].min(rows) as usize;
+        let end = (image[1].min(rows) as usize).max(first);
         let tokens = (end - first) as u32;
         let params =
             attention_scores::Params { images: 1, tokens, heads, head_size, causal, has_mask, scale };

@@ -24,7 +24,8 @@ pub fn patchify(params: &patchify::Params, pixels: &[f32], patches: &mut [f32]) 
     }
 }
 
-/// `output[token, :] = token_table[ids[token], :] + position_table[position_ids[token], :]`
+/// `output[token, :] = token_table[ids[token], :] + position_table[position_ids[token], :]`; an index beyond its table means
+/// the table's last row.
 pub fn token_embedding(
     params: &token_embedding::Params,
     ids: &[u32],
@@ -35,7 +36,8 @@ pub fn token_embedding(
 ) {
     let columns = params.columns as usize;
     for token in 0..params.tokens as usize {
-        let (id, position) = (ids[token] as usize, position_ids[token] as usize);
+        let id = ids[token].min(params.token_rows - 1) as usize;
+        let position = position_ids[token].min(params.position_rows - 1) as usize;
         for column in 0..columns {
             output[token * columns + column] =
                 token_table[id * columns + column] + position_table[position * columns + column];
@@ -68,11 +70,12 @@ pub fn vision_embedding(
     }
 }
 
-/// `output[i, :] = input[rows[i], :]`
+/// `output[i, :] = input[rows[i], :]`; an index beyond the input means its last row.
 pub fn gather_rows(params: &gather_rows::Params, input: &[f32], rows: &[u32], output: &mut [f32]) {
     let columns = params.columns as usize;
     for i in 0..params.count as usize {
-        let row = &input[rows[i] as usize * columns..][..columns];
+        let row = rows[i].min(params.input_rows - 1) as usize;
+        let row = &input[row * columns..][..columns];
         output[i * columns..][..columns].copy_from_slice(row);
     }
 }
@@ -96,8 +99,9 @@ mod tests {
     fn tokens_and_positions_are_looked_up_apart() {
         let tables = ([0.0, 1.0, 10.0, 11.0, 20.0, 21.0], [0.5, 0.25, 100.0, 200.0]);
         let mut output = [0.0; 6];
-        let params = token_embedding::Params { tokens: 3, columns: 2 };
-        token_embedding(&params, &[2, 0, 1], &[0, 1, 1], &tables.0, &tables.1, &mut output);
+        let params = token_embedding::Params { tokens: 3, columns: 2, token_rows: 3, position_rows: 2 };
+        // The last position is beyond its table.
+        token_embedding(&params, &[2, 0, 1], &[0, 1, 9], &tables.0, &tables.1, &mut output);
         assert_eq!(output, [20.5, 21.25, 100.0, 201.0, 110.0, 211.0]);
     }
 
@@ -110,12 +114,12 @@ mod tests {
     }
 
     #[test]
-    fn rows_may_be_gathered_twice() {
+    fn rows_may_be_gathered_twice_and_stay_within_the_input() {
         let mut output = [0.0; 6];
         gather_rows(
-            &gather_rows::Params { count: 3, columns: 2 },
+            &gather_rows::Params { count: 3, columns: 2, input_rows: 3 },
             &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
-            &[2, 0, 2],
+            &[2, 0, 7],
             &mut output,
         );
         assert_eq!(output, [5.0, 6.0, 1.0, 2.0, 5.0, 6.0]);

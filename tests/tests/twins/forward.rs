@@ -147,8 +147,14 @@ impl Forward<'_> {
         let tokens = inputs.ids.len() as u32;
         let mut hidden = vec![f32::NAN; inputs.ids.len() * width];
         let embeddings = "clip.text_model.embeddings";
+        let params = token_embedding::Params {
+            tokens,
+            columns: width as u32,
+            token_rows: config.vocab_size as u32,
+            position_rows: config.max_position_embeddings as u32,
+        };
         twins::token_embedding(
-            &token_embedding::Params { tokens, columns: width as u32 },
+            &params,
             &inputs.ids,
             &position_ids,
             self.weight(&format!("{embeddings}.token_embedding.weight")),
@@ -320,7 +326,11 @@ impl Forward<'_> {
 
 fn rows(values: &[f32], places: &[u32], width: usize) -> Vec<f32> {
     let mut gathered = vec![f32::NAN; places.len() * width];
-    let params = gather_rows::Params { count: places.len() as u32, columns: width as u32 };
+    let params = gather_rows::Params {
+        count: places.len() as u32,
+        columns: width as u32,
+        input_rows: (values.len() / width) as u32,
+    };
     twins::gather_rows(&params, values, places, &mut gathered);
     gathered
 }

@@ -19,8 +19,8 @@ pub struct AttentionMask<'a> {
 /// Where the sequences lie that a batch of one holds. Rows beyond the last are not looked at, and their output is any.
 #[derive(Clone, Copy, Debug)]
 pub struct Packing<'a> {
-    /// `[sequences + 1]` of `u32`, rising: the row that each starts with, and the one after the last. It is not checked here: the
-    /// device cannot fail. The caller does.
+    /// `[sequences + 1]` of `u32`, rising: the row that each starts with, and the one after the last. The device cannot refuse
+    /// what is beyond the rows; it takes that for their end.
     pub starts: &'a Tensor,
     /// No sequence is longer.
     pub longest: usize,

@@ -102,7 +102,8 @@ impl Recorder {
             column_texels: outputs.div_ceil(4) as u32,
         };
         let bias = self.buffer_or_empty(layer.linear.bias())?;
-        let resources = vec![self.texture(input)?, weight.resource(), bias, self.texture(&output)?];
+        let resources =
+            vec![self.texture(input)?, weight.resource(self.device())?, bias, self.texture(&output)?];
         let overrides = [("ACTIVATION", activation as u32), weight.lanes_override()];
         let rows = images * height * width;
         let grid = [rows.div_ceil(TALL_ROWS) as u32, outputs.div_ceil(PANEL_COLUMNS) as u32, 1];

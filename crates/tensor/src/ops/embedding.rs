@@ -7,11 +7,11 @@ use crate::{Recorder, Result, Tensor};
 impl Recorder {
     /// `tokens[ids] + positions[position_ids]`, `[batch, length, width]`.
     ///
-    /// `ids` and `position_ids` are `[batch, length]` of `u32` and are not checked against the tables' lengths here: the
-    /// device cannot fail. The caller does.
+    /// `ids` and `position_ids` are `[batch, length]` of `u32`. The device cannot refuse one that is beyond its table and takes
+    /// the table's last row: callers check ids before they write them.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) when the shapes do not fit.
+    /// [`Error::Shape`](crate::Error::Shape) when the shapes do not fit, or a table is empty.
     pub fn token_embedding(
         &mut self,
         ids: &Tensor,
@@ -25,8 +25,16 @@ impl Recorder {
         expect_shape("token_embedding", "the position ids", position_ids, ids.shape())?;
         let columns = tokens.columns();
         expect_shape("token_embedding", "the positions", positions, &[positions.rows(), columns])?;
+        for table in [tokens, positions] {
+            expect_rows("token_embedding", table)?;
+        }
         let output = self.allocate(&[batch, length, columns], Element::F32)?;
-        let params = kernels::token_embedding::Params { tokens: ids.len() as u32, columns: columns as u32 };
+        let params = kernels::token_embedding::Params {
+            tokens: ids.len() as u32,
+            columns: columns as u32,
+            token_rows: tokens.rows() as u32,
+            position_rows: positions.rows() as u32,
+        };
         let resources = vec![
             self.buffer(ids)?,
             self.buffer(position_ids)?,
@@ -40,16 +48,23 @@ impl Recorder {
         Ok(output)
     }
 
-    /// The rows of `input` that `rows` (`[count]` of `u32`, not checked against the input's length) names, `[count, width]`.
+    /// The rows of `input` that `rows` (`[count]` of `u32`) names, `[count, width]`. An index beyond the input gives its last row.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) when `rows` is not a list.
+    /// [`Error::Shape`](crate::Error::Shape) when `rows` is not a list, or the input has no rows.
     pub fn gather_rows(&mut self, input: &Tensor, rows: &Tensor) -> Result<Tensor> {
         let &[count] = rows.shape() else {
             return shape_error("gather_rows", format!("{rows:?}, expected [count]"));
         };
+        if count > 0 {
+            expect_rows("gather_rows", input)?;
+        }
         let output = self.allocate(&[count, input.columns()], Element::F32)?;
-        let params = kernels::gather_rows::Params { count: count as u32, columns: input.columns() as u32 };
+        let params = kernels::gather_rows::Params {
+            count: count as u32,
+            columns: input.columns() as u32,
+            input_rows: input.rows() as u32,
+        };
         let resources =
             vec![self.buffer(input)?.of_which(output.bytes()), self.buffer(rows)?, self.buffer(&output)?];
         let grid = self.elementwise_grid(output.len());
@@ -140,4 +155,9 @@ impl Recorder {
         let rows = self.device().upload_u32(&[places.len()], &places)?;
         self.gather_rows(tokens, &rows)?.reshape(&[batch, length.saturating_sub(1), width])
     }
+}
+
+/// Refuses a table without rows, of which there is not even a last one.
+fn expect_rows(op: &'static str, table: &Tensor) -> Result<()> {
+    if table.rows() > 0 { Ok(()) } else { shape_error(op, format!("no row to take from {table:?}")) }
 }

@@ -217,7 +217,7 @@ impl Recorder {
         let inner_texels = layer.inner.div_ceil(4) as u32;
         let resources = vec![
             self.texture(input)?,
-            weight.resource(),
+            weight.resource(self.device())?,
             self.buffer_or_empty(layer.bias.as_ref())?,
             self.texture_or_empty(residual)?,
             self.texture(&output)?,

@@ -77,9 +77,9 @@ impl Recorder {
         };
         let resources = vec![
             self.texture(input)?,
-            up.resource(),
+            up.resource(self.device())?,
             self.buffer_or_empty(layers.up.bias())?,
-            down.resource(),
+            down.resource(self.device())?,
             self.buffer_or_empty(layers.down.bias())?,
             self.texture(residual)?,
             self.texture(&output)?,

@@ -78,8 +78,10 @@ impl Panels {
         ("LANES", self.lanes)
     }
 
-    pub fn resource(&self) -> Resource {
-        Resource::texture(self.texture.get().clone(), self.bytes)
+    /// The panels as a resource of a recording on `device`.
+    pub fn resource(&self, device: &Device) -> Result<Resource> {
+        device.expect_own(self.texture.device(), || "a layer's weight".to_owned())?;
+        Ok(Resource::texture(self.texture.get().clone(), self.bytes))
     }
 }
 

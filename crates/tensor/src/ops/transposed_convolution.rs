@@ -189,7 +189,8 @@ impl Recorder {
             group_texels: layer.linear.inner().div_ceil(4) as u32,
         };
         let bias = self.buffer_or_empty(layer.linear.bias())?;
-        let resources = vec![self.texture(input)?, weight.resource(), bias, self.buffer(&output)?];
+        let resources =
+            vec![self.texture(input)?, weight.resource(self.device())?, bias, self.buffer(&output)?];
         let overrides = [weight.lanes_override()];
         let panels = layer.linear.columns().div_ceil(PANEL_COLUMNS);
         let grid = [input.rows().div_ceil(TALL_ROWS) as u32, panels as u32, groups as u32];

@@ -42,11 +42,17 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let mut random = Random(seed);
-        let ids = random.indices(batch * length, vocabulary);
-        let position_ids = random.indices(batch * length, positions);
+        // Some lie beyond the tables.
+        let ids = random.indices(batch * length, vocabulary + 2);
+        let position_ids = random.indices(batch * length, positions + 2);
         let token_table = random.values(vocabulary * columns);
         let position_table = random.values(positions * columns);
-        let params = token_embedding::Params { tokens: (batch * length) as u32, columns: columns as u32 };
+        let params = token_embedding::Params {
+            tokens: (batch * length) as u32,
+            columns: columns as u32,
+            token_rows: vocabulary as u32,
+            position_rows: positions as u32,
+        };
         let mut expected = vec![0.0; batch * length * columns];
         twins::token_embedding(&params, &ids, &position_ids, &token_table, &position_table, &mut expected);
         for device in devices() {
@@ -95,8 +101,10 @@ proptest! {
     ) {
         let mut random = Random(seed);
         let input = random.values(rows * columns);
-        let places = random.indices(count, rows);
-        let params = gather_rows::Params { count: count as u32, columns: columns as u32 };
+        // Some lie beyond the input.
+        let mut places = random.indices(count, rows + 2);
+        places[0] = u32::MAX;
+        let params = gather_rows::Params { count: count as u32, columns: columns as u32, input_rows: rows as u32 };
         let mut expected = vec![0.0; count * columns];
         twins::gather_rows(&params, &input, &places, &mut expected);
         for device in devices() {

@@ -1,6 +1,8 @@
 //! What a plan does with memory, and shapes that do not fit.
 
-use clipseg_tensor::{Activation, Error, LayerNorm, Linear, Recorder, Tensor, Tile};
+use clipseg_tensor::{
+    Activation, Device, DeviceOptions, Error, LayerNorm, Linear, Recorder, Result, Tensor, Tile,
+};
 
 use super::support::{Random, assert_close, devices};
 
@@ -132,7 +134,7 @@ fn shapes_that_do_not_fit_are_errors_that_name_the_op() {
         let mut recorder = Recorder::new(device);
         let layer = Linear::new(device, 4, 8, &[0.0; 32], None).unwrap();
         let input = recorder.input(&[2, 7]).unwrap();
-        let named = |result: clipseg_tensor::Result<Tensor>| match result {
+        let named = |result: Result<Tensor>| match result {
             Err(Error::Shape { op, reason }) => format!("{op}: {reason}"),
             other => panic!("{other:?}"),
         };
@@ -160,5 +162,45 @@ fn a_run_without_outputs_reads_nothing() {
         recorder.output(&kept).unwrap();
         let plan = recorder.finish().unwrap();
         assert!(pollster::block_on(plan.run().finish(&[])).unwrap().is_empty());
+    }
+}
+
+fn is_refused<T>(result: Result<T>) {
+    match result {
+        Err(Error::OtherDevice { .. }) => {}
+        Err(error) => panic!("refused for another reason: {error}"),
+        Ok(_) => panic!("memory of another device was taken for this one's"),
+    }
+}
+
+#[test]
+fn what_lies_on_another_device_is_refused_by_ops_and_plans() {
+    let other = Device::open(&DeviceOptions::default()).expect("this test needs an adapter");
+    let foreign = other.upload(&[3, 64], &Random(1).values(192)).unwrap();
+    let foreign_layer = Linear::new(&other, 64, 64, &diagonal(64, 2.0), None).unwrap();
+    for device in devices() {
+        let layer = Linear::new(device, 64, 64, &diagonal(64, 2.0), None).unwrap();
+        let mut recorder = Recorder::new(device);
+        let input = recorder.input(&[3, 64]).unwrap();
+        is_refused(recorder.linear(&foreign, &layer));
+        is_refused(recorder.linear(&input, &foreign_layer));
+        is_refused(recorder.linear_with(&input, &layer, Activation::None, Some(&foreign)));
+        is_refused(recorder.output(&foreign));
+        let output = recorder.linear(&input, &layer).unwrap();
+        let output = recorder.output(&output).unwrap();
+        let plan = recorder.finish().unwrap();
+
+        let mut run = plan.run();
+        is_refused(run.copy_in(&foreign, &input));
+        is_refused(run.copy_out(&output, &foreign));
+        is_refused(run.write(&foreign, &Random(2).values(192)));
+        is_refused(pollster::block_on(run.finish(&[&foreign])));
+        // The plan itself is none the worse for it.
+        let values = Random(3).values(192);
+        let mut run = plan.run();
+        run.write(&input, &values).unwrap();
+        let actual = pollster::block_on(run.finish(&[&output])).unwrap();
+        let expected: Vec<_> = values.iter().map(|value| 2.0 * value).collect();
+        assert_close(&actual[0].values, &expected, 0.0);
     }
 }
