@@ -94,8 +94,7 @@ fn tuned_kernels_and_pipelines_are_remembered_in_the_cache_folder() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let files = fs::read_dir(workspace.path("caches/clipseg")).unwrap();
         // Of the driver's own shaders there may be a folder.
-        let files: Vec<_> =
-            files.map(|file| file.unwrap().path()).filter(|path| path.is_file()).collect();
+        let files: Vec<_> = files.map(|file| file.unwrap().path()).filter(|path| path.is_file()).collect();
         let content = |ending: &str| {
             let mut named = files.iter().filter(|file| file.extension().is_some_and(|own| own == ending));
             let content = named.next().map(|file| fs::read(file).unwrap());
