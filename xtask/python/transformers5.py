@@ -142,7 +142,8 @@ def write_saved(root):
     CLIPSegProcessor(ViTImageProcessor(**options), made).save_pretrained(folder)
     again = CLIPTokenizer.from_pretrained(folder)
     ids = {text: again(text)["input_ids"] for text in TEXTS}
-    (folder / "references/prompts.json").write_text(json.dumps(ids, ensure_ascii=False, indent=1) + "\n")
+    lines = ",\n".join(f"{json.dumps(text, ensure_ascii=False)}: {row}" for text, row in ids.items())
+    (folder / "references/prompts.json").write_text(f"{{\n{lines}\n}}\n")
 
     noise = Image.open(root / PROCESSOR / "noise.png").convert("RGB")
     photo = dict([("in.photo", torch.from_numpy(np.asarray(noise).copy()))])
