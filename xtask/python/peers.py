@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy
 from PIL import Image
 from safetensors.numpy import load_file
+import transformers
 from transformers import CLIPSegForImageSegmentation, CLIPTokenizer, ViTImageProcessor
 
 # Prompts are padded to it where a graph of fixed sizes wants that. Tokens behind a prompt's end change nothing: attention is
@@ -21,24 +22,31 @@ TOKENS = 16
 
 
 class Torch:
-    """PyTorch, as transformers' users run it: the photo once for each prompt."""
+    """PyTorch, as transformers' users run it: the photo once for each prompt. `place` is its device and type of numbers."""
 
-    def __init__(self, model, threads, *_):
+    def __init__(self, model, threads, _, place):
         import torch
 
         torch.set_num_threads(threads)
-        self.torch, self.version = torch, f"PyTorch {torch.__version__}, transformers 4.37.2"
-        self.model = CLIPSegForImageSegmentation.from_pretrained(model).eval()
+        # Products in full f32, as ours are.
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        self.torch, (self.device, dtype) = torch, place
+        self.dtype = getattr(torch, dtype)
+        self.version = f"PyTorch {torch.__version__}, transformers {transformers.__version__}"
+        if self.device == "cuda":
+            self.version += f", {dtype} on {torch.cuda.get_device_name()}"
+        self.model = CLIPSegForImageSegmentation.from_pretrained(model).eval().to(self.device, self.dtype)
 
     def check(self):
         pass
 
     def run(self, pixels, ids):
         torch = self.torch
-        pixels = torch.from_numpy(pixels).repeat(len(ids), 1, 1, 1)
+        pixels = torch.from_numpy(pixels).to(self.device, self.dtype).repeat(len(ids), 1, 1, 1)
         with torch.inference_mode():
-            logits = self.model(pixel_values=pixels, input_ids=torch.from_numpy(ids)).logits
-        return logits.view(len(ids), *logits.shape[-2:]).numpy()
+            logits = self.model(pixel_values=pixels, input_ids=torch.from_numpy(ids).to(self.device)).logits
+        # To the host: that ends the work on the device too.
+        return logits.float().cpu().view(len(ids), *logits.shape[-2:]).numpy()
 
 
 class Onnx:
@@ -97,7 +105,9 @@ class Onnx:
 
 
 ENGINES = {
-    "torch": (Torch, None),
+    "torch": (Torch, ("cpu", "float32")),
+    "torch-cuda": (Torch, ("cuda", "float32")),
+    "torch-cuda-f16": (Torch, ("cuda", "float16")),
     "onnx-cpu": (Onnx, "CPUExecutionProvider"),
     "onnx-webgpu": (Onnx, "WebGpuExecutionProvider"),
 }
