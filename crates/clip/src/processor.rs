@@ -135,12 +135,11 @@ impl Processor {
     /// Rescales and normalises without resizing.
     pub fn normalise(&self, photo: &Photo) -> PixelValues {
         let (pixels, _) = photo.rgb().as_chunks::<3>();
-        let values = (0..3)
-            .flat_map(|channel| {
-                let value_of = self.config.value_of_byte(channel);
-                pixels.iter().map(move |pixel| value_of[usize::from(pixel[channel])])
-            })
-            .collect();
+        let mut values = Vec::with_capacity(3 * pixels.len());
+        for channel in 0..3 {
+            let value_of = self.config.value_of_byte(channel);
+            values.extend(pixels.iter().map(|pixel| value_of[usize::from(pixel[channel])]));
+        }
         PixelValues { values, height: photo.height(), width: photo.width() }
     }
 }
