@@ -15,9 +15,6 @@ use crate::profile::Profile;
 use crate::tuner::{Subject, Tuner};
 use crate::{Error, Precision, Result};
 
-/// Bytes that uploads may keep in memory besides the device's own copy.
-const UPLOAD_BUDGET: usize = 4 << 20;
-
 /// How to open a [`Device`].
 #[derive(Clone, Debug, Default)]
 pub struct DeviceOptions {
@@ -75,7 +72,6 @@ struct Inner {
     empty_buffer: wgpu::Buffer,
     empty_texture: wgpu::Texture,
     staging: Mutex<Vec<wgpu::Buffer>>,
-    /// Bytes given to the queue by uploads since the last submit on their behalf.
     uploading: AtomicUsize,
     /// Memory of dropped tensors that outlived their recordings.
     lent: SharedPool,
@@ -262,6 +258,11 @@ impl Device {
         &self.0.failures
     }
 
+    /// Bytes given to the queue by uploads since the last submit on their behalf.
+    pub(crate) fn uploading(&self) -> &AtomicUsize {
+        &self.0.uploading
+    }
+
     pub(crate) fn lent(&self) -> &SharedPool {
         &self.0.lent
     }
@@ -324,40 +325,6 @@ impl Device {
 
     pub(crate) fn empty_texture(&self) -> &wgpu::Texture {
         &self.0.empty_texture
-    }
-
-    /// Writes the whole of a buffer. Loading a model has no submit of its own, before which wgpu keeps a copy of all that the
-    /// queue was given; so this and [`write_texture`](Self::write_texture) submit once in a while.
-    pub(crate) fn write_buffer(&self, buffer: &wgpu::Buffer, bytes: &[u8]) -> Result<()> {
-        self.guard(|| {
-            for (place, part) in bytes.chunks(UPLOAD_BUDGET).enumerate() {
-                self.queue().write_buffer(buffer, (place * UPLOAD_BUDGET) as u64, part);
-                self.bound_uploads(part.len())?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Writes rows of `width` texels, sixteen bytes each, to a texture that may be larger.
-    pub(crate) fn write_texture(&self, texture: &wgpu::Texture, width: u32, bytes: &[u8]) -> Result<()> {
-        let row = 16 * width;
-        let layout =
-            wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(row), rows_per_image: None };
-        let height = bytes.len() as u32 / row;
-        let extent = wgpu::Extent3d { width, height, depth_or_array_layers: 1 };
-        self.guard(|| {
-            self.queue().write_texture(texture.as_image_copy(), bytes, layout, extent);
-            self.bound_uploads(bytes.len())
-        })
-    }
-
-    fn bound_uploads(&self, bytes: usize) -> Result<()> {
-        if self.0.uploading.fetch_add(bytes, Ordering::Relaxed) + bytes >= UPLOAD_BUDGET {
-            self.0.uploading.store(0, Ordering::Relaxed);
-            let submission = self.queue().submit([]);
-            self.wait_for(submission)?;
-        }
-        Ok(())
     }
 
     /// A buffer to read back through, of at least `bytes`. After a read-back that went well it is given back with

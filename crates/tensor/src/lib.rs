@@ -49,6 +49,7 @@ mod tile;
 pub mod transformer;
 #[cfg(not(target_family = "wasm"))]
 mod tuner;
+mod upload;
 mod weights;
 
 pub use adapter::{AdapterChoice, AdapterReport, KernelFamily, adapters, describe};

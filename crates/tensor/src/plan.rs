@@ -183,7 +183,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// [`Error::Shape`] for an output that is not the plan's, and the device's errors.
-    pub fn finish(self, outputs: &[&Tensor]) -> impl Future<Output = Result<Vec<Array>>> + Send + use<> {
+    pub fn finish(self, outputs: &[&Tensor]) -> impl Future<Output = Result<Vec<Array>>> + use<> {
         let started = self.start_reading(outputs);
         async move { started?.finish().await }
     }
