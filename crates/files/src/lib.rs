@@ -8,10 +8,12 @@ use std::path::Path;
 mod lack;
 mod names;
 mod shell;
+mod shown;
 
 pub use lack::{Lack, folder_within, merge_adapter};
 pub use names::Names;
 pub use shell::quoted;
+pub use shown::{printable, shown};
 
 /// All that a checkpoint has beside its weights, of which some have more and some less.
 pub const SMALL_FILES: [&str; 9] = [
