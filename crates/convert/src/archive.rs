@@ -99,7 +99,7 @@ impl TorchArchive {
 /// bytes tell.
 fn open_zip(path: &Path) -> Result<File> {
     let read = |path: &Path| -> std::io::Result<(File, Vec<u8>)> {
-        let mut file = File::open(path)?;
+        let mut file = clipseg_files::open(path)?;
         let mut start = Vec::new();
         (&mut file).take(256).read_to_end(&mut start)?;
         file.rewind()?;

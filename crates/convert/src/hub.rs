@@ -7,6 +7,7 @@ use clipseg_clip::{ClipSegConfig, StandIn};
 use clipseg_files::Form;
 use serde::Deserialize;
 
+use crate::MAX_TEXT;
 use crate::archive::TorchArchive;
 use crate::error::{Error, Result};
 use crate::layout;
@@ -33,7 +34,7 @@ pub(crate) fn weight_files(source: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn shards(index: &Path) -> Result<Vec<PathBuf>> {
-    let text = std::fs::read(index).map_err(|error| Error::read(index, error))?;
+    let text = clipseg_files::read(index, MAX_TEXT).map_err(|error| Error::read(index, error))?;
     if let Some(stand_in) = StandIn::recognise(&text) {
         return Err(Error::stand_in(index, stand_in));
     }

@@ -12,6 +12,7 @@ mod data_sets;
 mod devices;
 mod eval;
 mod frames;
+mod hostile;
 mod hub;
 mod inputs;
 mod masks_in_use;
