@@ -11,6 +11,7 @@ use crate::model;
 use crate::output;
 use crate::progress::Progress;
 use crate::report;
+use crate::stop;
 
 /// Turn a checkpoint of PyTorch into a folder that the other commands read.
 ///
@@ -75,7 +76,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         },
     };
     let written = clipseg_convert::convert(&request, &mut |done, all| {
-        progress.step(format!("{} of {} MB written", done / 1_000_000, all / 1_000_000));
+        let (done, all) = (done / 1_000_000, all / 1_000_000);
+        stop::count(done, all, "MB");
+        progress.step(format!("{done} of {all} MB written"));
     })?;
     drop(progress);
 

@@ -25,6 +25,7 @@ use crate::model::ModelArguments;
 use crate::output;
 use crate::progress::Bar;
 use crate::resolution::ResolutionArguments;
+use crate::stop;
 use crate::table::{self, Align};
 
 /// Score a model on pictures whose masks are known.
@@ -203,6 +204,7 @@ impl Thresholds<usize> {
 /// Every prompt's pixels, counted.
 fn outcomes(predictor: &Predictor, data: &Data, what: &str) -> Result<Vec<Outcome>> {
     let bar = Bar::start(data.len() as u64, what);
+    stop::count(0, data.len() as u64, "photos");
     let mut outcomes = Vec::new();
     for index in 0..data.len() {
         let example = data.example(index)?;
@@ -223,6 +225,7 @@ fn outcomes(predictor: &Predictor, data: &Data, what: &str) -> Result<Vec<Outcom
             });
         }
         bar.advance();
+        stop::advance();
     }
     Ok(outcomes)
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clipseg::hub;
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::report;
+use crate::{report, stop};
 
 /// How often the spinner turns.
 const TICK: Duration = Duration::from_millis(100);
@@ -85,6 +85,11 @@ impl Transfer {
                     bar.set_length(total);
                 }
                 bar.set_position(done);
+                let megabytes = |bytes: u64| bytes / 1_000_000;
+                if let Some(total) = total {
+                    let what = format!("MB of {file}; run this again to go on from there");
+                    stop::count(megabytes(done), megabytes(total), what);
+                }
                 if is_first {
                     bar.reset_eta();
                 }

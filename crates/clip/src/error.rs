@@ -139,7 +139,7 @@ pub enum Error {
     },
 
     /// The tokenizer failed on a text.
-    #[error("cannot tokenize {text:?}: {message}")]
+    #[error("cannot tokenize {:?}: {message}", shown(text))]
     Tokenize {
         /// The text.
         text: String,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clipseg_clip::{ClipSegConfig, StandIn};
-use clipseg_files::Form;
+use clipseg_files::{Form, shown};
 use serde::Deserialize;
 
 use crate::MAX_TEXT;
@@ -49,7 +49,7 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>> {
             if Path::new(&file).file_name() != Some(file.as_ref()) {
                 return Err(Error::file(
                     index,
-                    format!("lists the shard {file:?}, which is no plain file name"),
+                    format!("lists the shard {:?}, which is no plain file name", shown(&file)),
                 ));
             }
             let path = folder.join(file);

@@ -21,4 +21,5 @@ mod photos;
 mod prompts;
 mod saves;
 mod segment;
+mod signals;
 mod support;

@@ -73,10 +73,14 @@ fn give_ids(vocab: &mut Vocab, listed: &[Listed]) -> Result<(), String> {
     for Listed { token, id, file } in listed {
         let content = &token.content;
         if let Some(other) = vocab.get(content).filter(|&other| other != id) {
-            return Err(format!("{file} gives {content:?} the id {id}, and {VOCAB_FILE} {other}"));
+            return Err(format!("{file} gives {:?} the id {id}, and {VOCAB_FILE} {other}", shown(content)));
         }
         if let Some(other) = taken.insert(*id, content.clone()).filter(|other| other != content) {
-            return Err(format!("{file} gives {content:?} the id {id}, which {other:?} has already"));
+            return Err(format!(
+                "{file} gives {:?} the id {id}, which {:?} has already",
+                shown(content),
+                shown(&other)
+            ));
         }
         vocab.insert(content.clone(), *id);
     }
@@ -110,7 +114,7 @@ fn add_tokens(
     engine.add_tokens(&tokens);
     for Listed { token: AddedToken { content, .. }, id, file } in listed {
         if let Some(found) = engine.token_to_id(content).filter(|found| found != id) {
-            return Err(format!("{file} gives {content:?} the id {id}, and {ENGINE_FILE} {found}"));
+            return Err(format!("{file} gives {:?} the id {id}, and {ENGINE_FILE} {found}", shown(content)));
         }
     }
     let mut known: HashSet<String> =
@@ -193,6 +197,7 @@ fn engine_from_vocabulary(
 
 fn missing_token(role: &str, token: &str) -> String {
     format!(
-        "the {role} {token:?} is not in the vocabulary; {SPECIAL_FILE} or {CONFIG_FILE} must name one that is"
+        "the {role} {:?} is not in the vocabulary; {SPECIAL_FILE} or {CONFIG_FILE} must name one that is",
+        shown(token)
     )
 }
