@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use clipseg::hub::Weights;
 use clipseg_convert::{Request, WeightType};
+use clipseg_files::shown;
 
 use crate::model;
 use crate::output;
@@ -93,7 +94,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             &format!("taken out of the tensors' names, where training had put it: {}\n", wrappers.join(", "));
     }
     if !written.left_out.is_empty() {
-        text += &format!("left out, as no CLIPSeg has them: {}\n", written.left_out.join(", "));
+        let names: Vec<_> = written.left_out.iter().map(|name| shown(name)).collect();
+        text += &format!("left out, as no CLIPSeg has them: {}\n", names.join(", "));
     }
     output::print(&text)?;
     if !written.has_tokenizer {

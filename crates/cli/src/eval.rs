@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use clipseg_files::shown;
 use serde::Serialize;
 
 use self::data::{Data, DataArgument};
@@ -187,7 +188,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             report.files.push(folder.write(name, &sheet(&predictor, &data, &picks, thresholds)?)?);
             let caption = |outcome: &&Outcome| {
                 let iou = outcome.counts.foreground_iou(thresholds.of(outcome));
-                format!("{iou:.3}  {}  {}", outcome.photo, outcome.prompt)
+                format!("{iou:.3}  {}  {}", shown(&outcome.photo), shown(&outcome.prompt))
             };
             report.extremes[place] = picks.iter().map(caption).collect();
         }
