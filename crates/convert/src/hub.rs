@@ -75,7 +75,7 @@ pub(crate) fn plan<'a>(archives: &'a [TorchArchive], config: &Path, path: &Path)
     let starts = |prefix: &str| tensors.keys().any(|name| name.starts_with(prefix));
     let prefix = if starts("clip.") { "clip." } else { "" };
     if !starts(&format!("{prefix}text_model.")) || !starts(&format!("{prefix}vision_model.")) {
-        let sample: Vec<_> = tensors.keys().take(3).collect();
+        let sample: Vec<_> = tensors.keys().take(3).map(|name| shown(name)).collect();
         return Err(Error::file(
             path,
             format!(
