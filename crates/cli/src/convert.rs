@@ -6,11 +6,13 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use clipseg::hub::Weights;
 use clipseg_convert::{Request, WeightType};
+use clipseg_files::shown;
 
 use crate::model;
 use crate::output;
 use crate::progress::Progress;
 use crate::report;
+use crate::stop;
 
 /// Turn a checkpoint of PyTorch into a folder that the other commands read.
 ///
@@ -75,7 +77,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         },
     };
     let written = clipseg_convert::convert(&request, &mut |done, all| {
-        progress.step(format!("{} of {} MB written", done / 1_000_000, all / 1_000_000));
+        let (done, all) = (done / 1_000_000, all / 1_000_000);
+        stop::count(done, all, "MB");
+        progress.step(format!("{done} of {all} MB written"));
     })?;
     drop(progress);
 
@@ -90,7 +94,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             &format!("taken out of the tensors' names, where training had put it: {}\n", wrappers.join(", "));
     }
     if !written.left_out.is_empty() {
-        text += &format!("left out, as no CLIPSeg has them: {}\n", written.left_out.join(", "));
+        let names: Vec<_> = written.left_out.iter().map(|name| shown(name)).collect();
+        text += &format!("left out, as no CLIPSeg has them: {}\n", names.join(", "));
     }
     output::print(&text)?;
     if !written.has_tokenizer {

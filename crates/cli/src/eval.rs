@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use clipseg_files::shown;
 use serde::Serialize;
 
 use self::data::{Data, DataArgument};
@@ -25,6 +26,7 @@ use crate::model::ModelArguments;
 use crate::output;
 use crate::progress::Bar;
 use crate::resolution::ResolutionArguments;
+use crate::stop;
 use crate::table::{self, Align};
 
 /// Score a model on pictures whose masks are known.
@@ -186,7 +188,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             report.files.push(folder.write(name, &sheet(&predictor, &data, &picks, thresholds)?)?);
             let caption = |outcome: &&Outcome| {
                 let iou = outcome.counts.foreground_iou(thresholds.of(outcome));
-                format!("{iou:.3}  {}  {}", outcome.photo, outcome.prompt)
+                format!("{iou:.3}  {}  {}", shown(&outcome.photo), shown(&outcome.prompt))
             };
             report.extremes[place] = picks.iter().map(caption).collect();
         }
@@ -203,6 +205,7 @@ impl Thresholds<usize> {
 /// Every prompt's pixels, counted.
 fn outcomes(predictor: &Predictor, data: &Data, what: &str) -> Result<Vec<Outcome>> {
     let bar = Bar::start(data.len() as u64, what);
+    stop::count(0, data.len() as u64, "photos");
     let mut outcomes = Vec::new();
     for index in 0..data.len() {
         let example = data.example(index)?;
@@ -223,6 +226,7 @@ fn outcomes(predictor: &Predictor, data: &Data, what: &str) -> Result<Vec<Outcom
             });
         }
         bar.advance();
+        stop::advance();
     }
     Ok(outcomes)
 }

@@ -11,6 +11,7 @@ use clipseg::{
     AdapterChoice, ClipSeg, ClipSegConfig, ClipSegForImageSegmentation, Device, DeviceOptions, Error,
     Orientation, Photo, PhotoFile, Precision, Processor, TextBatch, Tokenizer,
 };
+use clipseg_files::shown;
 
 use crate::model::Model;
 use crate::report;
@@ -183,7 +184,7 @@ pub fn encode(tokenizer: &Tokenizer, texts: &[String]) -> Result<TextBatch> {
             index + 1,
             texts.len(),
             tokenizer.max_length(),
-            texts[index]
+            shown(&texts[index])
         ));
     }
     Ok(batch)

@@ -19,6 +19,7 @@ mod prompts;
 mod report;
 mod resolution;
 mod segment;
+mod stop;
 mod table;
 mod tokenize;
 
@@ -68,7 +69,7 @@ fn main() -> ExitCode {
     // SAFETY: this is the first thing that the program does; it has started no thread.
     let prepared = unsafe { drivers::prepare() };
     let command = Cli::parse().command;
-    let result = prepared.and_then(|()| match command {
+    let result = prepared.and_then(|()| stop::on_signals()).and_then(|()| match command {
         Command::Segment(arguments) => segment::run(&arguments),
         Command::EncodePrompts(arguments) => encode_prompts::run(&arguments),
         Command::Tokenize(arguments) => tokenize::run(&arguments),

@@ -5,9 +5,9 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use clipseg_files::Temporary;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
-use tempfile::NamedTempFile;
 
 /// Prints to stdout. A reader that has seen enough, such as `head`, is not an error.
 pub fn print(text: &str) -> Result<()> {
@@ -40,7 +40,7 @@ impl Folder {
     pub fn prepare(path: &Path, flag: &str) -> Result<Self> {
         let existing = nearest_existing(path)
             .with_context(|| format!("{flag} {}: cannot be made; choose another folder", path.display()))?;
-        new_file(existing).with_context(|| {
+        Temporary::create(existing).with_context(|| {
             format!("{flag} {}: cannot be written to; choose another folder", path.display())
         })?;
         Ok(Self { path: path.to_owned() })
@@ -139,7 +139,7 @@ impl File {
 }
 
 /// A file that is being written.
-pub type Pieces = BufWriter<NamedTempFile>;
+pub type Pieces = BufWriter<Temporary>;
 
 /// Writes a file beside its place, then moves it there: who reads the path finds the old file or the whole
 /// new one.
@@ -147,23 +147,12 @@ fn write(path: &Path, pieces: impl FnOnce(&mut Pieces) -> io::Result<()>) -> Res
     let write = || -> io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
-        let mut file = BufWriter::new(new_file(folder)?);
+        let mut file = BufWriter::new(Temporary::create(folder)?);
         pieces(&mut file)?;
         file.into_inner()?.persist(path)?;
         Ok(())
     };
     write().with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// A file without a lasting name, which goes when it is dropped.
-fn new_file(folder: &Path) -> io::Result<NamedTempFile> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".clipseg-");
-    // As any new file, not for the owner alone as temporary ones are; the umask still applies.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
 }
 
 #[cfg(test)]

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
+use clipseg_files::printable;
 use serde::{Serialize, Serializer};
-
-use crate::report;
 
 /// A path that can be printed as JSON whatever bytes it has: those that are not UTF-8 are written as `\xE9`.
 #[derive(Clone, Copy)]
@@ -14,7 +13,7 @@ pub struct PathText<P>(pub P);
 impl<P: AsRef<Path>> PathText<P> {
     /// The path for a terminal.
     pub fn printable(&self) -> String {
-        report::printable(&self.to_string())
+        printable(&self.to_string())
     }
 }
 

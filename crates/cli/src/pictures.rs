@@ -1,6 +1,5 @@
 //! Pictures of a segmentation, encoded as PNG.
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
@@ -29,7 +28,7 @@ const OUTLINE: usize = 250;
 
 /// Whether a file is a picture that this program wrote: a result, and not a photo.
 pub fn is_ours(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else { return false };
+    let Ok(file) = clipseg_files::open(path) else { return false };
     let Ok(reader) = png::Decoder::new(BufReader::new(file)).read_info() else { return false };
     let texts = &reader.info().uncompressed_latin1_text;
     texts.iter().any(|text| (text.keyword.as_str(), text.text.as_str()) == SOFTWARE)

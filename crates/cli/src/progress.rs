@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use clipseg::hub;
+use clipseg_files::shown;
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::report;
+use crate::{report, stop};
 
 /// How often the spinner turns.
 const TICK: Duration = Duration::from_millis(100);
@@ -79,23 +80,31 @@ impl Transfer {
             hub::Progress::Bytes { file, done, total } => {
                 let bar = self.bar(file);
                 // What an earlier run brought says nothing of how fast the rest comes.
-                bar.set_message(file.to_owned());
+                bar.set_message(shown(file));
                 let is_first = bar.length() != total;
                 if let Some(total) = total {
                     bar.set_length(total);
                 }
                 bar.set_position(done);
+                let megabytes = |bytes: u64| bytes / 1_000_000;
+                if let Some(total) = total {
+                    let what = format!("MB of {}; run this again to go on from there", shown(file));
+                    stop::count(megabytes(done), megabytes(total), what);
+                }
                 if is_first {
                     bar.reset_eta();
                 }
             }
             hub::Progress::Waits { file } => {
-                self.bar(file).set_message(format!("{file}: waiting for another program that downloads it"));
+                self.bar(file)
+                    .set_message(format!("{}: waiting for another program that downloads it", shown(file)));
             }
             hub::Progress::Retries { what, wait, reason, is_asked_for: true, .. } => {
                 let bar = self.bar(what);
                 let line = format!(
-                    "{what}: {reason} and asks to wait; trying again in {} s",
+                    "{}: {} and asks to wait; trying again in {} s",
+                    shown(what),
+                    shown(reason),
                     wait.as_secs_f32().ceil()
                 );
                 bar.set_message(line.clone());
@@ -103,7 +112,11 @@ impl Transfer {
                 bar.suspend(|| report::warning(&line));
             }
             hub::Progress::Retries { what, failures, reason, .. } => {
-                self.bar(what).set_message(format!("{what}: {reason}; trying again ({failures})"));
+                self.bar(what).set_message(format!(
+                    "{}: {}; trying again ({failures})",
+                    shown(what),
+                    shown(reason)
+                ));
             }
             _ => {}
         }

@@ -1,5 +1,7 @@
 //! Tables of plain text.
 
+use clipseg_files::shown;
+
 /// Which way a column leans.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Align {
@@ -9,8 +11,10 @@ pub enum Align {
     Right,
 }
 
-/// Lines of cells in columns as wide as their widest cell, two spaces apart, without trailing spaces.
+/// Lines of cells in columns as wide as their widest cell, two spaces apart, without trailing spaces. Cells may be prompts
+/// and names from files: they are shown escaped, and cut where they are longer than names are.
 pub fn render<const COLUMNS: usize>(columns: [Align; COLUMNS], rows: &[[String; COLUMNS]]) -> String {
+    let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| shown(cell))).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; COLUMNS] = std::array::from_fn(width);
     let line = |row: &[String; COLUMNS]| {
@@ -29,6 +33,12 @@ pub fn render<const COLUMNS: usize>(columns: [Align; COLUMNS], rows: &[[String; 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cells_without_end_are_cut() {
+        let table = render([Align::Left, Align::Right], &[["x".repeat(100_000), "\u{1b}[2J".to_owned()]]);
+        assert!(table.len() < 300 && !table.contains('\u{1b}'), "{table}");
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

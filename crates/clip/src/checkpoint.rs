@@ -9,7 +9,7 @@ mod view;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use clipseg_files::merge_adapter;
+use clipseg_files::{merge_adapter, shown};
 use serde::Deserialize;
 
 use self::location::weights_file;
@@ -93,7 +93,11 @@ impl Checkpoint {
             if !shards[shard].contains(&name) {
                 return Err(Error::checkpoint(
                     index,
-                    format!("says that `{name}` is in {file}, which does not hold it; download both again"),
+                    format!(
+                        "says that `{}` is in {}, which does not hold it; download both again",
+                        shown(&name),
+                        shown(&file)
+                    ),
                 ));
             }
             tensors.insert(name, shard);
@@ -222,7 +226,7 @@ fn open_listed_shard(folder: &Path, index: &Path, file: &str) -> Result<Shard> {
     if Path::new(file).file_name() != Some(file.as_ref()) {
         return Err(Error::checkpoint(
             index,
-            format!("lists the shard {file:?}, which is no plain file name"),
+            format!("lists the shard {:?}, which is no plain file name", shown(file)),
         ));
     }
     let path = folder.join(file);

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use clipseg_files::shown;
 use safetensors::Dtype;
 
 use crate::files::StandIn;
@@ -63,9 +64,9 @@ pub enum Error {
 
     /// The checkpoint has no tensor of this name.
     #[error(
-        "{}: tensor `{name}` is missing (expected shape {expected:?}); the checkpoint does not fit its config.json \
+        "{}: tensor `{}` is missing (expected shape {expected:?}); the checkpoint does not fit its config.json \
          or is incomplete",
-        path.display()
+        path.display(), shown(name)
     )]
     MissingTensor {
         /// The checkpoint.
@@ -77,7 +78,7 @@ pub enum Error {
     },
 
     /// A tensor is there with another shape than the config implies.
-    #[error("{}: tensor `{name}` has shape {found:?}, but config.json implies {expected:?}", path.display())]
+    #[error("{}: tensor `{}` has shape {found:?}, but config.json implies {expected:?}", path.display(), shown(name))]
     TensorShape {
         /// The file that holds the tensor.
         path: PathBuf,
@@ -90,7 +91,7 @@ pub enum Error {
     },
 
     /// A tensor is stored in a type that weights cannot have.
-    #[error("{}: tensor `{name}` is stored as {found:?}; weights must be F32, F16 or BF16", path.display())]
+    #[error("{}: tensor `{}` is stored as {found:?}; weights must be F32, F16 or BF16", path.display(), shown(name))]
     TensorType {
         /// The file that holds the tensor.
         path: PathBuf,
@@ -102,9 +103,9 @@ pub enum Error {
 
     /// A tensor holds values that are not numbers, or infinite.
     #[error(
-        "{}: tensor `{name}` holds {value} at {position:?}; values that are not finite numbers: {count}. Either the \
+        "{}: tensor `{}` holds {value} at {position:?}; values that are not finite numbers: {count}. Either the \
          weights are damaged (download them again), or the training that made them diverged (take an earlier checkpoint)",
-        path.display()
+        path.display(), shown(name)
     )]
     NotFinite {
         /// The file that holds the tensor.
@@ -138,7 +139,7 @@ pub enum Error {
     },
 
     /// The tokenizer failed on a text.
-    #[error("cannot tokenize {text:?}: {message}")]
+    #[error("cannot tokenize {:?}: {message}", shown(text))]
     Tokenize {
         /// The text.
         text: String,

@@ -10,12 +10,14 @@ pub(crate) use self::json::parse_json;
 pub use self::stand_in::StandIn;
 use crate::error::{Error, Result};
 
+/// Most bytes of a text; the largest, a vocabulary of a million tokens, has half as many.
+const MOST_BYTES: u64 = 64 << 20;
 /// What editors on Windows put before UTF-8. It is no part of the text.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Reads `path` as UTF-8, without a byte order mark; where it is missing, `hint` says what it is for.
 pub(crate) fn read_text(path: &Path, hint: &str) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(|source| match source.kind() {
+    let bytes = clipseg_files::read(path, MOST_BYTES).map_err(|source| match source.kind() {
         ErrorKind::NotFound => Error::MissingFile { path: path.to_owned(), hint: hint.to_owned() },
         _ => Error::read(path, source),
     })?;

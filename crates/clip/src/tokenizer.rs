@@ -1,6 +1,9 @@
 //! CLIP's byte-pair encoding of prompts, as transformers' `CLIPTokenizerFast` does it.
 
+mod engine_file;
+mod field;
 mod load;
+mod parts;
 mod settings;
 
 use std::iter::repeat_n;

@@ -1,6 +1,5 @@
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use clipseg_tensor::Array;
@@ -186,14 +185,7 @@ impl SavedConditions {
     }
 }
 
-/// A file's bytes, which are too many for what it is said to be where it is endless.
+/// A file's bytes.
 fn read(path: &Path) -> Result<Vec<u8>> {
-    let unread = |source| Error::Read { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    File::open(path).map_err(unread)?.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(unread)?;
-    if bytes.len() as u64 > MOST_BYTES {
-        let message = format!("is larger than the {MOST_BYTES} bytes that conditions may have");
-        return Err(Error::Conditions { path: path.to_owned(), message });
-    }
-    Ok(bytes)
+    clipseg_files::read(path, MOST_BYTES).map_err(|source| Error::Read { path: path.to_owned(), source })
 }

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use clipseg_clip::StandIn;
 use clipseg_clip::checkpoint::names;
-use clipseg_files::merge_adapter;
+use clipseg_files::{merge_adapter, shown};
 
 use crate::error::{Error, Result};
 use crate::pickle::{self, Dialect, MAX_PROGRAM};
@@ -31,7 +32,7 @@ pub(crate) struct TorchArchive {
     /// Parts of names that wrappers for training added.
     wrappers: BTreeSet<&'static str>,
     /// The storage read last, by its key: several tensors may be parts of one.
-    last: RefCell<Option<(String, Vec<u8>)>>,
+    last: RefCell<Option<(Rc<str>, Vec<u8>)>>,
 }
 
 impl TorchArchive {
@@ -48,7 +49,7 @@ impl TorchArchive {
         let mut wrappers = BTreeSet::new();
         for (name, tensor) in pickle::read_tensors(&program, dialect).map_err(refuse)? {
             check_storage(&zip, &root, tensor.storage())
-                .map_err(|message| refuse(format!("{message} (tensor `{name}`)")))?;
+                .map_err(|message| refuse(format!("{message} (tensor `{}`)", shown(&name))))?;
             if names::is_of_adapter(&name) {
                 return Err(refuse(merge_adapter(&name)));
             }
@@ -98,7 +99,7 @@ impl TorchArchive {
 /// bytes tell.
 fn open_zip(path: &Path) -> Result<File> {
     let read = |path: &Path| -> std::io::Result<(File, Vec<u8>)> {
-        let mut file = File::open(path)?;
+        let mut file = clipseg_files::open(path)?;
         let mut start = Vec::new();
         (&mut file).take(256).read_to_end(&mut start)?;
         file.rewind()?;
@@ -109,14 +110,11 @@ fn open_zip(path: &Path) -> Result<File> {
         return Err(Error::stand_in(path, stand_in));
     }
     if start.starts_with(LEGACY) {
-        let shown = path.display();
         return Err(Error::file(
             path,
-            format!(
-                "is of PyTorch's format before 1.6, which is not read. Re-save it, if you trust where it comes from: \
-                 python -c \"import torch; torch.save(torch.load('{shown}', map_location='cpu', weights_only=True), \
-                 '{shown}.new')\""
-            ),
+            "is of PyTorch's format before 1.6, which is not read. Re-save it, if you trust where it comes from: python \
+             -c \"import sys, torch; torch.save(torch.load(sys.argv[1], map_location='cpu', weights_only=True), \
+             sys.argv[2])\" OLD NEW",
         ));
     }
     if !start.starts_with(ZIP) {
@@ -165,6 +163,7 @@ fn check_storage(zip: &Zip, root: &str, storage: &Storage) -> Result<(), String>
     let entry = format!("{root}data/{}", storage.key);
     let size = zip.size(&entry)?;
     if size != storage.bytes() as u64 {
+        let entry = shown(&entry);
         return Err(format!(
             "has {entry} of {size} bytes, where {} numbers of {:?} take {}; download it again",
             storage.length,

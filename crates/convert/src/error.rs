@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use clipseg_files::shown;
+
 /// Result of this crate's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -37,7 +39,7 @@ pub enum Error {
     },
 
     /// A tensor is missing, of another shape than the others imply, or cannot be stored as asked.
-    #[error("{}: tensor `{name}` {message}", path.display())]
+    #[error("{}: tensor `{}` {message}", path.display(), shown(name))]
     Tensor {
         /// The file that holds it or should.
         path: PathBuf,

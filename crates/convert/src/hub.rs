@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clipseg_clip::{ClipSegConfig, StandIn};
-use clipseg_files::Form;
+use clipseg_files::{Form, shown};
 use serde::Deserialize;
 
+use crate::MAX_TEXT;
 use crate::archive::TorchArchive;
 use crate::error::{Error, Result};
 use crate::layout;
@@ -33,7 +34,7 @@ pub(crate) fn weight_files(source: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn shards(index: &Path) -> Result<Vec<PathBuf>> {
-    let text = std::fs::read(index).map_err(|error| Error::read(index, error))?;
+    let text = clipseg_files::read(index, MAX_TEXT).map_err(|error| Error::read(index, error))?;
     if let Some(stand_in) = StandIn::recognise(&text) {
         return Err(Error::stand_in(index, stand_in));
     }
@@ -48,7 +49,7 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>> {
             if Path::new(&file).file_name() != Some(file.as_ref()) {
                 return Err(Error::file(
                     index,
-                    format!("lists the shard {file:?}, which is no plain file name"),
+                    format!("lists the shard {:?}, which is no plain file name", shown(&file)),
                 ));
             }
             let path = folder.join(file);
@@ -74,7 +75,7 @@ pub(crate) fn plan<'a>(archives: &'a [TorchArchive], config: &Path, path: &Path)
     let starts = |prefix: &str| tensors.keys().any(|name| name.starts_with(prefix));
     let prefix = if starts("clip.") { "clip." } else { "" };
     if !starts(&format!("{prefix}text_model.")) || !starts(&format!("{prefix}vision_model.")) {
-        let sample: Vec<_> = tensors.keys().take(3).collect();
+        let sample: Vec<_> = tensors.keys().take(3).map(|name| shown(name)).collect();
         return Err(Error::file(
             path,
             format!(

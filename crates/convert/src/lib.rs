@@ -35,6 +35,9 @@ pub use crate::tensor::WeightType;
 /// deviation, as the original repository normalises.
 const PREPROCESSOR: &str = include_str!("preprocessor_config.json");
 
+/// Most bytes of a file that is not weights.
+const MAX_TEXT: u64 = 64 << 20;
+
 /// What to convert.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
@@ -135,7 +138,7 @@ fn preprocessor(beside: &Path) -> Result<Vec<u8>> {
     let own = beside.join(PREPROCESSOR_FILE);
     if own.exists() {
         PreprocessorConfig::from_file(beside)?;
-        return std::fs::read(&own).map_err(|error| Error::read(&own, error));
+        return clipseg_files::read(&own, MAX_TEXT).map_err(|error| Error::read(&own, error));
     }
     let newer = beside.join(PROCESSOR_FILE).exists().then(|| PreprocessorConfig::from_file(beside));
     match newer.transpose() {

@@ -5,8 +5,8 @@ use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use clipseg_files::Temporary;
 use safetensors::tensor::{Metadata, TensorInfo};
-use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 use crate::plan::Part;
@@ -29,12 +29,7 @@ impl Folder {
 
     /// Starts a file that gets its name when it is complete.
     pub(crate) fn start(&self, name: &str) -> Result<Pending> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".clipseg-");
-        // As any new file, not for the owner alone as temporary ones are; the umask still applies.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder.tempfile_in(&self.path).map_err(|error| Error::write(&self.path, error))?;
+        let file = Temporary::create(&self.path).map_err(|error| Error::write(&self.path, error))?;
         Ok(Pending { file, path: self.path.join(name) })
     }
 
@@ -57,7 +52,7 @@ impl Drop for Folder {
 
 /// A file without its name yet; it goes when it is dropped.
 pub(crate) struct Pending {
-    file: NamedTempFile,
+    file: Temporary,
     path: PathBuf,
 }
 
@@ -65,7 +60,7 @@ impl Pending {
     /// Gives the file its name, unless another has it by now.
     pub(crate) fn finish(self) -> Result<PathBuf> {
         let path = self.path;
-        self.file.persist_noclobber(&path).map_err(|error| Error::write(&path, error.error))?;
+        self.file.persist_noclobber(&path).map_err(|error| Error::write(&path, error))?;
         Ok(path)
     }
 

@@ -7,13 +7,13 @@ use half::{bf16, f16};
 use safetensors::Dtype;
 
 /// Most dimensions of a tensor.
-const MAX_RANK: usize = 8;
+pub(crate) const MAX_RANK: usize = 8;
 
 /// A run of numbers in an archive, which tensors are parts of.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Storage {
-    /// Its name in the archive, below `data/`.
-    pub key: String,
+    /// Its name in the archive, below `data/`; shared, as a program may recall one long text for many.
+    pub key: Rc<str>,
     /// Type of its numbers.
     pub dtype: Dtype,
     /// How many numbers the pickle says it has.
@@ -21,11 +21,11 @@ pub(crate) struct Storage {
 }
 
 impl Storage {
-    pub(crate) fn new(key: &str, dtype: Dtype, length: usize) -> Result<Self, String> {
+    pub(crate) fn new(key: Rc<str>, dtype: Dtype, length: usize) -> Result<Self, String> {
         if length.checked_mul(item_size(dtype)).is_none() {
             return Err(format!("claims a storage of {length} numbers"));
         }
-        Ok(Self { key: key.to_owned(), dtype, length })
+        Ok(Self { key, dtype, length })
     }
 
     /// Its size in bytes.

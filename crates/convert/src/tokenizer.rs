@@ -4,6 +4,7 @@ use std::path::Path;
 
 use clipseg_clip::Tokenizer;
 
+use crate::MAX_TEXT;
 use crate::error::{Error, Result};
 
 const FILES: [&str; 6] = [
@@ -29,7 +30,9 @@ pub(crate) fn find(given: Option<&Path>, beside: &Path) -> Result<Vec<(&'static 
     present
         .map(|name| {
             let path = folder.join(name);
-            std::fs::read(&path).map(|bytes| (name, bytes)).map_err(|error| Error::read(&path, error))
+            clipseg_files::read(&path, MAX_TEXT)
+                .map(|bytes| (name, bytes))
+                .map_err(|error| Error::read(&path, error))
         })
         .collect()
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 
+use clipseg_files::shown;
 use rawzip::{CompressionMethod, FileReader, RECOMMENDED_BUFFER_SIZE, ZipArchive, ZipArchiveEntryWayfinder};
 
 /// Most entries of an archive. PyTorch writes one a tensor.
@@ -40,7 +41,7 @@ impl Zip {
             let plain =
                 record.compression_method() == CompressionMethod::STORE && !record.flags().is_encrypted();
             if entries.insert(name.clone(), Entry { place: record.wayfinder(), plain }).is_some() {
-                return Err(format!("has two entries {name:?}; PyTorch does not write such"));
+                return Err(format!("has two entries {:?}; PyTorch does not write such", shown(&name)));
             }
             if entries.len() > MAX_ENTRIES {
                 return Err(format!("has more than {MAX_ENTRIES} entries; a model has a few hundred"));
@@ -66,7 +67,7 @@ impl Zip {
     /// Reads an entry whole and compares its checksum.
     pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>, String> {
         let broken = |error: &dyn std::error::Error| {
-            format!("has a damaged entry {name} ({error}); download it again")
+            format!("has a damaged entry {} ({error}); download it again", shown(name))
         };
         let entry = self.archive.get_entry(self.find(name)?.place).map_err(|error| broken(&error))?;
         // `find` has checked that this is no more than the file has.
@@ -76,17 +77,21 @@ impl Zip {
     }
 
     fn find(&self, name: &str) -> Result<Entry, String> {
-        let entry =
-            *self.entries.get(name).ok_or_else(|| format!("has no entry {name}; download it again"))?;
+        let entry = *self
+            .entries
+            .get(name)
+            .ok_or_else(|| format!("has no entry {}; download it again", shown(name)))?;
         if !entry.plain {
             return Err(format!(
-                "has {name} compressed or encrypted, which PyTorch does not do; re-save it with torch.save"
+                "has {} compressed or encrypted, which PyTorch does not do; re-save it with torch.save",
+                shown(name)
             ));
         }
         let (size, stored) = (entry.place.uncompressed_size_hint(), entry.place.compressed_size_hint());
         if size != stored || size > self.length {
             return Err(format!(
-                "claims {size} bytes in {stored} for {name}, in a file of {}; download it again",
+                "claims {size} bytes in {stored} for {}, in a file of {}; download it again",
+                shown(name),
                 self.length
             ));
         }

@@ -7,11 +7,19 @@ use std::path::Path;
 
 mod lack;
 mod names;
+mod read;
 mod shell;
+mod shown;
+#[cfg(feature = "temporary")]
+mod temporary;
 
 pub use lack::{Lack, folder_within, merge_adapter};
 pub use names::Names;
+pub use read::{open, read};
 pub use shell::quoted;
+pub use shown::{printable, shown};
+#[cfg(feature = "temporary")]
+pub use temporary::{Temporary, remove_unfinished};
 
 /// All that a checkpoint has beside its weights, of which some have more and some less.
 pub const SMALL_FILES: [&str; 9] = [

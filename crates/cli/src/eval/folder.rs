@@ -1,6 +1,5 @@
 //! A data set on disk.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -12,6 +11,8 @@ use super::example::{Example, Prompt, Query};
 use crate::inputs;
 
 const PROMPTS: &str = "prompts.jsonl";
+/// Most bytes of that file; a hundred thousand prompts have a few.
+const MOST_BYTES: u64 = 256 << 20;
 
 /// `images/`, `masks/` and `prompts.jsonl`.
 pub struct DataFolder {
@@ -44,9 +45,10 @@ impl DataFolder {
     /// Reads the prompts and checks that every file they name is there and that masks are as large as their photos.
     pub fn open(path: &Path) -> Result<Self> {
         let prompts = path.join(PROMPTS);
-        let text = fs::read_to_string(&prompts).with_context(|| {
-            format!("cannot read {}; a data folder has images/, masks/ and {PROMPTS}", prompts.display())
-        })?;
+        let unread =
+            || format!("cannot read {}; a data folder has images/, masks/ and {PROMPTS}", prompts.display());
+        let text = clipseg_files::read(&prompts, MOST_BYTES).with_context(unread)?;
+        let text = String::from_utf8(text).with_context(unread)?;
         let mut folder = Self { path: path.to_owned(), photos: Vec::new() };
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let place = folder.place(index + 1);

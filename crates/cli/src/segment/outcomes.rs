@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::report::{Failure, Report};
 use crate::paths::PathText;
-use crate::{output, report};
+use crate::{output, report, stop};
 
 /// Prints what came of each photo as soon as it is known, so that nothing that comes later can lose it.
 pub struct Outcomes {
@@ -21,6 +21,7 @@ pub struct Outcomes {
 impl Outcomes {
     /// Of so many photos, as lines of JSON or as text.
     pub fn new(photos: usize, json: bool) -> Self {
+        stop::count(0, photos as u64, "photos");
         Self { json, photos, failures: 0, failure: None }
     }
 
@@ -34,7 +35,9 @@ impl Outcomes {
             Ok(report) if self.photos == 1 => output::print(&report.to_text()),
             Ok(report) => output::print(&format!("{}\n{}\n", PathText(photo).printable(), report.to_text())),
             Err(error) => self.add_failure(photo, error),
-        }
+        }?;
+        stop::advance();
+        Ok(())
     }
 
     fn add_failure(&mut self, photo: &Path, error: anyhow::Error) -> Result<()> {

@@ -1,7 +1,5 @@
 //! Photos as 8-bit RGB pixels.
 
-use std::fs::File;
-use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
@@ -56,18 +54,7 @@ impl PhotoFile {
     /// [`MAX_PIXELS`].
     pub fn open(path: impl AsRef<Path>, orientation: Orientation) -> Result<Self> {
         let path = path.as_ref();
-        if path.is_dir() {
-            return Err(Error::image("is a folder, not a picture").in_file(path));
-        }
-        // Bounded, as a path may name a device that never ends.
-        let mut bytes = Vec::new();
-        let file = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
-        file.map_err(|source| Error::read(path, source))?;
-        if bytes.len() as u64 > MAX_BYTES {
-            let message =
-                format!("is larger than {} MB, and so not a photo that is read", MAX_BYTES / 1_000_000);
-            return Err(Error::image(message).in_file(path));
-        }
+        let bytes = clipseg_files::read(path, MAX_BYTES).map_err(|source| Error::read(path, source))?;
         Self::from_bytes(&bytes, orientation).map_err(|error| error.in_file(path))
     }
 

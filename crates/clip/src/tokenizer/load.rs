@@ -3,17 +3,17 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use serde::Deserialize;
+use clipseg_files::shown;
 use tokenizers::models::bpe::{BPE, Vocab};
-use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence as Normalizers, replace::ReplacePattern};
+use tokenizers::normalizers::{Lowercase, NFC, Sequence as Normalizers};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
-use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::processors::roberta::RobertaProcessing;
-use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer as Engine};
+use tokenizers::{AddedToken, Tokenizer as Engine};
 
+use super::parts::{WORDS, check_added, check_vocabulary, whitespace, words};
 use super::settings::{CONFIG_FILE, Listed, SPECIAL_FILE, Settings, Special, is_id};
-use super::{END_OF_WORD, Padding, Tokenizer};
+use super::{END_OF_WORD, Padding, Tokenizer, engine_file};
 use crate::config::MAX_VOCABULARY;
 use crate::error::{Error, Result};
 use crate::files::{parse_json, read_text};
@@ -24,9 +24,6 @@ const MERGES_FILE: &str = "merges.txt";
 
 /// Merges that CLIP's own reader takes from `merges.txt`: its vocabulary less 2 × 256 bytes and 2 special tokens.
 const MAX_MERGES: usize = 49_152 - 256 - 2;
-
-/// How CLIP takes a text apart before byte-pair encoding (`CLIPConverter` in transformers).
-const WORDS: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
 pub(super) fn from_dir(folder: &Path) -> Result<Tokenizer> {
     if !folder.is_dir() {
@@ -67,39 +64,7 @@ pub(super) fn from_dir(folder: &Path) -> Result<Tokenizer> {
 
 fn engine_from_json(path: &Path) -> Result<Engine> {
     let text = read_text(path, "it is the tokenizer")?;
-    let refuse = |message: String| Error::Tokenizer { path: path.to_owned(), message };
-    let engine: Engine =
-        text.parse().map_err(|error: tokenizers::Error| refuse(format!("is not a tokenizer: {error}")))?;
-    check_added_ids(&text, &engine).map_err(refuse)?;
-    Ok(engine)
-}
-
-/// The engine numbers added tokens by itself where the vocabulary has none of their ids, and does not say so.
-fn check_added_ids(text: &str, engine: &Engine) -> Result<(), String> {
-    #[derive(Deserialize)]
-    struct Tokens {
-        #[serde(default)]
-        added_tokens: Vec<Token>,
-    }
-    #[derive(Deserialize)]
-    struct Token {
-        id: u32,
-        content: String,
-    }
-    let Tokens { added_tokens } = parse_json(text).map_err(|error| format!("is not a tokenizer: {error}"))?;
-    if let Some(id) = engine.get_added_tokens_decoder().into_keys().find(|&id| !is_id(id)) {
-        return Err(format!("gives an added token the id {id}: must be below {MAX_VOCABULARY}"));
-    }
-    for Token { id, content } in added_tokens {
-        let found = engine.token_to_id(&content);
-        if found.is_some_and(|found| found != id) {
-            return Err(format!(
-                "gives its added token {content:?} the id {id}, where its vocabulary leaves room for {} alone",
-                found.unwrap_or_default()
-            ));
-        }
-    }
-    Ok(())
+    engine_file::engine(&text).map_err(|message| Error::Tokenizer { path: path.to_owned(), message })
 }
 
 /// Gives the listed tokens their ids. The engine would number those itself that the vocabulary lacks.
@@ -108,10 +73,14 @@ fn give_ids(vocab: &mut Vocab, listed: &[Listed]) -> Result<(), String> {
     for Listed { token, id, file } in listed {
         let content = &token.content;
         if let Some(other) = vocab.get(content).filter(|&other| other != id) {
-            return Err(format!("{file} gives {content:?} the id {id}, and {VOCAB_FILE} {other}"));
+            return Err(format!("{file} gives {:?} the id {id}, and {VOCAB_FILE} {other}", shown(content)));
         }
         if let Some(other) = taken.insert(*id, content.clone()).filter(|other| other != content) {
-            return Err(format!("{file} gives {content:?} the id {id}, which {other:?} has already"));
+            return Err(format!(
+                "{file} gives {:?} the id {id}, which {:?} has already",
+                shown(content),
+                shown(&other)
+            ));
         }
         vocab.insert(content.clone(), *id);
     }
@@ -141,10 +110,11 @@ fn add_tokens(
             ..token.clone()
         })
         .collect();
+    check_added(&tokens)?;
     engine.add_tokens(&tokens);
     for Listed { token: AddedToken { content, .. }, id, file } in listed {
         if let Some(found) = engine.token_to_id(content).filter(|found| found != id) {
-            return Err(format!("{file} gives {content:?} the id {id}, and {ENGINE_FILE} {found}"));
+            return Err(format!("{file} gives {:?} the id {id}, and {ENGINE_FILE} {found}", shown(content)));
         }
     }
     let mut known: HashSet<String> =
@@ -162,10 +132,15 @@ fn add_tokens(
 }
 
 fn parse_vocab(path: &Path, text: &str) -> Result<Vocab> {
-    parse_json(text).map_err(|error| Error::Tokenizer {
-        path: path.to_owned(),
-        message: format!("is not a vocabulary, an object of token and id: {error}"),
-    })
+    let refuse = |message: String| Error::Tokenizer { path: path.to_owned(), message };
+    let vocab: Vocab = parse_json(text)
+        .map_err(|error| refuse(format!("is not a vocabulary, an object of token and id: {error}")))?;
+    if let Some((token, id)) = vocab.iter().find(|&(_, &id)| !is_id(id)) {
+        let token = shown(token);
+        return Err(refuse(format!("{token:?} has the id {id}: must be below {MAX_VOCABULARY}")));
+    }
+    check_vocabulary(&vocab).map_err(refuse)?;
+    Ok(vocab)
 }
 
 /// One merge a line after a first line that names the version, as CLIP's own reader takes them.
@@ -176,7 +151,11 @@ fn parse_merges(path: &Path, text: &str) -> Result<Vec<(String, String)>> {
             [left, right] => Ok((left.to_owned(), right.to_owned())),
             _ => Err(Error::Tokenizer {
                 path: path.to_owned(),
-                message: format!("line {}: expected two pieces to merge, found {line:?}", number + 1),
+                message: format!(
+                    "line {}: expected two pieces to merge, found {:?}",
+                    number + 1,
+                    shown(line)
+                ),
             }),
         })
         .collect()
@@ -206,15 +185,11 @@ fn engine_from_vocabulary(
         .unk_token(unk.1.clone())
         .build()
         .map_err(|error| format!("{VOCAB_FILE} and {MERGES_FILE} do not fit each other: {error}"))?;
-    let whitespace =
-        Replace::new(ReplacePattern::Regex(r"\s+".to_owned()), " ").map_err(|error| error.to_string())?;
-    let words = Split::new(SplitPattern::Regex(WORDS.to_owned()), SplitDelimiterBehavior::Removed, true)
-        .map_err(|error| error.to_string())?;
 
     let mut engine = Engine::new(model);
-    engine.with_normalizer(Some(Normalizers::new(vec![NFC.into(), whitespace.into(), Lowercase.into()])));
+    engine.with_normalizer(Some(Normalizers::new(vec![NFC.into(), whitespace()?.into(), Lowercase.into()])));
     let bytes = ByteLevel::default().add_prefix_space(false);
-    engine.with_pre_tokenizer(Some(PreTokenizers::new(vec![words.into(), bytes.into()])));
+    engine.with_pre_tokenizer(Some(PreTokenizers::new(vec![words(WORDS)?.into(), bytes.into()])));
     engine.with_decoder(Some(ByteLevel::default()));
     engine.with_post_processor(Some(processing));
     Ok(engine)
@@ -222,6 +197,7 @@ fn engine_from_vocabulary(
 
 fn missing_token(role: &str, token: &str) -> String {
     format!(
-        "the {role} {token:?} is not in the vocabulary; {SPECIAL_FILE} or {CONFIG_FILE} must name one that is"
+        "the {role} {:?} is not in the vocabulary; {SPECIAL_FILE} or {CONFIG_FILE} must name one that is",
+        shown(token)
     )
 }

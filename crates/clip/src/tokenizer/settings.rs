@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use clipseg_files::shown;
 use serde_json::Value;
 use tokenizers::AddedToken;
 
@@ -92,7 +93,10 @@ impl Settings {
             .map(|(content, id)| {
                 let number = id.as_u64().and_then(|id| u32::try_from(id).ok()).filter(|&id| is_id(id));
                 let id = number.ok_or_else(|| {
-                    format!("{ADDED_FILE}: {content:?} has the id {id}: must be a whole number below {MAX_VOCABULARY}")
+                    format!(
+                        "{ADDED_FILE}: {:?} has the id {id}: must be a whole number below {MAX_VOCABULARY}",
+                        shown(content)
+                    )
                 })?;
                 let token = AddedToken::from(content.as_str(), special.contains(content));
                 Ok(Listed { token, id, file: ADDED_FILE })

@@ -2,11 +2,12 @@
 
 use std::rc::Rc;
 
+use clipseg_files::shown;
 use safetensors::Dtype;
 
 use super::Dialect;
 use super::value::{Object, Objects, Value};
-use crate::tensor::{Storage, StoredTensor};
+use crate::tensor::{MAX_RANK, Storage, StoredTensor};
 
 /// A class or function with a meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,9 +51,10 @@ impl Global {
             }
         }
         Err(format!(
-            "asks for {module}.{name}, which a state dict of tensors does not need; it is refused, and nothing in the \
+            "asks for {}, which a state dict of tensors does not need; it is refused, and nothing in the \
              file has been run. Do not load the file elsewhere unless you trust where it comes from; if you do, \
-             re-save its state dict alone"
+             re-save its state dict alone",
+            shown(&format!("{module}.{name}"))
         ))
     }
 
@@ -111,7 +113,7 @@ pub(super) fn storage(id: &Value, objects: &Objects) -> Result<Rc<Storage>, Stri
             Value::Text(_),
             length,
         ] if &**kind == "storage" => {
-            Storage::new(key, *dtype, size(length, "storage's length")?).map(Rc::new)
+            Storage::new(key.clone(), *dtype, size(length, "storage's length")?).map(Rc::new)
         }
         _ => Err("has a persistent id that is no (\"storage\", type, key, device, length)".to_owned()),
     }
@@ -127,5 +129,10 @@ fn size(value: &Value, what: &str) -> Result<usize, String> {
 }
 
 fn sizes(objects: &Objects, value: &Value, what: &str) -> Result<Vec<usize>, String> {
-    objects.tuple(value)?.iter().map(|item| size(item, what)).collect()
+    let items = objects.tuple(value)?;
+    // Before they are copied: one long tuple may be recalled for each of many tensors.
+    if items.len() > MAX_RANK {
+        return Err(format!("has a tensor with a {what} of {} numbers, more than {MAX_RANK}", items.len()));
+    }
+    items.iter().map(|item| size(item, what)).collect()
 }

@@ -170,7 +170,7 @@ impl<'a> Machine<'a> {
         let arguments = self.pop()?;
         let class = self.pop()?;
         match (class, self.objects.tuple(&arguments)?) {
-            (Value::Global(Global::ModuleClass), []) => self.make(Object::Module(Vec::new())),
+            (Value::Global(Global::ModuleClass), []) => self.make(Object::Module(None)),
             _ => Err("makes an object that is no TorchScript module; it is refused".to_owned()),
         }
     }
@@ -178,18 +178,15 @@ impl<'a> Machine<'a> {
     fn build(&mut self) -> Step {
         let state = self.pop()?;
         let target = self.top()?.clone();
-        let attributes = match self.objects.get(&state) {
-            Some(Object::Dict(attributes)) => attributes,
+        let attributes = match (&state, self.objects.get(&state)) {
+            (Value::Object(id), Some(Object::Dict(_))) => *id,
             _ => return Err(format!("gives an object {} as its state", self.objects.kind(&state))),
         };
-        match self.objects.get(&target) {
+        match self.objects.get_mut(&target) {
             // `_metadata` of a state dict: versions of modules, which a reader of tensors has no use for.
             Some(Object::Dict(_)) => Ok(()),
-            Some(Object::Module(_)) => {
-                let attributes = attributes.clone();
-                if let Some(Object::Module(known)) = self.objects.get_mut(&target) {
-                    *known = attributes;
-                }
+            Some(Object::Module(known)) => {
+                *known = Some(attributes);
                 Ok(())
             }
             _ => Err(format!("gives {} a state", self.objects.kind(&target))),

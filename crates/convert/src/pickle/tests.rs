@@ -173,6 +173,68 @@ fn endless_things_end() {
     assert!(refused(&doubling, Dialect::TorchScript).contains("attributes"));
 }
 
+/// Modules that share one dict of many attributes, as their program recalls it: what is held grows with the program, not
+/// with modules times attributes.
+#[test]
+fn attributes_that_modules_share_are_held_once() {
+    let mut program = b"c__torch__\nM\nr\x00\0\0\0}r\x01\0\0\0(".to_vec();
+    for number in 0..10_000_u32 {
+        program.extend(b"X\x04\0\0\0");
+        program.extend(format!("{number:04x}").bytes());
+        program.extend(b"N");
+    }
+    program.extend(b"u(");
+    for _ in 0..10_000 {
+        program.extend(b"h\0)\x81h\x01b");
+    }
+    program.extend(b"t.");
+    let (_, objects) = Machine::new(&program, Dialect::TorchScript).run().unwrap();
+    assert!(objects.held() < program.len(), "{} of {} bytes", objects.held(), program.len());
+}
+
+/// One long text, recalled as the name of each of many tensors, and one long tuple as the shape of each.
+#[test]
+fn long_texts_and_tuples_that_are_recalled_are_not_multiplied() {
+    let text = |length: usize| [b"X", &(length as u32).to_le_bytes()[..], &vec![b'x'; length]].concat();
+    let tensor = one_tensor(8, 2, 3, 2);
+    // The tensor alone: between its name and the end.
+    let tensor = &tensor[9..tensor.len() - 2];
+    let named = |length: usize, count: usize| {
+        let mut program = [b"\x80\x02", &text(length)[..], b"q\x01", tensor, b"q\x02}("].concat();
+        for _ in 0..count {
+            program.extend(b"h\x01h\x02");
+        }
+        program.extend(b"u.");
+        program
+    };
+    assert_eq!(read_tensors(&named(4000, 10), Dialect::StateDict).unwrap().len(), 10);
+    assert!(refused(&named(5000, 1), Dialect::StateDict).contains("more than 4096 bytes"));
+    assert!(refused(&named(4000, 10_000), Dialect::StateDict).contains("names of more than"));
+    assert!(refused(&named(4, 70_000), Dialect::StateDict).contains("more than 65536 tensors"));
+
+    let mut shape = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x08tQK\0(".to_vec();
+    shape.extend(vec![b')'; 1000]);
+    shape.extend(b"t)tR.");
+    assert!(
+        refused(&shape, Dialect::StateDict).contains("a shape of 1000 numbers"),
+        "{}",
+        refused(&shape, Dialect::StateDict)
+    );
+}
+
+/// Commands to a terminal, and names without end, in messages.
+#[test]
+fn names_are_shown_escaped_and_cut() {
+    let long = format!("c{}\nname\n.", "\u{1b}[2J".repeat(10_000));
+    let message = refused(long.as_bytes(), Dialect::StateDict);
+    assert!(
+        message.contains("\\u{1b}[2J") && !message.contains('\u{1b}') && message.len() < 3_000,
+        "{message}"
+    );
+    let message = refused(b"}X\x03\0\0\0a\x1bbNs.", Dialect::StateDict);
+    assert!(message.contains("`a\\u{1b}b` is None"), "{message}");
+}
+
 proptest::proptest! {
     /// Whatever the bytes, there is an answer.
     #[test]

@@ -46,8 +46,9 @@ pub(super) struct Id(usize);
 pub(super) enum Object {
     Tuple(Vec<Value>),
     Dict(Vec<(Value, Value)>),
-    /// A TorchScript module, with its attributes once they are there.
-    Module(Vec<(Value, Value)>),
+    /// A TorchScript module, with the dict of its attributes once that is there: modules may share one, which copied
+    /// for each would let a small program fill the memory.
+    Module(Option<Id>),
     Storage(Rc<Storage>),
     Tensor(StoredTensor),
 }
@@ -81,6 +82,18 @@ impl Objects {
         }
     }
 
+    /// The attributes of a module: none where it is something else, or has not been given any.
+    pub(super) fn attributes(&self, module: &Value) -> &[(Value, Value)] {
+        let dict = match self.get(module) {
+            Some(Object::Module(Some(id))) => self.get(&Value::Object(*id)),
+            _ => None,
+        };
+        match dict {
+            Some(Object::Dict(items)) => items,
+            _ => &[],
+        }
+    }
+
     /// The items of a tuple.
     pub(super) fn tuple(&self, value: &Value) -> Result<&[Value], String> {
         match self.get(value) {
@@ -99,5 +112,15 @@ impl Objects {
             Some(Object::Tensor(_)) => "a tensor",
             None => value.kind(),
         }
+    }
+    /// Values held by all objects together.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        let held = |object: &Object| match object {
+            Object::Tuple(items) => items.len(),
+            Object::Dict(items) => 2 * items.len(),
+            Object::Module(_) | Object::Storage(_) | Object::Tensor(_) => 1,
+        };
+        self.0.iter().map(held).sum()
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 
 fn storage(length: usize) -> Rc<Storage> {
-    Rc::new(Storage::new("0", Dtype::U8, length).unwrap())
+    Rc::new(Storage::new("0".into(), Dtype::U8, length).unwrap())
 }
 
 fn tensor(length: usize, offset: usize, shape: &[usize], strides: &[usize]) -> Result<StoredTensor, String> {
@@ -51,7 +51,7 @@ fn what_leaves_the_storage_is_refused() {
         let message = tensor(length, offset, shape, strides).unwrap_err();
         assert!(message.contains(word), "{shape:?} {strides:?}: {message}");
     }
-    assert!(Storage::new("0", Dtype::F64, usize::MAX / 4).is_err());
+    assert!(Storage::new("0".into(), Dtype::F64, usize::MAX / 4).is_err());
 }
 
 #[test]

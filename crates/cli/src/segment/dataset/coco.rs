@@ -196,7 +196,7 @@ impl<'a> Annotation<'a> {
 
 fn is_ours(path: &Path) -> bool {
     let mut start = [0; START.len()];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    let read = clipseg_files::open(path).and_then(|mut file| file.read_exact(&mut start));
     read.is_ok() && start == *START.as_bytes()
 }
 

@@ -1,7 +1,7 @@
 //! YOLO's form, as ultralytics documents it for segmentation: `images/`, `labels/` with a text file for each, `data.yaml`.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -48,7 +48,7 @@ pub fn holds_copies(folder: &Path) -> bool {
 /// Whether a folder holds a data set that this program wrote.
 fn is_ours(folder: &Path) -> bool {
     let mut start = [0; MARK.len()];
-    let read = File::open(folder.join(FILE)).and_then(|mut file| file.read_exact(&mut start));
+    let read = clipseg_files::open(&folder.join(FILE)).and_then(|mut file| file.read_exact(&mut start));
     read.is_ok() && start == *MARK.as_bytes()
 }
 
@@ -103,7 +103,7 @@ impl<'a> Yolo<'a> {
             let mut png = Vec::new();
             let (width, height) = (u32::try_from(photo.width())?, u32::try_from(photo.height())?);
             PngEncoder::new(&mut png).write_image(photo.rgb(), width, height, ExtendedColorType::Rgb8)?;
-            return match fs::read(&path) {
+            return match clipseg_files::read(&path, u64::MAX - 1) {
                 Ok(there) if there == png => Ok(path),
                 Ok(_) => Err(taken(&path)),
                 Err(_) => self.folder.write(&name, &png),
@@ -114,7 +114,7 @@ impl<'a> Yolo<'a> {
             let is_same = is_same(source, &path).with_context(unread)?;
             return if is_same { Ok(path) } else { Err(taken(&path)) };
         }
-        let mut from = File::open(source).with_context(unread)?;
+        let mut from = clipseg_files::open(source).with_context(unread)?;
         self.folder.write_with(&name, |file| io::copy(&mut from, file).map(|_| ()))
     }
 }

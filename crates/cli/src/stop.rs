@@ -1,0 +1,74 @@
+//! An end before the work is done: asked for by SIGINT (Ctrl-C) or SIGTERM, as a batch system sends it.
+//!
+//! On Windows the system ends the process; what it leaves, the next run removes.
+
+use std::fmt::Display;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// How far the work is.
+struct Step {
+    done: u64,
+    total: u64,
+    /// What is counted, and what to add.
+    what: String,
+}
+
+static STEP: Mutex<Option<Step>> = Mutex::new(None);
+
+fn step() -> MutexGuard<'static, Option<Step>> {
+    STEP.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Begins work of so many pieces, called `what`, of which `done` are done.
+pub fn count(done: u64, total: u64, what: impl Display) {
+    *step() = Some(Step { done, total, what: what.to_string() });
+}
+
+/// Counts one more piece as done.
+pub fn advance() {
+    if let Some(step) = &mut *step() {
+        step.done += 1;
+    }
+}
+
+/// Has the process, when it is asked to stop, remove what is half written, say how far it came, and exit with 128 and the
+/// signal's number.
+#[cfg(unix)]
+pub fn on_signals() -> anyhow::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::iterator::Signals;
+
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            clipseg_files::remove_unfinished();
+            say(&message());
+            // Without what runs at an exit: drivers would take apart what other threads are using.
+            signal_hook::low_level::exit(128 + signal);
+        }
+    })?;
+    Ok(())
+}
+
+#[cfg(not(unix))]
+pub fn on_signals() -> anyhow::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn say(message: &str) {
+    use std::io::{IsTerminal, Write};
+
+    let mut stderr = std::io::stderr();
+    // A bar or a spinner may stand in the line.
+    let clear = if stderr.is_terminal() { "\r\u{1b}[2K" } else { "" };
+    let _ = writeln!(stderr, "{clear}{message}");
+}
+
+#[cfg_attr(not(unix), allow(dead_code, reason = "said after a signal"))]
+fn message() -> String {
+    match &*step() {
+        Some(Step { done, total, what }) => format!("stopped after {done} of {total} {what}"),
+        None => "stopped before anything was done".to_owned(),
+    }
+}

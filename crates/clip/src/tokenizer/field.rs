@@ -1,0 +1,76 @@
+//! Values in a JSON file with their places, for messages.
+
+use clipseg_files::shown;
+use serde_json::Value;
+
+/// A value, and where it stands in its file: `model.merges[3]`. What is missing is null.
+pub(super) struct Field<'a> {
+    place: String,
+    pub value: &'a Value,
+}
+
+impl<'a> Field<'a> {
+    pub fn root(value: &'a Value) -> Self {
+        Self { place: String::new(), value }
+    }
+
+    /// The field of this name in an object.
+    pub fn get(&self, name: &str) -> Self {
+        let place = if self.place.is_empty() { name.to_owned() } else { format!("{}.{name}", self.place) };
+        Self { place, value: &self.value[name] }
+    }
+
+    /// The items of an array, of which there may be so many.
+    pub fn items(&self, most: usize) -> Result<impl Iterator<Item = Field<'a>> + use<'a>, String> {
+        let items = self.value.as_array().ok_or_else(|| self.wrong("an array"))?;
+        if items.len() > most {
+            return Err(format!(
+                "{} has {} items; CLIP's tokenizers have at most {most}",
+                self.place,
+                items.len()
+            ));
+        }
+        let place = self.place.clone();
+        Ok(items.iter().enumerate().map(move |(at, value)| Field { place: format!("{place}[{at}]"), value }))
+    }
+
+    pub fn text(&self) -> Result<&'a str, String> {
+        self.value.as_str().ok_or_else(|| self.wrong("a text"))
+    }
+
+    /// A truth value, or what goes for a missing one.
+    pub fn flag(&self, default: bool) -> Result<bool, String> {
+        match self.value {
+            Value::Null => Ok(default),
+            Value::Bool(flag) => Ok(*flag),
+            _ => Err(self.wrong("true or false")),
+        }
+    }
+
+    /// Refuses the value if it is not among these, null or missing included; they are what CLIP's files have.
+    pub fn check(&self, expected: &[Value]) -> Result<(), String> {
+        if expected.contains(self.value) {
+            return Ok(());
+        }
+        let expected: Vec<_> = expected.iter().map(Value::to_string).collect();
+        Err(self.wrong(&format!("{}, as CLIP's tokenizers have it", expected.join(" or "))))
+    }
+
+    /// The `type` of an object.
+    pub fn kind(&self) -> Result<&'a str, String> {
+        self.get("type").text()
+    }
+
+    /// What to say of a value that is not what it must be.
+    pub fn wrong(&self, must: &str) -> String {
+        let value = match self.value {
+            Value::Null => "null".to_owned(),
+            Value::Array(items) => format!("an array of {}", items.len()),
+            Value::Object(fields) => format!("an object of {}", fields.len()),
+            Value::String(text) => format!("{:?}", shown(text)),
+            other => other.to_string(),
+        };
+        let place = if self.place.is_empty() { "the file" } else { &self.place };
+        format!("{place} = {value}: must be {must}")
+    }
+}

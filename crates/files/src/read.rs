@@ -1,0 +1,88 @@
+//! Reading files whose paths a user gave, or whose names are a checkpoint's.
+
+use std::fs::{self, File, FileType};
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+
+/// Opens a regular file. To open a named pipe would wait for who writes to it, and a device may never end.
+///
+/// # Errors
+/// Where the file cannot be opened, or the path is that of something else: the message says of what.
+pub fn open(path: &Path) -> io::Result<File> {
+    let kind = fs::metadata(path)?.file_type();
+    if !kind.is_file() {
+        let is_folder = if kind.is_dir() { ErrorKind::IsADirectory } else { ErrorKind::InvalidInput };
+        return Err(io::Error::new(is_folder, format!("it is {}, not a regular file", named(kind))));
+    }
+    File::open(path)
+}
+
+/// Reads a regular file of at most so many bytes.
+///
+/// # Errors
+/// As [`open`], and where the file is larger.
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    let too_large = |length: u64| {
+        let message = format!("it has {length} bytes; such a file has at most {most}");
+        io::Error::new(ErrorKind::FileTooLarge, message)
+    };
+    let length = file.metadata()?.len();
+    if length > most {
+        return Err(too_large(length));
+    }
+    let mut bytes = Vec::with_capacity(length as usize);
+    // Some files of the system say that they are empty, and go on.
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most { Err(too_large(bytes.len() as u64)) } else { Ok(bytes) }
+}
+
+/// What there is instead of a regular file.
+fn named(kind: FileType) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if kind.is_fifo() {
+            return "a named pipe";
+        }
+        if kind.is_socket() {
+            return "a socket";
+        }
+        if kind.is_char_device() || kind.is_block_device() {
+            return "a device";
+        }
+    }
+    if kind.is_dir() { "a folder" } else { "something else" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_read_up_to_a_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "four").unwrap();
+        assert_eq!(read(&path, 4).unwrap(), b"four");
+        let error = read(&path, 3).unwrap_err();
+        assert_eq!(error.to_string(), "it has 4 bytes; such a file has at most 3");
+        assert_eq!(read(&folder.path().join("none"), 3).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(read(folder.path(), 3).unwrap_err().to_string(), "it is a folder, not a regular file");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_is_not_a_file_is_named_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let socket = folder.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for (path, name) in
+            [(pipe.as_path(), "a named pipe"), (&socket, "a socket"), (Path::new("/dev/zero"), "a device")]
+        {
+            assert!(open(path).unwrap_err().to_string().contains(name), "{name}");
+        }
+    }
+}
