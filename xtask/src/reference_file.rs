@@ -30,7 +30,7 @@ pub enum Input {
 impl Reference {
     /// Reads `path`.
     pub fn read(path: &Path) -> Result<Self> {
-        Self::parse(path).with_context(|| format!("{} is no reference file", path.display()))
+        Self::parse(path).with_context(|| format!("{} is not a reference file", path.display()))
     }
 
     fn parse(path: &Path) -> Result<Self> {

@@ -158,7 +158,7 @@ impl<'a> Preparation<'a> {
         model.read(|_| tokenizer.check_added_tokens(config.text_config.vocab_size).map_err(in_config))?;
         if config.conditional_step().is_none() {
             report::warning(format_args!(
-                "{}: conditional_layer = {}, which is no step of the decoder: as in transformers, prompts have no effect \
+                "{}: conditional_layer = {}, which is not a step of the decoder: as in transformers, prompts have no effect \
                  and all masks are the same",
                 config_file.display(),
                 config.conditional_layer

@@ -226,7 +226,7 @@ fn open_listed_shard(folder: &Path, index: &Path, file: &str) -> Result<Shard> {
     if Path::new(file).file_name() != Some(file.as_ref()) {
         return Err(Error::checkpoint(
             index,
-            format!("lists the shard {:?}, which is no plain file name", shown(file)),
+            format!("lists the shard {:?}, which is not a plain file name", shown(file)),
         ));
     }
     let path = folder.join(file);

@@ -134,7 +134,7 @@ fn find_root(zip: &Zip) -> Result<String, String> {
         (None, _) => {
             Err("is a zip archive, but not one of PyTorch: it has no data.pkl; unpack it first".to_owned())
         }
-        (Some(_), Some(_)) => Err("is no archive of PyTorch: it has several data.pkl".to_owned()),
+        (Some(_), Some(_)) => Err("is not an archive of PyTorch: it has several data.pkl".to_owned()),
     }
 }
 

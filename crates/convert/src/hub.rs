@@ -49,7 +49,7 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>> {
             if Path::new(&file).file_name() != Some(file.as_ref()) {
                 return Err(Error::file(
                     index,
-                    format!("lists the shard {:?}, which is no plain file name", shown(&file)),
+                    format!("lists the shard {:?}, which is not a plain file name", shown(&file)),
                 ));
             }
             let path = folder.join(file);

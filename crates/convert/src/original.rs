@@ -84,7 +84,7 @@ impl<'a> Parts<'a> {
         if !holds_clip(archive) {
             return Err(Error::file(
                 archive.path(),
-                "is no CLIP of OpenAI with a vision transformer: it has no `transformer.resblocks`, or no \
+                "is not a CLIP of OpenAI with a vision transformer: it has no `transformer.resblocks`, or no \
                  `logit_scale`; ViT-B-16.pt is what the published decoders belong to",
             ));
         }

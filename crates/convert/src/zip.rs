@@ -29,7 +29,7 @@ impl Zip {
     /// Reads the archive's directory.
     pub(crate) fn open(file: File) -> Result<Self, String> {
         let broken = |error: &dyn std::error::Error| {
-            format!("is no whole zip archive, as PyTorch's files are ({error}); download it again")
+            format!("is not a whole zip archive, as PyTorch's files are ({error}); download it again")
         };
         let length = file.metadata().map_err(|error| broken(&error))?.len();
         let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];

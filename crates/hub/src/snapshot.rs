@@ -182,7 +182,7 @@ impl Snapshot {
             Source::Hub(_) => {
                 return Error::Repository {
                     repository: self.repository.to_string(),
-                    message: format!("is no checkpoint: {on_the_hub}; check its name"),
+                    message: format!("is not a checkpoint: {on_the_hub}; check its name"),
                 };
             }
             Source::Offline => OFFLINE,
@@ -214,11 +214,11 @@ fn shards(index: &Path) -> Result<BTreeSet<String>> {
     }
     let damaged = |message: String| Error::Repository { repository: index.display().to_string(), message };
     let text = fs::read_to_string(index).map_err(Error::cache(index))?;
-    let Index { weight_map } =
-        serde_json::from_str(&text).map_err(|error| damaged(format!("is no index of shards: {error}")))?;
+    let Index { weight_map } = serde_json::from_str(&text)
+        .map_err(|error| damaged(format!("is not an index of shards: {error}")))?;
     let files: BTreeSet<_> = weight_map.into_values().collect();
     match files.iter().find(|file| !is_plain(file)) {
-        Some(file) => Err(damaged(format!("lists the shard {file:?}, which is no plain file name"))),
+        Some(file) => Err(damaged(format!("lists the shard {file:?}, which is not a plain file name"))),
         None => Ok(files),
     }
 }

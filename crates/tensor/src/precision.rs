@@ -40,7 +40,7 @@ impl std::str::FromStr for Precision {
             "auto" => Ok(Self::Auto),
             "f32" => Ok(Self::F32),
             "f16" => Ok(Self::F16),
-            _ => Err(format!("{name:?} is no precision; there are {}", Self::NAMES.join(", "))),
+            _ => Err(format!("{name:?} is not a precision; there are {}", Self::NAMES.join(", "))),
         }
     }
 }

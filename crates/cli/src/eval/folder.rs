@@ -52,7 +52,7 @@ impl DataFolder {
         let mut folder = Self { path: path.to_owned(), photos: Vec::new() };
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let place = folder.place(index + 1);
-            let row: Row = serde_json::from_str(line).with_context(|| format!("{place}: is no prompt"))?;
+            let row: Row = serde_json::from_str(line).with_context(|| format!("{place}: is not a prompt"))?;
             folder.check(&row).with_context(|| place.clone())?;
             let same_photo = |photo: &&mut Vec<(usize, Row)>| photo[0].1.image == row.image;
             match folder.photos.iter_mut().rev().find(same_photo) {

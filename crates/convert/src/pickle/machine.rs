@@ -160,7 +160,7 @@ impl<'a> Machine<'a> {
         let arguments = self.pop()?;
         let function = self.pop()?;
         let Value::Global(function) = function else {
-            return Err(format!("calls {}, which is no function", self.objects.kind(&function)));
+            return Err(format!("calls {}, which is not a function", self.objects.kind(&function)));
         };
         let result = function.call(&arguments, &mut self.objects)?;
         self.push(result)
