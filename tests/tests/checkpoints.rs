@@ -65,7 +65,7 @@ fn a_folder_that_transformers_5_saved_segments() {
     assert_ne!(segmentation.logits().slice(0), segmentation.logits().slice(1));
 }
 
-/// A negative `conditional_layer` is no step's number: transformers then leaves the condition out.
+/// A negative `conditional_layer` is not a step's number: transformers then leaves the condition out.
 #[test]
 fn a_condition_that_no_step_takes_changes_nothing() {
     let model = ClipSegForImageSegmentation::from_pretrained(&DEVICE, fixture("tiny-unconditioned")).unwrap();

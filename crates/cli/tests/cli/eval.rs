@@ -95,8 +95,8 @@ fn what_is_wrong_with_a_folder_is_said_by_file_and_line() {
         (r#"{"image": "gone.png", "text": "a cat", "mask": "mask.png"}"#, ["cannot read", "gone.png"]),
         (r#"{"image": "photo.png", "text": "a cat", "mask": "small.png"}"#, ["small.png", "40 × 39"]),
         (r#"{"image": "photo.png", "mask": "mask.png"}"#, ["either \"text\"", "prompt_image"]),
-        (r#"{"image": "photo.png", "text": "a cat", "mask": "mask.png""#, ["is no prompt", "EOF"]),
-        (r#"{"image": "photo.png", "text": "a cat", "masc": "mask.png"}"#, ["is no prompt", "masc"]),
+        (r#"{"image": "photo.png", "text": "a cat", "mask": "mask.png""#, ["is not a prompt", "EOF"]),
+        (r#"{"image": "photo.png", "text": "a cat", "masc": "mask.png"}"#, ["is not a prompt", "masc"]),
     ] {
         let workspace = with_data(&format!("{GOOD}\n{line}\n"));
         let [model, data, out] = ["model", "data", "out"].map(|name| workspace.argument(name));

@@ -42,9 +42,9 @@ fn a_repository_or_revision_that_is_not_there() {
 fn a_repository_without_a_checkpoint() {
     let tiny = Tiny::new();
     tiny.server.state().files.remove("model.safetensors");
-    tiny.refuse_segment(&[], &["tiny/model is no checkpoint", "neither model.safetensors nor"]);
+    tiny.refuse_segment(&[], &["tiny/model is not a checkpoint", "neither model.safetensors nor"]);
     tiny.server.state().files.clear();
-    tiny.refuse(&tokenize("tiny/model"), &[], &["tiny/model is no checkpoint", "neither config.json nor"]);
+    tiny.refuse(&tokenize("tiny/model"), &[], &["tiny/model is not a checkpoint", "neither config.json nor"]);
 }
 
 #[test]
