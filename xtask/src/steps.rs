@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{hub, root, vulkan};
+use crate::{drivers, hub, root, vulkan};
 
 /// Everything that has to hold before a change lands, the quickest first.
 pub fn test() -> Result<()> {
@@ -35,6 +35,7 @@ pub fn test() -> Result<()> {
         verify.envs(llvmpipe_of(width));
         step(name, verify)?;
     }
+    drivers::verify_with_trixie()?;
     step("verify at full size", cargo(["xtask", "verify", "--full"]))
 }
 
