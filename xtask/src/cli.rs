@@ -76,8 +76,9 @@ pub fn printed(command: &mut Command) -> Result<String> {
         bail!("it was not done in time");
     }
     if !output.status.success() {
-        let message = String::from_utf8_lossy(&output.stderr);
-        bail!("{}", message.trim().lines().last().unwrap_or("it failed and says nothing"));
+        let said = [&output.stderr, &output.stdout].map(|bytes| String::from_utf8_lossy(bytes));
+        let last = said.iter().find_map(|text| text.trim().lines().last());
+        bail!("{}", last.unwrap_or("it failed and says nothing"));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -119,6 +120,7 @@ mod tests {
         };
         assert_eq!(error("echo fine"), "");
         assert_eq!(error("echo words >&2; exit 3"), "words");
+        assert_eq!(error("echo other words; exit 3"), "other words");
         assert_eq!(error("exit 3"), "it failed and says nothing");
         assert_eq!(error("sleep 9"), "it was not done in time");
         let died = error("kill -SEGV $$");

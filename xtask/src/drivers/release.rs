@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 
-use crate::cli::limited;
+use crate::cli::{limited, printed};
 use crate::install::{self, install};
 use crate::root;
 
@@ -149,10 +149,14 @@ impl Ready {
             })?;
             return Ok(Self { root: None, manifest });
         }
+        run(Command::new("unshare").args(["--mount", "true"]))
+            .context("this machine lets no one have a mount namespace, as containers often do")?;
         let folder = roots.join(driver.codename());
         make(&folder, |folder| {
             ensure_debootstrap()?;
-            let mut debootstrap = limited("debootstrap", seconds);
+            // In a mount namespace too: what it mounts in the folder goes with it, however it ends.
+            let mut debootstrap = limited("unshare", seconds);
+            debootstrap.args(["--mount", "--", "debootstrap"]);
             debootstrap.args(["--variant=minbase", "--include=libvulkan1,mesa-vulkan-drivers"]);
             run(debootstrap.arg(driver.codename()).arg(folder))
         })?;
@@ -190,7 +194,7 @@ fn make(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     if complete.exists() {
         return Ok(());
     }
-    println!("filling {}", folder.display());
+    println!("filling {}, once; this takes 1 to 2 minutes", folder.display());
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("cannot delete {}", folder.display()))?;
     }
@@ -240,13 +244,12 @@ fn swiftshader(roots: &Path, seconds: u32) -> Result<PathBuf> {
     Ok(folder.join(MANIFEST))
 }
 
+/// Runs a program without its talk; an error has the last of it.
 fn run(command: &mut Command) -> Result<()> {
-    // What goes wrong is said by the program itself.
-    let status =
-        command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?;
-    let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
-    ensure!(status.success(), "`{}` failed: {status}", words.join(" "));
-    Ok(())
+    printed(command).map(drop).with_context(|| {
+        let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+        format!("`{} {}` failed", command.get_program().display(), words.join(" "))
+    })
 }
 
 #[cfg(test)]
