@@ -78,7 +78,6 @@ const INSTALL_SECONDS: u32 = 900;
 /// Runs every driver at every width and writes the table.
 pub fn run(arguments: &DriversArguments) -> Result<()> {
     let host = Host::this()?;
-    let start = Instant::now();
     let (drivers, widths) = (all_or(&arguments.release), all_or(&arguments.width));
     let roots = roots(arguments.roots.as_deref())?;
     // All that is built is built before anything is timed.
@@ -87,34 +86,50 @@ pub fn run(arguments: &DriversArguments) -> Result<()> {
     let folder = root().join("target/drivers");
     empty(&folder)?;
     let session = Session { full, runs: arguments.runs, longest: arguments.longest, folder };
+    let is_whole = arguments.release.is_empty() && arguments.width.is_empty() && !arguments.quick;
+    let out = arguments.out.clone().or_else(|| is_whole.then(results::path));
     let mut table = Table::new();
     for driver in drivers {
-        let ready = match Ready::get(driver, &host, &roots, INSTALL_SECONDS) {
-            Ok(ready) => ready,
-            Err(error) => {
-                println!("{driver} is left out: {error:#}");
-                table.note(format!("{driver} is left out: {error:#}."));
-                continue;
-            }
-        };
-        // What has no widths has one row.
-        let widths = if driver.has_widths() { widths.as_slice() } else { &[Width::Unset] };
-        for width in widths {
-            println!(
-                "{driver}, {} bits, {:.0} s",
-                width.bits().unwrap_or("unset"),
-                start.elapsed().as_secs_f64()
-            );
-            let measured = session.measure(&ready, width.bits())?;
-            table.add(&driver.to_string(), width.bits(), &measured);
+        measure_all(driver, &session, &host, &roots, &widths, &mut table)?;
+        // After each of them: what was measured stays when the next is interrupted.
+        if let Some(file) = &out {
+            results::write_section(
+                file,
+                "drivers",
+                &format!("{}\n{}", about(arguments), table.to_markdown()),
+            )?;
         }
     }
-    let text = format!("{}\n{}", about(arguments), table.to_markdown());
-    println!("\n{text}");
-    let is_whole = arguments.release.is_empty() && arguments.width.is_empty() && !arguments.quick;
-    if let Some(file) = arguments.out.clone().or_else(|| is_whole.then(results::path)) {
-        results::write_section(&file, "drivers", &text)?;
+    println!("\n{}\n{}", about(arguments), table.to_markdown());
+    if let Some(file) = out {
         println!("wrote {}", file.display());
+    }
+    Ok(())
+}
+
+/// Adds a driver's rows to the table, or why it has none.
+fn measure_all(
+    driver: Driver,
+    session: &Session,
+    host: &Host,
+    roots: &Path,
+    widths: &[Width],
+    table: &mut Table,
+) -> Result<()> {
+    let ready = match Ready::get(driver, host, roots, INSTALL_SECONDS) {
+        Ok(ready) => ready,
+        Err(error) => {
+            println!("{driver} is left out: {error:#}");
+            table.note(format!("{driver} is left out: {error:#}."));
+            return Ok(());
+        }
+    };
+    // What has no widths has one row.
+    let widths = if driver.has_widths() { widths } else { &[Width::Unset] };
+    for width in widths {
+        let measured = session.measure(&ready, width.bits())?;
+        table.add(&driver.to_string(), width.bits(), &measured);
+        println!("{}", table.last());
     }
     Ok(())
 }

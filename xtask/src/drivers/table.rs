@@ -46,6 +46,11 @@ impl Table {
         ]);
     }
 
+    /// The cells of the row that was added last, in a line.
+    pub fn last(&self) -> String {
+        self.rows.last().map(|row| row.join(" | ")).unwrap_or_default()
+    }
+
     /// A paragraph below the table.
     pub fn note(&mut self, text: String) {
         self.notes.push(text);
@@ -141,6 +146,7 @@ mod tests {
         let mut table = Table::new();
         table.add("Debian 12", width, measured);
         let text = table.to_markdown();
+        assert!(table.last().starts_with("Debian 12"));
         let line = text.lines().nth(2).unwrap_or_default();
         line.split('|').map(str::trim).collect::<Vec<_>>().join("|")
     }
