@@ -41,7 +41,7 @@ pub fn test() -> Result<()> {
 
 /// The environment with which llvmpipe has vectors of `width` bits, its shaders kept apart from those of other widths.
 fn llvmpipe_of(width: &str) -> impl IntoIterator<Item = (&'static str, OsString)> {
-    clipseg::llvmpipe_environment(width, &root().join("target/mesa"))
+    clipseg::llvmpipe_environment(width, &root().join("target"))
 }
 
 /// What the demo looks for in the committed scenes.

@@ -60,7 +60,10 @@ impl Session {
         set_nothing(&mut verify).env("XDG_CACHE_HOME", self.cache());
         if let Some(width) = width {
             // As the library's documentation says, and in the folder that the command has for it.
-            verify.envs(clipseg::llvmpipe_environment(width, &self.cache().join("clipseg")));
+            let caches = self.cache().join("clipseg");
+            fs::create_dir_all(&caches)
+                .with_context(|| format!("cannot make the folder {}", caches.display()))?;
+            verify.envs(clipseg::llvmpipe_environment(width, &caches));
         }
         let text = printed(verify.arg("verify"))?;
         Ok(text.trim().lines().last().unwrap_or_default().to_owned())
