@@ -23,7 +23,7 @@ use crate::synth;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  cargo xtask drivers                          every driver at every width; half an hour
+  cargo xtask drivers                          every driver at every width; some 15 minutes
   cargo xtask drivers --release trixie --width 256 --width unset --quick
 
 Needs a Debian machine and root, as each release runs in a mount namespace and a chroot. The releases are installed with
