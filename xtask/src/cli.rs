@@ -1,5 +1,6 @@
 //! Running the `clipseg` command, and what its benches print.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
@@ -13,6 +14,8 @@ pub struct Bench {
     pub adapter: String,
     #[serde(default)]
     pub texts: Vec<String>,
+    #[serde(default)]
+    pub first_mask_seconds: f64,
     pub warm: Vec<Step>,
     #[serde(default)]
     pub photos_per_second: f64,
@@ -30,7 +33,19 @@ pub struct Step {
 #[derive(Deserialize)]
 pub struct Kernel {
     #[serde(default)]
+    pub kernel: String,
+    #[serde(default)]
+    pub seconds: f64,
+    #[serde(default)]
     pub flops: u64,
+}
+
+impl Bench {
+    /// The median seconds of the warm runs, all steps together.
+    pub fn warm_seconds(&self) -> Result<f64> {
+        let all = self.warm.iter().find(|step| step.name == "all together");
+        Ok(all.context("the bench has no step \"all together\"")?.median_seconds)
+    }
 }
 
 /// The command that was built in `repository`, a folder with a workspace.
@@ -38,19 +53,39 @@ pub fn clipseg(repository: &Path) -> Command {
     Command::new(repository.join("target/release").join(format!("clipseg{}", std::env::consts::EXE_SUFFIX)))
 }
 
-/// What a command prints in its last line, or in all, as JSON.
-pub fn json_of<T: DeserializeOwned>(command: &mut Command) -> Result<T> {
+/// How coreutils' `timeout` says that it has ended a command.
+const TIMED_OUT: i32 = 124;
+
+/// A program that is ended after `seconds`, on systems with coreutils.
+pub fn limited(program: impl AsRef<OsStr>, seconds: u32) -> Command {
+    let mut command = Command::new("timeout");
+    // In the foreground, so that an interruption from the keyboard reaches it.
+    command.args(["--foreground", "--kill-after=5", &seconds.to_string()]).arg(program);
+    command
+}
+
+/// What a command prints.
+pub fn printed(command: &mut Command) -> Result<String> {
     let output = command
         .output()
         .with_context(|| format!("cannot start {}", Path::new(command.get_program()).display()))?;
     if output.status.code().is_none() {
         bail!("it died by {}", output.status);
     }
-    if !output.status.success() {
-        let message = String::from_utf8_lossy(&output.stderr);
-        bail!("{}", message.trim().lines().last().unwrap_or("it failed and says nothing"));
+    if output.status.code() == Some(TIMED_OUT) {
+        bail!("it was not done in time");
     }
-    let text = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        let said = [&output.stderr, &output.stdout].map(|bytes| String::from_utf8_lossy(bytes));
+        let last = said.iter().find_map(|text| text.trim().lines().last());
+        bail!("{}", last.unwrap_or("it failed and says nothing"));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// What a command prints in its last line, or in all, as JSON.
+pub fn json_of<T: DeserializeOwned>(command: &mut Command) -> Result<T> {
+    let text = printed(command)?;
     let last = text.trim().lines().last().unwrap_or_default();
     serde_json::from_str(&text).or_else(|_| serde_json::from_str(last)).context("it printed no JSON")
 }
@@ -64,7 +99,9 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::Bench;
+    use std::path::Path;
+
+    use super::{Bench, limited, printed};
 
     #[test]
     fn an_earlier_version_is_read() {
@@ -72,5 +109,21 @@ mod tests {
             r#"{"adapter": "a GPU", "prompts": 1, "warm": [{"name": "decoding", "median_seconds": 0.5}]}"#;
         let bench: Bench = serde_json::from_str(printed).expect("what it does not print has a default");
         assert_eq!((bench.texts.len(), bench.warm[0].median_seconds), (0, 0.5));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn how_a_program_ended_is_told() {
+        let error = |script: &str| {
+            let mut command = limited(Path::new("sh"), 1);
+            printed(command.args(["-c", script])).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert_eq!(error("echo fine"), "");
+        assert_eq!(error("echo words >&2; exit 3"), "words");
+        assert_eq!(error("echo other words; exit 3"), "other words");
+        assert_eq!(error("exit 3"), "it failed and says nothing");
+        assert_eq!(error("sleep 9"), "it was not done in time");
+        let died = error("kill -SEGV $$");
+        assert!(died.starts_with("it died by signal: 11 (SIGSEGV)"), "{died}");
     }
 }

@@ -21,7 +21,8 @@ pub fn install(packages: &[&str], missing: &str, elsewhere: &str) -> Result<()> 
     run("apt-get", &[&["install", "--yes", "--quiet", "--no-install-recommends"], packages].concat())
 }
 
-fn is_root() -> bool {
+/// Whether the user is root.
+pub fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
 }
 

@@ -3,12 +3,14 @@
 mod bench;
 mod cli;
 mod compare;
+mod drivers;
 mod hub;
 mod install;
 mod markdown;
 mod peers;
 mod reference;
 mod reference_file;
+mod results;
 mod roofline;
 mod scenes;
 mod steps;
@@ -47,6 +49,8 @@ enum Task {
     Bench(bench::BenchArguments),
     /// Measure other engines beside this one, in turn: PyTorch, ONNX Runtime, burn
     Peers(peers::PeersArguments),
+    /// Check and measure with the software Vulkan drivers of several Debian releases and of Chromium, in turn
+    Drivers(drivers::DriversArguments),
     /// Print what each kernel costs, and what named GPUs would take for it at best
     Roofline(roofline::RooflineArguments),
     /// Write generated scenes as a folder of pictures, masks and prompts
@@ -77,6 +81,7 @@ fn main() -> ExitCode {
         Task::Train(arguments) => train::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Peers(arguments) => peers::run(&arguments),
+        Task::Drivers(arguments) => drivers::run(&arguments),
         Task::Roofline(arguments) => roofline::run(&arguments),
         Task::Scenes(arguments) => scenes::run(&arguments),
         Task::Synth(arguments) => synth::run(&arguments),

@@ -10,10 +10,11 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::reference::{PEERS, Python, Ready};
+use crate::results;
 use crate::root;
 use crate::steps;
 use crate::synth;
@@ -39,7 +40,7 @@ pub struct PeersArguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
     longest: f64,
     /// Where the tables go
-    #[arg(long, value_name = "FILE", default_value_os_t = root().join("benches/RESULTS.md"))]
+    #[arg(long, value_name = "FILE", default_value_os_t = results::path())]
     out: PathBuf,
 }
 
@@ -89,12 +90,12 @@ pub fn run(arguments: &PeersArguments) -> Result<()> {
          rounds, of {runs} warm runs each, in brackets the fastest and the slowest round. Machine: {}.\n\n## The whole \
          model\n\nThe same photo, prompts and checkpoint of the published size; the logits agree within 0.001 of the largest. \
          Preprocessing and tokenizing are in the time.\n\n{}\n## Products of matrices\n\n{}{}",
-        table::machine(),
+        results::machine(),
         models.to_markdown(),
         products::ABOUT,
         products.to_markdown(),
     );
-    fs::write(&arguments.out, &text).with_context(|| format!("cannot write {}", arguments.out.display()))?;
+    results::write_section(&arguments.out, "peers", &text)?;
     println!("\n{text}\nwrote {}", arguments.out.display());
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{hub, root, vulkan};
+use crate::{drivers, hub, root, vulkan};
 
 /// Everything that has to hold before a change lands, the quickest first.
 pub fn test() -> Result<()> {
@@ -35,12 +35,13 @@ pub fn test() -> Result<()> {
         verify.envs(llvmpipe_of(width));
         step(name, verify)?;
     }
+    drivers::verify_with_trixie()?;
     step("verify at full size", cargo(["xtask", "verify", "--full"]))
 }
 
 /// The environment with which llvmpipe has vectors of `width` bits, its shaders kept apart from those of other widths.
 fn llvmpipe_of(width: &str) -> impl IntoIterator<Item = (&'static str, OsString)> {
-    clipseg::llvmpipe_environment(width, &root().join("target/mesa"))
+    clipseg::llvmpipe_environment(width, &root().join("target"))
 }
 
 /// What the demo looks for in the committed scenes.

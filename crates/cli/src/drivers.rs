@@ -1,6 +1,7 @@
 //! Environment variables that graphics drivers read, set before any driver is loaded.
 
 use std::env;
+use std::fs;
 use std::sync::OnceLock;
 
 use anyhow::{Result, bail};
@@ -50,6 +51,9 @@ pub unsafe fn prepare() -> Result<()> {
     };
     WIDTH_CHOICE.get_or_init(|| choice);
     if let Some((width, caches)) = width.zip(inputs::user_cache_folder()) {
+        // Mesa makes its own folder there, not the folders above: without them it keeps no shaders. If they cannot be made, the
+        // same holds, which is no reason to fail.
+        let _ = fs::create_dir_all(&caches);
         for (name, value) in llvmpipe_environment(width, &caches) {
             if !is_set(name) {
                 // SAFETY: as above.

@@ -31,7 +31,8 @@ pub fn llvmpipe_width() -> Option<&'static str> {
 /// bits: the width itself, and a folder in `caches` for the shaders that it compiles.
 ///
 /// The folder matters: Mesa 25.0 does not key its shader cache by the width, and a process that finds the shaders of another
-/// width there crashes. A program that sets the width must not fill the cache that others share.
+/// width there crashes. A program that sets the width must not fill the cache that others share. Mesa makes that folder, but not
+/// `caches`, which must be there: otherwise it keeps no shaders.
 #[must_use]
 pub fn llvmpipe_environment(width: &str, caches: &Path) -> [(&'static str, OsString); 2] {
     let folder = caches.join(format!("mesa-{width}"));

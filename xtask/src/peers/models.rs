@@ -49,8 +49,7 @@ pub fn measure(session: &Session, work: &mut Work) -> Result<Table> {
         for (column, &prompts) in work.prompts.iter().enumerate() {
             println!("round {round} of {}, prompts: {prompts}", session.rounds);
             let bench = session.ours(work, prompts)?;
-            let all = bench.warm.iter().find(|step| step.name == "all together");
-            let seconds = all.context("clipseg bench names no step \"all together\"")?.median_seconds;
+            let seconds = bench.warm_seconds()?;
             println!("  clipseg: {seconds:.3} s");
             table.add(&format!("clipseg on {}", bench.adapter), column, seconds);
             for engine in engines.iter_mut().filter(|engine| !engine.is_out) {

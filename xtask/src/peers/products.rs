@@ -70,7 +70,7 @@ pub fn measure(session: &Session, engines: &Engines) -> Result<Table> {
             let mut ours = Command::new(&engines.ours);
             // As the command does.
             if let Some(width) = clipseg::llvmpipe_width() {
-                ours.envs(clipseg::llvmpipe_environment(width, &root().join("target/mesa")));
+                ours.envs(clipseg::llvmpipe_environment(width, &root().join("target")));
             }
             let (name, seconds) = task.turn(ours).context("our product failed")?;
             table.add(&name, column, seconds);

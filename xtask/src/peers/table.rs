@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::ptr;
-use std::thread::available_parallelism;
 
 use crate::cli::median;
 
@@ -118,15 +117,6 @@ impl Cell {
         }
         text
     }
-}
-
-/// What the machine is, for the text above the tables.
-pub fn machine() -> String {
-    let cores = available_parallelism().map_or(1, usize::from);
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    let name = name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned());
-    format!("{name}, {cores} cores")
 }
 
 #[cfg(test)]

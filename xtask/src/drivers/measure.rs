@@ -1,0 +1,110 @@
+//! What is checked and measured with one driver at one width.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::release::Ready;
+use crate::cli::{Bench, clipseg, json_of, printed};
+use crate::root;
+
+/// The trained model that is committed.
+const SMALL: &str = "fixtures/models/clipseg-shapes";
+
+/// What all drivers share.
+pub struct Session {
+    /// A checkpoint of the published size; none where only the small model is measured.
+    pub full: Option<PathBuf>,
+    /// Warm runs of that model. The small one has five.
+    pub runs: u16,
+    /// The seconds after which a program is ended.
+    pub longest: u32,
+    /// A folder that is emptied at the start. The caches are in it.
+    pub folder: PathBuf,
+}
+
+/// One driver at one width. What failed has its message.
+pub struct Measured {
+    /// Once with a cache folder of its own, which was empty.
+    pub empty: Result<Bench>,
+    /// The same model once its shaders are in the cache that all drivers and widths share.
+    pub small: Result<Bench>,
+    /// What verify says in its last line.
+    pub verify: Result<String>,
+    pub full: Option<Result<Bench>>,
+}
+
+impl Session {
+    /// Runs everything in turn. A `width` of none is what a user has who sets nothing.
+    pub fn measure(&self, driver: &Ready, width: Option<&str>) -> Result<Measured> {
+        let alone = self.folder.join("empty");
+        empty(&alone)?;
+        let small = Path::new(SMALL);
+        let first = self.bench(driver, width, &alone, small, 1);
+        // The command first: a program that embeds the library must survive what it has left in the common cache.
+        let shared = self.cache();
+        let filled = self.bench(driver, width, &shared, small, 1);
+        let small = filled.and_then(|_| self.bench(driver, width, &shared, small, 5));
+        let verify = self.verify(driver, width);
+        let full = self.full.as_ref().map(|model| self.bench(driver, width, &shared, model, self.runs));
+        Ok(Measured { empty: first, small, verify, full })
+    }
+
+    /// `cargo xtask verify` as a program that sets the width, or nothing.
+    pub fn verify(&self, driver: &Ready, width: Option<&str>) -> Result<String> {
+        let xtask = std::env::current_exe().context("cannot find this program")?;
+        let mut verify = driver.command(&xtask, self.longest);
+        set_nothing(&mut verify).env("XDG_CACHE_HOME", self.cache());
+        if let Some(width) = width {
+            // As the library's documentation says, and in the folder that the command has for it.
+            let caches = self.cache().join("clipseg");
+            fs::create_dir_all(&caches)
+                .with_context(|| format!("cannot make the folder {}", caches.display()))?;
+            verify.envs(clipseg::llvmpipe_environment(width, &caches));
+        }
+        let text = printed(verify.arg("verify"))?;
+        Ok(text.trim().lines().last().unwrap_or_default().to_owned())
+    }
+
+    fn bench(
+        &self,
+        driver: &Ready,
+        width: Option<&str>,
+        cache: &Path,
+        model: &Path,
+        runs: u16,
+    ) -> Result<Bench> {
+        let mut bench = driver.command(Path::new(clipseg(root()).get_program()), self.longest);
+        set_nothing(&mut bench).env("XDG_CACHE_HOME", cache);
+        if let Some(width) = width {
+            bench.env(clipseg::LLVMPIPE_WIDTH_VARIABLE, width);
+        }
+        bench.args(["bench", "--json", "--profile", "--runs", &runs.to_string(), "--model"]).arg(model);
+        json_of(&mut bench)
+    }
+
+    /// The one cache folder.
+    fn cache(&self) -> PathBuf {
+        self.folder.join("cache")
+    }
+}
+
+/// Makes an empty folder, or empties one.
+pub fn empty(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => fs::create_dir_all(folder),
+    }
+    .with_context(|| format!("cannot empty {}", folder.display()))
+}
+
+/// Takes away what the user has set for these drivers.
+fn set_nothing(command: &mut Command) -> &mut Command {
+    for name in [clipseg::LLVMPIPE_WIDTH_VARIABLE, "MESA_SHADER_CACHE_DIR", "MESA_SHADER_CACHE_DISABLE"] {
+        command.env_remove(name);
+    }
+    command
+}
