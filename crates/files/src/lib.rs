@@ -1,6 +1,11 @@
-//! Which files a checkpoint consists of, told by their names alone: those of a folder, or of a repository of the Hugging
-//! Face Hub of which nothing has been downloaded yet. Where there are no weights that can be used, [`Lack`] says what
-//! there is instead and what to do.
+//! What the other crates need of files that strangers made.
+//!
+//! - Which files a checkpoint consists of, told by their names alone: those of a folder, or of a repository of the Hugging
+//!   Face Hub of which nothing has been downloaded yet. Where there are no weights that can be used, [`Lack`] says what
+//!   there is instead and what to do.
+//! - [`open`] and [`read`] refuse what is not a regular file or is too long; [`shown`], [`printable`] and [`quoted`] show
+//!   names and paths that may hold anything.
+//! - With the feature `temporary`, files that are whole or not there.
 
 use std::io;
 use std::path::Path;
