@@ -110,9 +110,12 @@ fn a_run_that_waits_can_be_stopped() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    // Open until the end: `wait` would close it, and the run might see the end of its input before the signal.
+    let stdin = child.stdin.take();
     sleep(Duration::from_secs(1));
     signal(&child, "-TERM");
     assert_eq!(child.wait().unwrap().code(), Some(143));
+    drop(stdin);
     let mut stderr = String::new();
     child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
     assert_eq!(stderr, "stopped before anything was done\n");
