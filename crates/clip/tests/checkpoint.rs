@@ -191,7 +191,7 @@ fn shards_are_joined_by_their_index() {
     index(r#"{"weight_map":{"d":"two.safetensors"}}"#);
     assert!(error_of(&folder).contains("says that `d` is in two.safetensors, which does not hold it"));
     index(r#"{"weight_map":{"d":"../two.safetensors"}}"#);
-    assert!(error_of(&folder).contains("no plain file name"));
+    assert!(error_of(&folder).contains("not a plain file name"));
     index(r#"{"weights":{}}"#);
     assert!(error_of(&folder).contains("weight_map"));
 }

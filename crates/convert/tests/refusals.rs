@@ -104,7 +104,7 @@ fn files_that_are_no_archives_of_pytorch() {
         Case::with_bytes(name, pointer).refused(&[name, "is a Git LFS pointer", "git lfs pull"]);
     }
     Case::with_bytes("text.pth", b"Entry not found").refused(&["text.pth is not a file of PyTorch"]);
-    Case::with_bytes("cut.pth", b"PK\x03\x04").refused(&["no whole zip"]);
+    Case::with_bytes("cut.pth", b"PK\x03\x04").refused(&["not a whole zip"]);
     Case::with_bytes("weights.zip", &archive(&[("rd64-uni.pth", b"PK")])).refused(&["no data.pkl", "unpack"]);
     let two = archive(&[("a/data.pkl", PROGRAM), ("b/data.pkl", PROGRAM)]);
     Case::with_bytes("two.pth", &two).refused(&["several data.pkl"]);
@@ -169,7 +169,7 @@ fn files_that_do_not_belong_together() {
     let decoder = || Case::of(fixture("convert/published/rd16-uni.pth"));
     decoder().refused(&["rd16-uni.pth", "decoder alone", "--clip", "ViT-B-16.pt"]);
     let with_clip = |clip: &str| Case { clip: Some(fixture(clip)), ..decoder() };
-    with_clip("convert/published/rd16-uni.pth").refused(&["no CLIP of OpenAI"]);
+    with_clip("convert/published/rd16-uni.pth").refused(&["not a CLIP of OpenAI"]);
     with_clip("convert/unusual/clip-state-dict.pt")
         .refused(&["extract_layers = [3, 6, 9]", "layer 3 does not exist"]);
     let other = Case {
@@ -193,8 +193,8 @@ fn files_that_do_not_belong_together() {
 #[test]
 fn an_index_that_leaves_its_folder() {
     for (listed, words) in [
-        ("../pytorch_model.bin", &["no plain file name"][..]),
-        ("/etc/passwd", &["no plain file name"]),
+        ("../pytorch_model.bin", &["not a plain file name"][..]),
+        ("/etc/passwd", &["not a plain file name"]),
         ("missing.bin", &["missing.bin is missing", "download"]),
     ] {
         let index = format!(r#"{{"weight_map": {{"a": "{listed}"}}}}"#);

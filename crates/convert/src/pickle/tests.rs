@@ -89,7 +89,7 @@ fn what_is_on_the_list_cannot_be_misused() {
         (b"ccollections\nOrderedDict\n(NNtR.", "calls OrderedDict with 2"),
         (b"ctorch._utils\n_rebuild_parameter\nN\x85R.", "calls RebuildParameter"),
         (b"ctorch._utils\n_rebuild_tensor_v2\n(NK\0))tR.", "on None"),
-        (b"N)R.", "no function"),
+        (b"N)R.", "not a function"),
         (b"ccollections\nOrderedDict\nNR.", "a tuple is due"),
         // Objects of other classes, states of other things.
         (b"ccollections\nOrderedDict\n)\x81.", "no TorchScript module"),
