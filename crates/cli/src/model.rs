@@ -15,7 +15,7 @@ use crate::report;
 #[derive(Args)]
 pub struct ModelArguments {
     /// Folder of the checkpoint, or a repository of the Hugging Face Hub, to be downloaded into its usual cache: by its
-    /// name or by the address of its page, https://huggingface.co/owner/name (with /tree/REVISION behind it).
+    /// name or by the address of its page, huggingface.co/owner/name (with /tree/REVISION behind it).
     #[arg(long = "model", value_name = "DIR|OWNER/NAME[@REVISION]|URL")]
     value: PathBuf,
 }
