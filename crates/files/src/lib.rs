@@ -31,6 +31,16 @@ pub const SMALL_FILES: [&str; 9] = [
     "config.json",
     "preprocessor_config.json",
     "processor_config.json",
+    TOKENIZER_FILES[0],
+    TOKENIZER_FILES[1],
+    TOKENIZER_FILES[2],
+    TOKENIZER_FILES[3],
+    TOKENIZER_FILES[4],
+    TOKENIZER_FILES[5],
+];
+
+/// The tokenizer's files, the first three of which hold its tokens.
+pub const TOKENIZER_FILES: [&str; 6] = [
     "tokenizer.json",
     "vocab.json",
     "merges.txt",

@@ -36,9 +36,7 @@ impl FrameArguments {
 
     /// What averages, where that is asked for.
     pub fn smoother(&self) -> Result<Option<Smoother>> {
-        let smoother = |share| {
-            Smoother::new(share).with_context(|| format!("--smooth {share}: must be at least 0 and below 1"))
-        };
+        let smoother = |share| Smoother::new(share).with_context(|| format!("--smooth {share}"));
         self.smooth.map(smoother).transpose()
     }
 }
