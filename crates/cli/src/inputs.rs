@@ -19,8 +19,9 @@ use crate::report;
 /// The adapter to run on.
 #[derive(Args)]
 pub struct AdapterArguments {
-    /// Adapter to run on: its number in `clipseg devices`, or part of its name [default: the first].
-    #[arg(long, value_name = "NAME|INDEX")]
+    /// Where to run: an adapter's number in `clipseg devices` or part of its name, or `cpu` for the processor, which
+    /// needs no driver [default: the first, a GPU where there is one, else the processor].
+    #[arg(long, value_name = "NAME|INDEX|cpu")]
     adapter: Option<String>,
     /// How weights are stored on it: in 16 bits where that loses nothing (auto), never (f32), or always, which
     /// halves the memory of any checkpoint (f16) and, on GPUs, also stores in 16 bits what flows inside the

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::buffer::Buffer;
 use crate::device::{DeviceId, FLOATS};
 use crate::memory::Counted;
 use crate::{Device, Error, Result};
@@ -10,7 +11,7 @@ use crate::{Device, Error, Result};
 /// back may serve the next one: whoever read the old content was recorded earlier.
 #[derive(Default)]
 pub(crate) struct Pool {
-    buffers: Vec<wgpu::Buffer>,
+    buffers: Vec<Buffer>,
     textures: Vec<wgpu::Texture>,
     bytes: u64,
 }
@@ -39,7 +40,7 @@ pub(crate) trait Reusable: Clone {
 /// Free buffers that a pool keeps: when scenes are dropped by the hundred, their memory goes back to the device.
 const FREE_BUFFERS: usize = 32;
 
-impl Reusable for wgpu::Buffer {
+impl Reusable for Buffer {
     fn give_back(self, pool: &mut Pool) {
         if pool.buffers.len() >= FREE_BUFFERS {
             pool.buffers.remove(0);
@@ -79,11 +80,11 @@ impl<T: Reusable> Drop for Pooled<T> {
 }
 
 /// A buffer of at least `bytes`, from the pool where one fits without wasting more than half of it.
-pub(crate) fn buffer(device: &Device, pool: Option<&SharedPool>, bytes: u64) -> Result<Pooled<wgpu::Buffer>> {
+pub(crate) fn buffer(device: &Device, pool: Option<&SharedPool>, bytes: u64) -> Result<Pooled<Buffer>> {
     let bytes = bindable(device, bytes)?;
     let Some(shared) = pool else {
         let home = Home::Own { _bytes: device.memory().weights(bytes) };
-        return Ok(Pooled { memory: create_buffer(device, bytes)?, device: device.id(), home });
+        return Ok(Pooled { memory: Buffer::new(device, bytes)?, device: device.id(), home });
     };
     let mut pool = shared.lock().unwrap_or_else(PoisonError::into_inner);
     let fitting = pool
@@ -96,7 +97,7 @@ pub(crate) fn buffer(device: &Device, pool: Option<&SharedPool>, bytes: u64) -> 
     let memory = match fitting {
         Some(place) => pool.buffers.swap_remove(place),
         None => {
-            let buffer = create_buffer(device, bytes)?;
+            let buffer = Buffer::new(device, bytes)?;
             pool.bytes += bytes;
             buffer
         }
@@ -104,12 +105,19 @@ pub(crate) fn buffer(device: &Device, pool: Option<&SharedPool>, bytes: u64) -> 
     Ok(Pooled { memory, device: device.id(), home: Home::Pool(Arc::clone(shared)) })
 }
 
+/// A weight's memory that is there already, of `bytes`.
+#[cfg(feature = "processor")]
+pub(crate) fn weight_buffer(device: &Device, memory: Buffer, bytes: u64) -> Result<Pooled<Buffer>> {
+    let home = Home::Own { _bytes: device.memory().weights(bindable(device, bytes)?) };
+    Ok(Pooled { memory, device: device.id(), home })
+}
+
 /// A buffer for an input: filled before the first step, so never memory that an earlier step writes.
-pub(crate) fn input_buffer(device: &Device, shared: &SharedPool, bytes: u64) -> Result<Pooled<wgpu::Buffer>> {
+pub(crate) fn input_buffer(device: &Device, shared: &SharedPool, bytes: u64) -> Result<Pooled<Buffer>> {
     let bytes = bindable(device, bytes)?;
     shared.lock().unwrap_or_else(PoisonError::into_inner).bytes += bytes;
     Ok(Pooled {
-        memory: create_buffer(device, bytes)?,
+        memory: Buffer::new(device, bytes)?,
         device: device.id(),
         home: Home::Pool(Arc::clone(shared)),
     })
@@ -126,25 +134,14 @@ fn bindable(device: &Device, bytes: u64) -> Result<u64> {
     Ok(bytes)
 }
 
-/// A buffer that is there: one whose memory could not be had never comes into a pool.
-fn create_buffer(device: &Device, bytes: u64) -> Result<wgpu::Buffer> {
-    let descriptor = wgpu::BufferDescriptor {
-        label: None,
-        size: bytes,
-        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
-        mapped_at_creation: false,
-    };
-    device.guard(|| Ok(device.create_buffer(&descriptor)))
-}
-
-/// As [`create_buffer`], of a texture.
+/// A texture that is there: one whose memory could not be had never comes into a pool.
 fn create_texture(
     device: &Device,
     format: wgpu::TextureFormat,
     width: u32,
     height: u32,
 ) -> Result<wgpu::Texture> {
-    device.guard(|| Ok(device.create_texture(format, width, height)))
+    device.guard(|| device.create_texture(format, width, height))
 }
 
 /// A texture for `rows` of `columns` values, four a texel, or a little larger.

@@ -85,6 +85,25 @@ impl Panels {
     }
 }
 
+/// The weight `[columns, inner]` that panels hold, a row of whose texture has `row` floats or halves.
+pub(crate) fn unpack(
+    values: &[f32],
+    row: usize,
+    (lanes, is_half): (u32, bool),
+    [columns, inner]: [usize; 2],
+) -> Vec<f32> {
+    let depth = panel_depth(lanes);
+    let steps = inner.div_ceil(depth);
+    let mut weight = Vec::with_capacity(columns * inner);
+    for column in 0..columns {
+        for k in 0..inner {
+            let start = (column / PANEL_COLUMNS * steps + k / depth) * row;
+            weight.push(values[start + place(lanes, is_half, k % depth, column % PANEL_COLUMNS)]);
+        }
+    }
+    weight
+}
+
 /// Where a panel's row has the value of `depth`, of those that it is of, and `column`.
 fn place(lanes: u32, is_half: bool, depth: usize, column: usize) -> usize {
     // Sixteen lanes own a texel of columns each, and start with their own texel of the input.
