@@ -25,7 +25,8 @@ Examples:
   cargo xtask verify                     all checkpoints and references of fixtures/
   cargo xtask verify --full              the full-size checkpoint on a photo
   cargo xtask verify --adapter cpu       on the processor
-  cargo xtask verify --steps --adapter 0 each step of every plan beside the CPU twin of its kernel: which is wrong?
+  cargo xtask verify --steps --adapter driver
+                                         each step of every plan beside the CPU twin of its kernel: which is wrong?
   cargo xtask verify --model DIR --reference FILE.safetensors
   cargo xtask verify --classic --precision f16 --tolerance 2e-2
                                          where halved weights and activations change hidden states, and how much
@@ -44,8 +45,9 @@ pub struct VerifyArguments {
     /// The largest |Δ| allowed, relative to the tensor's largest magnitude [default: 1e-4; with --full 1e-3]
     #[arg(long)]
     tolerance: Option<f64>,
-    /// The adapter's name or number, as `clipseg devices` lists them, or cpu for the processor
-    #[arg(long, value_name = "NAME|INDEX|cpu")]
+    /// The adapter's name or number, as `clipseg devices` lists them, cpu for the processor, or driver for the
+    /// best that a driver offers
+    #[arg(long, value_name = "NAME|INDEX|cpu|driver")]
     adapter: Option<AdapterChoice>,
     /// Take the classic kernels even where others are faster
     #[arg(long)]

@@ -27,12 +27,15 @@ pub enum AdapterChoice {
 impl std::str::FromStr for AdapterChoice {
     type Err = std::convert::Infallible;
 
-    /// A number is an index, `cpu` the processor, anything else a name.
+    /// A number is an index, `cpu` the processor, `driver` the best that a driver offers, anything else a name.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.eq_ignore_ascii_case("cpu") {
-            return Ok(Self::Processor);
-        }
-        Ok(text.parse().map_or_else(|_| Self::Name(text.to_owned()), Self::Index))
+        Ok(match text.to_ascii_lowercase().as_str() {
+            "cpu" => Self::Processor,
+            "driver" => Self::Driver,
+            number_or_name => {
+                number_or_name.parse().map_or_else(|_| Self::Name(text.to_owned()), Self::Index)
+            }
+        })
     }
 }
 

@@ -214,3 +214,75 @@ fn worst(actual: &[f32], expected: &[f32]) -> Worst {
     }
     worst
 }
+
+#[cfg(test)]
+mod tests {
+    use clipseg_shaders::kernels::sigmoid;
+    use clipseg_shaders::{Activation, Kernel};
+
+    use super::*;
+    use crate::step::Resource;
+    use crate::{AdapterChoice, DeviceOptions, Recorder};
+
+    /// A sigmoid that forgets a sign.
+    fn broken() -> &'static Kernel {
+        let source = sigmoid::KERNEL.source.replace("exp(-", "exp(");
+        assert_ne!(source, sigmoid::KERNEL.source, "nothing was broken");
+        Box::leak(Box::new(Kernel { source: source.leak(), ..sigmoid::KERNEL }))
+    }
+
+    /// What the steps gave of a plan whose second step is a sigmoid by `kernel`.
+    fn checks_with(kernel: &'static Kernel) -> Vec<StepCheck> {
+        let options = DeviceOptions { adapter: AdapterChoice::Driver, ..DeviceOptions::default() };
+        let device = Device::open(&options).expect("this test needs an adapter");
+        let mut recorder = Recorder::new(&device);
+        let input = recorder.input(&[2, 3]).unwrap();
+        let first = recorder.activation(&input, Activation::QuickGelu).unwrap();
+        let second = recorder.allocate(&[2, 3], Element::F32).unwrap();
+        let mut resources = Vec::new();
+        for tensor in [&first, &second] {
+            resources.push(Resource::buffer(recorder.buffer_of(tensor).unwrap(), tensor.bytes()));
+        }
+        recorder.dispatch(kernel, &[], sigmoid::Params { length: 6 }, resources, [1; 3], 0).unwrap();
+        let third = recorder.l2_norm(&second).unwrap();
+        let output = recorder.output(&third).unwrap();
+        let plan = recorder.finish().unwrap();
+        device.start_step_checks().unwrap();
+        let mut run = plan.run();
+        run.write(&input, &[0.5, -1.0, 2.0, 3.0, 0.25, -0.125]).unwrap();
+        pollster::block_on(run.finish(&[&output])).unwrap();
+        device.take_step_checks()
+    }
+
+    #[test]
+    fn a_broken_kernel_is_named_and_those_after_it_are_not() {
+        let checks = checks_with(broken());
+        let agree: Vec<_> = checks.iter().map(|check| (check.kernel, check.agrees())).collect();
+        assert_eq!(agree, [("activation", true), ("sigmoid", false), ("l2_norm", true)]);
+        let Worst { place, actual, expected, .. } = checks[1].worst;
+        // Of its inputs 2.99 is the farthest from zero.
+        assert_eq!(place, 3);
+        assert!((actual - 0.048).abs() < 0.001 && (expected - 0.952).abs() < 0.001, "{}", checks[1]);
+        let text = checks[1].to_string();
+        assert!(text.starts_with("step 1, sigmoid, Params { length: 6 }"), "{text}");
+    }
+
+    #[test]
+    fn sound_kernels_agree() {
+        assert!(checks_with(&sigmoid::KERNEL).iter().all(StepCheck::agrees));
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_as_far_away_as_can_be() {
+        assert_eq!(worst(&[1.0, f32::NAN], &[1.0, 2.0]).difference, f32::INFINITY);
+        assert_eq!(worst(&[1.0], &[1.0, 2.0]).difference, f32::INFINITY);
+        assert_eq!(worst(&[f32::NEG_INFINITY, 4.0], &[f32::NEG_INFINITY, 2.0]).difference, 1.0);
+    }
+
+    #[test]
+    fn the_processor_is_not_held_against_itself() {
+        let options = DeviceOptions { adapter: AdapterChoice::Processor, ..DeviceOptions::default() };
+        let device = Device::open(&options).expect("the processor is always there");
+        assert!(matches!(device.start_step_checks(), Err(Error::Adapter { .. })));
+    }
+}
