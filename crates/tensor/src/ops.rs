@@ -23,7 +23,7 @@ pub use linear::Linear;
 pub(crate) use matmul::fingerprint;
 pub use mlp::Mlp;
 pub use normalise::LayerNorm;
-pub(crate) use panels::{panel_depth, unpack as unpack_panels};
+pub(crate) use panels::unpack as unpack_panels;
 pub use transposed_convolution::{Takes, TransposedConvolution};
 
 use crate::step::Resource;

@@ -164,7 +164,7 @@ fn check_dispatch(
             twin(Call { params, overrides, inputs: &inputs, output: &mut expected })?;
             (actual, expected)
         }
-        None => twins_of_textures::compare(kernel, params, overrides, &inputs, &actual, length)?
+        None => twins_of_textures::compare(dispatch, params, &inputs, &actual, length)?
             .ok_or_else(|| no_twin(kernel.name))?,
     };
     let has_halves = written.in_halves || read.iter().any(|resource| resource.in_halves);

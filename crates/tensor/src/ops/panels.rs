@@ -81,13 +81,13 @@ pub(crate) fn unpack(
     (lanes, is_half): (u32, bool),
     [columns, inner]: [usize; 2],
 ) -> Vec<f32> {
-    let depth = panel_depth(lanes);
+    let (depth, width) = (panel_depth(lanes), panel_columns(lanes));
     let steps = inner.div_ceil(depth);
     let mut weight = Vec::with_capacity(columns * inner);
     for column in 0..columns {
         for k in 0..inner {
-            let start = (column / PANEL_COLUMNS * steps + k / depth) * row;
-            weight.push(values[start + place(lanes, is_half, k % depth, column % PANEL_COLUMNS)]);
+            let start = (column / width * steps + k / depth) * row;
+            weight.push(values[start + place(lanes, is_half, k % depth, column % width)]);
         }
     }
     weight

@@ -1,10 +1,11 @@
 //! What the kernels on textures should give: their operands laid out row by row, through the twins.
 
 use bytemuck::Pod;
-use clipseg_shaders::{Activation, Kernel, kernels, twins};
+use clipseg_shaders::{Activation, kernels, twins};
 
 use super::operand::Operand;
-use crate::ops::{panel_depth, unpack_panels};
+use crate::ops::unpack_panels;
+use crate::step::Dispatch;
 use crate::twin::override_of;
 use crate::{Error, Result};
 
@@ -19,29 +20,27 @@ struct Step<'a> {
     output: &'a Operand,
     /// Values that it writes, the padding of rows to texels left out.
     length: usize,
+    /// Workgroups along z.
+    groups: u32,
 }
 
-/// What `kernel` has written to `output`, `length` values, and what it should have; none where that is not known here.
+/// What the kernel of `dispatch` has written to `output`, `length` values, and what it should have; none where that is not known here.
 ///
 /// # Errors
 /// [`Error::Device`] where an operand is missing.
 pub(super) fn compare(
-    kernel: &Kernel,
+    dispatch: &Dispatch,
     params: &[u8],
-    overrides: &[(&'static str, u32)],
     inputs: &[Operand],
     output: &Operand,
     length: usize,
 ) -> Result<Option<Pair>> {
-    let step = Step { params, overrides, inputs, output, length };
-    let twin = match kernel.name {
+    let overrides = dispatch.pipeline.overrides();
+    let step = Step { params, overrides, inputs, output, length, groups: dispatch.grid[2] };
+    let twin = match dispatch.pipeline.kernel.name {
         "texture_from_buffer" | "buffer_from_texture" => Step::copy,
-        "matmul_subgroup_16" | "matmul_subgroup_16_f16" | "matmul_subgroup_24" | "matmul_subgroup_24_f16" => {
-            Step::matmul
-        }
+        "matmul_subgroup" | "matmul_subgroup_f16" => Step::matmul,
         "mlp_subgroup" | "mlp_subgroup_f16" => Step::mlp,
-        "conv2d_3x3_subgroup" => Step::conv2d_3x3,
-        "transposed_conv2d_subgroup" => Step::transposed_conv2d,
         "attention_subgroup" => Step::attention,
         "layer_norm_subgroup" => Step::layer_norm,
         "film_texture" => Step::film,
@@ -106,86 +105,34 @@ impl Step<'_> {
     }
 
     fn matmul(&self) -> Result<Pair> {
-        let params: kernels::matmul_subgroup_16::Params = self.params();
+        let params: kernels::matmul_subgroup::Params = self.params();
         let (rows, inner) = (params.rows as usize, 4 * params.inner_texels as usize);
-        let columns = self.length / rows;
-        let input = self.input(0)?.matrix(rows, inner);
+        // Groups of columns lie side by side, so each is a row of a longer input.
+        let groups = self.groups as usize;
+        let columns = self.length / (rows * groups);
+        let input = self.input(0)?.matrix(rows, groups * inner);
         let weight = self.weight(1, [columns, inner])?;
         let bias = if params.has_bias != 0 { Some(self.input(2)?) } else { None };
         let residual =
             if params.has_residual != 0 { Some(self.input(3)?.matrix(rows, columns)) } else { None };
-        let values = self.product(&input, &weight, bias, residual, self.activation(), [rows, columns]);
-        Ok((self.output.matrix(rows, values.len() / rows.max(1)), values))
+        let values = self.product(&input, &weight, bias, residual, self.activation(), [rows * groups, columns]);
+        Ok((self.output.matrix(rows, groups * columns), values))
     }
 
     fn mlp(&self) -> Result<Pair> {
         let params: kernels::mlp_subgroup::Params = self.params();
         let rows = params.rows as usize;
-        let [inner, hidden] = [params.inner_texels, params.hidden_texels].map(|texels| 4 * texels as usize);
+        let [inner, hidden] = [params.column_texels, params.hidden_texels].map(|texels| 4 * texels as usize);
         let columns = self.length / rows;
         let input = self.input(0)?.matrix(rows, inner);
         let up = self.weight(1, [hidden, inner])?;
         let between =
             self.product(&input, &up, Some(self.input(2)?), None, self.activation(), [rows, hidden]);
         let down = self.weight(3, [columns, hidden])?;
-        let residual = Some(self.input(5)?.matrix(rows, columns));
+        let residual = Some(self.input(0)?.matrix(rows, columns));
         let bias = Some(self.input(4)?);
         let values = self.product(&between, &down, bias, residual, Activation::None, [rows, columns]);
-        Ok((self.output.matrix(rows, values.len() / rows.max(1)), values))
-    }
-
-    fn conv2d_3x3(&self) -> Result<Pair> {
-        let params: kernels::conv2d_3x3_subgroup::Params = self.params();
-        let [images, height, width, skip] =
-            [params.images, params.height, params.width, params.skip].map(|size| size as usize);
-        let channels = 4 * params.channel_texels as usize;
-        let rows = images * height * width;
-        let columns = self.length / rows;
-        let input = self.input(0)?.matrix(images * (skip + height * width), channels);
-        let neighbourhoods = kernels::im2col_3x3::Params {
-            images: params.images,
-            height: params.height,
-            width: params.width,
-            channels: channels as u32,
-            skip: params.skip,
-        };
-        let mut patches = vec![0.0; rows * 9 * channels];
-        twins::im2col_3x3(&neighbourhoods, &input, &mut patches);
-        // A direction's channels are padded to whole strips.
-        let padded = channels.next_multiple_of(panel_depth(self.overridden("LANES")));
-        let weight = self.weight(1, [columns, 9 * padded])?;
-        let weight: Vec<_> =
-            weight.chunks_exact(padded).flat_map(|direction| &direction[..channels]).copied().collect();
-        let bias = Some(self.input(2)?);
-        let values = self.product(&patches, &weight, bias, None, self.activation(), [rows, columns]);
-        Ok((self.output.matrix(rows, values.len() / rows.max(1)), values))
-    }
-
-    fn transposed_conv2d(&self) -> Result<Pair> {
-        let params: kernels::transposed_conv2d_subgroup::Params = self.params();
-        let [images, height, width] = [params.images, params.height, params.width].map(|size| size as usize);
-        let [outer, group, kernel, channels] =
-            [params.outer, params.group, params.inner, params.channels].map(|size| size as usize);
-        let tokens = images * height * width;
-        let groups = outer * outer / group;
-        let (inner, columns) = (4 * params.group_texels as usize, group * kernel * kernel * channels);
-        // The groups of a token lie one behind the other, so each is a row of a longer input.
-        let input = self.input(0)?.matrix(tokens, groups * inner);
-        let weight = self.weight(1, [columns, inner])?;
-        let bias = Some(self.input(2)?);
-        let shape = [tokens * groups, columns];
-        let pixels = self.product(&input, &weight, bias, None, Activation::None, shape);
-        let params = kernels::depth_to_space::Params {
-            images: params.images,
-            height: params.height,
-            width: params.width,
-            outer: params.outer,
-            inner: params.inner,
-            channels: params.channels,
-        };
-        let mut values = vec![0.0; pixels.len()];
-        twins::depth_to_space(&params, &pixels, &mut values);
-        Ok((self.output.matrix(1, values.len()), values))
+        Ok((self.output.matrix(rows, columns), values))
     }
 
     fn attention(&self) -> Result<Pair> {
