@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::adapter::{self, AdapterChoice, KernelFamily};
 use crate::failure::Failures;
-use crate::memory::MemoryCount;
+use crate::memory::{Counted, MemoryCount, MemoryKind, PlanCaches};
 use crate::pipeline::PipelineCache;
 #[cfg(not(target_family = "wasm"))]
 use crate::pipeline_file::PipelineFile;
-use crate::pool::SharedPool;
+use crate::pool::{Pool, SharedPool};
 use crate::profile::Profile;
 #[cfg(not(target_family = "wasm"))]
 use crate::tuner::{Subject, Tuner};
@@ -26,6 +26,10 @@ pub struct DeviceOptions {
     pub runtime_checks: bool,
     /// How the weights of linear layers are stored, by default in halves where that loses nothing; and whether activations are.
     pub precision: Precision,
+    /// Bytes that weights, plans, scenes and read-backs may take together; `None`, the default, as much as there is. Plans that are
+    /// only kept to be quick make room, and models look for fewer prompts at once; what does not fit at all is refused with
+    /// [`Error::OverBudget`]. The driver's own needs come on top.
+    pub memory_budget: Option<u64>,
     /// A folder for files that say which kernel is the fastest at which product of matrices on which adapter. What they do not say
     /// is measured when a plan is recorded, which takes seconds, and noted there. `None`, the default, measures nothing and takes
     /// what suits the shape. Another kernel adds up in another order: its numbers differ in the last digits.
@@ -71,12 +75,19 @@ struct Inner {
     failures: Arc<Failures>,
     empty_buffer: wgpu::Buffer,
     empty_texture: wgpu::Texture,
-    staging: Mutex<Vec<wgpu::Buffer>>,
+    plan_caches: PlanCaches,
+    staging: Mutex<Vec<Staging>>,
     uploading: AtomicUsize,
     /// Memory of dropped tensors that outlived their recordings.
     lent: SharedPool,
     created: AtomicUsize,
     identity: OnceLock<String>,
+}
+
+/// A buffer to read back through.
+pub(crate) struct Staging {
+    pub buffer: wgpu::Buffer,
+    _bytes: Counted,
 }
 
 impl Device {
@@ -135,6 +146,7 @@ impl Device {
             #[cfg(not(target_family = "wasm"))]
             options.pipeline_cache.as_deref().and_then(|folder| PipelineFile::open(folder, &gpu, &info)),
         );
+        let memory = MemoryCount::new(options.memory_budget);
         let inner = Inner {
             id: DeviceId::next(),
             gpu,
@@ -148,13 +160,14 @@ impl Device {
             tuner,
             pipelines,
             profile: Profile::default(),
-            memory: MemoryCount::default(),
+            lent: Pool::counting(memory.nothing(MemoryKind::Scenes), false),
+            memory,
+            plan_caches: PlanCaches::default(),
             failures,
             empty_buffer,
             empty_texture,
             staging: Mutex::default(),
             uploading: AtomicUsize::new(0),
-            lent: SharedPool::default(),
             created: AtomicUsize::new(0),
             identity: OnceLock::new(),
         };
@@ -214,6 +227,8 @@ impl Device {
     }
 
     fn poll(&self, until: wgpu::PollType) -> Result<()> {
+        // Polled again, wgpu gives back the memory of a lost device, under the hands of who may still read it.
+        self.failures().check()?;
         let polled = self.0.gpu.poll(until).map_err(|error| Error::Device(error.to_string()));
         // A lost device explains why it could not be waited for.
         self.failures().check()?;
@@ -327,30 +342,42 @@ impl Device {
         &self.0.empty_texture
     }
 
+    pub(crate) fn plan_caches(&self) -> &PlanCaches {
+        &self.0.plan_caches
+    }
+
+    /// Gives back the free memory of dropped tensors and read-backs.
+    pub(crate) fn trim_pools(&self) {
+        self.lent().lock().unwrap_or_else(PoisonError::into_inner).trim();
+        self.0.staging.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// A buffer to read back through, of at least `bytes`. After a read-back that went well it is given back with
     /// [`Self::return_staging`]; one that may still be mapped, or was never made, would fail the next.
-    pub(crate) fn staging(&self, bytes: u64) -> wgpu::Buffer {
+    pub(crate) fn staging(&self, bytes: u64) -> Result<Staging> {
         let mut free = self.0.staging.lock().unwrap_or_else(PoisonError::into_inner);
         let fitting = free
             .iter()
             .enumerate()
-            .filter(|(_, buffer)| buffer.size() >= bytes)
-            .min_by_key(|(_, buffer)| buffer.size())
+            .filter(|(_, staging)| staging.buffer.size() >= bytes)
+            .min_by_key(|(_, staging)| staging.buffer.size())
             .map(|(place, _)| place);
         if let Some(place) = fitting {
-            return free.swap_remove(place);
+            return Ok(free.swap_remove(place));
         }
         drop(free);
-        self.create_buffer(&wgpu::BufferDescriptor {
+        let descriptor = wgpu::BufferDescriptor {
             label: Some("read back"),
             size: bytes,
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
-        })
+        };
+        let counted = self.make_room(|| self.memory().bytes(MemoryKind::ReadBack, bytes))?;
+        Ok(Staging { buffer: self.guard(|| Ok(self.create_buffer(&descriptor)))?, _bytes: counted })
     }
 
-    pub(crate) fn return_staging(&self, buffer: wgpu::Buffer) {
-        self.0.staging.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+    pub(crate) fn return_staging(&self, staging: Staging) {
+        self.0.staging.lock().unwrap_or_else(PoisonError::into_inner).push(staging);
     }
 }
 

@@ -1,6 +1,6 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::memory::Counted;
+use crate::device::Staging;
 use crate::pool::SharedPool;
 use crate::profile::Timestamps;
 use crate::step::{Step, bind_group, row_layout, texel_extent};
@@ -13,14 +13,15 @@ pub struct Plan {
     steps: Vec<Step>,
     /// A bind group for each dispatch, in order.
     bind_groups: Vec<wgpu::BindGroup>,
-    arena: Counted,
+    /// What counts the memory of the steps.
+    pool: SharedPool,
     /// Held from the filling of the inputs to the submission: threads that share a plan take turns. What a run reads back is
     /// copied in the same submission, so the next run may begin before it is read.
     turn: Mutex<()>,
 }
 
 impl Plan {
-    pub(crate) fn new(device: Device, steps: Vec<Step>, uniforms: &[u8], pool: &SharedPool) -> Result<Self> {
+    pub(crate) fn new(device: Device, steps: Vec<Step>, uniforms: &[u8], pool: SharedPool) -> Result<Self> {
         let dispatches = || {
             steps.iter().filter_map(|step| match step {
                 Step::Dispatch(dispatch) => Some(dispatch),
@@ -39,8 +40,7 @@ impl Plan {
             device.pipelines().compile_all(&device, dispatches().map(|dispatch| &*dispatch.pipeline));
             dispatches().map(|dispatch| bind_group(&device, dispatch, &uniform_buffer)).collect()
         })?;
-        let arena = device.memory().plans(pool.lock().unwrap_or_else(PoisonError::into_inner).bytes());
-        Ok(Self { device, steps, bind_groups, arena, turn: Mutex::default() })
+        Ok(Self { device, steps, bind_groups, pool, turn: Mutex::default() })
     }
 
     /// Starts a run: waits for its turn, then takes inputs, runs and gives outputs.
@@ -52,7 +52,7 @@ impl Plan {
     /// Bytes of device memory that the plan's tensors share.
     #[must_use]
     pub fn arena_bytes(&self) -> u64 {
-        self.arena.bytes()
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).bytes()
     }
 
     /// The number of kernel runs in one replay.
@@ -192,13 +192,13 @@ impl Run<'_> {
         let device = self.plan.device.clone();
         let total = outputs.iter().map(|output| output.bytes()).sum();
         // A buffer of no bytes cannot be mapped.
-        let staging = (total > 0).then(|| device.guard(|| Ok(device.staging(total)))).transpose()?;
+        let staging = (total > 0).then(|| device.staging(total)).transpose()?;
         let submission = self.submit_with(|encoder| {
             let Some(staging) = &staging else { return Ok(()) };
             let mut offset = 0;
             for output in outputs {
                 let buffer = buffer_in(&device, output)?;
-                encoder.copy_buffer_to_buffer(buffer, 0, staging, offset, output.bytes());
+                encoder.copy_buffer_to_buffer(buffer, 0, &staging.buffer, offset, output.bytes());
                 offset += output.bytes();
             }
             Ok(())
@@ -266,7 +266,7 @@ impl Run<'_> {
 struct ReadBack {
     device: Device,
     /// None where all outputs are empty.
-    staging: Option<wgpu::Buffer>,
+    staging: Option<Staging>,
     submission: wgpu::SubmissionIndex,
     total: u64,
     /// The outputs, one behind the other.
@@ -281,7 +281,7 @@ impl ReadBack {
         };
         let (sender, receiver) = futures_channel::oneshot::channel();
         device.guard(|| {
-            staging.map_async(wgpu::MapMode::Read, ..total, move |result| {
+            staging.buffer.map_async(wgpu::MapMode::Read, ..total, move |result| {
                 // The receiver is gone only if the caller gave up waiting.
                 let _ = sender.send(result);
             });
@@ -289,13 +289,16 @@ impl ReadBack {
         })?;
         // In a browser this does nothing and the event loop calls back.
         device.wait_for(submission)?;
-        let failed = |reason: String| Error::Device(format!("reading back: {reason}"));
+        let failed = |reason: String| device.failures().failed(format!("reading back: {reason}"));
         let mapped = receiver.await.map_err(|_| failed("it was dropped".to_owned()))?;
         mapped.map_err(|error| failed(error.to_string()))?;
-        let view = staging.get_mapped_range(..total).map_err(|error| failed(error.to_string()))?;
-        let arrays = split(&view, parts);
-        drop(view);
-        staging.unmap();
+        let arrays = device.failures().read_mapped(|| {
+            let view = staging.buffer.get_mapped_range(..total).map_err(|error| failed(error.to_string()))?;
+            let arrays = split(&view, parts);
+            drop(view);
+            staging.buffer.unmap();
+            Ok(arrays)
+        })?;
         device.return_staging(staging);
         Ok(arrays)
     }
