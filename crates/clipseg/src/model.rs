@@ -3,11 +3,12 @@ use std::path::Path;
 
 use clipseg_clip::config::CONFIG_FILE;
 use clipseg_decoder::{Conditions, Decoder, DecoderConfig};
-use clipseg_tensor::{Array, Device, MemoryUse};
+use clipseg_tensor::{Array, Device, MemoryUse, Precision};
+use safetensors::Dtype;
 
 use crate::fingerprint::fingerprint;
 use crate::loading::both;
-use crate::parts::{Parts, evenly};
+use crate::parts::{Parts, evenly, say_need};
 use crate::{
     Checkpoint, ClipSegConfig, Condition, DecoderInsides, DecoderOutput, Error, ImageInput, Insides, Result,
     Scene, TextEncoder, TextInput, TowerOutput, VisionEncoder, loss,
@@ -86,6 +87,13 @@ impl ClipSegForImageSegmentation {
     /// An impossible config, a missing or misshapen tensor, or the device's.
     pub fn load(device: &Device, checkpoint: &Checkpoint, config: &ClipSegConfig) -> Result<Self> {
         config.validate()?;
+        let loaded = Self::load_within_budget(device, checkpoint, config);
+        say_need(device, loaded, || {
+            Ok(MemoryUse { weights: weights_of(device, checkpoint), ..MemoryUse::default() })
+        })
+    }
+
+    fn load_within_budget(device: &Device, checkpoint: &Checkpoint, config: &ClipSegConfig) -> Result<Self> {
         let prefix = checkpoint.clip_prefix()?;
         let width = Some(config.projection_dim);
         let extract = &config.extract_layers;
@@ -132,7 +140,9 @@ impl ClipSegForImageSegmentation {
     /// # Errors
     /// [`Error::Input`] when pixels and sizes do not fit; the device's.
     pub async fn encode_image(&self, images: ImageInput<'_>) -> Result<Scene> {
-        self.vision.encode(images).await
+        let ImageInput { batch, height, width, .. } = images;
+        let needed = || self.vision.memory_needed(batch, height, width);
+        say_need(&self.device, self.vision.encode(images).await, needed)
     }
 
     /// Encodes prompts in words.
@@ -147,7 +157,8 @@ impl ClipSegForImageSegmentation {
         let needed = |count| self.text.memory_needed(count, text.length);
         let mut parts = self.texts.of(count, usize::MAX, needed)?;
         while let Some(part) = parts.next() {
-            parts.take(self.text.embed(text.texts(part)).await)?;
+            let rows = self.text.embed(text.texts(part)).await;
+            parts.take(say_need(&self.device, rows, || self.text.memory_needed(1, text.length)))?;
         }
         Ok(Condition { embeddings: parts.finish() })
     }
@@ -201,7 +212,8 @@ impl ClipSegForImageSegmentation {
         let needed = |pairs| Ok(self.decoder.memory_needed(pairs, scene.grid)?);
         let mut parts = self.pairs.of(prompts, limit, needed)?;
         while let Some(part) = parts.next() {
-            parts.take(self.decode_part(scene, condition, part).await)?;
+            let logits = self.decode_part(scene, condition, part).await;
+            parts.take(say_need(&self.device, logits, || needed(1)))?;
         }
         Ok(parts.finish())
     }
@@ -300,6 +312,20 @@ impl ClipSegForImageSegmentation {
             decoder_output,
         })
     }
+}
+
+/// Bytes of a checkpoint's weights on a device, padding aside.
+fn weights_of(device: &Device, checkpoint: &Checkpoint) -> u64 {
+    let tensors = checkpoint.names().filter_map(|name| checkpoint.get(name));
+    let bytes = tensors.map(|tensor| {
+        let is_half = match device.precision() {
+            Precision::F16 => true,
+            Precision::F32 => false,
+            Precision::Auto => tensor.dtype() == Dtype::F16,
+        };
+        if is_half { 2 * tensor.len() } else { 4 * tensor.len() }
+    });
+    bytes.sum::<usize>() as u64
 }
 
 fn decoder_config(config: &ClipSegConfig) -> DecoderConfig {

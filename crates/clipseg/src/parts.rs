@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clipseg_tensor::{Array, Device, MemoryUse};
 
-use crate::{Error, Result};
+use crate::{DeviceError, Error, Result};
 
 /// How many prompts of a kind are worked on at once: all of them, unless memory is short.
 pub(crate) struct Parts {
@@ -81,13 +81,13 @@ impl InParts<'_> {
                 }
                 self.done = part.end;
             }
-            Err(Error::Device(error)) if error.is_out_of_memory() && !self.is_halved => {
+            Err(Error::Device(error)) if error.is_out_of_memory() && !self.is_halved && part.len() > 1 => {
                 self.is_halved = true;
                 self.at_once = part.len().div_ceil(2);
                 let Parts { device, what, most } = self.parts;
                 most.fetch_min(self.at_once, Ordering::Relaxed);
                 let (tried, at_once) = (part.len(), self.at_once);
-                log::warn!("no memory for {tried} {what} at once, going on with {at_once}: {error}");
+                log::warn!("{what}: no memory for {tried} at once, going on with {at_once}; {error}");
                 device.trim();
             }
             Err(error) => return Err(error),
@@ -102,6 +102,22 @@ impl InParts<'_> {
         }
         self.all
     }
+}
+
+/// Has an error of the budget say all that a piece of work needs, where it was met by the first tensor that did not fit.
+pub(crate) fn say_need<T>(
+    device: &Device,
+    result: Result<T>,
+    needed: impl FnOnce() -> Result<MemoryUse>,
+) -> Result<T> {
+    result.map_err(|error| match error {
+        Error::Device(DeviceError::OverBudget { needed: met, budget }) => {
+            let MemoryUse { weights, scenes, .. } = device.memory_use();
+            let all = needed().map_or(0, |needed| weights + scenes + needed.total());
+            DeviceError::OverBudget { needed: met.max(all), budget }.into()
+        }
+        error => error,
+    })
 }
 
 /// The size of parts of `count`, of at most `most` each, that are as few as can be and of one size but for the last.
@@ -128,7 +144,7 @@ fn largest(most: usize, fits: impl Fn(usize) -> Result<bool>) -> Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use clipseg_tensor::{DeviceOptions, Error as DeviceError};
+    use clipseg_tensor::DeviceOptions;
 
     use super::*;
 

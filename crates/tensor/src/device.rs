@@ -1,16 +1,17 @@
 #[cfg(not(target_family = "wasm"))]
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::adapter::{self, AdapterChoice, KernelFamily};
 use crate::failure::Failures;
-use crate::memory::{Counted, MemoryCount, MemoryKind, PlanCaches};
+use crate::memory::{MemoryCount, MemoryKind, PlanCaches};
 use crate::pipeline::PipelineCache;
 #[cfg(not(target_family = "wasm"))]
 use crate::pipeline_file::PipelineFile;
 use crate::pool::{Pool, SharedPool};
 use crate::profile::Profile;
+use crate::staging::Staging;
 #[cfg(not(target_family = "wasm"))]
 use crate::tuner::{Subject, Tuner};
 use crate::{Error, Precision, Result};
@@ -82,12 +83,6 @@ struct Inner {
     lent: SharedPool,
     created: AtomicUsize,
     identity: OnceLock<String>,
-}
-
-/// A buffer to read back through.
-pub(crate) struct Staging {
-    pub buffer: wgpu::Buffer,
-    _bytes: Counted,
 }
 
 impl Device {
@@ -311,7 +306,9 @@ impl Device {
         self.0.reads_halves
     }
 
-    pub(crate) fn precision(&self) -> Precision {
+    /// How weights are stored: as [`DeviceOptions::precision`] says, and `F32` where the adapter reads no halves.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
         self.0.precision
     }
 
@@ -346,38 +343,9 @@ impl Device {
         &self.0.plan_caches
     }
 
-    /// Gives back the free memory of dropped tensors and read-backs.
-    pub(crate) fn trim_pools(&self) {
-        self.lent().lock().unwrap_or_else(PoisonError::into_inner).trim();
-        self.0.staging.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
-    /// A buffer to read back through, of at least `bytes`. After a read-back that went well it is given back with
-    /// [`Self::return_staging`]; one that may still be mapped, or was never made, would fail the next.
-    pub(crate) fn staging(&self, bytes: u64) -> Result<Staging> {
-        let mut free = self.0.staging.lock().unwrap_or_else(PoisonError::into_inner);
-        let fitting = free
-            .iter()
-            .enumerate()
-            .filter(|(_, staging)| staging.buffer.size() >= bytes)
-            .min_by_key(|(_, staging)| staging.buffer.size())
-            .map(|(place, _)| place);
-        if let Some(place) = fitting {
-            return Ok(free.swap_remove(place));
-        }
-        drop(free);
-        let descriptor = wgpu::BufferDescriptor {
-            label: Some("read back"),
-            size: bytes,
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        };
-        let counted = self.make_room(|| self.memory().bytes(MemoryKind::ReadBack, bytes))?;
-        Ok(Staging { buffer: self.guard(|| Ok(self.create_buffer(&descriptor)))?, _bytes: counted })
-    }
-
-    pub(crate) fn return_staging(&self, staging: Staging) {
-        self.0.staging.lock().unwrap_or_else(PoisonError::into_inner).push(staging);
+    /// What read-backs have gone through and the next ones may.
+    pub(crate) fn free_staging(&self) -> &Mutex<Vec<Staging>> {
+        &self.0.staging
     }
 }
 

@@ -43,6 +43,7 @@ mod pool;
 mod precision;
 mod profile;
 mod recorder;
+mod staging;
 mod step;
 mod tensor;
 mod tile;

@@ -177,7 +177,8 @@ impl Device {
 
     fn trim_all_but(&self, plans: usize) {
         self.plan_caches().forget(plans);
-        self.trim_pools();
+        self.lent().lock().unwrap_or_else(PoisonError::into_inner).trim();
+        self.trim_staging();
     }
 
     /// Does `work`, which takes memory. Where the budget does not allow it, it is done again without the plans of earlier sizes, and then

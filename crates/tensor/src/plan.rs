@@ -1,8 +1,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::device::Staging;
 use crate::pool::SharedPool;
 use crate::profile::Timestamps;
+use crate::staging::Staging;
 use crate::step::{Step, bind_group, row_layout, texel_extent};
 use crate::tensor::{Element, Tensor};
 use crate::{Array, Cost, Device, Error, Result};
