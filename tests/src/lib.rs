@@ -30,6 +30,12 @@ pub fn open(adapter: AdapterChoice, kernels: KernelFamily, precision: Precision)
     Device::open(&options).unwrap_or_else(|error| panic!("these tests need an adapter: {error}"))
 }
 
+/// A device of a test's own, on which nobody else counts or fails.
+#[must_use]
+pub fn open_alone() -> Device {
+    open(KernelFamily::Auto)
+}
+
 /// The folder of a committed checkpoint.
 #[must_use]
 pub fn fixture(name: &str) -> PathBuf {

@@ -209,18 +209,3 @@ fn no_prompts_give_no_masks() {
     let logits = block_on(model.decode(&scene, &none)).unwrap();
     assert_eq!((logits.shape, logits.values), (vec![0, SIDE, SIDE], Vec::new()));
 }
-
-/// What an async program needs to run the engine on whatever thread it has.
-#[test]
-fn futures_can_be_sent_and_dropped() {
-    fn sent<T: Send>(future: T) -> T {
-        future
-    }
-    let model = load(&DEVICE, MODEL);
-    let (pixels, ids) = (pixels(1, 1), random_ids(4, 1, LENGTH, end_token(&model)));
-    let scene = block_on(sent(model.encode_image(image(&pixels, 1)))).unwrap();
-    let condition = block_on(sent(model.encode_text(text(&ids)))).unwrap();
-    drop(sent(model.decode(&scene, &condition)));
-    let logits = block_on(sent(model.decode(&scene, &condition))).unwrap();
-    assert_eq!(logits.shape, [1, SIDE, SIDE]);
-}

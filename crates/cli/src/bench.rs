@@ -116,7 +116,7 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<()> {
 
     let warm = STEPS.into_iter().enumerate();
     let photos = f64::from(arguments.batch) * f64::from(arguments.threads);
-    let MemoryUse { weights: weight_bytes, plans: arena_bytes } = device.memory_use();
+    let MemoryUse { weights: weight_bytes, plans: arena_bytes, .. } = device.memory_use();
     let report = Report {
         adapter: device.description().to_owned(),
         kernels: format!("{:?}", device.kernels()).to_lowercase(),

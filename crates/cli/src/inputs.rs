@@ -14,7 +14,7 @@ use clipseg::{
 use clipseg_files::shown;
 
 use crate::model::Model;
-use crate::report;
+use crate::{bytes, report};
 
 /// The adapter to run on.
 #[derive(Args)]
@@ -33,6 +33,10 @@ pub struct AdapterArguments {
     /// seconds the first time that photos of a size, or so many prompts, are met.
     #[arg(long)]
     tune_kernels: bool,
+    /// Memory to take on the adapter at most, as 512MB or 2GB [default: as much as there is]. To keep within it, prompts are looked for in
+    /// parts and large maps are made in tiles; less than the weights and a single prompt need is refused.
+    #[arg(long, value_name = "SIZE", value_parser = bytes::parse)]
+    memory: Option<u64>,
 }
 
 impl AdapterArguments {
@@ -52,6 +56,7 @@ impl AdapterArguments {
         let options = DeviceOptions {
             adapter: choice,
             precision: self.precision,
+            memory_budget: self.memory,
             tuning: tuning.transpose()?,
             pipeline_cache: caches,
             ..DeviceOptions::default()

@@ -1,6 +1,7 @@
 //! `clipseg`: segments photos by text from the command line.
 
 mod bench;
+mod bytes;
 mod convert;
 mod devices;
 mod drivers;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
     // SAFETY: this is the first thing that the program does; it has started no thread.
     let prepared = unsafe { drivers::prepare() };
     let command = Cli::parse().command;
+    report::show_warnings();
     let result = prepared.and_then(|()| stop::on_signals()).and_then(|()| match command {
         Command::Segment(arguments) => segment::run(&arguments),
         Command::EncodePrompts(arguments) => encode_prompts::run(&arguments),

@@ -5,6 +5,8 @@ use std::io::Write;
 
 use clipseg_files::printable;
 
+use crate::stop;
+
 /// Characters that are shown of a message. What quotes files cuts that itself; this is for what other crates say.
 const MOST: usize = 4_000;
 
@@ -16,6 +18,32 @@ pub fn error(error: &anyhow::Error) {
 /// Prints `warning: …`, one line whatever is in it.
 pub fn warning(message: impl Display) {
     line("warning", &message.to_string());
+}
+
+/// Prints the warnings of the library too, as that memory was short. What goes wrong for good comes as an error; and the crates below
+/// it warn of caches, which are made anew.
+pub fn show_warnings() {
+    // It fails where a logger is set already; only this sets one.
+    if log::set_logger(&Warnings).is_ok() {
+        log::set_max_level(log::LevelFilter::Warn);
+    }
+}
+
+struct Warnings;
+
+impl log::Log for Warnings {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() == log::Level::Warn && metadata.target().starts_with("clipseg::")
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            stop::clear_line();
+            warning(record.args());
+        }
+    }
+
+    fn flush(&self) {}
 }
 
 fn line(kind: &str, message: &str) {

@@ -274,3 +274,6 @@ impl Targets {
         Ok(Self { folder: folder.transpose()?, logits: logits.transpose()? })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! On Windows the system ends the process; what it leaves, the next run removes.
 
 use std::fmt::Display;
+use std::io::{IsTerminal, Write, stderr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How far the work is.
@@ -57,12 +58,15 @@ pub fn on_signals() -> anyhow::Result<()> {
 
 #[cfg(unix)]
 fn say(message: &str) {
-    use std::io::{IsTerminal, Write};
+    clear_line();
+    let _ = writeln!(stderr(), "{message}");
+}
 
-    let mut stderr = std::io::stderr();
-    // A bar or a spinner may stand in the line.
-    let clear = if stderr.is_terminal() { "\r\u{1b}[2K" } else { "" };
-    let _ = writeln!(stderr, "{clear}{message}");
+/// Takes off the terminal's line what a bar or a spinner may have there.
+pub fn clear_line() {
+    if stderr().is_terminal() {
+        let _ = write!(stderr(), "\r\u{1b}[2K");
+    }
 }
 
 #[cfg_attr(not(unix), allow(dead_code, reason = "said after a signal"))]

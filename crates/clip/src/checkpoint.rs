@@ -25,7 +25,7 @@ pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
 /// The weights of one model, by name.
 ///
-/// No tensor is read until it is asked for.
+/// No tensor is read until it is asked for, each time from its file unless the checkpoint is [kept](Self::keep) in memory.
 #[derive(Debug)]
 pub struct Checkpoint {
     /// What the caller opened.
@@ -103,6 +103,16 @@ impl Checkpoint {
             tensors.insert(name, shard);
         }
         Ok(Self { path: path.to_owned(), shards, tensors })
+    }
+
+    /// Brings all of it into memory, as much as the files are long. A model is then loaded from it without a look at the files: again
+    /// after its device was lost, or on a second device.
+    ///
+    /// # Errors
+    /// Where a file cannot be read.
+    pub fn keep(mut self) -> Result<Self> {
+        self.shards.iter_mut().try_for_each(Shard::keep)?;
+        Ok(self)
     }
 
     /// The path that was opened.

@@ -2,9 +2,12 @@
 
 mod packed;
 
+use std::ops::Range;
+
 use clipseg_tensor::transformer::{BlockSizes, load_layer_norm};
 use clipseg_tensor::{
-    Array, AttentionMask, Device, LayerNorm, Linear, Packing, Plan, PlanCache, Recorder, Run, Tensor, Weights,
+    Array, AttentionMask, Device, LayerNorm, Linear, MemoryUse, Packing, Plan, PlanCache, Recorder, Run,
+    Tensor, Weights,
 };
 
 use self::packed::Packed;
@@ -40,6 +43,32 @@ pub struct TextInput<'a> {
     pub position_ids: Option<&'a [u32]>,
 }
 
+impl TextInput<'_> {
+    /// The number of texts; none where there is no text, or the lengths contradict each other.
+    #[must_use]
+    pub fn count(&self) -> Option<usize> {
+        let ids = self.input_ids.len();
+        let is_so_long = |values: Option<&[u32]>| values.is_none_or(|values| values.len() == ids);
+        let fits = is_so_long(self.attention_mask) && is_so_long(self.position_ids);
+        ids.checked_div(self.length).filter(|&count| fits && count > 0 && count * self.length == ids)
+    }
+
+    /// Some of the texts alone.
+    ///
+    /// # Panics
+    /// When there are not so many, as slices do.
+    #[must_use]
+    pub fn texts(&self, range: Range<usize>) -> Self {
+        let range = range.start * self.length..range.end * self.length;
+        Self {
+            input_ids: &self.input_ids[range.clone()],
+            length: self.length,
+            attention_mask: self.attention_mask.map(|mask| &mask[range.clone()]),
+            position_ids: self.position_ids.map(|ids| &ids[range.clone()]),
+        }
+    }
+}
+
 impl<'a> From<&'a TextBatch> for TextInput<'a> {
     fn from(batch: &'a TextBatch) -> Self {
         Self {
@@ -68,6 +97,10 @@ enum Layout {
 
 struct TextPlan {
     plan: Plan,
+    tensors: TextTensors,
+}
+
+struct TextTensors {
     ids: Tensor,
     position_ids: Tensor,
     mask: Option<Tensor>,
@@ -122,7 +155,7 @@ impl TextEncoder {
             layers: Layers::load(device, checkpoint, &tower, config.num_hidden_layers, &sizes)?,
             final_layer_norm: load_layer_norm(device, checkpoint, &final_name, hidden, sizes.epsilon)?,
             projection,
-            plans: PlanCache::new(PLANS),
+            plans: PlanCache::new(device, PLANS),
         })
     }
 
@@ -135,7 +168,7 @@ impl TextEncoder {
         let packed = Packed::of(input, &self.pooled_places(input));
         let layout = packed.as_ref().map_or_else(|| padded(input), Packed::layout);
         let plan = self.plan(Key { layout, insides: Insides::default() })?;
-        let Some(embedding) = &plan.outputs.embedding else {
+        let Some(embedding) = &plan.tensors.outputs.embedding else {
             return Err(Error::Input("this text tower was loaded without its projection".to_owned()));
         };
         let run = match &packed {
@@ -152,8 +185,12 @@ impl TextEncoder {
     pub async fn forward(&self, input: TextInput<'_>, insides: Insides) -> Result<TowerOutput> {
         self.check(input)?;
         let plan = self.plan(Key { layout: padded(input), insides })?;
-        let arrays = self.fill(&plan, input)?.finish(&plan.outputs.all()).await?;
-        Ok(plan.outputs.sort(arrays))
+        let reading = {
+            let run = self.fill(&plan, input)?;
+            run.finish(&plan.tensors.outputs.all())
+        };
+        let arrays = reading.await?;
+        Ok(plan.tensors.outputs.sort(arrays))
     }
 
     fn plan(&self, key: Key) -> Result<std::sync::Arc<TextPlan>> {
@@ -162,21 +199,21 @@ impl TextEncoder {
 
     fn fill<'plan>(&self, plan: &'plan TextPlan, input: TextInput<'_>) -> Result<Run<'plan>> {
         let mut run = plan.plan.run();
-        run.write_u32(&plan.ids, input.input_ids)?;
+        run.write_u32(&plan.tensors.ids, input.input_ids)?;
         match input.position_ids {
-            Some(ids) => run.write_u32(&plan.position_ids, ids)?,
+            Some(ids) => run.write_u32(&plan.tensors.position_ids, ids)?,
             None => {
                 let ids: Vec<u32> =
                     (0..input.input_ids.len()).map(|place| (place % input.length) as u32).collect();
-                run.write_u32(&plan.position_ids, &ids)?;
+                run.write_u32(&plan.tensors.position_ids, &ids)?;
             }
         }
-        if let (Some(mask), Some(values)) = (&plan.mask, input.attention_mask) {
+        if let (Some(mask), Some(values)) = (&plan.tensors.mask, input.attention_mask) {
             run.write_u32(mask, values)?;
         }
         let places = self.pooled_places(input).into_iter().enumerate();
         let rows: Vec<_> = places.map(|(text, place)| (text * input.length + place) as u32).collect();
-        run.write_u32(&plan.pooled_rows, &rows)?;
+        run.write_u32(&plan.tensors.pooled_rows, &rows)?;
         Ok(run)
     }
 
@@ -219,8 +256,40 @@ impl TextEncoder {
         input.input_ids.chunks_exact(input.length).map(place).collect()
     }
 
+    /// The most texts of `length` tokens that one call takes on this device; more are given in several calls.
+    #[must_use]
+    pub fn text_limit(&self, length: usize) -> usize {
+        // The widest tensors are the inside of an MLP, and queries, keys and values together.
+        let widest = self.config.intermediate_size.max(3 * self.config.hidden_size);
+        let values = self.device.limits().max_storage_buffer_binding_size as usize / 4;
+        let rows = self.device.row_limit().unwrap_or(usize::MAX).min(values / widest.max(1));
+        (rows / length.max(1)).max(1)
+    }
+
+    /// What [`embed`](Self::embed) takes at most of so many texts of up to `length` tokens: a plan, unless it is there, and what the
+    /// embeddings are read back through.
+    ///
+    /// # Errors
+    /// [`TooLarge`](clipseg_tensor::Error::TooLarge) and [`Shape`](clipseg_tensor::Error::Shape) beyond the adapter's limits.
+    pub fn memory_needed(&self, texts: usize, length: usize) -> Result<MemoryUse> {
+        let key = Key { layout: Packed::longest_layout(texts, length), insides: Insides::default() };
+        let embedding = self.projection.as_ref().map_or(0, Linear::columns);
+        let read_back = 4 * (texts * embedding) as u64;
+        if self.plans.has(&key) {
+            return Ok(MemoryUse { read_back, ..MemoryUse::default() });
+        }
+        let mut recorder = Recorder::planning(&self.device);
+        let _tensors = self.record_in(&mut recorder, &key)?;
+        Ok(MemoryUse { plans: recorder.arena_bytes(), read_back, ..MemoryUse::default() })
+    }
+
     fn record(&self, key: &Key) -> clipseg_tensor::Result<TextPlan> {
         let mut recorder = Recorder::new(&self.device);
+        let tensors = self.record_in(&mut recorder, key)?;
+        Ok(TextPlan { plan: recorder.finish()?, tensors })
+    }
+
+    fn record_in(&self, recorder: &mut Recorder, key: &Key) -> clipseg_tensor::Result<TextTensors> {
         let (shape, texts) = match key.layout {
             Layout::Padded { batch, length, .. } => ([batch, length], batch),
             Layout::Packed { texts, rows, .. } => ([1, rows], texts),
@@ -242,7 +311,7 @@ impl TextEncoder {
         let attention_mask = AttentionMask { causal: true, keys: mask.as_ref(), packing };
         let Insides { hidden_states, attentions } = key.insides;
         let trace = self.layers.record(
-            &mut recorder,
+            recorder,
             embedded,
             self.config.num_hidden_layers,
             &attention_mask,
@@ -266,7 +335,7 @@ impl TextEncoder {
             recorder.output(tensor)?;
         }
         let starts = starts.map(|(starts, _)| starts);
-        Ok(TextPlan { plan: recorder.finish()?, ids, position_ids, mask, starts, pooled_rows, outputs })
+        Ok(TextTensors { ids, position_ids, mask, starts, pooled_rows, outputs })
     }
 }
 

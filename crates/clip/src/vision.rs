@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clipseg_tensor::transformer::{BlockSizes, load_layer_norm};
 use clipseg_tensor::{
-    Array, AttentionMask, Device, LayerNorm, Linear, Plan, PlanCache, Recorder, Tensor, Weights,
+    Array, AttentionMask, Device, LayerNorm, Linear, MemoryUse, Plan, PlanCache, Recorder, Tensor, Weights,
 };
 
 use crate::checkpoint::Tower;
@@ -139,7 +139,7 @@ impl VisionEncoder {
             post_layer_norm: layer_norm("post_layernorm")?,
             projection,
             extracted,
-            plans: PlanCache::new(PLANS),
+            plans: PlanCache::new(device, PLANS),
         })
     }
 
@@ -165,9 +165,12 @@ impl VisionEncoder {
         let Some(embedding) = plan.outputs.as_ref().and_then(|outputs| outputs.embedding.as_ref()) else {
             return Err(Error::Input("this vision tower was loaded without its projection".to_owned()));
         };
-        let mut run = plan.plan.run();
-        run.write(&plan.pixels, input.pixel_values)?;
-        Ok(run.finish(&[embedding]).await?.swap_remove(0))
+        let reading = {
+            let mut run = plan.plan.run();
+            run.write(&plan.pixels, input.pixel_values)?;
+            run.finish(&[embedding])
+        };
+        Ok(reading.await?.swap_remove(0))
     }
 
     /// Everything the tower gives, as transformers' `CLIPSegVisionModel`, and the scene for the decoder.
@@ -176,13 +179,15 @@ impl VisionEncoder {
     /// [`Error::Input`] when the pixels are not as many as the sizes say, or the image is smaller than a patch; the device's.
     pub async fn forward(&self, input: ImageInput<'_>, insides: Insides) -> Result<(TowerOutput, Scene)> {
         let plan = self.prepare(input, What::Everything(insides))?;
-        let mut run = plan.plan.run();
-        run.write(&plan.pixels, input.pixel_values)?;
-        let activations = self.copy_activations(&plan, &mut run)?;
         let outputs = plan.outputs.as_ref();
         let outputs =
             outputs.ok_or_else(|| Error::Input("the plan was recorded without outputs".to_owned()))?;
-        let arrays = run.finish(&outputs.all()).await?;
+        let (activations, reading) = {
+            let mut run = plan.plan.run();
+            run.write(&plan.pixels, input.pixel_values)?;
+            (self.copy_activations(&plan, &mut run)?, run.finish(&outputs.all()))
+        };
+        let arrays = reading.await?;
         let scene = Scene { activations, grid: self.grid(input), batch: input.batch };
         Ok((outputs.sort(arrays), scene))
     }
@@ -221,10 +226,54 @@ impl VisionEncoder {
         Ok(self.plans.get_or_record(&key, || self.record(&key))?)
     }
 
+    /// What [`encode`](Self::encode) takes of so many images of a size: a plan, unless it is there, and the scene.
+    ///
+    /// # Errors
+    /// [`TooLarge`](clipseg_tensor::Error::TooLarge) and [`Shape`](clipseg_tensor::Error::Shape) beyond the adapter's limits.
+    pub fn memory_needed(&self, batch: usize, height: usize, width: usize) -> Result<MemoryUse> {
+        let patch = self.config.patch_size;
+        let tokens = 1 + (height / patch) * (width / patch);
+        let activation = 4 * (batch * tokens * self.config.hidden_size) as u64;
+        let scenes = self.extracted.len() as u64 * activation.next_multiple_of(16);
+        let key = Key { batch, height, width, what: What::Activations };
+        Ok(MemoryUse { plans: self.plan_bytes(&key)?, scenes, ..MemoryUse::default() })
+    }
+
+    /// What [`embed`](Self::embed) takes of so many images of a size: a plan, unless it is there, and what the embeddings are read back
+    /// through.
+    ///
+    /// # Errors
+    /// As [`memory_needed`](Self::memory_needed).
+    pub fn embedding_memory_needed(&self, batch: usize, height: usize, width: usize) -> Result<MemoryUse> {
+        let key = Key { batch, height, width, what: What::Embedding };
+        let embedding = self.projection.as_ref().map_or(0, Linear::columns);
+        let read_back = 4 * (batch * embedding) as u64;
+        Ok(MemoryUse { plans: self.plan_bytes(&key)?, read_back, ..MemoryUse::default() })
+    }
+
+    fn plan_bytes(&self, key: &Key) -> Result<u64> {
+        if self.plans.has(key) {
+            return Ok(0);
+        }
+        let mut recorder = Recorder::planning(&self.device);
+        let _tensors = self.record_in(&mut recorder, key)?;
+        Ok(recorder.arena_bytes())
+    }
+
     fn record(&self, key: &Key) -> clipseg_tensor::Result<VisionPlan> {
         let mut recorder = Recorder::new(&self.device);
+        let (pixels, activations, outputs) = self.record_in(&mut recorder, key)?;
+        Ok(VisionPlan { plan: recorder.finish()?, pixels, activations, outputs })
+    }
+
+    /// The plan's pixels, activations and outputs.
+    fn record_in(
+        &self,
+        recorder: &mut Recorder,
+        key: &Key,
+    ) -> clipseg_tensor::Result<(Tensor, Vec<Tensor>, Option<TowerTensors>)> {
         let pixels = recorder.input(&[key.batch, self.config.num_channels, key.height, key.width])?;
-        let embedded = self.record_embedding(&mut recorder, &pixels, key)?;
+        let embedded = self.record_embedding(recorder, &pixels, key)?;
         let hidden_states = recorder.layer_norm(&embedded, &self.pre_layer_norm)?;
         drop(embedded);
 
@@ -237,7 +286,7 @@ impl VisionEncoder {
         let depth = if key.what == What::Activations { deepest } else { self.config.num_hidden_layers };
         let keep = |state: usize| keep_all || (extracts && self.extracted.contains(&state));
         let trace = self.layers.record(
-            &mut recorder,
+            recorder,
             hidden_states,
             depth,
             &AttentionMask::default(),
@@ -253,7 +302,7 @@ impl VisionEncoder {
             }
         }
         if key.what == What::Activations {
-            return Ok(VisionPlan { plan: recorder.finish()?, pixels, activations, outputs: None });
+            return Ok((pixels, activations, None));
         }
 
         let tokens = trace.last.shape()[1] as u32;
@@ -276,7 +325,7 @@ impl VisionEncoder {
         for tensor in outputs.all() {
             recorder.output(tensor)?;
         }
-        Ok(VisionPlan { plan: recorder.finish()?, pixels, activations, outputs: Some(outputs) })
+        Ok((pixels, activations, Some(outputs)))
     }
 
     fn record_embedding(

@@ -35,6 +35,7 @@ mod loss;
 mod map_plans;
 mod maps;
 mod model;
+mod parts;
 #[cfg(not(target_family = "wasm"))]
 mod pipeline;
 #[cfg(not(target_family = "wasm"))]
@@ -59,8 +60,8 @@ pub use clipseg_decoder::{DecoderInsides, DecoderOutput};
 pub use clipseg_hub as hub;
 pub use clipseg_masks as masks;
 pub use clipseg_tensor::{
-    AdapterChoice, AdapterReport, Array, Cost, Device, DeviceOptions, KernelFamily, KernelTime,
-    LLVMPIPE_WIDTH_VARIABLE, MemoryUse, Precision, StepCheck, Worst, adapters, describe,
+    AdapterChoice, AdapterReport, Array, Cost, Device, DeviceOptions, Error as DeviceError, KernelFamily,
+    KernelTime, LLVMPIPE_WIDTH_VARIABLE, MemoryUse, Precision, StepCheck, Worst, adapters, describe,
     llvmpipe_environment, llvmpipe_width, wgpu,
 };
 pub use condition::Condition;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use clipseg_tensor::{Device, Plan, PlanCache, Recorder, Tensor, Tile};
+use clipseg_tensor::{Device, MemoryUse, Plan, PlanCache, Recorder, Tensor, Tile};
 
 use crate::{Refinement, Result};
 
@@ -57,12 +57,25 @@ impl MapPlans {
     pub fn new(device: &Device) -> Arc<Self> {
         let limits = device.limits();
         let piece = PIECE.min(limits.max_storage_buffer_binding_size).min(limits.max_buffer_size);
-        Self::with_piece(device, piece)
+        Self::with_piece(device, piece.min(piece_within_budget(device)))
+    }
+
+    /// What resizing a map takes: the plans that are kept then, and what the map is read back through.
+    pub fn memory_needed(&self, from: (usize, usize), to: (usize, usize)) -> Result<MemoryUse> {
+        let mut needed = MemoryUse::default();
+        let keys = self.resizes(from, to);
+        for key in keys.iter().rev().take(PLANS).filter(|key| !self.resizes.has(key)) {
+            let mut recorder = Recorder::planning(&self.device);
+            let _tensors = record_resize(&mut recorder, key)?;
+            needed.plans += recorder.arena_bytes();
+        }
+        needed.read_back = keys.iter().map(|key| 4 * key.to.pixels() as u64).max().unwrap_or(0);
+        Ok(needed)
     }
 
     /// As [`new`](Self::new), with another bound on the pieces.
     pub fn with_piece(device: &Device, piece: u64) -> Arc<Self> {
-        let (resizes, refinements) = (PlanCache::new(PLANS), PlanCache::new(PLANS));
+        let (resizes, refinements) = (PlanCache::new(device, PLANS), PlanCache::new(device, PLANS));
         Arc::new(Self { device: device.clone(), piece, resizes, refinements })
     }
 
@@ -99,9 +112,7 @@ impl MapPlans {
     pub fn resize(&self, key: &ResizeKey) -> Result<Arc<ResizePlan>> {
         self.resizes.get_or_record(key, || {
             let mut recorder = Recorder::new(&self.device);
-            let input = recorder.input(&[1, key.from.rows.len(), key.from.columns.len()])?;
-            let output = recorder.bilinear_resize(&input, &key.from, &key.to)?;
-            let output = recorder.output(&output)?;
+            let (input, output) = record_resize(&mut recorder, key)?;
             Ok(ResizePlan { plan: recorder.finish()?, input, output })
         })
     }
@@ -120,6 +131,22 @@ impl MapPlans {
             Ok(RefinementPlan { plan: recorder.finish()?, coarse_guide, logits, guide, output })
         })
     }
+}
+
+/// The plan's input and output.
+fn record_resize(recorder: &mut Recorder, key: &ResizeKey) -> Result<(Tensor, Tensor)> {
+    let input = recorder.input(&[1, key.from.rows.len(), key.from.columns.len()])?;
+    let output = recorder.bilinear_resize(&input, &key.from, &key.to)?;
+    let output = recorder.output(&output)?;
+    Ok((input, output))
+}
+
+/// So large a piece that the plans of maps, of which each takes up to four, leave most of the budget to others.
+fn piece_within_budget(device: &Device) -> u64 {
+    device.memory_budget().map_or(u64::MAX, |budget| {
+        let MemoryUse { weights, scenes, .. } = device.memory_use();
+        budget.saturating_sub(weights + scenes) / 16
+    })
 }
 
 /// The keys of the tiles of a map of `height` by `width`, which are cut in half along the longer side until each key fits.

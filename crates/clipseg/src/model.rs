@@ -1,11 +1,14 @@
+use std::ops::Range;
 use std::path::Path;
 
 use clipseg_clip::config::CONFIG_FILE;
 use clipseg_decoder::{Conditions, Decoder, DecoderConfig};
-use clipseg_tensor::{Array, Device};
+use clipseg_tensor::{Array, Device, MemoryUse, Precision};
+use safetensors::Dtype;
 
 use crate::fingerprint::fingerprint;
 use crate::loading::both;
+use crate::parts::{Parts, needed_in_parts, say_need};
 use crate::{
     Checkpoint, ClipSegConfig, Condition, DecoderInsides, DecoderOutput, Error, ImageInput, Insides, Result,
     Scene, TextEncoder, TextInput, TowerOutput, VisionEncoder, loss,
@@ -19,6 +22,9 @@ pub struct ClipSegForImageSegmentation {
     vision: VisionEncoder,
     decoder: Decoder,
     fingerprint: String,
+    texts: Parts,
+    pictures: Parts,
+    pairs: Parts,
 }
 
 /// Where [`ClipSegForImageSegmentation::forward`] takes its conditions from; one an image.
@@ -71,21 +77,40 @@ impl ClipSegForImageSegmentation {
         let path = path.as_ref();
         let config = ClipSegConfig::from_file(path)?;
         config.validate().map_err(|error| error.in_file(&path.join(CONFIG_FILE)))?;
-        let checkpoint = Checkpoint::open(path)?;
+        Self::load(device, &Checkpoint::open(path)?, &config)
+    }
+
+    /// Loads the weights of an open checkpoint: of one that is [kept](Checkpoint::keep) in memory without reading a file, on as many
+    /// devices as are wanted.
+    ///
+    /// # Errors
+    /// An impossible config, a missing or misshapen tensor, or the device's.
+    pub fn load(device: &Device, checkpoint: &Checkpoint, config: &ClipSegConfig) -> Result<Self> {
+        config.validate()?;
+        let loaded = Self::load_within_budget(device, checkpoint, config);
+        say_need(device, loaded, || {
+            Ok(MemoryUse { weights: weights_of(device, checkpoint), ..MemoryUse::default() })
+        })
+    }
+
+    fn load_within_budget(device: &Device, checkpoint: &Checkpoint, config: &ClipSegConfig) -> Result<Self> {
         let prefix = checkpoint.clip_prefix()?;
         let width = Some(config.projection_dim);
         let extract = &config.extract_layers;
         let (text, vision) = both(
-            || TextEncoder::load(device, &checkpoint, prefix, &config.text_config, width),
-            || VisionEncoder::load(device, &checkpoint, prefix, &config.vision_config, width, extract),
+            || TextEncoder::load(device, checkpoint, prefix, &config.text_config, width),
+            || VisionEncoder::load(device, checkpoint, prefix, &config.vision_config, width, extract),
         );
         Ok(Self {
             text: text?,
             vision: vision?,
-            decoder: Decoder::load(device, &checkpoint, "decoder.", &decoder_config(&config))?,
+            decoder: Decoder::load(device, checkpoint, "decoder.", &decoder_config(config))?,
             device: device.clone(),
-            fingerprint: fingerprint(&checkpoint, &config)?,
-            config,
+            fingerprint: fingerprint(checkpoint, config)?,
+            texts: Parts::new(device, "prompts in words"),
+            pictures: Parts::new(device, "prompts in pictures"),
+            pairs: Parts::new(device, "prompts on a photo"),
+            config: config.clone(),
         })
     }
 
@@ -115,7 +140,9 @@ impl ClipSegForImageSegmentation {
     /// # Errors
     /// [`Error::Input`] when pixels and sizes do not fit; the device's.
     pub async fn encode_image(&self, images: ImageInput<'_>) -> Result<Scene> {
-        self.vision.encode(images).await
+        let ImageInput { batch, height, width, .. } = images;
+        let needed = || self.vision.memory_needed(batch, height, width);
+        say_need(&self.device, self.vision.encode(images).await, needed)
     }
 
     /// Encodes prompts in words.
@@ -123,7 +150,17 @@ impl ClipSegForImageSegmentation {
     /// # Errors
     /// [`Error::Input`] for ids that the model does not have; the device's.
     pub async fn encode_text(&self, text: TextInput<'_>) -> Result<Condition> {
-        Ok(Condition { embeddings: self.text.embed(text).await? })
+        let Some(count) = text.count() else {
+            // It says what is wrong.
+            return Ok(Condition { embeddings: self.text.embed(text).await? });
+        };
+        let needed = |count| self.text.memory_needed(count, text.length);
+        let mut parts = self.texts.of(count, self.text.text_limit(text.length), needed)?;
+        while let Some(part) = parts.next() {
+            let rows = self.text.embed(text.texts(part)).await;
+            parts.take(say_need(&self.device, rows, || self.text.memory_needed(1, text.length)))?;
+        }
+        Ok(Condition { embeddings: parts.finish() })
     }
 
     /// Encodes prompts in pictures.
@@ -131,7 +168,20 @@ impl ClipSegForImageSegmentation {
     /// # Errors
     /// As [`encode_image`](Self::encode_image).
     pub async fn encode_image_prompt(&self, images: ImageInput<'_>) -> Result<Condition> {
-        Ok(Condition { embeddings: self.vision.embed(images).await? })
+        let ImageInput { pixel_values, batch, height, width } = images;
+        if batch == 0 || !pixel_values.len().is_multiple_of(batch) {
+            // As above.
+            return Ok(Condition { embeddings: self.vision.embed(images).await? });
+        }
+        let values = pixel_values.len() / batch;
+        let needed = |batch| self.vision.embedding_memory_needed(batch, height, width);
+        let mut parts = self.pictures.of(batch, usize::MAX, needed)?;
+        while let Some(part) = parts.next() {
+            let pixel_values = &pixel_values[part.start * values..part.end * values];
+            let images = ImageInput { pixel_values, batch: part.len(), height, width };
+            parts.take(self.vision.embed(images).await)?;
+        }
+        Ok(Condition { embeddings: parts.finish() })
     }
 
     /// Logits `[prompts, height, width]` of every prompt on the one image of `scene`, or of each prompt on its own image.
@@ -149,28 +199,56 @@ impl ClipSegForImageSegmentation {
                 "{prompts} prompts for {images} images: one image, or one a prompt"
             )));
         }
-        let limit = if scene.batch == 1 { self.decoder.pair_limit(scene.grid) } else { prompts };
         let (rows, columns) = scene.grid;
         let patch = self.config.vision_config.patch_size;
         if prompts == 0 {
             return Ok(Array { shape: vec![0, rows * patch, columns * patch], values: Vec::new() });
         }
-        let mut logits = Array::default();
-        for part in condition.embeddings.values.chunks(limit * self.config.projection_dim) {
-            let conditions = Conditions { embeddings: part, count: part.len() / self.config.projection_dim };
-            let insides = DecoderInsides::default();
-            let output = self.decoder.forward(&scene.activations, scene.grid, conditions, insides).await?;
-            // Most often there is one part: its megabytes are not copied.
-            if logits.shape.is_empty() {
-                logits = output.logits;
-            } else {
-                logits.values.extend(output.logits.values);
-            }
+        if scene.batch != 1 {
+            // They are decoded together, as they were encoded.
+            return self.decode_part(scene, condition, 0..prompts).await;
         }
-        if let Some(count) = logits.shape.first_mut() {
-            *count = prompts;
+        let limit = self.decoder.pair_limit(scene.grid);
+        let needed = |pairs| Ok(self.decoder.memory_needed(pairs, scene.grid)?);
+        let mut parts = self.pairs.of(prompts, limit, needed)?;
+        while let Some(part) = parts.next() {
+            let logits = self.decode_part(scene, condition, part).await;
+            parts.take(say_need(&self.device, logits, || needed(1)))?;
         }
-        Ok(logits)
+        Ok(parts.finish())
+    }
+
+    async fn decode_part(&self, scene: &Scene, condition: &Condition, part: Range<usize>) -> Result<Array> {
+        let width = self.config.projection_dim;
+        let embeddings = &condition.embeddings.values[part.start * width..part.end * width];
+        let conditions = Conditions { embeddings, count: part.len() };
+        let insides = DecoderInsides::default();
+        Ok(self.decoder.forward(&scene.activations, scene.grid, conditions, insides).await?.logits)
+    }
+
+    /// What [`Device::memory_use`] will be at most on a device that this model has for itself, after it encoded an image of `height`
+    /// by `width`, texts of up to `length` tokens, and decoded them against the image; without a budget, which would cut them.
+    /// What is there already counts, and nothing is taken.
+    ///
+    /// # Errors
+    /// The device's, of sizes beyond the adapter's limits.
+    pub fn memory_needed(
+        &self,
+        (height, width): (usize, usize),
+        texts: usize,
+        length: usize,
+    ) -> Result<MemoryUse> {
+        let patch = self.config.vision_config.patch_size;
+        let grid = (height / patch, width / patch);
+        let mut needed = self.device.memory_use();
+        needed += self.vision.memory_needed(1, height, width)?;
+        if texts > 0 {
+            let of_texts = |count| self.text.memory_needed(count, length);
+            needed += needed_in_parts(texts, self.text.text_limit(length), of_texts)?;
+            let of_pairs = |pairs| Ok(self.decoder.memory_needed(pairs, grid)?);
+            needed += needed_in_parts(texts, self.decoder.pair_limit(grid), of_pairs)?;
+        }
+        Ok(needed)
     }
 
     /// Everything that transformers' `forward` gives.
@@ -231,6 +309,20 @@ impl ClipSegForImageSegmentation {
             decoder_output,
         })
     }
+}
+
+/// Bytes of a checkpoint's weights on a device, padding aside.
+fn weights_of(device: &Device, checkpoint: &Checkpoint) -> u64 {
+    let tensors = checkpoint.names().filter_map(|name| checkpoint.get(name));
+    let bytes = tensors.map(|tensor| {
+        let is_half = match device.precision() {
+            Precision::F16 => true,
+            Precision::F32 => false,
+            Precision::Auto => tensor.dtype() == Dtype::F16,
+        };
+        if is_half { 2 * tensor.len() } else { 4 * tensor.len() }
+    });
+    bytes.sum::<usize>() as u64
 }
 
 fn decoder_config(config: &ClipSegConfig) -> DecoderConfig {

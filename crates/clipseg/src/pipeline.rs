@@ -1,20 +1,30 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use clipseg_tensor::{Array, Device};
+use clipseg_tensor::{Array, Device, MemoryUse};
 use pollster::block_on;
 
 use crate::map_plans::MapPlans;
 use crate::prompt_cache::PromptCache;
 use crate::{
-    ClipSegForImageSegmentation, Condition, Photo, PixelValues, Processor, Result, Scene, Segmentation,
-    Template, Tokenizer, phrases,
+    Checkpoint, ClipSegForImageSegmentation, Condition, Error, ImageSize, Photo, PixelValues, Processor,
+    Result, Scene, Segmentation, Template, Tokenizer, phrases,
 };
 
 /// Prompts whose conditions are kept: some 2 KB each at the published size.
 const KEPT_PROMPTS: usize = 1024;
 
 /// A checkpoint with its processor and tokenizer: photos and words in, masks out. It may be shared between threads.
+///
+/// # When something fails
+/// A failure is told to the call whose work it was, and harms no other: neither those of other threads nor the next one, for which
+/// what was recorded and cached before is still there.
+///
+/// After a loss of the device ([`DeviceLost`](crate::DeviceError::DeviceLost)) every call is told of it. Lost are the weights, the
+/// [`Scene`]s and whatever else was on the device. Kept are what is the host's: photos, [`Condition`]s, [`Segmentation`]s (which
+/// can be looked at, but no longer resized), the processor, the tokenizer, and of this type the conditions of prompts. Open the device again
+/// and go on with [`reloaded`](Self::reloaded); with a checkpoint that was [kept](Checkpoint::keep) in memory, no file is read.
+/// `examples/lost_device.rs` shows it.
 pub struct ClipSeg {
     model: ClipSegForImageSegmentation,
     processor: Processor,
@@ -39,7 +49,7 @@ impl ClipSeg {
     /// Puts together what was loaded apart. The tokenizer's longest encoding is lowered to the model's positions.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) when the model has too few positions for a single token, or no embedding for
+    /// [`Error::Config`] when the model has too few positions for a single token, or no embedding for
     /// one that the tokenizer adds to its vocabulary.
     pub fn from_parts(
         model: ClipSegForImageSegmentation,
@@ -51,6 +61,23 @@ impl ClipSeg {
         tokenizer.check_added_tokens(text.vocab_size)?;
         let maps = MapPlans::new(model.device());
         Ok(Self { model, processor, tokenizer, prompts: PromptCache::new(KEPT_PROMPTS), maps })
+    }
+
+    /// The same on another device, as after the loss of this one: weights are loaded from `checkpoint`, the one that this was loaded
+    /// from; processor, tokenizer and the prompts that are known are taken along.
+    ///
+    /// # Errors
+    /// As [`ClipSegForImageSegmentation::load`]; [`Error::Input`] when the checkpoint is of another model.
+    pub fn reloaded(&self, device: &Device, checkpoint: &Checkpoint) -> Result<Self> {
+        let model = ClipSegForImageSegmentation::load(device, checkpoint, self.model.config())?;
+        if model.fingerprint() != self.model.fingerprint() {
+            let path = checkpoint.path().display();
+            return Err(Error::Input(format!(
+                "{path}: is not the checkpoint that this model was loaded from"
+            )));
+        }
+        let (processor, tokenizer) = (self.processor.clone(), self.tokenizer.clone());
+        Ok(Self { prompts: self.prompts.clone(), ..Self::from_parts(model, processor, tokenizer)? })
     }
 
     /// The model underneath, which takes ids and pixels.
@@ -69,6 +96,28 @@ impl ClipSeg {
     #[must_use]
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// What [`Device::memory_use`] will be at most on a device that this model has for itself, after it segmented a photo of `width` by
+    /// `height` by so many prompts, and resized them to the photo's size. It is counted from what would be recorded: nothing is taken.
+    /// Where that is more than [`DeviceOptions::memory_budget`](crate::DeviceOptions::memory_budget), prompts are looked for in
+    /// parts and large maps are made in tiles, which takes less.
+    ///
+    /// # Errors
+    /// The device's, of sizes beyond the adapter's limits.
+    pub fn memory_needed(&self, width: usize, height: usize, prompts: usize) -> Result<MemoryUse> {
+        let config = self.processor.config();
+        let input = match config.size {
+            ImageSize::Sides { height, width } if config.do_resize => (height, width),
+            _ => (height, width),
+        };
+        let mut needed = self.model.memory_needed(input, prompts, self.tokenizer.max_length())?;
+        let patch = self.model.config().vision_config.patch_size;
+        let logits = (input.0 / patch * patch, input.1 / patch * patch);
+        if prompts > 0 {
+            needed += self.maps.memory_needed(logits, (height, width))?;
+        }
+        Ok(needed)
     }
 
     /// Encodes a photo, once for all prompts.
@@ -100,7 +149,7 @@ impl ClipSeg {
     /// 77 tokens is cut, as [`Tokenizer::encode_batch`] reports.
     ///
     /// # Errors
-    /// [`Error::EmptyPrompt`](crate::Error::EmptyPrompt); the device's.
+    /// [`Error::EmptyPrompt`]; the device's.
     pub fn encode_text<S: AsRef<str>>(&self, prompts: &[S]) -> Result<Condition> {
         // All of them, so that a message about one says its place among all.
         self.tokenizer.encode_batch(prompts)?;
@@ -113,7 +162,7 @@ impl ClipSeg {
     /// As [`encode_text`](Self::encode_text), each prompt as the mean of its conditions in all `templates`.
     ///
     /// # Errors
-    /// As [`encode_text`](Self::encode_text), of an empty prompt too; [`Error::Input`](crate::Error::Input) without templates.
+    /// As [`encode_text`](Self::encode_text), of an empty prompt too; [`Error::Input`] without templates.
     pub fn encode_text_in<S: AsRef<str>>(&self, templates: &[Template], prompts: &[S]) -> Result<Condition> {
         // The phrase around an empty prompt would hide that it is empty.
         self.tokenizer.encode_batch(prompts)?;

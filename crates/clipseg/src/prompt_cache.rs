@@ -12,17 +12,25 @@ pub(crate) struct PromptCache {
     entries: Mutex<Entries>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Entries {
     rows: HashMap<String, Entry>,
     /// Counts the calls.
     now: u64,
 }
 
+#[derive(Clone)]
 struct Entry {
     row: Vec<f32>,
     /// When it was asked for last.
     used: u64,
+}
+
+impl Clone for PromptCache {
+    fn clone(&self) -> Self {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self { bound: self.bound, entries: Mutex::new(entries) }
+    }
 }
 
 impl PromptCache {

@@ -68,11 +68,14 @@ impl Segmentation {
             let plan = self.plans().refinement(&key)?;
             let (coarse_guide, guide) = (planes(&coarse, &key.from), planes(photo, &key.to));
             for prompt in 0..self.len() {
-                let mut run = plan.plan.run();
-                run.write(&plan.coarse_guide, &coarse_guide)?;
-                run.write(&plan.guide, &guide)?;
-                run.write(&plan.logits, &cut(self.logits().slice(prompt), &key.from))?;
-                let refined = run.finish(&[&plan.output]).await?.swap_remove(0);
+                let reading = {
+                    let mut run = plan.plan.run();
+                    run.write(&plan.coarse_guide, &coarse_guide)?;
+                    run.write(&plan.guide, &guide)?;
+                    run.write(&plan.logits, &cut(self.logits().slice(prompt), &key.from))?;
+                    run.finish(&[&plan.output])
+                };
+                let refined = reading.await?.swap_remove(0);
                 maps.paste(prompt, &key.to, &refined.values);
             }
         }

@@ -170,9 +170,12 @@ impl Segmentation {
         for key in self.plans.resizes((self.height(), self.width()), (height, width)) {
             let plan = self.plans.resize(&key)?;
             for prompt in 0..self.len() {
-                let mut run = plan.plan.run();
-                run.write(&plan.input, &cut(self.logits.slice(prompt), &key.from))?;
-                let resized = run.finish(&[&plan.output]).await?.swap_remove(0);
+                let reading = {
+                    let mut run = plan.plan.run();
+                    run.write(&plan.input, &cut(self.logits.slice(prompt), &key.from))?;
+                    run.finish(&[&plan.output])
+                };
+                let resized = reading.await?.swap_remove(0);
                 maps.paste(prompt, &key.to, &resized.values);
             }
         }

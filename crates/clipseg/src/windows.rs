@@ -151,7 +151,8 @@ impl ClipSeg {
     /// Encodes a photo window by window, once for all prompts; `progress` is told how many windows the device has done.
     ///
     /// # Errors
-    /// The device's.
+    /// The device's; with a memory budget that does not hold all windows, [`OverBudget`](crate::DeviceError::OverBudget), where
+    /// [`segment_windows`](Self::segment_windows) needs room for one.
     pub fn encode_windows(
         &self,
         pixels: &WindowPixels,

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use clipseg_tensor::transformer::{Block, BlockSizes, load_linear};
 use clipseg_tensor::{
-    Activation, Array, Device, Error, Linear, Modulation, Plan, PlanCache, Recorder, Result, Run, Tensor,
-    Weights,
+    Activation, Array, Device, Error, Linear, MemoryUse, Modulation, Plan, PlanCache, Recorder, Result, Run,
+    Tensor, Weights,
 };
 
 use crate::DecoderConfig;
@@ -63,6 +63,10 @@ struct Key {
 
 struct DecoderPlan {
     plan: Plan,
+    tensors: DecoderTensors,
+}
+
+struct DecoderTensors {
     activations: Vec<Tensor>,
     conditions: Tensor,
     logits: Tensor,
@@ -111,7 +115,7 @@ impl Decoder {
             reduces: (0..config.depth).map(reduce).collect::<std::result::Result<_, _>>()?,
             layers: (0..config.depth).map(block).collect::<std::result::Result<_, _>>()?,
             upsampler: Upsampler::load(device, weights, prefix, config)?,
-            plans: PlanCache::new(PLANS),
+            plans: PlanCache::new(device, PLANS),
         })
     }
 
@@ -154,15 +158,15 @@ impl Decoder {
     ) -> Result<DecoderOutput> {
         let plan = self.prepare(activations, grid, conditions, insides)?;
         let run = fill(&plan, activations, conditions)?;
-        let outputs: Vec<_> =
-            [&plan.logits].into_iter().chain(&plan.hidden_states).chain(&plan.attentions).collect();
+        let DecoderTensors { logits, hidden_states, attentions, .. } = &plan.tensors;
+        let outputs: Vec<_> = [logits].into_iter().chain(hidden_states).chain(attentions).collect();
         let mut arrays = run.finish(&outputs).await?.into_iter();
         let mut logits = arrays.next().unwrap_or_default();
         // The one channel.
         logits.shape.pop();
         Ok(DecoderOutput {
             logits,
-            hidden_states: arrays.by_ref().take(plan.hidden_states.len()).collect(),
+            hidden_states: arrays.by_ref().take(hidden_states.len()).collect(),
             attentions: arrays.collect(),
         })
     }
@@ -192,8 +196,30 @@ impl Decoder {
         self.plans.get_or_record(&key, || self.record(&key))
     }
 
+    /// What [`forward`](Self::forward) takes for so many conditions on one scene of `grid` patches: a plan, unless it is there, and what
+    /// the logits are read back through.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] and [`Error::Shape`] beyond the adapter's limits.
+    pub fn memory_needed(&self, pairs: usize, grid: (usize, usize)) -> Result<MemoryUse> {
+        let side = self.config.patch_size;
+        let read_back = 4 * (pairs * grid.0 * side * grid.1 * side) as u64;
+        let key = Key { pairs, scenes: 1, grid, insides: DecoderInsides::default() };
+        if self.plans.has(&key) {
+            return Ok(MemoryUse { read_back, ..MemoryUse::default() });
+        }
+        let mut recorder = Recorder::planning(&self.device);
+        let _tensors = self.record_in(&mut recorder, &key)?;
+        Ok(MemoryUse { plans: recorder.arena_bytes(), read_back, ..MemoryUse::default() })
+    }
+
     fn record(&self, key: &Key) -> Result<DecoderPlan> {
         let mut recorder = Recorder::new(&self.device);
+        let tensors = self.record_in(&mut recorder, key)?;
+        Ok(DecoderPlan { plan: recorder.finish()?, tensors })
+    }
+
+    fn record_in(&self, recorder: &mut Recorder, key: &Key) -> Result<DecoderTensors> {
         let tokens = 1 + key.grid.0 * key.grid.1;
         let shape = [key.scenes, tokens, self.config.vision_hidden_size];
         let activations =
@@ -223,7 +249,7 @@ impl Decoder {
             let input = recorder.film(key.pairs, &reduced, previous.as_ref(), modulation)?;
             drop((reduced, previous));
             let probabilities = key.insides.attentions.then_some(&mut attentions);
-            let output = layer.post_norm(&mut recorder, &input, probabilities)?;
+            let output = layer.post_norm(recorder, &input, probabilities)?;
             if key.insides.hidden_states {
                 hidden_states.push(output.clone());
             }
@@ -232,19 +258,12 @@ impl Decoder {
         let Some(last) = previous else {
             return Err(Error::Shape { op: "decoder", reason: "no layers".to_owned() });
         };
-        let logits = self.upsampler.record(&mut recorder, &last, key.grid)?;
+        let logits = self.upsampler.record(recorder, &last, key.grid)?;
         drop(last);
         for tensor in [&logits].into_iter().chain(&hidden_states).chain(&attentions) {
             recorder.output(tensor)?;
         }
-        Ok(DecoderPlan {
-            plan: recorder.finish()?,
-            activations,
-            conditions,
-            logits,
-            hidden_states,
-            attentions,
-        })
+        Ok(DecoderTensors { activations, conditions, logits, hidden_states, attentions })
     }
 }
 
@@ -254,9 +273,9 @@ fn fill<'plan>(
     conditions: Conditions<'_>,
 ) -> Result<Run<'plan>> {
     let mut run = plan.plan.run();
-    for (activation, input) in activations.iter().zip(&plan.activations) {
+    for (activation, input) in activations.iter().zip(&plan.tensors.activations) {
         run.copy_in(activation, input)?;
     }
-    run.write(&plan.conditions, conditions.embeddings)?;
+    run.write(&plan.tensors.conditions, conditions.embeddings)?;
     Ok(run)
 }

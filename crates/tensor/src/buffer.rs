@@ -18,7 +18,7 @@ impl Buffer {
         #[cfg(feature = "processor")]
         if device.processor().is_some() {
             device.count_created();
-            return HostBuffer::new(bytes).map(Self::Host);
+            return device.guard(|| HostBuffer::new(bytes).map(Self::Host));
         }
         let descriptor = wgpu::BufferDescriptor {
             label: None,

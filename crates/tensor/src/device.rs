@@ -1,19 +1,21 @@
 #[cfg(not(target_family = "wasm"))]
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::adapter::{self, AdapterChoice, Chosen, KernelFamily};
 use crate::buffer::Buffer;
+use crate::failure::Failures;
 use crate::gpu::{self, Gpu};
-use crate::memory::MemoryCount;
+use crate::memory::{MemoryCount, MemoryKind, PlanCaches};
 use crate::pipeline::PipelineCache;
 #[cfg(not(target_family = "wasm"))]
 use crate::pipeline_file::PipelineFile;
-use crate::pool::SharedPool;
+use crate::pool::{Pool, SharedPool};
 #[cfg(feature = "processor")]
 use crate::processor::{self, Processor};
 use crate::profile::Profile;
+use crate::staging::Staging;
 use crate::step_check::StepChecks;
 use crate::{Error, Precision, Result};
 
@@ -29,6 +31,10 @@ pub struct DeviceOptions {
     pub runtime_checks: bool,
     /// How the weights of linear layers are stored, by default in halves where that loses nothing; and whether activations are.
     pub precision: Precision,
+    /// Bytes that weights, plans, scenes and read-backs may take together; `None`, the default, as much as there is. Plans that are
+    /// only kept to be quick make room, and models look for fewer prompts at once; what does not fit at all is refused with
+    /// [`Error::OverBudget`]. The driver's own needs come on top.
+    pub memory_budget: Option<u64>,
     /// A folder for files that say which kernel is the fastest at which product of matrices on which adapter. What they do not say
     /// is measured when a plan is recorded, which takes seconds, and noted there. `None`, the default, measures nothing and takes
     /// what suits the shape. Another kernel adds up in another order: its numbers differ in the last digits.
@@ -67,6 +73,9 @@ struct Inner {
     profile: Profile,
     step_checks: StepChecks,
     memory: MemoryCount,
+    failures: Arc<Failures>,
+    plan_caches: PlanCaches,
+    staging: Mutex<Vec<Staging>>,
     /// Memory of dropped tensors that outlived their recordings.
     lent: SharedPool,
     created: AtomicUsize,
@@ -87,6 +96,7 @@ impl Device {
     /// [`Error::NoAdapter`] when there is none, or none of that name or number; [`Error::Adapter`] when it gives no device,
     /// or lacks what [`DeviceOptions::kernels`] or [`DeviceOptions::precision`] insist on.
     pub async fn request(options: &DeviceOptions) -> Result<Self> {
+        let memory = MemoryCount::new(options.memory_budget);
         match adapter::choose(&options.adapter, options.kernels).await? {
             Chosen::Adapter(adapter) => {
                 let gpu = Gpu::open(&adapter, options).await?;
@@ -104,7 +114,8 @@ impl Device {
                     #[cfg(not(target_family = "wasm"))]
                     file,
                 );
-                Ok(Self::new(Engine::Gpu(gpu), info, limits, precision, pipelines))
+                let failures = Arc::clone(&gpu.failures);
+                Ok(Self::new(Engine::Gpu(gpu), (info, limits), precision, pipelines, failures, memory))
             }
             #[cfg(feature = "processor")]
             Chosen::Processor => {
@@ -114,18 +125,19 @@ impl Device {
                     None,
                 );
                 let engine = Engine::Processor(Processor::open()?);
-                let (info, limits) = (processor::info(), processor::limits());
-                Ok(Self::new(engine, info, limits, options.precision, pipelines))
+                let about = (processor::info(), processor::limits());
+                Ok(Self::new(engine, about, options.precision, pipelines, Arc::default(), memory))
             }
         }
     }
 
     fn new(
         engine: Engine,
-        info: wgpu::AdapterInfo,
-        limits: wgpu::Limits,
+        (info, limits): (wgpu::AdapterInfo, wgpu::Limits),
         precision: Precision,
         pipelines: PipelineCache,
+        failures: Arc<Failures>,
+        memory: MemoryCount,
     ) -> Self {
         Self(Arc::new(Inner {
             id: DeviceId::next(),
@@ -136,8 +148,11 @@ impl Device {
             pipelines,
             profile: Profile::default(),
             step_checks: StepChecks::default(),
-            memory: MemoryCount::default(),
-            lent: SharedPool::default(),
+            lent: Pool::counting(memory.nothing(MemoryKind::Scenes), false),
+            memory,
+            failures,
+            plan_caches: PlanCaches::default(),
+            staging: Mutex::default(),
             created: AtomicUsize::new(0),
             identity: OnceLock::new(),
         }))
@@ -194,7 +209,10 @@ impl Device {
     /// # Errors
     /// [`Error::DeviceLost`] when the device is gone.
     pub fn wait(&self) -> Result<()> {
-        self.gpu().map_or(Ok(()), |gpu| gpu.poll(wgpu::PollType::wait_indefinitely()))
+        match self.gpu() {
+            Ok(gpu) => gpu.poll(wgpu::PollType::wait_indefinitely()),
+            Err(_) => self.failures().check(),
+        }
     }
 
     /// As [`wait`](Self::wait), for one submission alone: not for what other threads submitted after it.
@@ -234,6 +252,10 @@ impl Device {
     /// Refuses what was made on another device: its memory would be taken for this one's.
     pub(crate) fn expect_own(&self, owner: DeviceId, what: impl FnOnce() -> String) -> Result<()> {
         if owner == self.id() { Ok(()) } else { Err(Error::OtherDevice { what: what() }) }
+    }
+
+    pub(crate) fn failures(&self) -> &Failures {
+        &self.0.failures
     }
 
     pub(crate) fn lent(&self) -> &SharedPool {
@@ -276,7 +298,9 @@ impl Device {
         self.gpu().is_ok_and(|gpu| gpu.reads_halves)
     }
 
-    pub(crate) fn precision(&self) -> Precision {
+    /// How weights are stored: as [`DeviceOptions::precision`] says, and `F32` where the adapter reads no halves.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
         self.0.precision
     }
 
@@ -305,17 +329,13 @@ impl Device {
         }
     }
 
-    /// A buffer to read back through, of at least `bytes`.
-    pub(crate) fn staging(&self, bytes: u64) -> Result<wgpu::Buffer> {
-        if let Some(buffer) = self.gpu()?.free_staging(bytes) {
-            return Ok(buffer);
-        }
-        self.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("read back"),
-            size: bytes,
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        })
+    pub(crate) fn plan_caches(&self) -> &PlanCaches {
+        &self.0.plan_caches
+    }
+
+    /// What read-backs have gone through and the next ones may.
+    pub(crate) fn free_staging(&self) -> &Mutex<Vec<Staging>> {
+        &self.0.staging
     }
 }
 

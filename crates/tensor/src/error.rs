@@ -46,12 +46,40 @@ pub enum Error {
         "the device is out of memory: {0}; use a smaller image, fewer prompts at once, or 16-bit weights"
     )]
     OutOfMemory(String),
+    /// The [memory budget](crate::DeviceOptions::memory_budget) of the device does not allow this piece of work; other work goes on.
+    #[error(
+        "this needs at least {} of device memory, and the memory budget is {}; raise it (--memory, DeviceOptions::memory_budget), or \
+         use a smaller image or 16-bit weights", Megabytes(*needed), Megabytes(*budget)
+    )]
+    OverBudget {
+        /// Bytes that would be in use.
+        needed: u64,
+        /// Bytes that may be.
+        budget: u64,
+    },
     /// The device is gone, with all that was on it: its driver was reset, or its adapter removed. Open it again and load anew.
     #[error("the device was lost: {0}; open it again")]
     DeviceLost(String),
     /// The device refused a piece of work: a fault in the engine or the driver.
     #[error("the device failed: {0}")]
     Device(String),
+}
+
+impl Error {
+    /// Whether there was no memory for a piece of work, on the device or in its budget: a smaller one may go well.
+    #[must_use]
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::OutOfMemory(_) | Self::OverBudget { .. })
+    }
+}
+
+/// Bytes, shown in millions: rounded up, so that what is needed is never shown as less.
+struct Megabytes(u64);
+
+impl std::fmt::Display for Megabytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.1} MB", self.0.div_ceil(100_000) as f64 / 10.0)
+    }
 }
 
 /// A result of this crate.

@@ -1,6 +1,9 @@
 //! Whose failure it is: error scopes around each piece of work, and the loss of the device, which is everyone's.
 
-use std::sync::{Arc, OnceLock};
+#[cfg(any(test, feature = "faults"))]
+pub mod faults;
+
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use crate::{Device, Error, Result};
 
@@ -9,6 +12,8 @@ use crate::{Device, Error, Result};
 pub(crate) struct Failures {
     /// Why the device was lost. Once lost it stays so.
     lost: OnceLock<String>,
+    /// Held for reading while a buffer is mapped, whose memory goes when the device is destroyed.
+    mapping: RwLock<()>,
     /// What a browser reported: there an error scope answers only later, and there is one thread alone whose failure it can be.
     #[cfg(target_family = "wasm")]
     reported: std::sync::Mutex<Option<Error>>,
@@ -20,9 +25,10 @@ impl Failures {
         let failures = Arc::new(Self::default());
         let of_device = Arc::clone(&failures);
         gpu.set_device_lost_callback(move |reason, message| {
-            log::error!("device lost ({reason:?}): {message}");
             // The first reason is the one that the others follow from.
-            let _ = of_device.lost.set(format!("{reason:?}: {message}"));
+            if of_device.lost.set(format!("{reason:?}: {message}")).is_ok() {
+                log::error!("device lost ({reason:?}): {message}");
+            }
         });
         #[cfg(target_family = "wasm")]
         let of_device = Arc::clone(&failures);
@@ -53,17 +59,21 @@ impl Failures {
     /// thread. What was made in work that failed may be unusable: drop it.
     pub fn guard<T>(&self, gpu: &wgpu::Device, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.check()?;
+        #[cfg(any(test, feature = "faults"))]
+        let fault = faults::next(self, gpu);
+        #[cfg(not(any(test, feature = "faults")))]
+        let fault = None;
         #[cfg(not(target_family = "wasm"))]
         let scopes = {
             use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
             [Internal, Validation, OutOfMemory].map(|filter| gpu.push_error_scope(filter))
         };
         #[cfg(target_family = "wasm")]
-        let _ = gpu;
+        let _: (_, Option<wgpu::Error>) = (gpu, fault);
         let result = work();
         #[cfg(not(target_family = "wasm"))]
         // The last one first, as they are nested. Out of memory outdoes what follows from it.
-        let failure = scopes.into_iter().rev().fold(None, |failure, scope| {
+        let failure = scopes.into_iter().rev().fold(fault, |failure, scope| {
             let of_scope = pollster::block_on(scope.pop());
             failure.or(of_scope)
         });
@@ -75,16 +85,56 @@ impl Failures {
         }
         result
     }
+
+    /// Reads what is mapped, unmapping included. The device is not destroyed meanwhile.
+    pub fn read_mapped<T>(&self, read: impl FnOnce() -> Result<T>) -> Result<T> {
+        let _mapped = self.mapping.read().unwrap_or_else(PoisonError::into_inner);
+        self.check()?;
+        read()
+    }
+
+    /// Says what went wrong as `reason`, unless the device was lost, which explains it.
+    pub fn failed(&self, reason: String) -> Error {
+        self.check().err().unwrap_or(Error::Device(reason))
+    }
+
+    /// The device is lost from now on, if it was not before.
+    fn lose(&self, reason: &str) {
+        // The first reason is the one that the others follow from.
+        let _ = self.lost.set(reason.to_owned());
+    }
+
+    /// Destroys `gpu`, which is lost from now on.
+    fn destroy(&self, gpu: &wgpu::Device) {
+        self.lose("it was destroyed");
+        // Who comes after this finds the device lost and maps nothing; who maps something now is waited for.
+        let mapping = self.mapping.write().unwrap_or_else(PoisonError::into_inner);
+        gpu.destroy();
+        drop(mapping);
+        // Only then is the memory given back.
+        let _ = gpu.poll(wgpu::PollType::wait_indefinitely());
+    }
 }
 
 impl Device {
     /// As [`Failures::guard`], on this device.
     pub(crate) fn guard<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         match self.gpu() {
-            Ok(gpu) => gpu.failures.guard(&gpu.device, work),
+            Ok(gpu) => self.failures().guard(&gpu.device, work),
             // The processor tells its failures where they happen.
-            Err(_) => work(),
+            Err(_) => self.failures().check().and_then(|()| work()),
         }
+    }
+
+    /// Gives back all that is on the device, when it has done what it was given, whoever still has tensors, plans or models there.
+    /// To all of them the device is lost from now on: whatever they do with it is answered with [`Error::DeviceLost`]. Dropping all
+    /// of them does the same without their noticing.
+    pub fn destroy(&self) {
+        match self.gpu() {
+            Ok(gpu) => self.failures().destroy(&gpu.device),
+            Err(_) => self.failures().lose("it was destroyed"),
+        }
+        self.trim();
     }
 }
 
@@ -98,133 +148,4 @@ impl From<wgpu::Error> for Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::thread;
-
-    use super::*;
-    use crate::{Activation, AdapterChoice, DeviceOptions, Linear, Plan, Recorder, Tensor};
-
-    fn open() -> Device {
-        let options = DeviceOptions { adapter: AdapterChoice::Driver, ..DeviceOptions::default() };
-        Device::open(&options).expect("this test needs an adapter")
-    }
-
-    /// A failure that any adapter has: a buffer that is mapped for reading cannot be a storage buffer.
-    fn fail(device: &Device) -> Result<()> {
-        device.guard(|| {
-            device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("impossible"),
-                size: 16,
-                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::STORAGE,
-                mapped_at_creation: false,
-            })?;
-            Ok(())
-        })
-    }
-
-    fn doubling(device: &Device) -> (Plan, Tensor, Tensor) {
-        let mut weight = vec![0.0; 64 * 64];
-        (0..64).for_each(|i| weight[i * 65] = 2.0);
-        let layer = Linear::new(device, 64, 64, &weight, None).unwrap();
-        let mut recorder = Recorder::new(device);
-        let input = recorder.input(&[3, 64]).unwrap();
-        let output = recorder.linear_with(&input, &layer, Activation::None, None).unwrap();
-        let output = recorder.output(&output).unwrap();
-        (recorder.finish().unwrap(), input, output)
-    }
-
-    fn run((plan, input, output): &(Plan, Tensor, Tensor), value: f32) -> Result<Vec<f32>> {
-        let mut run = plan.run();
-        run.write(input, &[value; 192])?;
-        Ok(pollster::block_on(run.finish(&[output]))?.remove(0).values)
-    }
-
-    #[test]
-    fn a_failure_is_told_to_the_thread_whose_it_is_and_to_no_other() {
-        let device = open();
-        let plan = doubling(&device);
-        let done = AtomicBool::new(false);
-        thread::scope(|scope| {
-            let failing = scope.spawn(|| {
-                let mut failures = 0;
-                while !done.load(Ordering::Relaxed) {
-                    assert!(matches!(fail(&device), Err(Error::Device(_))));
-                    failures += 1;
-                }
-                failures
-            });
-            let working: Vec<_> = (0..3)
-                .map(|number| {
-                    let (device, plan) = (&device, &plan);
-                    scope.spawn(move || {
-                        for turn in 0..20 {
-                            let value = (number * 100 + turn) as f32;
-                            assert_eq!(run(plan, value).unwrap(), [2.0 * value; 192]);
-                            device.upload(&[4], &[value; 4]).unwrap();
-                            device.wait().unwrap();
-                        }
-                    })
-                })
-                .collect();
-            for thread in working {
-                thread.join().unwrap();
-            }
-            done.store(true, Ordering::Relaxed);
-            assert!(failing.join().unwrap() > 0);
-        });
-    }
-
-    #[test]
-    fn a_read_back_that_fails_leaves_the_next_one_unharmed() {
-        let device = open();
-        let plan = doubling(&device);
-        let (plan_alone, _, output) = &plan;
-        // More than the largest buffer takes.
-        let limit = device.limits().max_buffer_size;
-        let too_many = vec![output; (limit / 768) as usize + 1];
-        for value in [1.0, 2.0] {
-            let failed = pollster::block_on(plan_alone.run().finish(&too_many));
-            assert!(matches!(failed, Err(Error::Device(_) | Error::OutOfMemory(_))), "{failed:?}");
-            assert_eq!(run(&plan, value).unwrap(), [2.0 * value; 192]);
-        }
-    }
-
-    #[test]
-    fn a_lost_device_stays_lost_and_others_do_not() {
-        let (lost, other) = (open(), open());
-        let plan = doubling(&lost);
-        run(&plan, 1.0).unwrap();
-        let gpu = &lost.gpu().unwrap().device;
-        gpu.destroy();
-        let _ = gpu.poll(wgpu::PollType::Poll);
-        for _ in 0..2 {
-            let results = [
-                run(&plan, 1.0).map(|_| ()),
-                lost.upload(&[4], &[0.0; 4]).map(|_| ()),
-                Recorder::new(&lost).input(&[4]).map(|_| ()),
-                lost.wait(),
-            ];
-            for result in results {
-                assert!(matches!(result, Err(Error::DeviceLost(_))), "{result:?}");
-            }
-        }
-        assert_eq!(run(&doubling(&other), 3.0).unwrap(), [6.0; 192]);
-    }
-
-    #[test]
-    fn a_read_back_can_be_given_up_and_awaited_on_another_thread() {
-        let device = open();
-        let plan = doubling(&device);
-        for _ in 0..3 {
-            drop(plan.0.run().finish(&[&plan.2]));
-        }
-        let mut started = plan.0.run();
-        started.write(&plan.1, &[4.0; 192]).unwrap();
-        let read_back = started.finish(&[&plan.2]);
-        // The plan is free again, and what was submitted keeps its own numbers.
-        assert_eq!(run(&plan, 5.0).unwrap(), [10.0; 192]);
-        let values = thread::spawn(move || pollster::block_on(read_back)).join().unwrap().unwrap();
-        assert_eq!(values[0].values, [8.0; 192]);
-    }
-}
+mod tests;

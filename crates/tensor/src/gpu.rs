@@ -1,7 +1,7 @@
 //! A device of wgpu's: what the processor does not have.
 
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::adapter;
 use crate::device::{DeviceOptions, FLOATS};
@@ -28,7 +28,6 @@ pub(crate) struct Gpu {
     /// The measured choices of kernels, where the device is to make them.
     #[cfg(not(target_family = "wasm"))]
     pub tuner: Option<Tuner>,
-    staging: Mutex<Vec<wgpu::Buffer>>,
 }
 
 impl Gpu {
@@ -86,7 +85,6 @@ impl Gpu {
             uploading: AtomicUsize::new(0),
             #[cfg(not(target_family = "wasm"))]
             tuner,
-            staging: Mutex::default(),
         })
     }
 
@@ -100,28 +98,12 @@ impl Gpu {
     /// # Errors
     /// [`Error::DeviceLost`] when the device is gone.
     pub fn poll(&self, until: wgpu::PollType) -> Result<()> {
+        // Polled again, wgpu gives back the memory of a lost device, under the hands of who may still read it.
+        self.failures.check()?;
         let polled = self.device.poll(until).map_err(|error| Error::Device(error.to_string()));
         // A lost device explains why it could not be waited for.
         self.failures.check()?;
         polled.map(|_| ())
-    }
-
-    /// A buffer to read back through, of at least `bytes`, if one was given back. It is given back with
-    /// [`Self::return_staging`] after a read-back that went well; one that may still be mapped, or was never made, would fail the
-    /// next.
-    pub fn free_staging(&self, bytes: u64) -> Option<wgpu::Buffer> {
-        let mut free = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
-        let fitting = free
-            .iter()
-            .enumerate()
-            .filter(|(_, buffer)| buffer.size() >= bytes)
-            .min_by_key(|(_, buffer)| buffer.size())
-            .map(|(place, _)| place);
-        fitting.map(|place| free.swap_remove(place))
-    }
-
-    pub fn return_staging(&self, buffer: wgpu::Buffer) {
-        self.staging.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
     }
 }
 

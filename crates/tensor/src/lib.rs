@@ -47,6 +47,7 @@ mod precision;
 mod processor;
 mod profile;
 mod recorder;
+mod staging;
 mod step;
 mod step_check;
 mod tensor;
@@ -65,6 +66,9 @@ pub use clipseg_shaders::Activation;
 pub use cost::Cost;
 pub use device::{Device, DeviceOptions};
 pub use error::{Error, Result};
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+pub use failure::faults;
 pub use llvmpipe::{LLVMPIPE_WIDTH_VARIABLE, llvmpipe_environment, llvmpipe_width};
 pub use memory::MemoryUse;
 pub use ops::{

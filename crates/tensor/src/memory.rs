@@ -1,65 +1,197 @@
-//! How much of a device's memory is in use.
+//! How much of a device's memory is in use, and how much may be.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::Device;
+use crate::{Device, Error, Result};
 
-/// Bytes of a device's memory that are in use, padding included. Parameters of plans, copies of outputs that outlive their
-/// plans and what read-backs go through are not among them.
+/// Bytes of a device's memory that are in use, padding included. Parameters of plans, kilobytes each, and what the driver needs for
+/// itself are not among them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryUse {
     /// Weights and whatever else was uploaded.
     pub weights: u64,
-    /// The arenas of the plans that are kept, [`Plan::arena_bytes`](crate::Plan::arena_bytes) of each.
+    /// The arenas of the plans that are kept, [`Plan::arena_bytes`](crate::Plan::arena_bytes) of each, and of recordings.
     pub plans: u64,
+    /// Tensors that outlive their plans, as those of scenes do, and what dropped ones have left for the next.
+    pub scenes: u64,
+    /// What results are read back through, kept for the next ones.
+    pub read_back: u64,
 }
 
-/// Where a device counts them.
-#[derive(Default)]
+impl MemoryUse {
+    /// All of it.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let Self { weights, plans, scenes, read_back } = self;
+        weights + plans + scenes + read_back
+    }
+
+    fn of(&mut self, kind: MemoryKind) -> &mut u64 {
+        match kind {
+            MemoryKind::Weights => &mut self.weights,
+            MemoryKind::Plans => &mut self.plans,
+            MemoryKind::Scenes => &mut self.scenes,
+            MemoryKind::ReadBack => &mut self.read_back,
+        }
+    }
+}
+
+impl std::ops::AddAssign for MemoryUse {
+    fn add_assign(&mut self, other: Self) {
+        self.weights += other.weights;
+        self.plans += other.plans;
+        self.scenes += other.scenes;
+        self.read_back += other.read_back;
+    }
+}
+
+/// What memory is for: the fields of [`MemoryUse`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MemoryKind {
+    Weights,
+    Plans,
+    Scenes,
+    ReadBack,
+}
+
+/// Where a device counts its memory. Cloning shares the count.
+#[derive(Clone, Default)]
 pub(crate) struct MemoryCount {
-    weights: Arc<AtomicU64>,
-    plans: Arc<AtomicU64>,
+    used: Arc<Mutex<MemoryUse>>,
+    budget: Option<u64>,
 }
 
 /// Bytes that are counted until this is dropped.
 pub(crate) struct Counted {
+    kind: MemoryKind,
     bytes: u64,
-    total: Arc<AtomicU64>,
+    count: MemoryCount,
 }
 
 impl MemoryCount {
-    pub fn weights(&self, bytes: u64) -> Counted {
-        Counted::new(bytes, &self.weights)
+    pub fn new(budget: Option<u64>) -> Self {
+        Self { used: Arc::default(), budget }
     }
 
-    pub fn plans(&self, bytes: u64) -> Counted {
-        Counted::new(bytes, &self.plans)
+    pub fn used(&self) -> MutexGuard<'_, MemoryUse> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts nothing yet.
+    pub fn nothing(&self, kind: MemoryKind) -> Counted {
+        Counted { kind, bytes: 0, count: self.clone() }
+    }
+
+    /// Counts `bytes`.
+    ///
+    /// # Errors
+    /// [`Error::OverBudget`] where there is no room for them.
+    pub fn bytes(&self, kind: MemoryKind, bytes: u64) -> Result<Counted> {
+        let mut counted = self.nothing(kind);
+        counted.grow(bytes)?;
+        Ok(counted)
     }
 }
 
 impl Counted {
-    fn new(bytes: u64, total: &Arc<AtomicU64>) -> Self {
-        total.fetch_add(bytes, Ordering::Relaxed);
-        Self { bytes, total: Arc::clone(total) }
+    pub fn kind(&self) -> MemoryKind {
+        self.kind
     }
 
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
+
+    /// Counts `bytes` more.
+    ///
+    /// # Errors
+    /// [`Error::OverBudget`] where there is no room for them.
+    pub fn grow(&mut self, bytes: u64) -> Result<()> {
+        let mut used = self.count.used();
+        let needed = used.total().saturating_add(bytes);
+        if let Some(budget) = self.count.budget.filter(|&budget| needed > budget) {
+            return Err(Error::OverBudget { needed, budget });
+        }
+        *used.of(self.kind) += bytes;
+        drop(used);
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Counts `bytes` fewer.
+    pub fn shrink(&mut self, bytes: u64) {
+        *self.count.used().of(self.kind) -= bytes;
+        self.bytes -= bytes;
+    }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.shrink(self.bytes);
+    }
+}
+
+/// What holds plans that can be recorded again.
+pub(crate) trait Forgetful: wgpu::WasmNotSendSync {
+    /// Drops all plans but so many of the latest used.
+    fn forget(&self, all_but: usize);
+}
+
+/// The caches of plans on a device.
+#[derive(Default)]
+pub(crate) struct PlanCaches(Mutex<Vec<Weak<dyn Forgetful>>>);
+
+impl PlanCaches {
+    pub fn add(&self, cache: Weak<dyn Forgetful>) {
+        let mut caches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        caches.retain(|cache| cache.strong_count() > 0);
+        caches.push(cache);
+    }
+
+    fn forget(&self, all_but: usize) {
+        // Not under the lock: what a plan holds may be anything.
+        let caches = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        caches.iter().filter_map(Weak::upgrade).for_each(|cache| cache.forget(all_but));
     }
 }
 
 impl Device {
-    /// How much memory weights and plans on this device take at the moment.
+    /// How much memory is in use on this device at the moment.
     #[must_use]
     pub fn memory_use(&self) -> MemoryUse {
-        let MemoryCount { weights, plans } = self.memory();
-        MemoryUse { weights: weights.load(Ordering::Relaxed), plans: plans.load(Ordering::Relaxed) }
+        *self.memory().used()
+    }
+
+    /// [`DeviceOptions::memory_budget`](crate::DeviceOptions::memory_budget).
+    #[must_use]
+    pub fn memory_budget(&self) -> Option<u64> {
+        self.memory().budget
+    }
+
+    /// Gives back what is kept to be quick: the plans of all models on this device that do not run at the moment, the memory of
+    /// dropped scenes, and what results are read back through. Weights, scenes and prompts stay; the next call records its plans
+    /// anew, from kernels that are compiled already.
+    pub fn trim(&self) {
+        self.trim_all_but(0);
+    }
+
+    fn trim_all_but(&self, plans: usize) {
+        self.plan_caches().forget(plans);
+        self.lent().lock().unwrap_or_else(PoisonError::into_inner).trim();
+        self.trim_staging();
+    }
+
+    /// Does `work`, which takes memory. Where the budget does not allow it, it is done again without the plans of earlier sizes, and then
+    /// without any.
+    pub(crate) fn make_room<T>(&self, mut work: impl FnMut() -> Result<T>) -> Result<T> {
+        let mut result = work();
+        for plans in [1, 0] {
+            if !matches!(result, Err(Error::OverBudget { .. })) {
+                break;
+            }
+            self.trim_all_but(plans);
+            result = work();
+        }
+        result
     }
 }

@@ -4,7 +4,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use self::submission::{Prepared, Submission};
 use crate::buffer::Buffer;
-use crate::memory::Counted;
 use crate::pool::SharedPool;
 #[cfg(feature = "processor")]
 use crate::processor::Program;
@@ -18,7 +17,8 @@ pub struct Plan {
     steps: Vec<Step>,
     /// What runs them.
     engine: Engine,
-    arena: Counted,
+    /// What counts the memory of the steps.
+    pool: SharedPool,
     /// Held from the filling of the inputs to the submission: threads that share a plan take turns. What a run reads back is
     /// copied in the same submission, so the next run may begin before it is read.
     turn: Mutex<()>,
@@ -45,8 +45,7 @@ impl Plan {
         };
         #[cfg(not(feature = "processor"))]
         let engine = Engine::Gpu(Prepared::new(&device, &steps, uniforms)?);
-        let arena = device.memory().plans(pool.lock().unwrap_or_else(PoisonError::into_inner).bytes());
-        Ok(Self { device, steps, engine, arena, turn: Mutex::default() })
+        Ok(Self { device, steps, engine, pool, turn: Mutex::default() })
     }
 
     /// Starts a run: waits for its turn, then takes inputs, runs and gives outputs.
@@ -58,7 +57,7 @@ impl Plan {
     /// Bytes of device memory that the plan's tensors share.
     #[must_use]
     pub fn arena_bytes(&self) -> u64 {
-        self.arena.bytes()
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).bytes()
     }
 
     /// The number of kernel runs in one replay.
@@ -116,7 +115,7 @@ impl Run<'_> {
                 })
             }
             #[cfg(feature = "processor")]
-            Buffer::Host(buffer) => buffer.fill(bytes),
+            Buffer::Host(buffer) => device.guard(|| buffer.fill(bytes)),
         }
     }
 

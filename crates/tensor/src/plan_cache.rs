@@ -1,22 +1,49 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::Device;
+use crate::memory::Forgetful;
 
 /// Recorded plans by shape, the latest used kept.
 ///
 /// Plans hold an arena each, so their number is bounded: a stream of photos of many sizes must not fill the device.
 pub struct PlanCache<K, P> {
     bound: usize,
-    /// The latest used last.
-    plans: Mutex<Vec<(K, Slot<P>)>>,
+    plans: Arc<Plans<K, P>>,
 }
+
+/// The latest used last.
+type Plans<K, P> = Mutex<Vec<(K, Slot<P>)>>;
 
 /// A plan, or none yet. Its lock is held while it is recorded, so that those who want the same plan wait and others do not.
 type Slot<P> = Arc<Mutex<Option<Arc<P>>>>;
 
-impl<K: PartialEq + Clone, P> PlanCache<K, P> {
-    /// A cache of at most `bound` plans, and of one at least.
+impl<K: wgpu::WasmNotSendSync, P: wgpu::WasmNotSendSync> Forgetful for Plans<K, P> {
+    fn forget(&self, all_but: usize) {
+        let mut plans = self.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = plans.len().saturating_sub(all_but);
+        let dropped: Vec<_> = plans.drain(..count).collect();
+        // Plans are dropped when nobody waits for the lock any more.
+        drop((plans, dropped));
+    }
+}
+
+impl<K, P> PlanCache<K, P>
+where
+    K: PartialEq + Clone + wgpu::WasmNotSendSync + 'static,
+    P: wgpu::WasmNotSendSync + 'static,
+{
+    /// A cache of at most `bound` plans on `device`, and of one at least. [`Device::trim`] empties it.
     #[must_use]
-    pub fn new(bound: usize) -> Self {
-        Self { bound: bound.max(1), plans: Mutex::default() }
+    pub fn new(device: &Device, bound: usize) -> Self {
+        let cache = Self::unknown(bound);
+        let plans = Arc::downgrade(&cache.plans);
+        device.plan_caches().add(plans as Weak<dyn Forgetful>);
+        cache
+    }
+
+    /// A cache that no device knows of.
+    fn unknown(bound: usize) -> Self {
+        Self { bound: bound.max(1), plans: Arc::default() }
     }
 
     /// The plan of `key`, recorded by `record` where it is not there. Who asks for the same plan meanwhile waits for it, so that
@@ -51,6 +78,11 @@ impl<K: PartialEq + Clone, P> PlanCache<K, P> {
         slot
     }
 
+    /// Whether the plan of `key` is kept.
+    pub fn has(&self, key: &K) -> bool {
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|(other, _)| other == key)
+    }
+
     /// Calls `visit` with every plan that is kept.
     pub fn for_each(&self, mut visit: impl FnMut(&P)) {
         let slots: Vec<_> = {
@@ -74,7 +106,7 @@ mod tests {
 
     #[test]
     fn who_has_a_plan_does_not_wait_for_another_to_be_recorded() {
-        let cache = PlanCache::new(4);
+        let cache = PlanCache::unknown(4);
         cache.get_or_record(&"there", || Ok::<_, ()>(1)).unwrap();
         let (is_recording, may_end) = (Barrier::new(2), Barrier::new(2));
         thread::scope(|scope| {
@@ -95,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_plan_that_failed_is_tried_again() {
-        let cache = PlanCache::new(1);
+        let cache = PlanCache::unknown(1);
         assert_eq!(cache.get_or_record(&0, || Err::<u8, _>("out of memory")).unwrap_err(), "out of memory");
         assert_eq!(*cache.get_or_record(&0, || Ok::<_, ()>(5)).unwrap(), 5);
         assert_eq!(*cache.get_or_record(&0, || Err("recorded twice")).unwrap(), 5);
@@ -103,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_plan_that_was_used_longest_ago_goes() {
-        let cache = PlanCache::new(2);
+        let cache = PlanCache::unknown(2);
         for key in [1, 2, 1, 3] {
             cache.get_or_record(&key, || Ok::<_, ()>(key)).unwrap();
         }

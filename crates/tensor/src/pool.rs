@@ -4,16 +4,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::buffer::Buffer;
 use crate::device::{DeviceId, FLOATS};
-use crate::memory::Counted;
+use crate::memory::{Counted, MemoryCount, MemoryKind};
 use crate::{Device, Error, Result};
 
 /// The free memory of one recording. Work is recorded in the order in which it runs, so memory that a dropped tensor gave
 /// back may serve the next one: whoever read the old content was recorded earlier.
-#[derive(Default)]
 pub(crate) struct Pool {
-    buffers: Vec<Buffer>,
-    textures: Vec<wgpu::Texture>,
-    bytes: u64,
+    buffers: Vec<(Buffer, u64)>,
+    textures: Vec<(wgpu::Texture, [u32; 2])>,
+    /// All memory that was made for it.
+    counted: Counted,
+    /// Whether it only counts: what it gives is the device's empty buffer or texture.
+    is_planned: bool,
 }
 
 pub(crate) type SharedPool = Arc<Mutex<Pool>>;
@@ -21,6 +23,7 @@ pub(crate) type SharedPool = Arc<Mutex<Pool>>;
 /// Memory that goes back to its pool, if it has one, when it is dropped.
 pub(crate) struct Pooled<T: Reusable> {
     memory: T,
+    size: T::Size,
     device: DeviceId,
     home: Home,
 }
@@ -34,24 +37,32 @@ enum Home {
 }
 
 pub(crate) trait Reusable: Clone {
-    fn give_back(self, pool: &mut Pool);
+    /// Bytes of a buffer, the sides of a texture: those that were asked for.
+    type Size: Copy;
+
+    fn give_back(self, size: Self::Size, pool: &mut Pool);
 }
 
 /// Free buffers that a pool keeps: when scenes are dropped by the hundred, their memory goes back to the device.
 const FREE_BUFFERS: usize = 32;
 
 impl Reusable for Buffer {
-    fn give_back(self, pool: &mut Pool) {
+    type Size = u64;
+
+    fn give_back(self, size: u64, pool: &mut Pool) {
         if pool.buffers.len() >= FREE_BUFFERS {
-            pool.buffers.remove(0);
+            let (_, bytes) = pool.buffers.remove(0);
+            pool.forget(bytes);
         }
-        pool.buffers.push(self);
+        pool.buffers.push((self, size));
     }
 }
 
 impl Reusable for wgpu::Texture {
-    fn give_back(self, pool: &mut Pool) {
-        pool.textures.push(self);
+    type Size = [u32; 2];
+
+    fn give_back(self, sides: [u32; 2], pool: &mut Pool) {
+        pool.textures.push((self, sides));
     }
 }
 
@@ -74,7 +85,8 @@ impl<T: Reusable> Pooled<T> {
 impl<T: Reusable> Drop for Pooled<T> {
     fn drop(&mut self) {
         if let Home::Pool(pool) = &self.home {
-            self.memory.clone().give_back(&mut pool.lock().unwrap_or_else(PoisonError::into_inner));
+            let pool = &mut pool.lock().unwrap_or_else(PoisonError::into_inner);
+            self.memory.clone().give_back(self.size, pool);
         }
     }
 }
@@ -82,44 +94,48 @@ impl<T: Reusable> Drop for Pooled<T> {
 /// A buffer of at least `bytes`, from the pool where one fits without wasting more than half of it.
 pub(crate) fn buffer(device: &Device, pool: Option<&SharedPool>, bytes: u64) -> Result<Pooled<Buffer>> {
     let bytes = bindable(device, bytes)?;
-    let Some(shared) = pool else {
-        let home = Home::Own { _bytes: device.memory().weights(bytes) };
-        return Ok(Pooled { memory: Buffer::new(device, bytes)?, device: device.id(), home });
-    };
-    let mut pool = shared.lock().unwrap_or_else(PoisonError::into_inner);
-    let fitting = pool
-        .buffers
-        .iter()
-        .enumerate()
-        .filter(|(_, buffer)| (bytes..=2 * bytes).contains(&buffer.size()))
-        .min_by_key(|(_, buffer)| buffer.size())
-        .map(|(place, _)| place);
-    let memory = match fitting {
-        Some(place) => pool.buffers.swap_remove(place),
-        None => {
-            let buffer = Buffer::new(device, bytes)?;
-            pool.bytes += bytes;
-            buffer
-        }
-    };
-    Ok(Pooled { memory, device: device.id(), home: Home::Pool(Arc::clone(shared)) })
+    device.make_room(|| {
+        let Some(shared) = pool else {
+            let home = Home::Own { _bytes: device.memory().bytes(MemoryKind::Weights, bytes)? };
+            let memory = Buffer::new(device, bytes)?;
+            return Ok(Pooled { memory, size: bytes, device: device.id(), home });
+        };
+        let mut pool = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let fitting = pool
+            .buffers
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, size))| (bytes..=2 * bytes).contains(size))
+            .min_by_key(|(_, (_, size))| *size)
+            .map(|(place, _)| place);
+        let (memory, size) = match fitting {
+            Some(place) => pool.buffers.swap_remove(place),
+            None => (pool.make_buffer(device, bytes)?, bytes),
+        };
+        Ok(Pooled { memory, size, device: device.id(), home: Home::Pool(Arc::clone(shared)) })
+    })
 }
 
-/// A weight's memory that is there already, of `bytes`.
+/// A weight's memory of `bytes` that `create` makes, if there is room for it.
 #[cfg(feature = "processor")]
-pub(crate) fn weight_buffer(device: &Device, memory: Buffer, bytes: u64) -> Result<Pooled<Buffer>> {
-    let home = Home::Own { _bytes: device.memory().weights(bindable(device, bytes)?) };
-    Ok(Pooled { memory, device: device.id(), home })
+pub(crate) fn weight_buffer(
+    device: &Device,
+    bytes: u64,
+    create: impl Fn() -> Result<Buffer>,
+) -> Result<Pooled<Buffer>> {
+    let bytes = bindable(device, bytes)?;
+    device.make_room(|| {
+        let home = Home::Own { _bytes: device.memory().bytes(MemoryKind::Weights, bytes)? };
+        Ok(Pooled { memory: create()?, size: bytes, device: device.id(), home })
+    })
 }
 
 /// A buffer for an input: filled before the first step, so never memory that an earlier step writes.
 pub(crate) fn input_buffer(device: &Device, shared: &SharedPool, bytes: u64) -> Result<Pooled<Buffer>> {
     let bytes = bindable(device, bytes)?;
-    shared.lock().unwrap_or_else(PoisonError::into_inner).bytes += bytes;
-    Ok(Pooled {
-        memory: Buffer::new(device, bytes)?,
-        device: device.id(),
-        home: Home::Pool(Arc::clone(shared)),
+    device.make_room(|| {
+        let memory = shared.lock().unwrap_or_else(PoisonError::into_inner).make_buffer(device, bytes)?;
+        Ok(Pooled { memory, size: bytes, device: device.id(), home: Home::Pool(Arc::clone(shared)) })
     })
 }
 
@@ -138,8 +154,7 @@ fn bindable(device: &Device, bytes: u64) -> Result<u64> {
 fn create_texture(
     device: &Device,
     format: wgpu::TextureFormat,
-    width: u32,
-    height: u32,
+    [width, height]: [u32; 2],
 ) -> Result<wgpu::Texture> {
     device.guard(|| device.create_texture(format, width, height))
 }
@@ -151,19 +166,16 @@ pub(crate) fn texture(
     rows: usize,
     columns: usize,
 ) -> Result<Pooled<wgpu::Texture>> {
-    let [width, height] = sides(device, columns.div_ceil(4), rows)?;
-    let mut pool = shared.lock().unwrap_or_else(PoisonError::into_inner);
-    let fitting =
-        pool.textures.iter().position(|texture| texture.width() == width && texture.height() == height);
-    let memory = match fitting {
-        Some(place) => pool.textures.swap_remove(place),
-        None => {
-            let texture = create_texture(device, FLOATS, width, height)?;
-            pool.bytes += texture_bytes(width, height);
-            texture
-        }
-    };
-    Ok(Pooled { memory, device: device.id(), home: Home::Pool(Arc::clone(shared)) })
+    let sides = sides(device, columns.div_ceil(4), rows)?;
+    device.make_room(|| {
+        let mut pool = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let fitting = pool.textures.iter().position(|(_, free)| *free == sides);
+        let memory = match fitting {
+            Some(place) => pool.textures.swap_remove(place).0,
+            None => pool.make_texture(device, sides)?,
+        };
+        Ok(Pooled { memory, size: sides, device: device.id(), home: Home::Pool(Arc::clone(shared)) })
+    })
 }
 
 /// A texture of its own for a weight, of at least `width` by `height` texels of `format`.
@@ -173,9 +185,11 @@ pub(crate) fn weight_texture(
     width: usize,
     height: usize,
 ) -> Result<Pooled<wgpu::Texture>> {
-    let [width, height] = sides(device, width, height)?;
-    let home = Home::Own { _bytes: device.memory().weights(texture_bytes(width, height)) };
-    Ok(Pooled { memory: create_texture(device, format, width, height)?, device: device.id(), home })
+    let sides = sides(device, width, height)?;
+    device.make_room(|| {
+        let home = Home::Own { _bytes: device.memory().bytes(MemoryKind::Weights, texture_bytes(sides))? };
+        Ok(Pooled { memory: create_texture(device, format, sides)?, size: sides, device: device.id(), home })
+    })
 }
 
 /// The sides of a texture, if the adapter has such large ones. None is a power of two where that can be helped: llvmpipe
@@ -195,13 +209,67 @@ fn sides(device: &Device, width: usize, height: usize) -> Result<[u32; 2]> {
     })
 }
 
-fn texture_bytes(width: u32, height: u32) -> u64 {
+fn texture_bytes([width, height]: [u32; 2]) -> u64 {
     16 * u64::from(width) * u64::from(height)
 }
 
 impl Pool {
-    /// Bytes of all memory that was ever made for this recording: its peak.
+    /// An empty pool, whose memory is counted as `kind`.
+    pub fn new(device: &Device, kind: MemoryKind) -> SharedPool {
+        Self::counting(device.memory().nothing(kind), false)
+    }
+
+    /// A pool that takes no memory and only counts what it would take.
+    pub fn planned() -> SharedPool {
+        Self::counting(MemoryCount::default().nothing(MemoryKind::Plans), true)
+    }
+
+    pub fn counting(counted: Counted, is_planned: bool) -> SharedPool {
+        let (buffers, textures) = (Vec::new(), Vec::new());
+        Arc::new(Mutex::new(Self { buffers, textures, counted, is_planned }))
+    }
+
+    /// Bytes of all memory that was ever made for a recording, its peak; or that is there, for other tensors.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.counted.bytes()
+    }
+
+    /// Whether it only counts.
+    pub fn is_planned(&self) -> bool {
+        self.is_planned
+    }
+
+    /// Gives back free memory. What was free in a recording, its steps hold.
+    pub fn trim(&mut self) {
+        for (_, bytes) in std::mem::take(&mut self.buffers) {
+            self.forget(bytes);
+        }
+    }
+
+    /// Ends counting a buffer that is dropped, unless steps hold it.
+    fn forget(&mut self, bytes: u64) {
+        if self.counted.kind() == MemoryKind::Scenes {
+            self.counted.shrink(bytes);
+        }
+    }
+
+    fn make_buffer(&mut self, device: &Device, bytes: u64) -> Result<Buffer> {
+        self.make(bytes, |is_planned| match is_planned {
+            true => Ok(device.empty_buffer()),
+            false => Buffer::new(device, bytes),
+        })
+    }
+
+    fn make_texture(&mut self, device: &Device, sides: [u32; 2]) -> Result<wgpu::Texture> {
+        self.make(texture_bytes(sides), |is_planned| match is_planned {
+            true => Ok(device.gpu()?.empty_texture.clone()),
+            false => create_texture(device, FLOATS, sides),
+        })
+    }
+
+    /// Counts what `create` makes; where that fails, it is as if nothing had been asked for.
+    fn make<T>(&mut self, bytes: u64, create: impl FnOnce(bool) -> Result<T>) -> Result<T> {
+        self.counted.grow(bytes)?;
+        create(self.is_planned).inspect_err(|_| self.counted.shrink(bytes))
     }
 }

@@ -1,12 +1,13 @@
 use std::fmt::Debug;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use bytemuck::Pod;
 use clipseg_shaders::{BindingKind, Kernel, kernels};
 
 use crate::buffer::Buffer;
+use crate::memory::MemoryKind;
 use crate::plan::Plan;
-use crate::pool::{self, Pooled, SharedPool};
+use crate::pool::{self, Pool, Pooled, SharedPool};
 use crate::step::{Dispatch, Memory, Resource, Step, bytes_of};
 use crate::tensor::{Element, Tensor};
 use crate::{Cost, Device, Error, Result};
@@ -32,19 +33,35 @@ impl Recorder {
     /// An empty recording on `device`.
     #[must_use]
     pub fn new(device: &Device) -> Self {
-        Self {
-            device: device.clone(),
-            pool: SharedPool::default(),
-            steps: Vec::new(),
-            uniforms: Vec::new(),
-            held: Held::default(),
-        }
+        Self::in_pool(device, Pool::new(device, MemoryKind::Plans))
+    }
+
+    /// A recording that takes no memory, to learn from [`arena_bytes`](Self::arena_bytes) what the same one would take. It cannot be
+    /// finished.
+    #[must_use]
+    pub fn planning(device: &Device) -> Self {
+        Self::in_pool(device, Pool::planned())
+    }
+
+    fn in_pool(device: &Device, pool: SharedPool) -> Self {
+        Self { device: device.clone(), pool, steps: Vec::new(), uniforms: Vec::new(), held: Held::default() }
     }
 
     /// The device that the plan will run on.
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// Bytes of device memory that the recording takes so far: the plan's, [`Plan::arena_bytes`], once all is recorded.
+    #[must_use]
+    pub fn arena_bytes(&self) -> u64 {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).bytes()
+    }
+
+    /// Whether it only counts.
+    pub(crate) fn is_planning(&self) -> bool {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).is_planned()
     }
 
     /// A tensor to be filled before each run. Keep a clone of it as long as the plan: its memory is reused once dropped.
@@ -81,9 +98,14 @@ impl Recorder {
     /// made.
     ///
     /// # Errors
-    /// [`Error::Device`] when the device refuses a pipeline or bind group.
+    /// [`Error::Device`] when the device refuses a pipeline or bind group; [`Error::Shape`] of a recording that is only for
+    /// [`planning`](Self::planning).
     pub fn finish(self) -> Result<Plan> {
-        Plan::new(self.device, self.steps, self.uniforms, &self.pool)
+        if self.is_planning() {
+            let reason = "a recording that takes no memory has no plan".to_owned();
+            return Err(Error::Shape { op: "finish", reason });
+        }
+        Plan::new(self.device, self.steps, self.uniforms, self.pool)
     }
 
     pub(crate) fn allocate(&self, shape: &[usize], element: Element) -> Result<Tensor> {

@@ -202,8 +202,9 @@ impl Device {
         } else {
             values
         };
-        let memory = Buffer::Host(HostBuffer::weight(bytes, PackedWeight::new(shape, values)?));
-        Ok(Tensor::in_buffer(&shape, Element::F32, pool::weight_buffer(self, memory, bytes)?))
+        let pack = || Ok(Buffer::Host(HostBuffer::weight(bytes, PackedWeight::new(shape, values)?)));
+        let buffer = pool::weight_buffer(self, bytes, || self.guard(pack))?;
+        Ok(Tensor::in_buffer(&shape, Element::F32, buffer))
     }
 
     /// A tensor that outlives recordings, to copy outputs to; until then its values are any. The memory of the last ones that were

@@ -5,7 +5,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use anyhow::{Result, ensure};
-use clipseg::{ClipSeg, Condition, Smoother, WindowStep};
+use clipseg::{ClipSeg, Condition, DeviceError, Error, Smoother, WindowStep};
 
 use super::dataset::DataSet;
 use super::drawing::{Decoded, Drawing};
@@ -41,7 +41,7 @@ impl Work<'_> {
     /// from being segmented.
     ///
     /// # Errors
-    /// Where the outcomes cannot be printed.
+    /// Where the outcomes cannot be printed, and where the device was lost, with which nothing more can be done.
     pub fn run(
         &self,
         first: Result<Opened>,
@@ -50,6 +50,7 @@ impl Work<'_> {
     ) -> Result<()> {
         let sources = self.drawing.sources;
         let mut smoother = self.smoother.clone();
+        let mut tried = sources.len();
         let (to_device, opened) = sync_channel(WAITING);
         let (to_drawing, decoded) = sync_channel::<(usize, Result<Decoded>)>(WAITING);
         thread::scope(|scope| {
@@ -78,13 +79,24 @@ impl Work<'_> {
                     smoother = self.smoother.clone();
                 }
                 let decoded = opened.and_then(|opened| self.decode(place, opened, smoother.as_mut()));
-                if to_drawing.send((place, decoded)).is_err() {
+                let is_lost = decoded.as_ref().is_err_and(tells_of_loss);
+                if is_lost {
+                    tried = place + 1;
+                }
+                if to_drawing.send((place, decoded)).is_err() || is_lost {
                     break;
                 }
             }
             drop((to_drawing, opened));
             drawing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        })?;
+        ensure!(
+            tried == sources.len(),
+            "the device was lost; photos that were not tried: {} of {}; run the command again with them",
+            sources.len() - tried,
+            sources.len()
+        );
+        Ok(())
     }
 
     fn decode(&self, place: usize, opened: Opened, smoother: Option<&mut Smoother>) -> Result<Decoded> {
@@ -127,4 +139,13 @@ impl Work<'_> {
         }
         Ok(Decoded { photo: photo.photo, segmentation, windows: count, seconds })
     }
+}
+
+/// Whether an error is that the device is gone, as it is for all photos that follow.
+fn tells_of_loss(error: &anyhow::Error) -> bool {
+    let is_loss = |error: &DeviceError| matches!(error, DeviceError::DeviceLost(_));
+    error.chain().any(|cause| match cause.downcast_ref() {
+        Some(Error::Device(error)) => is_loss(error),
+        _ => cause.downcast_ref().is_some_and(is_loss),
+    })
 }

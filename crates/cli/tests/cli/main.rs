@@ -16,6 +16,7 @@ mod hostile;
 mod hub;
 mod inputs;
 mod masks_in_use;
+mod memory;
 mod names;
 mod photos;
 mod prompts;

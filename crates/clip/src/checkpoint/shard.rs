@@ -26,10 +26,18 @@ const MAX_HEADER_OF_ANY: u64 = 100_000_000;
 #[derive(Debug)]
 pub(super) struct Shard {
     path: PathBuf,
-    file: Mutex<File>,
+    bytes: Bytes,
     metadata: Metadata,
     /// Where the tensors' bytes begin.
     data: u64,
+}
+
+/// Where the tensors' bytes are.
+#[derive(Debug)]
+enum Bytes {
+    File(Mutex<File>),
+    /// All of the file's.
+    Memory(Vec<u8>),
 }
 
 impl Shard {
@@ -44,7 +52,7 @@ impl Shard {
         let (metadata, data) = header
             .and_then(|header| parse_header(&header, length))
             .map_err(|message| Error::checkpoint(path, message))?;
-        Ok(Self { path: path.to_owned(), file: Mutex::new(file), metadata, data })
+        Ok(Self { path: path.to_owned(), bytes: Bytes::File(Mutex::new(file)), metadata, data })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -65,14 +73,30 @@ impl Shard {
 
     /// Fills `bytes` with what lies `offset` bytes behind the header.
     pub(super) fn read(&self, offset: usize, bytes: &mut [u8]) -> Result<()> {
-        // A reader that panicked has left nothing behind but the position, which is set here.
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         // `parse_header` has checked that the last tensor ends where the file does, so the sum cannot overflow.
-        let position = SeekFrom::Start(self.data + offset as u64);
-        file.seek(position)
-            .and_then(|_| file.read_exact(bytes))
-            .map_err(|source| Error::read(&self.path, source))
+        let start = self.data + offset as u64;
+        let read = match &self.bytes {
+            Bytes::File(file) => read_at(file, start, bytes),
+            Bytes::Memory(all) => all.get(start as usize..).unwrap_or_default().read_exact(bytes),
+        };
+        read.map_err(|source| Error::read(&self.path, source))
     }
+
+    /// Brings the whole file into memory, unless it is there.
+    pub(super) fn keep(&mut self) -> Result<()> {
+        let Bytes::File(file) = &self.bytes else { return Ok(()) };
+        let mut all = vec![0; self.data as usize + self.metadata.data_len()];
+        read_at(file, 0, &mut all).map_err(|source| Error::read(&self.path, source))?;
+        self.bytes = Bytes::Memory(all);
+        Ok(())
+    }
+}
+
+fn read_at(file: &Mutex<File>, start: u64, bytes: &mut [u8]) -> std::io::Result<()> {
+    // A reader that panicked has left nothing behind but the position, which is set here.
+    let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+    file.seek(SeekFrom::Start(start))?;
+    file.read_exact(bytes)
 }
 
 /// Recognises what is no file of weights by its first bytes, and goes back to the beginning.

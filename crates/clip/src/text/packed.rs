@@ -48,15 +48,25 @@ impl Packed {
         }
     }
 
+    /// Of so many texts that are all of `length` tokens.
+    pub fn longest_layout(texts: usize, length: usize) -> Layout {
+        let (rows, longest) = (texts * length, length);
+        Layout::Packed {
+            texts,
+            rows: rows.next_multiple_of(ROWS),
+            longest: longest.next_multiple_of(LONGEST),
+        }
+    }
+
     pub fn fill<'plan>(&self, plan: &'plan TextPlan) -> Result<Run<'plan>> {
         let mut run = plan.plan.run();
-        run.write_u32(&plan.ids, &self.ids)?;
-        run.write_u32(&plan.position_ids, &self.position_ids)?;
-        if let Some(starts) = &plan.starts {
+        run.write_u32(&plan.tensors.ids, &self.ids)?;
+        run.write_u32(&plan.tensors.position_ids, &self.position_ids)?;
+        if let Some(starts) = &plan.tensors.starts {
             run.write_u32(starts, &self.starts)?;
         }
         let pooled: Vec<_> = self.starts[1..].iter().map(|end| end - 1).collect();
-        run.write_u32(&plan.pooled_rows, &pooled)?;
+        run.write_u32(&plan.tensors.pooled_rows, &pooled)?;
         Ok(run)
     }
 }

@@ -202,7 +202,11 @@ impl Recorder {
             return shape_error("linear", reason);
         };
         #[cfg(not(target_family = "wasm"))]
-        let variant = tuned(self.device(), &problem, operands, &candidates).unwrap_or(default);
+        let variant = match self.is_planning() {
+            // All take the same memory.
+            true => default,
+            false => tuned(self.device(), &problem, operands, &candidates).unwrap_or(default),
+        };
         #[cfg(target_family = "wasm")]
         let variant = default;
         self.matmul_with(variant, operands, shape)

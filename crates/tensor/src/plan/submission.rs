@@ -2,10 +2,11 @@
 
 use super::{Run, buffer_in};
 use crate::profile::Timestamps;
+use crate::staging::Staging;
 use crate::step::{Step, bind_group, row_layout, texel_extent};
 use crate::step_check::check_steps;
 use crate::tensor::{Element, Tensor};
-use crate::{Array, Device, Error, Result};
+use crate::{Array, Device, Result};
 
 /// The bind groups of a plan's dispatches, in order, and their parameters.
 pub(super) struct Prepared {
@@ -63,13 +64,13 @@ impl<'a> Submission<'a> {
         let device = self.device().clone();
         let total = outputs.iter().map(|output| output.bytes()).sum();
         // A buffer of no bytes cannot be mapped.
-        let staging = (total > 0).then(|| device.guard(|| device.staging(total))).transpose()?;
+        let staging = (total > 0).then(|| device.staging(total)).transpose()?;
         let submission = self.submit_with(|encoder| {
             let Some(staging) = &staging else { return Ok(()) };
             let mut offset = 0;
             for output in outputs {
                 let buffer = buffer_in(&device, output)?.gpu()?;
-                encoder.copy_buffer_to_buffer(buffer, 0, staging, offset, output.bytes());
+                encoder.copy_buffer_to_buffer(buffer, 0, &staging.buffer, offset, output.bytes());
                 offset += output.bytes();
             }
             Ok(())
@@ -205,7 +206,7 @@ impl<'a> Submission<'a> {
 pub(super) struct ReadBack {
     device: Device,
     /// None where all outputs are empty.
-    staging: Option<wgpu::Buffer>,
+    staging: Option<Staging>,
     submission: wgpu::SubmissionIndex,
     total: u64,
     /// The outputs, one behind the other.
@@ -220,7 +221,7 @@ impl ReadBack {
         };
         let (sender, receiver) = futures_channel::oneshot::channel();
         device.guard(|| {
-            staging.map_async(wgpu::MapMode::Read, ..total, move |result| {
+            staging.buffer.map_async(wgpu::MapMode::Read, ..total, move |result| {
                 // The receiver is gone only if the caller gave up waiting.
                 let _ = sender.send(result);
             });
@@ -228,14 +229,17 @@ impl ReadBack {
         })?;
         // In a browser this does nothing and the event loop calls back.
         device.wait_for(submission)?;
-        let failed = |reason: String| Error::Device(format!("reading back: {reason}"));
+        let failed = |reason: String| device.failures().failed(format!("reading back: {reason}"));
         let mapped = receiver.await.map_err(|_| failed("it was dropped".to_owned()))?;
         mapped.map_err(|error| failed(error.to_string()))?;
-        let view = staging.get_mapped_range(..total).map_err(|error| failed(error.to_string()))?;
-        let arrays = split(&view, parts);
-        drop(view);
-        staging.unmap();
-        device.gpu()?.return_staging(staging);
+        let arrays = device.failures().read_mapped(|| {
+            let view = staging.buffer.get_mapped_range(..total).map_err(|error| failed(error.to_string()))?;
+            let arrays = split(&view, parts);
+            drop(view);
+            staging.buffer.unmap();
+            Ok(arrays)
+        })?;
+        device.return_staging(staging);
         Ok(arrays)
     }
 }

@@ -38,6 +38,7 @@ impl Program {
         let Some(processor) = device.processor() else {
             return Err(Error::Device("a plan of the processor's on another device".to_owned()));
         };
+        device.failures().check()?;
         copy(before)?;
         processor.run(|| -> Result<()> {
             let dispatches = steps.iter().filter_map(|step| match step {

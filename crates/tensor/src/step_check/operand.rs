@@ -5,7 +5,7 @@ use half::f16;
 use crate::device::HALVES;
 use crate::step::{Memory, Resource};
 use crate::tensor::Element;
-use crate::{Device, Error, Result};
+use crate::{Device, Result};
 
 /// The content of a buffer or a texture.
 pub(super) struct Operand {
@@ -96,25 +96,29 @@ fn read(
     copy: impl FnOnce(&mut wgpu::CommandEncoder, &wgpu::Buffer),
 ) -> Result<Vec<u32>> {
     let gpu = device.gpu()?;
-    let failed = |error: String| Error::Device(format!("reading a step's operand: {error}"));
+    let failed = |error: String| device.failures().failed(format!("reading a step's operand: {error}"));
+    let staging = device.staging(bytes)?;
+    let (sender, receiver) = std::sync::mpsc::channel();
     device.guard(|| {
-        let staging = device.staging(bytes)?;
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        copy(&mut encoder, &staging);
+        copy(&mut encoder, &staging.buffer);
         gpu.queue.submit([encoder.finish()]);
-        let (sender, receiver) = std::sync::mpsc::channel();
-        staging.map_async(wgpu::MapMode::Read, ..bytes, move |result| {
+        staging.buffer.map_async(wgpu::MapMode::Read, ..bytes, move |result| {
             // The receiver is gone only if waiting has failed.
             let _ = sender.send(result);
         });
-        device.wait()?;
-        let mapped = receiver.try_recv().map_err(|error| failed(error.to_string()))?;
-        mapped.map_err(|error| failed(error.to_string()))?;
-        let view = staging.get_mapped_range(..bytes).map_err(|error| failed(error.to_string()))?;
+        Ok(())
+    })?;
+    device.wait()?;
+    let mapped = receiver.try_recv().map_err(|error| failed(error.to_string()))?;
+    mapped.map_err(|error| failed(error.to_string()))?;
+    let words = device.failures().read_mapped(|| {
+        let view = staging.buffer.get_mapped_range(..bytes).map_err(|error| failed(error.to_string()))?;
         let words = bytemuck::cast_slice(&view).to_vec();
         drop(view);
-        staging.unmap();
-        gpu.return_staging(staging);
+        staging.buffer.unmap();
         Ok(words)
-    })
+    })?;
+    device.return_staging(staging);
+    Ok(words)
 }

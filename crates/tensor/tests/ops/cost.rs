@@ -142,12 +142,15 @@ fn count_memory(device: &Device) {
     assert_eq!(device.memory_use(), MemoryUse::default());
     let weights = device.upload(&[10], &Random(1).values(10)).unwrap();
     // Buffers are of whole vectors.
-    assert_eq!(device.memory_use(), MemoryUse { weights: 48, plans: 0 });
+    assert_eq!(device.memory_use(), MemoryUse { weights: 48, ..MemoryUse::default() });
     let mut recorder = Recorder::new(device);
     let output = recorder.sigmoid(&weights).unwrap();
     recorder.output(&output).unwrap();
     let plan = recorder.finish().unwrap();
-    assert_eq!(device.memory_use(), MemoryUse { weights: 48, plans: plan.arena_bytes() });
+    assert_eq!(
+        device.memory_use(),
+        MemoryUse { weights: 48, plans: plan.arena_bytes(), ..MemoryUse::default() }
+    );
     drop((plan, output, weights));
     assert_eq!(device.memory_use(), MemoryUse::default());
 }

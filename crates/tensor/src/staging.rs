@@ -1,0 +1,51 @@
+//! What results are read back through.
+
+use std::sync::{MutexGuard, PoisonError};
+
+use crate::memory::{Counted, MemoryKind};
+use crate::{Device, Result};
+
+/// A buffer to read back through.
+pub(crate) struct Staging {
+    pub buffer: wgpu::Buffer,
+    _bytes: Counted,
+}
+
+impl Device {
+    /// A buffer to read back through, of at least `bytes`. After a read-back that went well it is given back with
+    /// [`Self::return_staging`]; one that may still be mapped, or was never made, would fail the next.
+    pub(crate) fn staging(&self, bytes: u64) -> Result<Staging> {
+        let mut free = self.free();
+        let fitting = free
+            .iter()
+            .enumerate()
+            .filter(|(_, staging)| staging.buffer.size() >= bytes)
+            .min_by_key(|(_, staging)| staging.buffer.size())
+            .map(|(place, _)| place);
+        if let Some(place) = fitting {
+            return Ok(free.swap_remove(place));
+        }
+        drop(free);
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some("read back"),
+            size: bytes,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        };
+        let counted = self.make_room(|| self.memory().bytes(MemoryKind::ReadBack, bytes))?;
+        Ok(Staging { buffer: self.guard(|| self.create_buffer(&descriptor))?, _bytes: counted })
+    }
+
+    pub(crate) fn return_staging(&self, staging: Staging) {
+        self.free().push(staging);
+    }
+
+    /// Gives back those that are free.
+    pub(crate) fn trim_staging(&self) {
+        self.free().clear();
+    }
+
+    fn free(&self) -> MutexGuard<'_, Vec<Staging>> {
+        self.free_staging().lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

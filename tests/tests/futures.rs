@@ -1,0 +1,91 @@
+//! What an async program needs to run the engine on whatever thread it has, and to give up when it likes.
+
+use std::pin::pin;
+use std::task::{Context, Waker};
+
+use clipseg::{
+    Array, ClipSeg, ClipSegModel, ClipSegTextModel, ClipSegVisionModel, ConditionInput, Device,
+    DeviceOptions, ImageInput, Insides, Photo, Refinement, SegmentationInput, TextInput,
+};
+use clipseg_tests::{fixture, load, open_alone, random, random_ids};
+use pollster::block_on;
+
+const SIDE: usize = 48;
+const LENGTH: usize = 7;
+
+/// Makes a future and gives it up: before it is polled, and after its first poll. Then it is awaited, for which nothing may be in the
+/// way, on another thread.
+fn give_up<T: Send, F: Future<Output = clipseg::Result<T>> + Send>(make: impl Fn() -> F) -> T {
+    drop(make());
+    let _ = pin!(make()).poll(&mut Context::from_waker(Waker::noop()));
+    let future = make();
+    let awaited = std::thread::scope(|scope| scope.spawn(|| block_on(future)).join());
+    awaited.expect("no panic").expect("nothing is in the way")
+}
+
+#[test]
+fn futures_can_be_sent_and_given_up() {
+    let device = open_alone();
+    let model = load(&device, "tiny-complex");
+    let pixels = random(1, 3 * SIDE * SIDE);
+    let images = ImageInput { pixel_values: &pixels, batch: 1, height: SIDE, width: SIDE };
+    let ids = random_ids(4, 1, LENGTH, model.config().text_config.eos_token_id);
+    let text = TextInput { input_ids: &ids, length: LENGTH, attention_mask: None, position_ids: None };
+    let condition = ConditionInput::Text(text);
+    let input = SegmentationInput { images, condition, labels: None, insides: Insides::default() };
+    let all = || {
+        let scene = give_up(|| model.encode_image(images));
+        let condition = give_up(|| model.encode_text(text));
+        give_up(|| model.encode_image_prompt(images));
+        let output = give_up(|| model.forward(input));
+        let logits = give_up(|| model.decode(&scene, &condition));
+        assert_eq!(logits, output.logits);
+        logits
+    };
+    let first = all();
+    let memory = device.memory_use();
+    for _ in 0..3 {
+        assert_eq!(all(), first);
+    }
+    assert_eq!(device.memory_use(), memory, "what is given up is given back");
+}
+
+#[test]
+fn futures_of_maps_and_of_the_towers_too() {
+    let device = block_on(sent(Device::request(&DeviceOptions::default()))).unwrap();
+    let model = ClipSeg::from_pretrained(&device, fixture("clipseg-shapes")).unwrap();
+    let photo = Photo::from_rgb(40, 30, vec![100; 40 * 30 * 3]).unwrap();
+    let scene = model.encode_image(&photo).unwrap();
+    let segmentation = model.segment(&scene, &["a red star"]).unwrap();
+    let resized = give_up(|| segmentation.resize(40, 30));
+    let refined = give_up(|| segmentation.refine(&photo, Refinement::default()));
+    assert_eq!(resized.logits().shape, refined.logits().shape);
+
+    let pixels = model.processor().preprocess(&photo);
+    let text = model.tokenizer().encode_batch(&["a red star"]).unwrap();
+    let folder = fixture("clipseg-shapes");
+    let towers = ClipSegModel::from_pretrained(&device, &folder).unwrap();
+    let insides = Insides::default();
+    give_up(|| towers.forward((&text).into(), (&pixels).into(), false, insides));
+    let texts = ClipSegTextModel::from_pretrained(&device, &folder).unwrap();
+    give_up(|| texts.forward((&text).into(), insides));
+    let vision = ClipSegVisionModel::from_pretrained(&device, &folder).unwrap();
+    give_up(|| vision.forward((&pixels).into(), insides));
+}
+
+fn sent<T: Send>(future: T) -> T {
+    future
+}
+
+/// Everything that is kept between calls can be moved and shared.
+#[test]
+fn what_is_kept_is_send_and_sync() {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<Device>();
+    is_shared::<ClipSeg>();
+    is_shared::<ClipSegModel>();
+    is_shared::<clipseg::Scene>();
+    is_shared::<clipseg::Segmentation>();
+    is_shared::<clipseg::Checkpoint>();
+    is_shared::<Array>();
+}

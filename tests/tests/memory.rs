@@ -1,0 +1,128 @@
+//! Memory that is planned: what is needed before, what is in use after, and what fits a budget.
+
+use clipseg::{
+    ClipSeg, Device, DeviceError, DeviceOptions, Error, MemoryUse, Photo, Refinement, Result, Segmentation,
+};
+use clipseg_tests::{assert_close, fixture, open_alone};
+
+fn open(memory_budget: Option<u64>) -> Device {
+    Device::open(&DeviceOptions { memory_budget, ..DeviceOptions::default() }).expect("an adapter")
+}
+
+fn load(device: &Device) -> Result<ClipSeg> {
+    ClipSeg::from_pretrained(device, fixture("clipseg-shapes"))
+}
+
+fn photo() -> Photo {
+    let scene = clipseg_shapes::Scene::new(34, 0);
+    Photo::from_rgb(clipseg_shapes::SIZE, clipseg_shapes::SIZE, scene.pixels).expect("a scene is a photo")
+}
+
+/// Prompts of as many tokens as the model reads.
+fn longest(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("{number} {}", "a red star ".repeat(40))).collect()
+}
+
+fn segment(model: &ClipSeg, photo: &Photo, prompts: &[String]) -> Result<Segmentation> {
+    let scene = model.encode_image(photo)?;
+    model.segment(&scene, prompts)?.resized(photo.width(), photo.height())
+}
+
+#[test]
+fn what_is_needed_is_what_is_used() {
+    for (width, height, prompts) in [(100, 80, 1), (300, 200, 5), (640, 900, 24)] {
+        let device = open_alone();
+        let model = load(&device).unwrap();
+        let photo = photo().resized(width, height, clipseg::Resample::Bilinear);
+        let needed = model.memory_needed(width, height, prompts).unwrap();
+        assert_eq!(device.memory_use().total(), device.memory_use().weights, "nothing is taken");
+        let scene = model.encode_image(&photo).unwrap();
+        let found = model.segment(&scene, &longest(prompts)).unwrap().resized(width, height).unwrap();
+        let used = device.memory_use();
+        assert_eq!((used.weights, used.plans, used.scenes), (needed.weights, needed.plans, needed.scenes));
+        // A small one is read back through what a large one has left.
+        assert!(used.read_back <= needed.read_back, "{used:?} {needed:?}");
+        assert!(10 * used.total() >= 9 * needed.total(), "{used:?} {needed:?}");
+        drop((scene, found));
+        assert_eq!(model.memory_needed(width, height, prompts).unwrap().plans, used.plans, "all is there");
+    }
+}
+
+/// More texts than an adapter takes at once, and more prompts than it decodes at once, go in parts.
+#[test]
+fn any_number_of_prompts_is_taken() {
+    let device = open_alone();
+    let model = load(&device).unwrap();
+    let needed = model.memory_needed(64, 64, 1000).unwrap();
+    assert!(needed.total() > needed.weights);
+    let together = model.encode_text(&longest(300)).unwrap();
+    let alone = open_alone();
+    let alone = load(&alone).unwrap().encode_text(&longest(300)[299..]).unwrap();
+    assert_close(together.embeddings.slice(299), alone.embeddings.slice(0), 1e-4);
+}
+
+#[test]
+fn what_is_trimmed_is_given_back_and_made_again() {
+    let device = open_alone();
+    let model = load(&device).unwrap();
+    let weights = device.memory_use();
+    let expected = segment(&model, &photo(), &longest(3)).unwrap();
+    assert!(device.memory_use().plans > 0 && device.memory_use().scenes > 0);
+    device.trim();
+    assert_eq!(device.memory_use(), weights);
+    let scene = model.encode_image(&photo()).unwrap();
+    device.trim();
+    let MemoryUse { plans, scenes, read_back, .. } = device.memory_use();
+    assert!(plans == 0 && read_back == 0 && scenes > 0, "a scene that is there stays");
+    let found = model.segment(&scene, &longest(3)).unwrap();
+    let found = found.resized(photo().width(), photo().height()).unwrap();
+    assert_eq!(found.logits(), expected.logits());
+}
+
+#[test]
+fn whatever_the_budget_masks_are_right_or_refused() {
+    let (prompts, photo) = (longest(24), photo().resized(500, 400, clipseg::Resample::Bilinear));
+    let device = open(None);
+    let model = load(&device).unwrap();
+    let all = |model: &ClipSeg| -> Result<[Segmentation; 2]> {
+        let maps = segment(model, &photo, &prompts)?;
+        let scene = model.encode_image(&photo)?;
+        Ok([maps, model.segment(&scene, &prompts[..1])?.refined(&photo, Refinement::default())?])
+    };
+    let needed = model.memory_needed(photo.width(), photo.height(), prompts.len()).unwrap();
+    let expected = all(&model).unwrap();
+    let (mut fitted, mut refused) = (0, 0);
+    for percent in [2, 10, 20, 35, 50, 70, 100, 200] {
+        let budget = needed.weights + (needed.total() - needed.weights) * percent / 100;
+        let device = open(Some(budget));
+        let model = load(&device).unwrap();
+        for _ in 0..2 {
+            match all(&model) {
+                Ok(found) => {
+                    for (found, expected) in found.iter().zip(&expected) {
+                        assert_close(&found.logits().values, &expected.logits().values, 1e-4);
+                    }
+                    fitted += 1;
+                }
+                Err(Error::Device(DeviceError::OverBudget { needed, budget: named })) => {
+                    assert!(named == budget && needed > budget, "{needed} {named} {budget}");
+                    assert!(percent < 35, "{percent} % are enough for fewer prompts at once");
+                    refused += 1;
+                }
+                Err(error) => panic!("{percent} %: {error}"),
+            }
+            assert!(device.memory_use().total() <= budget);
+        }
+    }
+    assert!(fitted > 0 && refused > 0, "{fitted} {refused}");
+}
+
+#[test]
+fn weights_beyond_the_budget_are_refused_and_leave_nothing() {
+    let device = open(Some(1_000_000));
+    let error = load(&device).err().unwrap();
+    let message = error.to_string();
+    assert!(matches!(error, Error::Device(DeviceError::OverBudget { .. })), "{message}");
+    assert!(message.contains("1.0 MB") && message.contains("--memory"), "{message}");
+    assert_eq!(device.memory_use(), MemoryUse::default());
+}
