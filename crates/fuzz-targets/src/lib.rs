@@ -46,7 +46,7 @@ pub const HUB: Target = Target { name: "hub", run: hub::run, memory: (8 * MB, 10
 /// A mask, and text that may be run lengths.
 pub const MASKS: Target = Target { name: "masks", run: masks::run, memory: (4 * MB, 100) };
 /// A picture.
-pub const PHOTO: Target = Target { name: "photo", run: photo::run, memory: (64 * MB, 100) };
+pub const PHOTO: Target = Target { name: "photo", run: photo::run, memory: (80 * MB, 100) };
 /// The pickle within a file of PyTorch's.
 pub const PICKLE: Target = Target { name: "pickle", run: pickle::run, memory: (4 * MB, 100) };
 /// A data set's `prompts.jsonl`.
