@@ -1,7 +1,8 @@
 use std::io::Cursor;
 
+use clipseg_clip::fuzzing::pixels;
 use clipseg_clip::{Orientation, Photo, PhotoFile};
-use image::{ImageFormat, ImageReader, RgbImage};
+use image::{ImageFormat, RgbImage};
 
 use crate::check_refusal;
 
@@ -33,13 +34,6 @@ pub fn run(bytes: &[u8]) -> bool {
         }
         (stored, upright) => panic!("{:?} as it is stored, {:?} upright", stored.err(), upright.err()),
     }
-}
-
-/// How many pixels the file says that it has.
-fn pixels(bytes: &[u8]) -> Option<u64> {
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?;
-    let (width, height) = reader.into_dimensions().ok()?;
-    Some(u64::from(width) * u64::from(height))
 }
 
 fn check_png(photo: &Photo) {

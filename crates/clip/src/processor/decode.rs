@@ -72,6 +72,17 @@ pub(super) fn decode(bytes: &[u8], orientation: Orientation) -> Result<PhotoFile
     picture.turned(turn)
 }
 
+/// The columns and rows that a file says that its picture has.
+pub(crate) fn dimensions(bytes: &[u8]) -> Option<(u64, u64)> {
+    if tiff::is_tiff(bytes) {
+        let directory = Directory::read(bytes)?;
+        return Some((directory.first(tiff::WIDTH)?, directory.first(tiff::HEIGHT)?));
+    }
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?;
+    let (width, height) = reader.into_dimensions().ok()?;
+    Some((width.into(), height.into()))
+}
+
 impl Picture {
     fn turned(self, turn: Turn) -> Result<PhotoFile> {
         let Self { width, height, rgb, alpha, is_clipped } = self;
