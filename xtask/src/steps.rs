@@ -7,13 +7,14 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{drivers, hub, root, vulkan};
+use crate::{deny, drivers, hub, root, vulkan};
 
 /// Everything that has to hold before a change lands, the quickest first.
 pub fn test() -> Result<()> {
     vulkan::ensure_adapter()?;
     step("formatting", cargo(["fmt", "--all", "--check"]))?;
     step("lints", cargo(["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]))?;
+    deny::check()?;
     step("tests", cargo(["test", "--workspace"]))?;
     // llvmpipe has as many lanes as it is told, also on processors for which that is not fast; by itself it has eight.
     let mut sixteen_lanes = cargo(["test", "--package", "clipseg-tensor", "--test", "ops"]);

@@ -1,7 +1,7 @@
 //! A device of wgpu's: what the processor does not have.
 
-use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use crate::adapter;
 use crate::device::{DeviceOptions, FLOATS};

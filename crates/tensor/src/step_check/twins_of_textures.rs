@@ -115,7 +115,8 @@ impl Step<'_> {
         let bias = if params.has_bias != 0 { Some(self.input(2)?) } else { None };
         let residual =
             if params.has_residual != 0 { Some(self.input(3)?.matrix(rows, columns)) } else { None };
-        let values = self.product(&input, &weight, bias, residual, self.activation(), [rows * groups, columns]);
+        let values =
+            self.product(&input, &weight, bias, residual, self.activation(), [rows * groups, columns]);
         Ok((self.output.matrix(rows, groups * columns), values))
     }
 

@@ -33,7 +33,7 @@ fn run((plan, input, output): &(Plan, Tensor, Tensor), values: &[f32]) -> Vec<f3
 #[test]
 fn it_is_taken_where_no_gpu_is_and_nobody_asks_for_kernels() {
     let default = Device::open(&DeviceOptions::default()).unwrap();
-    assert!(default.is_processor() || default.info().device_type != clipseg_tensor::wgpu::DeviceType::Cpu);
+    assert!(default.is_processor() || default.info().device_type != wgpu::DeviceType::Cpu);
     let classic = DeviceOptions { kernels: KernelFamily::Classic, ..DeviceOptions::default() };
     assert!(Device::open(&classic).is_ok_and(|device| !device.is_processor()));
     let both = DeviceOptions { adapter: AdapterChoice::Processor, ..classic };
