@@ -33,7 +33,7 @@ pub fn open(adapter: AdapterChoice, kernels: KernelFamily, precision: Precision)
 /// A device of a test's own, on which nobody else counts or fails.
 #[must_use]
 pub fn open_alone() -> Device {
-    open(KernelFamily::Auto)
+    open(AdapterChoice::Driver, KernelFamily::Auto, Precision::Auto)
 }
 
 /// The folder of a committed checkpoint.

@@ -29,15 +29,6 @@ impl Buffer {
         device.guard(|| Ok(Self::Gpu(device.create_buffer(&descriptor)?)))
     }
 
-    /// Its bytes.
-    pub fn size(&self) -> u64 {
-        match self {
-            Self::Gpu(buffer) => buffer.size(),
-            #[cfg(feature = "processor")]
-            Self::Host(buffer) => buffer.size(),
-        }
-    }
-
     /// The buffer of a wgpu device.
     pub fn gpu(&self) -> Result<&wgpu::Buffer> {
         match self {

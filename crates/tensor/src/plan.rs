@@ -32,12 +32,7 @@ enum Engine {
 }
 
 impl Plan {
-    pub(crate) fn new(
-        device: Device,
-        steps: Vec<Step>,
-        uniforms: Vec<u8>,
-        pool: &SharedPool,
-    ) -> Result<Self> {
+    pub(crate) fn new(device: Device, steps: Vec<Step>, uniforms: Vec<u8>, pool: SharedPool) -> Result<Self> {
         #[cfg(feature = "processor")]
         let engine = match device.processor() {
             Some(_) => Engine::Processor(Program::new(&steps, uniforms)?),

@@ -202,7 +202,7 @@ impl Device {
         } else {
             values
         };
-        let pack = || Ok(Buffer::Host(HostBuffer::weight(bytes, PackedWeight::new(shape, values)?)));
+        let pack = || Ok(Buffer::Host(HostBuffer::weight(PackedWeight::new(shape, values)?)));
         let buffer = pool::weight_buffer(self, bytes, || self.guard(pack))?;
         Ok(Tensor::in_buffer(&shape, Element::F32, buffer))
     }

@@ -11,12 +11,7 @@ use crate::{Error, Result};
 /// The lock is never waited for by work that holds another buffer's: a step of a plan takes those of its inputs to read and that
 /// of its output to write, plans take turns with their own buffers, and weights are written once.
 #[derive(Clone)]
-pub(crate) struct HostBuffer(Arc<Contents>);
-
-struct Contents {
-    bytes: u64,
-    values: RwLock<Values>,
-}
+pub(crate) struct HostBuffer(Arc<RwLock<Values>>);
 
 /// What a buffer holds.
 pub(crate) enum Values {
@@ -44,31 +39,26 @@ impl HostBuffer {
         Vec::<u32>::new()
             .try_reserve_exact(words)
             .map_err(|error| Error::OutOfMemory(format!("{bytes} bytes of host memory: {error}")))?;
-        Ok(Self::of(bytes, Values::Words(vec![0; words])))
+        Ok(Self::of(Values::Words(vec![0; words])))
     }
 
-    /// A weight, whose values took `bytes` before they were packed.
-    pub fn weight(bytes: u64, weight: PackedWeight) -> Self {
-        Self::of(bytes, Values::Weight(weight))
+    /// A weight.
+    pub fn weight(weight: PackedWeight) -> Self {
+        Self::of(Values::Weight(weight))
     }
 
-    fn of(bytes: u64, values: Values) -> Self {
-        Self(Arc::new(Contents { bytes, values: RwLock::new(values) }))
-    }
-
-    /// Its bytes.
-    pub fn size(&self) -> u64 {
-        self.0.bytes
+    fn of(values: Values) -> Self {
+        Self(Arc::new(RwLock::new(values)))
     }
 
     /// What it holds. No buffer is left half written by a panic that would matter: whoever writes next writes the whole of it.
     pub fn read(&self) -> RwLockReadGuard<'_, Values> {
-        self.0.values.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What it holds, to be changed.
     pub fn write(&self) -> RwLockWriteGuard<'_, Values> {
-        self.0.values.write().unwrap_or_else(PoisonError::into_inner)
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Fills the first bytes.
