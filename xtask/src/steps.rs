@@ -33,7 +33,7 @@ pub fn test() -> Result<()> {
     step("verify, the processor", cargo(["xtask", "verify", "--adapter", "cpu"]))?;
     step("verify, classic kernels", cargo(["xtask", "verify", "--adapter", "driver", "--classic"]))?;
     for (name, width) in [("verify, eight lanes", "256"), ("verify, sixteen lanes", "512")] {
-        let mut verify = cargo(["xtask", "verify", "--adapter", "driver"]);
+        let mut verify = cargo(["xtask", "verify", "--adapter", "driver", "--steps"]);
         verify.envs(llvmpipe_of(width));
         step(name, verify)?;
     }
