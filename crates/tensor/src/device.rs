@@ -90,8 +90,7 @@ impl Device {
         let info = adapter.get_info();
         let failed = |reason: String| Error::Adapter { adapter: info.name.clone(), reason };
         let lanes = adapter::subgroup_lanes(&adapter, options.kernels).map_err(failed)?;
-        let mut features =
-            wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
+        let mut features = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
         #[cfg(not(target_family = "wasm"))]
         features.set(wgpu::Features::PIPELINE_CACHE, options.pipeline_cache.is_some());
         let limits = adapter.limits();
@@ -283,11 +282,6 @@ impl Device {
     /// Whether shaders may use subgroup operations, whatever the subgroups' size.
     pub(crate) fn has_subgroups(&self) -> bool {
         self.0.gpu.features().contains(wgpu::Features::SUBGROUP)
-    }
-
-    /// Whether shaders may have half-precision floats as a type.
-    pub(crate) fn has_halves(&self) -> bool {
-        self.0.gpu.features().contains(wgpu::Features::SHADER_F16)
     }
 
     /// Whether shaders may have the functions that pack and unpack halves: all but llvmpipe on old processors. A kernel that has them
