@@ -52,8 +52,6 @@ pub struct Kernel {
     pub overrides: &'static [&'static str],
     /// Whether the kernel needs subgroup operations, which WebGPU's core does not promise.
     pub uses_subgroups: bool,
-    /// Whether the kernel needs half-precision floats as a type, which WebGPU's core does not promise either.
-    pub uses_halves: bool,
 }
 
 /// One module a kernel, written by the build from the WGSL files.

@@ -6,8 +6,7 @@
 //! [`film`] for theirs. Textures are row-major slices here; [`texture_from_buffer`] says how they are padded.
 //!
 //! [`conv2d_3x3`] and [`transposed_conv2d`] take the parameters of [`im2col_3x3`] and [`depth_to_space`]: they are the
-//! convolutions, written directly, that the engine computes as a rearrangement and a matrix product, or by the kernels
-//! `*_subgroup` that do both at once.
+//! convolutions, written directly, that the engine computes as a rearrangement and a matrix product.
 //!
 //! Where a kernel takes or gives halves, its twin does so by [`half()`] of each value.
 //!

@@ -288,7 +288,7 @@ impl Device {
         self.gpu().ok().and_then(|gpu| gpu.lanes)
     }
 
-    /// Whether shaders may have subgroup operations (whatever the subgroups' size), halves as a type, and the like.
+    /// Whether the driver offers something: subgroup operations (whatever the subgroups' size), timestamps.
     pub(crate) fn has(&self, features: wgpu::Features) -> bool {
         self.gpu().is_ok_and(|gpu| gpu.has(features))
     }

@@ -39,8 +39,7 @@ impl Gpu {
         let info = adapter.get_info();
         let failed = |reason: String| Error::Adapter { adapter: info.name.clone(), reason };
         let lanes = adapter::subgroup_lanes(adapter, options.kernels).map_err(failed)?;
-        let mut features =
-            wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
+        let mut features = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
         #[cfg(not(target_family = "wasm"))]
         features.set(wgpu::Features::PIPELINE_CACHE, options.pipeline_cache.is_some());
         let downlevel = adapter.get_downlevel_capabilities().flags;

@@ -152,7 +152,6 @@ static TWINS: [(&[&Kernel], Twin); 21] = [
             &kernels::matmul_tile_dot::KERNEL,
             &kernels::matmul_tile_double::KERNEL,
             &kernels::matmul_tile_f16::KERNEL,
-            &kernels::matmul_tile_half::KERNEL,
             &kernels::matmul_tile_vec4::KERNEL,
         ],
         |call| {

@@ -4,17 +4,16 @@ use clipseg_shaders::Kernel;
 use clipseg_shaders::kernels::{
     ALL, attention, attention_vec4, layer_norm, layer_norm_vec4, matmul_broadcast, matmul_rows,
     matmul_rows_f16, matmul_subgroup, matmul_subgroup_f16, matmul_tile, matmul_tile_dot, matmul_tile_double,
-    matmul_tile_f16, matmul_tile_half, matmul_tile_vec4, mlp_subgroup, mlp_subgroup_f16,
+    matmul_tile_f16, matmul_tile_vec4, mlp_subgroup, mlp_subgroup_f16,
 };
 
 /// The forms of one matrix product on storage buffers: callers give each the same parameters and resources.
-const MATMULS: [&Kernel; 9] = [
+const MATMULS: [&Kernel; 8] = [
     &matmul_tile::KERNEL,
     &matmul_tile_vec4::KERNEL,
     &matmul_tile_double::KERNEL,
     &matmul_tile_dot::KERNEL,
     &matmul_tile_f16::KERNEL,
-    &matmul_tile_half::KERNEL,
     &matmul_rows::KERNEL,
     &matmul_rows_f16::KERNEL,
     &matmul_broadcast::KERNEL,
@@ -132,9 +131,8 @@ fn the_matmuls_on_vectors_share_their_functions() {
         let copies: Vec<_> = copies.collect();
         assert!(copies.len() > 2, "{name}");
         for (kernel, text) in &copies {
-            // Only one of them keeps halves; two read and write them.
+            // Two of them read and write halves.
             let text = text
-                .replace("f16", "f32")
                 .replace("read_input(row * vectors + vector)", "input[row * vectors + vector]")
                 .replace("write_output(place, value)", "output[place] = value");
             assert_eq!(text, copies[0].1, "`{name}` of {kernel} and {}", copies[0].0);
@@ -178,9 +176,6 @@ fn the_bindings_that_hold_halves_are_those_that_overrides_or_a_type_speak_of() {
         ("matmul_tile_f16", "input"),
         ("matmul_tile_f16", "weight"),
         ("matmul_tile_f16", "output"),
-        ("matmul_tile_half", "input"),
-        ("matmul_tile_half", "weight"),
-        ("matmul_tile_half", "output"),
     ];
     assert_eq!(holding.collect::<Vec<_>>(), expected);
     for kernel in ALL {

@@ -10,8 +10,6 @@ use naga::{Module, ShaderStage};
 pub struct Variant {
     /// The kernel's name and its overrides, for messages.
     pub title: String,
-    /// Whether it has half-precision floats as a type.
-    pub uses_halves: bool,
     /// The module, free of overrides.
     pub module: Module,
     /// What validation found.
@@ -66,12 +64,11 @@ fn variant(kernel: &Kernel, constants: &PipelineConstants) -> Variant {
     let module = module.into_owned();
     // Again: a value put in may make an invalid module of a valid one.
     let info = validator().validate(&module).expect(&title);
-    Variant { title, uses_halves: kernel.uses_halves, module, info }
+    Variant { title, module, info }
 }
 
 fn validator() -> Validator {
     // As in build.rs.
-    let capabilities =
-        Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16 | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    let capabilities = Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     Validator::new(ValidationFlags::all(), capabilities)
 }

@@ -33,9 +33,9 @@ fn metal() {
 #[test]
 fn direct3d() {
     for restrict_indexing in [true, false] {
-        for Variant { title, uses_halves, module, info } in every_variant() {
-            // Wave operations came with shader model 6.0, halves with 6.2.
-            let shader_model = if uses_halves { hlsl::ShaderModel::V6_2 } else { hlsl::ShaderModel::V6_0 };
+        for Variant { title, module, info } in every_variant() {
+            // Wave operations came with shader model 6.0.
+            let shader_model = hlsl::ShaderModel::V6_0;
             let options = hlsl::Options { shader_model, restrict_indexing, ..Default::default() };
             let mut text = String::new();
             let pipeline_options = hlsl::PipelineOptions::default();
@@ -50,8 +50,7 @@ fn direct3d() {
 #[test]
 fn opengl() {
     for version in [glsl::Version::new_gles(310), glsl::Version::Desktop(430)] {
-        // OpenGL has no halves, and wgpu does not offer them there.
-        for variant in every_variant().into_iter().filter(|variant| !variant.uses_halves) {
+        for variant in every_variant() {
             if let Err(error) = write_glsl(&variant, version) {
                 panic!("{} in GLSL {version}: {error}", variant.title);
             }

@@ -179,9 +179,7 @@ impl Recorder {
             Weight::Panels(_) if [input.element(), element].contains(&Element::F16) => {
                 shape_error("linear", format!("{input:?} to {element:?}: textures hold no halves"))
             }
-            Weight::Panels(weight) => {
-                self.matmul_subgroup(input, layer, weight, 1, &shape, activation, residual)
-            }
+            Weight::Panels(weight) => self.matmul_subgroup(input, layer, weight, 1, activation, residual),
         }
     }
 
@@ -198,8 +196,7 @@ impl Recorder {
             return shape_error("linear", format!("{input:?} into {groups} times {} inputs", layer.inner));
         }
         debug_assert!(groups == 1 || [layer.inner, layer.columns].iter().all(|size| size.is_multiple_of(4)));
-        let shape = [input.rows(), groups * layer.columns];
-        self.matmul_subgroup(input, layer, weight, groups, &shape, Activation::None, None)
+        self.matmul_subgroup(input, layer, weight, groups, Activation::None, None)
     }
 
     fn matmul_subgroup(
@@ -208,11 +205,13 @@ impl Recorder {
         layer: &Linear,
         weight: &Panels,
         groups: usize,
-        shape: &[usize],
         activation: Activation,
         residual: Option<&Tensor>,
     ) -> Result<Tensor> {
-        let output = self.allocate_texture(shape)?;
+        let mut shape = input.shape().to_vec();
+        shape.pop();
+        shape.push(groups * layer.columns);
+        let output = self.allocate_texture(&shape)?;
         let column_texels = layer.columns.div_ceil(4) as u32;
         let inner_texels = layer.inner.div_ceil(4) as u32;
         let resources = vec![

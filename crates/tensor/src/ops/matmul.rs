@@ -5,7 +5,7 @@ mod measure;
 
 use clipseg_shaders::kernels::{
     matmul_broadcast, matmul_rows, matmul_rows_f16, matmul_tile, matmul_tile_dot, matmul_tile_double,
-    matmul_tile_f16, matmul_tile_half, matmul_tile_vec4,
+    matmul_tile_f16, matmul_tile_vec4,
 };
 use clipseg_shaders::{Activation, Kernel};
 
@@ -94,14 +94,13 @@ static ROWS: Variant = Variant {
 static VEC4: Variant = Variant { kernel: &matmul_tile_vec4::KERNEL, multiples: [4, 4], ..FALLBACK };
 static F16: Variant = Variant { kernel: &matmul_tile_f16::KERNEL, weight: Element::F16, ..VEC4 };
 static ROWS_F16: Variant = Variant { kernel: &matmul_rows_f16::KERNEL, tile: [4, 4], most_rows: 16, ..F16 };
-static HALF: Variant = Variant { kernel: &matmul_tile_half::KERNEL, ..F16 };
 static DOT: Variant = Variant { kernel: &matmul_tile_dot::KERNEL, ..VEC4 };
 static DOUBLE: Variant = Variant { kernel: &matmul_tile_double::KERNEL, ..VEC4 };
 static BROADCAST: Variant = Variant { kernel: &matmul_broadcast::KERNEL, tile: [8, 256], ..VEC4 };
 
 /// Every variant. The first that takes a problem is its default; those after the fallback serve where they were measured to be
 /// faster.
-static VARIANTS: [&Variant; 9] = [&ROWS, &ROWS_F16, &VEC4, &F16, &FALLBACK, &HALF, &DOT, &DOUBLE, &BROADCAST];
+static VARIANTS: [&Variant; 8] = [&ROWS, &ROWS_F16, &VEC4, &F16, &FALLBACK, &DOT, &DOUBLE, &BROADCAST];
 
 impl Variant {
     /// The plainest that takes `problem`, on any adapter: what the others are held against.
@@ -121,7 +120,6 @@ impl Variant {
             && problem.rows <= self.most_rows
             && self.grid(problem).iter().all(|&side| side <= limit)
             && (!self.kernel.uses_subgroups || device.has(wgpu::Features::SUBGROUP))
-            && (!self.kernel.uses_halves || device.has(wgpu::Features::SHADER_F16))
     }
 
     fn grid(&self, problem: &Problem) -> [u32; 3] {

@@ -56,6 +56,7 @@ impl Recorder {
     /// # Errors
     /// As [`linear_with`](Self::linear_with).
     pub fn mlp(&mut self, input: &Tensor, layers: &Mlp, residual: &Tensor) -> Result<Tensor> {
+        // The one kernel adds its own input, as the decoder's layers do.
         let fused = layers.fused_weights(self.device()).filter(|_| residual.is(input));
         let Some([up, down]) = fused else {
             let between = self.element_between([layers.up.takes_halves(), layers.down.takes_halves()]);

@@ -52,7 +52,7 @@ fn check(device: &Device, case: Case) {
 proptest! {
     #![proptest_config(cases(16))]
 
-    // One activation here: a software device compiles the tall subgroup kernel for seconds, with each anew.
+    // One activation here: a software device translates the subgroup kernel anew with each.
     #[test]
     fn linear_equals_its_twin(
         (rows, columns, inner) in (ragged(), ragged(), ragged()),

@@ -145,7 +145,7 @@ fn noise_as(element: Element, device: &Device, shape: [usize; 2]) -> Result<Tens
 mod tests {
     use clipseg_shaders::Activation;
 
-    use super::super::{BROADCAST, F16, FALLBACK, HALF, RowWeight, VEC4};
+    use super::super::{BROADCAST, F16, FALLBACK, ROWS_F16, RowWeight, VEC4};
     use super::*;
     use crate::{DeviceOptions, KernelFamily, Precision};
 
@@ -180,9 +180,9 @@ mod tests {
         let place = fastest_of(&[&VEC4, &FALLBACK, &BROADCAST], Precision::F32, Element::F32).unwrap();
         assert!(place < 3);
         // Those that read halves have a reference of their own; a number of another would be wrong.
-        let wrong = Variant { tile: WRONG.tile, ..HALF };
+        let wrong = Variant { tile: WRONG.tile, ..ROWS_F16 };
         for element in [Element::F32, Element::F16] {
-            assert!(fastest_of(&[&wrong, &F16, &HALF], Precision::F16, element).unwrap() > 0);
+            assert!(fastest_of(&[&wrong, &F16, &ROWS_F16], Precision::F16, element).unwrap() > 0);
         }
     }
 
