@@ -22,7 +22,7 @@ fn model(criterion: &mut Criterion) {
         if !folder.join("model.safetensors").exists() {
             continue;
         }
-        let device = Device::open(&DeviceOptions::default()).expect("these benches need an adapter");
+        let device = Device::open(&DeviceOptions::default()).expect("the processor is always there");
         let model = ClipSeg::from_pretrained(&device, folder).expect("the checkpoint loads");
         let pixels = model.processor().preprocess(&photo);
         let encode = || {

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use clipseg_benches::run_to_end;
-use clipseg_tensor::{Device, DeviceOptions, Linear, Recorder};
+use clipseg_tensor::{AdapterChoice, Device, DeviceOptions, Linear, Recorder};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -22,7 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (left, right) = (read(&folder.join("left.f32"))?, read(&folder.join("right.f32"))?);
     // A layer's weights are a column after the other.
     let weights: Vec<f32> = (0..inner * columns).map(|i| right[i % inner * columns + i / inner]).collect();
-    let device = Device::open(&DeviceOptions::default())?;
+    let adapter = AdapterChoice::Driver;
+    let device = Device::open(&DeviceOptions { adapter, ..DeviceOptions::default() })?;
     let layer = Linear::new(&device, columns, inner, &weights, None)?;
     let input = device.upload(&[rows, inner], &left)?;
 

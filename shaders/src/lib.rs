@@ -80,3 +80,9 @@ pub enum Activation {
     /// Scaled exponential linear unit.
     Selu = 5,
 }
+
+impl Activation {
+    /// Every activation, in the order of their numbers.
+    pub const ALL: [Self; 6] =
+        [Self::None, Self::QuickGelu, Self::Gelu, Self::GeluNew, Self::Relu, Self::Selu];
+}

@@ -23,8 +23,6 @@ override TEXELS: u32 = 16u;
 override SHARE_LANES: u32 = 8u;
 /// Of the subgroup: 8 or 16.
 override LANES: u32 = 8u;
-/// 0 where every query sees every key, which saves the selections that masks take.
-override MASKED: u32 = 1u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 /// [images · tokens, (query, key, value), heads, head size]
@@ -35,7 +33,8 @@ override MASKED: u32 = 1u;
 @group(0) @binding(3) var<storage, read> starts: array<u32>;
 @group(0) @binding(4) var output: texture_storage_2d<rgba32float, write>;
 
-const ROWS: u32 = 16u;
+// The loops over rows must be unrolled, as in matmul_subgroup: what they walk then lies in registers.
+const ROWS: u32 = 8u;
 // Adding the lowest float, as transformers masks, leaves it as it is; adding it twice gives -inf.
 const LOWEST: f32 = -3.4028234e38;
 
@@ -99,18 +98,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
 
         let beyond = keys > vec4(last);
         var masked = vec4<bool>(false);
-        if MASKED != 0u && params.has_mask != 0u {
+        if params.has_mask != 0u {
             let mask = vec4(key_mask[tokens.x], key_mask[tokens.y], key_mask[tokens.z], key_mask[tokens.w]);
             masked = mask == vec4(0u);
         }
         for (var row = 0u; row < ROWS; row++) {
-            var score = scores[row];
-            var none = beyond;
-            if MASKED != 0u {
-                let later = vec4(params.causal != 0u) & (keys > vec4(first_query + row));
-                none = beyond | (masked & later);
-                score = select(score, vec4(LOWEST), masked | later);
-            }
+            let later = vec4(params.causal != 0u) & (keys > vec4(first_query + row));
+            let none = beyond | (masked & later);
+            let score = select(scores[row], vec4(LOWEST), masked | later);
             let seen = select(score, vec4(LOWEST), none);
             let new_largest = max(largest[row], largest_of_all(max(max(seen.x, seen.y), max(seen.z, seen.w)), lane));
             let probability = select(exp(score - new_largest), vec4(0.0), none);

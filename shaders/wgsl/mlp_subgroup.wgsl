@@ -1,19 +1,17 @@
 // output[rows, columns] = activation(input[rows, inner] · up[inner, hidden] + up_bias) · down[hidden, columns] + down_bias
-//                         + residual[rows, columns], inner and columns 33 to 64
+//                         + input[rows, columns], inner = columns, 33 to 64
 //
-// A narrow model's MLP for software adapters, in the manner of matmul_subgroup: the hidden values, many times as wide as
-// what goes in and out, never leave the lanes, while two products would store and load them all (and an image store costs
+// A narrow model's MLP with its residual for software adapters, in the manner of matmul_subgroup: the hidden values, many times as
+// wide as what goes in and out, never leave the lanes, while two products would store and load them all (and an image store costs
 // as much as 60 products of a narrow weight). A workgroup is one subgroup of eight or sixteen lanes. Between them they hold
-// ROWS whole rows of the input, of the output and, a panel of 64 columns at a time, of the hidden values: of eight lanes each
-// has two texels of these, a left and a right one, of sixteen one.
-// Both weights lie in panels, as matmul_subgroup has them; down is a single one.
+// ROWS whole rows of the input, of the output and, a texel a lane at a time, of the hidden values. Of eight lanes each has two
+// texels of the input and the output, a left and a right one, of sixteen one.
+// Both weights lie in panels, as matmul_subgroup has them.
 
 struct Params {
     rows: u32,
-    /// Texels a row of the output: columns / 4, rounded up.
+    /// Texels a row of the input and the output: columns / 4, rounded up.
     column_texels: u32,
-    /// Texels a row of the input: inner / 4, rounded up.
-    inner_texels: u32,
     /// Texels a row of the hidden values: hidden / 4, rounded up.
     hidden_texels: u32,
 }
@@ -28,27 +26,29 @@ override LANES: u32 = 8u;
 @group(0) @binding(3) var<storage, read> up_bias: array<vec4<f32>>;
 @group(0) @binding(4) var down: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(5) var<storage, read> down_bias: array<vec4<f32>>;
-@group(0) @binding(6) var residual: texture_2d<f32>;
-@group(0) @binding(7) var output: texture_storage_2d<rgba32float, write>;
+@group(0) @binding(6) var output: texture_storage_2d<rgba32float, write>;
 
 const ROWS: u32 = 24u;
+alias EightRows = array<vec4<f32>, 8>;
 
-// Four columns of four rows of a weight, from a panel's place on.
-fn up_texels(place: vec2<u32>) -> mat4x4<f32> {
+// Four columns of four rows of a weight: what the texel of the lane `source` meets in this one.
+fn up_texels(source: u32, lane: u32, panel_row: u32) -> mat4x4<f32> {
+    let place = vec2(source * 4u * LANES + lane, panel_row);
     return mat4x4<f32>(
         textureLoad(up, place),
-        textureLoad(up, place + vec2(16u, 0u)),
-        textureLoad(up, place + vec2(32u, 0u)),
-        textureLoad(up, place + vec2(48u, 0u)),
+        textureLoad(up, place + vec2(LANES, 0u)),
+        textureLoad(up, place + vec2(2u * LANES, 0u)),
+        textureLoad(up, place + vec2(3u * LANES, 0u)),
     );
 }
 
-fn down_texels(place: vec2<u32>) -> mat4x4<f32> {
+fn down_texels(source: u32, lane: u32, panel_row: u32) -> mat4x4<f32> {
+    let place = vec2(source * 4u * LANES + lane, panel_row);
     return mat4x4<f32>(
         textureLoad(down, place),
-        textureLoad(down, place + vec2(16u, 0u)),
-        textureLoad(down, place + vec2(32u, 0u)),
-        textureLoad(down, place + vec2(48u, 0u)),
+        textureLoad(down, place + vec2(LANES, 0u)),
+        textureLoad(down, place + vec2(2u * LANES, 0u)),
+        textureLoad(down, place + vec2(3u * LANES, 0u)),
     );
 }
 
@@ -56,112 +56,123 @@ fn accumulate(sum: vec4<f32>, a: vec4<f32>, b: mat4x4<f32>) -> vec4<f32> {
     return fma(vec4(a.w), b[3], fma(vec4(a.z), b[2], fma(vec4(a.y), b[1], fma(vec4(a.x), b[0], sum))));
 }
 
+// Adds to eight rows of sums what the strip's texel of the lane `source` makes with the weight. After all lanes the strip is as before.
+fn multiply(strip: ptr<function, EightRows>, sums: ptr<function, EightRows>, weight: mat4x4<f32>, source: u32, lane: u32) {
+    for (var row = 0u; row < 8u; row++) {
+        if LANES == 8u {
+            (*sums)[row] = accumulate((*sums)[row], subgroupShuffle((*strip)[row], source), weight);
+        } else {
+            (*sums)[row] = accumulate((*sums)[row], (*strip)[row], weight);
+            (*strip)[row] = subgroupShuffle((*strip)[row], (lane + 1u) % LANES);
+        }
+    }
+}
+
+fn load_rows(rows: ptr<function, EightRows>, texel: u32, first_row: u32) {
+    for (var row = 0u; row < 8u; row++) {
+        (*rows)[row] = textureLoad(input, vec2<u32>(texel, min(first_row + row, params.rows - 1u)));
+    }
+}
+
+fn fill_rows(rows: ptr<function, EightRows>, value: vec4<f32>) {
+    for (var row = 0u; row < 8u; row++) { (*rows)[row] = value; }
+}
+
+fn activate_rows(rows: ptr<function, EightRows>) {
+    for (var row = 0u; row < 8u; row++) {
+        let x = (*rows)[row];
+        (*rows)[row] = vec4(activate(x.x), activate(x.y), activate(x.z), activate(x.w));
+    }
+}
+
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let first_row = workgroup.x * ROWS;
-    let last_row = params.rows - 1u;
     // Texels and rows beyond the edge repeat the last one: loads stay inside the texture, and the weights are zero there.
-    let last_texel = params.inner_texels - 1u;
-    var input_left: array<vec4<f32>, ROWS>;
-    var input_right: array<vec4<f32>, ROWS>;
-    var sums_left: array<vec4<f32>, ROWS>;
-    var sums_right: array<vec4<f32>, ROWS>;
-    for (var row = 0u; row < ROWS; row++) {
-        let place = min(first_row + row, last_row);
-        input_left[row] = textureLoad(input, vec2<u32>(min(lane, last_texel), place));
-        input_right[row] = textureLoad(input, vec2<u32>(min(lane + 8u, last_texel), place));
+    let left_texel = min(lane, params.column_texels - 1u);
+    let right_texel = min(lane + 8u, params.column_texels - 1u);
+    var input_left_0: EightRows;
+    var input_right_0: EightRows;
+    var sums_left_0: EightRows;
+    var sums_right_0: EightRows;
+    var input_left_8: EightRows;
+    var input_right_8: EightRows;
+    var sums_left_8: EightRows;
+    var sums_right_8: EightRows;
+    var input_left_16: EightRows;
+    var input_right_16: EightRows;
+    var sums_left_16: EightRows;
+    var sums_right_16: EightRows;
+    load_rows(&input_left_0, left_texel, first_row);
+    load_rows(&input_left_8, left_texel, first_row + 8u);
+    load_rows(&input_left_16, left_texel, first_row + 16u);
+    if LANES == 8u {
+        load_rows(&input_right_0, right_texel, first_row);
+        load_rows(&input_right_8, right_texel, first_row + 8u);
+        load_rows(&input_right_16, right_texel, first_row + 16u);
     }
 
-    let panels = (params.hidden_texels + 15u) / 16u;
+    // Of the up weight, a panel, and of each panel of the down weight, a row of its texture.
+    let steps = (params.hidden_texels + LANES - 1u) / LANES;
     let strips = 16u / LANES;
-    let next_lane = (lane + 1u) % LANES;
-    for (var panel = 0u; panel < panels; panel++) {
+    for (var step = 0u; step < steps; step++) {
         // Columns beyond the edge repeat the last bias, and meet rows of zeros.
-        let column = panel * 16u + lane;
-        let left_bias = up_bias[min(column, params.hidden_texels - 1u)];
-        let right_bias = up_bias[min(column + 8u, params.hidden_texels - 1u)];
-        var left: array<vec4<f32>, ROWS>;
-        var right: array<vec4<f32>, ROWS>;
-        for (var row = 0u; row < ROWS; row++) { left[row] = left_bias; }
-        for (var row = 0u; row < ROWS; row++) { right[row] = right_bias; }
+        let bias = up_bias[min(step * LANES + lane, params.hidden_texels - 1u)];
+        var hidden_0: EightRows;
+        var hidden_8: EightRows;
+        var hidden_16: EightRows;
+        fill_rows(&hidden_0, bias);
+        fill_rows(&hidden_8, bias);
+        fill_rows(&hidden_16, bias);
         for (var source = 0u; source < LANES; source++) {
-            let place = vec2<u32>(source * 64u + lane, panel * strips);
-            let left_weight = up_texels(place);
-            if LANES == 8u {
-                let right_weight = up_texels(place + vec2(8u, 0u));
-                for (var row = 0u; row < ROWS; row++) {
-                    let spread = subgroupShuffle(input_left[row], source);
-                    left[row] = accumulate(left[row], spread, left_weight);
-                    right[row] = accumulate(right[row], spread, right_weight);
-                }
-            } else {
-                for (var row = 0u; row < ROWS; row++) {
-                    left[row] = accumulate(left[row], input_left[row], left_weight);
-                    input_left[row] = subgroupShuffle(input_left[row], next_lane);
-                }
-            }
+            let weight = up_texels(source, lane, step * strips);
+            multiply(&input_left_0, &hidden_0, weight, source, lane);
+            multiply(&input_left_8, &hidden_8, weight, source, lane);
+            multiply(&input_left_16, &hidden_16, weight, source, lane);
         }
-        for (var source = 0u; LANES == 8u && source < 8u; source++) {
-            let place = vec2<u32>(source * 64u + lane, panel * 2u + 1u);
-            let left_weight = up_texels(place);
-            let right_weight = up_texels(place + vec2(8u, 0u));
-            for (var row = 0u; row < ROWS; row++) {
-                let spread = subgroupShuffle(input_right[row], source);
-                left[row] = accumulate(left[row], spread, left_weight);
-                right[row] = accumulate(right[row], spread, right_weight);
-            }
+        for (var source = 0u; LANES == 8u && source < LANES; source++) {
+            let weight = up_texels(source, lane, step * strips + 1u);
+            multiply(&input_right_0, &hidden_0, weight, source, lane);
+            multiply(&input_right_8, &hidden_8, weight, source, lane);
+            multiply(&input_right_16, &hidden_16, weight, source, lane);
         }
-        for (var row = 0u; row < ROWS; row++) { left[row] = activate_texel(left[row]); }
-        for (var row = 0u; row < ROWS; row++) { right[row] = activate_texel(right[row]); }
+        activate_rows(&hidden_0);
+        activate_rows(&hidden_8);
+        activate_rows(&hidden_16);
         for (var source = 0u; source < LANES; source++) {
-            let place = vec2<u32>(source * 64u + lane, panel * strips);
-            let left_weight = down_texels(place);
+            let left_weight = down_texels(source, lane, step);
+            multiply(&hidden_0, &sums_left_0, left_weight, source, lane);
+            multiply(&hidden_8, &sums_left_8, left_weight, source, lane);
+            multiply(&hidden_16, &sums_left_16, left_weight, source, lane);
             if LANES == 8u {
-                let right_weight = down_texels(place + vec2(8u, 0u));
-                for (var row = 0u; row < ROWS; row++) {
-                    let spread = subgroupShuffle(left[row], source);
-                    sums_left[row] = accumulate(sums_left[row], spread, left_weight);
-                    sums_right[row] = accumulate(sums_right[row], spread, right_weight);
-                }
-            } else {
-                for (var row = 0u; row < ROWS; row++) {
-                    sums_left[row] = accumulate(sums_left[row], left[row], left_weight);
-                    left[row] = subgroupShuffle(left[row], next_lane);
-                }
-            }
-        }
-        // Sixteen lanes have no right half, and of the last panel only the left one may be there.
-        if LANES != 8u || panel * 16u + 8u >= params.hidden_texels { continue; }
-        for (var source = 0u; source < 8u; source++) {
-            let place = vec2<u32>(source * 64u + lane, panel * 2u + 1u);
-            let left_weight = down_texels(place);
-            let right_weight = down_texels(place + vec2(8u, 0u));
-            for (var row = 0u; row < ROWS; row++) {
-                let spread = subgroupShuffle(right[row], source);
-                sums_left[row] = accumulate(sums_left[row], spread, left_weight);
-                sums_right[row] = accumulate(sums_right[row], spread, right_weight);
+                let right_weight = down_texels(source, lane, steps + step);
+                multiply(&hidden_0, &sums_right_0, right_weight, source, lane);
+                multiply(&hidden_8, &sums_right_8, right_weight, source, lane);
+                multiply(&hidden_16, &sums_right_16, right_weight, source, lane);
             }
         }
     }
 
     if lane < params.column_texels {
-        let left_bias = down_bias[lane];
-        for (var row = 0u; row < ROWS; row++) { finish(sums_left[row] + left_bias, lane, first_row + row); }
+        let bias = down_bias[lane];
+        finish_rows(&sums_left_0, &input_left_0, bias, lane, first_row);
+        finish_rows(&sums_left_8, &input_left_8, bias, lane, first_row + 8u);
+        finish_rows(&sums_left_16, &input_left_16, bias, lane, first_row + 16u);
     }
     if LANES == 8u && lane + 8u < params.column_texels {
-        let right_bias = down_bias[lane + 8u];
-        for (var row = 0u; row < ROWS; row++) { finish(sums_right[row] + right_bias, lane + 8u, first_row + row); }
+        let bias = down_bias[lane + 8u];
+        finish_rows(&sums_right_0, &input_right_0, bias, lane + 8u, first_row);
+        finish_rows(&sums_right_8, &input_right_8, bias, lane + 8u, first_row + 8u);
+        finish_rows(&sums_right_16, &input_right_16, bias, lane + 8u, first_row + 16u);
     }
 }
 
-fn finish(sum: vec4<f32>, column: u32, row: u32) {
-    if row >= params.rows { return; }
-    let place = vec2<u32>(column, row);
-    textureStore(output, place, sum + textureLoad(residual, place, 0));
-}
-
-fn activate_texel(x: vec4<f32>) -> vec4<f32> {
-    return vec4(activate(x.x), activate(x.y), activate(x.z), activate(x.w));
+fn finish_rows(sums: ptr<function, EightRows>, residual: ptr<function, EightRows>, bias: vec4<f32>, column: u32, first_row: u32) {
+    for (var row = 0u; row < 8u; row++) {
+        if first_row + row < params.rows {
+            textureStore(output, vec2<u32>(column, first_row + row), (*sums)[row] + bias + (*residual)[row]);
+        }
+    }
 }
 
 // The same function stands in every kernel with an activation epilogue; a test holds the copies together.

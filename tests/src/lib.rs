@@ -1,24 +1,39 @@
-//! What the whole-engine tests share: a device for each family of kernels, and inputs that are random, never constant.
+//! What the whole-engine tests share: a device for each family of kernels and the processor, and inputs that are random, never constant.
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use clipseg::{ClipSegForImageSegmentation, Device, DeviceOptions, KernelFamily};
+use clipseg::{AdapterChoice, ClipSegForImageSegmentation, Device, DeviceOptions, KernelFamily, Precision};
 
-/// The adapter with the kernels that suit it.
-pub static DEVICE: LazyLock<Device> = LazyLock::new(|| open(KernelFamily::Auto));
+/// The best adapter of a driver with the kernels that suit it.
+pub static DEVICE: LazyLock<Device> =
+    LazyLock::new(|| open(AdapterChoice::Driver, KernelFamily::Auto, Precision::Auto));
 /// The same adapter with the classic kernels.
-pub static CLASSIC: LazyLock<Device> = LazyLock::new(|| open(KernelFamily::Classic));
+pub static CLASSIC: LazyLock<Device> =
+    LazyLock::new(|| open(AdapterChoice::Driver, KernelFamily::Classic, Precision::Auto));
+/// The processor.
+pub static PROCESSOR: LazyLock<Device> =
+    LazyLock::new(|| open(AdapterChoice::Processor, KernelFamily::Auto, Precision::Auto));
 
-fn open(kernels: KernelFamily) -> Device {
-    let options = DeviceOptions { kernels, ..DeviceOptions::default() };
+/// Every way to run a model: on a driver's best adapter with the kernels that suit it and with the classic ones, and on the
+/// processor.
+pub const WAYS: [(AdapterChoice, KernelFamily); 3] = [
+    (AdapterChoice::Driver, KernelFamily::Auto),
+    (AdapterChoice::Driver, KernelFamily::Classic),
+    (AdapterChoice::Processor, KernelFamily::Auto),
+];
+
+/// A device that no other test has.
+#[must_use]
+pub fn open(adapter: AdapterChoice, kernels: KernelFamily, precision: Precision) -> Device {
+    let options = DeviceOptions { adapter, kernels, precision, ..DeviceOptions::default() };
     Device::open(&options).unwrap_or_else(|error| panic!("these tests need an adapter: {error}"))
 }
 
 /// A device of a test's own, on which nobody else counts or fails.
 #[must_use]
 pub fn open_alone() -> Device {
-    open(KernelFamily::Auto)
+    open(AdapterChoice::Driver, KernelFamily::Auto, Precision::Auto)
 }
 
 /// The folder of a committed checkpoint.

@@ -2,7 +2,7 @@
 //! of kernels agree.
 
 use clipseg::{Array, ClipSegForImageSegmentation, Condition, Error, ImageInput, TextInput};
-use clipseg_tests::{CLASSIC, DEVICE, assert_close, load, random, random_ids};
+use clipseg_tests::{CLASSIC, DEVICE, PROCESSOR, assert_close, load, random, random_ids};
 use pollster::block_on;
 
 const SIDE: usize = 48;
@@ -80,7 +80,7 @@ fn texts_of_different_lengths_equal_single_texts() {
         attention_mask: Some(&attention_mask),
         position_ids,
     };
-    for device in [&*DEVICE, &*CLASSIC] {
+    for device in [&*DEVICE, &*CLASSIC, &*PROCESSOR] {
         let model = load(device, MODEL);
         let embed = |input| block_on(model.encode_text(input)).unwrap().embeddings;
         let packed = embed(batch(None));

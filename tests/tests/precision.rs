@@ -4,22 +4,21 @@
 use std::path::{Path, PathBuf};
 
 use clipseg::{
-    ClipSeg, ClipSegForImageSegmentation, Device, DeviceOptions, ImageInput, KernelFamily, Orientation,
+    AdapterChoice, ClipSeg, ClipSegForImageSegmentation, Device, ImageInput, KernelFamily, Orientation,
     Photo, Precision, TextInput,
 };
-use clipseg_tests::{assert_close, fixture, load, random, random_ids};
+use clipseg_tests::{WAYS, assert_close, fixture, load, open, random, random_ids};
 use pollster::block_on;
 
-const FAMILIES: [KernelFamily; 2] = [KernelFamily::Auto, KernelFamily::Classic];
+/// Where to run a model, and by which kernels.
+type Way = (AdapterChoice, KernelFamily);
 
-fn open(kernels: KernelFamily, precision: Precision) -> Device {
-    let options = DeviceOptions { kernels, precision, ..DeviceOptions::default() };
-    Device::open(&options).expect("these tests need an adapter")
-}
+/// A driver's best adapter.
+const DRIVER: AdapterChoice = AdapterChoice::Driver;
 
 /// The logits of a random picture for two random prompts, and the bytes of weights on the device.
-fn run(kernels: KernelFamily, precision: Precision, name: &str, side: usize) -> (Vec<f32>, u64) {
-    let device = open(kernels, precision);
+fn run((adapter, kernels): Way, precision: Precision, name: &str, side: usize) -> (Vec<f32>, u64) {
+    let device = open(adapter, kernels, precision);
     let model: ClipSegForImageSegmentation = load(&device, name);
     let ids = random_ids(2, 2, 7, model.config().text_config.eos_token_id);
     let text = TextInput { input_ids: &ids, length: 7, attention_mask: None, position_ids: None };
@@ -33,8 +32,9 @@ fn run(kernels: KernelFamily, precision: Precision, name: &str, side: usize) -> 
 
 #[test]
 fn a_checkpoint_in_f16_gives_the_same_from_half_the_memory() {
-    for kernels in FAMILIES {
-        let run = |precision| run(kernels, precision, "clipseg-shapes", 128);
+    // The processor computes with floats, whatever they were stored as.
+    for way in [(DRIVER, KernelFamily::Auto), (DRIVER, KernelFamily::Classic)] {
+        let run = |precision| run(way.clone(), precision, "clipseg-shapes", 128);
         let (full, full_bytes) = run(Precision::F32);
         let (halves, halves_bytes) = run(Precision::Auto);
         // Halves become the same floats when they are read; another kernel may sum them in another order.
@@ -46,13 +46,15 @@ fn a_checkpoint_in_f16_gives_the_same_from_half_the_memory() {
 
 #[test]
 fn a_checkpoint_in_f32_is_stored_as_it_is_unless_asked() {
-    for kernels in FAMILIES {
-        let run = |precision| run(kernels, precision, "tiny-complex", 48);
+    for (adapter, kernels) in WAYS {
+        let way = (adapter.clone(), kernels);
+        let run = |precision| run(way.clone(), precision, "tiny-complex", 48);
         let (full, full_bytes) = run(Precision::F32);
         let (auto, auto_bytes) = run(Precision::Auto);
         assert!(auto == full && auto_bytes == full_bytes, "{auto_bytes} of {full_bytes}");
         let (rounded, rounded_bytes) = run(Precision::F16);
-        assert!(rounded != full && rounded_bytes < full_bytes, "{rounded_bytes} of {full_bytes}");
+        let saves = rounded_bytes < full_bytes || adapter == AdapterChoice::Processor;
+        assert!(rounded != full && saves, "{rounded_bytes} of {full_bytes}");
         let correlation = correlation(&rounded, &full);
         assert!(correlation >= 0.9999, "{correlation}");
     }
@@ -73,7 +75,7 @@ fn segment(model: &ClipSeg, photo: &Path, prompts: &[&str]) -> Vec<(Vec<f32>, Ve
 
 /// As [`segment`], of the committed scenes by the small trained model.
 fn segment_scenes(kernels: KernelFamily, precision: Precision) -> Vec<(Vec<f32>, Vec<bool>)> {
-    let model = open_shapes(&open(kernels, precision));
+    let model = open_shapes(&open(DRIVER, kernels, precision));
     let prompts =
         ["a dotted triangle", "a yellow square", "something orange", "a purple triangle", "the yellow cross"];
     let scenes = ["scene-1.png", "scene-2.png"].map(|name| fixtures().join("shapes").join(name));
@@ -117,7 +119,7 @@ fn a_model_of_the_published_size_gives_the_same_masks_in_halves() {
     let prompts =
         ["a cup", "a spoon", "a wooden table", "a cat", "an eye", "grass", "whiskers", "the dark background"];
     let photos_in = |precision| -> Vec<_> {
-        let device = open(KernelFamily::Classic, precision);
+        let device = open(DRIVER, KernelFamily::Classic, precision);
         let model =
             ClipSeg::from_pretrained(&device, fixtures().join("../target/full")).expect("it is there");
         photos.iter().flat_map(|photo| segment(&model, photo, &prompts)).collect()
@@ -128,7 +130,7 @@ fn a_model_of_the_published_size_gives_the_same_masks_in_halves() {
 #[test]
 fn activations_in_halves_take_less_memory() {
     let plans = |precision| {
-        let device = open(KernelFamily::Classic, precision);
+        let device = open(DRIVER, KernelFamily::Classic, precision);
         let model = open_shapes(&device);
         model.encode_text(&["a red circle"]).expect("a prompt");
         device.memory_use().plans
@@ -140,7 +142,7 @@ fn activations_in_halves_take_less_memory() {
 // Their textures are of floats.
 #[test]
 fn activations_of_the_subgroup_kernels_stay_in_full() {
-    if open(KernelFamily::Auto, Precision::Auto).kernels() == KernelFamily::Classic {
+    if open(DRIVER, KernelFamily::Auto, Precision::Auto).kernels() == KernelFamily::Classic {
         return;
     }
     let scenes = |precision| segment_scenes(KernelFamily::Auto, precision);

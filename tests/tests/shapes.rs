@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clipseg::{Checkpoint, ClipSeg, Condition, Device, Orientation, Photo, PromptStyle, Resample, Scene};
 use clipseg_shapes::{Prompt, Query, SIZE};
-use clipseg_tests::{CLASSIC, DEVICE, assert_close, fixture};
+use clipseg_tests::{CLASSIC, DEVICE, PROCESSOR, assert_close, fixture};
 
 const MODEL: &str = "clipseg-shapes";
 /// Of scenes that the model has not seen in training.
@@ -90,7 +90,7 @@ const IMAGE_IOU: f64 = 0.65;
 #[test]
 fn masks_are_those_of_transformers() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/shapes");
-    for device in [&DEVICE, &CLASSIC] {
+    for device in [&DEVICE, &CLASSIC, &PROCESSOR] {
         let model = load(device);
         let mut checked = 0;
         for entry in std::fs::read_dir(folder.join("golden")).expect("a fixture") {

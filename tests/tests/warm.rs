@@ -1,15 +1,14 @@
 //! What a warm run costs besides its work.
 
-use clipseg::{ClipSeg, Device, DeviceOptions, KernelFamily, Photo};
-use clipseg_tests::fixture;
+use clipseg::{ClipSeg, Photo, Precision};
+use clipseg_tests::{WAYS, fixture, open};
 
 /// Photos and prompts of the sizes of an earlier run find its plans: buffers, textures, bind groups and pipelines are all there.
 #[test]
 fn a_warm_run_creates_nothing_on_the_device() {
-    for kernels in [KernelFamily::Auto, KernelFamily::Classic] {
+    for (adapter, kernels) in WAYS {
         // Of its own: other tests create things at the same time.
-        let device =
-            Device::open(&DeviceOptions { kernels, ..DeviceOptions::default() }).expect("an adapter");
+        let device = open(adapter, kernels, Precision::Auto);
         let model = ClipSeg::from_pretrained(&device, fixture("clipseg-shapes")).unwrap();
         let mut earlier = Vec::new();
         for index in 0..6 {
@@ -29,6 +28,6 @@ fn a_warm_run_creates_nothing_on_the_device() {
             earlier.push(device.resources_created() - before);
         }
         assert!(earlier[0] > 100, "the first run makes everything: {earlier:?}");
-        assert_eq!(earlier[1..], [0; 5], "{kernels:?}");
+        assert_eq!(earlier[1..], [0; 5], "{device:?}");
     }
 }

@@ -3,7 +3,9 @@
 mod bench;
 mod cli;
 mod compare;
+mod deny;
 mod drivers;
+mod fuzz;
 mod hub;
 mod install;
 mod markdown;
@@ -13,6 +15,7 @@ mod reference_file;
 mod results;
 mod roofline;
 mod scenes;
+mod soak;
 mod steps;
 mod synth;
 mod train;
@@ -37,8 +40,12 @@ struct Arguments {
 enum Task {
     /// Segment a photo from a clone, with nothing to download: makes the checkpoint, builds, runs
     Demo,
-    /// Run every check: format, lints, tests, documentation, verify
+    /// Run every check: format, lints, dependencies, tests, documentation, verify
     Test,
+    /// Give the readers of files, and of the Hub's answers, inputs that libFuzzer makes up
+    Fuzz(fuzz::FuzzArguments),
+    /// Run mixed work on one engine from many threads, and compare all answers
+    Soak(soak::SoakArguments),
     /// Compare the engine with tensors that transformers printed
     Verify(verify::VerifyArguments),
     /// Make the committed checkpoints and references anew, with Python and transformers
@@ -76,6 +83,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Demo => steps::demo(),
         Task::Test => steps::test(),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
+        Task::Soak(arguments) => soak::run(&arguments),
         Task::Verify(arguments) => verify::run(&arguments),
         Task::Reference(arguments) => reference::run(&arguments),
         Task::Train(arguments) => train::run(&arguments),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use clipseg::{ClipSeg, Device, DeviceOptions, KernelFamily, Orientation, Photo};
+use clipseg::{AdapterChoice, ClipSeg, Device, DeviceOptions, KernelFamily, Orientation, Photo};
 
 use crate::{root, synth};
 
@@ -26,7 +26,8 @@ pub struct RooflineArguments {
 pub fn run(arguments: &RooflineArguments) -> Result<()> {
     let folder = synth::given_or_full_size(arguments.model.as_deref())?;
     let kernels = if arguments.classic { KernelFamily::Classic } else { KernelFamily::Auto };
-    let device = Device::open(&DeviceOptions { kernels, ..DeviceOptions::default() })?;
+    let adapter = AdapterChoice::Driver;
+    let device = Device::open(&DeviceOptions { adapter, kernels, ..DeviceOptions::default() })?;
     let model = ClipSeg::from_pretrained(&device, &folder)
         .with_context(|| format!("cannot load {}", folder.display()))?;
     let photo = Photo::open(root().join("fixtures/photos/coffee.jpg"), Orientation::Apply)?;

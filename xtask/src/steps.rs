@@ -7,13 +7,14 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{drivers, hub, root, vulkan};
+use crate::{deny, drivers, hub, root, vulkan};
 
 /// Everything that has to hold before a change lands, the quickest first.
 pub fn test() -> Result<()> {
     vulkan::ensure_adapter()?;
     step("formatting", cargo(["fmt", "--all", "--check"]))?;
     step("lints", cargo(["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]))?;
+    deny::check()?;
     step("tests", cargo(["test", "--workspace"]))?;
     // llvmpipe has as many lanes as it is told, also on processors for which that is not fast; by itself it has eight.
     let mut sixteen_lanes = cargo(["test", "--package", "clipseg-tensor", "--test", "ops"]);
@@ -28,15 +29,17 @@ pub fn test() -> Result<()> {
     let mut documentation = cargo(["doc", "--workspace", "--no-deps", "--quiet"]);
     documentation.env("RUSTDOCFLAGS", "--deny warnings");
     step("documentation", documentation)?;
-    // After the tests, the numbers: the other family of kernels runs on the small checkpoints, and full size once.
-    step("verify, classic kernels", cargo(["xtask", "verify", "--classic"]))?;
+    // After the tests, the numbers: on the processor, with both families of kernels on the small checkpoints, and full size once.
+    step("verify, the processor", cargo(["xtask", "verify", "--adapter", "cpu"]))?;
+    step("verify, classic kernels", cargo(["xtask", "verify", "--adapter", "driver", "--classic"]))?;
     for (name, width) in [("verify, eight lanes", "256"), ("verify, sixteen lanes", "512")] {
-        let mut verify = cargo(["xtask", "verify"]);
+        let mut verify = cargo(["xtask", "verify", "--adapter", "driver"]);
         verify.envs(llvmpipe_of(width));
         step(name, verify)?;
     }
     drivers::verify_with_trixie()?;
-    step("verify at full size", cargo(["xtask", "verify", "--full"]))
+    step("verify at full size, the processor", cargo(["xtask", "verify", "--full", "--adapter", "cpu"]))?;
+    step("verify at full size", cargo(["xtask", "verify", "--full", "--adapter", "driver"]))
 }
 
 /// The environment with which llvmpipe has vectors of `width` bits, its shaders kept apart from those of other widths.
@@ -50,9 +53,9 @@ const DEMO: [(&str, [&str; 4]); 2] = [
     ("scene-2", ["a yellow thing", "the yellow cross", "a crescent", "a purple triangle"]),
 ];
 
-/// Segments two committed scenes with the committed model, through the command that users run.
+/// Segments two committed scenes with the committed model, through the command that users run. Where there is no GPU it runs on
+/// the processor.
 pub fn demo() -> Result<()> {
-    vulkan::ensure_adapter()?;
     step("build", cargo(["build", "--quiet", "--package", "clipseg-cli"]))?;
     let out = root().join("target/demo");
     for (scene, prompts) in DEMO {

@@ -3,12 +3,13 @@
 mod compute;
 mod full;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use clipseg::{AdapterChoice, Device, DeviceOptions, KernelFamily, Precision};
+use clipseg::{AdapterChoice, Device, DeviceOptions, KernelFamily, Precision, StepCheck};
 
 use crate::compare::{Comparison, print_table};
 use crate::reference_file::Reference;
@@ -23,6 +24,9 @@ const FIXTURES: &str = "fixtures/models";
 Examples:
   cargo xtask verify                     all checkpoints and references of fixtures/
   cargo xtask verify --full              the full-size checkpoint on a photo
+  cargo xtask verify --adapter cpu       on the processor
+  cargo xtask verify --steps --adapter driver
+                                         each step of every plan beside the CPU twin of its kernel: which is wrong?
   cargo xtask verify --model DIR --reference FILE.safetensors
   cargo xtask verify --classic --precision f16 --tolerance 2e-2
                                          where halved weights and activations change hidden states, and how much
@@ -41,8 +45,9 @@ pub struct VerifyArguments {
     /// The largest |Δ| allowed, relative to the tensor's largest magnitude [default: 1e-4; with --full 1e-3]
     #[arg(long)]
     tolerance: Option<f64>,
-    /// The adapter's name or number, as `clipseg devices` lists them
-    #[arg(long, value_name = "NAME|INDEX")]
+    /// The adapter's name or number, as `clipseg devices` lists them, cpu for the processor, or driver for the
+    /// best that a driver offers
+    #[arg(long, value_name = "NAME|INDEX|cpu|driver")]
     adapter: Option<AdapterChoice>,
     /// Take the classic kernels even where others are faster
     #[arg(long)]
@@ -51,6 +56,10 @@ pub struct VerifyArguments {
     /// costs [auto, f32, f16]
     #[arg(long, default_value = "auto")]
     precision: Precision,
+    /// Run every plan step by step, compare each step on the adapter with the CPU twin of its kernel, and name the
+    /// first that differs: its kernel, sizes, overrides and worst value
+    #[arg(long)]
+    steps: bool,
     /// Keep bounds checks in the shaders
     #[arg(long)]
     checked: bool,
@@ -69,8 +78,20 @@ pub fn run(arguments: &VerifyArguments) -> Result<()> {
         ..DeviceOptions::default()
     })?;
     println!("adapter: {}, {:?} kernels", device.description(), device.kernels());
+    if arguments.steps {
+        device.start_step_checks().context("--steps")?;
+    }
+    let outputs = verify_outputs(arguments, &device);
+    // A step that differs explains outputs that do.
+    if arguments.steps {
+        judge_steps(&device.take_step_checks())?;
+    }
+    outputs
+}
+
+fn verify_outputs(arguments: &VerifyArguments, device: &Device) -> Result<()> {
     if arguments.full {
-        return full::verify(&device, arguments.tolerance.unwrap_or(1e-3));
+        return full::verify(device, arguments.tolerance.unwrap_or(1e-3));
     }
     let pairs = match &arguments.model {
         Some(model) => {
@@ -78,7 +99,26 @@ pub fn run(arguments: &VerifyArguments) -> Result<()> {
         }
         None => committed()?,
     };
-    verify_pairs(&device, &pairs, arguments.tolerance.unwrap_or(1e-4))
+    verify_pairs(device, &pairs, arguments.tolerance.unwrap_or(1e-4))
+}
+
+/// Says how far each kernel was from its twin, and fails with the first step that is too far.
+fn judge_steps(checks: &[StepCheck]) -> Result<()> {
+    let mut kernels: BTreeMap<_, (usize, f32)> = BTreeMap::new();
+    for check in checks {
+        let (steps, largest) = kernels.entry(check.kernel).or_default();
+        *steps += 1;
+        *largest = largest.max(check.worst.difference);
+    }
+    println!("\n{:<30} steps  largest difference from its twin", "kernel");
+    for (kernel, (steps, largest)) in kernels {
+        println!("{kernel:<30} {steps:>5}  {largest:.1e}");
+    }
+    if let Some(first) = checks.iter().find(|check| !check.agrees()) {
+        bail!("the first step that differs from its twin is {first}");
+    }
+    println!("all {} steps agree with their twins", checks.len());
+    Ok(())
 }
 
 /// Every checkpoint of `fixtures/models` with every one of its references.

@@ -26,6 +26,8 @@ pub fn ensure_adapter() -> Result<()> {
     Ok(())
 }
 
+/// The best adapter of a driver: the processor needs none, and runs no kernels.
 fn best() -> Option<String> {
-    block_on(adapters()).first().map(|adapter| describe(&adapter.info))
+    let all = block_on(adapters());
+    all.iter().find(|adapter| !adapter.is_processor()).map(|adapter| describe(&adapter.info))
 }

@@ -1,18 +1,29 @@
 //! `clipseg devices`.
 
-use anyhow::{Result, ensure};
+mod check;
+
+use anyhow::{Result, bail};
 use clap::Args;
 use clipseg::wgpu::DeviceType;
 use clipseg::{AdapterReport, KernelFamily};
 use serde::Serialize;
 
+use self::check::Outcome;
 use crate::drivers::{self, WidthChoice};
 use crate::output;
 
-/// List the adapters, their limits, and which kernels each can run.
+/// List the adapters and the processor, the default first, with their limits and which kernels each can run.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
+    /// Run a small model that is built in, and compare every step on every adapter with plain loops on the
+    /// processor: one page that tells whether an adapter computes what it should, and if not, which kernel is the
+    /// first to go wrong, on which sizes and by how much. Exits with 1 if one does.
+    #[arg(long)]
+    check: bool,
+    /// Of the adapters only this one: its number in the list.
+    #[arg(long, value_name = "INDEX")]
+    adapter: Option<usize>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -22,6 +33,7 @@ const EXAMPLES: &str = "\
 Examples:
   clipseg devices
   clipseg devices --json
+  clipseg devices --check --adapter 0    for a report of wrong masks
   clipseg segment --adapter 0 …";
 
 /// One adapter.
@@ -32,6 +44,7 @@ struct Adapter {
     name: String,
     description: String,
     kind: &'static str,
+    /// The driver's interface; none where it is the processor.
     backend: String,
     limits: Limits,
     /// Half-precision arithmetic in shaders.
@@ -48,6 +61,8 @@ struct Adapter {
     vector_width: Option<VectorWidth>,
     /// What would make it faster.
     hint: Option<&'static str>,
+    /// What a check of its kernels gave.
+    checks: Option<Vec<Outcome>>,
 }
 
 /// The width of llvmpipe's vectors.
@@ -84,17 +99,30 @@ struct SubgroupSizes {
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let reports = pollster::block_on(clipseg::adapters());
-    ensure!(
-        !reports.is_empty(),
-        "no GPU adapter was found; install your GPU's driver, or Mesa's software Vulkan (on Debian and Ubuntu: \
-         apt-get install mesa-vulkan-drivers), then try again"
-    );
-    let adapters: Vec<_> =
-        reports.iter().enumerate().map(|(index, report)| Adapter::new(index, report)).collect();
-    if arguments.json {
-        return output::print_json(&adapters);
+    let wanted = |index: usize| arguments.adapter.is_none_or(|wanted| wanted == index);
+    if let Some(index) = arguments.adapter.filter(|&index| index >= reports.len()) {
+        bail!(
+            "--adapter {index}: there are {} adapters, from 0; `clipseg devices` lists them",
+            reports.len()
+        );
     }
-    output::print(&adapters.iter().map(Adapter::to_text).collect::<Vec<_>>().join("\n"))
+    let adapters = reports.iter().enumerate().filter(|&(index, _)| wanted(index)).map(|(index, report)| {
+        let checks = arguments.check.then(|| check::check(index, report));
+        Adapter { checks, ..Adapter::new(index, report) }
+    });
+    let adapters: Vec<_> = adapters.collect();
+    if arguments.json {
+        output::print_json(&adapters)?;
+    } else {
+        output::print(&adapters.iter().map(Adapter::to_text).collect::<Vec<_>>().join("\n"))?;
+    }
+    let mut outcomes = adapters.iter().filter_map(|adapter| adapter.checks.as_ref()).flatten();
+    if outcomes.any(|outcome| !outcome.is_right()) {
+        bail!(
+            "an adapter does not compute what it should; please report the page above, and use --adapter cpu meanwhile"
+        );
+    }
+    Ok(())
 }
 
 impl Adapter {
@@ -104,8 +132,8 @@ impl Adapter {
             index,
             name: info.name.clone(),
             description: clipseg::describe(info),
-            kind: kind(info.device_type),
-            backend: format!("{:?}", info.backend),
+            kind: if report.is_processor() { "processor" } else { kind(info.device_type) },
+            backend: if report.is_processor() { "none".to_owned() } else { format!("{:?}", info.backend) },
             limits: Limits {
                 max_buffer_size: limits.max_buffer_size,
                 max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
@@ -124,12 +152,25 @@ impl Adapter {
             // A lane has 32 bits.
             vector_width: (info.driver == LLVMPIPE)
                 .then(|| VectorWidth { bits: 32 * info.subgroup_max_size, set_by: drivers::width_choice() }),
-            hint: (info.device_type == DeviceType::Cpu && report.automatic == KernelFamily::Classic)
+            hint: (info.device_type == DeviceType::Cpu
+                && !report.is_processor()
+                && report.automatic == KernelFamily::Classic)
                 .then_some(LANES_HINT),
+            checks: None,
         }
     }
 
     fn to_text(&self) -> String {
+        if self.kernels.is_empty() {
+            return format!(
+                "{}: {}\n   kind      {}, which needs no driver: --adapter cpu\n   limits    buffers of {}\n   \
+                 kernels   none: it runs their twins\n",
+                self.index,
+                self.description,
+                self.kind,
+                bytes(self.limits.max_buffer_size),
+            );
+        }
         let limits = &self.limits;
         let subgroups = match &self.subgroups {
             Some(SubgroupSizes { min, max }) if min == max => format!("subgroups of {min} lanes"),
@@ -157,7 +198,7 @@ impl Adapter {
         format!(
             "{}: {}\n   kind      {}\n   \
              limits    buffers of {}, bindings of {}, textures of {side} × {side}, workgroups of {} invocations \
-             with {} of memory\n   features  {}, {subgroups}, {}, {}\n   kernels   {}\n{width}{hint}",
+             with {} of memory\n   features  {}, {subgroups}, {}, {}\n   kernels   {}\n{width}{hint}{}",
             self.index,
             self.description,
             self.kind,
@@ -169,6 +210,7 @@ impl Adapter {
             has(self.timestamps, "timestamps"),
             has(self.pipeline_cache, "pipeline cache"),
             kernels.collect::<Vec<_>>().join(", "),
+            self.checks.iter().flatten().map(Outcome::to_text).collect::<String>(),
             side = limits.max_texture_dimension_2d,
         )
     }

@@ -2,7 +2,7 @@
 
 mod data;
 mod example;
-mod folder;
+pub(crate) mod folder;
 mod predictor;
 mod presence;
 mod scores;

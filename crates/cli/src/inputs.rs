@@ -19,8 +19,10 @@ use crate::{bytes, report};
 /// The adapter to run on.
 #[derive(Args)]
 pub struct AdapterArguments {
-    /// Adapter to run on: its number in `clipseg devices`, or part of its name [default: the first].
-    #[arg(long, value_name = "NAME|INDEX")]
+    /// Where to run: an adapter's number in `clipseg devices` or part of its name, `cpu` for the processor, which needs
+    /// no driver, or `driver` for the best adapter that a driver offers, software ones too [default: the first: a GPU
+    /// where there is one, else the processor].
+    #[arg(long, value_name = "NAME|INDEX|cpu|driver")]
     adapter: Option<String>,
     /// How weights are stored on it: in 16 bits where that loses nothing (auto), never (f32), or always, which
     /// halves the memory of any checkpoint (f16) and, on GPUs, also stores in 16 bits what flows inside the

@@ -4,6 +4,8 @@ pub mod checkpoint;
 pub mod config;
 mod error;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod processor;
 mod text;
 pub mod tokenizer;

@@ -2,7 +2,7 @@
 
 mod config;
 mod config_file;
-mod decode;
+pub(crate) mod decode;
 mod filter;
 mod inputs;
 mod photo;

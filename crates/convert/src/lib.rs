@@ -10,6 +10,8 @@
 mod archive;
 mod config;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hub;
 mod layout;
 mod original;

@@ -109,6 +109,11 @@ impl Part {
         let start = part.split('-').next().unwrap_or_default();
         Self { start: start.trim().parse().ok(), total: total.trim().parse().ok() }
     }
+
+    /// Whether the whole file is said to have fewer bytes than these.
+    pub fn ends_before(self, length: u64) -> bool {
+        self.total.is_some_and(|total| total < length)
+    }
 }
 
 /// A small answer that is longer than any.

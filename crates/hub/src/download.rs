@@ -144,7 +144,9 @@ impl Wanted<'_> {
         let total = match content.part {
             // The whole file: it was asked for, or the server knows no ranges.
             None => content.length,
-            Some(part) if part.start == Some(partial.length()) => part.total,
+            Some(part) if part.start == Some(partial.length()) && !part.ends_before(partial.length()) => {
+                part.total
+            }
             // It was whole, which only the server knew.
             Some(part) if part.start.is_none() && part.total == Some(partial.length()) => return Ok(()),
             Some(_) => {

@@ -1,5 +1,7 @@
 //! Finding an adapter, and telling what it can run.
 
+#[cfg(feature = "processor")]
+use crate::processor;
 use crate::{Error, Result};
 
 /// Lanes of a subgroup that the subgroup kernels are written for.
@@ -8,9 +10,14 @@ const LANES: [u32; 2] = [8, 16];
 /// Which adapter to open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AdapterChoice {
-    /// The fastest kind there is: discrete, integrated, virtual, then software.
+    /// The fastest kind there is: a discrete GPU, an integrated one, a virtual one, then the processor itself, which needs no
+    /// driver. A driver that computes on the processor is slower and has to be asked for.
     #[default]
     Best,
+    /// The processor.
+    Processor,
+    /// The best that a driver offers, software ones too: what runs kernels.
+    Driver,
     /// The place in [`adapters`].
     Index(usize),
     /// The first whose name or driver contains this, whatever the case.
@@ -20,9 +27,15 @@ pub enum AdapterChoice {
 impl std::str::FromStr for AdapterChoice {
     type Err = std::convert::Infallible;
 
-    /// A number is an index, anything else a name.
+    /// A number is an index, `cpu` the processor, `driver` the best that a driver offers, anything else a name.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(text.parse().map_or_else(|_| Self::Name(text.to_owned()), Self::Index))
+        Ok(match text.to_ascii_lowercase().as_str() {
+            "cpu" => Self::Processor,
+            "driver" => Self::Driver,
+            number_or_name => {
+                number_or_name.parse().map_or_else(|_| Self::Name(text.to_owned()), Self::Index)
+            }
+        })
     }
 }
 
@@ -53,15 +66,75 @@ pub struct AdapterReport {
     pub timestamps: bool,
     /// Whether compiled pipelines can be kept in a file: what [`DeviceOptions::pipeline_cache`](crate::DeviceOptions) asks for.
     pub pipeline_cache: bool,
-    /// The kernel families it can run.
+    /// The kernel families it can run; none of them is the processor's.
     pub families: Vec<KernelFamily>,
     /// The family that [`KernelFamily::Auto`] takes on it.
     pub automatic: KernelFamily,
 }
 
-/// Every adapter that wgpu finds, best first: the order of [`AdapterChoice::Index`].
+impl AdapterReport {
+    /// Whether it is the processor, which runs the CPU twins of the kernels and has no families of them.
+    #[must_use]
+    pub fn is_processor(&self) -> bool {
+        self.info.backend == wgpu::Backend::Noop
+    }
+}
+
+/// Every adapter that wgpu finds, and the processor, best first: the order of [`AdapterChoice::Index`].
 pub async fn adapters() -> Vec<AdapterReport> {
-    enumerate().await.iter().map(report).collect()
+    enumerate().await.iter().map(Chosen::report).collect()
+}
+
+/// What a device can be opened on.
+pub(crate) enum Chosen {
+    Adapter(wgpu::Adapter),
+    #[cfg(feature = "processor")]
+    Processor,
+}
+
+impl Chosen {
+    fn info(&self) -> wgpu::AdapterInfo {
+        match self {
+            Self::Adapter(adapter) => adapter.get_info(),
+            #[cfg(feature = "processor")]
+            Self::Processor => processor::info(),
+        }
+    }
+
+    /// The fastest kind first.
+    fn rank(&self) -> u32 {
+        match self {
+            Self::Adapter(adapter) => match adapter.get_info().device_type {
+                wgpu::DeviceType::DiscreteGpu => 0,
+                wgpu::DeviceType::IntegratedGpu => 1,
+                wgpu::DeviceType::VirtualGpu | wgpu::DeviceType::Other => 2,
+                wgpu::DeviceType::Cpu => 4,
+            },
+            #[cfg(feature = "processor")]
+            Self::Processor => 3,
+        }
+    }
+
+    fn is_adapter(&self) -> bool {
+        matches!(self, Self::Adapter(_))
+    }
+
+    fn report(&self) -> AdapterReport {
+        match self {
+            Self::Adapter(adapter) => report(adapter),
+            #[cfg(feature = "processor")]
+            Self::Processor => AdapterReport {
+                info: processor::info(),
+                limits: processor::limits(),
+                half_precision: false,
+                subgroups: false,
+                timestamps: true,
+                pipeline_cache: false,
+                families: Vec::new(),
+                automatic: KernelFamily::Auto,
+            },
+        }
+    }
 }
 
 fn report(adapter: &wgpu::Adapter) -> AdapterReport {
@@ -85,7 +158,7 @@ fn report(adapter: &wgpu::Adapter) -> AdapterReport {
     }
 }
 
-async fn enumerate() -> Vec<wgpu::Adapter> {
+async fn enumerate() -> Vec<Chosen> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         flags: wgpu::InstanceFlags::empty().with_env(),
         ..wgpu::InstanceDescriptor::new_without_display_handle_from_env()
@@ -95,53 +168,80 @@ async fn enumerate() -> Vec<wgpu::Adapter> {
         // Browsers do not enumerate; they hand out one.
         adapters.extend(instance.request_adapter(&wgpu::RequestAdapterOptions::default()).await.ok());
     }
-    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
-        wgpu::DeviceType::DiscreteGpu => 0,
-        wgpu::DeviceType::IntegratedGpu => 1,
-        wgpu::DeviceType::VirtualGpu | wgpu::DeviceType::Other => 2,
-        wgpu::DeviceType::Cpu => 3,
-    });
-    adapters
+    let mut all: Vec<_> = adapters.into_iter().map(Chosen::Adapter).collect();
+    #[cfg(feature = "processor")]
+    all.push(Chosen::Processor);
+    all.sort_by_key(Chosen::rank);
+    all
 }
 
-pub(crate) async fn choose(choice: &AdapterChoice) -> Result<wgpu::Adapter> {
-    let mut adapters = enumerate().await;
-    if adapters.is_empty() {
+/// What `choice` means on this machine. Where `kernels` insists on a family it is an adapter, unless the choice names the processor.
+///
+/// # Errors
+/// [`Error::NoAdapter`] when there is nothing of the kind, [`Error::Adapter`] for kernels on the processor.
+pub(crate) async fn choose(choice: &AdapterChoice, kernels: KernelFamily) -> Result<Chosen> {
+    #[cfg(feature = "processor")]
+    if *choice == AdapterChoice::Processor {
+        // Without a look at the drivers, which takes longer than opening it.
+        return for_kernels(Chosen::Processor, kernels);
+    }
+    let mut all = enumerate().await;
+    let only_adapters = match choice {
+        AdapterChoice::Driver => true,
+        AdapterChoice::Best => kernels != KernelFamily::Auto,
+        _ => false,
+    };
+    if only_adapters {
+        all.retain(Chosen::is_adapter);
+    }
+    if all.is_empty() {
         return Err(Error::NoAdapter(
             "no GPU adapter was found; install your GPU's driver, or Mesa's software Vulkan (on Debian and Ubuntu: \
              apt-get install mesa-vulkan-drivers), then try `clipseg devices`"
                 .to_owned(),
         ));
     }
-    let place = match choice {
-        AdapterChoice::Best => Some(0),
-        AdapterChoice::Index(index) => (*index < adapters.len()).then_some(*index),
+    let wanted = match choice {
+        AdapterChoice::Best | AdapterChoice::Driver => return for_kernels(all.swap_remove(0), kernels),
+        AdapterChoice::Processor => {
+            "of the processor: this program was built without its feature \"processor\"".to_owned()
+        }
+        AdapterChoice::Index(index) if *index < all.len() => {
+            return for_kernels(all.swap_remove(*index), kernels);
+        }
+        AdapterChoice::Index(index) => format!("number {index}"),
         AdapterChoice::Name(name) => {
-            let name = name.to_lowercase();
-            adapters.iter().position(|adapter| describe(&adapter.get_info()).to_lowercase().contains(&name))
+            let is_named =
+                |adapter: &Chosen| describe(&adapter.info()).to_lowercase().contains(&name.to_lowercase());
+            match all.iter().position(is_named) {
+                Some(place) => return for_kernels(all.swap_remove(place), kernels),
+                None => format!("with {name:?} in its name"),
+            }
         }
     };
-    match place {
-        Some(place) => Ok(adapters.swap_remove(place)),
-        None => {
-            let wanted = match choice {
-                AdapterChoice::Index(index) => format!("number {index}"),
-                AdapterChoice::Name(name) => format!("with {name:?} in its name"),
-                AdapterChoice::Best => String::new(),
-            };
-            let list: Vec<_> = adapters
-                .iter()
-                .enumerate()
-                .map(|(index, adapter)| format!("{index}: {}", describe(&adapter.get_info())))
-                .collect();
-            Err(Error::NoAdapter(format!("no adapter {wanted}; there are: {}", list.join("; "))))
-        }
-    }
+    let list: Vec<_> = all
+        .iter()
+        .enumerate()
+        .map(|(index, adapter)| format!("{index}: {}", describe(&adapter.info())))
+        .collect();
+    Err(Error::NoAdapter(format!("no adapter {wanted}; there are: {}", list.join("; "))))
 }
 
-/// One line for people: name, backend and driver.
+fn for_kernels(chosen: Chosen, kernels: KernelFamily) -> Result<Chosen> {
+    if kernels == KernelFamily::Auto || chosen.is_adapter() {
+        return Ok(chosen);
+    }
+    let reason =
+        "it runs no kernels, so none can be chosen for it; leave the choice of kernels out".to_owned();
+    Err(Error::Adapter { adapter: chosen.info().name, reason })
+}
+
+/// One line for people: name, backend and driver; of the processor, its instructions and threads.
 #[must_use]
 pub fn describe(info: &wgpu::AdapterInfo) -> String {
+    if info.backend == wgpu::Backend::Noop {
+        return format!("{} ({})", info.name, info.driver_info);
+    }
     let driver = [info.driver.as_str(), info.driver_info.as_str()].join(" ");
     format!("{} ({:?}, {})", info.name, info.backend, driver.trim())
 }

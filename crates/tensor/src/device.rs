@@ -3,25 +3,29 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use crate::adapter::{self, AdapterChoice, KernelFamily};
+use crate::adapter::{self, AdapterChoice, Chosen, KernelFamily};
+use crate::buffer::Buffer;
 use crate::failure::Failures;
+use crate::gpu::{self, Gpu};
 use crate::memory::{MemoryCount, MemoryKind, PlanCaches};
 use crate::pipeline::PipelineCache;
 #[cfg(not(target_family = "wasm"))]
 use crate::pipeline_file::PipelineFile;
 use crate::pool::{Pool, SharedPool};
+#[cfg(feature = "processor")]
+use crate::processor::{self, Processor};
 use crate::profile::Profile;
 use crate::staging::Staging;
-#[cfg(not(target_family = "wasm"))]
-use crate::tuner::{Subject, Tuner};
+use crate::step_check::StepChecks;
 use crate::{Error, Precision, Result};
 
 /// How to open a [`Device`].
 #[derive(Clone, Debug, Default)]
 pub struct DeviceOptions {
-    /// Which adapter; by default a discrete GPU before an integrated one before a software adapter.
+    /// Which adapter; by default a discrete GPU before an integrated one before the processor.
     pub adapter: AdapterChoice,
-    /// Which kernels, where an op has several; by default what suits the adapter.
+    /// Which kernels, where an op has several; by default what suits the adapter. The processor, which runs none, is not taken
+    /// where this insists on some.
     pub kernels: KernelFamily,
     /// Keep naga's bounds and loop checks in the shaders. Off, the kernels' own bounds hold; tests turn them on.
     pub runtime_checks: bool,
@@ -61,112 +65,97 @@ impl DeviceId {
 
 struct Inner {
     id: DeviceId,
-    gpu: wgpu::Device,
-    queue: wgpu::Queue,
+    engine: Engine,
     info: wgpu::AdapterInfo,
     limits: wgpu::Limits,
-    lanes: Option<u32>,
     precision: Precision,
-    reads_halves: bool,
-    #[cfg(not(target_family = "wasm"))]
-    tuner: Option<Tuner>,
     pipelines: PipelineCache,
     profile: Profile,
+    step_checks: StepChecks,
     memory: MemoryCount,
     failures: Arc<Failures>,
-    empty_buffer: wgpu::Buffer,
-    empty_texture: wgpu::Texture,
     plan_caches: PlanCaches,
     staging: Mutex<Vec<Staging>>,
-    uploading: AtomicUsize,
     /// Memory of dropped tensors that outlived their recordings.
     lent: SharedPool,
     created: AtomicUsize,
     identity: OnceLock<String>,
 }
 
+/// What runs the plans.
+enum Engine {
+    Gpu(Gpu),
+    #[cfg(feature = "processor")]
+    Processor(Processor),
+}
+
 impl Device {
-    /// Opens an adapter.
+    /// Opens an adapter, or the processor.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] when there is none, or none of that name or number; [`Error::Adapter`] when it gives no device,
     /// or lacks what [`DeviceOptions::kernels`] or [`DeviceOptions::precision`] insist on.
     pub async fn request(options: &DeviceOptions) -> Result<Self> {
-        let adapter = adapter::choose(&options.adapter).await?;
-        let info = adapter.get_info();
-        let failed = |reason: String| Error::Adapter { adapter: info.name.clone(), reason };
-        let lanes = adapter::subgroup_lanes(&adapter, options.kernels).map_err(failed)?;
-        let mut features =
-            wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
-        #[cfg(not(target_family = "wasm"))]
-        features.set(wgpu::Features::PIPELINE_CACHE, options.pipeline_cache.is_some());
-        let limits = adapter.limits();
-        let downlevel = adapter.get_downlevel_capabilities().flags;
-        let reads_halves = downlevel.contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32);
-        let precision = match options.precision {
-            Precision::F16 if !reads_halves => {
-                return Err(failed("its shaders cannot read half-precision floats; take f32".to_owned()));
-            }
-            Precision::Auto if !reads_halves => Precision::F32,
-            precision => precision,
-        };
-        let (gpu, queue) = adapter
-            .request_device(&wgpu::DeviceDescriptor {
-                label: Some("clipseg"),
-                required_features: features & adapter.features(),
-                required_limits: limits.clone(),
-                ..Default::default()
-            })
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-
-        let failures = Failures::of(&gpu);
-        let (empty_buffer, empty_texture) = failures.guard(&gpu, || {
-            let buffer = gpu.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("empty"),
-                size: 16,
-                usage: wgpu::BufferUsages::STORAGE,
-                mapped_at_creation: false,
-            });
-            // Sides as pool::texture gives others.
-            Ok((buffer, gpu.create_texture(&texture_descriptor(FLOATS, 3, 3))))
-        })?;
-        #[cfg(not(target_family = "wasm"))]
-        let tuner = options.tuning.as_deref().map(|folder| {
-            let kernels = crate::ops::fingerprint();
-            Tuner::open(folder, Subject { adapter: adapter::describe(&info), kernels })
-        });
-        let pipelines = PipelineCache::new(
-            options.runtime_checks,
-            #[cfg(not(target_family = "wasm"))]
-            options.pipeline_cache.as_deref().and_then(|folder| PipelineFile::open(folder, &gpu, &info)),
-        );
         let memory = MemoryCount::new(options.memory_budget);
-        let inner = Inner {
+        match adapter::choose(&options.adapter, options.kernels).await? {
+            Chosen::Adapter(adapter) => {
+                let gpu = Gpu::open(&adapter, options).await?;
+                let (info, limits) = (adapter.get_info(), adapter.limits());
+                let precision = match options.precision {
+                    Precision::Auto if !gpu.reads_halves => Precision::F32,
+                    precision => precision,
+                };
+                #[cfg(not(target_family = "wasm"))]
+                let file = options.pipeline_cache.as_deref();
+                #[cfg(not(target_family = "wasm"))]
+                let file = file.and_then(|folder| PipelineFile::open(folder, &gpu.device, &info));
+                let pipelines = PipelineCache::new(
+                    options.runtime_checks,
+                    #[cfg(not(target_family = "wasm"))]
+                    file,
+                );
+                let failures = Arc::clone(&gpu.failures);
+                Ok(Self::new(Engine::Gpu(gpu), (info, limits), precision, pipelines, failures, memory))
+            }
+            #[cfg(feature = "processor")]
+            Chosen::Processor => {
+                let pipelines = PipelineCache::new(
+                    options.runtime_checks,
+                    #[cfg(not(target_family = "wasm"))]
+                    None,
+                );
+                let engine = Engine::Processor(Processor::open()?);
+                let about = (processor::info(), processor::limits());
+                Ok(Self::new(engine, about, options.precision, pipelines, Arc::default(), memory))
+            }
+        }
+    }
+
+    fn new(
+        engine: Engine,
+        (info, limits): (wgpu::AdapterInfo, wgpu::Limits),
+        precision: Precision,
+        pipelines: PipelineCache,
+        failures: Arc<Failures>,
+        memory: MemoryCount,
+    ) -> Self {
+        Self(Arc::new(Inner {
             id: DeviceId::next(),
-            gpu,
-            queue,
+            engine,
             info,
             limits,
-            lanes,
             precision,
-            reads_halves,
-            #[cfg(not(target_family = "wasm"))]
-            tuner,
             pipelines,
             profile: Profile::default(),
+            step_checks: StepChecks::default(),
             lent: Pool::counting(memory.nothing(MemoryKind::Scenes), false),
             memory,
-            plan_caches: PlanCaches::default(),
             failures,
-            empty_buffer,
-            empty_texture,
+            plan_caches: PlanCaches::default(),
             staging: Mutex::default(),
-            uploading: AtomicUsize::new(0),
             created: AtomicUsize::new(0),
             identity: OnceLock::new(),
-        };
-        Ok(Self(Arc::new(inner)))
+        }))
     }
 
     /// [`request`](Self::request), waited for.
@@ -193,7 +182,13 @@ impl Device {
     /// Which kernels run where an op has several.
     #[must_use]
     pub fn kernels(&self) -> KernelFamily {
-        if self.0.lanes.is_some() { KernelFamily::Subgroup } else { KernelFamily::Classic }
+        if self.lanes().is_some() { KernelFamily::Subgroup } else { KernelFamily::Classic }
+    }
+
+    /// Whether this is the processor, which runs the CPU twins of the kernels.
+    #[must_use]
+    pub fn is_processor(&self) -> bool {
+        !matches!(self.0.engine, Engine::Gpu(_))
     }
 
     /// One line for people: name, backend and driver.
@@ -205,29 +200,24 @@ impl Device {
     /// Rows of the largest tensor that the subgroup kernels take: the side of a texture. `None` for the classic ones.
     #[must_use]
     pub fn row_limit(&self) -> Option<usize> {
-        self.0.lanes.map(|_| self.0.limits.max_texture_dimension_2d as usize)
+        self.lanes().map(|_| self.0.limits.max_texture_dimension_2d as usize)
     }
 
-    /// Waits until the device has done all that was submitted to it. In a browser it returns at once.
+    /// Waits until the device has done all that was submitted to it. In a browser it returns at once, and so it does for the
+    /// processor, which has done a plan when it was submitted.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] when the device is gone.
     pub fn wait(&self) -> Result<()> {
-        self.poll(wgpu::PollType::wait_indefinitely())
+        match self.gpu() {
+            Ok(gpu) => gpu.poll(wgpu::PollType::wait_indefinitely()),
+            Err(_) => self.failures().check(),
+        }
     }
 
     /// As [`wait`](Self::wait), for one submission alone: not for what other threads submitted after it.
     pub(crate) fn wait_for(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
-        self.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None })
-    }
-
-    fn poll(&self, until: wgpu::PollType) -> Result<()> {
-        // Polled again, wgpu gives back the memory of a lost device, under the hands of who may still read it.
-        self.failures().check()?;
-        let polled = self.0.gpu.poll(until).map_err(|error| Error::Device(error.to_string()));
-        // A lost device explains why it could not be waited for.
-        self.failures().check()?;
-        polled.map(|_| ())
+        self.gpu()?.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None })
     }
 
     /// Buffers, textures, bind groups and pipelines made on this device so far. A warm run makes none.
@@ -240,9 +230,9 @@ impl Device {
         self.0.created.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn create_buffer(&self, descriptor: &wgpu::BufferDescriptor<'_>) -> wgpu::Buffer {
+    pub(crate) fn create_buffer(&self, descriptor: &wgpu::BufferDescriptor<'_>) -> Result<wgpu::Buffer> {
         self.count_created();
-        self.0.gpu.create_buffer(descriptor)
+        Ok(self.gpu()?.device.create_buffer(descriptor))
     }
 
     pub(crate) fn create_texture(
@@ -250,9 +240,9 @@ impl Device {
         format: wgpu::TextureFormat,
         width: u32,
         height: u32,
-    ) -> wgpu::Texture {
+    ) -> Result<wgpu::Texture> {
         self.count_created();
-        self.0.gpu.create_texture(&texture_descriptor(format, width, height))
+        Ok(self.gpu()?.device.create_texture(&gpu::texture_descriptor(format, width, height)))
     }
 
     pub(crate) fn id(&self) -> DeviceId {
@@ -268,54 +258,50 @@ impl Device {
         &self.0.failures
     }
 
-    /// Bytes given to the queue by uploads since the last submit on their behalf.
-    pub(crate) fn uploading(&self) -> &AtomicUsize {
-        &self.0.uploading
-    }
-
     pub(crate) fn lent(&self) -> &SharedPool {
         &self.0.lent
     }
 
-    pub(crate) fn gpu(&self) -> &wgpu::Device {
-        &self.0.gpu
+    /// What the device is, where it is one of wgpu's.
+    ///
+    /// # Errors
+    /// [`Error::OtherDevice`] for the processor: what needs a GPU there was made on one.
+    pub(crate) fn gpu(&self) -> Result<&Gpu> {
+        match &self.0.engine {
+            Engine::Gpu(gpu) => Ok(gpu),
+            #[cfg(feature = "processor")]
+            Engine::Processor(_) => Err(Error::OtherDevice { what: "what was made for a GPU".to_owned() }),
+        }
     }
 
-    pub(crate) fn queue(&self) -> &wgpu::Queue {
-        &self.0.queue
+    /// What the device is, where it is the processor.
+    #[cfg(feature = "processor")]
+    pub(crate) fn processor(&self) -> Option<&Processor> {
+        match &self.0.engine {
+            Engine::Gpu(_) => None,
+            Engine::Processor(processor) => Some(processor),
+        }
     }
 
     /// Lanes of a subgroup, 8 or 16, where the subgroup kernels run.
     pub(crate) fn lanes(&self) -> Option<u32> {
-        self.0.lanes
+        self.gpu().ok().and_then(|gpu| gpu.lanes)
     }
 
-    /// Whether shaders may use subgroup operations, whatever the subgroups' size.
-    pub(crate) fn has_subgroups(&self) -> bool {
-        self.0.gpu.features().contains(wgpu::Features::SUBGROUP)
+    /// Whether shaders may have subgroup operations (whatever the subgroups' size), halves as a type, and the like.
+    pub(crate) fn has(&self, features: wgpu::Features) -> bool {
+        self.gpu().is_ok_and(|gpu| gpu.has(features))
     }
 
-    /// Whether shaders may have half-precision floats as a type.
-    pub(crate) fn has_halves(&self) -> bool {
-        self.0.gpu.features().contains(wgpu::Features::SHADER_F16)
-    }
-
-    /// Whether shaders may have the functions that pack and unpack halves: all but llvmpipe on old processors. A kernel that has them
-    /// does not compile without.
+    /// Whether kernels may pack and unpack halves.
     pub(crate) fn reads_halves(&self) -> bool {
-        self.0.reads_halves
+        self.gpu().is_ok_and(|gpu| gpu.reads_halves)
     }
 
     /// How weights are stored: as [`DeviceOptions::precision`] says, and `F32` where the adapter reads no halves.
     #[must_use]
     pub fn precision(&self) -> Precision {
         self.0.precision
-    }
-
-    /// The measured choices of kernels, where the device is to make them.
-    #[cfg(not(target_family = "wasm"))]
-    pub(crate) fn tuner(&self) -> Option<&Tuner> {
-        self.0.tuner.as_ref()
     }
 
     pub(crate) fn pipelines(&self) -> &PipelineCache {
@@ -326,17 +312,21 @@ impl Device {
         &self.0.profile
     }
 
+    pub(crate) fn step_checks(&self) -> &StepChecks {
+        &self.0.step_checks
+    }
+
     pub(crate) fn memory(&self) -> &MemoryCount {
         &self.0.memory
     }
 
     /// Stands in for an operand that a kernel's flags leave out.
-    pub(crate) fn empty_buffer(&self) -> &wgpu::Buffer {
-        &self.0.empty_buffer
-    }
-
-    pub(crate) fn empty_texture(&self) -> &wgpu::Texture {
-        &self.0.empty_texture
+    pub(crate) fn empty_buffer(&self) -> Buffer {
+        match &self.0.engine {
+            Engine::Gpu(gpu) => Buffer::Gpu(gpu.empty_buffer.clone()),
+            #[cfg(feature = "processor")]
+            Engine::Processor(processor) => processor.empty().clone(),
+        }
     }
 
     pub(crate) fn plan_caches(&self) -> &PlanCaches {
@@ -359,23 +349,3 @@ impl std::fmt::Debug for Device {
 pub(crate) const FLOATS: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Float;
 /// Eight halves a texel, in pairs: the format of weights that are stored so.
 pub(crate) const HALVES: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Uint;
-
-fn texture_descriptor(
-    format: wgpu::TextureFormat,
-    width: u32,
-    height: u32,
-) -> wgpu::TextureDescriptor<'static> {
-    wgpu::TextureDescriptor {
-        label: None,
-        size: wgpu::Extent3d { width, height, depth_or_array_layers: 1 },
-        mip_level_count: 1,
-        sample_count: 1,
-        dimension: wgpu::TextureDimension::D2,
-        format,
-        usage: wgpu::TextureUsages::TEXTURE_BINDING
-            | wgpu::TextureUsages::STORAGE_BINDING
-            | wgpu::TextureUsages::COPY_DST
-            | wgpu::TextureUsages::COPY_SRC,
-        view_formats: &[],
-    }
-}

@@ -98,9 +98,15 @@ impl Failures {
         self.check().err().unwrap_or(Error::Device(reason))
     }
 
+    /// The device is lost from now on, if it was not before.
+    fn lose(&self, reason: &str) {
+        // The first reason is the one that the others follow from.
+        let _ = self.lost.set(reason.to_owned());
+    }
+
     /// Destroys `gpu`, which is lost from now on.
     fn destroy(&self, gpu: &wgpu::Device) {
-        let _ = self.lost.set("it was destroyed".to_owned());
+        self.lose("it was destroyed");
         // Who comes after this finds the device lost and maps nothing; who maps something now is waited for.
         let mapping = self.mapping.write().unwrap_or_else(PoisonError::into_inner);
         gpu.destroy();
@@ -113,14 +119,21 @@ impl Failures {
 impl Device {
     /// As [`Failures::guard`], on this device.
     pub(crate) fn guard<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.failures().guard(self.gpu(), work)
+        match self.gpu() {
+            Ok(gpu) => self.failures().guard(&gpu.device, work),
+            // The processor tells its failures where they happen.
+            Err(_) => self.failures().check().and_then(|()| work()),
+        }
     }
 
     /// Gives back all that is on the device, when it has done what it was given, whoever still has tensors, plans or models there.
     /// To all of them the device is lost from now on: whatever they do with it is answered with [`Error::DeviceLost`]. Dropping all
     /// of them does the same without their noticing.
     pub fn destroy(&self) {
-        self.failures().destroy(self.gpu());
+        match self.gpu() {
+            Ok(gpu) => self.failures().destroy(&gpu.device),
+            Err(_) => self.failures().lose("it was destroyed"),
+        }
         self.trim();
     }
 }

@@ -24,6 +24,7 @@
 
 mod adapter;
 mod array;
+mod buffer;
 #[cfg(not(target_family = "wasm"))]
 mod cache_file;
 mod checksum;
@@ -31,6 +32,7 @@ mod cost;
 mod device;
 mod error;
 mod failure;
+mod gpu;
 mod llvmpipe;
 mod memory;
 mod ops;
@@ -41,15 +43,19 @@ mod plan;
 mod plan_cache;
 mod pool;
 mod precision;
+#[cfg(feature = "processor")]
+mod processor;
 mod profile;
 mod recorder;
 mod staging;
 mod step;
+mod step_check;
 mod tensor;
 mod tile;
 pub mod transformer;
 #[cfg(not(target_family = "wasm"))]
 mod tuner;
+mod twin;
 mod upload;
 mod weights;
 
@@ -73,6 +79,7 @@ pub use plan_cache::PlanCache;
 pub use precision::Precision;
 pub use profile::KernelTime;
 pub use recorder::Recorder;
+pub use step_check::{StepCheck, Worst};
 pub use tensor::{Element, Tensor};
 pub use tile::Tile;
 pub use weights::Weights;

@@ -23,6 +23,7 @@ pub use linear::Linear;
 pub(crate) use matmul::fingerprint;
 pub use mlp::Mlp;
 pub use normalise::LayerNorm;
+pub(crate) use panels::unpack as unpack_panels;
 pub use transposed_convolution::{Takes, TransposedConvolution};
 
 use crate::step::Resource;
@@ -55,14 +56,14 @@ impl crate::Recorder {
     fn buffer_or_empty(&mut self, tensor: Option<&Tensor>) -> Result<Resource> {
         match tensor {
             Some(tensor) => self.buffer(tensor),
-            None => Ok(Resource::buffer(self.device().empty_buffer().clone(), 0)),
+            None => Ok(Resource::buffer(self.device().empty_buffer(), 0)),
         }
     }
 
     fn texture_or_empty(&mut self, tensor: Option<&Tensor>) -> Result<Resource> {
         match tensor {
             Some(tensor) => self.texture(tensor),
-            None => Ok(Resource::texture(self.device().empty_texture().clone(), 0)),
+            None => Ok(Resource::texture(self.device().gpu()?.empty_texture.clone(), 0)),
         }
     }
 }

@@ -19,6 +19,11 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
+    /// The values of the kernel's overrides.
+    pub fn overrides(&self) -> &[(&'static str, u32)] {
+        &self.overrides
+    }
+
     /// The pipeline, compiled where it is not yet.
     ///
     /// # Errors
@@ -31,7 +36,7 @@ impl Pipeline {
         if let Some(compiled) = self.compiled.get() {
             return Ok(compiled);
         }
-        let compiled = device.guard(|| Ok(device.pipelines().compile(device, self)))?;
+        let compiled = device.guard(|| device.pipelines().compile(device, self))?;
         Ok(self.compiled.get_or_init(|| compiled))
     }
 }
@@ -106,9 +111,9 @@ impl PipelineCache {
         }
     }
 
-    fn compile(&self, device: &Device, pipeline: &Pipeline) -> wgpu::ComputePipeline {
+    fn compile(&self, device: &Device, pipeline: &Pipeline) -> Result<wgpu::ComputePipeline> {
         let Pipeline { kernel, overrides, .. } = pipeline;
-        let gpu = device.gpu();
+        let gpu = &device.gpu()?.device;
         device.count_created();
         // Anew for each set of overrides: reading a kernel takes less than a millisecond.
         let descriptor = wgpu::ShaderModuleDescriptor {
@@ -129,7 +134,7 @@ impl PipelineCache {
         let cache = self.file.as_ref().map(PipelineFile::cache);
         #[cfg(target_family = "wasm")]
         let cache = None;
-        gpu.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        Ok(gpu.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(kernel.name),
             layout: None,
             module: &module,
@@ -140,7 +145,7 @@ impl PipelineCache {
                 zero_initialize_workgroup_memory: false,
             },
             cache,
-        })
+        }))
     }
 }
 
@@ -150,7 +155,7 @@ mod tests {
 
     use super::*;
     use crate::step::Resource;
-    use crate::{DeviceOptions, Error, Recorder};
+    use crate::{AdapterChoice, DeviceOptions, Error, Recorder};
 
     static FAULTY: Kernel = Kernel { name: "faulty", source: "fn main() { return 1; }", ..sigmoid::KERNEL };
 
@@ -167,7 +172,8 @@ mod tests {
 
     #[test]
     fn a_kernel_that_does_not_compile_fails_every_recording_that_needs_it() {
-        let device = Device::open(&DeviceOptions::default()).expect("this test needs an adapter");
+        let options = DeviceOptions { adapter: AdapterChoice::Driver, ..DeviceOptions::default() };
+        let device = Device::open(&options).expect("this test needs an adapter");
         for _ in 0..2 {
             assert!(matches!(record(&device, &FAULTY), Err(Error::Device(_))));
         }

@@ -1,9 +1,13 @@
+mod submission;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use self::submission::{Prepared, Submission};
+use crate::buffer::Buffer;
 use crate::pool::SharedPool;
-use crate::profile::Timestamps;
-use crate::staging::Staging;
-use crate::step::{Step, bind_group, row_layout, texel_extent};
+#[cfg(feature = "processor")]
+use crate::processor::Program;
+use crate::step::Step;
 use crate::tensor::{Element, Tensor};
 use crate::{Array, Cost, Device, Error, Result};
 
@@ -11,8 +15,8 @@ use crate::{Array, Cost, Device, Error, Result};
 pub struct Plan {
     device: Device,
     steps: Vec<Step>,
-    /// A bind group for each dispatch, in order.
-    bind_groups: Vec<wgpu::BindGroup>,
+    /// What runs them.
+    engine: Engine,
     /// What counts the memory of the steps.
     pool: SharedPool,
     /// Held from the filling of the inputs to the submission: threads that share a plan take turns. What a run reads back is
@@ -20,27 +24,23 @@ pub struct Plan {
     turn: Mutex<()>,
 }
 
+/// How the device goes about the steps.
+enum Engine {
+    Gpu(Prepared),
+    #[cfg(feature = "processor")]
+    Processor(Program),
+}
+
 impl Plan {
-    pub(crate) fn new(device: Device, steps: Vec<Step>, uniforms: &[u8], pool: SharedPool) -> Result<Self> {
-        let dispatches = || {
-            steps.iter().filter_map(|step| match step {
-                Step::Dispatch(dispatch) => Some(dispatch),
-                Step::BufferToTexture { .. } | Step::TextureToBuffer { .. } => None,
-            })
+    pub(crate) fn new(device: Device, steps: Vec<Step>, uniforms: Vec<u8>, pool: SharedPool) -> Result<Self> {
+        #[cfg(feature = "processor")]
+        let engine = match device.processor() {
+            Some(_) => Engine::Processor(Program::new(&steps, uniforms)?),
+            None => Engine::Gpu(Prepared::new(&device, &steps, uniforms)?),
         };
-        let bind_groups = device.guard(|| {
-            let uniform_buffer = device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("parameters"),
-                size: uniforms.len().max(16) as u64,
-                usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            });
-            device.queue().write_buffer(&uniform_buffer, 0, uniforms);
-            #[cfg(not(target_family = "wasm"))]
-            device.pipelines().compile_all(&device, dispatches().map(|dispatch| &*dispatch.pipeline));
-            dispatches().map(|dispatch| bind_group(&device, dispatch, &uniform_buffer)).collect()
-        })?;
-        Ok(Self { device, steps, bind_groups, pool, turn: Mutex::default() })
+        #[cfg(not(feature = "processor"))]
+        let engine = Engine::Gpu(Prepared::new(&device, &steps, uniforms)?);
+        Ok(Self { device, steps, engine, pool, turn: Mutex::default() })
     }
 
     /// Starts a run: waits for its turn, then takes inputs, runs and gives outputs.
@@ -58,7 +58,7 @@ impl Plan {
     /// The number of kernel runs in one replay.
     #[must_use]
     pub fn dispatches(&self) -> usize {
-        self.bind_groups.len()
+        self.kernels().count()
     }
 
     /// The kernels of one replay in the order in which they run, each with the cost of that run.
@@ -67,48 +67,6 @@ impl Plan {
             Step::Dispatch(dispatch) => Some((dispatch.pipeline.kernel.name, dispatch.cost)),
             Step::BufferToTexture { .. } | Step::TextureToBuffer { .. } => None,
         })
-    }
-
-    /// With `timestamps` every dispatch has a pass of its own; without, as many as follow each other share one.
-    fn encode(&self, encoder: &mut wgpu::CommandEncoder, timestamps: Option<&Timestamps>) -> Result<()> {
-        let mut bind_groups = self.bind_groups.iter().enumerate().peekable();
-        let shares_pass = |a: &Step, b: &Step| {
-            timestamps.is_none() && matches!((a, b), (Step::Dispatch(_), Step::Dispatch(_)))
-        };
-        for steps in self.steps.chunk_by(shares_pass) {
-            match &steps[0] {
-                Step::Dispatch(_) => {
-                    let place = bind_groups.peek().map(|&(place, _)| place);
-                    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                        label: None,
-                        timestamp_writes: timestamps.zip(place).and_then(|(all, place)| all.of(place)),
-                    });
-                    for step in steps {
-                        let Step::Dispatch(dispatch) = step else { continue };
-                        pass.set_pipeline(dispatch.pipeline.get(&self.device)?);
-                        pass.set_bind_group(0, bind_groups.next().map(|(_, group)| group), &[]);
-                        pass.dispatch_workgroups(dispatch.grid[0], dispatch.grid[1], dispatch.grid[2]);
-                    }
-                }
-                Step::BufferToTexture { buffer, texture, rows, columns } => encoder.copy_buffer_to_texture(
-                    row_layout(buffer, *columns),
-                    texture.as_image_copy(),
-                    texel_extent(*rows, *columns),
-                ),
-                Step::TextureToBuffer { texture, buffer, rows, columns } => encoder.copy_texture_to_buffer(
-                    texture.as_image_copy(),
-                    row_layout(buffer, *columns),
-                    texel_extent(*rows, *columns),
-                ),
-            }
-        }
-        Ok(())
-    }
-
-    /// The timestamps of a run, where the device is profiling.
-    fn timestamps(&self) -> Option<Timestamps> {
-        (self.device.profile().is_on() && !self.bind_groups.is_empty())
-            .then(|| Timestamps::new(&self.device, self.kernels()))
     }
 }
 
@@ -143,11 +101,17 @@ impl Run<'_> {
             return Err(Error::Shape { op: "write", reason });
         }
         let device = &self.plan.device;
-        let buffer = buffer_in(device, input)?;
-        device.guard(|| {
-            device.queue().write_buffer(buffer, 0, bytes);
-            Ok(())
-        })
+        match buffer_in(device, input)? {
+            Buffer::Gpu(buffer) => {
+                let gpu = device.gpu()?;
+                device.guard(|| {
+                    gpu.queue.write_buffer(buffer, 0, bytes);
+                    Ok(())
+                })
+            }
+            #[cfg(feature = "processor")]
+            Buffer::Host(buffer) => device.guard(|| buffer.fill(bytes)),
+        }
     }
 
     /// Fills an input of the plan from a tensor of the same shape on the device, before the run.
@@ -170,57 +134,53 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Runs the plan without waiting: what is submitted later to the same device finds its outputs.
+    /// Runs the plan without waiting: what is submitted later to the same device finds its outputs. The processor has run it when
+    /// this returns.
     ///
     /// # Errors
     /// The device's.
     pub fn submit(self) -> Result<()> {
-        self.submit_with(|_| Ok(())).map(|_| ())
+        match &self.plan.engine {
+            Engine::Gpu(prepared) => Submission::of(&self, prepared).submit(),
+            #[cfg(feature = "processor")]
+            Engine::Processor(program) => {
+                program.run(&self.plan.device, &self.plan.steps, &self.before, &self.after)
+            }
+        }
     }
 
     /// Runs the plan and reads `outputs` back. The run is submitted, and the plan free for the next one, when this returns; the
-    /// future waits for the numbers and may be dropped. Except in browsers its first poll blocks until the device is done.
+    /// future waits for the numbers and may be dropped. Except in browsers its first poll blocks until the device is done. The
+    /// processor is done when this returns.
     ///
     /// # Errors
     /// [`Error::Shape`] for an output that is not the plan's, and the device's errors.
     pub fn finish(self, outputs: &[&Tensor]) -> impl Future<Output = Result<Vec<Array>>> + use<> {
         let started = self.start_reading(outputs);
-        async move { started?.finish().await }
-    }
-
-    fn start_reading(self, outputs: &[&Tensor]) -> Result<ReadBack> {
-        let device = self.plan.device.clone();
-        let total = outputs.iter().map(|output| output.bytes()).sum();
-        // A buffer of no bytes cannot be mapped.
-        let staging = (total > 0).then(|| device.staging(total)).transpose()?;
-        let submission = self.submit_with(|encoder| {
-            let Some(staging) = &staging else { return Ok(()) };
-            let mut offset = 0;
-            for output in outputs {
-                let buffer = buffer_in(&device, output)?;
-                encoder.copy_buffer_to_buffer(buffer, 0, &staging.buffer, offset, output.bytes());
-                offset += output.bytes();
+        async move {
+            match started? {
+                Reading::OnItsWay(read_back) => read_back.finish().await,
+                #[cfg(feature = "processor")]
+                Reading::There(arrays) => Ok(arrays),
             }
-            Ok(())
-        })?;
-        let parts = outputs.iter().map(|output| (output.shape().to_vec(), output.element())).collect();
-        Ok(ReadBack { device, staging, submission, total, parts })
+        }
     }
 
-    /// Submits the run, and what `last` adds to it.
-    fn submit_with(
-        self,
-        last: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>,
-    ) -> Result<wgpu::SubmissionIndex> {
-        let device = &self.plan.device;
-        device.guard(|| {
-            let timestamps = self.plan.timestamps();
-            let mut encoder = self.encode(timestamps.as_ref())?;
-            last(&mut encoder)?;
-            let submission = device.queue().submit([encoder.finish()]);
-            timestamps.map_or(Ok(()), |timestamps| timestamps.collect(device))?;
-            Ok(submission)
-        })
+    fn start_reading(self, outputs: &[&Tensor]) -> Result<Reading> {
+        match &self.plan.engine {
+            Engine::Gpu(prepared) => Submission::of(&self, prepared).read(outputs).map(Reading::OnItsWay),
+            #[cfg(feature = "processor")]
+            Engine::Processor(program) => {
+                let device = &self.plan.device;
+                program.run(device, &self.plan.steps, &self.before, &self.after)?;
+                let array = |output: &&Tensor| {
+                    let values = buffer_in(device, output)?.host()?.read();
+                    let bytes = &bytemuck::cast_slice(values.words()?)[..output.bytes() as usize];
+                    Ok(Array { shape: output.shape().to_vec(), values: output.element().floats(bytes) })
+                };
+                outputs.iter().map(array).collect::<Result<_>>().map(Reading::There)
+            }
+        }
     }
 
     fn expect_copy(&self, op: &'static str, from: &Tensor, to: &Tensor) -> Result<()> {
@@ -232,89 +192,17 @@ impl Run<'_> {
         }
         Err(Error::Shape { op, reason: format!("{from:?} to {to:?}") })
     }
-
-    fn encode(&self, timestamps: Option<&Timestamps>) -> Result<wgpu::CommandEncoder> {
-        let device = &self.plan.device;
-        let mut encoder = device.gpu().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        for (from, to) in &self.before {
-            encoder.copy_buffer_to_buffer(
-                buffer_in(device, from)?,
-                0,
-                buffer_in(device, to)?,
-                0,
-                from.bytes(),
-            );
-        }
-        self.plan.encode(&mut encoder, timestamps)?;
-        if let Some(timestamps) = timestamps {
-            timestamps.resolve(&mut encoder);
-        }
-        for (from, to) in &self.after {
-            encoder.copy_buffer_to_buffer(
-                buffer_in(device, from)?,
-                0,
-                buffer_in(device, to)?,
-                0,
-                from.bytes(),
-            );
-        }
-        Ok(encoder)
-    }
 }
 
-/// Outputs on their way to the host.
-struct ReadBack {
-    device: Device,
-    /// None where all outputs are empty.
-    staging: Option<Staging>,
-    submission: wgpu::SubmissionIndex,
-    total: u64,
-    /// The outputs, one behind the other.
-    parts: Vec<(Vec<usize>, Element)>,
+/// What a run gives back.
+enum Reading {
+    OnItsWay(submission::ReadBack),
+    #[cfg(feature = "processor")]
+    There(Vec<Array>),
 }
 
-impl ReadBack {
-    async fn finish(self) -> Result<Vec<Array>> {
-        let Self { device, staging, submission, total, parts } = self;
-        let Some(staging) = staging else {
-            return Ok(split(&[], parts));
-        };
-        let (sender, receiver) = futures_channel::oneshot::channel();
-        device.guard(|| {
-            staging.buffer.map_async(wgpu::MapMode::Read, ..total, move |result| {
-                // The receiver is gone only if the caller gave up waiting.
-                let _ = sender.send(result);
-            });
-            Ok(())
-        })?;
-        // In a browser this does nothing and the event loop calls back.
-        device.wait_for(submission)?;
-        let failed = |reason: String| device.failures().failed(format!("reading back: {reason}"));
-        let mapped = receiver.await.map_err(|_| failed("it was dropped".to_owned()))?;
-        mapped.map_err(|error| failed(error.to_string()))?;
-        let arrays = device.failures().read_mapped(|| {
-            let view = staging.buffer.get_mapped_range(..total).map_err(|error| failed(error.to_string()))?;
-            let arrays = split(&view, parts);
-            drop(view);
-            staging.buffer.unmap();
-            Ok(arrays)
-        })?;
-        device.return_staging(staging);
-        Ok(arrays)
-    }
-}
-
-/// The arrays whose values lie one behind the other in `bytes`.
-fn split(mut bytes: &[u8], parts: Vec<(Vec<usize>, Element)>) -> Vec<Array> {
-    let array = |(shape, element): (Vec<usize>, Element)| {
-        let (head, tail) = bytes.split_at(element.bytes(shape.iter().product()) as usize);
-        bytes = tail;
-        Array { shape, values: element.floats(head) }
-    };
-    parts.into_iter().map(array).collect()
-}
-
-fn buffer_in<'tensor>(device: &Device, tensor: &'tensor Tensor) -> Result<&'tensor wgpu::Buffer> {
+/// The memory of a tensor of the plan.
+fn buffer_in<'tensor>(device: &Device, tensor: &'tensor Tensor) -> Result<&'tensor Buffer> {
     tensor.expect_on(device)?;
     tensor.storage().buffer.get().map(|buffer| buffer.get()).ok_or_else(|| Error::Shape {
         op: "run",

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::buffer::Buffer;
 use crate::device::{DeviceId, FLOATS};
 use crate::memory::{Counted, MemoryCount, MemoryKind};
 use crate::{Device, Error, Result};
@@ -9,7 +10,7 @@ use crate::{Device, Error, Result};
 /// The free memory of one recording. Work is recorded in the order in which it runs, so memory that a dropped tensor gave
 /// back may serve the next one: whoever read the old content was recorded earlier.
 pub(crate) struct Pool {
-    buffers: Vec<(wgpu::Buffer, u64)>,
+    buffers: Vec<(Buffer, u64)>,
     textures: Vec<(wgpu::Texture, [u32; 2])>,
     /// All memory that was made for it.
     counted: Counted,
@@ -45,7 +46,7 @@ pub(crate) trait Reusable: Clone {
 /// Free buffers that a pool keeps: when scenes are dropped by the hundred, their memory goes back to the device.
 const FREE_BUFFERS: usize = 32;
 
-impl Reusable for wgpu::Buffer {
+impl Reusable for Buffer {
     type Size = u64;
 
     fn give_back(self, size: u64, pool: &mut Pool) {
@@ -91,12 +92,12 @@ impl<T: Reusable> Drop for Pooled<T> {
 }
 
 /// A buffer of at least `bytes`, from the pool where one fits without wasting more than half of it.
-pub(crate) fn buffer(device: &Device, pool: Option<&SharedPool>, bytes: u64) -> Result<Pooled<wgpu::Buffer>> {
+pub(crate) fn buffer(device: &Device, pool: Option<&SharedPool>, bytes: u64) -> Result<Pooled<Buffer>> {
     let bytes = bindable(device, bytes)?;
     device.make_room(|| {
         let Some(shared) = pool else {
             let home = Home::Own { _bytes: device.memory().bytes(MemoryKind::Weights, bytes)? };
-            let memory = create_buffer(device, bytes)?;
+            let memory = Buffer::new(device, bytes)?;
             return Ok(Pooled { memory, size: bytes, device: device.id(), home });
         };
         let mut pool = shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,8 +116,22 @@ pub(crate) fn buffer(device: &Device, pool: Option<&SharedPool>, bytes: u64) -> 
     })
 }
 
+/// A weight's memory of `bytes` that `create` makes, if there is room for it.
+#[cfg(feature = "processor")]
+pub(crate) fn weight_buffer(
+    device: &Device,
+    bytes: u64,
+    create: impl Fn() -> Result<Buffer>,
+) -> Result<Pooled<Buffer>> {
+    let bytes = bindable(device, bytes)?;
+    device.make_room(|| {
+        let home = Home::Own { _bytes: device.memory().bytes(MemoryKind::Weights, bytes)? };
+        Ok(Pooled { memory: create()?, size: bytes, device: device.id(), home })
+    })
+}
+
 /// A buffer for an input: filled before the first step, so never memory that an earlier step writes.
-pub(crate) fn input_buffer(device: &Device, shared: &SharedPool, bytes: u64) -> Result<Pooled<wgpu::Buffer>> {
+pub(crate) fn input_buffer(device: &Device, shared: &SharedPool, bytes: u64) -> Result<Pooled<Buffer>> {
     let bytes = bindable(device, bytes)?;
     device.make_room(|| {
         let memory = shared.lock().unwrap_or_else(PoisonError::into_inner).make_buffer(device, bytes)?;
@@ -135,24 +150,13 @@ fn bindable(device: &Device, bytes: u64) -> Result<u64> {
     Ok(bytes)
 }
 
-/// A buffer that is there: one whose memory could not be had never comes into a pool.
-fn create_buffer(device: &Device, bytes: u64) -> Result<wgpu::Buffer> {
-    let descriptor = wgpu::BufferDescriptor {
-        label: None,
-        size: bytes,
-        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
-        mapped_at_creation: false,
-    };
-    device.guard(|| Ok(device.create_buffer(&descriptor)))
-}
-
-/// As [`create_buffer`], of a texture.
+/// A texture that is there: one whose memory could not be had never comes into a pool.
 fn create_texture(
     device: &Device,
     format: wgpu::TextureFormat,
     [width, height]: [u32; 2],
 ) -> Result<wgpu::Texture> {
-    device.guard(|| Ok(device.create_texture(format, width, height)))
+    device.guard(|| device.create_texture(format, width, height))
 }
 
 /// A texture for `rows` of `columns` values, four a texel, or a little larger.
@@ -249,16 +253,16 @@ impl Pool {
         }
     }
 
-    fn make_buffer(&mut self, device: &Device, bytes: u64) -> Result<wgpu::Buffer> {
+    fn make_buffer(&mut self, device: &Device, bytes: u64) -> Result<Buffer> {
         self.make(bytes, |is_planned| match is_planned {
-            true => Ok(device.empty_buffer().clone()),
-            false => create_buffer(device, bytes),
+            true => Ok(device.empty_buffer()),
+            false => Buffer::new(device, bytes),
         })
     }
 
     fn make_texture(&mut self, device: &Device, sides: [u32; 2]) -> Result<wgpu::Texture> {
         self.make(texture_bytes(sides), |is_planned| match is_planned {
-            true => Ok(device.empty_texture().clone()),
+            true => Ok(device.gpu()?.empty_texture.clone()),
             false => create_texture(device, FLOATS, sides),
         })
     }

@@ -1,4 +1,4 @@
-//! Time by kernel, from the device's own timestamps.
+//! Time by kernel, from the device's own timestamps, or the processor's clock.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -30,7 +30,7 @@ impl Profile {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    fn add(&self, kernel: Kernel, seconds: f64) {
+    pub fn add(&self, kernel: Kernel, seconds: f64) {
         if let Some(times) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             let (runs, total) = times.entry(kernel).or_default();
             *runs += 1;
@@ -46,7 +46,7 @@ impl Device {
     /// # Errors
     /// [`Error::Device`] when the adapter has no timestamps.
     pub fn start_profile(&self) -> Result<()> {
-        if !self.gpu().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+        if !self.is_processor() && !self.has(wgpu::Features::TIMESTAMP_QUERY) {
             return Err(Error::Device(format!("{} has no timestamps to profile with", self.description())));
         }
         *self.profile().0.lock().unwrap_or_else(PoisonError::into_inner) = Some(BTreeMap::new());
@@ -78,10 +78,10 @@ pub(crate) struct Timestamps {
 
 impl Timestamps {
     /// For a run of these kernels. Beyond what a query set holds the last ones go without.
-    pub fn new(device: &Device, kernels: impl Iterator<Item = Kernel>) -> Self {
+    pub fn new(device: &Device, kernels: impl Iterator<Item = Kernel>) -> Result<Self> {
         let kernels: Vec<_> = kernels.take(wgpu::QUERY_SET_MAX_QUERIES as usize / 2).collect();
         let count = 2 * kernels.len().max(1) as u32;
-        let queries = device.gpu().create_query_set(&wgpu::QuerySetDescriptor {
+        let queries = device.gpu()?.device.create_query_set(&wgpu::QuerySetDescriptor {
             label: Some("profile"),
             ty: wgpu::QueryType::Timestamp,
             count,
@@ -94,9 +94,9 @@ impl Timestamps {
                 mapped_at_creation: false,
             })
         };
-        let resolved = buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC);
-        let read_back = buffer(wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ);
-        Self { queries, resolved, read_back, kernels }
+        let resolved = buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC)?;
+        let read_back = buffer(wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ)?;
+        Ok(Self { queries, resolved, read_back, kernels })
     }
 
     /// What the pass of the kernel at `place` has to write, if there is room for it.
@@ -125,7 +125,7 @@ impl Timestamps {
         device.wait()?;
         let mapped = receiver.try_recv().map_err(|error| failed(error.to_string()))?;
         mapped.map_err(|error| failed(error.to_string()))?;
-        let second = 1e9 / f64::from(device.queue().get_timestamp_period());
+        let second = 1e9 / f64::from(device.gpu()?.queue.get_timestamp_period());
         device.failures().read_mapped(|| {
             let view = self.read_back.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
             let ticks: &[u64] = bytemuck::cast_slice(&view);

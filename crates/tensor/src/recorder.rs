@@ -1,8 +1,10 @@
+use std::fmt::Debug;
 use std::sync::{Arc, OnceLock, PoisonError};
 
-use bytemuck::NoUninit;
+use bytemuck::Pod;
 use clipseg_shaders::{BindingKind, Kernel, kernels};
 
+use crate::buffer::Buffer;
 use crate::memory::MemoryKind;
 use crate::plan::Plan;
 use crate::pool::{self, Pool, Pooled, SharedPool};
@@ -23,7 +25,7 @@ pub struct Recorder {
 /// overwritten before the op that asked for them runs.
 #[derive(Default)]
 struct Held {
-    buffers: Vec<Pooled<wgpu::Buffer>>,
+    buffers: Vec<Pooled<Buffer>>,
     textures: Vec<Pooled<wgpu::Texture>>,
 }
 
@@ -103,7 +105,7 @@ impl Recorder {
             let reason = "a recording that takes no memory has no plan".to_owned();
             return Err(Error::Shape { op: "finish", reason });
         }
-        Plan::new(self.device, self.steps, &self.uniforms, self.pool)
+        Plan::new(self.device, self.steps, self.uniforms, self.pool)
     }
 
     pub(crate) fn allocate(&self, shape: &[usize], element: Element) -> Result<Tensor> {
@@ -118,7 +120,7 @@ impl Recorder {
     }
 
     /// The buffer that holds `tensor`, copied from its texture where it has none.
-    pub(crate) fn buffer_of(&mut self, tensor: &Tensor) -> Result<wgpu::Buffer> {
+    pub(crate) fn buffer_of(&mut self, tensor: &Tensor) -> Result<Buffer> {
         tensor.expect_on(&self.device)?;
         if let Some(buffer) = tensor.storage().buffer.get() {
             return Ok(buffer.get().clone());
@@ -131,7 +133,7 @@ impl Recorder {
         let memory = buffer.get().clone();
         let (rows, columns) = (tensor.rows() as u32, tensor.columns() as u32);
         if columns.is_multiple_of(64) {
-            self.steps.push(Step::TextureToBuffer { texture, buffer: memory.clone(), rows, columns });
+            self.steps.push(Step::TextureToBuffer { texture, buffer: memory.gpu()?.clone(), rows, columns });
         } else {
             let resources = vec![
                 Resource::texture(texture, tensor.bytes()),
@@ -167,7 +169,12 @@ impl Recorder {
         let (rows, columns) = (tensor.rows() as u32, tensor.columns() as u32);
         // A copy wants rows of a multiple of 256 bytes; for others a kernel does it.
         if columns.is_multiple_of(64) {
-            self.steps.push(Step::BufferToTexture { buffer, texture: memory.clone(), rows, columns });
+            self.steps.push(Step::BufferToTexture {
+                buffer: buffer.gpu()?.clone(),
+                texture: memory.clone(),
+                rows,
+                columns,
+            });
         } else {
             let resources = vec![
                 Resource::buffer(buffer, tensor.bytes()),
@@ -182,7 +189,7 @@ impl Recorder {
     }
 
     /// Records a run of `kernel`, of `flops` floating-point operations as [`Cost`] counts them.
-    pub(crate) fn dispatch<P: NoUninit>(
+    pub(crate) fn dispatch<P: Pod + Debug>(
         &mut self,
         kernel: &'static Kernel,
         overrides: &[(&'static str, u32)],
@@ -233,6 +240,7 @@ impl Recorder {
             resources,
             uniform_offset,
             uniform_bytes,
+            show_params: |bytes| format!("{:?}", bytemuck::pod_read_unaligned::<P>(&bytes[..size_of::<P>()])),
             grid,
             cost,
         }));

@@ -33,7 +33,7 @@ impl Device {
             mapped_at_creation: false,
         };
         let counted = self.make_room(|| self.memory().bytes(MemoryKind::ReadBack, bytes))?;
-        Ok(Staging { buffer: self.guard(|| Ok(self.create_buffer(&descriptor)))?, _bytes: counted })
+        Ok(Staging { buffer: self.guard(|| self.create_buffer(&descriptor))?, _bytes: counted })
     }
 
     pub(crate) fn return_staging(&self, staging: Staging) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use clipseg_shaders::BindingKind;
 
+use crate::buffer::Buffer;
 use crate::pipeline::Pipeline;
 use crate::{Cost, Device, Result};
 
@@ -25,12 +26,12 @@ pub(crate) struct Resource {
 
 #[derive(PartialEq)]
 pub(crate) enum Memory {
-    Buffer(wgpu::Buffer),
+    Buffer(Buffer),
     Texture(wgpu::Texture),
 }
 
 impl Resource {
-    pub fn buffer(buffer: wgpu::Buffer, bytes: u64) -> Self {
+    pub fn buffer(buffer: Buffer, bytes: u64) -> Self {
         Self { memory: Memory::Buffer(buffer), bytes, in_halves: false }
     }
 
@@ -58,6 +59,8 @@ pub(crate) struct Dispatch {
     pub resources: Vec<Resource>,
     pub uniform_offset: u64,
     pub uniform_bytes: u64,
+    /// Shows parameters of the kernel's that lie in bytes.
+    pub show_params: fn(&[u8]) -> String,
     pub grid: [u32; 3],
     pub cost: Cost,
 }
@@ -87,7 +90,7 @@ pub(crate) fn bind_group(
     for (place, (resource, view)) in dispatch.resources.iter().zip(&views).enumerate() {
         let resource = match (&resource.memory, view) {
             (Memory::Texture(_), Some(view)) => wgpu::BindingResource::TextureView(view),
-            (Memory::Buffer(buffer), _) => buffer.as_entire_binding(),
+            (Memory::Buffer(buffer), _) => buffer.gpu()?.as_entire_binding(),
             (Memory::Texture(_), None) => continue,
         };
         entries.push(wgpu::BindGroupEntry { binding: place as u32 + 1, resource });
@@ -95,7 +98,7 @@ pub(crate) fn bind_group(
     let kernel = dispatch.pipeline.kernel;
     debug_assert_eq!(kernel.bindings[0].kind, BindingKind::Uniform);
     device.count_created();
-    Ok(device.gpu().create_bind_group(&wgpu::BindGroupDescriptor {
+    Ok(device.gpu()?.device.create_bind_group(&wgpu::BindGroupDescriptor {
         label: Some(kernel.name),
         layout: &dispatch.pipeline.get(device)?.get_bind_group_layout(0),
         entries: &entries,

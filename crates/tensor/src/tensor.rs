@@ -2,7 +2,12 @@ use std::sync::{Arc, OnceLock};
 
 use half::f16;
 
+#[cfg(feature = "processor")]
+use crate::Precision;
+use crate::buffer::Buffer;
 use crate::pool::{self, Pooled};
+#[cfg(feature = "processor")]
+use crate::processor::{HostBuffer, PackedWeight};
 use crate::{Device, Error, Result};
 
 /// What a tensor's elements are.
@@ -52,12 +57,12 @@ pub struct Tensor {
 /// A tensor lies in a buffer, in a texture of four columns a texel, or in both, one made from the other on demand.
 #[derive(Default)]
 pub(crate) struct Storage {
-    pub buffer: OnceLock<Arc<Pooled<wgpu::Buffer>>>,
+    pub buffer: OnceLock<Arc<Pooled<Buffer>>>,
     pub texture: OnceLock<Arc<Pooled<wgpu::Texture>>>,
 }
 
 impl Tensor {
-    pub(crate) fn in_buffer(shape: &[usize], element: Element, buffer: Pooled<wgpu::Buffer>) -> Self {
+    pub(crate) fn in_buffer(shape: &[usize], element: Element, buffer: Pooled<Buffer>) -> Self {
         let storage = Storage { buffer: OnceLock::from(Arc::new(buffer)), texture: OnceLock::new() };
         Self { shape: shape.to_vec(), element, storage: Arc::new(storage) }
     }
@@ -71,6 +76,11 @@ impl Tensor {
     #[must_use]
     pub fn shape(&self) -> &[usize] {
         &self.shape
+    }
+
+    /// Whether this is a clone of `other`.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.storage, &other.storage) && self.shape == other.shape
     }
 
     /// What the elements are.
@@ -177,6 +187,24 @@ impl Device {
         let bounded = |value: &f32| value.clamp(f16::MIN.to_f32(), f16::MAX.to_f32());
         let halves: Vec<_> = values.iter().map(|value| f16::from_f32(bounded(value)).to_bits()).collect();
         self.upload_bytes(shape, Element::F16, bytemuck::cast_slice(&halves))
+    }
+
+    /// As [`upload`](Self::upload), of a weight `[columns, inner]` that products alone read, in the order in which the processor
+    /// does. With [`Precision::F16`] its values are those of halves, though they lie there in full.
+    #[cfg(feature = "processor")]
+    pub(crate) fn upload_for_products(&self, shape: [usize; 2], values: &[f32]) -> Result<Tensor> {
+        let bytes = Element::F32.bytes(values.len());
+        let rounded: Vec<f32>;
+        let is_rounded = self.precision() == Precision::F16 && Precision::F16.halves(values);
+        let values = if is_rounded {
+            rounded = values.iter().map(|&value| f16::from_f32(value).to_f32()).collect();
+            &rounded
+        } else {
+            values
+        };
+        let pack = || Ok(Buffer::Host(HostBuffer::weight(PackedWeight::new(shape, values)?)));
+        let buffer = pool::weight_buffer(self, bytes, || self.guard(pack))?;
+        Ok(Tensor::in_buffer(&shape, Element::F32, buffer))
     }
 
     /// A tensor that outlives recordings, to copy outputs to; until then its values are any. The memory of the last ones that were

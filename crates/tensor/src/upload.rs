@@ -3,6 +3,8 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::buffer::Buffer;
+use crate::gpu::Gpu;
 use crate::{Device, Result};
 
 /// Bytes that uploads may keep in memory besides the device's own copy.
@@ -10,11 +12,17 @@ const UPLOAD_BUDGET: usize = 4 << 20;
 
 impl Device {
     /// Writes the whole of a buffer.
-    pub(crate) fn write_buffer(&self, buffer: &wgpu::Buffer, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn write_buffer(&self, buffer: &Buffer, bytes: &[u8]) -> Result<()> {
+        let buffer = match buffer {
+            Buffer::Gpu(buffer) => buffer,
+            #[cfg(feature = "processor")]
+            Buffer::Host(buffer) => return buffer.fill(bytes),
+        };
+        let gpu = self.gpu()?;
         self.guard(|| {
             for (place, part) in bytes.chunks(UPLOAD_BUDGET).enumerate() {
-                self.queue().write_buffer(buffer, (place * UPLOAD_BUDGET) as u64, part);
-                self.bound_uploads(part.len())?;
+                gpu.queue.write_buffer(buffer, (place * UPLOAD_BUDGET) as u64, part);
+                self.bound_uploads(gpu, part.len())?;
             }
             Ok(())
         })
@@ -27,16 +35,17 @@ impl Device {
             wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(row), rows_per_image: None };
         let height = bytes.len() as u32 / row;
         let extent = wgpu::Extent3d { width, height, depth_or_array_layers: 1 };
+        let gpu = self.gpu()?;
         self.guard(|| {
-            self.queue().write_texture(texture.as_image_copy(), bytes, layout, extent);
-            self.bound_uploads(bytes.len())
+            gpu.queue.write_texture(texture.as_image_copy(), bytes, layout, extent);
+            self.bound_uploads(gpu, bytes.len())
         })
     }
 
-    fn bound_uploads(&self, bytes: usize) -> Result<()> {
-        if self.uploading().fetch_add(bytes, Ordering::Relaxed) + bytes >= UPLOAD_BUDGET {
-            self.uploading().store(0, Ordering::Relaxed);
-            let submission = self.queue().submit([]);
+    fn bound_uploads(&self, gpu: &Gpu, bytes: usize) -> Result<()> {
+        if gpu.uploading.fetch_add(bytes, Ordering::Relaxed) + bytes >= UPLOAD_BUDGET {
+            gpu.uploading.store(0, Ordering::Relaxed);
+            let submission = gpu.queue.submit([]);
             self.wait_for(submission)?;
         }
         Ok(())

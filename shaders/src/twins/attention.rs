@@ -68,6 +68,9 @@ pub fn attention(
         let first = image[0].min(rows) as usize;
         let end = (image[1].min(rows) as usize).max(first);
         let tokens = (end - first) as u32;
+        if tokens == 0 {
+            continue;
+        }
         let params =
             attention_scores::Params { images: 1, tokens, heads, head_size, causal, has_mask, scale };
         let key_mask = if has_mask != 0 { &key_mask[first..end] } else { &[] };

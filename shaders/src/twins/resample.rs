@@ -12,15 +12,14 @@ pub fn bicubic_positions(params: &bicubic_positions::Params, table: &[f32], posi
         let down = bicubic_taps(y, rows, side);
         for x in 0..columns {
             let across = bicubic_taps(x, columns, side);
-            for channel in 0..width {
-                let mut sum = 0.0;
-                for (source_y, weight_y) in down {
-                    for (source_x, weight_x) in across {
-                        let source = (1 + source_y * side + source_x) * width + channel;
-                        sum += weight_y * weight_x * table[source];
-                    }
+            let sums = &mut positions[(1 + y * columns + x) * width..][..width];
+            sums.fill(0.0);
+            for (source_y, weight_y) in down {
+                for (source_x, weight_x) in across {
+                    let source = &table[(1 + source_y * side + source_x) * width..][..width];
+                    let weight = weight_y * weight_x;
+                    sums.iter_mut().zip(source).for_each(|(sum, value)| *sum += weight * value);
                 }
-                positions[(1 + y * columns + x) * width + channel] = sum;
             }
         }
     }
@@ -53,14 +52,18 @@ pub fn bilinear_resize(params: &bilinear_resize::Params, input: &[f32], output: 
     let (rows, columns) = (size(params.rows), size(params.columns));
     let (input_rows, input_columns) = (size(params.input_rows), size(params.input_columns));
     let taps_y = |row| bilinear_taps(size(params.first_row) + row, params.output_height, params.input_height);
-    let taps_x =
-        |column| bilinear_taps(size(params.first_column) + column, params.output_width, params.input_width);
+    let taps_x: Vec<_> = (0..columns)
+        .map(|column| {
+            bilinear_taps(size(params.first_column) + column, params.output_width, params.input_width)
+        })
+        .collect();
     for image in 0..size(params.images) {
         for row in 0..rows {
-            for column in 0..columns {
+            let down = taps_y(row);
+            for (column, &across) in taps_x.iter().enumerate() {
                 let mut sum = 0.0;
-                for (source_y, weight_y) in taps_y(row) {
-                    for (source_x, weight_x) in taps_x(column) {
+                for (source_y, weight_y) in down {
+                    for (source_x, weight_x) in across {
                         let source_row = image * input_rows + source_y - size(params.input_first_row);
                         let source_column = source_x - size(params.input_first_column);
                         sum += weight_y * weight_x * input[source_row * input_columns + source_column];

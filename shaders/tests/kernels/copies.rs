@@ -2,10 +2,9 @@
 
 use clipseg_shaders::Kernel;
 use clipseg_shaders::kernels::{
-    ALL, attention, attention_vec4, conv2d_3x3_subgroup, layer_norm, layer_norm_vec4, matmul_broadcast,
-    matmul_rows, matmul_rows_f16, matmul_subgroup_16, matmul_subgroup_16_f16, matmul_subgroup_24,
-    matmul_subgroup_24_f16, matmul_tile, matmul_tile_dot, matmul_tile_double, matmul_tile_f16,
-    matmul_tile_half, matmul_tile_vec4, mlp_subgroup, mlp_subgroup_f16, transposed_conv2d_subgroup,
+    ALL, attention, attention_vec4, layer_norm, layer_norm_vec4, matmul_broadcast, matmul_rows,
+    matmul_rows_f16, matmul_subgroup, matmul_subgroup_f16, matmul_tile, matmul_tile_dot, matmul_tile_double,
+    matmul_tile_f16, matmul_tile_half, matmul_tile_vec4, mlp_subgroup, mlp_subgroup_f16,
 };
 
 /// The forms of one matrix product on storage buffers: callers give each the same parameters and resources.
@@ -33,12 +32,6 @@ fn copies(name: &str) -> Vec<(&'static str, &'static str)> {
     ALL.iter().filter_map(|kernel| Some((kernel.name, function(kernel, name)?))).collect()
 }
 
-/// Pairs of lines in which two kernels differ.
-fn differences(a: &'static Kernel, b: &'static Kernel) -> Vec<(&'static str, &'static str)> {
-    assert_eq!(a.source.lines().count(), b.source.lines().count(), "{} and {}", a.name, b.name);
-    a.source.lines().zip(b.source.lines()).filter(|(a, b)| a != b).collect()
-}
-
 #[test]
 fn activations_are_the_same_in_every_kernel() {
     let with_activation: Vec<_> = ALL
@@ -57,27 +50,15 @@ fn activations_are_the_same_in_every_kernel() {
 }
 
 #[test]
-fn the_subgroup_matmuls_differ_in_their_rows() {
-    let rows = [("const ROWS: u32 = 16u;", "const ROWS: u32 = 24u;")];
-    assert_eq!(differences(&matmul_subgroup_16::KERNEL, &matmul_subgroup_24::KERNEL), rows);
-    let halves = differences(&matmul_subgroup_16_f16::KERNEL, &matmul_subgroup_24_f16::KERNEL);
-    assert_eq!(halves.len(), 2, "{halves:?}");
-    assert!(halves[0].0.starts_with("// matmul_subgroup_16 for"));
-    assert_eq!(halves[1], rows[0]);
-}
-
-#[test]
 fn the_subgroup_kernels_for_halves_differ_in_how_they_read_weights() {
-    // A row of the panels' texture has half as many texels.
     let without_weights = |kernel: &Kernel| {
         let text = &kernel.source[kernel.source.find("struct Params").expect(kernel.name)..];
-        let start = text.find("\nconst ROWS").expect(kernel.name);
+        let end = text.find("alias EightRows").expect(kernel.name);
         let accumulate = text.find("\nfn accumulate").expect(kernel.name);
-        let text = format!("{}{}", &text[..start], &text[accumulate..]);
-        text.replace("rgba32uint", "rgba32float").replace("source * 32u", "source * 64u")
+        format!("{}{}", &text[..end], &text[accumulate..]).replace("rgba32uint", "rgba32float")
     };
     for (full, halves) in [
-        (&matmul_subgroup_16::KERNEL, &matmul_subgroup_16_f16::KERNEL),
+        (&matmul_subgroup::KERNEL, &matmul_subgroup_f16::KERNEL),
         (&mlp_subgroup::KERNEL, &mlp_subgroup_f16::KERNEL),
     ] {
         assert_eq!(without_weights(full), without_weights(halves), "{}", halves.name);
@@ -85,21 +66,32 @@ fn the_subgroup_kernels_for_halves_differ_in_how_they_read_weights() {
 }
 
 #[test]
-fn the_subgroup_convolutions_are_the_matmul_with_other_ends() {
-    let copies = [&conv2d_3x3_subgroup::KERNEL, &transposed_conv2d_subgroup::KERNEL];
-    for kernel in copies {
-        for name in ["weight_texels", "accumulate"] {
-            let expected = function(&matmul_subgroup_24::KERNEL, name);
-            assert_eq!(function(kernel, name), expected, "`{name}` of {}", kernel.name);
+fn the_subgroup_mlp_multiplies_as_the_matmul_does() {
+    for (mlp, matmul) in [
+        (&mlp_subgroup::KERNEL, &matmul_subgroup::KERNEL),
+        (&mlp_subgroup_f16::KERNEL, &matmul_subgroup_f16::KERNEL),
+    ] {
+        for name in ["accumulate", "multiply", "load_rows"] {
+            assert_eq!(function(mlp, name), function(matmul, name), "`{name}` of {}", mlp.name);
         }
-        // The products of a strip, between its loads and the end.
-        let products = |kernel: &'static Kernel| {
-            let start = kernel.source.find("        for (var source = 0u;").expect(kernel.name);
-            let end = start + kernel.source[start..].find("\n        }\n").expect(kernel.name);
-            let lines = kernel.source[start..end].lines();
-            lines.filter(|line| !line.contains("let place =")).collect::<Vec<_>>()
-        };
-        assert_eq!(products(kernel), products(&matmul_subgroup_24::KERNEL), "{}", kernel.name);
+        let weight_texels = function(matmul, "weight_texels").expect(matmul.name);
+        for weight in ["up", "down"] {
+            let expected = weight_texels.replace("weight", weight);
+            assert_eq!(function(mlp, &format!("{weight}_texels")), Some(&*expected), "{}", mlp.name);
+        }
+    }
+}
+
+// The loops over rows are unrolled by every driver's compiler where they are so short.
+#[test]
+fn the_subgroup_kernels_walk_no_more_than_eight_rows_at_once() {
+    for kernel in ALL.iter().filter(|kernel| kernel.overrides.contains(&"LANES")) {
+        let rows = kernel.source.split("var row = 0u; row < ").skip(1).map(|rest| rest.split(';').next());
+        let bounds: Vec<_> = rows.flatten().collect();
+        assert!(bounds.iter().all(|bound| ["8u", "ROWS"].contains(bound)), "{}: {bounds:?}", kernel.name);
+        if bounds.contains(&"ROWS") {
+            assert!(kernel.source.contains("const ROWS: u32 = 8u;"), "{}", kernel.name);
+        }
     }
 }
 
@@ -125,12 +117,7 @@ fn assert_interchangeable(kernels: &[&Kernel]) {
 #[test]
 fn forms_of_one_operation_take_the_same_parameters_and_resources() {
     assert_interchangeable(&MATMULS);
-    assert_interchangeable(&[
-        &matmul_subgroup_16::KERNEL,
-        &matmul_subgroup_16_f16::KERNEL,
-        &matmul_subgroup_24::KERNEL,
-        &matmul_subgroup_24_f16::KERNEL,
-    ]);
+    assert_interchangeable(&[&matmul_subgroup::KERNEL, &matmul_subgroup_f16::KERNEL]);
     assert_interchangeable(&[&mlp_subgroup::KERNEL, &mlp_subgroup_f16::KERNEL]);
     assert_interchangeable(&[&attention::KERNEL, &attention_vec4::KERNEL]);
     let sequences = copies("sequence_of");

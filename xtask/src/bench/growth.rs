@@ -47,7 +47,7 @@ pub fn print(model: &Path, runs: u16) -> Result<()> {
 
 fn measure(model: &Path, runs: u16, flag: &str, value: u64) -> Result<Point> {
     let mut command = clipseg(root());
-    command.arg("bench").arg("--model").arg(model).args(["--json", "--profile"]);
+    command.arg("bench").arg("--model").arg(model).args(["--adapter", "driver", "--json", "--profile"]);
     command.args(["--runs", &runs.to_string(), &format!("--{flag}"), &value.to_string()]);
     let bench: Bench = json_of(&mut command)?;
     // Threads do the same work each, and photos of a batch are counted in it.

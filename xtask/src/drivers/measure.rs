@@ -65,7 +65,7 @@ impl Session {
                 .with_context(|| format!("cannot make the folder {}", caches.display()))?;
             verify.envs(clipseg::llvmpipe_environment(width, &caches));
         }
-        let text = printed(verify.arg("verify"))?;
+        let text = printed(verify.args(["verify", "--adapter", "driver"]))?;
         Ok(text.trim().lines().last().unwrap_or_default().to_owned())
     }
 
@@ -82,7 +82,18 @@ impl Session {
         if let Some(width) = width {
             bench.env(clipseg::LLVMPIPE_WIDTH_VARIABLE, width);
         }
-        bench.args(["bench", "--json", "--profile", "--runs", &runs.to_string(), "--model"]).arg(model);
+        bench
+            .args([
+                "bench",
+                "--adapter",
+                "driver",
+                "--json",
+                "--profile",
+                "--runs",
+                &runs.to_string(),
+                "--model",
+            ])
+            .arg(model);
         json_of(&mut bench)
     }
 

@@ -48,10 +48,13 @@ pub fn measure(session: &Session, work: &mut Work) -> Result<Table> {
     for round in 1..=session.rounds {
         for (column, &prompts) in work.prompts.iter().enumerate() {
             println!("round {round} of {}, prompts: {prompts}", session.rounds);
-            let bench = session.ours(work, prompts)?;
-            let seconds = bench.warm_seconds()?;
-            println!("  clipseg: {seconds:.3} s");
-            table.add(&format!("clipseg on {}", bench.adapter), column, seconds);
+            let on_processor = session.ours(work, prompts, "cpu")?;
+            let bench = session.ours(work, prompts, "driver")?;
+            for bench in [&on_processor, &bench] {
+                let seconds = bench.warm_seconds()?;
+                println!("  clipseg on {}: {seconds:.3} s", bench.adapter);
+                table.add(&format!("clipseg on {}", bench.adapter), column, seconds);
+            }
             for engine in engines.iter_mut().filter(|engine| !engine.is_out) {
                 if let Some(expected) = engine.too_long(prompts, work.longest) {
                     println!("  {}: not run, some {expected:.0} s", engine.name);
@@ -131,20 +134,22 @@ impl Engine {
 }
 
 impl Session {
-    /// Our own turn, and our logits for the others to be compared with.
-    fn ours(&self, work: &Work, prompts: u16) -> Result<Bench> {
+    /// Our own turn on an adapter, and our logits for the others to be compared with.
+    fn ours(&self, work: &Work, prompts: u16, adapter: &str) -> Result<Bench> {
         let mut command = clipseg(root());
         command.arg("bench").arg("--model").arg(work.model).arg("--image").arg(&work.photo).args([
             "--prompts",
             &prompts.to_string(),
             "--runs",
             &self.runs.to_string(),
+            "--adapter",
+            adapter,
             "--json",
         ]);
         let bench: Bench = json_of(&mut command)?;
         let mut command = clipseg(root());
         command.arg("segment").arg("--model").arg(work.model).arg(&work.photo);
-        command.arg("--logits").arg(self.logits()).arg("--json");
+        command.arg("--logits").arg(self.logits()).args(["--adapter", adapter, "--json"]);
         command.args(bench.texts.iter().flat_map(|text| ["-p", text]));
         json_of::<serde_json::Value>(&mut command)?;
         Ok(bench)

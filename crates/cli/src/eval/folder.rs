@@ -1,5 +1,7 @@
 //! A data set on disk.
 
+use std::collections::HashMap;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -50,15 +52,17 @@ impl DataFolder {
         let text = clipseg_files::read(&prompts, MOST_BYTES).with_context(unread)?;
         let text = String::from_utf8(text).with_context(unread)?;
         let mut folder = Self { path: path.to_owned(), photos: Vec::new() };
+        let mut places = HashMap::new();
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let place = folder.place(index + 1);
             let row: Row = serde_json::from_str(line).with_context(|| format!("{place}: is not a prompt"))?;
             folder.check(&row).with_context(|| place.clone())?;
-            let same_photo = |photo: &&mut Vec<(usize, Row)>| photo[0].1.image == row.image;
-            match folder.photos.iter_mut().rev().find(same_photo) {
-                Some(photo) => photo.push((index + 1, row)),
-                None => folder.photos.push(vec![(index + 1, row)]),
+            let next = folder.photos.len();
+            let place = *places.entry(row.image.clone()).or_insert(next);
+            if place == next {
+                folder.photos.push(Vec::new());
             }
+            folder.photos[place].push((index + 1, row));
         }
         ensure!(!folder.photos.is_empty(), "{}: holds no prompts", prompts.display());
         Ok(folder)
@@ -144,7 +148,8 @@ impl DataFolder {
 }
 
 fn dimensions(path: &Path) -> Result<(u32, u32)> {
-    let reader = ImageReader::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let reader = reader.with_guessed_format().with_context(|| format!("cannot read {}", path.display()))?;
+    let unread = || format!("cannot read {}", path.display());
+    let file = clipseg_files::open(path).with_context(unread)?;
+    let reader = ImageReader::new(BufReader::new(file)).with_guessed_format().with_context(unread)?;
     reader.into_dimensions().with_context(|| format!("{}: is not a picture", path.display()))
 }

@@ -9,8 +9,11 @@ use crate::support::succeed;
 #[test]
 fn adapters_are_listed_for_people_and_for_programs() {
     let adapters: Value = serde_json::from_str(&succeed(&["devices", "--json"])).unwrap();
-    let first = &adapters[0];
-    assert_eq!(first["index"], 0);
+    let is_processor = |adapter: &Value| adapter["kind"] == "processor";
+    assert_eq!(adapters.as_array().unwrap().iter().filter(|adapter| is_processor(adapter)).count(), 1);
+    let Some(first) = adapters.as_array().unwrap().iter().find(|adapter| !is_processor(adapter)) else {
+        panic!("this test needs an adapter: {adapters}");
+    };
     assert!(first["limits"]["max_buffer_size"].as_u64().unwrap() > 0);
     assert!(first["pipeline_cache"].is_boolean(), "{first}");
     let kernels = first["kernels"].as_array().unwrap();
@@ -20,8 +23,11 @@ fn adapters_are_listed_for_people_and_for_programs() {
     );
 
     let text = succeed(&["devices"]);
-    assert!(text.starts_with(&format!("0: {}\n", first["description"].as_str().unwrap())), "{text}");
-    for word in ["kind", "limits", "features", "pipeline cache", "kernels", "(automatic)"] {
+    for adapter in adapters.as_array().unwrap() {
+        let title = format!("{}: {}\n", adapter["index"], adapter["description"].as_str().unwrap());
+        assert!(text.contains(&title), "{text}");
+    }
+    for word in ["kind", "limits", "features", "pipeline cache", "kernels", "(automatic)", "--adapter cpu"] {
         assert!(text.contains(word), "{text}");
     }
 }
@@ -83,10 +89,13 @@ fn shaders_of_a_chosen_width_have_a_cache_of_their_own() {
     let caches = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_clipseg"));
     command.args(["segment", "--model", "fixtures/models/clipseg-shapes", "fixtures/shapes/scene-1.png"]);
-    command.args(["-p", "a star", "--logits"]).arg(caches.path().join("logits.safetensors"));
+    command
+        .args(["--adapter", "llvmpipe", "-p", "a star", "--logits"])
+        .arg(caches.path().join("logits.safetensors"));
     command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).env("XDG_CACHE_HOME", caches.path());
     let output = command.env("LP_NATIVE_VECTOR_WIDTH", "256").output().unwrap();
-    assert!(output.status.success(), "{output:?}");
+    let is_there = !String::from_utf8_lossy(&output.stderr).contains("no adapter with \"llvmpipe\"");
+    assert!(output.status.success() || !is_there, "{output:?}");
     assert!(!caches.path().join("mesa_shader_cache").exists());
     assert!(!caches.path().join("mesa_shader_cache_db").exists());
 }

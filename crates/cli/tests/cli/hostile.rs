@@ -33,6 +33,15 @@ fn pipes_and_devices_in_place_of_files_are_refused_by_name() {
     );
     refuse(&["preprocess", "--model", &model, "/dev/zero", "--out", &photo], &["/dev/zero", "a device"]);
     refuse(&["convert", &photo, "--out", &out], &["cat.png", "a named pipe"]);
+
+    std::fs::create_dir_all(workspace.path("data/images")).unwrap();
+    pipe(&workspace, "data/images/pipe.png");
+    workspace.write("data/prompts.jsonl", br#"{"image": "pipe.png", "text": "a cat", "mask": null}"#);
+    let data = workspace.argument("data");
+    refuse(
+        &["eval", "--model", &model, "--data", &data],
+        &["line 1", "pipe.png", "a named pipe, not a regular file"],
+    );
 }
 
 #[cfg(unix)]

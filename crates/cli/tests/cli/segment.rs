@@ -138,6 +138,9 @@ fn an_adapter_is_chosen_by_number_or_name() {
         let report = succeed(&with(&workspace.segment(), &["--adapter", adapter, "--json"]));
         assert_eq!(serde_json::from_str::<Value>(&report).unwrap()["adapter"], description);
     }
+    let report = succeed(&with(&workspace.segment(), &["--adapter", "cpu", "--json"]));
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert!(report["adapter"].as_str().unwrap().starts_with("processor ("), "{report}");
 }
 
 #[test]

@@ -198,9 +198,14 @@ impl ClipSegConfig {
 
 /// Whether `object` describes a whole model rather than one tower.
 pub(super) fn is_whole_model(object: &Object) -> bool {
-    let whole_type =
-        object.get("model_type").and_then(Value::as_str).is_some_and(|t| matches!(t, "clipseg" | "clip"));
-    whole_type || object.contains_key("text_config") || object.contains_key("vision_config")
+    match object.get("model_type").and_then(Value::as_str) {
+        Some("clipseg" | "clip") => true,
+        // Says so, whatever unknown keys it has beside.
+        Some("clipseg_text_model" | "clip_text_model" | "clipseg_vision_model" | "clip_vision_model") => {
+            false
+        }
+        _ => object.contains_key("text_config") || object.contains_key("vision_config"),
+    }
 }
 
 /// Folds `text_config_dict` into `text_config` (or the same of vision), as transformers does for old files: where it

@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 
 /// Most bytes that a decoder may allocate: [`MAX_PIXELS`] of four channels of 16 bits.
 const MAX_DECODER_BYTES: u64 = MAX_PIXELS * 8;
+/// Most bytes beside those of the pixels: colour profiles, and frames that reach beyond their picture.
+const MAX_OTHER_BYTES: u64 = 64 << 20;
 
 /// A picture as it is stored.
 struct Picture {
@@ -36,7 +38,7 @@ pub(super) fn decode(bytes: &[u8], orientation: Orientation) -> Result<PhotoFile
         .map_err(|error| Error::image(format!("cannot be read: {error}")))?;
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
-    reader.limits(limits);
+    reader.limits(limits.clone());
     let (picture, turn) = match reader.format() {
         // Pillow turns these upright by itself, whoever reads them.
         _ if tiff::is_tiff(bytes) => tiff::decode(bytes)?,
@@ -50,6 +52,8 @@ pub(super) fn decode(bytes: &[u8], orientation: Orientation) -> Result<PhotoFile
             let mut decoder = reader.into_decoder().map_err(undecodable)?;
             let (width, height) = decoder.dimensions();
             check_size(width.into(), height.into())?;
+            limits.max_alloc = Some(MAX_DECODER_BYTES.min(decoder.total_bytes() + MAX_OTHER_BYTES));
+            decoder.set_limits(limits).map_err(undecodable)?;
             let turn = match orientation {
                 // A picture is not refused for a damaged description of it.
                 Orientation::Apply => {
@@ -66,6 +70,17 @@ pub(super) fn decode(bytes: &[u8], orientation: Orientation) -> Result<PhotoFile
         _ => return Err(Error::image(formats::refusal(bytes))),
     };
     picture.turned(turn)
+}
+
+/// The columns and rows that a file says that its picture has.
+pub(crate) fn dimensions(bytes: &[u8]) -> Option<(u64, u64)> {
+    if tiff::is_tiff(bytes) {
+        let directory = Directory::read(bytes)?;
+        return Some((directory.first(tiff::WIDTH)?, directory.first(tiff::HEIGHT)?));
+    }
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?;
+    let (width, height) = reader.into_dimensions().ok()?;
+    Some((width.into(), height.into()))
 }
 
 impl Picture {
@@ -175,10 +190,9 @@ fn damaged(error: impl std::fmt::Display) -> Error {
 }
 
 fn too_large() -> Error {
-    Error::image(format!(
-        "is too large: decoding it would take more than {} MB; scale it down first",
-        MAX_DECODER_BYTES / 1_000_000
-    ))
+    Error::image(
+        "is too large: decoding it would take more memory than any such picture needs; scale it down first",
+    )
 }
 
 fn undecodable(error: ImageError) -> Error {

@@ -46,8 +46,8 @@ pub struct Photo {
 }
 
 impl PhotoFile {
-    /// Decodes the picture in a file. While that goes on, it takes at most 8 bytes per pixel beside the file and the
-    /// picture.
+    /// Decodes the picture in a file. While that goes on, it takes at most 8 bytes per pixel and 64 MB beside the file and
+    /// the picture.
     ///
     /// # Errors
     /// Where the file cannot be read, is not a picture of a known format or kind, is damaged, or is larger than

@@ -216,15 +216,10 @@ impl Recorder {
             self.buffer_or_empty(mask.packing.map(|packing| packing.starts))?,
             self.texture(&output)?,
         ];
-        let grid = [sizes.longest.div_ceil(16) as u32, params.heads, sizes.sequences as u32];
-        let is_masked = mask.causal || mask.keys.is_some();
+        let grid = [sizes.longest.div_ceil(8) as u32, params.heads, sizes.sequences as u32];
         let texels = sizes.head_size as u32 / 4;
-        let overrides = [
-            ("TEXELS", texels),
-            ("SHARE_LANES", texels.next_power_of_two().min(lanes)),
-            ("LANES", lanes),
-            ("MASKED", is_masked.into()),
-        ];
+        let overrides =
+            [("TEXELS", texels), ("SHARE_LANES", texels.next_power_of_two().min(lanes)), ("LANES", lanes)];
         let flops = 2 * sizes.product_flops(mask);
         self.dispatch(&kernels::attention_subgroup::KERNEL, &overrides, params, resources, grid, flops)?;
         Ok(output)

@@ -1,18 +1,16 @@
 use clipseg_shaders::Activation;
-use clipseg_shaders::kernels::{
-    matmul_subgroup_16, matmul_subgroup_16_f16, matmul_subgroup_24, matmul_subgroup_24_f16,
-};
+use clipseg_shaders::kernels::{matmul_subgroup, matmul_subgroup_f16};
 
 use super::halves::expect_floats;
 use super::matmul::{Operands, RowWeight};
-use super::panels::{PANEL_COLUMNS, Panels, TALL_ROWS};
+use super::panels::{PRODUCT_ROWS, Panels, panel_columns};
 use super::{expect_shape, shape_error};
 use crate::cost::product_flops;
 use crate::tensor::Element;
 use crate::{Device, Recorder, Result, Tensor};
 
 /// Weights narrower than this many columns leave most lanes of the subgroup kernel idle.
-const SUBGROUP_MIN_COLUMNS: usize = 32;
+pub(super) const SUBGROUP_MIN_COLUMNS: usize = 32;
 
 /// A linear layer's weight and bias on the device, in the layout that its kernel wants.
 pub struct Linear {
@@ -62,19 +60,6 @@ impl Linear {
     ) -> Result<Self> {
         Self::with_form([columns, inner], weight, bias, device, || {
             RowWeight::upload(device, columns, inner, weight).map(Weight::Rows)
-        })
-    }
-
-    /// As [`new`](Self::new), in panels and full precision, whatever the layer's width: for kernels that read no others.
-    pub(super) fn in_full_panels(
-        device: &Device,
-        lanes: u32,
-        sizes: [usize; 2],
-        weight: &[f32],
-        bias: &[f32],
-    ) -> Result<Self> {
-        Self::with_form(sizes, weight, Some(bias), device, || {
-            Panels::upload_full(device, lanes, sizes, weight).map(Weight::Panels)
         })
     }
 
@@ -195,9 +180,26 @@ impl Recorder {
                 shape_error("linear", format!("{input:?} to {element:?}: textures hold no halves"))
             }
             Weight::Panels(weight) => {
-                self.matmul_subgroup(input, layer, weight, &shape, activation, residual)
+                self.matmul_subgroup(input, layer, weight, 1, &shape, activation, residual)
             }
         }
+    }
+
+    /// `groups` times [`linear`](Self::linear) of inputs that lie side by side in each row: `[rows, groups · inner]` to
+    /// `[rows, groups · columns]`. More than one have to be whole texels, both in the input and in the output.
+    pub(super) fn linear_in_groups(
+        &mut self,
+        input: &Tensor,
+        layer: &Linear,
+        weight: &Panels,
+        groups: usize,
+    ) -> Result<Tensor> {
+        if input.columns() != groups * layer.inner {
+            return shape_error("linear", format!("{input:?} into {groups} times {} inputs", layer.inner));
+        }
+        debug_assert!(groups == 1 || [layer.inner, layer.columns].iter().all(|size| size.is_multiple_of(4)));
+        let shape = [input.rows(), groups * layer.columns];
+        self.matmul_subgroup(input, layer, weight, groups, &shape, Activation::None, None)
     }
 
     fn matmul_subgroup(
@@ -205,14 +207,12 @@ impl Recorder {
         input: &Tensor,
         layer: &Linear,
         weight: &Panels,
+        groups: usize,
         shape: &[usize],
         activation: Activation,
         residual: Option<&Tensor>,
     ) -> Result<Tensor> {
         let output = self.allocate_texture(shape)?;
-        let rows = input.rows() as u32;
-        // Tall workgroups are a tenth faster a row; those of 16 rows waste less on a short prompt.
-        let tall = 10 * rows.next_multiple_of(TALL_ROWS as u32) < 11 * rows.next_multiple_of(16);
         let column_texels = layer.columns.div_ceil(4) as u32;
         let inner_texels = layer.inner.div_ceil(4) as u32;
         let resources = vec![
@@ -225,17 +225,14 @@ impl Recorder {
         let overrides = [("ACTIVATION", activation as u32), weight.lanes_override()];
         let has_bias = layer.bias.is_some().into();
         let has_residual = residual.is_some().into();
-        let panels = layer.columns.div_ceil(PANEL_COLUMNS) as u32;
-        let flops = product_flops(input.rows(), layer.inner, layer.columns);
-        // All four take the same parameters, which a test in the shader crate sees to.
-        let params = matmul_subgroup_16::Params { rows, column_texels, inner_texels, has_bias, has_residual };
-        let (kernel, tile) = match (tall, weight.is_half) {
-            (false, false) => (&matmul_subgroup_16::KERNEL, 16),
-            (false, true) => (&matmul_subgroup_16_f16::KERNEL, 16),
-            (true, false) => (&matmul_subgroup_24::KERNEL, TALL_ROWS as u32),
-            (true, true) => (&matmul_subgroup_24_f16::KERNEL, TALL_ROWS as u32),
-        };
-        self.dispatch(kernel, &overrides, params, resources, [rows.div_ceil(tile), panels, 1], flops)?;
+        let flops = groups as u64 * product_flops(input.rows(), layer.inner, layer.columns);
+        // Both take the same parameters, which a test in the shader crate sees to.
+        let rows = input.rows() as u32;
+        let params = matmul_subgroup::Params { rows, column_texels, inner_texels, has_bias, has_residual };
+        let kernel = if weight.is_half { &matmul_subgroup_f16::KERNEL } else { &matmul_subgroup::KERNEL };
+        let panels = layer.columns.div_ceil(panel_columns(weight.lanes));
+        let grid = [input.rows().div_ceil(PRODUCT_ROWS) as u32, panels as u32, groups as u32];
+        self.dispatch(kernel, &overrides, params, resources, grid, flops)?;
         Ok(output)
     }
 }

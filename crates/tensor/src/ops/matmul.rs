@@ -120,8 +120,8 @@ impl Variant {
             && problem.inner.is_multiple_of(inner)
             && problem.rows <= self.most_rows
             && self.grid(problem).iter().all(|&side| side <= limit)
-            && (!self.kernel.uses_subgroups || device.has_subgroups())
-            && (!self.kernel.uses_halves || device.has_halves())
+            && (!self.kernel.uses_subgroups || device.has(wgpu::Features::SUBGROUP))
+            && (!self.kernel.uses_halves || device.has(wgpu::Features::SHADER_F16))
     }
 
     fn grid(&self, problem: &Problem) -> [u32; 3] {
@@ -150,7 +150,7 @@ fn tuned(
     operands: &Operands<'_>,
     candidates: &[&'static Variant],
 ) -> Option<&'static Variant> {
-    let tuner = device.tuner().filter(|_| candidates.len() > 1 && problem.rows > 0)?;
+    let tuner = device.gpu().ok()?.tuner.as_ref().filter(|_| candidates.len() > 1 && problem.rows > 0)?;
     let problem = measure::representative(problem);
     let names: Vec<_> = candidates.iter().map(|variant| variant.kernel.name).collect();
     let measure = || measure::fastest(device, &problem, operands, candidates);
@@ -173,6 +173,10 @@ impl RowWeight {
     /// Uploads `weight`: in halves where the device's precision wants that and a kernel reads the shape so.
     pub fn upload(device: &Device, columns: usize, inner: usize, weight: &[f32]) -> Result<Self> {
         let [column_multiple, inner_multiple] = F16.multiples;
+        #[cfg(feature = "processor")]
+        if device.processor().is_some() {
+            return Ok(Self { values: device.upload_for_products([columns, inner], weight)? });
+        }
         let fits = columns.is_multiple_of(column_multiple) && inner.is_multiple_of(inner_multiple);
         if !(fits && device.precision().halves(weight)) {
             return Ok(Self { values: device.upload(&[columns, inner], weight)? });

@@ -1,7 +1,7 @@
 use clipseg_shaders::{Activation, kernels};
 
-use super::panels::{Panels, TALL_ROWS};
-use super::{expect_shape, shape_error};
+use super::panels::{PRODUCT_ROWS, Panels};
+use super::shape_error;
 use crate::cost::product_flops;
 use crate::{Device, Linear, Recorder, Result, Tensor};
 
@@ -38,8 +38,8 @@ impl Mlp {
     fn fused_weights(&self, device: &Device) -> Option<[&Panels; 2]> {
         let fits = |width| (FUSED_MAX_WIDTH / 2 + 1..=FUSED_MAX_WIDTH).contains(&width);
         let fused = device.lanes().is_some()
+            && self.up.inner() == self.down.columns()
             && fits(self.up.inner())
-            && fits(self.down.columns())
             && self.up.bias().is_some()
             && self.down.bias().is_some();
         if !fused {
@@ -56,7 +56,8 @@ impl Recorder {
     /// # Errors
     /// As [`linear_with`](Self::linear_with).
     pub fn mlp(&mut self, input: &Tensor, layers: &Mlp, residual: &Tensor) -> Result<Tensor> {
-        let Some([up, down]) = layers.fused_weights(self.device()) else {
+        let fused = layers.fused_weights(self.device()).filter(|_| residual.is(input));
+        let Some([up, down]) = fused else {
             let between = self.element_between([layers.up.takes_halves(), layers.down.takes_halves()]);
             let hidden = self.linear_as(between, input, &layers.up, layers.activation, None)?;
             return self.linear_with(&hidden, &layers.down, Activation::None, Some(residual));
@@ -64,15 +65,10 @@ impl Recorder {
         if input.columns() != layers.up.inner() {
             return shape_error("mlp", format!("{input:?} into a layer of {} inputs", layers.up.inner()));
         }
-        let mut shape = input.shape().to_vec();
-        shape.pop();
-        shape.push(layers.down.columns());
-        expect_shape("mlp", "the residual", residual, &shape)?;
-        let output = self.allocate_texture(&shape)?;
+        let output = self.allocate_texture(input.shape())?;
         let params = kernels::mlp_subgroup::Params {
             rows: input.rows() as u32,
             column_texels: layers.down.columns().div_ceil(4) as u32,
-            inner_texels: layers.up.inner().div_ceil(4) as u32,
             hidden_texels: layers.up.columns().div_ceil(4) as u32,
         };
         let resources = vec![
@@ -81,11 +77,10 @@ impl Recorder {
             self.buffer_or_empty(layers.up.bias())?,
             down.resource(self.device())?,
             self.buffer_or_empty(layers.down.bias())?,
-            self.texture(residual)?,
             self.texture(&output)?,
         ];
         let overrides = [("ACTIVATION", layers.activation as u32), up.lanes_override()];
-        let grid = [input.rows().div_ceil(TALL_ROWS) as u32, 1, 1];
+        let grid = [input.rows().div_ceil(PRODUCT_ROWS) as u32, 1, 1];
         let flops = [&layers.up, &layers.down]
             .map(|layer| product_flops(input.rows(), layer.inner(), layer.columns()))
             .iter()

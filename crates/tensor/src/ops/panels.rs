@@ -3,17 +3,20 @@ use crate::pool::Pooled;
 use crate::step::Resource;
 use crate::{Device, Result, pool};
 
-/// Columns of a panel of the subgroup kernels' weight.
-pub(crate) const PANEL_COLUMNS: usize = 64;
-/// Rows of the weight that a panel has in one row of its texture: what the kernels walk in a step, a texel of the input a lane.
-pub(crate) fn panel_depth(lanes: u32) -> usize {
+/// Columns of a panel of the subgroup kernels' weight: a texel a lane.
+pub(crate) fn panel_columns(lanes: u32) -> usize {
     4 * lanes as usize
 }
 
-/// Rows of the output a workgroup of the tall subgroup kernels: matmul_subgroup_24, and the convolutions and the MLP that are made like it.
-pub(crate) const TALL_ROWS: usize = 24;
+/// Rows of the weight that a panel has in one row of its texture: what the kernels walk in a step, a texel of the input a lane.
+fn panel_depth(lanes: u32) -> usize {
+    4 * lanes as usize
+}
 
-/// A weight `[columns, inner]` as the subgroup kernels read it, from end to end: a panel of [`PANEL_COLUMNS`] columns after
+/// Rows of the output that a workgroup of the subgroup kernels for products makes.
+pub(crate) const PRODUCT_ROWS: usize = 24;
+
+/// A weight `[columns, inner]` as the subgroup kernels read it, from end to end: a panel of [`panel_columns`] after
 /// the other, in each [`panel_depth`] values of `inner` a row of the texture, for each of them the panel's columns. Padded
 /// with zeros to whole panels and rows. Halves lie eight a texel: four columns of two values of `inner`.
 ///
@@ -30,31 +33,17 @@ pub(crate) struct Panels {
 
 impl Panels {
     /// Uploads `weight`, in halves where the device's precision wants that.
-    pub fn upload(device: &Device, lanes: u32, sizes: [usize; 2], weight: &[f32]) -> Result<Self> {
-        Self::upload_as(device, lanes, sizes, weight, device.precision().halves(weight))
-    }
-
-    /// Uploads `weight` of a layer so small that halves would save nothing.
-    pub fn upload_full(device: &Device, lanes: u32, sizes: [usize; 2], weight: &[f32]) -> Result<Self> {
-        Self::upload_as(device, lanes, sizes, weight, false)
-    }
-
-    fn upload_as(
-        device: &Device,
-        lanes: u32,
-        [columns, inner]: [usize; 2],
-        weight: &[f32],
-        is_half: bool,
-    ) -> Result<Self> {
-        let panel_depth = panel_depth(lanes);
-        let (panels, steps) = (columns.div_ceil(PANEL_COLUMNS), inner.div_ceil(panel_depth));
-        let width = panel_depth * PANEL_COLUMNS;
+    pub fn upload(device: &Device, lanes: u32, [columns, inner]: [usize; 2], weight: &[f32]) -> Result<Self> {
+        let (panel_depth, panel_columns) = (panel_depth(lanes), panel_columns(lanes));
+        let is_half = device.precision().halves(weight);
+        let (panels, steps) = (columns.div_ceil(panel_columns), inner.div_ceil(panel_depth));
+        let width = panel_depth * panel_columns;
         let mut values = vec![0.0; panels * steps * width];
         for (row, values) in values.chunks_exact_mut(width).enumerate() {
             let (panel, step) = (row / steps, row % steps);
             let depth = panel_depth.min(inner - step * panel_depth);
-            for column in 0..PANEL_COLUMNS.min(columns - panel * PANEL_COLUMNS) {
-                let start = (panel * PANEL_COLUMNS + column) * inner + step * panel_depth;
+            for column in 0..panel_columns.min(columns - panel * panel_columns) {
+                let start = (panel * panel_columns + column) * inner + step * panel_depth;
                 for (depth, &value) in weight[start..start + depth].iter().enumerate() {
                     values[place(lanes, is_half, depth, column)] = value;
                 }
@@ -85,6 +74,25 @@ impl Panels {
     }
 }
 
+/// The weight `[columns, inner]` that panels hold, a row of whose texture has `row` floats or halves.
+pub(crate) fn unpack(
+    values: &[f32],
+    row: usize,
+    (lanes, is_half): (u32, bool),
+    [columns, inner]: [usize; 2],
+) -> Vec<f32> {
+    let (depth, width) = (panel_depth(lanes), panel_columns(lanes));
+    let steps = inner.div_ceil(depth);
+    let mut weight = Vec::with_capacity(columns * inner);
+    for column in 0..columns {
+        for k in 0..inner {
+            let start = (column / width * steps + k / depth) * row;
+            weight.push(values[start + place(lanes, is_half, k % depth, column % width)]);
+        }
+    }
+    weight
+}
+
 /// Where a panel's row has the value of `depth`, of those that it is of, and `column`.
 fn place(lanes: u32, is_half: bool, depth: usize, column: usize) -> usize {
     // Sixteen lanes own a texel of columns each, and start with their own texel of the input.
@@ -92,8 +100,8 @@ fn place(lanes: u32, is_half: bool, depth: usize, column: usize) -> usize {
     // Without a division, as every weight of a model comes by here.
     let depth = if depth < first { depth + panel_depth(lanes) - first } else { depth - first };
     match is_half {
-        true => (depth / 2 * PANEL_COLUMNS + column / 4 * 4) * 2 + depth % 2 * 4 + column % 4,
-        false => depth * PANEL_COLUMNS + column,
+        true => (depth / 2 * panel_columns(lanes) + column / 4 * 4) * 2 + depth % 2 * 4 + column % 4,
+        false => depth * panel_columns(lanes) + column,
     }
 }
 
@@ -105,7 +113,8 @@ mod tests {
     fn every_place_is_taken_once() {
         for (lanes, is_half) in [(8, false), (8, true), (16, false), (16, true)] {
             let depths = 0..panel_depth(lanes);
-            let columns = |depth| (0..PANEL_COLUMNS).map(move |column| place(lanes, is_half, depth, column));
+            let columns =
+                |depth| (0..panel_columns(lanes)).map(move |column| place(lanes, is_half, depth, column));
             let mut places: Vec<_> = depths.flat_map(columns).collect();
             places.sort_unstable();
             assert!(places.iter().copied().eq(0..places.len()), "{lanes} lanes, halves: {is_half}");
@@ -114,10 +123,10 @@ mod tests {
 
     #[test]
     fn eight_lanes_meet_one_value_at_a_time() {
-        assert_eq!(place(8, false, 0, 63), 63);
-        assert_eq!(place(8, false, 31, 5), 31 * 64 + 5);
+        assert_eq!(place(8, false, 0, 31), 31);
+        assert_eq!(place(8, false, 31, 5), 31 * 32 + 5);
         // Four columns of two values a texel.
-        assert_eq!(place(8, true, 3, 5), (64 + 4) * 2 + 4 + 1);
+        assert_eq!(place(8, true, 3, 5), (32 + 4) * 2 + 4 + 1);
     }
 
     // After `turn` turns by one a lane holds the texel that was so many lanes further on.

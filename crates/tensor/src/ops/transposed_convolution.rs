@@ -1,8 +1,8 @@
 use clipseg_shaders::{Activation, kernels};
 
-use super::panels::{PANEL_COLUMNS, Panels, TALL_ROWS};
+use super::linear::SUBGROUP_MIN_COLUMNS;
+use super::panels::panel_columns;
 use super::{expect_shape, shape_error};
-use crate::cost::product_flops;
 use crate::tensor::Element;
 use crate::{Device, Linear, Recorder, Result, Tensor};
 
@@ -59,21 +59,21 @@ impl TransposedConvolution {
                 }
             }
         }
-        let group = match takes {
-            Takes::Tokens => Some(1),
-            Takes::Pixels(count) => pixels_of_a_product(count, columns, channels),
-        };
-        let (linear, group) = match (group.zip(device.lanes()), takes) {
-            (Some((group, lanes)), _) => {
-                let blocks = block_diagonal(&rows, columns, channels, group);
-                let sizes = [group * columns, group * channels];
-                (Linear::in_full_panels(device, lanes, sizes, &blocks, &bias.repeat(group * taps))?, group)
-            }
-            (None, Takes::Tokens) => {
-                (Linear::new(device, columns, channels, &rows, Some(&bias.repeat(taps)))?, 1)
-            }
-            (None, Takes::Pixels(_)) => {
-                (Linear::for_many_rows(device, columns, channels, &rows, Some(&bias.repeat(taps)))?, 1)
+        let (linear, group) = match takes {
+            Takes::Tokens => (Linear::new(device, columns, channels, &rows, Some(&bias.repeat(taps)))?, 1),
+            Takes::Pixels(count) => {
+                let lanes = device.lanes();
+                match lanes.and_then(|lanes| pixels_of_a_product(count, columns, channels, lanes)) {
+                    Some(group) => {
+                        let blocks = block_diagonal(&rows, columns, channels, group);
+                        let bias = bias.repeat(group * taps);
+                        (Linear::new(device, group * columns, group * channels, &blocks, Some(&bias))?, group)
+                    }
+                    None => {
+                        let bias = bias.repeat(taps);
+                        (Linear::for_many_rows(device, columns, channels, &rows, Some(&bias))?, 1)
+                    }
+                }
             }
         };
         Ok(Self { linear, channels: outputs, kernel, group })
@@ -87,10 +87,15 @@ impl TransposedConvolution {
 }
 
 /// How many of a token's `count` pixels the subgroup kernel takes at once: a divisor that fills a panel as far as it goes, as
-/// the lanes of a product with fewer columns would idle. Each must start with a whole texel.
-fn pixels_of_a_product(count: usize, columns: usize, channels: usize) -> Option<usize> {
-    let fits = |group: usize| group == 1 || group * columns <= PANEL_COLUMNS;
-    let fills_texels = |group: usize| group == count || (group * channels).is_multiple_of(4);
+/// the lanes of a product with fewer columns would idle. Where there are several such groups, each must be whole texels.
+fn pixels_of_a_product(count: usize, columns: usize, channels: usize, lanes: u32) -> Option<usize> {
+    let fits = |group: usize| {
+        (SUBGROUP_MIN_COLUMNS..=panel_columns(lanes)).contains(&(group * columns))
+            || (group == 1 && columns >= SUBGROUP_MIN_COLUMNS)
+    };
+    let fills_texels = |group: usize| {
+        group == count || [columns, channels].iter().all(|size| (group * size).is_multiple_of(4))
+    };
     (1..=count).rfind(|&group| count.is_multiple_of(group) && fits(group) && fills_texels(group))
 }
 
@@ -142,12 +147,19 @@ impl Recorder {
     ) -> Result<Tensor> {
         let factor = outer * layer.kernel;
         let shape = [images, height * factor, width * factor, layer.channels];
-        if let Some(weight) = layer.linear.panels() {
-            return self.transposed_conv2d_subgroup(input, outer, layer, weight, &shape);
-        }
-        let inner = layer.linear.inner();
-        let pixels = if input.columns() == inner { input.clone() } else { self.split_rows(input, inner)? };
-        let columns = self.linear(&pixels, &layer.linear)?;
+        // A token's pixels side by side, or one below the other: in a buffer the same.
+        let columns = match layer.linear.panels() {
+            Some(weight) => {
+                let groups = outer * outer / layer.group;
+                self.linear_in_groups(input, &layer.linear, weight, groups)?
+            }
+            None => {
+                let inner = layer.linear.inner();
+                let pixels =
+                    if input.columns() == inner { input.clone() } else { self.split_rows(input, inner)? };
+                self.linear(&pixels, &layer.linear)?
+            }
+        };
         let output = self.allocate(&shape, Element::F32)?;
         let params = kernels::depth_to_space::Params {
             images: images as u32,
@@ -160,46 +172,6 @@ impl Recorder {
         let resources = vec![self.buffer(&columns)?, self.buffer(&output)?];
         let grid = self.elementwise_grid(output.len());
         self.dispatch(&kernels::depth_to_space::KERNEL, &[], params, resources, grid, 0)?;
-        Ok(output)
-    }
-
-    fn transposed_conv2d_subgroup(
-        &mut self,
-        input: &Tensor,
-        outer: usize,
-        layer: &TransposedConvolution,
-        weight: &Panels,
-        shape: &[usize; 4],
-    ) -> Result<Tensor> {
-        let groups = outer * outer / layer.group;
-        if input.columns() != groups * layer.linear.inner() {
-            let reason = format!("{input:?} into {groups} times {} inputs", layer.linear.inner());
-            return shape_error("transposed_conv2d", reason);
-        }
-        let output = self.allocate(shape, Element::F32)?;
-        let factor = outer * layer.kernel;
-        let params = kernels::transposed_conv2d_subgroup::Params {
-            images: shape[0] as u32,
-            height: (shape[1] / factor) as u32,
-            width: (shape[2] / factor) as u32,
-            outer: outer as u32,
-            group: layer.group as u32,
-            inner: layer.kernel as u32,
-            channels: layer.channels as u32,
-            group_texels: layer.linear.inner().div_ceil(4) as u32,
-        };
-        let bias = self.buffer_or_empty(layer.linear.bias())?;
-        let resources =
-            vec![self.texture(input)?, weight.resource(self.device())?, bias, self.buffer(&output)?];
-        let overrides = [weight.lanes_override()];
-        let panels = layer.linear.columns().div_ceil(PANEL_COLUMNS);
-        let grid = [input.rows().div_ceil(TALL_ROWS) as u32, panels as u32, groups as u32];
-        // The zeros beside the diagonal are no work that the convolution asks for.
-        let pixels = input.rows() * outer * outer;
-        let [inner, columns] = [layer.linear.inner(), layer.linear.columns()].map(|size| size / layer.group);
-        let flops = product_flops(pixels, inner, columns);
-        let kernel = &kernels::transposed_conv2d_subgroup::KERNEL;
-        self.dispatch(kernel, &overrides, params, resources, grid, flops)?;
         Ok(output)
     }
 

@@ -1,11 +1,10 @@
 //! What ops say that they cost, beside numbers computed by hand; and the memory that a device counts.
 
 use clipseg_tensor::{
-    Activation, AttentionMask, Cost, Device, DeviceOptions, LayerNorm, Linear, MemoryUse, Mlp, Recorder,
-    Result, Tensor,
+    Activation, AttentionMask, Cost, Device, LayerNorm, Linear, MemoryUse, Mlp, Recorder, Result, Tensor,
 };
 
-use super::support::{Random, devices};
+use super::support::{Random, another, devices};
 
 /// The cost of the kernels whose names start with `name`; moving between buffers and textures is none of theirs.
 #[track_caller]
@@ -114,9 +113,9 @@ fn a_table_costs_the_rows_that_are_taken() {
 
 #[test]
 fn a_profile_has_each_shape_with_its_cost() {
-    for kernels in devices().iter().map(Device::kernels) {
+    for like in devices() {
         // One of its own: other tests run plans meanwhile.
-        let device = Device::open(&DeviceOptions { kernels, ..DeviceOptions::default() }).unwrap();
+        let device = another(like);
         let mut recorder = Recorder::new(&device);
         let (small, large) = (recorder.input(&[4]).unwrap(), recorder.input(&[400]).unwrap());
         for input in [&small, &large, &small] {
@@ -136,12 +135,15 @@ fn a_profile_has_each_shape_with_its_cost() {
 
 #[test]
 fn memory_is_counted_as_long_as_it_is_there() {
-    let device = Device::open(&DeviceOptions::default()).unwrap();
+    devices().iter().map(another).for_each(|device| count_memory(&device));
+}
+
+fn count_memory(device: &Device) {
     assert_eq!(device.memory_use(), MemoryUse::default());
     let weights = device.upload(&[10], &Random(1).values(10)).unwrap();
     // Buffers are of whole vectors.
     assert_eq!(device.memory_use(), MemoryUse { weights: 48, ..MemoryUse::default() });
-    let mut recorder = Recorder::new(&device);
+    let mut recorder = Recorder::new(device);
     let output = recorder.sigmoid(&weights).unwrap();
     recorder.output(&output).unwrap();
     let plan = recorder.finish().unwrap();

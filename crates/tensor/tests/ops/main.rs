@@ -12,6 +12,7 @@ mod matmul;
 mod mlp;
 mod normalise;
 mod pipelines;
+mod processor;
 mod recording;
 mod resample;
 mod support;

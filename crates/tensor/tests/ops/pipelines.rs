@@ -7,7 +7,7 @@ use std::thread;
 
 use clipseg_tensor::{Activation, Device, DeviceOptions, Plan, Recorder, Tensor};
 
-use super::support::{ACTIVATIONS, Random, assert_close, run};
+use super::support::{ACTIVATIONS, Random, assert_close, driver, run};
 
 /// One op after the other, each of them another pipeline.
 fn chain(recorder: &mut Recorder, input: &Tensor) -> clipseg_tensor::Result<Tensor> {
@@ -28,7 +28,7 @@ fn record(device: &Device) -> Plan {
 #[test]
 fn threads_that_record_the_same_kernels_compile_each_once() {
     const THREADS: usize = 6;
-    let open = || Device::open(&DeviceOptions::default()).expect("this test needs an adapter");
+    let open = || Device::open(&driver()).expect("this test needs an adapter");
     let created_by = |device: &Device, record: &dyn Fn()| {
         let before = device.resources_created();
         record();
@@ -57,7 +57,7 @@ fn threads_that_record_the_same_kernels_compile_each_once() {
 
 #[test]
 fn a_recording_that_needs_a_pipeline_twice_compiles_it_once() {
-    let device = Device::open(&DeviceOptions::default()).expect("this test needs an adapter");
+    let device = Device::open(&driver()).expect("this test needs an adapter");
     let created = |ops: usize| {
         let before = device.resources_created();
         let mut recorder = Recorder::new(&device);
@@ -74,7 +74,7 @@ fn a_recording_that_needs_a_pipeline_twice_compiles_it_once() {
 
 /// The numbers of a process that keeps its pipelines in `folder`.
 fn numbers(folder: Option<&Path>) -> Vec<f32> {
-    let options = DeviceOptions { pipeline_cache: folder.map(Path::to_owned), ..DeviceOptions::default() };
+    let options = DeviceOptions { pipeline_cache: folder.map(Path::to_owned), ..driver() };
     let device = Device::open(&options).expect("this test needs an adapter");
     let input = device.upload(&[3, 17], &Random(7).values(3 * 17)).expect("the input fits");
     run(&device, |recorder| chain(recorder, &input))

@@ -1,10 +1,8 @@
 //! What a plan does with memory, and shapes that do not fit.
 
-use clipseg_tensor::{
-    Activation, Device, DeviceOptions, Error, LayerNorm, Linear, Recorder, Result, Tensor, Tile,
-};
+use clipseg_tensor::{Activation, Device, Error, LayerNorm, Linear, Recorder, Result, Tensor, Tile};
 
-use super::support::{Random, assert_close, devices};
+use super::support::{Random, another, assert_close, devices};
 
 #[test]
 fn a_plan_replays_with_other_inputs() {
@@ -175,9 +173,12 @@ fn is_refused<T>(result: Result<T>) {
 
 #[test]
 fn what_lies_on_another_device_is_refused_by_ops_and_plans() {
-    let other = Device::open(&DeviceOptions::default()).expect("this test needs an adapter");
+    devices().iter().map(another).for_each(|other| refuse_of(&other));
+}
+
+fn refuse_of(other: &Device) {
     let foreign = other.upload(&[3, 64], &Random(1).values(192)).unwrap();
-    let foreign_layer = Linear::new(&other, 64, 64, &diagonal(64, 2.0), None).unwrap();
+    let foreign_layer = Linear::new(other, 64, 64, &diagonal(64, 2.0), None).unwrap();
     for device in devices() {
         let layer = Linear::new(device, 64, 64, &diagonal(64, 2.0), None).unwrap();
         let mut recorder = Recorder::new(device);

@@ -2,7 +2,9 @@
 
 use std::sync::OnceLock;
 
-use clipseg_tensor::{Activation, Device, DeviceOptions, KernelFamily, Recorder, Result, Tensor};
+use clipseg_tensor::{
+    Activation, AdapterChoice, Device, DeviceOptions, KernelFamily, Recorder, Result, Tensor,
+};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -30,7 +32,7 @@ pub fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, max_shrink_iters: 100, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// A device for each kernel family, with naga's runtime checks on.
+/// A device for each kernel family, with naga's runtime checks on, and the processor, which runs the twins' quick forms.
 ///
 /// An adapter may lack subgroups of the size that the subgroup kernels want, and is then tested with the classic ones alone.
 /// No adapter, or llvmpipe where it was kept from running both, fails the test.
@@ -41,17 +43,33 @@ pub fn devices() -> &'static [Device] {
             Device::open(&DeviceOptions { kernels, runtime_checks: true, ..DeviceOptions::default() })
         };
         let classic = open(KernelFamily::Classic).expect("these tests need an adapter");
+        let processor = DeviceOptions { adapter: AdapterChoice::Processor, ..DeviceOptions::default() };
+        let processor = Device::open(&processor).expect("the processor is always there");
         match open(KernelFamily::Subgroup) {
-            Ok(subgroup) => vec![classic, subgroup],
+            Ok(subgroup) => vec![processor, classic, subgroup],
             Err(error) if classic.info().driver == "llvmpipe" => {
                 panic!("the subgroup kernels go untested: {error}")
             }
             Err(error) => {
-                eprintln!("the classic kernels alone are tested: {error}");
-                vec![classic]
+                eprintln!("of the kernels the classic ones alone are tested: {error}");
+                vec![processor, classic]
             }
         }
     })
+}
+
+/// Another device of the same kind, that no other test has.
+pub fn another(device: &Device) -> Device {
+    let options = match device.is_processor() {
+        true => DeviceOptions { adapter: AdapterChoice::Processor, ..DeviceOptions::default() },
+        false => DeviceOptions { kernels: device.kernels(), ..driver() },
+    };
+    Device::open(&options).expect("what was opened once is there")
+}
+
+/// The options of a driver's best adapter.
+pub fn driver() -> DeviceOptions {
+    DeviceOptions { adapter: AdapterChoice::Driver, ..DeviceOptions::default() }
 }
 
 /// Records one op, runs it and reads its output back.

@@ -14,8 +14,9 @@ pub struct Directory<'a> {
 
 struct Entry {
     tag: u16,
-    /// Bytes of a value, 0 where the values are not integers.
+    /// Bytes of a value, 0 where its kind is not known.
     size: usize,
+    is_integer: bool,
     count: usize,
     /// Where the values start.
     start: usize,
@@ -48,18 +49,22 @@ impl<'a> Directory<'a> {
 
     fn entry(&self, start: usize, place: usize) -> Option<Entry> {
         let tag = self.integer(start, 2)? as u16;
-        let size: usize = match self.integer(start + 2, 2)? {
-            1 | 6 | 7 => 1,
-            3 | 8 => 2,
-            4 | 9 | 13 => 4,
-            16..=18 => 8,
-            _ => 0,
+        let (size, is_integer): (usize, _) = match self.integer(start + 2, 2)? {
+            1 | 6 | 7 => (1, true),
+            3 | 8 => (2, true),
+            4 | 9 | 13 => (4, true),
+            16..=18 => (8, true),
+            // Texts, fractions and floating-point numbers.
+            2 => (1, false),
+            11 => (4, false),
+            5 | 10 | 12 => (8, false),
+            _ => (0, false),
         };
         let count = usize::try_from(self.integer(start + 4, place)?).ok()?;
         let inline = start + 4 + place;
         let is_inline = size.checked_mul(count).is_some_and(|bytes| bytes <= place);
         let start = if is_inline { inline } else { usize::try_from(self.integer(inline, place)?).ok()? };
-        Some(Entry { tag, size, count, start })
+        Some(Entry { tag, size, is_integer, count, start })
     }
 
     /// The integers of a tag, unsigned; none where the tag is missing, has other values, or reaches beyond the data.
@@ -88,6 +93,15 @@ impl<'a> Directory<'a> {
         self.bytes.get(start..start.checked_add(size.checked_mul(count)?)?)
     }
 
+    /// The first of these tags, whatever its values are, that announces more of them than the data can have.
+    pub fn beyond(&self, tags: &[u16]) -> Option<u16> {
+        let is_beyond = |entry: &&Entry| {
+            let end = entry.size.checked_mul(entry.count).and_then(|bytes| entry.start.checked_add(bytes));
+            end.is_none_or(|end| end > self.bytes.len())
+        };
+        self.entries.iter().filter(|entry| tags.contains(&entry.tag)).find(is_beyond).map(|entry| entry.tag)
+    }
+
     /// How the picture is to be turned, in an integer of any size.
     pub fn orientation(&self) -> Option<Orientation> {
         Orientation::from_exif(u8::try_from(self.first(ORIENTATION)?).ok()?)
@@ -102,7 +116,7 @@ impl<'a> Directory<'a> {
     }
 
     fn find(&self, tag: u16) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.tag == tag && entry.size > 0)
+        self.entries.iter().find(|entry| entry.tag == tag && entry.is_integer)
     }
 
     fn integer(&self, start: usize, size: usize) -> Option<u64> {

@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 
 // Tags.
 const NEW_SUBFILE_TYPE: u16 = 254;
-const WIDTH: u16 = 256;
-const HEIGHT: u16 = 257;
+pub const WIDTH: u16 = 256;
+pub const HEIGHT: u16 = 257;
 const BITS: u16 = 258;
 const COMPRESSION: u16 = 259;
 const PHOTOMETRIC: u16 = 262;
@@ -28,6 +28,28 @@ const EXTRA_SAMPLES: u16 = 338;
 const SAMPLE_FORMAT: u16 = 339;
 const SUBSAMPLING: u16 = 530;
 const DNG_VERSION: u16 = 50706;
+/// What the decoder reads: the tags above, and those of strips and tiles, of the predictor, and of JPEG's tables.
+const DECODER_READS: [u16; 19] = [
+    WIDTH,
+    HEIGHT,
+    BITS,
+    COMPRESSION,
+    PHOTOMETRIC,
+    273,
+    SAMPLES,
+    278,
+    279,
+    PLANAR,
+    317,
+    322,
+    323,
+    324,
+    325,
+    EXTRA_SAMPLES,
+    SAMPLE_FORMAT,
+    347,
+    SUBSAMPLING,
+];
 
 // Values of tags.
 const BLACK_IS_ZERO: u64 = 1;
@@ -114,6 +136,10 @@ impl Samples {
         let mut grey = bytes.to_vec();
         let value = directory.to_bytes(BLACK_IS_ZERO, place.len());
         grey[place].copy_from_slice(&value);
+        // The decoder makes room for all that is announced, 32 bytes a value, before it looks for them.
+        if let Some(tag) = directory.beyond(&DECODER_READS) {
+            return Err(damaged(format!("its tag {tag} has values beyond its end")));
+        }
         let mut limits = Limits::default();
         limits.decoding_buffer_size = MAX_DECODER_BYTES as usize;
         limits.intermediate_buffer_size = MAX_DECODER_BYTES as usize;

@@ -1,13 +1,13 @@
 // output[rows, columns] = activation(input[rows, inner] · weight[inner, columns] + bias[columns]) + residual[rows, columns]
 //
-// matmul_subgroup_24 for a weight in halves: a texel of its panels has four columns of two of its rows. Half the memory and
+// matmul_subgroup for a weight in halves: a texel of its panels has four columns of two of its rows. Half the memory and
 // half the loads of it; what is not the weight is the same, which a test sees to.
 
 struct Params {
     rows: u32,
-    /// Texels a row of the output: columns / 4, rounded up.
+    /// Texels a row of the output, of one group: columns / 4, rounded up.
     column_texels: u32,
-    /// Texels a row of the input: inner / 4, rounded up.
+    /// Texels a row of the input, of one group: inner / 4, rounded up.
     inner_texels: u32,
     has_bias: u32,
     has_residual: u32,
@@ -25,6 +25,7 @@ override LANES: u32 = 8u;
 @group(0) @binding(5) var output: texture_storage_2d<rgba32float, write>;
 
 const ROWS: u32 = 24u;
+alias EightRows = array<vec4<f32>, 8>;
 
 // The eight halves of a texel.
 fn floats(texel: vec4<u32>) -> mat2x4<f32> {
@@ -34,10 +35,11 @@ fn floats(texel: vec4<u32>) -> mat2x4<f32> {
     );
 }
 
-// Four columns of four rows of the weight, from a panel's place on.
-fn weight_texels(place: vec2<u32>) -> mat4x4<f32> {
+// Four columns of four rows of the weight: what the strip's texel of the lane `source` meets in this one.
+fn weight_texels(source: u32, lane: u32, panel_row: u32) -> mat4x4<f32> {
+    let place = vec2(source * 2u * LANES + lane, panel_row);
     let first = floats(textureLoad(weight, place));
-    let second = floats(textureLoad(weight, place + vec2(16u, 0u)));
+    let second = floats(textureLoad(weight, place + vec2(LANES, 0u)));
     return mat4x4<f32>(first[0], first[1], second[0], second[1]);
 }
 
@@ -45,57 +47,69 @@ fn accumulate(sum: vec4<f32>, a: vec4<f32>, b: mat4x4<f32>) -> vec4<f32> {
     return fma(vec4(a.w), b[3], fma(vec4(a.z), b[2], fma(vec4(a.y), b[1], fma(vec4(a.x), b[0], sum))));
 }
 
+// Adds to eight rows of sums what the strip's texel of the lane `source` makes with the weight. After all lanes the strip is as before.
+fn multiply(strip: ptr<function, EightRows>, sums: ptr<function, EightRows>, weight: mat4x4<f32>, source: u32, lane: u32) {
+    for (var row = 0u; row < 8u; row++) {
+        if LANES == 8u {
+            (*sums)[row] = accumulate((*sums)[row], subgroupShuffle((*strip)[row], source), weight);
+        } else {
+            (*sums)[row] = accumulate((*sums)[row], (*strip)[row], weight);
+            (*strip)[row] = subgroupShuffle((*strip)[row], (lane + 1u) % LANES);
+        }
+    }
+}
+
+// A texel of eight rows. Rows beyond the edge repeat the last one: loads stay inside the texture.
+fn load_rows(rows: ptr<function, EightRows>, texel: u32, first_row: u32) {
+    for (var row = 0u; row < 8u; row++) {
+        (*rows)[row] = textureLoad(input, vec2<u32>(texel, min(first_row + row, params.rows - 1u)));
+    }
+}
+
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let first_row = workgroup.x * ROWS;
     let panel = workgroup.y;
-    // Rows and texels beyond the edge repeat the last one: loads stay inside the texture, and the weight is zero there.
-    let last_row = params.rows - 1u;
-    let last_texel = params.inner_texels - 1u;
+    let group = workgroup.z;
     let steps = (params.inner_texels + LANES - 1u) / LANES;
-    let next_lane = (lane + 1u) % LANES;
-    var left: array<vec4<f32>, ROWS>;
-    var right: array<vec4<f32>, ROWS>;
+    var sums_0: EightRows;
+    var sums_8: EightRows;
+    var sums_16: EightRows;
 
     for (var step = 0u; step < steps; step++) {
-        let texel = min(step * LANES + lane, last_texel);
-        var strip: array<vec4<f32>, ROWS>;
-        for (var row = 0u; row < ROWS; row++) {
-            strip[row] = textureLoad(input, vec2<u32>(texel, min(first_row + row, last_row)));
-        }
+        // Texels beyond the edge repeat the last one, too: the weight is zero there.
+        let texel = group * params.inner_texels + min(step * LANES + lane, params.inner_texels - 1u);
+        var strip_0: EightRows;
+        var strip_8: EightRows;
+        var strip_16: EightRows;
+        load_rows(&strip_0, texel, first_row);
+        load_rows(&strip_8, texel, first_row + 8u);
+        load_rows(&strip_16, texel, first_row + 16u);
         for (var source = 0u; source < LANES; source++) {
-            let place = vec2<u32>(source * 32u + lane, panel * steps + step);
-            let left_weight = weight_texels(place);
-            if LANES == 8u {
-                let right_weight = weight_texels(place + vec2(8u, 0u));
-                for (var row = 0u; row < ROWS; row++) {
-                    let spread = subgroupShuffle(strip[row], source);
-                    left[row] = accumulate(left[row], spread, left_weight);
-                    right[row] = accumulate(right[row], spread, right_weight);
-                }
-            } else {
-                for (var row = 0u; row < ROWS; row++) {
-                    left[row] = accumulate(left[row], strip[row], left_weight);
-                    strip[row] = subgroupShuffle(strip[row], next_lane);
-                }
-            }
+            let weight = weight_texels(source, lane, panel * steps + step);
+            multiply(&strip_0, &sums_0, weight, source, lane);
+            multiply(&strip_8, &sums_8, weight, source, lane);
+            multiply(&strip_16, &sums_16, weight, source, lane);
         }
     }
 
-    let column = panel * 16u + lane;
+    let column = panel * LANES + lane;
     if column < params.column_texels {
-        let left_bias = bias_of(column);
-        for (var row = 0u; row < ROWS; row++) { finish(left[row] + left_bias, column, first_row + row); }
-    }
-    if LANES == 8u && column + 8u < params.column_texels {
-        let right_bias = bias_of(column + 8u);
-        for (var row = 0u; row < ROWS; row++) { finish(right[row] + right_bias, column + 8u, first_row + row); }
+        let bias = bias_of(column);
+        let place = group * params.column_texels + column;
+        finish_rows(&sums_0, bias, place, first_row);
+        finish_rows(&sums_8, bias, place, first_row + 8u);
+        finish_rows(&sums_16, bias, place, first_row + 16u);
     }
 }
 
 fn bias_of(column: u32) -> vec4<f32> {
     if params.has_bias == 0u { return vec4<f32>(); }
     return bias[column];
+}
+
+fn finish_rows(sums: ptr<function, EightRows>, bias: vec4<f32>, column: u32, first_row: u32) {
+    for (var row = 0u; row < 8u; row++) { finish((*sums)[row] + bias, column, first_row + row); }
 }
 
 fn finish(x: vec4<f32>, column: u32, row: u32) {

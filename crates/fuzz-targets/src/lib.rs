@@ -1,0 +1,108 @@
+//! What each fuzz target does with an input that may be anything.
+//!
+//! A target says more than that nothing panics: what was accepted is held against itself (written and read again it is the
+//! same), and no input may have more memory allocated than its length allows. libFuzzer's programs in `fuzz/` call the
+//! targets; so does `tests/replay.rs`, with every committed seed and finding. `cargo xtask fuzz` runs the former.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a target fails by panicking")]
+
+mod archive;
+mod checkpoint;
+mod config;
+mod hub;
+mod masks;
+mod memory;
+mod photo;
+mod pickle;
+mod prompts;
+mod tokenizer;
+
+use std::fmt::Display;
+use std::fs;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+/// What is done with an input, and how much memory that may take.
+pub struct Target {
+    /// Its name, which is that of its folders and of libFuzzer's program.
+    pub name: &'static str,
+    /// Says whether the input was accepted.
+    run: fn(&[u8]) -> bool,
+    /// Bytes that may be allocated at once: so many, and so many more per byte of the input.
+    memory: (usize, usize),
+}
+
+const MB: usize = 1 << 20;
+
+/// A file of PyTorch's.
+pub const ARCHIVE: Target = Target { name: "archive", run: archive::run, memory: (4 * MB, 100) };
+/// A file of safetensors, or an index of several.
+pub const CHECKPOINT: Target = Target { name: "checkpoint", run: checkpoint::run, memory: (MB, 100) };
+/// A model's, a tower's or a processor's settings.
+pub const CONFIG: Target = Target { name: "config", run: config::run, memory: (MB, 100) };
+/// What a server answers in the Hub's place.
+pub const HUB: Target = Target { name: "hub", run: hub::run, memory: (8 * MB, 100) };
+/// A mask, and text that may be run lengths.
+pub const MASKS: Target = Target { name: "masks", run: masks::run, memory: (4 * MB, 100) };
+/// A picture.
+pub const PHOTO: Target = Target { name: "photo", run: photo::run, memory: (80 * MB, 100) };
+/// The pickle within a file of PyTorch's.
+pub const PICKLE: Target = Target { name: "pickle", run: pickle::run, memory: (4 * MB, 100) };
+/// A data set's `prompts.jsonl`.
+pub const PROMPTS: Target = Target { name: "prompts", run: prompts::run, memory: (4 * MB, 100) };
+/// A tokenizer's files.
+pub const TOKENIZER: Target = Target { name: "tokenizer", run: tokenizer::run, memory: (4 * MB, 200) };
+
+/// All targets.
+pub const TARGETS: [Target; 9] = [ARCHIVE, CHECKPOINT, CONFIG, HUB, MASKS, PHOTO, PICKLE, PROMPTS, TOKENIZER];
+
+impl Target {
+    /// Does with an input what there is to do, and says whether it was accepted.
+    ///
+    /// # Panics
+    /// Where the input finds a fault.
+    pub fn run(&self, input: &[u8]) -> bool {
+        let (accepted, peak) = memory::with_peak(|| (self.run)(input));
+        let (fixed, each) = self.memory;
+        let most = fixed + each * input.len();
+        assert!(
+            peak <= most,
+            "{}: {peak} bytes of memory for an input of {}; at most {most} are allowed",
+            self.name,
+            input.len()
+        );
+        accepted
+    }
+}
+
+/// A folder of files, which goes when it is dropped.
+fn folder<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    for (name, bytes) in files {
+        let path: PathBuf = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).expect("a file in a temporary folder can be written");
+    }
+    folder
+}
+
+/// Checks that a refusal says something, and not many times what the input says. False, for what was not accepted.
+fn check_refusal(error: &impl Display, input: &[u8]) -> bool {
+    let message = error.to_string();
+    assert!(!message.trim().is_empty(), "an error without a message");
+    assert!(message.len() <= 8192 + 8 * input.len(), "an error's message has {} bytes", message.len());
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic = "bytes of memory for an input of 3"]
+    fn what_takes_too_much_memory_fails() {
+        let run = |input: &[u8]| std::hint::black_box(vec![0_u8; 1000 + 11 * input.len()]).is_empty();
+        Target { name: "greedy", run, memory: (1000, 10) }.run(b"abc");
+    }
+}

@@ -1,0 +1,94 @@
+//! The processor as a device: no driver, no environment variables. It runs a recorded plan by the CPU twins of its kernels, with
+//! the same shapes, bindings and parameters, on all cores.
+//!
+//! Most steps are the twins of `clipseg-shaders` as they stand. Those in which the time goes have a form here that is quick:
+//! products by `rten-gemm`, attention built on them, and what takes exponentials by `rten-vecmath`, each tested against its twin.
+
+mod attention;
+mod matmul;
+mod memory;
+mod modulation;
+mod normalise;
+mod program;
+mod resample;
+mod rows;
+mod steps;
+
+pub(crate) use matmul::PackedWeight;
+pub(crate) use memory::HostBuffer;
+pub(crate) use program::Program;
+
+use crate::Result;
+use crate::buffer::Buffer;
+
+/// The name in reports, and part of what `AdapterChoice::Name` finds.
+pub(crate) const NAME: &str = "processor";
+
+/// The largest buffer: a large one of a GPU's, so that what is cut to pieces for those is for the processor, too.
+const LARGEST_BUFFER: u64 = 1 << 30;
+
+/// The processor of this machine, opened as a device.
+pub(crate) struct Processor {
+    /// Threads of its own: shared ones might be those that wait for a run, and take up another run that waits for the first.
+    /// None where the system gives no threads, as in a browser; then the caller's does all.
+    threads: Option<rayon::ThreadPool>,
+    empty: Buffer,
+}
+
+impl Processor {
+    pub fn open() -> Result<Self> {
+        let name = |index| format!("clipseg-{index}");
+        let threads = rayon::ThreadPoolBuilder::new().thread_name(name).build();
+        let threads = threads.map_err(|error| log::warn!("one thread alone: {error}")).ok();
+        Ok(Self { threads, empty: Buffer::Host(HostBuffer::new(16)?) })
+    }
+
+    /// What stands for an operand that a kernel's flags leave out.
+    pub fn empty(&self) -> &Buffer {
+        &self.empty
+    }
+
+    /// Runs `work` on the device's threads, and waits for it.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let Some(threads) = &self.threads else { return work() };
+        if rayon::current_thread_index().is_none() {
+            return threads.install(work);
+        }
+        // On a thread of a pool, the caller's or this one, waiting means taking up other work of that pool; if that asked the same
+        // plan for a run, it would wait for this one for ever. A thread of no pool just waits.
+        std::thread::scope(|scope| match scope.spawn(|| threads.install(work)).join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    }
+}
+
+/// The processor as adapters are described.
+pub(crate) fn info() -> wgpu::AdapterInfo {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    wgpu::AdapterInfo {
+        name: NAME.to_owned(),
+        vendor: 0,
+        device: 0,
+        device_type: wgpu::DeviceType::Cpu,
+        device_pci_bus_id: String::new(),
+        driver: "rten-gemm".to_owned(),
+        driver_info: format!("{}, {threads} threads", matmul::kernel_name()),
+        backend: wgpu::Backend::Noop,
+        subgroup_min_size: 1,
+        subgroup_max_size: 1,
+        transient_saves_memory: None,
+        limit_bucket: None,
+    }
+}
+
+/// What the processor takes in one piece.
+pub(crate) fn limits() -> wgpu::Limits {
+    wgpu::Limits {
+        max_buffer_size: LARGEST_BUFFER,
+        max_storage_buffer_binding_size: LARGEST_BUFFER,
+        // No step has a grid here.
+        max_compute_workgroups_per_dimension: u32::MAX,
+        ..wgpu::Limits::default()
+    }
+}

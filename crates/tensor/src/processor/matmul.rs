@@ -1,0 +1,118 @@
+//! Products of matrices, by `rten-gemm`.
+
+use clipseg_shaders::kernels::matmul_tile;
+use clipseg_shaders::{Activation, twins};
+use rten_gemm::{BiasVector, GemmExecutor, GemmInputA, GemmInputB, GemmOptions, PackedBMatrix};
+use rten_simd::SimdUnaryOp;
+use rten_tensor::{Matrix, NdTensorView};
+use rten_vecmath::{ApproxGelu, Gelu, Swish};
+
+use super::rows;
+use crate::twin::{Call, Input};
+use crate::{Error, Result};
+
+/// A weight `[columns, inner]` in the order in which products read it. It is packed once, when it is loaded.
+pub(crate) struct PackedWeight(PackedBMatrix<f32>);
+
+impl PackedWeight {
+    /// Packs `weight`, `[columns, inner]`.
+    pub fn new([columns, inner]: [usize; 2], weight: &[f32]) -> Result<Self> {
+        let weight = matrix(weight, [columns, inner], [inner, 1])?;
+        Ok(Self(executor().prepack_b(weight.transposed())))
+    }
+}
+
+/// What the instructions are called that products run on.
+pub(super) fn kernel_name() -> String {
+    executor().kernel_name().to_owned()
+}
+
+/// It chooses by the processor it is on; making one costs nothing.
+fn executor() -> GemmExecutor {
+    GemmExecutor::default()
+}
+
+/// `values` as a matrix of those sizes and strides.
+pub(super) fn matrix(values: &[f32], sizes: [usize; 2], strides: [usize; 2]) -> Result<Matrix<'_, f32>> {
+    NdTensorView::from_slice_with_strides(sizes, values, strides).map_err(failed)
+}
+
+/// `output = scale · input · weight + share · output + bias`.
+pub(super) struct Product<'a> {
+    pub input: Matrix<'a, f32>,
+    pub weight: GemmInputB<'a, f32>,
+    pub scale: f32,
+    pub share: f32,
+    pub bias: Option<&'a [f32]>,
+}
+
+impl Product<'_> {
+    pub fn run(self, output: &mut [f32]) -> Result<()> {
+        let options = GemmOptions {
+            alpha: self.scale,
+            beta: self.share,
+            bias: self.bias.map(BiasVector::Row),
+            ..GemmOptions::default()
+        };
+        executor().gemm(output, GemmInputA::Unpacked(self.input), self.weight, options).map_err(failed)
+    }
+}
+
+/// A matrix in the order in which products read their second operand.
+pub(super) fn pack(matrix: Matrix<'_, f32>) -> PackedBMatrix<f32> {
+    executor().prepack_b(matrix)
+}
+
+fn failed(error: impl std::fmt::Display) -> Error {
+    Error::Device(format!("a product of matrices: {error}"))
+}
+
+/// The twin of every `matmul_*` on buffers.
+pub(super) fn matmul(call: Call<'_>) -> Result<()> {
+    let params: matmul_tile::Params = call.params()?;
+    let [rows, columns, inner] = [params.rows, params.columns, params.inner].map(|size| size as usize);
+    let input = matrix(call.floats(0)?, [rows, inner], [inner, 1])?;
+    let weight = match call.input(1)? {
+        Input::Weight(PackedWeight(packed)) => GemmInputB::Packed(packed),
+        Input::Words(words) => {
+            let plain = matrix(bytemuck::cast_slice(words), [columns, inner], [inner, 1])?;
+            GemmInputB::Unpacked(plain.transposed())
+        }
+    };
+    let bias = if params.has_bias != 0 { Some(call.floats_of(2, columns)?) } else { None };
+    let residual = if params.has_residual != 0 { Some(call.floats_of(3, rows * columns)?) } else { None };
+    let activation = call.activation();
+    // Without an activation between them, the product is added to the residual as it is made.
+    let first = residual.filter(|_| activation == Activation::None);
+    if let Some(residual) = first {
+        call.output.copy_from_slice(residual);
+    }
+    let share = if first.is_some() { 1.0 } else { 0.0 };
+    Product { input, weight, scale: 1.0, share, bias }.run(call.output)?;
+    activate(activation, call.output);
+    if let Some(residual) = residual.filter(|_| first.is_none()) {
+        rows::for_each(call.output, columns, |row, values| {
+            let residual = &residual[row * columns..][..columns];
+            values.iter_mut().zip(residual).for_each(|(value, residual)| *value += residual);
+        });
+    }
+    Ok(())
+}
+
+/// Replaces each value by its activation.
+pub(super) fn activate(activation: Activation, values: &mut [f32]) {
+    match activation {
+        Activation::None => {}
+        Activation::QuickGelu => apply(values, &Swish { alpha: 1.702 }),
+        Activation::Gelu => apply(values, &Gelu {}),
+        Activation::GeluNew => apply(values, &ApproxGelu {}),
+        Activation::Relu | Activation::Selu => rows::in_pieces(values, |values| {
+            values.iter_mut().for_each(|value| *value = twins::activate(activation, *value));
+        }),
+    }
+}
+
+/// `values` through a function of one value, on all threads.
+pub(super) fn apply(values: &mut [f32], function: &(impl SimdUnaryOp<f32> + Sync)) {
+    rows::in_pieces(values, |values| function.map_mut(values));
+}

@@ -1,0 +1,108 @@
+//! The processor's own memory as buffers of a device.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::matmul::PackedWeight;
+use crate::twin::Input;
+use crate::{Error, Result};
+
+/// A buffer in host memory. A clone is the same memory.
+///
+/// The lock is never waited for by work that holds another buffer's: a step of a plan takes those of its inputs to read and that
+/// of its output to write, plans take turns with their own buffers, and weights are written once.
+#[derive(Clone)]
+pub(crate) struct HostBuffer(Arc<RwLock<Values>>);
+
+/// What a buffer holds.
+pub(crate) enum Values {
+    /// Words of 32 bits: floats, integers, or two halves each.
+    Words(Vec<u32>),
+    /// A weight in the order in which products read it.
+    Weight(PackedWeight),
+}
+
+impl PartialEq for HostBuffer {
+    /// Whether they are the same memory.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl HostBuffer {
+    /// `bytes` of zeros.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] where the system does not give so many.
+    pub fn new(bytes: u64) -> Result<Self> {
+        let words = usize::try_from(bytes.div_ceil(4)).unwrap_or(usize::MAX);
+        // The macro below ends the process where memory is short; this asks first.
+        Vec::<u32>::new()
+            .try_reserve_exact(words)
+            .map_err(|error| Error::OutOfMemory(format!("{bytes} bytes of host memory: {error}")))?;
+        Ok(Self::of(Values::Words(vec![0; words])))
+    }
+
+    /// A weight.
+    pub fn weight(weight: PackedWeight) -> Self {
+        Self::of(Values::Weight(weight))
+    }
+
+    fn of(values: Values) -> Self {
+        Self(Arc::new(RwLock::new(values)))
+    }
+
+    /// What it holds. No buffer is left half written by a panic that would matter: whoever writes next writes the whole of it.
+    pub fn read(&self) -> RwLockReadGuard<'_, Values> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it holds, to be changed.
+    pub fn write(&self) -> RwLockWriteGuard<'_, Values> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fills the first bytes.
+    ///
+    /// # Errors
+    /// As [`Values::bytes_mut`].
+    pub fn fill(&self, bytes: &[u8]) -> Result<()> {
+        self.write().bytes_mut()?[..bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+impl Values {
+    /// As twins read it.
+    pub fn input(&self) -> Input<'_> {
+        match self {
+            Self::Words(words) => Input::Words(words),
+            Self::Weight(weight) => Input::Weight(weight),
+        }
+    }
+
+    /// The words.
+    ///
+    /// # Errors
+    /// [`Error::Device`] for a packed weight, which products alone can read.
+    pub fn words(&self) -> Result<&[u32]> {
+        match self {
+            Self::Words(words) => Ok(words),
+            Self::Weight(_) => Err(packed()),
+        }
+    }
+
+    /// The bytes, to be changed.
+    ///
+    /// # Errors
+    /// As [`words`](Self::words).
+    pub fn bytes_mut(&mut self) -> Result<&mut [u8]> {
+        match self {
+            Self::Words(words) => Ok(bytemuck::cast_slice_mut(words)),
+            Self::Weight(_) => Err(packed()),
+        }
+    }
+}
+
+fn packed() -> Error {
+    Error::Device("a weight that was packed for products is read as plain values".to_owned())
+}

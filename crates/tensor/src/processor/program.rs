@@ -1,0 +1,77 @@
+//! A plan as the processor runs it.
+
+use std::time::Instant;
+
+use super::steps::{run_step, twin_of};
+use crate::step::Step;
+use crate::tensor::Tensor;
+use crate::twin::Twin;
+use crate::{Device, Error, Result};
+
+/// The twins of a plan's steps, in order, and the parameters of all.
+pub(crate) struct Program {
+    twins: Vec<Twin>,
+    uniforms: Vec<u8>,
+}
+
+impl Program {
+    /// # Errors
+    /// [`Error::Device`] where a step has no twin.
+    pub fn new(steps: &[Step], uniforms: Vec<u8>) -> Result<Self> {
+        let twin = |step: &Step| match step {
+            Step::Dispatch(dispatch) => twin_of(dispatch.pipeline.kernel),
+            Step::BufferToTexture { .. } | Step::TextureToBuffer { .. } => {
+                Err(Error::Device("the processor has no textures".to_owned()))
+            }
+        };
+        Ok(Self { twins: steps.iter().map(twin).collect::<Result<_>>()?, uniforms })
+    }
+
+    /// Copies what is to be there `before`, runs the steps and copies what is wanted `after`.
+    pub fn run(
+        &self,
+        device: &Device,
+        steps: &[Step],
+        before: &[(Tensor, Tensor)],
+        after: &[(Tensor, Tensor)],
+    ) -> Result<()> {
+        let Some(processor) = device.processor() else {
+            return Err(Error::Device("a plan of the processor's on another device".to_owned()));
+        };
+        device.failures().check()?;
+        copy(before)?;
+        processor.run(|| -> Result<()> {
+            let dispatches = steps.iter().filter_map(|step| match step {
+                Step::Dispatch(dispatch) => Some(dispatch),
+                Step::BufferToTexture { .. } | Step::TextureToBuffer { .. } => None,
+            });
+            for (dispatch, &twin) in dispatches.zip(&self.twins) {
+                let start = Instant::now();
+                run_step(twin, dispatch, &self.uniforms)?;
+                device
+                    .profile()
+                    .add((dispatch.pipeline.kernel.name, dispatch.cost), start.elapsed().as_secs_f64());
+            }
+            Ok(())
+        })?;
+        copy(after)
+    }
+}
+
+/// Copies the whole of each first tensor to the second.
+fn copy(tensors: &[(Tensor, Tensor)]) -> Result<()> {
+    for (from, to) in tensors {
+        let [from_buffer, to_buffer] = [host(from)?, host(to)?];
+        if from_buffer == to_buffer {
+            continue;
+        }
+        let values = from_buffer.read();
+        to_buffer.fill(&bytemuck::cast_slice(values.words()?)[..from.bytes() as usize])?;
+    }
+    Ok(())
+}
+
+fn host(tensor: &Tensor) -> Result<&super::HostBuffer> {
+    let memory = tensor.storage().buffer.get();
+    memory.ok_or_else(|| Error::Device(format!("{tensor:?} has no memory")))?.get().host()
+}

@@ -1,0 +1,124 @@
+//! What a step reads or has written, brought to the host.
+
+use half::f16;
+
+use crate::device::HALVES;
+use crate::step::{Memory, Resource};
+use crate::tensor::Element;
+use crate::{Device, Result};
+
+/// The content of a buffer or a texture.
+pub(super) struct Operand {
+    /// Words of a row of the texture.
+    row: Option<usize>,
+    /// Whether it is of half-precision floats.
+    pub is_half: bool,
+    words: Vec<u32>,
+}
+
+impl Operand {
+    pub fn of(device: &Device, resource: &Resource) -> Result<Self> {
+        match &resource.memory {
+            Memory::Buffer(buffer) => {
+                let element = if resource.in_halves { Element::F16 } else { Element::F32 };
+                Self::of_buffer(device, buffer.gpu()?, element)
+            }
+            Memory::Texture(texture) => Self::of_texture(device, texture),
+        }
+    }
+
+    pub fn of_buffer(device: &Device, buffer: &wgpu::Buffer, element: Element) -> Result<Self> {
+        let is_half = element == Element::F16;
+        // What stands for an operand that is left out cannot be copied, nor is it read.
+        if !buffer.usage().contains(wgpu::BufferUsages::COPY_SRC) {
+            return Ok(Self { row: None, is_half, words: vec![0; 4] });
+        }
+        let words = read(device, buffer.size(), |encoder, staging| {
+            encoder.copy_buffer_to_buffer(buffer, 0, staging, 0, buffer.size());
+        })?;
+        Ok(Self { row: None, is_half, words })
+    }
+
+    pub fn of_texture(device: &Device, texture: &wgpu::Texture) -> Result<Self> {
+        let row = 4 * texture.width() as usize;
+        // Copies want rows of a multiple of 256 bytes.
+        let padded = row.next_multiple_of(64);
+        let bytes = 4 * padded as u64 * u64::from(texture.height());
+        let words = read(device, bytes, |encoder, staging| {
+            let layout = wgpu::TexelCopyBufferLayout {
+                offset: 0,
+                bytes_per_row: Some(4 * padded as u32),
+                rows_per_image: None,
+            };
+            let to = wgpu::TexelCopyBufferInfo { buffer: staging, layout };
+            encoder.copy_texture_to_buffer(texture.as_image_copy(), to, texture.size());
+        })?;
+        let words = words.chunks_exact(padded).flat_map(|words| &words[..row]).copied().collect();
+        Ok(Self { row: Some(row), is_half: texture.format() == HALVES, words })
+    }
+
+    /// All values as floats, row by row of a texture.
+    pub fn floats(&self) -> Vec<f32> {
+        if !self.is_half {
+            return bytemuck::cast_slice(&self.words).to_vec();
+        }
+        let halves: &[u16] = bytemuck::cast_slice(&self.words);
+        halves.iter().map(|&bits| f16::from_bits(bits).to_f32()).collect()
+    }
+
+    /// What a twin reads: integers as they are, floats and halves as floats.
+    pub fn as_words(&self) -> Vec<u32> {
+        if self.is_half { bytemuck::cast_slice(&self.floats()).to_vec() } else { self.words.clone() }
+    }
+
+    /// Values of a row of the texture, or all where it is a buffer.
+    pub fn row(&self) -> usize {
+        let words = self.row.unwrap_or(self.words.len());
+        if self.is_half { 2 * words } else { words }
+    }
+
+    /// The first `columns` of the first `rows` rows of a texture, or so many values of a buffer. What is not there is zero.
+    pub fn matrix(&self, rows: usize, columns: usize) -> Vec<f32> {
+        let floats = self.floats();
+        let stride = if self.row.is_some() { self.row() } else { columns };
+        let value = |row: usize, column: usize| floats.get(row * stride + column).copied().unwrap_or(0.0);
+        (0..rows)
+            .flat_map(|row| (0..columns).map(move |column| (row, column)))
+            .map(|(r, c)| value(r, c))
+            .collect()
+    }
+}
+
+/// The words that `copy` brings to a buffer of `bytes`.
+fn read(
+    device: &Device,
+    bytes: u64,
+    copy: impl FnOnce(&mut wgpu::CommandEncoder, &wgpu::Buffer),
+) -> Result<Vec<u32>> {
+    let gpu = device.gpu()?;
+    let failed = |error: String| device.failures().failed(format!("reading a step's operand: {error}"));
+    let staging = device.staging(bytes)?;
+    let (sender, receiver) = std::sync::mpsc::channel();
+    device.guard(|| {
+        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        copy(&mut encoder, &staging.buffer);
+        gpu.queue.submit([encoder.finish()]);
+        staging.buffer.map_async(wgpu::MapMode::Read, ..bytes, move |result| {
+            // The receiver is gone only if waiting has failed.
+            let _ = sender.send(result);
+        });
+        Ok(())
+    })?;
+    device.wait()?;
+    let mapped = receiver.try_recv().map_err(|error| failed(error.to_string()))?;
+    mapped.map_err(|error| failed(error.to_string()))?;
+    let words = device.failures().read_mapped(|| {
+        let view = staging.buffer.get_mapped_range(..bytes).map_err(|error| failed(error.to_string()))?;
+        let words = bytemuck::cast_slice(&view).to_vec();
+        drop(view);
+        staging.buffer.unmap();
+        Ok(words)
+    })?;
+    device.return_staging(staging);
+    Ok(words)
+}

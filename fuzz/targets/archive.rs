@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    clipseg_fuzz_targets::ARCHIVE.run(input);
+});
