@@ -118,6 +118,32 @@ fn whatever_the_budget_masks_are_right_or_refused() {
 }
 
 #[test]
+fn threads_share_a_budget() {
+    let (prompts, photo) = (longest(6), photo());
+    let unbounded = open_alone();
+    let model = load(&unbounded).unwrap();
+    let needed = model.memory_needed(photo.width(), photo.height(), prompts.len()).unwrap();
+    let expected = segment(&model, &photo, &prompts).unwrap();
+    let budget = needed.total() + needed.scenes;
+    let device = open(Some(budget));
+    let model = load(&device).unwrap();
+    let work = || {
+        for _ in 0..5 {
+            match segment(&model, &photo, &prompts) {
+                Ok(found) => assert_close(&found.logits().values, &expected.logits().values, 1e-4),
+                // What the others use at the moment, they keep.
+                Err(Error::Device(DeviceError::OverBudget { .. })) => {}
+                Err(error) => panic!("{error}"),
+            }
+            assert!(device.memory_use().total() <= budget);
+        }
+    };
+    std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(work))));
+    let found = segment(&model, &photo, &prompts).unwrap();
+    assert_close(&found.logits().values, &expected.logits().values, 1e-4);
+}
+
+#[test]
 fn weights_beyond_the_budget_are_refused_and_leave_nothing() {
     let device = open(Some(1_000_000));
     let error = load(&device).err().unwrap();

@@ -197,6 +197,23 @@ fn shards_are_joined_by_their_index() {
 }
 
 #[test]
+fn what_is_kept_in_memory_needs_no_file() {
+    let folder = folder_with(&[f32s("a", &[1.0, 2.0]), f32s("b", &[3.0])]);
+    let file = folder.path().join("model.safetensors");
+    let opened = Checkpoint::open(folder.path()).unwrap();
+    let kept = Checkpoint::open(folder.path()).unwrap().keep().unwrap();
+    // As long as it was, so that it shows who still reads it.
+    let length = std::fs::metadata(&file).unwrap().len() as usize;
+    std::fs::write(&file, vec![0; length]).unwrap();
+    let a = |checkpoint: &Checkpoint| checkpoint.tensor("a", &[2]).unwrap().to_f32().unwrap();
+    assert_eq!((a(&opened), a(&kept)), (vec![0.0, 0.0], vec![1.0, 2.0]));
+    assert_eq!(kept.keep().unwrap().tensor("b", &[1]).unwrap().to_f32().unwrap(), [3.0]);
+    std::fs::write(&file, []).unwrap();
+    let error = opened.keep().unwrap_err().to_string();
+    assert!(error.contains("model.safetensors"), "{error}");
+}
+
+#[test]
 fn missing_weights_say_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     assert!(error_of(&folder).contains("the folder has no weights"));

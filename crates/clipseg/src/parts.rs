@@ -87,7 +87,7 @@ impl InParts<'_> {
                 let Parts { device, what, most } = self.parts;
                 most.fetch_min(self.at_once, Ordering::Relaxed);
                 let (tried, at_once) = (part.len(), self.at_once);
-                log::warn!("{what}: no memory for {tried} at once, going on with {at_once}; {error}");
+                log::warn!("{what}: there is no memory for {tried} at once; going on with {at_once}");
                 device.trim();
             }
             Err(error) => return Err(error),

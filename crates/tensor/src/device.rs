@@ -33,7 +33,7 @@ pub struct DeviceOptions {
     pub precision: Precision,
     /// Bytes that weights, plans, scenes and read-backs may take together; `None`, the default, as much as there is. Plans that are
     /// only kept to be quick make room, and models look for fewer prompts at once; what does not fit at all is refused with
-    /// [`Error::OverBudget`]. The driver's own needs come on top.
+    /// [`Error::OverBudget`]. Threads that work at the same time need their memory at the same time. The driver's own needs come on top.
     pub memory_budget: Option<u64>,
     /// A folder for files that say which kernel is the fastest at which product of matrices on which adapter. What they do not say
     /// is measured when a plan is recorded, which takes seconds, and noted there. `None`, the default, measures nothing and takes

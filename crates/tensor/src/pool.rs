@@ -30,7 +30,7 @@ pub(crate) struct Pooled<T: Reusable> {
 
 enum Home {
     Pool(SharedPool),
-    /// None: it is a weight's own, and counted as long as it is there.
+    /// A weight's own, counted as long as it is there.
     Own {
         _bytes: Counted,
     },
