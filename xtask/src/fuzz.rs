@@ -72,7 +72,7 @@ pub fn run(arguments: &FuzzArguments) -> Result<()> {
     }
     println!("\n{}", markdown::table(&heading.map(str::to_owned), &rows));
     let list: Vec<_> = findings.iter().map(|path| format!("  {}", path.display())).collect();
-    ensure!(findings.is_empty(), "{} findings, to be mended and committed:\n{}", list.len(), list.join("\n"));
+    ensure!(findings.is_empty(), "these are to be mended, and committed with that:\n{}", list.join("\n"));
     Ok(())
 }
 

@@ -107,6 +107,7 @@ impl Picture {
 fn exif_orientation(bytes: &[u8], format: ImageFormat, decoder: &mut impl ImageDecoder) -> Option<Turn> {
     let exif = match format {
         ImageFormat::Png => png_exif(bytes).map(<[u8]>::to_vec),
+        ImageFormat::WebP => webp_exif(bytes).map(<[u8]>::to_vec),
         _ => decoder.exif_metadata().ok().flatten(),
     }?;
     Directory::read(exif.strip_prefix(b"Exif\0\0").unwrap_or(&exif))?.orientation()
@@ -123,6 +124,22 @@ fn png_exif(bytes: &[u8]) -> Option<&[u8]> {
             return Some(data);
         }
         rest = after.get(4 + length + 4..)?;
+    }
+    None
+}
+
+/// The EXIF block of a WebP file. Its decoder makes room for as many bytes as the block claims, up to 4 GB.
+fn webp_exif(bytes: &[u8]) -> Option<&[u8]> {
+    // Chunks after the file's mark: their kind, their length, the data, and a byte more where that makes it even.
+    let mut rest = bytes.get(12..)?;
+    while let Some((kind, after)) = rest.split_first_chunk::<4>() {
+        let (length, after) = after.split_first_chunk::<4>()?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let data = after.get(..length)?;
+        if kind == b"EXIF" {
+            return Some(data);
+        }
+        rest = after.get(length.next_multiple_of(2)..)?;
     }
     None
 }
