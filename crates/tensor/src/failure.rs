@@ -60,7 +60,7 @@ impl Failures {
     pub fn guard<T>(&self, gpu: &wgpu::Device, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.check()?;
         #[cfg(any(test, feature = "faults"))]
-        let fault = faults::next(self, gpu);
+        let fault = faults::next(self, Some(gpu));
         #[cfg(not(any(test, feature = "faults")))]
         let fault = None;
         #[cfg(not(target_family = "wasm"))]
@@ -84,6 +84,21 @@ impl Failures {
             return Err(error.into());
         }
         result
+    }
+
+    /// As [`guard`](Self::guard), of work that the processor does, which tells its failures where they happen.
+    fn guard_host<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.check()?;
+        #[cfg(any(test, feature = "faults"))]
+        let fault = faults::next(self, None);
+        #[cfg(not(any(test, feature = "faults")))]
+        let fault: Option<wgpu::Error> = None;
+        let result = work();
+        self.check()?;
+        match fault {
+            Some(error) => Err(error.into()),
+            None => result,
+        }
     }
 
     /// Reads what is mapped, unmapping included. The device is not destroyed meanwhile.
@@ -121,8 +136,7 @@ impl Device {
     pub(crate) fn guard<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         match self.gpu() {
             Ok(gpu) => self.failures().guard(&gpu.device, work),
-            // The processor tells its failures where they happen.
-            Err(_) => self.failures().check().and_then(|()| work()),
+            Err(_) => self.failures().guard_host(work),
         }
     }
 

@@ -178,7 +178,7 @@ impl Run<'_> {
                     let bytes = &bytemuck::cast_slice(values.words()?)[..output.bytes() as usize];
                     Ok(Array { shape: output.shape().to_vec(), values: output.element().floats(bytes) })
                 };
-                outputs.iter().map(array).collect::<Result<_>>().map(Reading::There)
+                device.guard(|| outputs.iter().map(array).collect::<Result<_>>()).map(Reading::There)
             }
         }
     }

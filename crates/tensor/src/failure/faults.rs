@@ -33,7 +33,7 @@ pub fn end() -> Option<usize> {
 }
 
 /// What happens to the piece of work that begins now.
-pub(super) fn next(failures: &Failures, gpu: &wgpu::Device) -> Option<wgpu::Error> {
+pub(super) fn next(failures: &Failures, gpu: Option<&wgpu::Device>) -> Option<wgpu::Error> {
     let (place, fault) = NEXT.take()?;
     if place > 0 {
         NEXT.set(Some((place - 1, fault)));
@@ -44,7 +44,10 @@ pub(super) fn next(failures: &Failures, gpu: &wgpu::Device) -> Option<wgpu::Erro
         Fault::OutOfMemory => Some(wgpu::Error::OutOfMemory { source }),
         Fault::Refused => Some(wgpu::Error::Validation { source, description: "on purpose".to_owned() }),
         Fault::Loss => {
-            failures.destroy(gpu);
+            match gpu {
+                Some(gpu) => failures.destroy(gpu),
+                None => failures.lose("it was destroyed"),
+            }
             None
         }
     }

@@ -35,10 +35,19 @@ impl Program {
         before: &[(Tensor, Tensor)],
         after: &[(Tensor, Tensor)],
     ) -> Result<()> {
+        device.guard(|| self.run_guarded(device, steps, before, after))
+    }
+
+    fn run_guarded(
+        &self,
+        device: &Device,
+        steps: &[Step],
+        before: &[(Tensor, Tensor)],
+        after: &[(Tensor, Tensor)],
+    ) -> Result<()> {
         let Some(processor) = device.processor() else {
             return Err(Error::Device("a plan of the processor's on another device".to_owned()));
         };
-        device.failures().check()?;
         copy(before)?;
         processor.run(|| -> Result<()> {
             let dispatches = steps.iter().filter_map(|step| match step {
