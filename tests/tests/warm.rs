@@ -27,7 +27,7 @@ fn a_warm_run_creates_nothing_on_the_device() {
             assert_eq!(mask.len(), photo.width() * photo.height());
             earlier.push(device.resources_created() - before);
         }
-        assert!(earlier[0] > 100, "the first run makes everything: {earlier:?}");
+        assert!(earlier[0] > 20, "the first run makes everything: {earlier:?}");
         assert_eq!(earlier[1..], [0; 5], "{device:?}");
     }
 }
