@@ -60,7 +60,7 @@ impl Failures {
     pub fn guard<T>(&self, gpu: &wgpu::Device, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.check()?;
         #[cfg(any(test, feature = "faults"))]
-        let fault = faults::next(self, gpu);
+        let fault = faults::next(|| self.destroy(gpu));
         #[cfg(not(any(test, feature = "faults")))]
         let fault = None;
         #[cfg(not(target_family = "wasm"))]
@@ -84,6 +84,18 @@ impl Failures {
             return Err(error.into());
         }
         result
+    }
+
+    /// As [`guard`](Self::guard), on the processor, which tells its failures where they happen.
+    fn guard_processor<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.check()?;
+        #[cfg(any(test, feature = "faults"))]
+        if let Some(fault) = faults::next(|| self.lose("it was destroyed")) {
+            return work().and(Err(fault.into()));
+        }
+        #[cfg(any(test, feature = "faults"))]
+        self.check()?;
+        work()
     }
 
     /// Reads what is mapped, unmapping included. The device is not destroyed meanwhile.
@@ -121,8 +133,7 @@ impl Device {
     pub(crate) fn guard<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         match self.gpu() {
             Ok(gpu) => self.failures().guard(&gpu.device, work),
-            // The processor tells its failures where they happen.
-            Err(_) => self.failures().check().and_then(|()| work()),
+            Err(_) => self.failures().guard_processor(work),
         }
     }
 
