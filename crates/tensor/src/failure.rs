@@ -60,7 +60,7 @@ impl Failures {
     pub fn guard<T>(&self, gpu: &wgpu::Device, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.check()?;
         #[cfg(any(test, feature = "faults"))]
-        let fault = faults::next(self, Some(gpu));
+        let fault = faults::next(|| self.destroy(gpu));
         #[cfg(not(any(test, feature = "faults")))]
         let fault = None;
         #[cfg(not(target_family = "wasm"))]
@@ -86,19 +86,16 @@ impl Failures {
         result
     }
 
-    /// As [`guard`](Self::guard), of work that the processor does, which tells its failures where they happen.
-    fn guard_host<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// As [`guard`](Self::guard), on the processor, which tells its failures where they happen.
+    fn guard_processor<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.check()?;
         #[cfg(any(test, feature = "faults"))]
-        let fault = faults::next(self, None);
-        #[cfg(not(any(test, feature = "faults")))]
-        let fault: Option<wgpu::Error> = None;
-        let result = work();
-        self.check()?;
-        match fault {
-            Some(error) => Err(error.into()),
-            None => result,
+        if let Some(fault) = faults::next(|| self.lose("it was destroyed")) {
+            return work().and(Err(fault.into()));
         }
+        #[cfg(any(test, feature = "faults"))]
+        self.check()?;
+        work()
     }
 
     /// Reads what is mapped, unmapping included. The device is not destroyed meanwhile.
@@ -136,7 +133,7 @@ impl Device {
     pub(crate) fn guard<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         match self.gpu() {
             Ok(gpu) => self.failures().guard(&gpu.device, work),
-            Err(_) => self.failures().guard_host(work),
+            Err(_) => self.failures().guard_processor(work),
         }
     }
 

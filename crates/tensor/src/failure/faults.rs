@@ -5,8 +5,6 @@
 
 use std::cell::Cell;
 
-use super::Failures;
-
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -32,8 +30,8 @@ pub fn end() -> Option<usize> {
     NEXT.take().map(|(place, _)| place)
 }
 
-/// What happens to the piece of work that begins now.
-pub(super) fn next(failures: &Failures, gpu: Option<&wgpu::Device>) -> Option<wgpu::Error> {
+/// What happens to the piece of work that begins now, before which `lose` may lose its device.
+pub(super) fn next(lose: impl FnOnce()) -> Option<wgpu::Error> {
     let (place, fault) = NEXT.take()?;
     if place > 0 {
         NEXT.set(Some((place - 1, fault)));
@@ -44,10 +42,7 @@ pub(super) fn next(failures: &Failures, gpu: Option<&wgpu::Device>) -> Option<wg
         Fault::OutOfMemory => Some(wgpu::Error::OutOfMemory { source }),
         Fault::Refused => Some(wgpu::Error::Validation { source, description: "on purpose".to_owned() }),
         Fault::Loss => {
-            match gpu {
-                Some(gpu) => failures.destroy(gpu),
-                None => failures.lose("it was destroyed"),
-            }
+            lose();
             None
         }
     }
