@@ -16,6 +16,9 @@ const BETWEEN: &[u8] = b"\n====\n";
 /// What stands in an input for the Hub's own address, and for that of its storage, which is another origin.
 const PLACES: [&[u8]; 2] = [b"{HUB}/", b"{STORAGE}/"];
 
+/// How long either side waits for the other, which is there and answers at once.
+const SILENCE: Duration = Duration::from_secs(10);
+
 /// A repository is downloaded twice, the second time on top of what the first left, from a server that answers each
 /// connection with the next of the input's answers, bytes as they are, and hangs up after the last.
 pub fn run(input: &[u8]) -> bool {
@@ -28,8 +31,8 @@ pub fn run(input: &[u8]) -> bool {
 
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let cache = folder.path().join("cache");
-    let second = Duration::from_secs(1);
-    let limits = Limits { silence: second, small: second, wait: Duration::ZERO };
+    // What fails is not asked for again: that would only take time.
+    let limits = Limits { silence: SILENCE, small: SILENCE, wait: Duration::ZERO };
     let settings =
         Settings { endpoint: server.origins[0].clone(), token: None, cache, offline: false, limits };
     let hub = Hub::new(settings.clone());
@@ -112,7 +115,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Reads a request to its empty line and writes the answer.
 fn answer(mut stream: &TcpStream, reply: &[u8]) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    stream.set_read_timeout(Some(SILENCE))?;
     for line in BufReader::new(stream).lines() {
         if line?.is_empty() {
             break;
