@@ -16,6 +16,10 @@ pub fn test() -> Result<()> {
     step("lints", cargo(["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]))?;
     deny::check()?;
     step("tests", cargo(["test", "--workspace"]))?;
+    step(
+        "the library without its features",
+        cargo(["check", "--package", "clipseg", "--no-default-features"]),
+    )?;
     // llvmpipe has as many lanes as it is told, also on processors for which that is not fast; by itself it has eight.
     let mut sixteen_lanes = cargo(["test", "--package", "clipseg-tensor", "--test", "ops"]);
     sixteen_lanes.envs(llvmpipe_of("512"));

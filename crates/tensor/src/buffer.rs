@@ -1,8 +1,10 @@
 //! Linear memory of a device, whichever kind of device it is.
 
 #[cfg(feature = "processor")]
+use crate::Error;
+#[cfg(feature = "processor")]
 use crate::processor::HostBuffer;
-use crate::{Device, Error, Result};
+use crate::{Device, Result};
 
 /// Memory that tensors lie in. A clone is the same memory.
 #[derive(Clone, PartialEq)]

@@ -84,7 +84,7 @@ struct Inner {
 
 /// What runs the plans.
 enum Engine {
-    Gpu(Gpu),
+    Gpu(Box<Gpu>),
     #[cfg(feature = "processor")]
     Processor(Processor),
 }
@@ -115,7 +115,14 @@ impl Device {
                     file,
                 );
                 let failures = Arc::clone(&gpu.failures);
-                Ok(Self::new(Engine::Gpu(gpu), (info, limits), precision, pipelines, failures, memory))
+                Ok(Self::new(
+                    Engine::Gpu(Box::new(gpu)),
+                    (info, limits),
+                    precision,
+                    pipelines,
+                    failures,
+                    memory,
+                ))
             }
             #[cfg(feature = "processor")]
             Chosen::Processor => {

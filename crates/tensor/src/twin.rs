@@ -59,6 +59,7 @@ impl<'a> Call<'a> {
     }
 
     /// The first `length` of the floats that it reads there.
+    #[cfg(feature = "processor")]
     pub fn floats_of(&self, place: usize, length: usize) -> Result<&'a [f32]> {
         self.floats(place)?.get(..length).ok_or_else(|| missing("a part of an operand"))
     }

@@ -13,12 +13,11 @@ const UPLOAD_BUDGET: usize = 4 << 20;
 impl Device {
     /// Writes the whole of a buffer.
     pub(crate) fn write_buffer(&self, buffer: &Buffer, bytes: &[u8]) -> Result<()> {
-        let buffer = match buffer {
-            Buffer::Gpu(buffer) => buffer,
-            #[cfg(feature = "processor")]
-            Buffer::Host(buffer) => return buffer.fill(bytes),
-        };
-        let gpu = self.gpu()?;
+        #[cfg(feature = "processor")]
+        if let Buffer::Host(buffer) = buffer {
+            return self.guard(|| buffer.fill(bytes));
+        }
+        let (gpu, buffer) = (self.gpu()?, buffer.gpu()?);
         self.guard(|| {
             for (place, part) in bytes.chunks(UPLOAD_BUDGET).enumerate() {
                 gpu.queue.write_buffer(buffer, (place * UPLOAD_BUDGET) as u64, part);

@@ -135,22 +135,21 @@ fn a_profile_has_each_shape_with_its_cost() {
 
 #[test]
 fn memory_is_counted_as_long_as_it_is_there() {
-    devices().iter().map(another).for_each(|device| count_memory(&device));
-}
-
-fn count_memory(device: &Device) {
-    assert_eq!(device.memory_use(), MemoryUse::default());
-    let weights = device.upload(&[10], &Random(1).values(10)).unwrap();
-    // Buffers are of whole vectors.
-    assert_eq!(device.memory_use(), MemoryUse { weights: 48, ..MemoryUse::default() });
-    let mut recorder = Recorder::new(device);
-    let output = recorder.sigmoid(&weights).unwrap();
-    recorder.output(&output).unwrap();
-    let plan = recorder.finish().unwrap();
-    assert_eq!(
-        device.memory_use(),
-        MemoryUse { weights: 48, plans: plan.arena_bytes(), ..MemoryUse::default() }
-    );
-    drop((plan, output, weights));
-    assert_eq!(device.memory_use(), MemoryUse::default());
+    for device in devices().iter().map(another) {
+        let device = &device;
+        assert_eq!(device.memory_use(), MemoryUse::default());
+        let weights = device.upload(&[10], &Random(1).values(10)).unwrap();
+        // Buffers are of whole vectors.
+        assert_eq!(device.memory_use(), MemoryUse { weights: 48, ..MemoryUse::default() });
+        let mut recorder = Recorder::new(device);
+        let output = recorder.sigmoid(&weights).unwrap();
+        recorder.output(&output).unwrap();
+        let plan = recorder.finish().unwrap();
+        assert_eq!(
+            device.memory_use(),
+            MemoryUse { weights: 48, plans: plan.arena_bytes(), ..MemoryUse::default() }
+        );
+        drop((plan, output, weights));
+        assert_eq!(device.memory_use(), MemoryUse::default());
+    }
 }

@@ -16,18 +16,18 @@ fn open(options: DeviceOptions) -> Device {
 }
 
 fn product(device: &Device, weight: &[f32]) -> (Plan, Tensor, Tensor) {
-    let layer = Linear::new(device, 64, 64, weight, None).unwrap();
+    let layer = Linear::new(device, 64, 64, weight, None).expect("a layer");
     let mut recorder = Recorder::new(device);
-    let input = recorder.input(&[100, 64]).unwrap();
-    let output = recorder.linear_with(&input, &layer, Activation::QuickGelu, None).unwrap();
-    let output = recorder.output(&output).unwrap();
-    (recorder.finish().unwrap(), input, output)
+    let input = recorder.input(&[100, 64]).expect("an input");
+    let output = recorder.linear_with(&input, &layer, Activation::QuickGelu, None).expect("the op");
+    let output = recorder.output(&output).expect("an output");
+    (recorder.finish().expect("a plan"), input, output)
 }
 
 fn run((plan, input, output): &(Plan, Tensor, Tensor), values: &[f32]) -> Vec<f32> {
     let mut run = plan.run();
-    run.write(input, values).unwrap();
-    pollster::block_on(run.finish(&[output])).unwrap().remove(0).values
+    run.write(input, values).expect("as many values");
+    pollster::block_on(run.finish(&[output])).expect("a run").remove(0).values
 }
 
 #[test]

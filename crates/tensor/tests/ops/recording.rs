@@ -1,6 +1,6 @@
 //! What a plan does with memory, and shapes that do not fit.
 
-use clipseg_tensor::{Activation, Device, Error, LayerNorm, Linear, Recorder, Result, Tensor, Tile};
+use clipseg_tensor::{Activation, Error, LayerNorm, Linear, Recorder, Result, Tensor, Tile};
 
 use super::support::{Random, another, assert_close, devices};
 
@@ -173,35 +173,34 @@ fn is_refused<T>(result: Result<T>) {
 
 #[test]
 fn what_lies_on_another_device_is_refused_by_ops_and_plans() {
-    devices().iter().map(another).for_each(|other| refuse_of(&other));
-}
+    for other in devices().iter().map(another) {
+        let other = &other;
+        let foreign = other.upload(&[3, 64], &Random(1).values(192)).unwrap();
+        let foreign_layer = Linear::new(other, 64, 64, &diagonal(64, 2.0), None).unwrap();
+        for device in devices() {
+            let layer = Linear::new(device, 64, 64, &diagonal(64, 2.0), None).unwrap();
+            let mut recorder = Recorder::new(device);
+            let input = recorder.input(&[3, 64]).unwrap();
+            is_refused(recorder.linear(&foreign, &layer));
+            is_refused(recorder.linear(&input, &foreign_layer));
+            is_refused(recorder.linear_with(&input, &layer, Activation::None, Some(&foreign)));
+            is_refused(recorder.output(&foreign));
+            let output = recorder.linear(&input, &layer).unwrap();
+            let output = recorder.output(&output).unwrap();
+            let plan = recorder.finish().unwrap();
 
-fn refuse_of(other: &Device) {
-    let foreign = other.upload(&[3, 64], &Random(1).values(192)).unwrap();
-    let foreign_layer = Linear::new(other, 64, 64, &diagonal(64, 2.0), None).unwrap();
-    for device in devices() {
-        let layer = Linear::new(device, 64, 64, &diagonal(64, 2.0), None).unwrap();
-        let mut recorder = Recorder::new(device);
-        let input = recorder.input(&[3, 64]).unwrap();
-        is_refused(recorder.linear(&foreign, &layer));
-        is_refused(recorder.linear(&input, &foreign_layer));
-        is_refused(recorder.linear_with(&input, &layer, Activation::None, Some(&foreign)));
-        is_refused(recorder.output(&foreign));
-        let output = recorder.linear(&input, &layer).unwrap();
-        let output = recorder.output(&output).unwrap();
-        let plan = recorder.finish().unwrap();
-
-        let mut run = plan.run();
-        is_refused(run.copy_in(&foreign, &input));
-        is_refused(run.copy_out(&output, &foreign));
-        is_refused(run.write(&foreign, &Random(2).values(192)));
-        is_refused(pollster::block_on(run.finish(&[&foreign])));
-        // The plan itself is none the worse for it.
-        let values = Random(3).values(192);
-        let mut run = plan.run();
-        run.write(&input, &values).unwrap();
-        let actual = pollster::block_on(run.finish(&[&output])).unwrap();
-        let expected: Vec<_> = values.iter().map(|value| 2.0 * value).collect();
-        assert_close(&actual[0].values, &expected, 0.0);
+            let mut run = plan.run();
+            is_refused(run.copy_in(&foreign, &input));
+            is_refused(run.copy_out(&output, &foreign));
+            is_refused(run.write(&foreign, &Random(2).values(192)));
+            is_refused(pollster::block_on(run.finish(&[&foreign])));
+            // The plan itself is none the worse for it.
+            let values = Random(3).values(192);
+            let mut run = plan.run();
+            run.write(&input, &values).unwrap();
+            let actual = pollster::block_on(run.finish(&[&output])).unwrap();
+            let expected: Vec<_> = values.iter().map(|value| 2.0 * value).collect();
+            assert_close(&actual[0].values, &expected, 0.0);
+        }
     }
 }
