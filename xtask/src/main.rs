@@ -1,4 +1,4 @@
-//! The project's own tasks. `cargo xtask --help` lists them.
+//! The project's own tasks. `cargo xtask --help` lists them; its package is in `front`, and runs this one.
 
 mod bench;
 mod cli;

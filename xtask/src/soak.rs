@@ -66,7 +66,7 @@ pub fn run(arguments: &SoakArguments) -> Result<()> {
     ensure!((1..=256).contains(&arguments.threads), "--threads: must lie between 1 and 256");
     let adapter = arguments.adapter.clone().unwrap_or_default();
     let device = Device::open(&DeviceOptions { adapter, ..DeviceOptions::default() })?;
-    println!("adapter: {}, {:?} kernels", device.description(), device.kernels());
+    println!("adapter: {}, {}", device.description(), device.runs());
     let model = ClipSeg::from_pretrained(&device, &arguments.model)?;
     let work = Work::new(&model)?;
     let jobs = Jobs::computed_alone(&work)?;

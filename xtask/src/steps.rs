@@ -51,29 +51,9 @@ fn llvmpipe_of(width: &str) -> impl IntoIterator<Item = (&'static str, OsString)
     clipseg::llvmpipe_environment(width, &root().join("target"))
 }
 
-/// What the demo looks for in the committed scenes.
-const DEMO: [(&str, [&str; 4]); 2] = [
-    ("scene-1", ["something orange", "a dotted triangle", "something striped", "a yellow square"]),
-    ("scene-2", ["a yellow thing", "the yellow cross", "a crescent", "a purple triangle"]),
-];
-
-/// Segments two committed scenes with the committed model, through the command that users run. Where there is no GPU it runs on
-/// the processor.
+/// The demo, as `cargo xtask demo` runs it without this package.
 pub fn demo() -> Result<()> {
-    step("build", cargo(["build", "--quiet", "--package", "clipseg-cli"]))?;
-    let out = root().join("target/demo");
-    for (scene, prompts) in DEMO {
-        let mut segment = cargo(["run", "--quiet", "--package", "clipseg-cli", "--", "segment"]);
-        segment.args(["--model", "fixtures/models/clipseg-shapes"]);
-        segment.arg(format!("fixtures/shapes/{scene}.png"));
-        for prompt in prompts {
-            segment.args(["--prompt", prompt]);
-        }
-        segment.arg("--out").arg(&out);
-        step(scene, segment)?;
-    }
-    println!("\nthe pictures are in {}: look at the overlays", out.display());
-    Ok(())
+    step("demo", cargo(["xtask", "demo"]))
 }
 
 /// Builds `clipseg` as users have it.

@@ -77,7 +77,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<()> {
         runtime_checks,
         ..DeviceOptions::default()
     })?;
-    println!("adapter: {}, {:?} kernels", device.description(), device.kernels());
+    println!("adapter: {}, {}", device.description(), device.runs());
     if arguments.steps {
         device.start_step_checks().context("--steps")?;
     }

@@ -119,7 +119,12 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<()> {
     let MemoryUse { weights: weight_bytes, plans: arena_bytes, .. } = device.memory_use();
     let report = Report {
         adapter: device.description().to_owned(),
-        kernels: format!("{:?}", device.kernels()).to_lowercase(),
+        kernels: if device.is_processor() {
+            "twins".to_owned()
+        } else {
+            format!("{:?}", device.kernels()).to_lowercase()
+        },
+        run_by: device.runs(),
         width,
         height,
         prompts: arguments.prompts.max(arguments.batch),

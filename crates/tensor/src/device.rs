@@ -192,6 +192,16 @@ impl Device {
         if self.lanes().is_some() { KernelFamily::Subgroup } else { KernelFamily::Classic }
     }
 
+    /// What runs the steps of plans, for people: which kernels, or their twins.
+    #[must_use]
+    pub fn runs(&self) -> &'static str {
+        match (self.is_processor(), self.kernels()) {
+            (true, _) => "twins of the kernels",
+            (false, KernelFamily::Subgroup) => "subgroup kernels",
+            (false, _) => "classic kernels",
+        }
+    }
+
     /// Whether this is the processor, which runs the CPU twins of the kernels.
     #[must_use]
     pub fn is_processor(&self) -> bool {

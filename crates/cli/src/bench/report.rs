@@ -8,8 +8,11 @@ use crate::table::{self, Align};
 #[derive(Serialize)]
 pub struct Report {
     pub adapter: String,
-    /// The kernel family in use.
+    /// The kernel family in use, or `twins` on the processor.
     pub kernels: String,
+    /// The same for people.
+    #[serde(skip)]
+    pub run_by: &'static str,
     /// The photo's size.
     pub width: usize,
     pub height: usize,
@@ -146,12 +149,12 @@ impl Report {
             rows.push([(*name).to_owned(), median, min, max]);
         }
         let mut text = format!(
-            "{}, {} kernels\n{width} × {height} pixels, prompts: {prompts}, batch: {batch}, threads: {threads}, warm runs: {runs}\n\n\
+            "{}, {}\n{width} × {height} pixels, prompts: {prompts}, batch: {batch}, threads: {threads}, warm runs: {runs}\n\n\
              load        {:.2} s  (adapter opened, weights on the device)\n\
              first mask  {:.2} s  (since the process started, loading included)\n\
              memory      {:.1} MB of weights, {:.1} MB in which the plans work, on the device\n\n{}\n{:.2} photos a second\n",
             self.adapter,
-            self.kernels,
+            self.run_by,
             self.load_seconds,
             self.first_mask_seconds,
             1e-6 * self.weight_bytes as f64,
