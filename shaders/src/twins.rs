@@ -26,7 +26,7 @@ mod normalise;
 mod resample;
 
 pub use activation::{activate, activation, sigmoid};
-pub use attention::{attention, attention_scores};
+pub use attention::{LOWEST, attention, attention_scores};
 pub use convolution::{conv2d_3x3, depth_to_space, im2col_3x3, transposed_conv2d};
 pub use embedding::{gather_rows, patchify, token_embedding, vision_embedding};
 pub use guided::{box_mean, guided_apply, guided_coefficients, guided_moments};

@@ -116,23 +116,12 @@ impl Timestamps {
 
     /// Waits for the run and adds its times to the device's profile.
     pub fn collect(self, device: &Device) -> Result<()> {
-        let failed = |error: String| device.failures().failed(format!("reading timestamps: {error}"));
-        let (sender, receiver) = std::sync::mpsc::channel();
-        self.read_back.map_async(wgpu::MapMode::Read, .., move |result| {
-            // The receiver is gone only if waiting has failed.
-            let _ = sender.send(result);
-        });
-        device.wait()?;
-        let mapped = receiver.try_recv().map_err(|error| failed(error.to_string()))?;
-        mapped.map_err(|error| failed(error.to_string()))?;
         let second = 1e9 / f64::from(device.gpu()?.queue.get_timestamp_period());
-        device.failures().read_mapped(|| {
-            let view = self.read_back.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
-            let ticks: &[u64] = bytemuck::cast_slice(&view);
+        device.read_now(&self.read_back, self.read_back.size(), "timestamps", |bytes| {
+            let ticks: &[u64] = bytemuck::cast_slice(bytes);
             for (&kernel, ticks) in self.kernels.iter().zip(ticks.chunks_exact(2)) {
                 device.profile().add(kernel, ticks[1].saturating_sub(ticks[0]) as f64 / second);
             }
-            Ok(())
         })
     }
 }

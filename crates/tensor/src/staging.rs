@@ -40,6 +40,36 @@ impl Device {
         self.free().push(staging);
     }
 
+    /// Waits for all that was submitted, and reads the first `bytes` of a buffer that is made to be mapped. `what` names it where
+    /// that fails.
+    pub(crate) fn read_now<T>(
+        &self,
+        buffer: &wgpu::Buffer,
+        bytes: u64,
+        what: &str,
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T> {
+        let failed = |error: String| self.failures().failed(format!("reading {what}: {error}"));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        self.guard(|| {
+            buffer.map_async(wgpu::MapMode::Read, ..bytes, move |result| {
+                // The receiver is gone only if waiting has failed.
+                let _ = sender.send(result);
+            });
+            Ok(())
+        })?;
+        self.wait()?;
+        let mapped = receiver.try_recv().map_err(|error| failed(error.to_string()))?;
+        mapped.map_err(|error| failed(error.to_string()))?;
+        self.failures().read_mapped(|| {
+            let view = buffer.get_mapped_range(..bytes).map_err(|error| failed(error.to_string()))?;
+            let result = read(&view);
+            drop(view);
+            buffer.unmap();
+            Ok(result)
+        })
+    }
+
     /// Gives back those that are free.
     pub(crate) fn trim_staging(&self) {
         self.free().clear();

@@ -66,9 +66,14 @@ impl<'a> Call<'a> {
 
     /// The kernel's activation.
     pub fn activation(&self) -> Activation {
-        let number = override_of(self.overrides, "ACTIVATION");
-        Activation::ALL.into_iter().find(|&activation| Some(activation as u32) == number).unwrap_or_default()
+        activation_of(self.overrides)
     }
+}
+
+/// The activation that overrides name; none where the kernel has no such override.
+pub(crate) fn activation_of(overrides: &[(&'static str, u32)]) -> Activation {
+    let number = override_of(overrides, "ACTIVATION");
+    Activation::ALL.into_iter().find(|&activation| Some(activation as u32) == number).unwrap_or_default()
 }
 
 /// The value of an override, where the kernel has it.

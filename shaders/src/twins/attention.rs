@@ -3,8 +3,8 @@
 use super::softmax;
 use crate::kernels::{attention, attention_scores, softmax as softmax_kernel};
 
-// What transformers adds to a masked score. Adding it leaves it as it is; adding it twice gives -inf.
-const LOWEST: f32 = f32::MIN;
+/// What transformers adds to a masked score. Adding it leaves it as it is; adding it twice gives -inf.
+pub const LOWEST: f32 = f32::MIN;
 
 /// `scores[image, head, query, key] = scale · query · key`, masked as transformers masks.
 ///

@@ -1,6 +1,7 @@
 //! Attention built on products of matrices: the scores of a few queries at a time, so that no more of them is ever stored.
 
 use clipseg_shaders::kernels::{attention, attention_scores};
+use clipseg_shaders::twins::LOWEST;
 use rayon::prelude::*;
 use rten_gemm::{GemmInputB, PackedBMatrix};
 use rten_simd::SimdOp;
@@ -13,9 +14,6 @@ use crate::twin::Call;
 
 /// Queries whose scores are stored at once.
 const QUERIES: usize = 32;
-
-/// What is added to a masked score in transformers: adding it leaves it as it is, adding it twice gives -inf.
-const LOWEST: f32 = f32::MIN;
 
 /// Fused queries, keys and values, `[tokens, (query, key, value), heads, head_size]`, and who may look at what.
 #[derive(Clone, Copy)]

@@ -96,29 +96,15 @@ fn read(
     copy: impl FnOnce(&mut wgpu::CommandEncoder, &wgpu::Buffer),
 ) -> Result<Vec<u32>> {
     let gpu = device.gpu()?;
-    let failed = |error: String| device.failures().failed(format!("reading a step's operand: {error}"));
     let staging = device.staging(bytes)?;
-    let (sender, receiver) = std::sync::mpsc::channel();
     device.guard(|| {
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         copy(&mut encoder, &staging.buffer);
         gpu.queue.submit([encoder.finish()]);
-        staging.buffer.map_async(wgpu::MapMode::Read, ..bytes, move |result| {
-            // The receiver is gone only if waiting has failed.
-            let _ = sender.send(result);
-        });
         Ok(())
     })?;
-    device.wait()?;
-    let mapped = receiver.try_recv().map_err(|error| failed(error.to_string()))?;
-    mapped.map_err(|error| failed(error.to_string()))?;
-    let words = device.failures().read_mapped(|| {
-        let view = staging.buffer.get_mapped_range(..bytes).map_err(|error| failed(error.to_string()))?;
-        let words = bytemuck::cast_slice(&view).to_vec();
-        drop(view);
-        staging.buffer.unmap();
-        Ok(words)
-    })?;
+    let words = device
+        .read_now(&staging.buffer, bytes, "a step's operand", |bytes| bytemuck::cast_slice(bytes).to_vec())?;
     device.return_staging(staging);
     Ok(words)
 }

@@ -6,7 +6,7 @@ use clipseg_shaders::{Activation, kernels, twins};
 use super::operand::Operand;
 use crate::ops::unpack_panels;
 use crate::step::Dispatch;
-use crate::twin::override_of;
+use crate::twin::{activation_of, override_of};
 use crate::{Error, Result};
 
 /// What a kernel has written, and what it should have.
@@ -65,8 +65,7 @@ impl Step<'_> {
     }
 
     fn activation(&self) -> Activation {
-        let number = self.overridden("ACTIVATION");
-        Activation::ALL.into_iter().find(|&activation| activation as u32 == number).unwrap_or_default()
+        activation_of(self.overrides)
     }
 
     /// The weight `[columns, inner]` that lies in panels.
