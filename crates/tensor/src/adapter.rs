@@ -2,7 +2,7 @@
 
 #[cfg(feature = "processor")]
 use crate::processor;
-use crate::{Error, Result};
+use crate::{Error, Result, matrix_units};
 
 /// Lanes of a subgroup that the subgroup kernels are written for.
 const LANES: [u32; 2] = [8, 16];
@@ -66,6 +66,9 @@ pub struct AdapterReport {
     pub timestamps: bool,
     /// Whether compiled pipelines can be kept in a file: what [`DeviceOptions::pipeline_cache`](crate::DeviceOptions) asks for.
     pub pipeline_cache: bool,
+    /// Rows and columns of the matrices that its matrix units multiply, where there are kernels for them: what
+    /// [`DeviceOptions::matrix_units`](crate::DeviceOptions) turns on.
+    pub matrix_units: Option<u32>,
     /// The kernel families it can run; none of them is the processor's.
     pub families: Vec<KernelFamily>,
     /// The family that [`KernelFamily::Auto`] takes on it.
@@ -130,6 +133,7 @@ impl Chosen {
                 subgroups: false,
                 timestamps: true,
                 pipeline_cache: false,
+                matrix_units: None,
                 families: Vec::new(),
                 automatic: KernelFamily::Auto,
             },
@@ -153,6 +157,7 @@ fn report(adapter: &wgpu::Adapter) -> AdapterReport {
         subgroups: features.contains(wgpu::Features::SUBGROUP),
         timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
         pipeline_cache: features.contains(wgpu::Features::PIPELINE_CACHE),
+        matrix_units: matrix_units::offered(adapter).map(|size| size.side() as u32),
         families,
         automatic,
     }

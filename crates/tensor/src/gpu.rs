@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use crate::adapter;
 use crate::device::{DeviceOptions, FLOATS};
 use crate::failure::Failures;
+use crate::matrix_units::{self, MatrixSize};
 #[cfg(not(target_family = "wasm"))]
 use crate::tuner::{Subject, Tuner};
 use crate::{Error, Precision, Result};
@@ -20,6 +21,8 @@ pub(crate) struct Gpu {
     /// Whether shaders may have the functions that pack and unpack halves: all but llvmpipe on old processors. A kernel that has
     /// them does not compile without.
     pub reads_halves: bool,
+    /// The matrices that kernels on matrix units multiply, where they are to.
+    pub matrix_units: Option<MatrixSize>,
     /// Stand in for operands that a kernel's flags leave out.
     pub empty_buffer: wgpu::Buffer,
     pub empty_texture: wgpu::Texture,
@@ -47,11 +50,23 @@ impl Gpu {
         if options.precision == Precision::F16 && !reads_halves {
             return Err(failed("its shaders cannot read half-precision floats; take f32".to_owned()));
         }
+        let matrix_units = match lanes {
+            None => matrix_units::choose(adapter, options.matrix_units)?,
+            Some(_) => None,
+        };
+        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+        if matrix_units.is_some() {
+            features |= matrix_units::features();
+            // SAFETY: wgpu asks for an acknowledgement that experimental features may be unsound. The one asked for is that of
+            // cooperative matrices, for kernels that stay within their memory, at the caller's wish.
+            experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("clipseg"),
                 required_features: features & adapter.features(),
                 required_limits: adapter.limits(),
+                experimental_features,
                 ..Default::default()
             })
             .await
@@ -79,6 +94,7 @@ impl Gpu {
             failures,
             lanes,
             reads_halves,
+            matrix_units,
             empty_buffer,
             empty_texture,
             uploading: AtomicUsize::new(0),

@@ -34,8 +34,11 @@ mod error;
 mod failure;
 mod gpu;
 mod llvmpipe;
+mod matrix_units;
 mod memory;
 mod ops;
+#[cfg(not(target_family = "wasm"))]
+mod peaks;
 mod pipeline;
 #[cfg(not(target_family = "wasm"))]
 mod pipeline_file;
@@ -70,10 +73,13 @@ pub use error::{Error, Result};
 #[doc(hidden)]
 pub use failure::faults;
 pub use llvmpipe::{LLVMPIPE_WIDTH_VARIABLE, llvmpipe_environment, llvmpipe_width};
+pub use matrix_units::MatrixUnits;
 pub use memory::MemoryUse;
 pub use ops::{
     AttentionMask, Convolution3x3, LayerNorm, Linear, Mlp, Modulation, Packing, Takes, TransposedConvolution,
 };
+#[cfg(not(target_family = "wasm"))]
+pub use peaks::{MemoryRates, Peaks};
 pub use plan::{Plan, Run};
 pub use plan_cache::PlanCache;
 pub use precision::Precision;

@@ -69,6 +69,9 @@ fn variant(kernel: &Kernel, constants: &PipelineConstants) -> Variant {
 
 fn validator() -> Validator {
     // As in build.rs.
-    let capabilities = Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    let capabilities = Capabilities::SUBGROUP
+        | Capabilities::SHADER_FLOAT16_IN_FLOAT32
+        | Capabilities::SHADER_FLOAT16
+        | Capabilities::COOPERATIVE_MATRIX;
     Validator::new(ValidationFlags::all(), capabilities)
 }

@@ -1,7 +1,8 @@
-use clipseg_shaders::kernels;
+use clipseg_shaders::{Kernel, kernels};
 
 use super::halves::expect_floats;
 use super::{expect_shape, shape_error};
+use crate::matrix_units::MatrixSize;
 use crate::tensor::Element;
 use crate::{Recorder, Result, Tensor};
 
@@ -115,6 +116,13 @@ impl Recorder {
         expect_floats("attention", element)?;
         let sizes = Sizes::of(query_key_value, heads, mask)?;
         let in_full = [query_key_value.element(), element] == [Element::F32; 2];
+        if let Some(matrix) = self.device().matrix_units()
+            && query_key_value.element() == Element::F16
+            && sizes.head_size.is_multiple_of(4)
+            && sizes.head_size <= 4 * matrix.side()
+        {
+            return self.attention_cooperative(element, query_key_value, &sizes, mask, matrix);
+        }
         match self.device().lanes() {
             Some(lanes) if sizes.fit_vectors() && in_full => {
                 self.attention_subgroup(query_key_value, &sizes, mask, lanes)
@@ -163,6 +171,48 @@ impl Recorder {
         sizes: &Sizes,
         mask: &AttentionMask<'_>,
     ) -> Result<Tensor> {
+        let overrides = [
+            ("INPUT_HALVES", (query_key_value.element() == Element::F16).into()),
+            ("OUTPUT_HALVES", (element == Element::F16).into()),
+        ];
+        let (kernel, overrides, queries) = match sizes.fit_vectors() && self.device().reads_halves() {
+            true => (&kernels::attention_vec4::KERNEL, &overrides[..], 32_usize),
+            false => (&kernels::attention::KERNEL, &[][..], 16),
+        };
+        self.attention_on_buffers(kernel, overrides, queries, element, query_key_value, sizes, mask)
+    }
+
+    /// The attention of matrix units, of queries, keys and values in f16.
+    fn attention_cooperative(
+        &mut self,
+        element: Element,
+        query_key_value: &Tensor,
+        sizes: &Sizes,
+        mask: &AttentionMask<'_>,
+        matrix: MatrixSize,
+    ) -> Result<Tensor> {
+        let kernel = match matrix {
+            MatrixSize::Eight => &kernels::attention_cooperative_8::KERNEL,
+            MatrixSize::Sixteen => &kernels::attention_cooperative_16::KERNEL,
+        };
+        let overrides = [("OUTPUT_HALVES", (element == Element::F16).into())];
+        let queries = 4 * matrix.side();
+        self.attention_on_buffers(kernel, &overrides, queries, element, query_key_value, sizes, mask)
+    }
+
+    /// Attention by one of the kernels on buffers, a workgroup of which has so many `queries`. All take the same parameters and
+    /// resources, which a test in the shader crate sees to.
+    #[expect(clippy::too_many_arguments, reason = "the kernel and what it is given")]
+    fn attention_on_buffers(
+        &mut self,
+        kernel: &'static Kernel,
+        overrides: &[(&'static str, u32)],
+        queries: usize,
+        element: Element,
+        query_key_value: &Tensor,
+        sizes: &Sizes,
+        mask: &AttentionMask<'_>,
+    ) -> Result<Tensor> {
         let output = self.allocate(&[sizes.batch, sizes.tokens, sizes.heads * sizes.head_size], element)?;
         let params = kernels::attention::Params {
             tokens: sizes.tokens as u32,
@@ -179,15 +229,6 @@ impl Recorder {
             self.buffer_or_empty(mask.packing.map(|packing| packing.starts))?,
             self.buffer(&output)?,
         ];
-        // Both take the same parameters, which a test in the shader crate sees to.
-        let overrides = [
-            ("INPUT_HALVES", (query_key_value.element() == Element::F16).into()),
-            ("OUTPUT_HALVES", (element == Element::F16).into()),
-        ];
-        let (kernel, overrides, queries) = match sizes.fit_vectors() && self.device().reads_halves() {
-            true => (&kernels::attention_vec4::KERNEL, &overrides[..], 32_usize),
-            false => (&kernels::attention::KERNEL, &[][..], 16),
-        };
         let grid = [sizes.longest.div_ceil(queries) as u32, params.heads, sizes.sequences as u32];
         let flops = 2 * sizes.product_flops(mask);
         self.dispatch(kernel, overrides, params, resources, grid, flops)?;

@@ -4,13 +4,14 @@
 mod measure;
 
 use clipseg_shaders::kernels::{
-    matmul_broadcast, matmul_rows, matmul_rows_f16, matmul_tile, matmul_tile_dot, matmul_tile_double,
+    matmul_broadcast, matmul_cooperative_8, matmul_cooperative_16, matmul_rows, matmul_rows_f16, matmul_tile, matmul_tile_dot, matmul_tile_double,
     matmul_tile_f16, matmul_tile_vec4,
 };
 use clipseg_shaders::{Activation, Kernel};
 
 use super::shape_error;
 use crate::cost::product_flops;
+use crate::matrix_units::MatrixSize;
 use crate::tensor::Element;
 use crate::{Device, Linear, Recorder, Result, Tensor};
 
@@ -74,6 +75,8 @@ struct Variant {
     most_rows: usize,
     /// The weight that it reads. One that reads halves may take the input, and give the output, in halves or in full.
     weight: Element,
+    /// The matrices that it multiplies, where it runs on matrix units. Its input is then in f16, too.
+    matrix_units: Option<MatrixSize>,
 }
 
 /// Any shape, any adapter.
@@ -83,24 +86,44 @@ static FALLBACK: Variant = Variant {
     multiples: [1, 1],
     most_rows: usize::MAX,
     weight: Element::F32,
+    matrix_units: None,
 };
 static ROWS: Variant = Variant {
     kernel: &matmul_rows::KERNEL,
     tile: [4, 2],
     multiples: [1, 4],
     most_rows: 16,
-    weight: Element::F32,
+    ..FALLBACK
 };
 static VEC4: Variant = Variant { kernel: &matmul_tile_vec4::KERNEL, multiples: [4, 4], ..FALLBACK };
 static F16: Variant = Variant { kernel: &matmul_tile_f16::KERNEL, weight: Element::F16, ..VEC4 };
 static ROWS_F16: Variant = Variant { kernel: &matmul_rows_f16::KERNEL, tile: [4, 4], most_rows: 16, ..F16 };
 static DOT: Variant = Variant { kernel: &matmul_tile_dot::KERNEL, ..VEC4 };
 static DOUBLE: Variant = Variant { kernel: &matmul_tile_double::KERNEL, ..VEC4 };
+static COOPERATIVE_8: Variant = Variant {
+    kernel: &matmul_cooperative_8::KERNEL,
+    tile: [32, 32],
+    matrix_units: Some(MatrixSize::Eight),
+    ..F16
+};
+static COOPERATIVE_16: Variant =
+    Variant { kernel: &matmul_cooperative_16::KERNEL, matrix_units: Some(MatrixSize::Sixteen), ..F16 };
 static BROADCAST: Variant = Variant { kernel: &matmul_broadcast::KERNEL, tile: [8, 256], ..VEC4 };
 
 /// Every variant. The first that takes a problem is its default; those after the fallback serve where they were measured to be
 /// faster.
-static VARIANTS: [&Variant; 8] = [&ROWS, &ROWS_F16, &VEC4, &F16, &FALLBACK, &DOT, &DOUBLE, &BROADCAST];
+static VARIANTS: [&Variant; 10] = [
+    &ROWS,
+    &ROWS_F16,
+    &COOPERATIVE_16,
+    &COOPERATIVE_8,
+    &VEC4,
+    &F16,
+    &FALLBACK,
+    &DOT,
+    &DOUBLE,
+    &BROADCAST,
+];
 
 impl Variant {
     /// The plainest that takes `problem`, on any adapter: what the others are held against.
@@ -119,7 +142,10 @@ impl Variant {
             && problem.inner.is_multiple_of(inner)
             && problem.rows <= self.most_rows
             && self.grid(problem).iter().all(|&side| side <= limit)
-            && (!self.kernel.uses_subgroups || device.has(wgpu::Features::SUBGROUP))
+            && match self.matrix_units {
+                Some(_) => problem.input == Element::F16 && device.matrix_units() == self.matrix_units,
+                None => !self.kernel.uses_subgroups || device.has(wgpu::Features::SUBGROUP),
+            }
     }
 
     fn grid(&self, problem: &Problem) -> [u32; 3] {
@@ -229,9 +255,10 @@ impl Recorder {
             self.buffer(&output)?,
         ];
         let mut overrides = vec![("ACTIVATION", problem.activation as u32)];
-        if variant.weight == Element::F16 {
-            overrides.push(("INPUT_HALVES", (problem.input == Element::F16).into()));
-            overrides.push(("OUTPUT_HALVES", (problem.output == Element::F16).into()));
+        for (name, element) in [("INPUT_HALVES", problem.input), ("OUTPUT_HALVES", problem.output)] {
+            if variant.kernel.overrides.contains(&name) {
+                overrides.push((name, (element == Element::F16).into()));
+            }
         }
         let flops = product_flops(problem.rows, problem.inner, problem.columns);
         self.dispatch(variant.kernel, &overrides, params, resources, variant.grid(&problem), flops)?;

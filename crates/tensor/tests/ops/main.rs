@@ -9,6 +9,7 @@ mod guided;
 mod halves;
 mod linear;
 mod matmul;
+mod matrix_units;
 mod mlp;
 mod normalise;
 mod pipelines;
