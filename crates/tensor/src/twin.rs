@@ -152,12 +152,12 @@ static TWINS: [(&[&Kernel], Twin); 21] = [
     (
         &[
             &kernels::matmul_broadcast::KERNEL,
-            &kernels::matmul_rows::KERNEL,
-            &kernels::matmul_rows_f16::KERNEL,
+            &kernels::matmul_skinny::KERNEL,
+            &kernels::matmul_skinny_packed_f16::KERNEL,
             &kernels::matmul_tile::KERNEL,
             &kernels::matmul_tile_dot::KERNEL,
-            &kernels::matmul_tile_double::KERNEL,
-            &kernels::matmul_tile_f16::KERNEL,
+            &kernels::matmul_tile_double_buffered::KERNEL,
+            &kernels::matmul_tile_packed_f16::KERNEL,
             &kernels::matmul_tile_vec4::KERNEL,
         ],
         |call| {

@@ -2,20 +2,21 @@
 
 use clipseg_shaders::Kernel;
 use clipseg_shaders::kernels::{
-    ALL, attention, attention_vec4, layer_norm, layer_norm_vec4, matmul_broadcast, matmul_rows,
-    matmul_rows_f16, matmul_subgroup, matmul_subgroup_f16, matmul_tile, matmul_tile_dot, matmul_tile_double,
-    matmul_tile_f16, matmul_tile_vec4, mlp_subgroup, mlp_subgroup_f16,
+    ALL, attention, attention_vec4, layer_norm, layer_norm_vec4, matmul_broadcast, matmul_skinny,
+    matmul_skinny_packed_f16, matmul_subgroup, matmul_subgroup_packed_f16, matmul_tile, matmul_tile_dot,
+    matmul_tile_double_buffered, matmul_tile_packed_f16, matmul_tile_vec4, mlp_subgroup,
+    mlp_subgroup_packed_f16,
 };
 
 /// The forms of one matrix product on storage buffers: callers give each the same parameters and resources.
 const MATMULS: [&Kernel; 8] = [
     &matmul_tile::KERNEL,
     &matmul_tile_vec4::KERNEL,
-    &matmul_tile_double::KERNEL,
+    &matmul_tile_double_buffered::KERNEL,
     &matmul_tile_dot::KERNEL,
-    &matmul_tile_f16::KERNEL,
-    &matmul_rows::KERNEL,
-    &matmul_rows_f16::KERNEL,
+    &matmul_tile_packed_f16::KERNEL,
+    &matmul_skinny::KERNEL,
+    &matmul_skinny_packed_f16::KERNEL,
     &matmul_broadcast::KERNEL,
 ];
 
@@ -57,8 +58,8 @@ fn the_subgroup_kernels_for_halves_differ_in_how_they_read_weights() {
         format!("{}{}", &text[..end], &text[accumulate..]).replace("rgba32uint", "rgba32float")
     };
     for (full, halves) in [
-        (&matmul_subgroup::KERNEL, &matmul_subgroup_f16::KERNEL),
-        (&mlp_subgroup::KERNEL, &mlp_subgroup_f16::KERNEL),
+        (&matmul_subgroup::KERNEL, &matmul_subgroup_packed_f16::KERNEL),
+        (&mlp_subgroup::KERNEL, &mlp_subgroup_packed_f16::KERNEL),
     ] {
         assert_eq!(without_weights(full), without_weights(halves), "{}", halves.name);
     }
@@ -68,7 +69,7 @@ fn the_subgroup_kernels_for_halves_differ_in_how_they_read_weights() {
 fn the_subgroup_mlp_multiplies_as_the_matmul_does() {
     for (mlp, matmul) in [
         (&mlp_subgroup::KERNEL, &matmul_subgroup::KERNEL),
-        (&mlp_subgroup_f16::KERNEL, &matmul_subgroup_f16::KERNEL),
+        (&mlp_subgroup_packed_f16::KERNEL, &matmul_subgroup_packed_f16::KERNEL),
     ] {
         for name in ["accumulate", "multiply", "load_rows"] {
             assert_eq!(function(mlp, name), function(matmul, name), "`{name}` of {}", mlp.name);
@@ -116,8 +117,8 @@ fn assert_interchangeable(kernels: &[&Kernel]) {
 #[test]
 fn forms_of_one_operation_take_the_same_parameters_and_resources() {
     assert_interchangeable(&MATMULS);
-    assert_interchangeable(&[&matmul_subgroup::KERNEL, &matmul_subgroup_f16::KERNEL]);
-    assert_interchangeable(&[&mlp_subgroup::KERNEL, &mlp_subgroup_f16::KERNEL]);
+    assert_interchangeable(&[&matmul_subgroup::KERNEL, &matmul_subgroup_packed_f16::KERNEL]);
+    assert_interchangeable(&[&mlp_subgroup::KERNEL, &mlp_subgroup_packed_f16::KERNEL]);
     assert_interchangeable(&[&attention::KERNEL, &attention_vec4::KERNEL]);
     let sequences = copies("sequence_of");
     assert!(sequences.len() == 3 && sequences.iter().all(|(_, text)| *text == sequences[0].1));
@@ -139,9 +140,9 @@ fn the_matmuls_on_vectors_share_their_functions() {
         }
     }
     let main = function(&matmul_tile_vec4::KERNEL, "main");
-    assert_eq!(function(&matmul_tile_f16::KERNEL, "main"), main);
+    assert_eq!(function(&matmul_tile_packed_f16::KERNEL, "main"), main);
     for name in ["multiply", "block", "stage"] {
-        let of_f16 = function(&matmul_tile_f16::KERNEL, name);
+        let of_f16 = function(&matmul_tile_packed_f16::KERNEL, name);
         assert!(of_f16.is_some() && of_f16 == function(&matmul_tile_vec4::KERNEL, name), "{name}");
     }
 }
@@ -170,12 +171,12 @@ fn the_bindings_that_hold_halves_are_those_that_overrides_or_a_type_speak_of() {
         ("attention_vec4", "query_key_value"),
         ("attention_vec4", "output"),
         ("layer_norm_vec4", "output"),
-        ("matmul_rows_f16", "input"),
-        ("matmul_rows_f16", "weight"),
-        ("matmul_rows_f16", "output"),
-        ("matmul_tile_f16", "input"),
-        ("matmul_tile_f16", "weight"),
-        ("matmul_tile_f16", "output"),
+        ("matmul_skinny_packed_f16", "input"),
+        ("matmul_skinny_packed_f16", "weight"),
+        ("matmul_skinny_packed_f16", "output"),
+        ("matmul_tile_packed_f16", "input"),
+        ("matmul_tile_packed_f16", "weight"),
+        ("matmul_tile_packed_f16", "output"),
     ];
     assert_eq!(holding.collect::<Vec<_>>(), expected);
     for kernel in ALL {

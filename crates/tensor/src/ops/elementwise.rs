@@ -83,7 +83,7 @@ impl Recorder {
         let per_value = u64::from(previous.is_some()) + 2 * u64::from(modulation.is_some());
         let flops = per_value * (pairs * tokens * columns) as u64;
         if let Some(lanes) = self.device().lanes() {
-            return self.film_texture(reduced, previous, modulation, shape, lanes, flops);
+            return self.film_subgroup(reduced, previous, modulation, shape, lanes, flops);
         }
         let output = self.allocate(&shape, Element::F32)?;
         let params = kernels::film::Params {
@@ -106,7 +106,7 @@ impl Recorder {
         Ok(output)
     }
 
-    fn film_texture(
+    fn film_subgroup(
         &mut self,
         reduced: &Tensor,
         previous: Option<&Tensor>,
@@ -116,7 +116,7 @@ impl Recorder {
         flops: u64,
     ) -> Result<Tensor> {
         let output = self.allocate_texture(&[pairs, tokens, columns])?;
-        let params = kernels::film_texture::Params {
+        let params = kernels::film_subgroup::Params {
             pairs: pairs as u32,
             scenes: reduced.shape()[0] as u32,
             tokens: tokens as u32,
@@ -133,7 +133,7 @@ impl Recorder {
         ];
         let overrides = [("LANES", lanes)];
         let grid = [params.tokens.div_ceil(FILM_TEXTURE_ROWS), params.pairs, 1];
-        self.dispatch(&kernels::film_texture::KERNEL, &overrides, params, resources, grid, flops)?;
+        self.dispatch(&kernels::film_subgroup::KERNEL, &overrides, params, resources, grid, flops)?;
         Ok(output)
     }
 }

@@ -1,5 +1,5 @@
 use clipseg_shaders::Activation;
-use clipseg_shaders::kernels::{matmul_subgroup, matmul_subgroup_f16};
+use clipseg_shaders::kernels::{matmul_subgroup, matmul_subgroup_packed_f16};
 
 use super::halves::expect_floats;
 use super::matmul::{Operands, RowWeight};
@@ -228,7 +228,8 @@ impl Recorder {
         // Both take the same parameters, which a test in the shader crate sees to.
         let rows = input.rows() as u32;
         let params = matmul_subgroup::Params { rows, column_texels, inner_texels, has_bias, has_residual };
-        let kernel = if weight.is_half { &matmul_subgroup_f16::KERNEL } else { &matmul_subgroup::KERNEL };
+        let kernel =
+            if weight.is_half { &matmul_subgroup_packed_f16::KERNEL } else { &matmul_subgroup::KERNEL };
         let panels = layer.columns.div_ceil(panel_columns(weight.lanes));
         let grid = [input.rows().div_ceil(PRODUCT_ROWS) as u32, panels as u32, groups as u32];
         self.dispatch(kernel, &overrides, params, resources, grid, flops)?;

@@ -4,8 +4,8 @@
 mod measure;
 
 use clipseg_shaders::kernels::{
-    matmul_broadcast, matmul_rows, matmul_rows_f16, matmul_tile, matmul_tile_dot, matmul_tile_double,
-    matmul_tile_f16, matmul_tile_vec4,
+    matmul_broadcast, matmul_skinny, matmul_skinny_packed_f16, matmul_tile, matmul_tile_dot,
+    matmul_tile_double_buffered, matmul_tile_packed_f16, matmul_tile_vec4,
 };
 use clipseg_shaders::{Activation, Kernel};
 
@@ -84,28 +84,31 @@ static FALLBACK: Variant = Variant {
     most_rows: usize::MAX,
     weight: Element::F32,
 };
-static ROWS: Variant = Variant {
-    kernel: &matmul_rows::KERNEL,
+static SKINNY: Variant = Variant {
+    kernel: &matmul_skinny::KERNEL,
     tile: [4, 2],
     multiples: [1, 4],
     most_rows: 16,
     weight: Element::F32,
 };
 static VEC4: Variant = Variant { kernel: &matmul_tile_vec4::KERNEL, multiples: [4, 4], ..FALLBACK };
-static F16: Variant = Variant { kernel: &matmul_tile_f16::KERNEL, weight: Element::F16, ..VEC4 };
-static ROWS_F16: Variant = Variant { kernel: &matmul_rows_f16::KERNEL, tile: [4, 4], most_rows: 16, ..F16 };
+static PACKED_F16: Variant =
+    Variant { kernel: &matmul_tile_packed_f16::KERNEL, weight: Element::F16, ..VEC4 };
+static SKINNY_PACKED_F16: Variant =
+    Variant { kernel: &matmul_skinny_packed_f16::KERNEL, tile: [4, 4], most_rows: 16, ..PACKED_F16 };
 static DOT: Variant = Variant { kernel: &matmul_tile_dot::KERNEL, ..VEC4 };
-static DOUBLE: Variant = Variant { kernel: &matmul_tile_double::KERNEL, ..VEC4 };
+static DOUBLE_BUFFERED: Variant = Variant { kernel: &matmul_tile_double_buffered::KERNEL, ..VEC4 };
 static BROADCAST: Variant = Variant { kernel: &matmul_broadcast::KERNEL, tile: [8, 256], ..VEC4 };
 
 /// Every variant. The first that takes a problem is its default; those after the fallback serve where they were measured to be
 /// faster.
-static VARIANTS: [&Variant; 8] = [&ROWS, &ROWS_F16, &VEC4, &F16, &FALLBACK, &DOT, &DOUBLE, &BROADCAST];
+static VARIANTS: [&Variant; 8] =
+    [&SKINNY, &SKINNY_PACKED_F16, &VEC4, &PACKED_F16, &FALLBACK, &DOT, &DOUBLE_BUFFERED, &BROADCAST];
 
 impl Variant {
     /// The plainest that takes `problem`, on any adapter: what the others are held against.
     fn reference(problem: &Problem) -> &'static Self {
-        if problem.weight == Element::F16 { &F16 } else { &FALLBACK }
+        if problem.weight == Element::F16 { &PACKED_F16 } else { &FALLBACK }
     }
 
     /// Whether it can compute `problem` on `device`.
@@ -170,7 +173,7 @@ pub(crate) fn fingerprint() -> String {
 impl RowWeight {
     /// Uploads `weight`: in halves where the device's precision wants that and a kernel reads the shape so.
     pub fn upload(device: &Device, columns: usize, inner: usize, weight: &[f32]) -> Result<Self> {
-        let [column_multiple, inner_multiple] = F16.multiples;
+        let [column_multiple, inner_multiple] = PACKED_F16.multiples;
         #[cfg(feature = "processor")]
         if device.processor().is_some() {
             return Ok(Self { values: device.upload_for_products([columns, inner], weight)? });

@@ -87,8 +87,11 @@ impl Recorder {
             .iter()
             .sum();
         // Both take the same parameters, which a test in the shader crate sees to.
-        let kernel =
-            if up.is_half { &kernels::mlp_subgroup_f16::KERNEL } else { &kernels::mlp_subgroup::KERNEL };
+        let kernel = if up.is_half {
+            &kernels::mlp_subgroup_packed_f16::KERNEL
+        } else {
+            &kernels::mlp_subgroup::KERNEL
+        };
         self.dispatch(kernel, &overrides, params, resources, grid, flops)?;
         Ok(output)
     }

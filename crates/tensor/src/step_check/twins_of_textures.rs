@@ -39,11 +39,11 @@ pub(super) fn compare(
     let step = Step { params, overrides, inputs, output, length, groups: dispatch.grid[2] };
     let twin = match dispatch.pipeline.kernel.name {
         "texture_from_buffer" | "buffer_from_texture" => Step::copy,
-        "matmul_subgroup" | "matmul_subgroup_f16" => Step::matmul,
-        "mlp_subgroup" | "mlp_subgroup_f16" => Step::mlp,
+        "matmul_subgroup" | "matmul_subgroup_packed_f16" => Step::matmul,
+        "mlp_subgroup" | "mlp_subgroup_packed_f16" => Step::mlp,
         "attention_subgroup" => Step::attention,
         "layer_norm_subgroup" => Step::layer_norm,
-        "film_texture" => Step::film,
+        "film_subgroup" => Step::film,
         _ => return Ok(None),
     };
     twin(&step).map(Some)
@@ -175,7 +175,7 @@ impl Step<'_> {
     }
 
     fn film(&self) -> Result<Pair> {
-        let params: kernels::film_texture::Params = self.params();
+        let params: kernels::film_subgroup::Params = self.params();
         let [pairs, scenes, tokens] = [params.pairs, params.scenes, params.tokens].map(|size| size as usize);
         let rows = pairs * tokens;
         let columns = self.length / rows;

@@ -120,8 +120,8 @@ proptest! {
     ) {
         for elements in COMBINATIONS {
             let checked = check_product([rows, columns, inner], elements, bias, residual, seed);
-            prop_assert!(checked.contains(&"matmul_tile_f16"), "{checked:?}");
-            prop_assert_eq!(checked.contains(&"matmul_rows_f16"), rows <= 16, "{:?}", checked);
+            prop_assert!(checked.contains(&"matmul_tile_packed_f16"), "{checked:?}");
+            prop_assert_eq!(checked.contains(&"matmul_skinny_packed_f16"), rows <= 16, "{:?}", checked);
         }
     }
 
@@ -191,7 +191,7 @@ fn both_kernels_take_every_combination() {
         let mut checked = check_product([197, 132, 772], elements, true, true, 1);
         checked.sort_unstable();
         // Not every adapter has halves as a type.
-        assert!(checked.starts_with(&["matmul_tile_f16"]) && checked.len() <= 2, "{checked:?}");
+        assert!(checked.starts_with(&["matmul_tile_packed_f16"]) && checked.len() <= 2, "{checked:?}");
     }
 }
 

@@ -17,12 +17,12 @@ const TOLERANCE: f32 = 2e-6;
 /// Every form of the product on buffers.
 const KERNELS: [&str; 8] = [
     "matmul_broadcast",
-    "matmul_rows",
-    "matmul_rows_f16",
+    "matmul_skinny",
+    "matmul_skinny_packed_f16",
     "matmul_tile",
-    "matmul_tile_double",
+    "matmul_tile_double_buffered",
     "matmul_tile_dot",
-    "matmul_tile_f16",
+    "matmul_tile_packed_f16",
     "matmul_tile_vec4",
 ];
 

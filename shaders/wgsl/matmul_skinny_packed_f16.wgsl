@@ -1,6 +1,6 @@
 // output[rows, columns] = activation(input[rows, inner] · weight[columns, inner]ᵀ + bias[columns]) + residual[rows, columns]
 //
-// The form for few rows, as matmul_rows, with a weight of half-precision floats, two per word, as matmul_tile_f16: a workgroup
+// The form for few rows, as matmul_skinny, with a weight of half-precision floats, two per word, as matmul_tile_packed_f16: a workgroup
 // owns four columns of four rows, and the thirty-two threads of a column share out the inner values, then add up what they have.
 // Inner and columns must be multiples of four.
 
