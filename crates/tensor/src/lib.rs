@@ -80,7 +80,7 @@ pub use precision::Precision;
 pub use profile::KernelTime;
 pub use recorder::Recorder;
 pub use step_check::{StepCheck, Worst};
-pub use tensor::{Element, Tensor};
+pub use tensor::{DType, Tensor};
 pub use tile::Tile;
 pub use weights::Weights;
 pub use wgpu;

@@ -27,7 +27,7 @@ pub(crate) use panels::unpack as unpack_panels;
 pub use transposed_convolution::{Takes, TransposedConvolution};
 
 use crate::step::Resource;
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Error, Result, Tensor};
 
 /// Fails with `op`'s name unless `tensor` has `shape`.
@@ -45,7 +45,7 @@ fn shape_error<T>(op: &'static str, reason: String) -> Result<T> {
 impl crate::Recorder {
     fn buffer(&mut self, tensor: &Tensor) -> Result<Resource> {
         let buffer = self.buffer_of(tensor)?;
-        let in_halves = tensor.element() == Element::F16;
+        let in_halves = tensor.dtype() == DType::F16;
         Ok(Resource { in_halves, ..Resource::buffer(buffer, tensor.bytes()) })
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use self::operand::Operand;
 use crate::step::{Dispatch, Step};
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::twin::{Call, Input, twin_of};
 use crate::{Device, Error, Result};
 
@@ -121,7 +121,7 @@ pub(crate) fn check_steps(
         let check = match step {
             Step::Dispatch(dispatch) => check_dispatch(device, place, dispatch, uniforms, run)?,
             Step::BufferToTexture { buffer, texture, rows, columns } => {
-                let before = Operand::of_buffer(device, buffer, Element::F32)?;
+                let before = Operand::of_buffer(device, buffer, DType::F32)?;
                 run(place)?;
                 let after = Operand::of_texture(device, texture)?;
                 copied("copy_buffer_to_texture", place, [before, after], [*rows, *columns])
@@ -129,7 +129,7 @@ pub(crate) fn check_steps(
             Step::TextureToBuffer { texture, buffer, rows, columns } => {
                 let before = Operand::of_texture(device, texture)?;
                 run(place)?;
-                let after = Operand::of_buffer(device, buffer, Element::F32)?;
+                let after = Operand::of_buffer(device, buffer, DType::F32)?;
                 copied("copy_texture_to_buffer", place, [before, after], [*rows, *columns])
             }
         };
@@ -238,7 +238,7 @@ mod tests {
         let mut recorder = Recorder::new(&device);
         let input = recorder.input(&[2, 3]).unwrap();
         let first = recorder.activation(&input, Activation::QuickGelu).unwrap();
-        let second = recorder.allocate(&[2, 3], Element::F32).unwrap();
+        let second = recorder.allocate(&[2, 3], DType::F32).unwrap();
         let mut resources = Vec::new();
         for tensor in [&first, &second] {
             resources.push(Resource::buffer(recorder.buffer_of(tensor).unwrap(), tensor.bytes()));

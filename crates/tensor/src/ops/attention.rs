@@ -2,7 +2,7 @@ use clipseg_shaders::kernels;
 
 use super::halves::expect_floats;
 use super::{expect_shape, shape_error};
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Recorder, Result, Tensor};
 
 /// Which keys a query may look at.
@@ -98,28 +98,28 @@ impl Recorder {
         heads: usize,
         mask: &AttentionMask<'_>,
     ) -> Result<Tensor> {
-        self.attention_as(Element::F32, query_key_value, heads, mask)
+        self.attention_as(DType::F32, query_key_value, heads, mask)
     }
 
-    /// As [`attention`](Self::attention), stored as `element`; queries, keys and values may be in halves.
+    /// As [`attention`](Self::attention), stored as `dtype`; queries, keys and values may be in halves.
     ///
     /// # Errors
     /// As [`attention`](Self::attention), and when either is in halves but the size of a head is not a multiple of four up to 64.
     pub fn attention_as(
         &mut self,
-        element: Element,
+        dtype: DType,
         query_key_value: &Tensor,
         heads: usize,
         mask: &AttentionMask<'_>,
     ) -> Result<Tensor> {
-        expect_floats("attention", element)?;
+        expect_floats("attention", dtype)?;
         let sizes = Sizes::of(query_key_value, heads, mask)?;
-        let in_full = [query_key_value.element(), element] == [Element::F32; 2];
+        let in_full = [query_key_value.dtype(), dtype] == [DType::F32; 2];
         match self.device().lanes() {
             Some(lanes) if sizes.fit_vectors() && in_full => {
                 self.attention_subgroup(query_key_value, &sizes, mask, lanes)
             }
-            _ => self.attention_tile(element, query_key_value, &sizes, mask),
+            _ => self.attention_tile(dtype, query_key_value, &sizes, mask),
         }
     }
 
@@ -137,7 +137,7 @@ impl Recorder {
         if mask.packing.is_some() {
             return shape_error("attention_probabilities", "packed sequences have none".to_owned());
         }
-        let scores = self.allocate(&[sizes.batch, heads, sizes.tokens, sizes.tokens], Element::F32)?;
+        let scores = self.allocate(&[sizes.batch, heads, sizes.tokens, sizes.tokens], DType::F32)?;
         let params = kernels::attention_scores::Params {
             images: sizes.batch as u32,
             tokens: sizes.tokens as u32,
@@ -158,12 +158,12 @@ impl Recorder {
 
     fn attention_tile(
         &mut self,
-        element: Element,
+        dtype: DType,
         query_key_value: &Tensor,
         sizes: &Sizes,
         mask: &AttentionMask<'_>,
     ) -> Result<Tensor> {
-        let output = self.allocate(&[sizes.batch, sizes.tokens, sizes.heads * sizes.head_size], element)?;
+        let output = self.allocate(&[sizes.batch, sizes.tokens, sizes.heads * sizes.head_size], dtype)?;
         let params = kernels::attention::Params {
             tokens: sizes.tokens as u32,
             heads: sizes.heads as u32,
@@ -181,8 +181,8 @@ impl Recorder {
         ];
         // Both take the same parameters, which a test in the shader crate sees to.
         let overrides = [
-            ("INPUT_HALVES", (query_key_value.element() == Element::F16).into()),
-            ("OUTPUT_HALVES", (element == Element::F16).into()),
+            ("INPUT_HALVES", (query_key_value.dtype() == DType::F16).into()),
+            ("OUTPUT_HALVES", (dtype == DType::F16).into()),
         ];
         let (kernel, overrides, queries) = match sizes.fit_vectors() && self.device().reads_halves() {
             true => (&kernels::attention_vec4::KERNEL, &overrides[..], 32_usize),

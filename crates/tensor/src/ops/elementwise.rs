@@ -1,7 +1,7 @@
 use clipseg_shaders::{Activation, kernels};
 
 use super::{expect_shape, shape_error};
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Recorder, Result, Tensor};
 
 /// Tokens a workgroup of FiLM's subgroup kernel.
@@ -23,7 +23,7 @@ impl Recorder {
     /// # Errors
     /// [`Error::TooLarge`](crate::Error::TooLarge) beyond the adapter's limits.
     pub fn activation(&mut self, input: &Tensor, activation: Activation) -> Result<Tensor> {
-        let output = self.allocate(input.shape(), Element::F32)?;
+        let output = self.allocate(input.shape(), DType::F32)?;
         let params = kernels::activation::Params { length: input.len() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
         let grid = self.elementwise_grid(input.len());
@@ -39,7 +39,7 @@ impl Recorder {
     /// # Errors
     /// [`Error::TooLarge`](crate::Error::TooLarge) beyond the adapter's limits.
     pub fn sigmoid(&mut self, input: &Tensor) -> Result<Tensor> {
-        let output = self.allocate(input.shape(), Element::F32)?;
+        let output = self.allocate(input.shape(), DType::F32)?;
         let params = kernels::sigmoid::Params { length: input.len() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
         let grid = self.elementwise_grid(input.len());
@@ -85,7 +85,7 @@ impl Recorder {
         if let Some(lanes) = self.device().lanes() {
             return self.film_subgroup(reduced, previous, modulation, shape, lanes, flops);
         }
-        let output = self.allocate(&shape, Element::F32)?;
+        let output = self.allocate(&shape, DType::F32)?;
         let params = kernels::film::Params {
             pairs: pairs as u32,
             scenes: scenes as u32,

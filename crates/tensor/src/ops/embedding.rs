@@ -1,7 +1,7 @@
 use clipseg_shaders::kernels;
 
 use super::{expect_shape, shape_error};
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Recorder, Result, Tensor};
 
 impl Recorder {
@@ -28,7 +28,7 @@ impl Recorder {
         for table in [tokens, positions] {
             expect_rows("token_embedding", table)?;
         }
-        let output = self.allocate(&[batch, length, columns], Element::F32)?;
+        let output = self.allocate(&[batch, length, columns], DType::F32)?;
         let params = kernels::token_embedding::Params {
             tokens: ids.len() as u32,
             columns: columns as u32,
@@ -59,7 +59,7 @@ impl Recorder {
         if count > 0 {
             expect_rows("gather_rows", input)?;
         }
-        let output = self.allocate(&[count, input.columns()], Element::F32)?;
+        let output = self.allocate(&[count, input.columns()], DType::F32)?;
         let params = kernels::gather_rows::Params {
             count: count as u32,
             columns: input.columns() as u32,
@@ -88,7 +88,7 @@ impl Recorder {
             return shape_error("patchify", format!("{pixels:?} into patches of {patch_size}"));
         }
         let patches = (height / patch_size) * (width / patch_size);
-        let output = self.allocate(&[images, patches, channels * patch_size * patch_size], Element::F32)?;
+        let output = self.allocate(&[images, patches, channels * patch_size * patch_size], DType::F32)?;
         let params = kernels::patchify::Params {
             images: images as u32,
             channels: channels as u32,
@@ -121,7 +121,7 @@ impl Recorder {
         };
         expect_shape("vision_embedding", "the class embedding", class_embedding, &[columns])?;
         expect_shape("vision_embedding", "the positions", positions, &[count + 1, columns])?;
-        let output = self.allocate(&[images, count + 1, columns], Element::F32)?;
+        let output = self.allocate(&[images, count + 1, columns], DType::F32)?;
         let params = kernels::vision_embedding::Params {
             images: images as u32,
             patches: count as u32,

@@ -1,7 +1,7 @@
 use clipseg_shaders::kernels;
 
 use super::{expect_shape, shape_error};
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Recorder, Result, Tensor};
 
 impl Recorder {
@@ -27,7 +27,7 @@ impl Recorder {
         };
         expect_shape("guided_coefficients", "the guide", guide, &[3, height, width])?;
         let pixels = (height * width) as u32;
-        let moments = self.allocate(&[13, height, width], Element::F32)?;
+        let moments = self.allocate(&[13, height, width], DType::F32)?;
         let resources = vec![self.buffer(guide)?, self.buffer(logits)?, self.buffer(&moments)?];
         let params = kernels::guided_moments::Params { pixels };
         let grid = self.elementwise_grid(height * width);
@@ -35,7 +35,7 @@ impl Recorder {
         let flops = 13 * u64::from(pixels);
         self.dispatch(&kernels::guided_moments::KERNEL, &[], params, resources, grid, flops)?;
         let means = self.box_mean(moments, radius)?;
-        let coefficients = self.allocate(&[4, height, width], Element::F32)?;
+        let coefficients = self.allocate(&[4, height, width], DType::F32)?;
         let resources = vec![self.buffer(&means)?, self.buffer(&coefficients)?];
         let params = kernels::guided_coefficients::Params { pixels, epsilon };
         // Counted in the kernel: three equations with three unknowns.
@@ -52,7 +52,7 @@ impl Recorder {
         };
         let mut maps = maps;
         for (outer, length, inner) in [(count * height, width, 1), (count, height, width)] {
-            let output = self.allocate(maps.shape(), Element::F32)?;
+            let output = self.allocate(maps.shape(), DType::F32)?;
             let params = kernels::box_mean::Params {
                 outer: outer as u32,
                 length: length as u32,
@@ -79,7 +79,7 @@ impl Recorder {
             return shape_error("guided_apply", format!("{guide:?}, expected [3, height, width]"));
         };
         expect_shape("guided_apply", "the coefficients", coefficients, &[4, height, width])?;
-        let output = self.allocate(&[height, width], Element::F32)?;
+        let output = self.allocate(&[height, width], DType::F32)?;
         let params = kernels::guided_apply::Params { pixels: (height * width) as u32 };
         let resources = vec![self.buffer(coefficients)?, self.buffer(guide)?, self.buffer(&output)?];
         let grid = self.elementwise_grid(output.len());

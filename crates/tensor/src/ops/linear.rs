@@ -6,7 +6,7 @@ use super::matmul::{Operands, RowWeight};
 use super::panels::{PRODUCT_ROWS, Panels, panel_columns};
 use super::{expect_shape, shape_error};
 use crate::cost::product_flops;
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Device, Recorder, Result, Tensor};
 
 /// Weights narrower than this many columns leave most lanes of the subgroup kernel idle.
@@ -152,32 +152,32 @@ impl Recorder {
         activation: Activation,
         residual: Option<&Tensor>,
     ) -> Result<Tensor> {
-        self.linear_as(Element::F32, input, layer, activation, residual)
+        self.linear_as(DType::F32, input, layer, activation, residual)
     }
 
-    /// As [`linear_with`](Self::linear_with), stored as `element`; the input may be in halves, the residual may not.
+    /// As [`linear_with`](Self::linear_with), stored as `dtype`; the input may be in halves, the residual may not.
     ///
     /// # Errors
     /// As [`linear_with`](Self::linear_with), and when either is in halves but the weight is not, or lies as the subgroup kernels
     /// want it.
     pub fn linear_as(
         &mut self,
-        element: Element,
+        dtype: DType,
         input: &Tensor,
         layer: &Linear,
         activation: Activation,
         residual: Option<&Tensor>,
     ) -> Result<Tensor> {
-        expect_floats("linear", element)?;
+        expect_floats("linear", dtype)?;
         let shape = layer.output_shape(input, residual)?;
         match &layer.weight {
             Weight::Rows(weight) => {
                 let operands =
-                    Operands { input, weight, bias: layer.bias(), residual, activation, output: element };
+                    Operands { input, weight, bias: layer.bias(), residual, activation, output: dtype };
                 self.matmul(&operands, &shape)
             }
-            Weight::Panels(_) if [input.element(), element].contains(&Element::F16) => {
-                shape_error("linear", format!("{input:?} to {element:?}: textures hold no halves"))
+            Weight::Panels(_) if [input.dtype(), dtype].contains(&DType::F16) => {
+                shape_error("linear", format!("{input:?} to {dtype:?}: textures hold no halves"))
             }
             Weight::Panels(weight) => self.matmul_subgroup(input, layer, weight, 1, activation, residual),
         }

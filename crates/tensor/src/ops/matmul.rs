@@ -11,7 +11,7 @@ use clipseg_shaders::{Activation, Kernel};
 
 use super::shape_error;
 use crate::cost::product_flops;
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Device, Linear, Recorder, Result, Tensor};
 
 /// What is to be computed: `activation(input [rows, inner] · weight [columns, inner]ᵀ + bias) + residual`.
@@ -20,9 +20,9 @@ struct Problem {
     rows: usize,
     columns: usize,
     inner: usize,
-    weight: Element,
-    input: Element,
-    output: Element,
+    weight: DType,
+    input: DType,
+    output: DType,
     activation: Activation,
     has_bias: bool,
     has_residual: bool,
@@ -42,7 +42,7 @@ pub(crate) struct Operands<'a> {
     pub residual: Option<&'a Tensor>,
     pub activation: Activation,
     /// What the output's elements are to be.
-    pub output: Element,
+    pub output: DType,
 }
 
 impl Operands<'_> {
@@ -51,8 +51,8 @@ impl Operands<'_> {
             rows: self.input.rows(),
             columns: self.weight.values.rows(),
             inner: self.weight.values.columns(),
-            weight: self.weight.values.element(),
-            input: self.input.element(),
+            weight: self.weight.values.dtype(),
+            input: self.input.dtype(),
             output: self.output,
             activation: self.activation,
             has_bias: self.bias.is_some(),
@@ -73,7 +73,7 @@ struct Variant {
     /// The most rows that it is meant for.
     most_rows: usize,
     /// The weight that it reads. One that reads halves may take the input, and give the output, in halves or in full.
-    weight: Element,
+    weight: DType,
 }
 
 /// Any shape, any adapter.
@@ -82,18 +82,17 @@ static FALLBACK: Variant = Variant {
     tile: [64, 64],
     multiples: [1, 1],
     most_rows: usize::MAX,
-    weight: Element::F32,
+    weight: DType::F32,
 };
 static SKINNY: Variant = Variant {
     kernel: &matmul_skinny::KERNEL,
     tile: [4, 2],
     multiples: [1, 4],
     most_rows: 16,
-    weight: Element::F32,
+    weight: DType::F32,
 };
 static VEC4: Variant = Variant { kernel: &matmul_tile_vec4::KERNEL, multiples: [4, 4], ..FALLBACK };
-static PACKED_F16: Variant =
-    Variant { kernel: &matmul_tile_packed_f16::KERNEL, weight: Element::F16, ..VEC4 };
+static PACKED_F16: Variant = Variant { kernel: &matmul_tile_packed_f16::KERNEL, weight: DType::F16, ..VEC4 };
 static SKINNY_PACKED_F16: Variant =
     Variant { kernel: &matmul_skinny_packed_f16::KERNEL, tile: [4, 4], most_rows: 16, ..PACKED_F16 };
 static DOT: Variant = Variant { kernel: &matmul_tile_dot::KERNEL, ..VEC4 };
@@ -108,16 +107,16 @@ static VARIANTS: [&Variant; 8] =
 impl Variant {
     /// The plainest that takes `problem`, on any adapter: what the others are held against.
     fn reference(problem: &Problem) -> &'static Self {
-        if problem.weight == Element::F16 { &PACKED_F16 } else { &FALLBACK }
+        if problem.weight == DType::F16 { &PACKED_F16 } else { &FALLBACK }
     }
 
     /// Whether it can compute `problem` on `device`.
     fn takes(&self, device: &Device, problem: &Problem) -> bool {
         let [columns, inner] = self.multiples;
         let limit = device.limits().max_compute_workgroups_per_dimension;
-        let in_halves = [problem.input, problem.output].contains(&Element::F16);
+        let in_halves = [problem.input, problem.output].contains(&DType::F16);
         self.weight == problem.weight
-            && (!in_halves || self.weight == Element::F16)
+            && (!in_halves || self.weight == DType::F16)
             && problem.columns.is_multiple_of(columns)
             && problem.inner.is_multiple_of(inner)
             && problem.rows <= self.most_rows
@@ -187,7 +186,7 @@ impl RowWeight {
 
     /// Whether it is stored in halves: then the input and the output may be, too.
     pub fn is_half(&self) -> bool {
-        self.values.element() == Element::F16
+        self.values.dtype() == DType::F16
     }
 }
 
@@ -232,19 +231,19 @@ impl Recorder {
             self.buffer(&output)?,
         ];
         let mut overrides = vec![("ACTIVATION", problem.activation as u32)];
-        if variant.weight == Element::F16 {
-            overrides.push(("INPUT_HALVES", (problem.input == Element::F16).into()));
-            overrides.push(("OUTPUT_HALVES", (problem.output == Element::F16).into()));
+        if variant.weight == DType::F16 {
+            overrides.push(("INPUT_HALVES", (problem.input == DType::F16).into()));
+            overrides.push(("OUTPUT_HALVES", (problem.output == DType::F16).into()));
         }
         let flops = product_flops(problem.rows, problem.inner, problem.columns);
         self.dispatch(variant.kernel, &overrides, params, resources, variant.grid(&problem), flops)?;
         Ok(output)
     }
 
-    /// The kernels on buffers that can compute [`linear`](Self::linear) of `input`, stored as `element`; the one it takes without
+    /// The kernels on buffers that can compute [`linear`](Self::linear) of `input`, stored as `dtype`; the one it takes without
     /// tuning first. None where the weight lies as the subgroup kernels want it.
     #[must_use]
-    pub fn linear_kernels(&self, element: Element, input: &Tensor, layer: &Linear) -> Vec<&'static str> {
+    pub fn linear_kernels(&self, dtype: DType, input: &Tensor, layer: &Linear) -> Vec<&'static str> {
         let Some(weight) = layer.rows() else { return Vec::new() };
         let operands = Operands {
             input,
@@ -252,7 +251,7 @@ impl Recorder {
             bias: layer.bias(),
             residual: None,
             activation: Activation::None,
-            output: element,
+            output: dtype,
         };
         let candidates = candidates(self.device(), &operands.problem());
         candidates.into_iter().map(|variant| variant.kernel.name).collect()
@@ -265,7 +264,7 @@ impl Recorder {
     pub fn linear_by(
         &mut self,
         kernel: &str,
-        element: Element,
+        dtype: DType,
         input: &Tensor,
         layer: &Linear,
         activation: Activation,
@@ -274,7 +273,7 @@ impl Recorder {
         let shape = layer.output_shape(input, residual)?;
         let named = layer.rows().and_then(|weight| {
             let operands =
-                Operands { input, weight, bias: layer.bias(), residual, activation, output: element };
+                Operands { input, weight, bias: layer.bias(), residual, activation, output: dtype };
             let candidates = candidates(self.device(), &operands.problem());
             candidates
                 .into_iter()

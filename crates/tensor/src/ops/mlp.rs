@@ -59,7 +59,7 @@ impl Recorder {
         // The one kernel adds its own input, as the decoder's layers do.
         let fused = layers.fused_weights(self.device()).filter(|_| residual.is(input));
         let Some([up, down]) = fused else {
-            let between = self.element_between([layers.up.takes_halves(), layers.down.takes_halves()]);
+            let between = self.dtype_between([layers.up.takes_halves(), layers.down.takes_halves()]);
             let hidden = self.linear_as(between, input, &layers.up, layers.activation, None)?;
             return self.linear_with(&hidden, &layers.down, Activation::None, Some(residual));
         };

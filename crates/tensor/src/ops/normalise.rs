@@ -5,7 +5,7 @@ use super::{expect_shape, shape_error};
 use crate::device::FLOATS;
 use crate::pool::{self, Pooled};
 use crate::step::Resource;
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Device, Recorder, Result, Tensor};
 
 /// The longest row that the kernel on vectors keeps in its registers.
@@ -75,25 +75,25 @@ impl Recorder {
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the width is another than the layer's.
     pub fn layer_norm(&mut self, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
-        self.layer_norm_as(Element::F32, input, layer)
+        self.layer_norm_as(DType::F32, input, layer)
     }
 
-    /// As [`layer_norm`](Self::layer_norm), stored as `element`.
+    /// As [`layer_norm`](Self::layer_norm), stored as `dtype`.
     ///
     /// # Errors
     /// As [`layer_norm`](Self::layer_norm), and when it is to be stored in halves but the width is not a multiple of four up to 1024.
-    pub fn layer_norm_as(&mut self, element: Element, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
-        expect_floats("layer_norm", element)?;
+    pub fn layer_norm_as(&mut self, dtype: DType, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
+        expect_floats("layer_norm", dtype)?;
         expect_shape("layer_norm", "the weight", &layer.weight, &[input.columns()])?;
         let fits = self.device().row_limit().is_some_and(|limit| input.rows() <= limit);
-        match layer.for_lanes.as_ref().filter(|_| fits && element == Element::F32) {
+        match layer.for_lanes.as_ref().filter(|_| fits && dtype == DType::F32) {
             Some(for_lanes) => self.layer_norm_subgroup(input, layer, for_lanes),
-            None => self.layer_norm_rows(element, input, layer),
+            None => self.layer_norm_rows(dtype, input, layer),
         }
     }
 
-    fn layer_norm_rows(&mut self, element: Element, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
-        let output = self.allocate(input.shape(), element)?;
+    fn layer_norm_rows(&mut self, dtype: DType, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
+        let output = self.allocate(input.shape(), dtype)?;
         let params = kernels::layer_norm::Params {
             rows: input.rows() as u32,
             columns: input.columns() as u32,
@@ -107,7 +107,7 @@ impl Recorder {
         ];
         let grid = self.folded_grid(input.rows());
         // Both take the same parameters, which a test in the shader crate sees to.
-        let overrides = [("OUTPUT_HALVES", (element == Element::F16).into())];
+        let overrides = [("OUTPUT_HALVES", (dtype == DType::F16).into())];
         let (kernel, overrides) = match layer.fits_vectors() && self.device().reads_halves() {
             true => (&kernels::layer_norm_vec4::KERNEL, &overrides[..]),
             false => (&kernels::layer_norm::KERNEL, &[][..]),
@@ -144,7 +144,7 @@ impl Recorder {
     /// # Errors
     /// [`Error::TooLarge`](crate::Error::TooLarge) beyond the adapter's limits.
     pub fn softmax(&mut self, input: &Tensor) -> Result<Tensor> {
-        let output = self.allocate(input.shape(), Element::F32)?;
+        let output = self.allocate(input.shape(), DType::F32)?;
         let params = kernels::softmax::Params { rows: input.rows() as u32, columns: input.columns() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
         let grid = self.folded_grid(input.rows());
@@ -159,7 +159,7 @@ impl Recorder {
     /// # Errors
     /// [`Error::TooLarge`](crate::Error::TooLarge) beyond the adapter's limits.
     pub fn l2_norm(&mut self, input: &Tensor) -> Result<Tensor> {
-        let output = self.allocate(input.shape(), Element::F32)?;
+        let output = self.allocate(input.shape(), DType::F32)?;
         let params = kernels::l2_norm::Params { rows: input.rows() as u32, columns: input.columns() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
         let grid = self.elementwise_grid(input.rows());

@@ -3,7 +3,7 @@ use clipseg_shaders::{Activation, kernels};
 use super::linear::SUBGROUP_MIN_COLUMNS;
 use super::panels::panel_columns;
 use super::{expect_shape, shape_error};
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Device, Linear, Recorder, Result, Tensor};
 
 /// One transposed convolution whose kernel equals its stride, before its pixels are put in place: every input pixel becomes
@@ -160,7 +160,7 @@ impl Recorder {
                 self.linear(&pixels, &layer.linear)?
             }
         };
-        let output = self.allocate(&shape, Element::F32)?;
+        let output = self.allocate(&shape, DType::F32)?;
         let params = kernels::depth_to_space::Params {
             images: images as u32,
             height: height as u32,

@@ -4,7 +4,7 @@ use half::f16;
 
 use crate::device::HALVES;
 use crate::step::{Memory, Resource};
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Device, Result};
 
 /// The content of a buffer or a texture.
@@ -20,15 +20,15 @@ impl Operand {
     pub fn of(device: &Device, resource: &Resource) -> Result<Self> {
         match &resource.memory {
             Memory::Buffer(buffer) => {
-                let element = if resource.in_halves { Element::F16 } else { Element::F32 };
-                Self::of_buffer(device, buffer.gpu()?, element)
+                let dtype = if resource.in_halves { DType::F16 } else { DType::F32 };
+                Self::of_buffer(device, buffer.gpu()?, dtype)
             }
             Memory::Texture(texture) => Self::of_texture(device, texture),
         }
     }
 
-    pub fn of_buffer(device: &Device, buffer: &wgpu::Buffer, element: Element) -> Result<Self> {
-        let is_half = element == Element::F16;
+    pub fn of_buffer(device: &Device, buffer: &wgpu::Buffer, dtype: DType) -> Result<Self> {
+        let is_half = dtype == DType::F16;
         // What stands for an operand that is left out cannot be copied, nor is it read.
         if !buffer.usage().contains(wgpu::BufferUsages::COPY_SRC) {
             return Ok(Self { row: None, is_half, words: vec![0; 4] });

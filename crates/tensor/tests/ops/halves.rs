@@ -6,7 +6,7 @@ use clipseg_shaders::kernels::{attention, layer_norm, matmul_tile};
 use clipseg_shaders::twins;
 use clipseg_tensor::transformer::{Block, BlockSizes};
 use clipseg_tensor::{
-    Activation, AttentionMask, Device, DeviceOptions, Element, Error, KernelFamily, LayerNorm, Linear,
+    Activation, AttentionMask, DType, Device, DeviceOptions, Error, KernelFamily, LayerNorm, Linear,
     Precision, Recorder, Result, Tensor, Weights,
 };
 use proptest::prelude::*;
@@ -17,14 +17,10 @@ use super::support::{Random, assert_close, assert_close_in_halves, cases, device
 /// As without halves: sums in another order.
 const TOLERANCE: f32 = 2e-6;
 
-const ELEMENTS: [Element; 2] = [Element::F32, Element::F16];
+const ELEMENTS: [DType; 2] = [DType::F32, DType::F16];
 /// Of an op's input and of its output.
-const COMBINATIONS: [[Element; 2]; 4] = [
-    [Element::F32, Element::F32],
-    [Element::F32, Element::F16],
-    [Element::F16, Element::F32],
-    [Element::F16, Element::F16],
-];
+const COMBINATIONS: [[DType; 2]; 4] =
+    [[DType::F32, DType::F32], [DType::F32, DType::F16], [DType::F16, DType::F32], [DType::F16, DType::F16]];
 
 /// The classic kernels, for one precision each.
 fn classic(precision: Precision) -> Device {
@@ -48,10 +44,10 @@ fn device() -> &'static Device {
     DEVICE.get_or_init(|| classic(Precision::F16))
 }
 
-/// `values` on the device as `element`, and what they are then.
-fn upload(device: &Device, element: Element, shape: &[usize], values: &[f32]) -> (Tensor, Vec<f32>) {
-    match element {
-        Element::F16 => {
+/// `values` on the device as `dtype`, and what they are then.
+fn upload(device: &Device, dtype: DType, shape: &[usize], values: &[f32]) -> (Tensor, Vec<f32>) {
+    match dtype {
+        DType::F16 => {
             let tensor = device.upload_halves(shape, values).expect("a tensor in halves");
             (tensor, values.iter().map(|&value| twins::half(value)).collect())
         }
@@ -60,9 +56,9 @@ fn upload(device: &Device, element: Element, shape: &[usize], values: &[f32]) ->
 }
 
 #[track_caller]
-fn assert_close_as(element: Element, actual: &[f32], expected: &[f32], tolerance: f32) {
-    match element {
-        Element::F16 => assert_close_in_halves(actual, expected, tolerance),
+fn assert_close_as(dtype: DType, actual: &[f32], expected: &[f32], tolerance: f32) {
+    match dtype {
+        DType::F16 => assert_close_in_halves(actual, expected, tolerance),
         _ => assert_close(actual, expected, tolerance),
     }
 }
@@ -70,7 +66,7 @@ fn assert_close_as(element: Element, actual: &[f32], expected: &[f32], tolerance
 /// Checks every kernel that takes the product with these elements, and says which these were.
 fn check_product(
     [rows, columns, inner]: [usize; 3],
-    elements: [Element; 2],
+    elements: [DType; 2],
     bias: bool,
     residual: bool,
     seed: u64,
@@ -207,7 +203,7 @@ fn what_is_beyond_the_largest_half_becomes_that() {
     let input = device().upload(&[1, 4], &[0.0; 4]).unwrap();
     let residual = device().upload(&[1, 4], &values).unwrap();
     let actual = run(device(), |recorder| {
-        recorder.linear_as(Element::F16, &input, &layer, Activation::None, Some(&residual))
+        recorder.linear_as(DType::F16, &input, &layer, Activation::None, Some(&residual))
     });
     assert_eq!(actual, expected);
 }
@@ -239,13 +235,13 @@ fn ops_that_cannot_have_halves_say_so() {
         ("sigmoid", Box::new(|it| it.sigmoid(&halves(&[2, 4])))),
         ("gather_rows", Box::new(|it| it.gather_rows(&halves(&[2, 4]), &device.upload_u32(&[1], &[0])?))),
         ("layer_norm", Box::new(|it| it.layer_norm(&halves(&[2, 4]), &norm_on_vectors))),
-        ("layer_norm", Box::new(|it| it.layer_norm_as(Element::F16, &full(&[2, 6]), &norm))),
-        ("layer_norm", Box::new(|it| it.layer_norm_as(Element::U32, &full(&[2, 4]), &norm_on_vectors))),
+        ("layer_norm", Box::new(|it| it.layer_norm_as(DType::F16, &full(&[2, 6]), &norm))),
+        ("layer_norm", Box::new(|it| it.layer_norm_as(DType::U32, &full(&[2, 4]), &norm_on_vectors))),
         ("attention", Box::new(|it| it.attention(&halves(&[1, 2, 18]), 1, &none))),
-        ("attention", Box::new(|it| it.attention_as(Element::F16, &full(&[1, 2, 18]), 1, &none))),
+        ("attention", Box::new(|it| it.attention_as(DType::F16, &full(&[1, 2, 18]), 1, &none))),
         ("attention_scores", Box::new(|it| it.attention_probabilities(&halves(&[1, 2, 12]), 1, &none))),
         ("linear", Box::new(|it| it.linear(&halves(&[2, 4]), &whole))),
-        ("linear", Box::new(|it| it.linear_as(Element::F16, &full(&[2, 4]), &whole, Activation::None, None))),
+        ("linear", Box::new(|it| it.linear_as(DType::F16, &full(&[2, 4]), &whole, Activation::None, None))),
         (
             "matmul",
             Box::new(|it| it.linear_with(&full(&[2, 4]), &layer, Activation::None, Some(&halves(&[2, 4])))),
@@ -263,18 +259,18 @@ fn ops_that_cannot_have_halves_say_so() {
 
 #[test]
 fn halves_take_half_the_room() {
-    let arena = |element| {
+    let arena = |dtype| {
         let norm = LayerNorm::new(device(), &[1.0; 64], &[0.0; 64], 1e-5).unwrap();
         let input = device().upload(&[100, 64], &[0.0; 6400]).unwrap();
         let mut recorder = Recorder::new(device());
-        let output = recorder.layer_norm_as(element, &input, &norm).unwrap();
+        let output = recorder.layer_norm_as(dtype, &input, &norm).unwrap();
         recorder.output(&output).unwrap();
         let plan = recorder.finish().unwrap();
         let bytes = plan.kernels().map(|(_, cost)| cost.bytes).sum::<u64>();
         (plan.arena_bytes(), bytes)
     };
-    assert_eq!(arena(Element::F32), (4 * 6400, 8 * 6400 + 8 * 64));
-    assert_eq!(arena(Element::F16), (2 * 6400, 6 * 6400 + 8 * 64));
+    assert_eq!(arena(DType::F32), (4 * 6400, 8 * 6400 + 8 * 64));
+    assert_eq!(arena(DType::F16), (2 * 6400, 6 * 6400 + 8 * 64));
 }
 
 /// Weights that halves hold exactly, so that every precision but f32 stores them so.
@@ -309,7 +305,7 @@ fn run_block(precision: Precision, sizes: &BlockSizes, rows: usize, attentions: 
     let output = block.pre_norm(&mut recorder, &input, &AttentionMask::default(), asked)?;
     let outputs: Vec<_> = std::iter::once(&output).chain(&probabilities).collect();
     for output in &outputs {
-        assert_eq!(output.element(), Element::F32);
+        assert_eq!(output.dtype(), DType::F32);
         recorder.output(output)?;
     }
     let plan = recorder.finish()?;

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use clipseg_shaders::kernels::matmul_tile;
 use clipseg_shaders::twins;
-use clipseg_tensor::{Activation, Device, DeviceOptions, Element, KernelFamily, Linear, Precision, Recorder};
+use clipseg_tensor::{Activation, DType, Device, DeviceOptions, KernelFamily, Linear, Precision, Recorder};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -80,9 +80,9 @@ fn check(case: Case) -> Vec<&'static str> {
         let input = device.upload(&[rows, inner], &input).expect("the input");
         let residual =
             residual.as_ref().map(|values| device.upload(&[rows, columns], values).expect("the residual"));
-        for kernel in Recorder::new(device).linear_kernels(Element::F32, &input, &layer) {
+        for kernel in Recorder::new(device).linear_kernels(DType::F32, &input, &layer) {
             let actual = run(device, |recorder| {
-                recorder.linear_by(kernel, Element::F32, &input, &layer, activation, residual.as_ref())
+                recorder.linear_by(kernel, DType::F32, &input, &layer, activation, residual.as_ref())
             });
             assert_close(&actual, &expected, TOLERANCE);
             checked.push(kernel);
@@ -147,9 +147,8 @@ fn a_kernel_that_does_not_take_the_shape_is_refused() {
     let layer = Linear::new(device, 6, 5, &[0.0; 30], None).unwrap();
     let mut recorder = Recorder::new(device);
     let input = recorder.input(&[3, 5]).unwrap();
-    assert_eq!(recorder.linear_kernels(Element::F32, &input, &layer), ["matmul_tile"]);
-    let refused =
-        recorder.linear_by("matmul_tile_vec4", Element::F32, &input, &layer, Activation::None, None);
+    assert_eq!(recorder.linear_kernels(DType::F32, &input, &layer), ["matmul_tile"]);
+    let refused = recorder.linear_by("matmul_tile_vec4", DType::F32, &input, &layer, Activation::None, None);
     let message = refused.expect_err("six columns are no vectors").to_string();
     assert!(message.contains("matmul_tile_vec4") && message.contains("[3, 5]"), "{message}");
 }
