@@ -84,7 +84,7 @@ fn what_is_kept_is_send_and_sync() {
     is_shared::<Device>();
     is_shared::<ClipSeg>();
     is_shared::<ClipSegModel>();
-    is_shared::<clipseg::Scene>();
+    is_shared::<clipseg::EncodedImage>();
     is_shared::<clipseg::Segmentation>();
     is_shared::<clipseg::Checkpoint>();
     is_shared::<Array>();

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use clipseg::{Checkpoint, ClipSeg, Condition, Device, Orientation, Photo, PromptStyle, Resample, Scene};
+use clipseg::{
+    Checkpoint, ClipSeg, Condition, Device, EncodedImage, Orientation, Photo, PromptStyle, Resample,
+};
 use clipseg_shapes::{Prompt, Query, SIZE};
 use clipseg_tests::{CLASSIC, DEVICE, PROCESSOR, assert_close, fixture};
 
@@ -36,7 +38,13 @@ fn condition(model: &ClipSeg, query: &Query) -> Condition {
 }
 
 /// The mask of one prompt at the photo's size.
-fn mask(model: &ClipSeg, scene: &Scene, condition: &Condition, width: usize, height: usize) -> Vec<bool> {
+fn mask(
+    model: &ClipSeg,
+    scene: &EncodedImage,
+    condition: &Condition,
+    width: usize,
+    height: usize,
+) -> Vec<bool> {
     let segmentation = model.decode(scene, condition).expect("a segmentation");
     segmentation.resized(width, height).expect("a size").mask(0, THRESHOLD)
 }

@@ -25,7 +25,7 @@ pub struct VisionEncoder {
     layers: Layers,
     post_layer_norm: LayerNorm,
     projection: Option<Linear>,
-    /// Entries of the hidden states that a [`Scene`] holds, as the decoder walks them: the last of `extract_layers` first.
+    /// Entries of the hidden states that an [`EncodedImage`] holds, as the decoder walks them: the last of `extract_layers` first.
     extracted: Vec<usize>,
     plans: PlanCache<Key, VisionPlan>,
 }
@@ -44,7 +44,7 @@ pub struct ImageInput<'a> {
 }
 
 /// An encoded image, or a batch of them, on the device: what any number of prompts are decoded against.
-pub struct Scene {
+pub struct EncodedImage {
     /// The extract layers' outputs, `[batch, tokens, hidden]` each, in the order in which the decoder walks them.
     pub activations: Vec<Tensor>,
     /// Rows and columns of patches.
@@ -72,7 +72,7 @@ enum What {
 struct VisionPlan {
     plan: Plan,
     pixels: Tensor,
-    /// The extract layers' outputs, as [`Scene::activations`].
+    /// The extract layers' outputs, as [`EncodedImage::activations`].
     activations: Vec<Tensor>,
     outputs: Option<TowerTensors>,
 }
@@ -147,13 +147,13 @@ impl VisionEncoder {
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
-    pub async fn encode(&self, input: ImageInput<'_>) -> Result<Scene> {
+    pub async fn encode(&self, input: ImageInput<'_>) -> Result<EncodedImage> {
         let plan = self.prepare(input, What::Activations)?;
         let mut run = plan.plan.run();
         run.write(&plan.pixels, input.pixel_values)?;
         let activations = self.copy_activations(&plan, &mut run)?;
         run.submit()?;
-        Ok(Scene { activations, grid: self.grid(input), batch: input.batch })
+        Ok(EncodedImage { activations, grid: self.grid(input), batch: input.batch })
     }
 
     /// The projected embeddings of images, not normalised, `[batch, projection_dim]`.
@@ -173,11 +173,15 @@ impl VisionEncoder {
         Ok(reading.await?.swap_remove(0))
     }
 
-    /// Everything the tower gives, as transformers' `CLIPSegVisionModel`, and the scene for the decoder.
+    /// Everything the tower gives, as transformers' `CLIPSegVisionModel`, and the image as the decoder takes it.
     ///
     /// # Errors
     /// [`Error::Input`] when the pixels are not as many as the sizes say, or the image is smaller than a patch; the device's.
-    pub async fn forward(&self, input: ImageInput<'_>, insides: Insides) -> Result<(TowerOutput, Scene)> {
+    pub async fn forward(
+        &self,
+        input: ImageInput<'_>,
+        insides: Insides,
+    ) -> Result<(TowerOutput, EncodedImage)> {
         let plan = self.prepare(input, What::Everything(insides))?;
         let outputs = plan.outputs.as_ref();
         let outputs =
@@ -188,8 +192,8 @@ impl VisionEncoder {
             (self.copy_activations(&plan, &mut run)?, run.finish(&outputs.all()))
         };
         let arrays = reading.await?;
-        let scene = Scene { activations, grid: self.grid(input), batch: input.batch };
-        Ok((outputs.sort(arrays), scene))
+        let image = EncodedImage { activations, grid: self.grid(input), batch: input.batch };
+        Ok((outputs.sort(arrays), image))
     }
 
     fn copy_activations(&self, plan: &VisionPlan, run: &mut clipseg_tensor::Run<'_>) -> Result<Vec<Tensor>> {
@@ -226,7 +230,7 @@ impl VisionEncoder {
         Ok(self.plans.get_or_record(&key, || self.record(&key))?)
     }
 
-    /// What [`encode`](Self::encode) takes of so many images of a size: a plan, unless it is there, and the scene.
+    /// What [`encode`](Self::encode) takes of so many images of a size: a plan, unless it is there, and the encoded image.
     ///
     /// # Errors
     /// [`TooLarge`](clipseg_tensor::Error::TooLarge) and [`Shape`](clipseg_tensor::Error::Shape) beyond the adapter's limits.
@@ -234,9 +238,9 @@ impl VisionEncoder {
         let patch = self.config.patch_size;
         let tokens = 1 + (height / patch) * (width / patch);
         let activation = 4 * (batch * tokens * self.config.hidden_size) as u64;
-        let scenes = self.extracted.len() as u64 * activation.next_multiple_of(16);
+        let encoded_images = self.extracted.len() as u64 * activation.next_multiple_of(16);
         let key = Key { batch, height, width, what: What::Activations };
-        Ok(MemoryUse { plans: self.plan_bytes(&key)?, scenes, ..MemoryUse::default() })
+        Ok(MemoryUse { plans: self.plan_bytes(&key)?, encoded_images, ..MemoryUse::default() })
     }
 
     /// What [`embed`](Self::embed) takes of so many images of a size: a plan, unless it is there, and what the embeddings are read back

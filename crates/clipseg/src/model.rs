@@ -10,8 +10,8 @@ use crate::fingerprint::fingerprint;
 use crate::loading::both;
 use crate::parts::{Parts, needed_in_parts, say_need};
 use crate::{
-    Checkpoint, ClipSegConfig, Condition, DecoderInsides, DecoderOutput, Error, ImageInput, Insides, Result,
-    Scene, TextEncoder, TextInput, TowerOutput, VisionEncoder, loss,
+    Checkpoint, ClipSegConfig, Condition, DecoderInsides, DecoderOutput, EncodedImage, Error, ImageInput,
+    Insides, Result, TextEncoder, TextInput, TowerOutput, VisionEncoder, loss,
 };
 
 /// CLIPSeg whole, transformers' `CLIPSegForImageSegmentation`: ids and pixels in, logits out.
@@ -139,7 +139,7 @@ impl ClipSegForImageSegmentation {
     ///
     /// # Errors
     /// [`Error::Input`] when pixels and sizes do not fit; the device's.
-    pub async fn encode_image(&self, images: ImageInput<'_>) -> Result<Scene> {
+    pub async fn encode_image(&self, images: ImageInput<'_>) -> Result<EncodedImage> {
         let ImageInput { batch, height, width, .. } = images;
         let needed = || self.vision.memory_needed(batch, height, width);
         say_need(&self.device, self.vision.encode(images).await, needed)
@@ -184,46 +184,51 @@ impl ClipSegForImageSegmentation {
         Ok(Condition { embeddings: parts.finish() })
     }
 
-    /// Logits `[prompts, height, width]` of every prompt on the one image of `scene`, or of each prompt on its own image.
+    /// Logits `[prompts, height, width]` of every prompt on the one encoded image, or of each prompt on its own image.
     ///
     /// # Errors
-    /// [`Error::Input`] when a scene of several images does not have as many as there are prompts, or the condition is not one of
-    /// this model's `projection_dim`; [`OtherDevice`](clipseg_tensor::Error::OtherDevice) when the scene is another device's; the
+    /// [`Error::Input`] when an encoded batch does not have as many as there are prompts, or the condition is not one of
+    /// this model's `projection_dim`; [`OtherDevice`](clipseg_tensor::Error::OtherDevice) when the image is another device's; the
     /// device's own.
-    pub async fn decode(&self, scene: &Scene, condition: &Condition) -> Result<Array> {
+    pub async fn decode(&self, image: &EncodedImage, condition: &Condition) -> Result<Array> {
         let prompts = condition.len();
         condition.check(self.config.projection_dim)?;
-        if scene.batch != 1 && scene.batch != prompts {
-            let images = scene.batch;
+        if image.batch != 1 && image.batch != prompts {
+            let images = image.batch;
             return Err(Error::Input(format!(
                 "{prompts} prompts for {images} images: one image, or one a prompt"
             )));
         }
-        let (rows, columns) = scene.grid;
+        let (rows, columns) = image.grid;
         let patch = self.config.vision_config.patch_size;
         if prompts == 0 {
             return Ok(Array { shape: vec![0, rows * patch, columns * patch], values: Vec::new() });
         }
-        if scene.batch != 1 {
+        if image.batch != 1 {
             // They are decoded together, as they were encoded.
-            return self.decode_part(scene, condition, 0..prompts).await;
+            return self.decode_part(image, condition, 0..prompts).await;
         }
-        let limit = self.decoder.pair_limit(scene.grid);
-        let needed = |pairs| Ok(self.decoder.memory_needed(pairs, scene.grid)?);
+        let limit = self.decoder.pair_limit(image.grid);
+        let needed = |pairs| Ok(self.decoder.memory_needed(pairs, image.grid)?);
         let mut parts = self.pairs.of(prompts, limit, needed)?;
         while let Some(part) = parts.next() {
-            let logits = self.decode_part(scene, condition, part).await;
+            let logits = self.decode_part(image, condition, part).await;
             parts.take(say_need(&self.device, logits, || needed(1)))?;
         }
         Ok(parts.finish())
     }
 
-    async fn decode_part(&self, scene: &Scene, condition: &Condition, part: Range<usize>) -> Result<Array> {
+    async fn decode_part(
+        &self,
+        image: &EncodedImage,
+        condition: &Condition,
+        part: Range<usize>,
+    ) -> Result<Array> {
         let width = self.config.projection_dim;
         let embeddings = &condition.embeddings.values[part.start * width..part.end * width];
         let conditions = Conditions { embeddings, count: part.len() };
         let insides = DecoderInsides::default();
-        Ok(self.decoder.forward(&scene.activations, scene.grid, conditions, insides).await?.logits)
+        Ok(self.decoder.forward(&image.activations, image.grid, conditions, insides).await?.logits)
     }
 
     /// What [`Device::memory_use`] will be at most on a device that this model has for itself, after it encoded an image of `height`
@@ -279,7 +284,7 @@ impl ClipSegForImageSegmentation {
             }
             _ => {}
         }
-        let (mut vision_model_output, scene) = self.vision.forward(input.images, input.insides).await?;
+        let (mut vision_model_output, image) = self.vision.forward(input.images, input.insides).await?;
         let condition = match input.condition {
             ConditionInput::Text(text) => self.encode_text(text).await?.embeddings,
             ConditionInput::Images(images) => self.encode_image_prompt(images).await?.embeddings,
@@ -291,7 +296,7 @@ impl ClipSegForImageSegmentation {
             attentions: input.insides.attentions,
         };
         let mut decoder_output =
-            self.decoder.forward(&scene.activations, scene.grid, conditions, insides).await?;
+            self.decoder.forward(&image.activations, image.grid, conditions, insides).await?;
         let logits = std::mem::take(&mut decoder_output.logits);
         let loss = match input.labels {
             Some(labels) if labels.len() != logits.values.len() => {

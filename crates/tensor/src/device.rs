@@ -31,7 +31,7 @@ pub struct DeviceOptions {
     pub runtime_checks: bool,
     /// How the weights of linear layers are stored, by default in halves where that loses nothing; and whether activations are.
     pub precision: Precision,
-    /// Bytes that weights, plans, scenes and read-backs may take together; `None`, the default, as much as there is. Plans that are
+    /// Bytes that weights, plans, encoded images and read-backs may take together; `None`, the default, as much as there is. Plans that are
     /// only kept to be quick make room, and models look for fewer prompts at once; what does not fit at all is refused with
     /// [`Error::OverBudget`]. Threads that work at the same time need their memory at the same time. The driver's own needs come on top.
     pub memory_budget: Option<u64>,
@@ -155,7 +155,7 @@ impl Device {
             pipelines,
             profile: Profile::default(),
             step_checks: StepChecks::default(),
-            lent: Pool::counting(memory.nothing(MemoryKind::Scenes), false),
+            lent: Pool::counting(memory.nothing(MemoryKind::EncodedImages), false),
             memory,
             failures,
             plan_caches: PlanCaches::default(),

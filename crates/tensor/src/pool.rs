@@ -43,7 +43,7 @@ pub(crate) trait Reusable: Clone {
     fn give_back(self, size: Self::Size, pool: &mut Pool);
 }
 
-/// Free buffers that a pool keeps: when scenes are dropped by the hundred, their memory goes back to the device.
+/// Free buffers that a pool keeps: when encoded images are dropped by the hundred, their memory goes back to the device.
 const FREE_BUFFERS: usize = 32;
 
 impl Reusable for Buffer {
@@ -248,7 +248,7 @@ impl Pool {
 
     /// Ends counting a buffer that is dropped, unless steps hold it.
     fn forget(&mut self, bytes: u64) {
-        if self.counted.kind() == MemoryKind::Scenes {
+        if self.counted.kind() == MemoryKind::EncodedImages {
             self.counted.shrink(bytes);
         }
     }
