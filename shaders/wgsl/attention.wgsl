@@ -1,6 +1,6 @@
 // output[image, query, head, :] = Σ_key softmax_key(scale · query · key) · value
 //
-// The classic form for GPUs, for heads of up to 128 values: a workgroup owns 16 queries of one head and walks over the keys
+// The plain form for GPUs, for heads of up to 128 values: a workgroup owns 16 queries of one head and walks over the keys
 // eight at a time with a running maximum and sum (Milakov and Gimelshein 2018; Dao et al. 2022), so that no score reaches memory.
 
 struct Params {

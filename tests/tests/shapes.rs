@@ -6,7 +6,7 @@ use clipseg::{
     Checkpoint, ClipSeg, Condition, Device, EncodedImage, Orientation, Photo, PromptStyle, Resample,
 };
 use clipseg_shapes::{Prompt, Query, SIZE};
-use clipseg_tests::{CLASSIC, DEVICE, PROCESSOR, assert_close, fixture};
+use clipseg_tests::{DEVICE, PROCESSOR, WORKGROUP, assert_close, fixture};
 
 const MODEL: &str = "clipseg-shapes";
 /// Of scenes that the model has not seen in training.
@@ -98,7 +98,7 @@ const IMAGE_IOU: f64 = 0.65;
 #[test]
 fn masks_are_those_of_transformers() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/shapes");
-    for device in [&DEVICE, &CLASSIC, &PROCESSOR] {
+    for device in [&DEVICE, &WORKGROUP, &PROCESSOR] {
         let model = load(device);
         let mut checked = 0;
         for entry in std::fs::read_dir(folder.join("golden")).expect("a fixture") {

@@ -35,7 +35,7 @@ pub fn test() -> Result<()> {
     step("documentation", documentation)?;
     // After the tests, the numbers: on the processor, with both families of kernels on the small checkpoints, and full size once.
     step("verify, the processor", cargo(["xtask", "verify", "--adapter", "cpu"]))?;
-    step("verify, classic kernels", cargo(["xtask", "verify", "--adapter", "driver", "--classic"]))?;
+    step("verify, workgroup kernels", cargo(["xtask", "verify", "--adapter", "driver", "--workgroup"]))?;
     for (name, width) in [("verify, eight lanes", "256"), ("verify, sixteen lanes", "512")] {
         let mut verify = cargo(["xtask", "verify", "--adapter", "driver", "--steps"]);
         verify.envs(llvmpipe_of(width));

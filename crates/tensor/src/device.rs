@@ -189,7 +189,7 @@ impl Device {
     /// Which kernels run where an op has several.
     #[must_use]
     pub fn kernels(&self) -> KernelFamily {
-        if self.lanes().is_some() { KernelFamily::Subgroup } else { KernelFamily::Classic }
+        if self.lanes().is_some() { KernelFamily::Subgroup } else { KernelFamily::Workgroup }
     }
 
     /// What runs the steps of plans, for people: which kernels, or their twins.
@@ -198,7 +198,7 @@ impl Device {
         match (self.is_processor(), self.kernels()) {
             (true, _) => "twins of the kernels",
             (false, KernelFamily::Subgroup) => "subgroup kernels",
-            (false, _) => "classic kernels",
+            (false, _) => "workgroup kernels",
         }
     }
 
@@ -214,7 +214,7 @@ impl Device {
         self.0.identity.get_or_init(|| adapter::describe(&self.0.info))
     }
 
-    /// Rows of the largest tensor that the subgroup kernels take: the side of a texture. `None` for the classic ones.
+    /// Rows of the largest tensor that the subgroup kernels take: the side of a texture. `None` for the workgroup kernels.
     #[must_use]
     pub fn row_limit(&self) -> Option<usize> {
         self.lanes().map(|_| self.0.limits.max_texture_dimension_2d as usize)

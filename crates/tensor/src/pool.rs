@@ -203,7 +203,7 @@ fn sides(device: &Device, width: usize, height: usize) -> Result<[u32; 2]> {
     side_of(width).zip(side_of(height)).map(|(width, height)| [width, height]).ok_or_else(|| {
         let reason = format!(
             "{height} rows of {width} texels exceed the {limit} a side of the adapter's textures; use fewer prompts or \
-             images at once, or the classic kernels"
+             images at once, or the workgroup kernels"
         );
         Error::Shape { op: "texture", reason }
     })

@@ -11,7 +11,7 @@ pub enum Precision {
     F32,
     /// As half-precision floats, rounded to the nearest, unless one exceeds the largest of them, 65504.
     ///
-    /// With the classic kernels, which GPUs run, the activations inside transformer blocks lie so too: what is normalised for a linear
+    /// With the workgroup kernels, which GPUs run, the activations inside transformer blocks lie so too: what is normalised for a linear
     /// layer, queries, keys and values, what attention gives, and what is inside the MLP. Those beyond 65504 become that. What goes
     /// from block to block, and all that callers see, stays in f32, so that roundings do not add up. The subgroup kernels keep all
     /// activations in f32: they serve software adapters, whose time goes into instructions and not into memory.

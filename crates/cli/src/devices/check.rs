@@ -23,7 +23,7 @@ const TOKENS: usize = 7;
 /// What an adapter's kernels gave beside their twins on the processor.
 #[derive(Serialize)]
 pub struct Outcome {
-    /// Which kernels ran: classic or subgroup, and how weights were stored.
+    /// Which kernels ran: workgroup or subgroup, and how weights were stored.
     run: String,
     /// Steps that were compared.
     steps: usize,

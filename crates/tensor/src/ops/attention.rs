@@ -81,7 +81,7 @@ impl Sizes {
     }
 }
 
-/// Whether the kernels on vectors can have heads of so many values. Of the classic ones, that on vectors alone can have halves.
+/// Whether the kernels on vectors can have heads of so many values. Of the workgroup kernels, that on vectors alone can have halves.
 pub(crate) fn heads_fit_vectors(head_size: usize) -> bool {
     head_size <= 64 && head_size.is_multiple_of(4)
 }

@@ -6,7 +6,7 @@ use crate::{Precision, Recorder, Result};
 
 impl Recorder {
     /// How an activation is to lie that one op writes and another reads and nobody else sees, where `ends` says whether each of the
-    /// two can have it in halves. It does with [`Precision::F16`] and the classic kernels: with the others,
+    /// two can have it in halves. It does with [`Precision::F16`] and the workgroup kernels: with the others,
     /// [`Precision::Auto`], numbers stay as they are, and the subgroup kernels serve software adapters, whose time goes into
     /// instructions and not into memory, and whose textures are of floats.
     pub(crate) fn dtype_between(&self, ends: [bool; 2]) -> DType {

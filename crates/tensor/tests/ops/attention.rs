@@ -139,7 +139,7 @@ proptest! {
     }
 }
 
-// What the random cases may leave out: the subgroup kernel and both classic ones, with each mask.
+// What the random cases may leave out: the subgroup kernel and both workgroup kernels, with each mask.
 #[test]
 fn every_mask_works_with_every_kernel() {
     for head_size in [16, 32, 64, 128] {

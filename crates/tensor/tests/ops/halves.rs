@@ -22,10 +22,10 @@ const ELEMENTS: [DType; 2] = [DType::F32, DType::F16];
 const COMBINATIONS: [[DType; 2]; 4] =
     [[DType::F32, DType::F32], [DType::F32, DType::F16], [DType::F16, DType::F32], [DType::F16, DType::F16]];
 
-/// The classic kernels, for one precision each.
-fn classic(precision: Precision) -> Device {
+/// The workgroup kernels, for one precision each.
+fn workgroup(precision: Precision) -> Device {
     let options = DeviceOptions {
-        kernels: KernelFamily::Classic,
+        kernels: KernelFamily::Workgroup,
         runtime_checks: true,
         precision,
         ..DeviceOptions::default()
@@ -38,10 +38,10 @@ fn kernel_devices() -> impl Iterator<Item = &'static Device> {
     devices().iter().filter(|device| !device.is_processor())
 }
 
-/// The classic kernels with weights in halves.
+/// The workgroup kernels with weights in halves.
 fn device() -> &'static Device {
     static DEVICE: OnceLock<Device> = OnceLock::new();
-    DEVICE.get_or_init(|| classic(Precision::F16))
+    DEVICE.get_or_init(|| workgroup(Precision::F16))
 }
 
 /// `values` on the device as `dtype`, and what they are then.
@@ -296,7 +296,7 @@ struct Outcome {
 }
 
 fn run_block(precision: Precision, sizes: &BlockSizes, rows: usize, attentions: bool) -> Result<Outcome> {
-    let device = classic(precision);
+    let device = workgroup(precision);
     let block = Block::load(&device, &Noise, "block.", sizes)?;
     let input = device.upload(&[1, rows, sizes.hidden], &Random(8).values(rows * sizes.hidden))?;
     let mut recorder = Recorder::new(&device);

@@ -37,13 +37,13 @@ struct Case {
     seed: u64,
 }
 
-/// The classic kernels with weights in full, and in halves. Opened here, so that these tests run whatever the subgroups' size.
+/// The workgroup kernels with weights in full, and in halves. Opened here, so that these tests run whatever the subgroups' size.
 fn precisions() -> &'static [Device; 2] {
     static DEVICES: OnceLock<[Device; 2]> = OnceLock::new();
     DEVICES.get_or_init(|| {
         [Precision::F32, Precision::F16].map(|precision| {
             let options = DeviceOptions {
-                kernels: KernelFamily::Classic,
+                kernels: KernelFamily::Workgroup,
                 runtime_checks: true,
                 precision,
                 ..DeviceOptions::default()
@@ -171,7 +171,7 @@ fn a_tuned_product_equals_the_twin_and_its_kernel_is_noted() {
 
     let run_tuned = || {
         let options = DeviceOptions {
-            kernels: KernelFamily::Classic,
+            kernels: KernelFamily::Workgroup,
             tuning: Some(folder.path().to_owned()),
             ..DeviceOptions::default()
         };

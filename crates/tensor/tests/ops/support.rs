@@ -34,7 +34,7 @@ pub fn cases(cases: u32) -> ProptestConfig {
 
 /// A device for each kernel family, with naga's runtime checks on, and the processor, which runs the twins' quick forms.
 ///
-/// An adapter may lack subgroups of the size that the subgroup kernels want, and is then tested with the classic ones alone.
+/// An adapter may lack subgroups of the size that the subgroup kernels want, and is then tested with the workgroup kernels only.
 /// No adapter, or llvmpipe where it was kept from running both, fails the test.
 pub fn devices() -> &'static [Device] {
     static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
@@ -42,17 +42,17 @@ pub fn devices() -> &'static [Device] {
         let open = |kernels| {
             Device::open(&DeviceOptions { kernels, runtime_checks: true, ..DeviceOptions::default() })
         };
-        let classic = open(KernelFamily::Classic).expect("these tests need an adapter");
+        let workgroup = open(KernelFamily::Workgroup).expect("these tests need an adapter");
         let processor = DeviceOptions { adapter: AdapterChoice::Processor, ..DeviceOptions::default() };
         let processor = Device::open(&processor).expect("the processor is always there");
         match open(KernelFamily::Subgroup) {
-            Ok(subgroup) => vec![processor, classic, subgroup],
-            Err(error) if classic.info().driver == "llvmpipe" => {
+            Ok(subgroup) => vec![processor, workgroup, subgroup],
+            Err(error) if workgroup.info().driver == "llvmpipe" => {
                 panic!("the subgroup kernels go untested: {error}")
             }
             Err(error) => {
-                eprintln!("of the kernels the classic ones alone are tested: {error}");
-                vec![processor, classic]
+                eprintln!("only the workgroup kernels are tested: {error}");
+                vec![processor, workgroup]
             }
         }
     })

@@ -151,7 +151,8 @@ mod tests {
 
     /// With the input and the output as `dtype`.
     fn fastest_of(candidates: &[&Variant], precision: Precision, dtype: DType) -> Result<usize> {
-        let options = DeviceOptions { kernels: KernelFamily::Classic, precision, ..DeviceOptions::default() };
+        let options =
+            DeviceOptions { kernels: KernelFamily::Workgroup, precision, ..DeviceOptions::default() };
         let device = Device::open(&options).expect("this test needs an adapter");
         let weight = RowWeight::upload(&device, 8, 12, &noise(96)).unwrap();
         let input = noise_as(dtype, &device, [256, 12]).unwrap();
