@@ -12,7 +12,7 @@ use clipseg_tensor::{
 
 use self::packed::Packed;
 use crate::checkpoint::Tower;
-use crate::tower::{Insides, Layers, TowerOutput, TowerTensors};
+use crate::tower::{Layers, OutputOptions, TowerOutput, TowerTensors};
 use crate::{Checkpoint, ClipSegTextConfig, Error, Result, TextBatch};
 
 /// Plans kept: one a number of prompts and of their tokens.
@@ -83,7 +83,7 @@ impl<'a> From<&'a TextBatch> for TextInput<'a> {
 #[derive(Clone, PartialEq)]
 struct Key {
     layout: Layout,
-    insides: Insides,
+    options: OutputOptions,
 }
 
 /// How the texts of a batch lie in memory.
@@ -167,7 +167,7 @@ impl TextEncoder {
         self.check(input)?;
         let packed = Packed::of(input, &self.pooled_places(input));
         let layout = packed.as_ref().map_or_else(|| padded(input), Packed::layout);
-        let plan = self.plan(Key { layout, insides: Insides::default() })?;
+        let plan = self.plan(Key { layout, options: OutputOptions::default() })?;
         let Some(embedding) = &plan.tensors.outputs.embedding else {
             return Err(Error::Input("this text tower was loaded without its projection".to_owned()));
         };
@@ -182,9 +182,9 @@ impl TextEncoder {
     ///
     /// # Errors
     /// [`Error::Input`] for ids beyond the vocabulary, positions beyond the table, or lengths that do not fit; the device's.
-    pub async fn forward(&self, input: TextInput<'_>, insides: Insides) -> Result<TowerOutput> {
+    pub async fn forward(&self, input: TextInput<'_>, options: OutputOptions) -> Result<TowerOutput> {
         self.check(input)?;
-        let plan = self.plan(Key { layout: padded(input), insides })?;
+        let plan = self.plan(Key { layout: padded(input), options })?;
         let reading = {
             let run = self.fill(&plan, input)?;
             run.finish(&plan.tensors.outputs.all())
@@ -272,7 +272,7 @@ impl TextEncoder {
     /// # Errors
     /// [`TooLarge`](clipseg_tensor::Error::TooLarge) and [`Shape`](clipseg_tensor::Error::Shape) beyond the adapter's limits.
     pub fn memory_needed(&self, texts: usize, length: usize) -> Result<MemoryUse> {
-        let key = Key { layout: Packed::longest_layout(texts, length), insides: Insides::default() };
+        let key = Key { layout: Packed::longest_layout(texts, length), options: OutputOptions::default() };
         let embedding = self.projection.as_ref().map_or(0, Linear::columns);
         let read_back = 4 * (texts * embedding) as u64;
         if self.plans.has(&key) {
@@ -309,7 +309,7 @@ impl TextEncoder {
         let embedded = recorder.token_embedding(&ids, &position_ids, &self.tokens, &self.positions)?;
         let packing = starts.as_ref().map(|&(ref starts, longest)| Packing { starts, longest });
         let attention_mask = AttentionMask { causal: true, keys: mask.as_ref(), packing };
-        let Insides { hidden_states, attentions } = key.insides;
+        let OutputOptions { hidden_states, attentions } = key.options;
         let trace = self.layers.record(
             recorder,
             embedded,

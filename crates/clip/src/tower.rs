@@ -1,11 +1,11 @@
-//! What the text and the vision tower have in common: the stack of layers, and which of its insides are wanted.
+//! What the text and the vision tower have in common: the stack of layers, and what it gives out besides its result.
 
 use clipseg_tensor::transformer::{Block, BlockSizes};
 use clipseg_tensor::{Array, AttentionMask, Device, Recorder, Tensor, Weights};
 
-/// Which insides of a tower to give out besides its result. They cost memory and time; by default none.
+/// What a tower is to give out besides its result. Each costs memory and time; by default there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Insides {
+pub struct OutputOptions {
     /// The embedding's output and that of every layer.
     pub hidden_states: bool,
     /// The attention probabilities of every layer.

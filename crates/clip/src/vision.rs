@@ -8,7 +8,7 @@ use clipseg_tensor::{
 };
 
 use crate::checkpoint::Tower;
-use crate::tower::{Insides, Layers, TowerOutput, TowerTensors};
+use crate::tower::{Layers, OutputOptions, TowerOutput, TowerTensors};
 use crate::{Checkpoint, ClipSegVisionConfig, Error, Result};
 
 /// Plans kept: one per batch and image size.
@@ -58,15 +58,15 @@ struct Key {
     batch: usize,
     height: usize,
     width: usize,
-    what: What,
+    outputs: PlanOutputs,
 }
 
 /// What a plan is recorded for; it computes no more than that.
 #[derive(Clone, Copy, PartialEq)]
-enum What {
+enum PlanOutputs {
     Activations,
     Embedding,
-    Everything(Insides),
+    All(OutputOptions),
 }
 
 struct VisionPlan {
@@ -148,7 +148,7 @@ impl VisionEncoder {
     /// # Errors
     /// As [`forward`](Self::forward).
     pub async fn encode(&self, input: ImageInput<'_>) -> Result<EncodedImage> {
-        let plan = self.prepare(input, What::Activations)?;
+        let plan = self.prepare(input, PlanOutputs::Activations)?;
         let mut run = plan.plan.run();
         run.write(&plan.pixels, input.pixel_values)?;
         let activations = self.copy_activations(&plan, &mut run)?;
@@ -161,7 +161,7 @@ impl VisionEncoder {
     /// # Errors
     /// As [`forward`](Self::forward); [`Error::Input`] when the tower was loaded without its projection.
     pub async fn embed(&self, input: ImageInput<'_>) -> Result<Array> {
-        let plan = self.prepare(input, What::Embedding)?;
+        let plan = self.prepare(input, PlanOutputs::Embedding)?;
         let Some(embedding) = plan.outputs.as_ref().and_then(|outputs| outputs.embedding.as_ref()) else {
             return Err(Error::Input("this vision tower was loaded without its projection".to_owned()));
         };
@@ -180,9 +180,9 @@ impl VisionEncoder {
     pub async fn forward(
         &self,
         input: ImageInput<'_>,
-        insides: Insides,
+        options: OutputOptions,
     ) -> Result<(TowerOutput, EncodedImage)> {
-        let plan = self.prepare(input, What::Everything(insides))?;
+        let plan = self.prepare(input, PlanOutputs::All(options))?;
         let outputs = plan.outputs.as_ref();
         let outputs =
             outputs.ok_or_else(|| Error::Input("the plan was recorded without outputs".to_owned()))?;
@@ -210,7 +210,7 @@ impl VisionEncoder {
         (input.height / self.config.patch_size, input.width / self.config.patch_size)
     }
 
-    fn prepare(&self, input: ImageInput<'_>, what: What) -> Result<Arc<VisionPlan>> {
+    fn prepare(&self, input: ImageInput<'_>, outputs: PlanOutputs) -> Result<Arc<VisionPlan>> {
         let ImageInput { pixel_values, batch, height, width } = input;
         let channels = self.config.num_channels;
         let count = [batch, channels, height, width].into_iter().try_fold(1usize, usize::checked_mul);
@@ -226,7 +226,7 @@ impl VisionEncoder {
                 "pixel_values: {height} by {width} pixels are less than one patch of {patch} by {patch}"
             )));
         }
-        let key = Key { batch, height, width, what };
+        let key = Key { batch, height, width, outputs };
         Ok(self.plans.get_or_record(&key, || self.record(&key))?)
     }
 
@@ -239,7 +239,7 @@ impl VisionEncoder {
         let tokens = 1 + (height / patch) * (width / patch);
         let activation = 4 * (batch * tokens * self.config.hidden_size) as u64;
         let encoded_images = self.extracted.len() as u64 * activation.next_multiple_of(16);
-        let key = Key { batch, height, width, what: What::Activations };
+        let key = Key { batch, height, width, outputs: PlanOutputs::Activations };
         Ok(MemoryUse { plans: self.plan_bytes(&key)?, encoded_images, ..MemoryUse::default() })
     }
 
@@ -249,7 +249,7 @@ impl VisionEncoder {
     /// # Errors
     /// As [`memory_needed`](Self::memory_needed).
     pub fn embedding_memory_needed(&self, batch: usize, height: usize, width: usize) -> Result<MemoryUse> {
-        let key = Key { batch, height, width, what: What::Embedding };
+        let key = Key { batch, height, width, outputs: PlanOutputs::Embedding };
         let embedding = self.projection.as_ref().map_or(0, Linear::columns);
         let read_back = 4 * (batch * embedding) as u64;
         Ok(MemoryUse { plans: self.plan_bytes(&key)?, read_back, ..MemoryUse::default() })
@@ -281,13 +281,14 @@ impl VisionEncoder {
         let hidden_states = recorder.layer_norm(&embedded, &self.pre_layer_norm)?;
         drop(embedded);
 
-        let Insides { hidden_states: keep_all, attentions } = match key.what {
-            What::Everything(insides) => insides,
-            What::Activations | What::Embedding => Insides::default(),
+        let OutputOptions { hidden_states: keep_all, attentions } = match key.outputs {
+            PlanOutputs::All(options) => options,
+            PlanOutputs::Activations | PlanOutputs::Embedding => OutputOptions::default(),
         };
-        let extracts = key.what != What::Embedding;
+        let extracts = key.outputs != PlanOutputs::Embedding;
         let deepest = self.extracted.iter().copied().max().unwrap_or(0);
-        let depth = if key.what == What::Activations { deepest } else { self.config.num_hidden_layers };
+        let depth =
+            if key.outputs == PlanOutputs::Activations { deepest } else { self.config.num_hidden_layers };
         let keep = |state: usize| keep_all || (extracts && self.extracted.contains(&state));
         let trace = self.layers.record(
             recorder,
@@ -305,7 +306,7 @@ impl VisionEncoder {
                 }
             }
         }
-        if key.what == What::Activations {
+        if key.outputs == PlanOutputs::Activations {
             return Ok((pixels, activations, None));
         }
 

@@ -51,11 +51,11 @@ mod windows;
 
 pub use clipseg_clip::{
     Activation, Checkpoint, ClipSegConfig, ClipSegProcessor, ClipSegTextConfig, ClipSegVisionConfig,
-    EncodedImage, Error, ImageInput, ImageSize, Insides, Orientation, PaddingSide, Photo, PhotoFile,
+    EncodedImage, Error, ImageInput, ImageSize, Orientation, OutputOptions, PaddingSide, Photo, PhotoFile,
     PixelBatch, PixelValues, PreprocessorConfig, ProcessedInputs, Processor, PromptStyle, Resample, Result,
     StandIn, TextBatch, TextEncoder, TextInput, TokenIds, Tokenizer, TowerOutput, VisionEncoder,
 };
-pub use clipseg_decoder::{DecoderInsides, DecoderOutput};
+pub use clipseg_decoder::{DecoderOutput, DecoderOutputOptions};
 #[cfg(all(feature = "hub", not(target_family = "wasm")))]
 pub use clipseg_hub as hub;
 pub use clipseg_masks as masks;

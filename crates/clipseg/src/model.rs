@@ -10,8 +10,8 @@ use crate::fingerprint::fingerprint;
 use crate::loading::both;
 use crate::parts::{Parts, needed_in_parts, say_need};
 use crate::{
-    Checkpoint, ClipSegConfig, Condition, DecoderInsides, DecoderOutput, EncodedImage, Error, ImageInput,
-    Insides, Result, TextEncoder, TextInput, TowerOutput, VisionEncoder, loss,
+    Checkpoint, ClipSegConfig, Condition, DecoderOutput, DecoderOutputOptions, EncodedImage, Error,
+    ImageInput, OutputOptions, Result, TextEncoder, TextInput, TowerOutput, VisionEncoder, loss,
 };
 
 /// CLIPSeg whole, transformers' `CLIPSegForImageSegmentation`: ids and pixels in, logits out.
@@ -47,8 +47,8 @@ pub struct SegmentationInput<'a> {
     pub condition: ConditionInput<'a>,
     /// Masks in 0..=1, `[batch, height, width]` as the logits; with them there is a loss.
     pub labels: Option<&'a [f32]>,
-    /// Which insides to give out, of the vision tower and the decoder.
-    pub insides: Insides,
+    /// What the vision tower and the decoder are to give out besides the logits.
+    pub options: OutputOptions,
 }
 
 /// What [`ClipSegForImageSegmentation::forward`] gives, under transformers' names.
@@ -227,8 +227,8 @@ impl ClipSegForImageSegmentation {
         let width = self.config.projection_dim;
         let embeddings = &condition.embeddings.values[part.start * width..part.end * width];
         let conditions = Conditions { embeddings, count: part.len() };
-        let insides = DecoderInsides::default();
-        Ok(self.decoder.forward(&image.activations, image.grid, conditions, insides).await?.logits)
+        let options = DecoderOutputOptions::default();
+        Ok(self.decoder.forward(&image.activations, image.grid, conditions, options).await?.logits)
     }
 
     /// What [`Device::memory_use`] will be at most on a device that this model has for itself, after it encoded an image of `height`
@@ -284,19 +284,19 @@ impl ClipSegForImageSegmentation {
             }
             _ => {}
         }
-        let (mut vision_model_output, image) = self.vision.forward(input.images, input.insides).await?;
+        let (mut vision_model_output, image) = self.vision.forward(input.images, input.options).await?;
         let condition = match input.condition {
             ConditionInput::Text(text) => self.encode_text(text).await?.embeddings,
             ConditionInput::Images(images) => self.encode_image_prompt(images).await?.embeddings,
             ConditionInput::Embeddings(array) => array.clone(),
         };
         let conditions = Conditions { embeddings: &condition.values, count: batch };
-        let insides = DecoderInsides {
-            hidden_states: input.insides.hidden_states,
-            attentions: input.insides.attentions,
+        let options = DecoderOutputOptions {
+            hidden_states: input.options.hidden_states,
+            attentions: input.options.attentions,
         };
         let mut decoder_output =
-            self.decoder.forward(&image.activations, image.grid, conditions, insides).await?;
+            self.decoder.forward(&image.activations, image.grid, conditions, options).await?;
         let logits = std::mem::take(&mut decoder_output.logits);
         let loss = match input.labels {
             Some(labels) if labels.len() != logits.values.len() => {
