@@ -273,7 +273,7 @@ impl TextEncoder {
     /// [`TooLarge`](clipseg_tensor::Error::TooLarge) and [`Shape`](clipseg_tensor::Error::Shape) beyond the adapter's limits.
     pub fn memory_needed(&self, texts: usize, length: usize) -> Result<MemoryUse> {
         let key = Key { layout: Packed::longest_layout(texts, length), options: OutputOptions::default() };
-        let embedding = self.projection.as_ref().map_or(0, Linear::columns);
+        let embedding = self.projection.as_ref().map_or(0, Linear::out_features);
         let read_back = 4 * (texts * embedding) as u64;
         if self.plans.has(&key) {
             return Ok(MemoryUse { read_back, ..MemoryUse::default() });

@@ -250,7 +250,7 @@ impl VisionEncoder {
     /// As [`memory_needed`](Self::memory_needed).
     pub fn embedding_memory_needed(&self, batch: usize, height: usize, width: usize) -> Result<MemoryUse> {
         let key = Key { batch, height, width, outputs: PlanOutputs::Embedding };
-        let embedding = self.projection.as_ref().map_or(0, Linear::columns);
+        let embedding = self.projection.as_ref().map_or(0, Linear::out_features);
         let read_back = 4 * (batch * embedding) as u64;
         Ok(MemoryUse { plans: self.plan_bytes(&key)?, read_back, ..MemoryUse::default() })
     }

@@ -14,7 +14,7 @@ use crate::cost::product_flops;
 use crate::tensor::DType;
 use crate::{Device, Linear, Recorder, Result, Tensor};
 
-/// What is to be computed: `activation(input [rows, inner] · weight [columns, inner]ᵀ + bias) + residual`.
+/// A product `activation(input [rows, inner] · weight [columns, inner]ᵀ + bias) + residual`: M is `rows`, N `columns` and K `inner`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Problem {
     rows: usize,
@@ -28,7 +28,7 @@ struct Problem {
     has_residual: bool,
 }
 
-/// A weight `[columns, inner]` in a buffer.
+/// A weight `[out_features, in_features]` in a buffer.
 pub(crate) struct RowWeight {
     values: Tensor,
 }
@@ -171,17 +171,17 @@ pub(crate) fn fingerprint() -> String {
 
 impl RowWeight {
     /// Uploads `weight`: in halves where the device's precision wants that and a kernel reads the shape so.
-    pub fn upload(device: &Device, columns: usize, inner: usize, weight: &[f32]) -> Result<Self> {
+    pub fn upload(device: &Device, out_features: usize, in_features: usize, weight: &[f32]) -> Result<Self> {
         let [column_multiple, inner_multiple] = PACKED_F16.multiples;
         #[cfg(feature = "processor")]
         if device.processor().is_some() {
-            return Ok(Self { values: device.upload_for_products([columns, inner], weight)? });
+            return Ok(Self { values: device.upload_for_products([out_features, in_features], weight)? });
         }
-        let fits = columns.is_multiple_of(column_multiple) && inner.is_multiple_of(inner_multiple);
+        let fits = out_features.is_multiple_of(column_multiple) && in_features.is_multiple_of(inner_multiple);
         if !(fits && device.precision().halves(weight)) {
-            return Ok(Self { values: device.upload(&[columns, inner], weight)? });
+            return Ok(Self { values: device.upload(&[out_features, in_features], weight)? });
         }
-        Ok(Self { values: device.upload_halves(&[columns, inner], weight)? })
+        Ok(Self { values: device.upload_halves(&[out_features, in_features], weight)? })
     }
 
     /// Whether it is stored in halves: then the input and the output may be, too.

@@ -16,11 +16,11 @@ fn panel_depth(lanes: u32) -> usize {
 /// Rows of the output that a workgroup of the subgroup kernels for products makes.
 pub(crate) const PRODUCT_ROWS: usize = 24;
 
-/// A weight `[columns, inner]` as the subgroup kernels read it, from end to end: a panel of [`panel_columns`] after
-/// the other, in each [`panel_depth`] values of `inner` a row of the texture, for each of them the panel's columns. Padded
-/// with zeros to whole panels and rows. Halves lie eight a texel: four columns of two values of `inner`.
+/// A weight `[out_features, in_features]` as the subgroup kernels read it, from end to end: a panel of [`panel_columns`] after
+/// the other, in each [`panel_depth`] values of `in_features` a row of the texture, for each of them the panel's columns. Padded
+/// with zeros to whole panels and rows. Halves lie eight a texel: four columns of two values of `in_features`.
 ///
-/// Sixteen lanes, which turn what they multiply by one, meet the values of `inner` in another order each: the row's columns are
+/// Sixteen lanes, which turn what they multiply by one, meet the values of `in_features` in another order each: the row's columns are
 /// turned against it, those of a lane by its number.
 pub(crate) struct Panels {
     texture: Pooled<wgpu::Texture>,
@@ -33,17 +33,22 @@ pub(crate) struct Panels {
 
 impl Panels {
     /// Uploads `weight`, in halves where the device's precision wants that.
-    pub fn upload(device: &Device, lanes: u32, [columns, inner]: [usize; 2], weight: &[f32]) -> Result<Self> {
+    pub fn upload(
+        device: &Device,
+        lanes: u32,
+        [out_features, in_features]: [usize; 2],
+        weight: &[f32],
+    ) -> Result<Self> {
         let (panel_depth, panel_columns) = (panel_depth(lanes), panel_columns(lanes));
         let is_half = device.precision().halves(weight);
-        let (panels, steps) = (columns.div_ceil(panel_columns), inner.div_ceil(panel_depth));
+        let (panels, steps) = (out_features.div_ceil(panel_columns), in_features.div_ceil(panel_depth));
         let width = panel_depth * panel_columns;
         let mut values = vec![0.0; panels * steps * width];
         for (row, values) in values.chunks_exact_mut(width).enumerate() {
             let (panel, step) = (row / steps, row % steps);
-            let depth = panel_depth.min(inner - step * panel_depth);
-            for column in 0..panel_columns.min(columns - panel * panel_columns) {
-                let start = (panel * panel_columns + column) * inner + step * panel_depth;
+            let depth = panel_depth.min(in_features - step * panel_depth);
+            for column in 0..panel_columns.min(out_features - panel * panel_columns) {
+                let start = (panel * panel_columns + column) * in_features + step * panel_depth;
                 for (depth, &value) in weight[start..start + depth].iter().enumerate() {
                     values[place(lanes, is_half, depth, column)] = value;
                 }
@@ -58,7 +63,7 @@ impl Panels {
         } else {
             device.write_texture(texture.get(), texels as u32, bytemuck::cast_slice(&values))?;
         }
-        let bytes = (16 / values_a_texel * columns * inner) as u64;
+        let bytes = (16 / values_a_texel * out_features * in_features) as u64;
         Ok(Self { texture, bytes, is_half, lanes })
     }
 
@@ -74,17 +79,17 @@ impl Panels {
     }
 }
 
-/// The weight `[columns, inner]` that panels hold, a row of whose texture has `row` floats or halves.
+/// The weight `[out_features, in_features]` that panels hold, a row of whose texture has `row` floats or halves.
 pub(crate) fn unpack(
     values: &[f32],
     row: usize,
     (lanes, is_half): (u32, bool),
-    [columns, inner]: [usize; 2],
+    [out_features, in_features]: [usize; 2],
 ) -> Vec<f32> {
     let (depth, width) = (panel_depth(lanes), panel_columns(lanes));
-    let steps = inner.div_ceil(depth);
-    let mut weight = Vec::with_capacity(columns * inner);
-    for column in 0..columns {
+    let steps = in_features.div_ceil(depth);
+    let mut weight = Vec::with_capacity(out_features * in_features);
+    for column in 0..out_features {
         for k in 0..inner {
             let start = (column / width * steps + k / depth) * row;
             weight.push(values[start + place(lanes, is_half, k % depth, column % width)]);

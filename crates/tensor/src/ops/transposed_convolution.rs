@@ -154,9 +154,12 @@ impl Recorder {
                 self.linear_in_groups(input, &layer.linear, weight, groups)?
             }
             None => {
-                let inner = layer.linear.inner();
-                let pixels =
-                    if input.columns() == inner { input.clone() } else { self.split_rows(input, inner)? };
+                let in_features = layer.linear.in_features();
+                let pixels = if input.columns() == in_features {
+                    input.clone()
+                } else {
+                    self.split_rows(input, in_features)?
+                };
                 self.linear(&pixels, &layer.linear)?
             }
         };
