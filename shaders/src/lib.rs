@@ -32,7 +32,7 @@ pub struct Binding {
     pub kind: BindingKind,
     /// Whether half-precision floats may lie there, as WGSL declares it: some kernels take them besides floats, and their overrides
     /// say which it is.
-    pub holds_halves: bool,
+    pub may_hold_f16: bool,
 }
 
 /// A compute kernel as its WGSL file declares it.

@@ -17,8 +17,8 @@ struct Params {
 }
 
 /// 1 where the input lies in halves, and where the output is to; else they lie a float a word.
-override INPUT_HALVES: u32 = 0u;
-override OUTPUT_HALVES: u32 = 0u;
+override INPUT_F16: u32 = 0u;
+override OUTPUT_F16: u32 = 0u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 /// [images · tokens, (query, key, value), heads, head size]
@@ -207,7 +207,7 @@ fn finish(sum: vec4<f32>, query: u32, queries_here: u32, start: u32, width: u32)
 
 // Four values of the input, as it lies.
 fn read_input(place: u32) -> vec4<f32> {
-    if INPUT_HALVES != 0u { return widened(query_key_value[place]); }
+    if INPUT_F16 != 0u { return widened(query_key_value[place]); }
     return bitcast<vec4<f32>>(vec4(query_key_value[2u * place], query_key_value[2u * place + 1u]));
 }
 
@@ -217,7 +217,7 @@ fn widened(halves: vec2<u32>) -> vec4<f32> {
 
 // Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would spread.
 fn write_output(place: u32, value: vec4<f32>) {
-    if OUTPUT_HALVES != 0u {
+    if OUTPUT_F16 != 0u {
         let bounded = clamp(value, vec4(-65504.0), vec4(65504.0));
         output[place] = vec2(pack2x16float(bounded.xy), pack2x16float(bounded.zw));
     } else {

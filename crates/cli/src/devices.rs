@@ -141,7 +141,7 @@ impl Adapter {
                 max_compute_workgroup_storage_size: limits.max_compute_workgroup_storage_size,
                 max_compute_invocations_per_workgroup: limits.max_compute_invocations_per_workgroup,
             },
-            f16: report.half_precision,
+            f16: report.shader_f16,
             subgroups: report
                 .subgroups
                 .then_some(SubgroupSizes { min: info.subgroup_min_size, max: info.subgroup_max_size }),

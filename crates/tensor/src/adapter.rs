@@ -59,7 +59,7 @@ pub struct AdapterReport {
     /// The limits it offers.
     pub limits: wgpu::Limits,
     /// Half-precision arithmetic in shaders.
-    pub half_precision: bool,
+    pub shader_f16: bool,
     /// Subgroup operations.
     pub subgroups: bool,
     /// Timestamps for profiling.
@@ -126,7 +126,7 @@ impl Chosen {
             Self::Processor => AdapterReport {
                 info: processor::info(),
                 limits: processor::limits(),
-                half_precision: false,
+                shader_f16: false,
                 subgroups: false,
                 timestamps: true,
                 pipeline_cache: false,
@@ -149,7 +149,7 @@ fn report(adapter: &wgpu::Adapter) -> AdapterReport {
     AdapterReport {
         info: adapter.get_info(),
         limits: adapter.limits(),
-        half_precision: features.contains(wgpu::Features::SHADER_F16),
+        shader_f16: features.contains(wgpu::Features::SHADER_F16),
         subgroups: features.contains(wgpu::Features::SUBGROUP),
         timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
         pipeline_cache: features.contains(wgpu::Features::PIPELINE_CACHE),

@@ -102,7 +102,7 @@ impl Device {
                 let gpu = Gpu::open(&adapter, options).await?;
                 let (info, limits) = (adapter.get_info(), adapter.limits());
                 let precision = match options.precision {
-                    Precision::Auto if !gpu.reads_halves => Precision::F32,
+                    Precision::Auto if !gpu.supports_unpack2x16float => Precision::F32,
                     precision => precision,
                 };
                 #[cfg(not(target_family = "wasm"))]
@@ -311,8 +311,8 @@ impl Device {
     }
 
     /// Whether kernels may pack and unpack halves.
-    pub(crate) fn reads_halves(&self) -> bool {
-        self.gpu().is_ok_and(|gpu| gpu.reads_halves)
+    pub(crate) fn supports_unpack2x16float(&self) -> bool {
+        self.gpu().is_ok_and(|gpu| gpu.supports_unpack2x16float)
     }
 
     /// How weights are stored: as [`DeviceOptions::precision`] says, and `F32` where the adapter reads no halves.
@@ -363,6 +363,6 @@ impl std::fmt::Debug for Device {
 }
 
 /// Four columns of floats a texel: the format of tensors.
-pub(crate) const FLOATS: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Float;
+pub(crate) const F32_TEXELS: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Float;
 /// Eight halves a texel, in pairs: the format of weights that are stored so.
-pub(crate) const HALVES: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Uint;
+pub(crate) const PACKED_F16_TEXELS: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Uint;

@@ -1,11 +1,11 @@
 //! The ops, as methods of [`Recorder`](crate::Recorder).
 
+mod activation_dtype;
 mod attention;
 mod convolution;
 mod elementwise;
 mod embedding;
 mod guided;
-mod halves;
 mod linear;
 mod matmul;
 mod mlp;
@@ -45,8 +45,8 @@ fn shape_error<T>(op: &'static str, reason: String) -> Result<T> {
 impl crate::Recorder {
     fn buffer(&mut self, tensor: &Tensor) -> Result<Resource> {
         let buffer = self.buffer_of(tensor)?;
-        let in_halves = tensor.dtype() == DType::F16;
-        Ok(Resource { in_halves, ..Resource::buffer(buffer, tensor.bytes()) })
+        let is_f16 = tensor.dtype() == DType::F16;
+        Ok(Resource { is_f16, ..Resource::buffer(buffer, tensor.bytes()) })
     }
 
     fn texture(&mut self, tensor: &Tensor) -> Result<Resource> {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::buffer::Buffer;
-use crate::device::{DeviceId, FLOATS};
+use crate::device::{DeviceId, F32_TEXELS};
 use crate::memory::{Counted, MemoryCount, MemoryKind};
 use crate::{Device, Error, Result};
 
@@ -263,7 +263,7 @@ impl Pool {
     fn make_texture(&mut self, device: &Device, sides: [u32; 2]) -> Result<wgpu::Texture> {
         self.make(texture_bytes(sides), |is_planned| match is_planned {
             true => Ok(device.gpu()?.empty_texture.clone()),
-            false => create_texture(device, FLOATS, sides),
+            false => create_texture(device, F32_TEXELS, sides),
         })
     }
 

@@ -213,7 +213,7 @@ impl Recorder {
             kernel.name
         );
         let mut bound = kernel.bindings[1..].iter().zip(&resources);
-        if let Some((binding, _)) = bound.find(|(binding, given)| given.in_halves && !binding.holds_halves) {
+        if let Some((binding, _)) = bound.find(|(binding, given)| given.is_f16 && !binding.may_hold_f16) {
             let reason = format!("half-precision floats as `{}`, which is of words", binding.name);
             return Err(Error::Shape { op: kernel.name, reason });
         }

@@ -16,7 +16,7 @@ use crate::{Device, Error, Result};
 /// are closer, and a wrong number is not.
 const TOLERANCE: f32 = 1e-4;
 /// As much more for halves, of which the smallest difference in the sums may give the next.
-const HALF_STEP: f32 = 1.0 / 1024.0;
+const F16_STEP: f32 = 1.0 / 1024.0;
 
 /// A step of a plan beside the twin of its kernel.
 #[derive(Clone, Debug)]
@@ -153,7 +153,7 @@ fn check_dispatch(
     let inputs: Vec<_> = read.iter().map(|resource| Operand::of(device, resource)).collect::<Result<_>>()?;
     run(step)?;
     let actual = Operand::of(device, written)?;
-    let length = (written.bytes / if written.in_halves { 2 } else { 4 }) as usize;
+    let length = (written.bytes / if written.is_f16 { 2 } else { 4 }) as usize;
     // What a twin leaves as it is, as rows beyond packed sequences, may be anything.
     let (actual, expected) = match twin_of(kernel) {
         Some(twin) => {
@@ -167,13 +167,13 @@ fn check_dispatch(
         None => twins_of_textures::compare(dispatch, params, &inputs, &actual, length)?
             .ok_or_else(|| no_twin(kernel.name))?,
     };
-    let has_halves = written.in_halves || read.iter().any(|resource| resource.in_halves);
+    let any_f16 = written.is_f16 || read.iter().any(|resource| resource.is_f16);
     Ok(StepCheck {
         step,
         kernel: kernel.name,
         overrides: overrides.to_vec(),
         parameters: (dispatch.show_params)(params),
-        tolerance: TOLERANCE + if has_halves { HALF_STEP } else { 0.0 },
+        tolerance: TOLERANCE + if any_f16 { F16_STEP } else { 0.0 },
         worst: worst(&actual, &expected),
     })
 }

@@ -178,7 +178,7 @@ impl Device {
     ///
     /// # Errors
     /// As [`upload`](Self::upload), and for an odd number of values.
-    pub fn upload_halves(&self, shape: &[usize], values: &[f32]) -> Result<Tensor> {
+    pub fn upload_f16(&self, shape: &[usize], values: &[f32]) -> Result<Tensor> {
         let bounded = |value: &f32| value.clamp(f16::MIN.to_f32(), f16::MAX.to_f32());
         let halves: Vec<_> = values.iter().map(|value| f16::from_f32(bounded(value)).to_bits()).collect();
         self.upload_bytes(shape, DType::F16, bytemuck::cast_slice(&halves))
@@ -190,7 +190,7 @@ impl Device {
     pub(crate) fn upload_for_products(&self, shape: [usize; 2], values: &[f32]) -> Result<Tensor> {
         let bytes = DType::F32.bytes(values.len());
         let rounded: Vec<f32>;
-        let is_rounded = self.precision() == Precision::F16 && Precision::F16.halves(values);
+        let is_rounded = self.precision() == Precision::F16 && Precision::F16.stores_as_f16(values);
         let values = if is_rounded {
             rounded = values.iter().map(|&value| f16::from_f32(value).to_f32()).collect();
             &rounded

@@ -91,10 +91,10 @@ impl Block {
         attentions: Option<&mut Vec<Tensor>>,
     ) -> Result<Tensor> {
         let norm_fits = self.layer_norm1.fits_vectors();
-        let dtype = recorder.dtype_between([norm_fits, self.query_key_value.takes_halves()]);
+        let dtype = recorder.dtype_between([norm_fits, self.query_key_value.accepts_f16_input()]);
         let normalised = recorder.layer_norm_as(dtype, hidden_states, &self.layer_norm1)?;
         let hidden_states = self.attend(recorder, &normalised, hidden_states, mask, attentions)?;
-        let dtype = recorder.dtype_between([norm_fits, self.mlp.takes_halves()]);
+        let dtype = recorder.dtype_between([norm_fits, self.mlp.accepts_f16_input()]);
         let normalised = recorder.layer_norm_as(dtype, &hidden_states, &self.layer_norm2)?;
         recorder.mlp(&normalised, &self.mlp, &hidden_states)
     }
@@ -129,13 +129,13 @@ impl Block {
         let heads_fit = heads_fit_vectors(self.sizes.hidden / self.sizes.heads.max(1));
         // The kernel of the probabilities, which few ask for, reads no halves.
         let reader_fits = heads_fit && attentions.is_none();
-        let dtype = recorder.dtype_between([self.query_key_value.takes_halves(), reader_fits]);
+        let dtype = recorder.dtype_between([self.query_key_value.accepts_f16_input(), reader_fits]);
         let query_key_value =
             recorder.linear_as(dtype, input, &self.query_key_value, Activation::None, None)?;
         if let Some(attentions) = attentions {
             attentions.push(recorder.attention_probabilities(&query_key_value, self.sizes.heads, mask)?);
         }
-        let dtype = recorder.dtype_between([heads_fit, self.output.takes_halves()]);
+        let dtype = recorder.dtype_between([heads_fit, self.output.accepts_f16_input()]);
         let context = recorder.attention_as(dtype, &query_key_value, self.sizes.heads, mask)?;
         drop(query_key_value);
         recorder.linear_with(&context, &self.output, Activation::None, Some(residual))

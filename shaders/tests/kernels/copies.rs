@@ -104,7 +104,7 @@ fn assert_interchangeable(kernels: &[&Kernel]) {
     // Some of them take halves besides floats: callers ask a binding whether it does, and give the overrides for it where it does.
     let bindings = |kernel: &Kernel| kernel.bindings.iter().map(|it| (it.name, it.kind)).collect::<Vec<_>>();
     let overrides = |kernel: &Kernel| {
-        let others = kernel.overrides.iter().filter(|name| !name.ends_with("_HALVES"));
+        let others = kernel.overrides.iter().filter(|name| !name.ends_with("_F16"));
         others.copied().collect::<Vec<_>>()
     };
     for kernel in kernels {
@@ -164,7 +164,7 @@ fn halves_are_read_and_written_the_same_in_every_kernel() {
 #[test]
 fn the_bindings_that_hold_halves_are_those_that_overrides_or_a_type_speak_of() {
     let holding = ALL.iter().flat_map(|kernel| {
-        let bindings = kernel.bindings.iter().filter(|binding| binding.holds_halves);
+        let bindings = kernel.bindings.iter().filter(|binding| binding.may_hold_f16);
         bindings.map(|binding| (kernel.name, binding.name))
     });
     let expected = [
@@ -181,9 +181,9 @@ fn the_bindings_that_hold_halves_are_those_that_overrides_or_a_type_speak_of() {
     assert_eq!(holding.collect::<Vec<_>>(), expected);
     for kernel in ALL {
         let has = |name| kernel.overrides.contains(&name);
-        let holds = |name| kernel.bindings.iter().any(|binding| binding.name == name && binding.holds_halves);
-        assert_eq!(has("INPUT_HALVES"), holds("input") || holds("query_key_value"), "{}", kernel.name);
-        assert_eq!(has("OUTPUT_HALVES"), holds("output"), "{}", kernel.name);
+        let holds = |name| kernel.bindings.iter().any(|binding| binding.name == name && binding.may_hold_f16);
+        assert_eq!(has("INPUT_F16"), holds("input") || holds("query_key_value"), "{}", kernel.name);
+        assert_eq!(has("OUTPUT_F16"), holds("output"), "{}", kernel.name);
     }
 }
 

@@ -1,6 +1,6 @@
 use clipseg_shaders::kernels;
 
-use super::halves::expect_floats;
+use super::activation_dtype::expect_floats;
 use super::{expect_shape, shape_error};
 use crate::tensor::DType;
 use crate::{Recorder, Result, Tensor};
@@ -181,13 +181,14 @@ impl Recorder {
         ];
         // Both take the same parameters, which a test in the shader crate sees to.
         let overrides = [
-            ("INPUT_HALVES", (query_key_value.dtype() == DType::F16).into()),
-            ("OUTPUT_HALVES", (dtype == DType::F16).into()),
+            ("INPUT_F16", (query_key_value.dtype() == DType::F16).into()),
+            ("OUTPUT_F16", (dtype == DType::F16).into()),
         ];
-        let (kernel, overrides, queries) = match sizes.fit_vectors() && self.device().reads_halves() {
-            true => (&kernels::attention_vec4::KERNEL, &overrides[..], 32_usize),
-            false => (&kernels::attention::KERNEL, &[][..], 16),
-        };
+        let (kernel, overrides, queries) =
+            match sizes.fit_vectors() && self.device().supports_unpack2x16float() {
+                true => (&kernels::attention_vec4::KERNEL, &overrides[..], 32_usize),
+                false => (&kernels::attention::KERNEL, &[][..], 16),
+            };
         let grid = [sizes.longest.div_ceil(queries) as u32, params.heads, sizes.sequences as u32];
         let flops = 2 * sizes.product_flops(mask);
         self.dispatch(kernel, overrides, params, resources, grid, flops)?;

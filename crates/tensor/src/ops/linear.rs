@@ -1,7 +1,7 @@
 use clipseg_shaders::Activation;
 use clipseg_shaders::kernels::{matmul_subgroup, matmul_subgroup_packed_f16};
 
-use super::halves::expect_floats;
+use super::activation_dtype::expect_floats;
 use super::matmul::{Operands, RowWeight};
 use super::panels::{PRODUCT_ROWS, Panels, panel_columns};
 use super::{expect_shape, shape_error};
@@ -116,8 +116,8 @@ impl Linear {
     }
 
     /// Whether the input and the output may be in halves.
-    pub(crate) fn takes_halves(&self) -> bool {
-        self.rows().is_some_and(RowWeight::is_half)
+    pub(crate) fn accepts_f16_input(&self) -> bool {
+        self.rows().is_some_and(RowWeight::is_f16)
     }
 
     /// The shape of the output, if the input and the residual fit.
@@ -237,7 +237,7 @@ impl Recorder {
         let rows = input.rows() as u32;
         let params = matmul_subgroup::Params { rows, column_texels, inner_texels, has_bias, has_residual };
         let kernel =
-            if weight.is_half { &matmul_subgroup_packed_f16::KERNEL } else { &matmul_subgroup::KERNEL };
+            if weight.is_f16 { &matmul_subgroup_packed_f16::KERNEL } else { &matmul_subgroup::KERNEL };
         let panels = layer.out_features.div_ceil(panel_columns(weight.lanes));
         let grid = [input.rows().div_ceil(PRODUCT_ROWS) as u32, panels as u32, groups as u32];
         self.dispatch(kernel, &overrides, params, resources, grid, flops)?;

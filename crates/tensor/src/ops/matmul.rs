@@ -114,9 +114,9 @@ impl Variant {
     fn takes(&self, device: &Device, problem: &Problem) -> bool {
         let [columns, inner] = self.multiples;
         let limit = device.limits().max_compute_workgroups_per_dimension;
-        let in_halves = [problem.input, problem.output].contains(&DType::F16);
+        let f16_activations = [problem.input, problem.output].contains(&DType::F16);
         self.weight == problem.weight
-            && (!in_halves || self.weight == DType::F16)
+            && (!f16_activations || self.weight == DType::F16)
             && problem.columns.is_multiple_of(columns)
             && problem.inner.is_multiple_of(inner)
             && problem.rows <= self.most_rows
@@ -178,14 +178,14 @@ impl RowWeight {
             return Ok(Self { values: device.upload_for_products([out_features, in_features], weight)? });
         }
         let fits = out_features.is_multiple_of(column_multiple) && in_features.is_multiple_of(inner_multiple);
-        if !(fits && device.precision().halves(weight)) {
+        if !(fits && device.precision().stores_as_f16(weight)) {
             return Ok(Self { values: device.upload(&[out_features, in_features], weight)? });
         }
-        Ok(Self { values: device.upload_halves(&[out_features, in_features], weight)? })
+        Ok(Self { values: device.upload_f16(&[out_features, in_features], weight)? })
     }
 
     /// Whether it is stored in halves: then the input and the output may be, too.
-    pub fn is_half(&self) -> bool {
+    pub fn is_f16(&self) -> bool {
         self.values.dtype() == DType::F16
     }
 }
@@ -232,8 +232,8 @@ impl Recorder {
         ];
         let mut overrides = vec![("ACTIVATION", problem.activation as u32)];
         if variant.weight == DType::F16 {
-            overrides.push(("INPUT_HALVES", (problem.input == DType::F16).into()));
-            overrides.push(("OUTPUT_HALVES", (problem.output == DType::F16).into()));
+            overrides.push(("INPUT_F16", (problem.input == DType::F16).into()));
+            overrides.push(("OUTPUT_F16", (problem.output == DType::F16).into()));
         }
         let flops = product_flops(problem.rows, problem.inner, problem.columns);
         self.dispatch(variant.kernel, &overrides, params, resources, variant.grid(&problem), flops)?;

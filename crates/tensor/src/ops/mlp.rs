@@ -30,8 +30,8 @@ impl Mlp {
     }
 
     /// Whether the input may be in halves.
-    pub(crate) fn takes_halves(&self) -> bool {
-        self.up.takes_halves()
+    pub(crate) fn accepts_f16_input(&self) -> bool {
+        self.up.accepts_f16_input()
     }
 
     /// The weights of both layers, where one kernel can do the whole: it is made for inputs of which a row
@@ -47,7 +47,7 @@ impl Mlp {
             return None;
         }
         let (up, down) = (self.up.panels()?, self.down.panels()?);
-        (up.is_half == down.is_half).then_some([up, down])
+        (up.is_f16 == down.is_f16).then_some([up, down])
     }
 }
 
@@ -60,7 +60,8 @@ impl Recorder {
         // The one kernel adds its own input, as the decoder's layers do.
         let fused = layers.fused_weights(self.device()).filter(|_| residual.is(input));
         let Some([up, down]) = fused else {
-            let between = self.dtype_between([layers.up.takes_halves(), layers.down.takes_halves()]);
+            let between =
+                self.dtype_between([layers.up.accepts_f16_input(), layers.down.accepts_f16_input()]);
             let hidden = self.linear_as(between, input, &layers.up, layers.activation, None)?;
             return self.linear_with(&hidden, &layers.down, Activation::None, Some(residual));
         };
@@ -91,7 +92,7 @@ impl Recorder {
             .iter()
             .sum();
         // Both take the same parameters, which a test in the shader crate sees to.
-        let kernel = if up.is_half {
+        let kernel = if up.is_f16 {
             &kernels::mlp_subgroup_packed_f16::KERNEL
         } else {
             &kernels::mlp_subgroup::KERNEL

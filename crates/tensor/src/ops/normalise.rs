@@ -1,8 +1,8 @@
 use clipseg_shaders::kernels;
 
-use super::halves::expect_floats;
+use super::activation_dtype::expect_floats;
 use super::{expect_shape, shape_error};
-use crate::device::FLOATS;
+use crate::device::F32_TEXELS;
 use crate::pool::{self, Pooled};
 use crate::step::Resource;
 use crate::tensor::DType;
@@ -57,7 +57,7 @@ impl LayerNorm {
 impl ForLanes {
     fn upload(device: &Device, lanes: u32, weight: &[f32], bias: &[f32]) -> Result<Self> {
         let texels = weight.len() / 4;
-        let texture = pool::weight_texture(device, FLOATS, texels, 2)?;
+        let texture = pool::weight_texture(device, F32_TEXELS, texels, 2)?;
         device.write_texture(texture.get(), texels as u32, bytemuck::cast_slice(&[weight, bias].concat()))?;
         Ok(Self { lanes, weight_and_bias: texture })
     }
@@ -107,8 +107,8 @@ impl Recorder {
         ];
         let grid = self.folded_grid(input.rows());
         // Both take the same parameters, which a test in the shader crate sees to.
-        let overrides = [("OUTPUT_HALVES", (dtype == DType::F16).into())];
-        let (kernel, overrides) = match layer.fits_vectors() && self.device().reads_halves() {
+        let overrides = [("OUTPUT_F16", (dtype == DType::F16).into())];
+        let (kernel, overrides) = match layer.fits_vectors() && self.device().supports_unpack2x16float() {
             true => (&kernels::layer_norm_vec4::KERNEL, &overrides[..]),
             false => (&kernels::layer_norm::KERNEL, &[][..]),
         };

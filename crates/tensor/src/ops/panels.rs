@@ -1,4 +1,4 @@
-use crate::device::{FLOATS, HALVES};
+use crate::device::{F32_TEXELS, PACKED_F16_TEXELS};
 use crate::pool::Pooled;
 use crate::step::Resource;
 use crate::{Device, Result, pool};
@@ -26,7 +26,7 @@ pub(crate) struct Panels {
     texture: Pooled<wgpu::Texture>,
     /// What the kernel has to read of it, the padding left out.
     bytes: u64,
-    pub is_half: bool,
+    pub is_f16: bool,
     /// The lanes that it was laid out for.
     pub lanes: u32,
 }
@@ -40,7 +40,7 @@ impl Panels {
         weight: &[f32],
     ) -> Result<Self> {
         let (panel_depth, panel_columns) = (panel_depth(lanes), panel_columns(lanes));
-        let is_half = device.precision().halves(weight);
+        let is_f16 = device.precision().stores_as_f16(weight);
         let (panels, steps) = (out_features.div_ceil(panel_columns), in_features.div_ceil(panel_depth));
         let width = panel_depth * panel_columns;
         let mut values = vec![0.0; panels * steps * width];
@@ -50,21 +50,21 @@ impl Panels {
             for column in 0..panel_columns.min(out_features - panel * panel_columns) {
                 let start = (panel * panel_columns + column) * in_features + step * panel_depth;
                 for (depth, &value) in weight[start..start + depth].iter().enumerate() {
-                    values[place(lanes, is_half, depth, column)] = value;
+                    values[place(lanes, is_f16, depth, column)] = value;
                 }
             }
         }
-        let (format, values_a_texel) = if is_half { (HALVES, 8) } else { (FLOATS, 4) };
+        let (format, values_a_texel) = if is_f16 { (PACKED_F16_TEXELS, 8) } else { (F32_TEXELS, 4) };
         let texels = width / values_a_texel;
         let texture = pool::weight_texture(device, format, texels, panels * steps)?;
-        if is_half {
+        if is_f16 {
             let halves: Vec<_> = values.iter().map(|&value| half::f16::from_f32(value)).collect();
             device.write_texture(texture.get(), texels as u32, bytemuck::cast_slice(&halves))?;
         } else {
             device.write_texture(texture.get(), texels as u32, bytemuck::cast_slice(&values))?;
         }
         let bytes = (16 / values_a_texel * out_features * in_features) as u64;
-        Ok(Self { texture, bytes, is_half, lanes })
+        Ok(Self { texture, bytes, is_f16, lanes })
     }
 
     /// What the kernels have to be told of the lanes.
@@ -83,7 +83,7 @@ impl Panels {
 pub(crate) fn unpack(
     values: &[f32],
     row: usize,
-    (lanes, is_half): (u32, bool),
+    (lanes, is_f16): (u32, bool),
     [out_features, in_features]: [usize; 2],
 ) -> Vec<f32> {
     let (depth, width) = (panel_depth(lanes), panel_columns(lanes));
@@ -92,19 +92,19 @@ pub(crate) fn unpack(
     for column in 0..out_features {
         for k in 0..inner {
             let start = (column / width * steps + k / depth) * row;
-            weight.push(values[start + place(lanes, is_half, k % depth, column % width)]);
+            weight.push(values[start + place(lanes, is_f16, k % depth, column % width)]);
         }
     }
     weight
 }
 
 /// Where a panel's row has the value of `depth`, of those that it is of, and `column`.
-fn place(lanes: u32, is_half: bool, depth: usize, column: usize) -> usize {
+fn place(lanes: u32, is_f16: bool, depth: usize, column: usize) -> usize {
     // Sixteen lanes own a texel of columns each, and start with their own texel of the input.
     let first = if lanes == 16 { column / 4 * 4 } else { 0 };
     // Without a division, as every weight of a model comes by here.
     let depth = if depth < first { depth + panel_depth(lanes) - first } else { depth - first };
-    match is_half {
+    match is_f16 {
         true => (depth / 2 * panel_columns(lanes) + column / 4 * 4) * 2 + depth % 2 * 4 + column % 4,
         false => depth * panel_columns(lanes) + column,
     }
@@ -116,13 +116,13 @@ mod tests {
 
     #[test]
     fn every_place_is_taken_once() {
-        for (lanes, is_half) in [(8, false), (8, true), (16, false), (16, true)] {
+        for (lanes, is_f16) in [(8, false), (8, true), (16, false), (16, true)] {
             let depths = 0..panel_depth(lanes);
             let columns =
-                |depth| (0..panel_columns(lanes)).map(move |column| place(lanes, is_half, depth, column));
+                |depth| (0..panel_columns(lanes)).map(move |column| place(lanes, is_f16, depth, column));
             let mut places: Vec<_> = depths.flat_map(columns).collect();
             places.sort_unstable();
-            assert!(places.iter().copied().eq(0..places.len()), "{lanes} lanes, halves: {is_half}");
+            assert!(places.iter().copied().eq(0..places.len()), "{lanes} lanes, halves: {is_f16}");
         }
     }
 

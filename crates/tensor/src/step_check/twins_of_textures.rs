@@ -71,7 +71,7 @@ impl Step<'_> {
     /// The weight `[columns, inner]` that lies in panels.
     fn weight(&self, place: usize, sizes: [usize; 2]) -> Result<Vec<f32>> {
         let panels = self.input(place)?;
-        Ok(unpack_panels(&panels.floats(), panels.row(), (self.overridden("LANES"), panels.is_half), sizes))
+        Ok(unpack_panels(&panels.floats(), panels.row(), (self.overridden("LANES"), panels.is_f16), sizes))
     }
 
     /// `activation(input · weightᵀ + bias) + residual`, `[rows, columns]`

@@ -48,7 +48,7 @@ fn device() -> &'static Device {
 fn upload(device: &Device, dtype: DType, shape: &[usize], values: &[f32]) -> (Tensor, Vec<f32>) {
     match dtype {
         DType::F16 => {
-            let tensor = device.upload_halves(shape, values).expect("a tensor in halves");
+            let tensor = device.upload_f16(shape, values).expect("a tensor in halves");
             (tensor, values.iter().map(|&value| twins::half(value)).collect())
         }
         _ => (device.upload(shape, values).expect("a tensor"), values.to_vec()),
@@ -196,7 +196,7 @@ fn what_is_beyond_the_largest_half_becomes_that() {
     let values = [65_519.0, 1e9, -7e4, f32::NEG_INFINITY];
     let expected = [65_504.0, 65_504.0, -65_504.0, -65_504.0];
     assert_eq!(values.map(twins::half), expected);
-    let uploaded = device().upload_halves(&[4], &values).unwrap();
+    let uploaded = device().upload_f16(&[4], &values).unwrap();
     assert_eq!(run(device(), |_| Ok(uploaded.clone())), expected);
     // The same by a kernel: the residual of a product with nothing.
     let layer = Linear::new(device(), 4, 4, &[0.0; 16], None).unwrap();
@@ -213,16 +213,16 @@ fn halves_are_uploaded_as_the_twin_stores_them() {
     let mut values = Random(7).values(1000);
     values.iter_mut().enumerate().for_each(|(place, value)| *value *= 10.0_f32.powi(place as i32 % 10 - 6));
     let expected: Vec<_> = values.iter().map(|&value| twins::half(value)).collect();
-    let uploaded = device().upload_halves(&[1000], &values).unwrap();
+    let uploaded = device().upload_f16(&[1000], &values).unwrap();
     assert_eq!(run(device(), |_| Ok(uploaded.clone())), expected);
-    let odd = device().upload_halves(&[3], &[0.0; 3]).expect_err("three halves fill no words").to_string();
+    let odd = device().upload_f16(&[3], &[0.0; 3]).expect_err("three halves fill no words").to_string();
     assert!(odd.contains("upload: 3 values of F16"), "{odd}");
 }
 
 #[test]
 fn ops_that_cannot_have_halves_say_so() {
     let device = device();
-    let halves = |shape: &[usize]| device.upload_halves(shape, &vec![0.0; shape.iter().product()]).unwrap();
+    let halves = |shape: &[usize]| device.upload_f16(shape, &vec![0.0; shape.iter().product()]).unwrap();
     let full = |shape: &[usize]| device.upload(shape, &vec![0.0; shape.iter().product()]).unwrap();
     let none = AttentionMask::default();
     let layer = Linear::new(device, 4, 4, &[0.0; 16], None).unwrap();

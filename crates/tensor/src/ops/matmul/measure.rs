@@ -19,7 +19,7 @@ const ENOUGH: Duration = Duration::from_millis(50);
 /// wrong number is not.
 const TOLERANCE: f32 = 1e-4;
 /// As much more for halves, of which the smallest difference in the sums may give the next.
-const HALF_STEP: f32 = 1.0 / 1024.0;
+const F16_STEP: f32 = 1.0 / 1024.0;
 
 /// The problem whose measurement speaks for `problem`: of rows up to a power of two.
 pub(super) fn representative(problem: &Problem) -> Problem {
@@ -46,7 +46,7 @@ pub(super) fn fastest(
 ) -> Result<usize> {
     let Problem { rows, columns, inner, .. } = *problem;
     let input = noise_as(problem.input, device, [rows, inner])?;
-    let tolerance = if problem.output == DType::F16 { TOLERANCE + HALF_STEP } else { TOLERANCE };
+    let tolerance = if problem.output == DType::F16 { TOLERANCE + F16_STEP } else { TOLERANCE };
     let residual = match operands.residual {
         Some(_) => Some(device.upload(&[rows, columns], &noise(rows * columns))?),
         None => None,
@@ -136,7 +136,7 @@ fn noise(length: usize) -> Vec<f32> {
 fn noise_as(dtype: DType, device: &Device, shape: [usize; 2]) -> Result<Tensor> {
     let values = noise(shape.iter().product());
     match dtype {
-        DType::F16 => device.upload_halves(&shape, &values),
+        DType::F16 => device.upload_f16(&shape, &values),
         _ => device.upload(&shape, &values),
     }
 }
