@@ -112,7 +112,7 @@ fn write_kernel(out: &mut String, name: &str, source: &str, module: &Module) {
     .expect("writing to a string");
 }
 
-/// Whether a binding is an array that halves may lie in: of pairs of words, each of which unpacks to four.
+/// Whether a binding is an array that f16 values may lie in: of pairs of words, each of which unpacks to four.
 fn may_hold_f16(module: &Module, kind: Handle<Type>) -> bool {
     let TypeInner::Array { base, .. } = module.types[kind].inner else { return false };
     module.types[base].inner == TypeInner::Vector { size: VectorSize::Bi, scalar: Scalar::U32 }

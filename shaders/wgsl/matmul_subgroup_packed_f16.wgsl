@@ -1,6 +1,6 @@
 // output[rows, columns] = activation(input[rows, inner] · weight[inner, columns] + bias[columns]) + residual[rows, columns]
 //
-// matmul_subgroup for a weight in halves: a texel of its panels has four columns of two of its rows. Half the memory and
+// matmul_subgroup for a weight in f16: a texel of its panels has four columns of two of its rows. Half the memory and
 // half the loads of it; what is not the weight is the same, which a test sees to.
 
 struct Params {
@@ -27,7 +27,7 @@ override LANES: u32 = 8u;
 const ROWS: u32 = 24u;
 alias EightRows = array<vec4<f32>, 8>;
 
-// The eight halves of a texel.
+// The eight f16 values of a texel.
 fn floats(texel: vec4<u32>) -> mat2x4<f32> {
     return mat2x4<f32>(
         vec4(unpack2x16float(texel.x), unpack2x16float(texel.y)),

@@ -2,7 +2,7 @@
 //
 // As matmul_tile_vec4, with a weight of half-precision floats, two in a word: half the memory and half the traffic. They are
 // widened on their way to workgroup memory, which WGSL can without any feature; all arithmetic is in f32. The input and the
-// output may lie in halves too.
+// output may lie in f16 too.
 
 struct Params {
     rows: u32,
@@ -13,7 +13,7 @@ struct Params {
 }
 
 override ACTIVATION: u32 = 0u;
-/// 1 where the input lies in halves, as the weight does, and where the output is to; else they lie a float a word.
+/// 1 where the input lies in f16, as the weight does, and where the output is to; else they lie a float a word.
 override INPUT_F16: u32 = 0u;
 override OUTPUT_F16: u32 = 0u;
 

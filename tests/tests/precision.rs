@@ -1,4 +1,4 @@
-//! What storing in halves changes: with weights, nothing where they are halves and little where they are not; with activations, little;
+//! What storing in f16 changes: with weights, nothing where they are halves and little where they are not; with activations, little;
 //! and the memory.
 
 use std::path::{Path, PathBuf};

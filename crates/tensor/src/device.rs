@@ -29,7 +29,7 @@ pub struct DeviceOptions {
     pub kernels: KernelFamily,
     /// Keep naga's bounds and loop checks in the shaders. Off, the kernels' own bounds hold; tests turn them on.
     pub runtime_checks: bool,
-    /// How the weights of linear layers are stored, by default in halves where that loses nothing; and whether activations are.
+    /// How the weights of linear layers are stored, by default in f16 where that loses nothing; and whether activations are.
     pub precision: Precision,
     /// Bytes that weights, plans, encoded images and read-backs may take together; `None`, the default, as much as there is. Plans that are
     /// only kept to be quick make room, and models look for fewer prompts at once; what does not fit at all is refused with
@@ -310,12 +310,12 @@ impl Device {
         self.gpu().is_ok_and(|gpu| gpu.has(features))
     }
 
-    /// Whether kernels may pack and unpack halves.
+    /// Whether kernels may pack and unpack f16 values.
     pub(crate) fn supports_unpack2x16float(&self) -> bool {
         self.gpu().is_ok_and(|gpu| gpu.supports_unpack2x16float)
     }
 
-    /// How weights are stored: as [`DeviceOptions::precision`] says, and `F32` where the adapter reads no halves.
+    /// How weights are stored: as [`DeviceOptions::precision`] says, and `F32` where the adapter reads no f16 values.
     #[must_use]
     pub fn precision(&self) -> Precision {
         self.0.precision
@@ -364,5 +364,5 @@ impl std::fmt::Debug for Device {
 
 /// Four columns of floats a texel: the format of tensors.
 pub(crate) const F32_TEXELS: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Float;
-/// Eight halves a texel, in pairs: the format of weights that are stored so.
+/// Eight f16 values per texel, in pairs: the format of weights that are stored so.
 pub(crate) const PACKED_F16_TEXELS: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Uint;

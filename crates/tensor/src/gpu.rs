@@ -17,7 +17,7 @@ pub(crate) struct Gpu {
     pub failures: Arc<Failures>,
     /// Lanes of a subgroup, 8 or 16, where the subgroup kernels run.
     pub lanes: Option<u32>,
-    /// Whether shaders may have the functions that pack and unpack halves: all but llvmpipe on old processors. A kernel that has
+    /// Whether shaders may have the functions that pack and unpack f16 values: all but llvmpipe on old processors. A kernel that has
     /// them does not compile without.
     pub supports_unpack2x16float: bool,
     /// Stand in for operands that a kernel's flags leave out.

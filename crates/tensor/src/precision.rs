@@ -22,7 +22,7 @@ impl Precision {
     /// The names that it is read from.
     pub const NAMES: [&str; 3] = ["auto", "f32", "f16"];
 
-    /// Whether to store `weight` in halves.
+    /// Whether to store `weight` in f16.
     pub(crate) fn stores_as_f16(self, weight: &[f32]) -> bool {
         match self {
             Self::Auto => weight.iter().all(|&value| f16::from_f32(value).to_f32() == value),

@@ -147,7 +147,7 @@ impl Recorder {
         Ok(memory)
     }
 
-    /// The texture that holds `tensor`, copied from its buffer where it has none. Halves, which only the kernels on buffers read, get
+    /// The texture that holds `tensor`, copied from its buffer where it has none. f16 values, which only the kernels on buffers read, get
     /// none.
     pub(crate) fn texture_of(&mut self, tensor: &Tensor) -> Result<wgpu::Texture> {
         tensor.expect_on(&self.device)?;

@@ -15,7 +15,7 @@ use crate::{Device, Error, Result};
 /// How far a step may be from its twin, as a share of the twin's largest value: sums of thousands of products in another order
 /// are closer, and a wrong number is not.
 const TOLERANCE: f32 = 1e-4;
-/// As much more for halves, of which the smallest difference in the sums may give the next.
+/// As much more for f16 values, of which the smallest difference in the sums may give the next.
 const F16_STEP: f32 = 1.0 / 1024.0;
 
 /// A step of a plan beside the twin of its kernel.

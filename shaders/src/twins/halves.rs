@@ -1,4 +1,4 @@
-//! What storing in halves makes of a value.
+//! What storing in f16 makes of a value.
 
 /// The largest half-precision float.
 const LARGEST: f32 = 65504.0;

@@ -101,7 +101,7 @@ fn assert_interchangeable(kernels: &[&Kernel]) {
         let text = &kernel.source[kernel.source.find("struct Params {").expect(kernel.name)..];
         text[..text.find('}').expect(kernel.name)].to_owned()
     };
-    // Some of them take halves besides floats: callers ask a binding whether it does, and give the overrides for it where it does.
+    // Some of them take f16 values besides floats: callers ask a binding whether it does, and give the overrides for it where it does.
     let bindings = |kernel: &Kernel| kernel.bindings.iter().map(|it| (it.name, it.kind)).collect::<Vec<_>>();
     let overrides = |kernel: &Kernel| {
         let others = kernel.overrides.iter().filter(|name| !name.ends_with("_F16"));
@@ -132,7 +132,7 @@ fn the_matmuls_on_vectors_share_their_functions() {
         let copies: Vec<_> = copies.collect();
         assert!(copies.len() > 2, "{name}");
         for (kernel, text) in &copies {
-            // Two of them read and write halves.
+            // Two of them read and write f16 values.
             let text = text
                 .replace("read_input(row * vectors + vector)", "input[row * vectors + vector]")
                 .replace("write_output(place, value)", "output[place] = value");
@@ -160,7 +160,7 @@ fn halves_are_read_and_written_the_same_in_every_kernel() {
     }
 }
 
-// A caller must not bind halves where a kernel takes the words for floats, nor say that there are halves where there can be none.
+// A caller must not bind f16 values where a kernel takes the words for floats, nor say that there are f16 values where there can be none.
 #[test]
 fn the_bindings_that_hold_halves_are_those_that_overrides_or_a_type_speak_of() {
     let holding = ALL.iter().flat_map(|kernel| {

@@ -58,7 +58,7 @@ impl Outcome {
     }
 }
 
-/// Checks the adapter at `index` with every family of kernels that it has, and with weights in full and in halves.
+/// Checks the adapter at `index` with every family of kernels that it has, and with weights in full and in f16.
 pub fn check(index: usize, report: &AdapterReport) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     for &kernels in &report.families {

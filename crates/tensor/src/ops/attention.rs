@@ -81,7 +81,7 @@ impl Sizes {
     }
 }
 
-/// Whether the kernels on vectors can have heads of so many values. Of the workgroup kernels, that on vectors alone can have halves.
+/// Whether the kernels on vectors can have heads of so many values. Of the workgroup kernels, that on vectors alone can have f16 values.
 pub(crate) fn heads_fit_vectors(head_size: usize) -> bool {
     head_size <= 64 && head_size.is_multiple_of(4)
 }
@@ -101,10 +101,10 @@ impl Recorder {
         self.attention_as(DType::F32, query_key_value, heads, mask)
     }
 
-    /// As [`attention`](Self::attention), stored as `dtype`; queries, keys and values may be in halves.
+    /// As [`attention`](Self::attention), stored as `dtype`; queries, keys and values may be in f16.
     ///
     /// # Errors
-    /// As [`attention`](Self::attention), and when either is in halves but the size of a head is not a multiple of four up to 64.
+    /// As [`attention`](Self::attention), and when either is in f16 but the size of a head is not a multiple of four up to 64.
     pub fn attention_as(
         &mut self,
         dtype: DType,

@@ -115,7 +115,7 @@ impl Linear {
         }
     }
 
-    /// Whether the input and the output may be in halves.
+    /// Whether the input and the output may be in f16.
     pub(crate) fn accepts_f16_input(&self) -> bool {
         self.rows().is_some_and(RowWeight::is_f16)
     }
@@ -158,10 +158,10 @@ impl Recorder {
         self.linear_as(DType::F32, input, layer, activation, residual)
     }
 
-    /// As [`linear_with`](Self::linear_with), stored as `dtype`; the input may be in halves, the residual may not.
+    /// As [`linear_with`](Self::linear_with), stored as `dtype`; the input may be in f16, the residual may not.
     ///
     /// # Errors
-    /// As [`linear_with`](Self::linear_with), and when either is in halves but the weight is not, or lies as the subgroup kernels
+    /// As [`linear_with`](Self::linear_with), and when either is in f16 but the weight is not, or lies as the subgroup kernels
     /// want it.
     pub fn linear_as(
         &mut self,
@@ -180,7 +180,7 @@ impl Recorder {
                 self.matmul(&operands, &shape)
             }
             Weight::Panels(_) if [input.dtype(), dtype].contains(&DType::F16) => {
-                shape_error("linear", format!("{input:?} to {dtype:?}: textures hold no halves"))
+                shape_error("linear", format!("{input:?} to {dtype:?}: textures hold no f16"))
             }
             Weight::Panels(weight) => self.matmul_subgroup(input, layer, weight, 1, activation, residual),
         }

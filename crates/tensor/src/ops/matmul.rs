@@ -72,7 +72,7 @@ struct Variant {
     multiples: [usize; 2],
     /// The most rows that it is meant for.
     most_rows: usize,
-    /// The weight that it reads. One that reads halves may take the input, and give the output, in halves or in full.
+    /// The weight that it reads. One that reads f16 values may take the input, and give the output, in f16 or in full.
     weight: DType,
 }
 
@@ -170,7 +170,7 @@ pub(crate) fn fingerprint() -> String {
 }
 
 impl RowWeight {
-    /// Uploads `weight`: in halves where the device's precision wants that and a kernel reads the shape so.
+    /// Uploads `weight`: in f16 where the device's precision wants that and a kernel reads the shape so.
     pub fn upload(device: &Device, out_features: usize, in_features: usize, weight: &[f32]) -> Result<Self> {
         let [column_multiple, inner_multiple] = PACKED_F16.multiples;
         #[cfg(feature = "processor")]
@@ -184,7 +184,7 @@ impl RowWeight {
         Ok(Self { values: device.upload_f16(&[out_features, in_features], weight)? })
     }
 
-    /// Whether it is stored in halves: then the input and the output may be, too.
+    /// Whether it is stored in f16: then the input and the output may be, too.
     pub fn is_f16(&self) -> bool {
         self.values.dtype() == DType::F16
     }

@@ -29,7 +29,7 @@ impl Mlp {
         Ok(Self { up, down, activation })
     }
 
-    /// Whether the input may be in halves.
+    /// Whether the input may be in f16.
     pub(crate) fn accepts_f16_input(&self) -> bool {
         self.up.accepts_f16_input()
     }

@@ -47,7 +47,7 @@ impl LayerNorm {
         Ok(Self { weight: upload(weight)?, bias: upload(bias)?, epsilon, for_lanes })
     }
 
-    /// Whether the kernel on vectors can have rows of so many columns, which alone of the workgroup kernels can write halves.
+    /// Whether the kernel on vectors can have rows of so many columns, which alone of the workgroup kernels can write f16 values.
     pub(crate) fn fits_vectors(&self) -> bool {
         let columns = self.weight.len();
         columns.is_multiple_of(4) && columns <= VEC4_MAX_COLUMNS
@@ -81,7 +81,7 @@ impl Recorder {
     /// As [`layer_norm`](Self::layer_norm), stored as `dtype`.
     ///
     /// # Errors
-    /// As [`layer_norm`](Self::layer_norm), and when it is to be stored in halves but the width is not a multiple of four up to 1024.
+    /// As [`layer_norm`](Self::layer_norm), and when it is to be stored in f16 but the width is not a multiple of four up to 1024.
     pub fn layer_norm_as(&mut self, dtype: DType, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
         expect_floats("layer_norm", dtype)?;
         expect_shape("layer_norm", "the weight", &layer.weight, &[input.columns()])?;

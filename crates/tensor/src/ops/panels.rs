@@ -18,7 +18,7 @@ pub(crate) const PRODUCT_ROWS: usize = 24;
 
 /// A weight `[out_features, in_features]` as the subgroup kernels read it, from end to end: a panel of [`panel_columns`] after
 /// the other, in each [`panel_depth`] values of `in_features` a row of the texture, for each of them the panel's columns. Padded
-/// with zeros to whole panels and rows. Halves lie eight a texel: four columns of two values of `in_features`.
+/// with zeros to whole panels and rows. f16 values lie eight a texel: four columns of two values of `in_features`.
 ///
 /// Sixteen lanes, which turn what they multiply by one, meet the values of `in_features` in another order each: the row's columns are
 /// turned against it, those of a lane by its number.
@@ -32,7 +32,7 @@ pub(crate) struct Panels {
 }
 
 impl Panels {
-    /// Uploads `weight`, in halves where the device's precision wants that.
+    /// Uploads `weight`, in f16 where the device's precision wants that.
     pub fn upload(
         device: &Device,
         lanes: u32,
@@ -79,7 +79,7 @@ impl Panels {
     }
 }
 
-/// The weight `[out_features, in_features]` that panels hold, a row of whose texture has `row` floats or halves.
+/// The weight `[out_features, in_features]` that panels hold, a row of whose texture has `row` floats or f16 values.
 pub(crate) fn unpack(
     values: &[f32],
     row: usize,

@@ -66,7 +66,7 @@ impl Operand {
         halves.iter().map(|&bits| f16::from_bits(bits).to_f32()).collect()
     }
 
-    /// What a twin reads: integers as they are, floats and halves as floats.
+    /// What a twin reads: integers as they are, floats and f16 values as floats.
     pub fn as_words(&self) -> Vec<u32> {
         if self.is_f16 { bytemuck::cast_slice(&self.floats()).to_vec() } else { self.words.clone() }
     }

@@ -1,4 +1,4 @@
-//! Activations in halves: what reads and writes them against the CPU twin, and that nothing else takes their bits for floats.
+//! Activations in f16: what reads and writes them against the CPU twin, and that nothing else takes their bits for floats.
 
 use std::sync::OnceLock;
 
@@ -14,7 +14,7 @@ use proptest::sample::select;
 
 use super::support::{Random, assert_close, assert_close_in_halves, cases, devices, ragged, run};
 
-/// As without halves: sums in another order.
+/// As without f16 values: sums in another order.
 const TOLERANCE: f32 = 2e-6;
 
 const ELEMENTS: [DType; 2] = [DType::F32, DType::F16];
@@ -38,7 +38,7 @@ fn kernel_devices() -> impl Iterator<Item = &'static Device> {
     devices().iter().filter(|device| !device.is_processor())
 }
 
-/// The workgroup kernels with weights in halves.
+/// The workgroup kernels with weights in f16.
 fn device() -> &'static Device {
     static DEVICE: OnceLock<Device> = OnceLock::new();
     DEVICE.get_or_init(|| workgroup(Precision::F16))
@@ -48,7 +48,7 @@ fn device() -> &'static Device {
 fn upload(device: &Device, dtype: DType, shape: &[usize], values: &[f32]) -> (Tensor, Vec<f32>) {
     match dtype {
         DType::F16 => {
-            let tensor = device.upload_f16(shape, values).expect("a tensor in halves");
+            let tensor = device.upload_f16(shape, values).expect("a tensor in f16");
             (tensor, values.iter().map(|&value| twins::half(value)).collect())
         }
         _ => (device.upload(shape, values).expect("a tensor"), values.to_vec()),
@@ -174,7 +174,7 @@ proptest! {
                 let mut expected = vec![0.0; batch * tokens * width];
                 twins::attention(&params, &values, &keys, &[], &mut expected);
                 let actual = run(device, |recorder| recorder.attention_as(to, &query_key_value, heads, &mask));
-                // As in the tests of attention without halves.
+                // As in the tests of attention without f16 values.
                 assert_close_as(to, &actual, &expected, 1e-5);
             }
         }
@@ -186,7 +186,7 @@ fn both_kernels_take_every_combination() {
     for elements in COMBINATIONS {
         let mut checked = check_product([197, 132, 772], elements, true, true, 1);
         checked.sort_unstable();
-        // Not every adapter has halves as a type.
+        // Not every adapter has f16 values as a type.
         assert!(checked.starts_with(&["matmul_tile_packed_f16"]) && checked.len() <= 2, "{checked:?}");
     }
 }
@@ -273,7 +273,7 @@ fn halves_take_half_the_room() {
     assert_eq!(arena(DType::F16), (2 * 6400, 6 * 6400 + 8 * 64));
 }
 
-/// Weights that halves hold exactly, so that every precision but f32 stores them so.
+/// Weights that f16 values hold exactly, so that every precision but f32 stores them so.
 struct Noise;
 
 impl Weights for Noise {
@@ -315,7 +315,7 @@ fn run_block(precision: Precision, sizes: &BlockSizes, rows: usize, attentions: 
     Ok(Outcome { hidden_states, probabilities: arrays.flatten().collect(), bytes })
 }
 
-/// With weights in halves, and with activations too.
+/// With weights in f16, and with activations too.
 fn run_both(sizes: &BlockSizes, rows: usize, attentions: bool) -> [Outcome; 2] {
     [Precision::Auto, Precision::F16]
         .map(|precision| run_block(precision, sizes, rows, attentions).expect("a block that runs"))
@@ -345,7 +345,7 @@ fn probabilities_are_of_queries_and_keys_in_full() {
     assert_close(&rounded.hidden_states, &full.hidden_states, 2e-3);
 }
 
-// Heads of six values, a width of thirty inside the MLP, or rows longer than the layer norm on vectors takes: the rest is in halves.
+// Heads of six values, a width of thirty inside the MLP, or rows longer than the layer norm on vectors takes: the rest is in f16.
 #[test]
 fn what_the_kernels_on_vectors_do_not_take_stays_in_full() {
     let rows = 5;

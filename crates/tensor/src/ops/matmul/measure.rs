@@ -18,7 +18,7 @@ const ENOUGH: Duration = Duration::from_millis(50);
 /// How far a number may be from the reference's, as a share of the largest: sums in another order are much closer, and a
 /// wrong number is not.
 const TOLERANCE: f32 = 1e-4;
-/// As much more for halves, of which the smallest difference in the sums may give the next.
+/// As much more for f16 values, of which the smallest difference in the sums may give the next.
 const F16_STEP: f32 = 1.0 / 1024.0;
 
 /// The problem whose measurement speaks for `problem`: of rows up to a power of two.
@@ -31,8 +31,8 @@ pub(super) fn title(problem: &Problem) -> String {
     let Problem { rows, columns, inner, weight, input, output, activation, has_bias, has_residual } = problem;
     let bias = if *has_bias { " bias" } else { "" };
     let residual = if *has_residual { " residual" } else { "" };
-    let from = if *input == DType::F16 { " from halves" } else { "" };
-    let to = if *output == DType::F16 { " to halves" } else { "" };
+    let from = if *input == DType::F16 { " from f16" } else { "" };
+    let to = if *output == DType::F16 { " to f16" } else { "" };
     format!("matmul {rows}x{columns}x{inner} {weight:?}{bias} {activation:?}{residual}{from}{to}")
 }
 
@@ -180,7 +180,7 @@ mod tests {
     fn right_ones_are_timed() {
         let place = fastest_of(&[&VEC4, &FALLBACK, &BROADCAST], Precision::F32, DType::F32).unwrap();
         assert!(place < 3);
-        // Those that read halves have a reference of their own; a number of another would be wrong.
+        // Those that read f16 values have a reference of their own; a number of another would be wrong.
         let wrong = Variant { tile: WRONG.tile, ..SKINNY_PACKED_F16 };
         for dtype in [DType::F32, DType::F16] {
             assert!(
