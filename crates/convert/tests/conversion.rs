@@ -191,7 +191,7 @@ fn half_weights_are_the_rounded_ones() {
     let (half_bytes, full_bytes) = (half.weights(), run("hub", None, None, WeightType::F32).weights());
     let (halves, full) =
         (SafeTensors::deserialize(&half_bytes).unwrap(), SafeTensors::deserialize(&full_bytes).unwrap());
-    for (name, found) in f16.tensors() {
+    for (name, found) in halves.tensors() {
         let full = full.tensor(&name).unwrap();
         if full.dtype() == Dtype::I64 {
             assert_eq!(found.data(), full.data());

@@ -185,7 +185,7 @@ impl Device {
     }
 
     /// As [`upload`](Self::upload), of a weight `[columns, inner]` that products alone read, in the order in which the processor
-    /// does. With [`Precision::F16`] its values are those of f16 values, though they lie there in full.
+    /// does. With [`Precision::F16`] its values are those of f16, though they lie there in full.
     #[cfg(feature = "processor")]
     pub(crate) fn upload_for_products(&self, shape: [usize; 2], values: &[f32]) -> Result<Tensor> {
         let bytes = DType::F32.bytes(values.len());

@@ -14,7 +14,7 @@ use proptest::sample::select;
 
 use super::support::{Random, assert_close, assert_close_in_halves, cases, devices, ragged, run};
 
-/// As without f16 values: sums in another order.
+/// As without f16: sums in another order.
 const TOLERANCE: f32 = 2e-6;
 
 const ELEMENTS: [DType; 2] = [DType::F32, DType::F16];
@@ -174,7 +174,7 @@ proptest! {
                 let mut expected = vec![0.0; batch * tokens * width];
                 twins::attention(&params, &values, &keys, &[], &mut expected);
                 let actual = run(device, |recorder| recorder.attention_as(to, &query_key_value, heads, &mask));
-                // As in the tests of attention without f16 values.
+                // As in the tests of attention without f16.
                 assert_close_as(to, &actual, &expected, 1e-5);
             }
         }
@@ -186,7 +186,7 @@ fn both_kernels_take_every_combination() {
     for elements in COMBINATIONS {
         let mut checked = check_product([197, 132, 772], elements, true, true, 1);
         checked.sort_unstable();
-        // Not every adapter has f16 values as a type.
+        // Not every adapter has f16 as a type.
         assert!(checked.starts_with(&["matmul_tile_packed_f16"]) && checked.len() <= 2, "{checked:?}");
     }
 }
@@ -273,7 +273,7 @@ fn halves_take_half_the_room() {
     assert_eq!(arena(DType::F16), (2 * 6400, 6 * 6400 + 8 * 64));
 }
 
-/// Weights that f16 values hold exactly, so that every precision but f32 stores them so.
+/// Weights that f16 holds exactly, so that every precision but f32 stores them so.
 struct Noise;
 
 impl Weights for Noise {

@@ -101,7 +101,7 @@ impl Random {
         (0..length).map(|_| (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0).collect()
     }
 
-    /// Values between -1 and 1 that f16 values hold exactly, as weights of a checkpoint in f16 are: devices store these so.
+    /// Values between -1 and 1 that f16 holds exactly, as weights of a checkpoint in f16 are: devices store these so.
     pub fn halves(&mut self, length: usize) -> Vec<f32> {
         self.values(length).iter().map(|value| (value * 1024.0).round() / 1024.0).collect()
     }
@@ -128,7 +128,7 @@ pub fn assert_close(actual: &[f32], expected: &[f32], tolerance: f32) {
     }
 }
 
-/// As [`assert_close`], of values that went through f16 values: each may besides be one step of a half off, as WGSL leaves adapters the
+/// As [`assert_close`], of values that went through f16: each may besides be one step of a half off, as WGSL leaves adapters the
 /// choice between both neighbours, or have become zero where only such a half as is not normal would hold it.
 #[track_caller]
 pub fn assert_close_in_halves(actual: &[f32], expected: &[f32], tolerance: f32) {
