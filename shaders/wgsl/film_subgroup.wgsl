@@ -1,5 +1,5 @@
 // sum = reduced[scene(pair), token, :] + previous[pair, token, :]
-// output[pair, token, :] = multiplier[pair, :] · sum + offset[pair, :] where conditioned, else sum
+// output[pair, token, :] = gamma[pair, :] · sum + beta[pair, :] where conditioned, else sum
 //
 // As film, on textures of four columns a texel, between the subgroup kernels: nothing is copied to buffers and back. A workgroup is
 // one subgroup and owns ROWS tokens of a pair, as a workgroup more costs a software adapter as much as several texels.
@@ -23,8 +23,8 @@ override LANES: u32 = 8u;
 /// [pairs · tokens, columns]
 @group(0) @binding(2) var previous: texture_storage_2d<rgba32float, read>;
 /// [pairs, columns]
-@group(0) @binding(3) var multiplier: texture_2d<f32>;
-@group(0) @binding(4) var offset: texture_2d<f32>;
+@group(0) @binding(3) var gamma: texture_2d<f32>;
+@group(0) @binding(4) var beta: texture_2d<f32>;
 @group(0) @binding(5) var output: texture_storage_2d<rgba32float, write>;
 
 const ROWS: u32 = 8u;
@@ -38,8 +38,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         var multiplier_texel = vec4(1.0);
         var offset_texel = vec4<f32>();
         if params.conditioned != 0u {
-            multiplier_texel = textureLoad(multiplier, vec2(texel, pair), 0);
-            offset_texel = textureLoad(offset, vec2(texel, pair), 0);
+            multiplier_texel = textureLoad(gamma, vec2(texel, pair), 0);
+            offset_texel = textureLoad(beta, vec2(texel, pair), 0);
         }
         for (var row = 0u; row < ROWS; row++) {
             let token = first_token + row;

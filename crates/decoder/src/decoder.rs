@@ -45,8 +45,8 @@ pub struct Conditions<'a> {
 pub struct Decoder {
     device: Device,
     config: DecoderConfig,
-    film_multiplier: Linear,
-    film_offset: Linear,
+    film_gamma: Linear,
+    film_beta: Linear,
     reduces: Vec<Linear>,
     layers: Vec<Block>,
     upsampler: Upsampler,
@@ -110,8 +110,8 @@ impl Decoder {
         Ok(Self {
             device: device.clone(),
             config: config.clone(),
-            film_multiplier: film("film_mul")?,
-            film_offset: film("film_add")?,
+            film_gamma: film("film_mul")?,
+            film_beta: film("film_add")?,
             reduces: (0..config.depth).map(reduce).collect::<std::result::Result<_, _>>()?,
             layers: (0..config.depth).map(block).collect::<std::result::Result<_, _>>()?,
             upsampler: Upsampler::load(device, weights, prefix, config)?,
@@ -227,8 +227,8 @@ impl Decoder {
         let conditions = recorder.input(&[key.pairs, self.config.projection_dim])?;
         let film = match self.config.conditional_layer {
             Some(layer) => {
-                let multiplier = recorder.linear(&conditions, &self.film_multiplier)?;
-                Some((layer, multiplier, recorder.linear(&conditions, &self.film_offset)?))
+                let gamma = recorder.linear(&conditions, &self.film_gamma)?;
+                Some((layer, gamma, recorder.linear(&conditions, &self.film_beta)?))
             }
             None => None,
         };
@@ -241,9 +241,7 @@ impl Decoder {
         {
             let reduced = recorder.linear(activation, reduce)?;
             let modulation = match &film {
-                Some((layer, multiplier, offset)) if step == *layer => {
-                    Some(Modulation { multiplier, offset })
-                }
+                Some((layer, gamma, beta)) if step == *layer => Some(Modulation { gamma, beta }),
                 _ => None,
             };
             let input = recorder.film(key.pairs, &reduced, previous.as_ref(), modulation)?;

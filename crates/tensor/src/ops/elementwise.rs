@@ -11,9 +11,9 @@ const FILM_TEXTURE_ROWS: u32 = 8;
 #[derive(Clone, Copy)]
 pub struct Modulation<'a> {
     /// Multiplies.
-    pub multiplier: &'a Tensor,
+    pub gamma: &'a Tensor,
     /// Is added.
-    pub offset: &'a Tensor,
+    pub beta: &'a Tensor,
 }
 
 impl Recorder {
@@ -49,7 +49,7 @@ impl Recorder {
         Ok(output)
     }
 
-    /// `sum = reduced + previous`, then `multiplier · sum + offset` where there is a modulation (FiLM, Perez et al. 2018).
+    /// `sum = reduced + previous`, then `gamma · sum + beta` where there is a modulation (FiLM, Perez et al. 2018).
     ///
     /// `reduced` is `[scenes, tokens, columns]` with one scene for all pairs or one each; `previous` and the output are
     /// `[pairs, tokens, columns]`.
@@ -77,8 +77,8 @@ impl Recorder {
             expect_shape("film", "the step before", previous, &shape)?;
         }
         if let Some(modulation) = modulation {
-            expect_shape("film", "the multiplier", modulation.multiplier, &[pairs, columns])?;
-            expect_shape("film", "the offset", modulation.offset, &[pairs, columns])?;
+            expect_shape("film", "the gamma", modulation.gamma, &[pairs, columns])?;
+            expect_shape("film", "the beta", modulation.beta, &[pairs, columns])?;
         }
         let per_value = u64::from(previous.is_some()) + 2 * u64::from(modulation.is_some());
         let flops = per_value * (pairs * tokens * columns) as u64;
@@ -97,8 +97,8 @@ impl Recorder {
         let resources = vec![
             self.buffer(reduced)?,
             self.buffer_or_empty(previous)?,
-            self.buffer_or_empty(modulation.map(|modulation| modulation.multiplier))?,
-            self.buffer_or_empty(modulation.map(|modulation| modulation.offset))?,
+            self.buffer_or_empty(modulation.map(|modulation| modulation.gamma))?,
+            self.buffer_or_empty(modulation.map(|modulation| modulation.beta))?,
             self.buffer(&output)?,
         ];
         let grid = self.elementwise_grid(output.len());
@@ -127,8 +127,8 @@ impl Recorder {
         let resources = vec![
             self.texture(reduced)?,
             self.texture_or_empty(previous)?,
-            self.texture_or_empty(modulation.map(|modulation| modulation.multiplier))?,
-            self.texture_or_empty(modulation.map(|modulation| modulation.offset))?,
+            self.texture_or_empty(modulation.map(|modulation| modulation.gamma))?,
+            self.texture_or_empty(modulation.map(|modulation| modulation.beta))?,
             self.texture(&output)?,
         ];
         let overrides = [("LANES", lanes)];

@@ -181,7 +181,7 @@ impl Step<'_> {
         let columns = self.length / rows;
         let matrix = |place: usize, rows: usize| self.input(place).map(|input| input.matrix(rows, columns));
         let [reduced, previous] = [matrix(0, scenes * tokens)?, matrix(1, rows)?];
-        let [multiplier, offset] = [matrix(2, pairs)?, matrix(3, pairs)?];
+        let [gamma, beta] = [matrix(2, pairs)?, matrix(3, pairs)?];
         let params = kernels::film::Params {
             pairs: params.pairs,
             scenes: params.scenes,
@@ -191,7 +191,7 @@ impl Step<'_> {
             conditioned: params.conditioned,
         };
         let mut values = vec![0.0; rows * columns];
-        twins::film(&params, &reduced, &previous, &multiplier, &offset, &mut values);
+        twins::film(&params, &reduced, &previous, &gamma, &beta, &mut values);
         Ok((self.output.matrix(rows, values.len() / rows.max(1)), values))
     }
 }
