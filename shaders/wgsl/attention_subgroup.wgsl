@@ -13,7 +13,7 @@ struct Params {
     heads: u32,
     causal: u32,
     has_mask: u32,
-    has_starts: u32,
+    has_cu_seqlens: u32,
     scale: f32,
 }
 
@@ -30,7 +30,7 @@ override LANES: u32 = 8u;
 /// A number a row, 0 for a key to be left out
 @group(0) @binding(2) var<storage, read> key_mask: array<u32>;
 /// [images + 1], the row that each starts with, where they differ in length; the last ends before the last of these
-@group(0) @binding(3) var<storage, read> starts: array<u32>;
+@group(0) @binding(3) var<storage, read> cu_seqlens: array<u32>;
 @group(0) @binding(4) var output: texture_storage_2d<rgba32float, write>;
 
 // The loops over rows must be unrolled, as in matmul_subgroup: what they walk then lies in registers.
@@ -165,10 +165,10 @@ struct Sequence {
 }
 
 fn sequence_of(image: u32) -> Sequence {
-    if params.has_starts == 0u { return Sequence(image * params.tokens, params.tokens); }
-    // Within the input, whatever the starts say.
-    let first = min(starts[image], params.tokens);
-    return Sequence(first, clamp(starts[image + 1u], first, params.tokens) - first);
+    if params.has_cu_seqlens == 0u { return Sequence(image * params.tokens, params.tokens); }
+    // Within the input, whatever cu_seqlens says.
+    let first = min(cu_seqlens[image], params.tokens);
+    return Sequence(first, clamp(cu_seqlens[image + 1u], first, params.tokens) - first);
 }
 
 // subgroupMax, which lavapipe does lane by lane.

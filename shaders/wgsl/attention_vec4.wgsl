@@ -12,7 +12,7 @@ struct Params {
     head_size: u32,
     causal: u32,
     has_mask: u32,
-    has_starts: u32,
+    has_cu_seqlens: u32,
     scale: f32,
 }
 
@@ -26,7 +26,7 @@ override OUTPUT_F16: u32 = 0u;
 /// A number a row, 0 for a key to be left out
 @group(0) @binding(2) var<storage, read> key_mask: array<u32>;
 /// [images + 1], the row that each starts with, where they differ in length; the last ends before the last of these
-@group(0) @binding(3) var<storage, read> starts: array<u32>;
+@group(0) @binding(3) var<storage, read> cu_seqlens: array<u32>;
 @group(0) @binding(4) var<storage, read_write> output: array<vec2<u32>>;
 
 const THREADS: u32 = 128u;
@@ -147,10 +147,10 @@ struct Sequence {
 }
 
 fn sequence_of(image: u32) -> Sequence {
-    if params.has_starts == 0u { return Sequence(image * params.tokens, params.tokens); }
-    // Within the input, whatever the starts say.
-    let first = min(starts[image], params.tokens);
-    return Sequence(first, clamp(starts[image + 1u], first, params.tokens) - first);
+    if params.has_cu_seqlens == 0u { return Sequence(image * params.tokens, params.tokens); }
+    // Within the input, whatever cu_seqlens says.
+    let first = min(cu_seqlens[image], params.tokens);
+    return Sequence(first, clamp(cu_seqlens[image + 1u], first, params.tokens) - first);
 }
 
 // How many masks leave a key out, each by adding the lowest float; a key beyond the last token is none at all.

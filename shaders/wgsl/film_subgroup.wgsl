@@ -35,11 +35,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     let pair = workgroup.y;
     let scene = select(pair, 0u, params.scenes == 1u);
     for (var texel = lane; texel < params.column_texels; texel += LANES) {
-        var multiplier_texel = vec4(1.0);
-        var offset_texel = vec4<f32>();
+        var gamma_texel = vec4(1.0);
+        var beta_texel = vec4<f32>();
         if params.conditioned != 0u {
-            multiplier_texel = textureLoad(gamma, vec2(texel, pair), 0);
-            offset_texel = textureLoad(beta, vec2(texel, pair), 0);
+            gamma_texel = textureLoad(gamma, vec2(texel, pair), 0);
+            beta_texel = textureLoad(beta, vec2(texel, pair), 0);
         }
         for (var row = 0u; row < ROWS; row++) {
             let token = first_token + row;
@@ -47,7 +47,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             let place = vec2(texel, pair * params.tokens + token);
             var value = textureLoad(reduced, vec2(texel, scene * params.tokens + token));
             if params.has_previous != 0u { value += textureLoad(previous, place); }
-            textureStore(output, place, multiplier_texel * value + offset_texel);
+            textureStore(output, place, gamma_texel * value + beta_texel);
         }
     }
 }

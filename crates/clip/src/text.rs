@@ -92,7 +92,7 @@ enum Layout {
     /// All as long as the longest, as transformers has them.
     Padded { batch: usize, length: usize, masked: bool },
     /// One behind the other in so many rows.
-    Packed { texts: usize, rows: usize, longest: usize },
+    Packed { texts: usize, rows: usize, max_seqlen: usize },
 }
 
 struct TextPlan {
@@ -105,7 +105,7 @@ struct TextTensors {
     position_ids: Tensor,
     mask: Option<Tensor>,
     /// Of packed texts.
-    starts: Option<Tensor>,
+    cu_seqlens: Option<Tensor>,
     pooled_rows: Tensor,
     outputs: TowerTensors,
 }
@@ -301,14 +301,15 @@ impl TextEncoder {
             Layout::Padded { masked: true, .. } => Some(recorder.input_u32(&shape)?),
             _ => None,
         };
-        let starts = match key.layout {
-            Layout::Packed { longest, .. } => Some((recorder.input_u32(&[texts + 1])?, longest)),
+        let cu_seqlens = match key.layout {
+            Layout::Packed { max_seqlen, .. } => Some((recorder.input_u32(&[texts + 1])?, max_seqlen)),
             Layout::Padded { .. } => None,
         };
 
         let embedded = recorder.token_embedding(&ids, &position_ids, &self.tokens, &self.positions)?;
-        let packing = starts.as_ref().map(|&(ref starts, longest)| Packing { starts, longest });
-        let attention_mask = AttentionMask { causal: true, keys: mask.as_ref(), packing };
+        let packing =
+            cu_seqlens.as_ref().map(|&(ref cu_seqlens, max_seqlen)| Packing { cu_seqlens, max_seqlen });
+        let attention_mask = AttentionMask { causal: true, key_padding_mask: mask.as_ref(), packing };
         let OutputOptions { hidden_states, attentions } = key.options;
         let trace = self.layers.record(
             recorder,
@@ -334,8 +335,8 @@ impl TextEncoder {
         for tensor in outputs.all() {
             recorder.output(tensor)?;
         }
-        let starts = starts.map(|(starts, _)| starts);
-        Ok(TextTensors { ids, position_ids, mask, starts, pooled_rows, outputs })
+        let cu_seqlens = cu_seqlens.map(|(cu_seqlens, _)| cu_seqlens);
+        Ok(TextTensors { ids, position_ids, mask, cu_seqlens, pooled_rows, outputs })
     }
 }
 

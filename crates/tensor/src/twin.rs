@@ -92,8 +92,8 @@ static TWINS: [(&[&Kernel], Twin); 21] = [
         Ok(())
     }),
     (&[&kernels::attention::KERNEL, &kernels::attention_vec4::KERNEL], |call| {
-        let [key_mask, starts] = [call.integers(1)?, call.integers(2)?];
-        twins::attention(&call.params()?, call.floats(0)?, key_mask, starts, call.output);
+        let [key_mask, cu_seqlens] = [call.integers(1)?, call.integers(2)?];
+        twins::attention(&call.params()?, call.floats(0)?, key_mask, cu_seqlens, call.output);
         Ok(())
     }),
     (&[&kernels::attention_scores::KERNEL], |call| {

@@ -108,7 +108,7 @@ impl Forward<'_> {
             head_size: head_size as u32,
             causal: u32::from(block.causal),
             has_mask: u32::from(!block.key_mask.is_empty()),
-            has_starts: 0,
+            has_cu_seqlens: 0,
             scale: 1.0 / (head_size as f32).sqrt(),
         };
         let mut attended = vec![f32::NAN; input.len()];

@@ -141,20 +141,20 @@ impl Step<'_> {
         let width = (params.heads * head_size) as usize;
         let rows = self.length / width;
         let fused = self.input(0)?.matrix(rows, 3 * width);
-        let [key_mask, starts] = [self.input(1)?.as_words(), self.input(2)?.as_words()];
+        let [key_mask, cu_seqlens] = [self.input(1)?.as_words(), self.input(2)?.as_words()];
         let params = kernels::attention::Params {
             tokens: params.tokens,
             heads: params.heads,
             head_size,
             causal: params.causal,
             has_mask: params.has_mask,
-            has_starts: params.has_starts,
+            has_cu_seqlens: params.has_cu_seqlens,
             scale: params.scale,
         };
         let actual = self.output.matrix(rows, width);
         // Rows beyond packed sequences may be anything.
         let mut values = actual.clone();
-        twins::attention(&params, &fused, &key_mask, &starts, &mut values);
+        twins::attention(&params, &fused, &key_mask, &cu_seqlens, &mut values);
         Ok((actual, values))
     }
 

@@ -163,12 +163,12 @@ proptest! {
             head_size: head_size as u32,
             causal: causal.into(),
             has_mask: masked.into(),
-            has_starts: 0,
+            has_cu_seqlens: 0,
             scale: 1.0 / (head_size as f32).sqrt(),
         };
         for device in kernel_devices() {
             let key_mask = masked.then(|| device.upload_u32(&[batch, tokens], &keys).expect("a mask"));
-            let mask = AttentionMask { causal, keys: key_mask.as_ref(), packing: None };
+            let mask = AttentionMask { causal, key_padding_mask: key_mask.as_ref(), packing: None };
             for [from, to] in COMBINATIONS {
                 let (query_key_value, values) = upload(device, from, &[batch, tokens, 3 * width], &values);
                 let mut expected = vec![0.0; batch * tokens * width];
