@@ -199,7 +199,7 @@ impl VisionEncoder {
     fn copy_activations(&self, plan: &VisionPlan, run: &mut clipseg_tensor::Run<'_>) -> Result<Vec<Tensor>> {
         let mut copies = Vec::with_capacity(plan.activations.len());
         for activation in &plan.activations {
-            let copy = self.device.blank(activation.shape())?;
+            let copy = self.device.uninit(activation.shape())?;
             run.copy_out(activation, &copy)?;
             copies.push(copy);
         }

@@ -202,12 +202,12 @@ impl Device {
         Ok(Tensor::in_buffer(&shape, DType::F32, buffer))
     }
 
-    /// A tensor that outlives recordings, to copy outputs to; until then its values are any. The memory of the last ones that were
+    /// A tensor that outlives recordings, to copy outputs to; until then its values are undefined. The memory of the last ones that were
     /// dropped is used again.
     ///
     /// # Errors
     /// [`Error::TooLarge`] beyond the adapter's limits.
-    pub fn blank(&self, shape: &[usize]) -> Result<Tensor> {
+    pub fn uninit(&self, shape: &[usize]) -> Result<Tensor> {
         let bytes = DType::F32.bytes(shape.iter().product());
         Ok(Tensor::in_buffer(shape, DType::F32, pool::buffer(self, Some(self.lent()), bytes)?))
     }
