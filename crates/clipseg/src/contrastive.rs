@@ -2,7 +2,7 @@ use std::path::Path;
 
 use clipseg_tensor::{Array, Device, Weights};
 
-use crate::loading::both;
+use crate::loading::join;
 use crate::{
     Checkpoint, ClipSegConfig, Error, ImageInput, OutputOptions, Result, TextEncoder, TextInput, TowerOutput,
     VisionEncoder, loss,
@@ -44,7 +44,7 @@ impl ClipSegModel {
         let checkpoint = Checkpoint::open(path)?;
         let prefix = checkpoint.clip_prefix()?;
         let width = Some(config.projection_dim);
-        let (text, vision) = both(
+        let (text, vision) = join(
             || TextEncoder::load(device, &checkpoint, prefix, &config.text_config, width),
             || VisionEncoder::load(device, &checkpoint, prefix, &config.vision_config, width, &[]),
         );

@@ -7,7 +7,7 @@ use clipseg_tensor::{Array, Device, MemoryUse, Precision};
 use safetensors::Dtype;
 
 use crate::fingerprint::fingerprint;
-use crate::loading::both;
+use crate::loading::join;
 use crate::parts::{Parts, needed_in_parts, say_need};
 use crate::{
     Checkpoint, ClipSegConfig, Condition, DecoderOutput, DecoderOutputOptions, EncodedImage, Error,
@@ -97,7 +97,7 @@ impl ClipSegForImageSegmentation {
         let prefix = checkpoint.clip_prefix()?;
         let width = Some(config.projection_dim);
         let extract = &config.extract_layers;
-        let (text, vision) = both(
+        let (text, vision) = join(
             || TextEncoder::load(device, checkpoint, prefix, &config.text_config, width),
             || VisionEncoder::load(device, checkpoint, prefix, &config.vision_config, width, extract),
         );

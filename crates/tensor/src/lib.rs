@@ -72,7 +72,8 @@ pub use failure::faults;
 pub use llvmpipe::{LLVMPIPE_WIDTH_VARIABLE, llvmpipe_environment, llvmpipe_width};
 pub use memory::MemoryUse;
 pub use ops::{
-    AttentionMask, Convolution3x3, LayerNorm, Linear, Mlp, Modulation, Packing, Takes, TransposedConvolution,
+    AttentionMask, Convolution3x3, LayerNorm, Linear, Mlp, Modulation, Packing, TransposedConvolution,
+    UpsampleInput,
 };
 pub use plan::{Plan, Run};
 pub use plan_cache::PlanCache;

@@ -24,7 +24,7 @@ pub(crate) use matmul::fingerprint;
 pub use mlp::Mlp;
 pub use normalise::LayerNorm;
 pub(crate) use panels::unpack as unpack_panels;
-pub use transposed_convolution::{Takes, TransposedConvolution};
+pub use transposed_convolution::{TransposedConvolution, UpsampleInput};
 
 use crate::step::Resource;
 use crate::tensor::DType;

@@ -18,7 +18,7 @@ pub struct TransposedConvolution {
 
 /// What a [`TransposedConvolution`] is applied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Takes {
+pub enum UpsampleInput {
     /// A transformer's tokens.
     Tokens,
     /// The pixels that another one made, this many of a token.
@@ -38,7 +38,7 @@ impl TransposedConvolution {
         kernel: usize,
         weight: &[f32],
         bias: &[f32],
-        takes: Takes,
+        input: UpsampleInput,
     ) -> Result<Self> {
         let taps = kernel * kernel;
         if weight.len() != channels * outputs * taps || bias.len() != outputs {
@@ -59,9 +59,11 @@ impl TransposedConvolution {
                 }
             }
         }
-        let (linear, group) = match takes {
-            Takes::Tokens => (Linear::new(device, columns, channels, &rows, Some(&bias.repeat(taps)))?, 1),
-            Takes::Pixels(count) => {
+        let (linear, group) = match input {
+            UpsampleInput::Tokens => {
+                (Linear::new(device, columns, channels, &rows, Some(&bias.repeat(taps)))?, 1)
+            }
+            UpsampleInput::Pixels(count) => {
                 let lanes = device.lanes();
                 match lanes.and_then(|lanes| pixels_of_a_product(count, columns, channels, lanes)) {
                     Some(group) => {
