@@ -59,8 +59,8 @@ proptest! {
         let mut expected = vec![0.0; images * height * width * kernel * kernel * outputs];
         twins::transposed_conv2d(&params, &input, &weight, &bias, &mut expected);
         for device in devices() {
-            let input = UpsampleInput::Tokens;
-            let layer = TransposedConvolution::new(device, channels, outputs, kernel, &weight, &bias, input);
+            let applied_to = UpsampleInput::Tokens;
+            let layer = TransposedConvolution::new(device, channels, outputs, kernel, &weight, &bias, applied_to);
             let layer = layer.expect("a layer");
             let actual = run(device, |recorder| {
                 let input = device.upload(&[images, height * width, channels], &input)?;
@@ -115,8 +115,8 @@ fn check_two(
             TransposedConvolution::new(device, inputs, outputs, kernel, weight, bias, input).expect("a layer")
         };
         let first = layer(channels, middle, first_kernel, &first_weight, &first_bias, UpsampleInput::Tokens);
-        let input = UpsampleInput::Pixels(first_kernel * first_kernel);
-        let second = layer(middle, outputs, second_kernel, &second_weight, &second_bias, input);
+        let applied_to = UpsampleInput::Pixels(first_kernel * first_kernel);
+        let second = layer(middle, outputs, second_kernel, &second_weight, &second_bias, applied_to);
         let actual = run(device, |recorder| {
             let input = device.upload(&[images, height * width, channels], &input)?;
             recorder.transposed_conv2d(&input, (height, width), &first, Some((between, &second)))
