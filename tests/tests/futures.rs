@@ -52,13 +52,13 @@ fn futures_can_be_sent_and_given_up() {
 
 #[test]
 fn futures_of_maps_and_of_the_towers_too() {
-    let device = block_on(sent(Device::request(&DeviceOptions::default()))).unwrap();
+    let device = block_on(sent(Device::open_async(&DeviceOptions::default()))).unwrap();
     let model = ClipSeg::from_pretrained(&device, fixture("clipseg-shapes")).unwrap();
     let photo = Photo::from_rgb(40, 30, vec![100; 40 * 30 * 3]).unwrap();
     let scene = model.encode_image(&photo).unwrap();
     let segmentation = model.segment(&scene, &["a red star"]).unwrap();
-    let resized = give_up(|| segmentation.resize(40, 30));
-    let refined = give_up(|| segmentation.refine(&photo, Refinement::default()));
+    let resized = give_up(|| segmentation.resized_async(40, 30));
+    let refined = give_up(|| segmentation.refined_async(&photo, Refinement::default()));
     assert_eq!(resized.logits().shape, refined.logits().shape);
 
     let pixels = model.processor().preprocess(&photo);

@@ -95,7 +95,7 @@ impl Device {
     /// # Errors
     /// [`Error::NoAdapter`] when there is none, or none of that name or number; [`Error::Adapter`] when it gives no device,
     /// or lacks what [`DeviceOptions::kernels`] or [`DeviceOptions::precision`] insist on.
-    pub async fn request(options: &DeviceOptions) -> Result<Self> {
+    pub async fn open_async(options: &DeviceOptions) -> Result<Self> {
         let memory = MemoryCount::new(options.memory_budget);
         match adapter::choose(&options.adapter, options.kernels).await? {
             Chosen::Adapter(adapter) => {
@@ -165,13 +165,13 @@ impl Device {
         }))
     }
 
-    /// [`request`](Self::request), waited for.
+    /// [`open_async`](Self::open_async), waited for.
     ///
     /// # Errors
-    /// As [`request`](Self::request).
+    /// As [`open_async`](Self::open_async).
     #[cfg(not(target_family = "wasm"))]
     pub fn open(options: &DeviceOptions) -> Result<Self> {
-        pollster::block_on(Self::request(options))
+        pollster::block_on(Self::open_async(options))
     }
 
     /// The adapter: its name, driver, backend and kind.

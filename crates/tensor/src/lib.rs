@@ -7,7 +7,7 @@
 //! use clipseg_tensor::{Device, DeviceOptions, Linear, Recorder};
 //!
 //! # async fn example() -> clipseg_tensor::Result<()> {
-//! let device = Device::request(&DeviceOptions::default()).await?;
+//! let device = Device::open_async(&DeviceOptions::default()).await?;
 //! let layer = Linear::new(&device, 2, 3, &[1.0, 0.0, 0.0, 0.0, 1.0, 0.0], None)?;
 //! let mut recorder = Recorder::new(&device);
 //! let input = recorder.input(&[1, 3])?;
