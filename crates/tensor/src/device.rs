@@ -77,7 +77,7 @@ struct Inner {
     plan_caches: PlanCaches,
     staging: Mutex<Vec<Staging>>,
     /// Memory of dropped tensors that outlived their recordings.
-    lent: SharedPool,
+    recycled: SharedPool,
     created: AtomicUsize,
     identity: OnceLock<String>,
 }
@@ -155,7 +155,7 @@ impl Device {
             pipelines,
             profile: Profile::default(),
             step_checks: StepChecks::default(),
-            lent: Pool::counting(memory.nothing(MemoryKind::EncodedImages), false),
+            recycled: Pool::counting(memory.nothing(MemoryKind::EncodedImages), false),
             memory,
             failures,
             plan_caches: PlanCaches::default(),
@@ -275,8 +275,8 @@ impl Device {
         &self.0.failures
     }
 
-    pub(crate) fn lent(&self) -> &SharedPool {
-        &self.0.lent
+    pub(crate) fn recycled(&self) -> &SharedPool {
+        &self.0.recycled
     }
 
     /// What the device is, where it is one of wgpu's.

@@ -177,7 +177,7 @@ impl Device {
 
     fn trim_all_but(&self, plans: usize) {
         self.plan_caches().forget(plans);
-        self.lent().lock().unwrap_or_else(PoisonError::into_inner).trim();
+        self.recycled().lock().unwrap_or_else(PoisonError::into_inner).trim();
         self.trim_staging();
     }
 

@@ -40,7 +40,7 @@ impl Resource {
     }
 
     /// The same, of which the kernel needs no more than `bytes`.
-    pub fn of_which(self, bytes: u64) -> Self {
+    pub fn with_bytes(self, bytes: u64) -> Self {
         Self { bytes: self.bytes.min(bytes), ..self }
     }
 }

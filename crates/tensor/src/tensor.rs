@@ -126,10 +126,10 @@ impl Tensor {
     }
 
     /// The same buffer as rows of `columns` values. It has to be there; a texture, whose rows are others, is left behind.
-    pub(crate) fn regroup(&self, columns: usize) -> Result<Self> {
+    pub(crate) fn view_rows(&self, columns: usize) -> Result<Self> {
         let reason = || format!("{self:?} to rows of {columns}");
         let buffer = self.storage.buffer.get().filter(|_| columns > 0 && self.len().is_multiple_of(columns));
-        let buffer = buffer.ok_or_else(|| Error::Shape { op: "regroup", reason: reason() })?;
+        let buffer = buffer.ok_or_else(|| Error::Shape { op: "view_rows", reason: reason() })?;
         let storage = Storage { buffer: OnceLock::from(Arc::clone(buffer)), texture: OnceLock::new() };
         Ok(Self { shape: vec![self.len() / columns, columns], dtype: self.dtype, storage: Arc::new(storage) })
     }
@@ -209,7 +209,7 @@ impl Device {
     /// [`Error::TooLarge`] beyond the adapter's limits.
     pub fn uninit(&self, shape: &[usize]) -> Result<Tensor> {
         let bytes = DType::F32.bytes(shape.iter().product());
-        Ok(Tensor::in_buffer(shape, DType::F32, pool::buffer(self, Some(self.lent()), bytes)?))
+        Ok(Tensor::in_buffer(shape, DType::F32, pool::buffer(self, Some(self.recycled()), bytes)?))
     }
 
     fn upload_bytes(&self, shape: &[usize], dtype: DType, bytes: &[u8]) -> Result<Tensor> {

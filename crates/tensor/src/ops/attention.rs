@@ -150,9 +150,9 @@ impl Recorder {
             scale: sizes.scale(),
         };
         // A third of the columns, the values, is not looked at.
-        let query_key = self.buffer(query_key_value)?.of_which(query_key_value.bytes() / 3 * 2);
+        let query_key = self.buffer(query_key_value)?.with_bytes(query_key_value.bytes() / 3 * 2);
         let resources = vec![query_key, self.buffer_or_empty(mask.key_padding_mask)?, self.buffer(&scores)?];
-        let grid = self.elementwise_grid(scores.len());
+        let grid = self.grid_1d(scores.len());
         let flops = sizes.product_flops(mask);
         self.dispatch(&kernels::attention_scores::KERNEL, &[], params, resources, grid, flops)?;
         self.softmax(&scores)

@@ -26,7 +26,7 @@ impl Recorder {
         let output = self.allocate(input.shape(), DType::F32)?;
         let params = kernels::activation::Params { length: input.len() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
-        let grid = self.elementwise_grid(input.len());
+        let grid = self.grid_1d(input.len());
         let overrides = [("ACTIVATION", activation as u32)];
         // quick_gelu's: product, exponential, sum, quotient.
         let flops = 4 * output.len() as u64;
@@ -42,7 +42,7 @@ impl Recorder {
         let output = self.allocate(input.shape(), DType::F32)?;
         let params = kernels::sigmoid::Params { length: input.len() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
-        let grid = self.elementwise_grid(input.len());
+        let grid = self.grid_1d(input.len());
         // Sign, exponential, sum, quotient.
         let flops = 4 * output.len() as u64;
         self.dispatch(&kernels::sigmoid::KERNEL, &[], params, resources, grid, flops)?;
@@ -101,7 +101,7 @@ impl Recorder {
             self.buffer_or_empty(modulation.map(|modulation| modulation.beta))?,
             self.buffer(&output)?,
         ];
-        let grid = self.elementwise_grid(output.len());
+        let grid = self.grid_1d(output.len());
         self.dispatch(&kernels::film::KERNEL, &[], params, resources, grid, flops)?;
         Ok(output)
     }

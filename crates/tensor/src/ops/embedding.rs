@@ -39,11 +39,11 @@ impl Recorder {
             self.buffer(ids)?,
             self.buffer(position_ids)?,
             // Of the tables, a row a token at most.
-            self.buffer(tokens)?.of_which(output.bytes()),
-            self.buffer(positions)?.of_which(output.bytes()),
+            self.buffer(tokens)?.with_bytes(output.bytes()),
+            self.buffer(positions)?.with_bytes(output.bytes()),
             self.buffer(&output)?,
         ];
-        let grid = self.elementwise_grid(output.len());
+        let grid = self.grid_1d(output.len());
         self.dispatch(&kernels::token_embedding::KERNEL, &[], params, resources, grid, output.len() as u64)?;
         Ok(output)
     }
@@ -66,8 +66,8 @@ impl Recorder {
             input_rows: input.rows() as u32,
         };
         let resources =
-            vec![self.buffer(input)?.of_which(output.bytes()), self.buffer(rows)?, self.buffer(&output)?];
-        let grid = self.elementwise_grid(output.len());
+            vec![self.buffer(input)?.with_bytes(output.bytes()), self.buffer(rows)?, self.buffer(&output)?];
+        let grid = self.grid_1d(output.len());
         self.dispatch(&kernels::gather_rows::KERNEL, &[], params, resources, grid, 0)?;
         Ok(output)
     }
@@ -97,7 +97,7 @@ impl Recorder {
             patch_size: patch_size as u32,
         };
         let resources = vec![self.buffer(pixels)?, self.buffer(&output)?];
-        let grid = self.elementwise_grid(output.len());
+        let grid = self.grid_1d(output.len());
         self.dispatch(&kernels::patchify::KERNEL, &[], params, resources, grid, 0)?;
         Ok(output)
     }
@@ -133,7 +133,7 @@ impl Recorder {
             self.buffer(positions)?,
             self.buffer(&output)?,
         ];
-        let grid = self.elementwise_grid(output.len());
+        let grid = self.grid_1d(output.len());
         self.dispatch(&kernels::vision_embedding::KERNEL, &[], params, resources, grid, output.len() as u64)?;
         Ok(output)
     }

@@ -30,7 +30,7 @@ impl Recorder {
         let moments = self.allocate(&[13, height, width], DType::F32)?;
         let resources = vec![self.buffer(guide)?, self.buffer(logits)?, self.buffer(&moments)?];
         let params = kernels::guided_moments::Params { pixels };
-        let grid = self.elementwise_grid(height * width);
+        let grid = self.grid_1d(height * width);
         // A sigmoid, six products of colours and three of a colour with the probability.
         let flops = 13 * u64::from(pixels);
         self.dispatch(&kernels::guided_moments::KERNEL, &[], params, resources, grid, flops)?;
@@ -60,7 +60,7 @@ impl Recorder {
                 radius: radius.min(length) as u32,
             };
             let resources = vec![self.buffer(&maps)?, self.buffer(&output)?];
-            let grid = self.elementwise_grid(maps.len());
+            let grid = self.grid_1d(maps.len());
             // A running sum would do: one value comes, one goes, and the quotient.
             let flops = 3 * output.len() as u64;
             self.dispatch(&kernels::box_mean::KERNEL, &[], params, resources, grid, flops)?;
@@ -82,7 +82,7 @@ impl Recorder {
         let output = self.allocate(&[height, width], DType::F32)?;
         let params = kernels::guided_apply::Params { pixels: (height * width) as u32 };
         let resources = vec![self.buffer(coefficients)?, self.buffer(guide)?, self.buffer(&output)?];
-        let grid = self.elementwise_grid(output.len());
+        let grid = self.grid_1d(output.len());
         // Three products and sums, two bounds, and the logit's difference, quotient and logarithm.
         let flops = 11 * output.len() as u64;
         self.dispatch(&kernels::guided_apply::KERNEL, &[], params, resources, grid, flops)?;

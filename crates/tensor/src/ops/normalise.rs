@@ -162,7 +162,7 @@ impl Recorder {
         let output = self.allocate(input.shape(), DType::F32)?;
         let params = kernels::l2_norm::Params { rows: input.rows() as u32, columns: input.columns() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
-        let grid = self.elementwise_grid(input.rows());
+        let grid = self.grid_1d(input.rows());
         // Square, sum, quotient.
         let flops = 3 * input.len() as u64;
         self.dispatch(&kernels::l2_norm::KERNEL, &[], params, resources, grid, flops)?;

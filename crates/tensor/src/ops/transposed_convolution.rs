@@ -175,7 +175,7 @@ impl Recorder {
             channels: layer.channels as u32,
         };
         let resources = vec![self.buffer(&columns)?, self.buffer(&output)?];
-        let grid = self.elementwise_grid(output.len());
+        let grid = self.grid_1d(output.len());
         self.dispatch(&kernels::depth_to_space::KERNEL, &[], params, resources, grid, 0)?;
         Ok(output)
     }
@@ -183,6 +183,6 @@ impl Recorder {
     /// The same buffer with rows of `columns` values.
     fn split_rows(&mut self, tensor: &Tensor, columns: usize) -> Result<Tensor> {
         self.buffer_of(tensor)?;
-        tensor.regroup(columns)
+        tensor.view_rows(columns)
     }
 }
