@@ -76,7 +76,7 @@ pub fn build_example(name: &str) -> Result<()> {
     step("build", build)
 }
 
-/// Builds a package that is no member of the workspace, as its own lock file says.
+/// Builds a package that is not a member of the workspace, as its own lock file says.
 pub fn build_alone(package: &str, target: &str) -> Result<()> {
     let mut build = cargo(["build", "--quiet", "--release", "--locked"]);
     build.current_dir(root().join(package)).env("CARGO_TARGET_DIR", root().join(target));

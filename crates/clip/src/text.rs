@@ -221,7 +221,10 @@ impl TextEncoder {
         let fail = |message: String| Err(Error::Input(message));
         let count = input.input_ids.len();
         if input.length == 0 || count == 0 || !count.is_multiple_of(input.length) {
-            return fail(format!("input_ids: {count} ids are no texts of {} tokens", input.length));
+            return fail(format!(
+                "input_ids: {count} ids do not make whole texts of {} tokens",
+                input.length
+            ));
         }
         for (name, values) in [("attention_mask", input.attention_mask), ("position_ids", input.position_ids)]
         {

@@ -54,7 +54,7 @@ impl ClipSegTextConfig {
     /// `text_config` is taken.
     ///
     /// # Errors
-    /// Where the file is missing, no JSON, of another kind of model, or holds an impossible value.
+    /// Where the file is missing, is not JSON, is of another kind of model, or holds an impossible value.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         read_model_config(path.as_ref(), Self::from_object)
     }

@@ -149,7 +149,7 @@ fn a_kernel_that_does_not_take_the_shape_is_refused() {
     let input = recorder.input(&[3, 5]).unwrap();
     assert_eq!(recorder.linear_kernels(DType::F32, &input, &layer), ["matmul_tile"]);
     let refused = recorder.linear_by("matmul_tile_vec4", DType::F32, &input, &layer, Activation::None, None);
-    let message = refused.expect_err("six columns are no vectors").to_string();
+    let message = refused.expect_err("six columns are not whole vectors").to_string();
     assert!(message.contains("matmul_tile_vec4") && message.contains("[3, 5]"), "{message}");
 }
 

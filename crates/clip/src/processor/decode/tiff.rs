@@ -221,7 +221,7 @@ impl Samples {
         };
         let is_unsigned = format == Format::Unsigned;
         let is_jpeg = directory.first(COMPRESSION) == Some(JPEG);
-        // Samples that are no colour.
+        // Samples that are not colours.
         let others = count.checked_sub(match photometric {
             0 | 1 | 3 => 1,
             5 => 4,
