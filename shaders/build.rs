@@ -1,4 +1,4 @@
-//! Validates every WGSL file and writes one Rust module a kernel: its parameter block, bindings and overrides as naga
+//! Validates every WGSL file and writes one Rust module per kernel: its parameter block, bindings and overrides as naga
 //! reflects them, so that Rust cannot disagree with WGSL.
 
 use std::fmt::Write as _;
@@ -55,7 +55,7 @@ fn main() {
 }
 
 fn write_kernel(out: &mut String, name: &str, source: &str, module: &Module) {
-    let [entry] = module.entry_points.as_slice() else { panic!("{name}.wgsl: one entry point a file") };
+    let [entry] = module.entry_points.as_slice() else { panic!("{name}.wgsl: one entry point per file") };
     let mut bindings = Vec::new();
     let mut params = String::new();
     for (_, variable) in module.global_variables.iter() {

@@ -54,7 +54,7 @@ pub struct Kernel {
     pub uses_subgroups: bool,
 }
 
-/// One module a kernel, written by the build from the WGSL files.
+/// One module per kernel, written by the build from the WGSL files.
 pub mod kernels {
     use crate::Kernel;
     include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

@@ -2,7 +2,7 @@
 //
 // As attention, for heads of a multiple of four values up to 64: a workgroup owns 32 queries of one head and walks over the keys
 // 16 at a time, all of it in vectors of four channels. For the scores four threads share a query, each with every fourth key;
-// for the values a thread owns four channels of four queries. Input and output may lie in f16, two in a word; in full, a
+// for the values a thread owns four channels of four queries. Input and output may lie in f16, two per word; in full, a
 // vector is two neighbouring pairs of words, which compilers load as one.
 
 struct Params {
@@ -16,7 +16,7 @@ struct Params {
     scale: f32,
 }
 
-/// 1 where the input lies in f16, and where the output is to; else they lie a float a word.
+/// 1 where the input lies in f16, and where the output is to; else they lie as a float per word.
 override INPUT_F16: u32 = 0u;
 override OUTPUT_F16: u32 = 0u;
 

@@ -1,14 +1,14 @@
 // sum = reduced[scene(pair), token, :] + previous[pair, token, :]
 // output[pair, token, :] = gamma[pair, :] · sum + beta[pair, :] where conditioned, else sum
 //
-// As film, on textures of four columns a texel, between the subgroup kernels: nothing is copied to buffers and back. A workgroup is
+// As film, on textures of four columns per texel, between the subgroup kernels: nothing is copied to buffers and back. A workgroup is
 // one subgroup and owns ROWS tokens of a pair, as a workgroup more costs a software adapter as much as several texels.
 
 struct Params {
     pairs: u32,
     scenes: u32,
     tokens: u32,
-    /// Texels a row: columns / 4, rounded up.
+    /// Texels per row: columns / 4, rounded up.
     column_texels: u32,
     has_previous: u32,
     conditioned: u32,

@@ -1,7 +1,7 @@
 // output[row, :] = (input[row, :] - mean) / sqrt(variance + epsilon) * weight + bias
 //
 // As layer_norm, loading vectors: columns must be a multiple of four, and at most 1024, so that a row is read once and kept
-// in registers. The output may lie in f16, two in a word; in full, a vector is two neighbouring pairs of words, which compilers
+// in registers. The output may lie in f16, two per word; in full, a vector is two neighbouring pairs of words, which compilers
 // store as one.
 
 struct Params {
@@ -10,7 +10,7 @@ struct Params {
     epsilon: f32,
 }
 
-/// 1 where the output is to lie in f16; else it lies a float a word.
+/// 1 where the output is to lie in f16; else it lies as a float per word.
 override OUTPUT_F16: u32 = 0u;
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -13,7 +13,7 @@ struct Params {
 }
 
 override ACTIVATION: u32 = 0u;
-/// 1 where the input lies in f16, as the weight does, and where the output is to; else they lie a float a word.
+/// 1 where the input lies in f16, as the weight does, and where the output is to; else they lie as a float per word.
 override INPUT_F16: u32 = 0u;
 override OUTPUT_F16: u32 = 0u;
 

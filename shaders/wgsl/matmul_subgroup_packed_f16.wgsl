@@ -5,9 +5,9 @@
 
 struct Params {
     rows: u32,
-    /// Texels a row of the output, of one group: columns / 4, rounded up.
+    /// Texels per row of the output, of one group: columns / 4, rounded up.
     column_texels: u32,
-    /// Texels a row of the input, of one group: inner / 4, rounded up.
+    /// Texels per row of the input, of one group: inner / 4, rounded up.
     inner_texels: u32,
     has_bias: u32,
     has_residual: u32,

@@ -1,6 +1,6 @@
 // output[rows, columns] = activation(input[rows, inner] · weight[columns, inner]ᵀ + bias[columns]) + residual[rows, columns]
 //
-// As matmul_tile_vec4, with a weight of half-precision floats, two in a word: half the memory and half the traffic. They are
+// As matmul_tile_vec4, with a weight of half-precision floats, two per word: half the memory and half the traffic. They are
 // widened on their way to workgroup memory, which WGSL can without any feature; all arithmetic is in f32. The input and the
 // output may lie in f16 too.
 
@@ -13,7 +13,7 @@ struct Params {
 }
 
 override ACTIVATION: u32 = 0u;
-/// 1 where the input lies in f16, as the weight does, and where the output is to; else they lie a float a word.
+/// 1 where the input lies in f16, as the weight does, and where the output is to; else they lie as a float per word.
 override INPUT_F16: u32 = 0u;
 override OUTPUT_F16: u32 = 0u;
 
@@ -24,7 +24,7 @@ override OUTPUT_F16: u32 = 0u;
 @group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> output: array<vec2<u32>>;
 
-// Inner values and vectors of these a step.
+// Inner values and vectors of these per step.
 const DEPTH: u32 = 16u;
 const VECTORS: u32 = 4u;
 // Vectors from one inner value of a tile to the next: sixteen, and one against bank conflicts.

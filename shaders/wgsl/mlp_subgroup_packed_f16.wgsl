@@ -6,9 +6,9 @@
 
 struct Params {
     rows: u32,
-    /// Texels a row of the input and the output: columns / 4, rounded up.
+    /// Texels per row of the input and the output: columns / 4, rounded up.
     column_texels: u32,
-    /// Texels a row of the hidden values: hidden / 4, rounded up.
+    /// Texels per row of the hidden values: hidden / 4, rounded up.
     hidden_texels: u32,
 }
 

@@ -15,7 +15,7 @@ use crate::checkpoint::Tower;
 use crate::tower::{Layers, OutputOptions, TowerOutput, TowerTensors};
 use crate::{Checkpoint, ClipSegTextConfig, Error, Result, TextBatch};
 
-/// Plans kept: one a number of prompts and of their tokens.
+/// Plans kept: one per number of prompts and of their tokens.
 const PLANS: usize = 16;
 
 /// CLIP's text tower with its projection: token ids in, embeddings out.
@@ -35,7 +35,7 @@ pub struct TextEncoder {
 pub struct TextInput<'a> {
     /// `[batch, length]`
     pub input_ids: &'a [u32],
-    /// Tokens a text.
+    /// Tokens per text.
     pub length: usize,
     /// `[batch, length]`, 0 for padding; `None` for no padding.
     pub attention_mask: Option<&'a [u32]>,

@@ -17,7 +17,7 @@ pub struct OutputOptions {
 pub struct TowerOutput {
     /// The last layer's output (for text after the final layer norm), `[batch, tokens, hidden]`.
     pub last_hidden_state: Array,
-    /// One vector an input, `[batch, hidden]`.
+    /// One vector per input, `[batch, hidden]`.
     pub pooler_output: Array,
     /// `pooler_output` through the projection where the checkpoint has one, not normalised, `[batch, projection_dim]`.
     pub embedding: Option<Array>,

@@ -27,7 +27,7 @@ pub struct ClipSegForImageSegmentation {
     pairs: Parts,
 }
 
-/// Where [`ClipSegForImageSegmentation::forward`] takes its conditions from; one an image.
+/// Where [`ClipSegForImageSegmentation::forward`] takes its conditions from; one per image.
 #[derive(Clone, Copy, Debug)]
 pub enum ConditionInput<'a> {
     /// Prompts in words.
@@ -196,7 +196,7 @@ impl ClipSegForImageSegmentation {
         if image.batch != 1 && image.batch != prompts {
             let images = image.batch;
             return Err(Error::Input(format!(
-                "{prompts} prompts for {images} images: one image, or one a prompt"
+                "{prompts} prompts for {images} images: one image, or one per prompt"
             )));
         }
         let (rows, columns) = image.grid;

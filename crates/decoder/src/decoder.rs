@@ -9,7 +9,7 @@ use clipseg_tensor::{
 use crate::DecoderConfig;
 use crate::upsampler::Upsampler;
 
-/// Plans kept: one a number of pairs and grid.
+/// Plans kept: one per number of pairs and grid.
 const PLANS: usize = 8;
 
 /// What to give out besides the logits.

@@ -9,7 +9,7 @@ use crate::DecoderConfig;
 // There is one in a model: the size of the smaller variant is nobody's concern.
 #[allow(clippy::large_enum_variant)]
 pub(crate) enum Upsampler {
-    /// One transposed convolution, a patch a token.
+    /// One transposed convolution, a patch per token.
     Simple(TransposedConvolution),
     /// A 3×3 convolution, then two transposed ones of a quarter of the patch each: (patch / 4)² pixels a side and token.
     Complex { smooth: Convolution3x3, first: TransposedConvolution, second: TransposedConvolution },

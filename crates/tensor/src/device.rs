@@ -362,7 +362,7 @@ impl std::fmt::Debug for Device {
     }
 }
 
-/// Four columns of floats a texel: the format of tensors.
+/// Four columns of floats per texel: the format of tensors.
 pub(crate) const F32_TEXELS: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Float;
 /// Eight f16 values per texel, in pairs: the format of weights that are stored so.
 pub(crate) const PACKED_F16_TEXELS: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Uint;

@@ -159,7 +159,7 @@ fn create_texture(
     device.guard(|| device.create_texture(format, width, height))
 }
 
-/// A texture for `rows` of `columns` values, four a texel, or a little larger.
+/// A texture for `rows` of `columns` values, four per texel, or a little larger.
 pub(crate) fn texture(
     device: &Device,
     shared: &SharedPool,

@@ -247,7 +247,7 @@ impl Recorder {
         Ok(())
     }
 
-    /// The grid for one invocation an element of a kernel with workgroups of 64, folded where a side would be too long.
+    /// The grid for one invocation per element of a kernel with workgroups of 64, folded where a side would be too long.
     pub(crate) fn grid_1d(&self, length: usize) -> [u32; 3] {
         self.folded_grid(length.div_ceil(64))
     }

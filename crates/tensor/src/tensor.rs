@@ -15,7 +15,7 @@ use crate::{Device, Error, Result};
 pub enum DType {
     /// 32-bit floats.
     F32,
-    /// Half-precision floats, two a word, the lower half first; there is an even number of them.
+    /// Half-precision floats, two per word, the lower half first; there is an even number of them.
     F16,
     /// 32-bit unsigned integers: token ids, rows, masks.
     U32,
@@ -54,7 +54,7 @@ pub struct Tensor {
     storage: Arc<Storage>,
 }
 
-/// A tensor lies in a buffer, in a texture of four columns a texel, or in both, one made from the other on demand.
+/// A tensor lies in a buffer, in a texture of four columns per texel, or in both, one made from the other on demand.
 #[derive(Default)]
 pub(crate) struct Storage {
     pub buffer: OnceLock<Arc<Pooled<Buffer>>>,

@@ -25,7 +25,7 @@ config_struct! {
         pub intermediate_size: usize = 2048,
         /// Number of transformer layers.
         pub num_hidden_layers: usize = 12,
-        /// Attention heads a layer; divides `hidden_size`.
+        /// Attention heads per layer; divides `hidden_size`.
         pub num_attention_heads: usize = 8,
         /// Longest sequence in tokens, start and end included.
         pub max_position_embeddings: usize = 77,

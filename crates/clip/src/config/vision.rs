@@ -23,7 +23,7 @@ config_struct! {
         pub intermediate_size: usize = 3072,
         /// Number of transformer layers.
         pub num_hidden_layers: usize = 12,
-        /// Attention heads a layer; divides `hidden_size`.
+        /// Attention heads per layer; divides `hidden_size`.
         pub num_attention_heads: usize = 12,
         /// Channels of the image, 3 for RGB.
         pub num_channels: usize = 3,

@@ -4,7 +4,7 @@ use super::{expect_shape, shape_error};
 use crate::tensor::DType;
 use crate::{Recorder, Result, Tensor};
 
-/// Tokens a workgroup of FiLM's subgroup kernel.
+/// Tokens per workgroup of FiLM's subgroup kernel.
 const FILM_TEXTURE_ROWS: u32 = 8;
 
 /// The scale and the shift that a condition gives each channel, `[pairs, columns]` both.

@@ -38,7 +38,7 @@ impl Recorder {
         let resources = vec![
             self.buffer(ids)?,
             self.buffer(position_ids)?,
-            // Of the tables, a row a token at most.
+            // Of the tables, at most a row per token.
             self.buffer(tokens)?.with_bytes(output.bytes()),
             self.buffer(positions)?.with_bytes(output.bytes()),
             self.buffer(&output)?,

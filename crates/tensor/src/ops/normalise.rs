@@ -10,9 +10,9 @@ use crate::{Device, Recorder, Result, Tensor};
 
 /// The longest row that the kernel on vectors keeps in its registers.
 const VEC4_MAX_COLUMNS: usize = 1024;
-/// The longest row that the subgroup kernel holds, a lane.
+/// The longest row that the subgroup kernel holds, per lane.
 const SUBGROUP_MAX_COLUMNS: usize = 128;
-/// Rows a workgroup of the subgroup kernel.
+/// Rows per workgroup of the subgroup kernel.
 const SUBGROUP_ROWS: u32 = 8;
 
 /// A layer norm's weight and bias on the device.
@@ -31,7 +31,7 @@ struct ForLanes {
 }
 
 impl LayerNorm {
-    /// Uploads `weight` and `bias`, one value a column.
+    /// Uploads `weight` and `bias`, one value per column.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when they differ in length.

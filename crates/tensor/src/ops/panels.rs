@@ -3,12 +3,12 @@ use crate::pool::Pooled;
 use crate::step::Resource;
 use crate::{Device, Result, pool};
 
-/// Columns of a panel of the subgroup kernels' weight: a texel a lane.
+/// Columns of a panel of the subgroup kernels' weight: a texel per lane.
 pub(crate) fn panel_columns(lanes: u32) -> usize {
     4 * lanes as usize
 }
 
-/// Rows of the weight that a panel has in one row of its texture: what the kernels walk in a step, a texel of the input a lane.
+/// Rows of the weight that a panel has in one row of its texture: what the kernels walk in a step, a texel of the input per lane.
 fn panel_depth(lanes: u32) -> usize {
     4 * lanes as usize
 }
@@ -18,7 +18,7 @@ pub(crate) const PRODUCT_ROWS: usize = 24;
 
 /// A weight `[out_features, in_features]` as the subgroup kernels read it, from end to end: a panel of [`panel_columns`] after
 /// the other, in each [`panel_depth`] values of `in_features` a row of the texture, for each of them the panel's columns. Padded
-/// with zeros to whole panels and rows. f16 values lie eight a texel: four columns of two values of `in_features`.
+/// with zeros to whole panels and rows. f16 values lie eight per texel: four columns of two values of `in_features`.
 ///
 /// Sixteen lanes, which turn what they multiply by one, meet the values of `in_features` in another order each: the row's columns are
 /// turned against it, those of a lane by its number.
@@ -130,7 +130,7 @@ mod tests {
     fn eight_lanes_meet_one_value_at_a_time() {
         assert_eq!(place(8, false, 0, 31), 31);
         assert_eq!(place(8, false, 31, 5), 31 * 32 + 5);
-        // Four columns of two values a texel.
+        // Four columns of two values per texel.
         assert_eq!(place(8, true, 3, 5), (32 + 4) * 2 + 4 + 1);
     }
 

@@ -328,7 +328,7 @@ const SIZES: BlockSizes =
 fn a_blocks_inside_lies_in_halves_where_precision_asks() {
     let rows = 37;
     let [full, rounded] = run_both(&SIZES, rows, false);
-    // Two normalised copies, queries, keys and values, the context, and what is inside the MLP: two bytes less a value, written once
+    // Two normalised copies, queries, keys and values, the context, and what is inside the MLP: two bytes less per value, written once
     // and read once.
     let inside = rows * (2 * 64 + 3 * 64 + 64 + 96);
     assert_eq!(full.bytes - rounded.bytes, 2 * 2 * inside as u64);
