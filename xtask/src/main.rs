@@ -10,6 +10,7 @@ mod hub;
 mod install;
 mod markdown;
 mod peers;
+mod prose;
 mod reference;
 mod reference_file;
 mod results;
@@ -21,6 +22,7 @@ mod synth;
 mod train;
 mod verify;
 mod vulkan;
+mod wasm;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -42,6 +44,8 @@ enum Task {
     Demo,
     /// Run every check: format, lints, dependencies, tests, documentation, verify
     Test,
+    /// List comments that are too wide and words that mislead, or wrap the comments
+    Prose(prose::ProseArguments),
     /// Give the readers of files, and of the Hub's answers, inputs that libFuzzer makes up
     Fuzz(fuzz::FuzzArguments),
     /// Run mixed work on one engine from many threads, and compare all answers
@@ -83,6 +87,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Demo => steps::demo(),
         Task::Test => steps::test(),
+        Task::Prose(arguments) => prose::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Soak(arguments) => soak::run(&arguments),
         Task::Verify(arguments) => verify::run(&arguments),
