@@ -1,4 +1,4 @@
-//! `cargo xtask test` and `cargo xtask demo`: what runs cargo again.
+//! `cargo xtask test` and `cargo xtask demo`: steps that run cargo again.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Prompts in as many parts as memory asks for.
+//! Decodes prompts in parts that fit into memory.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};

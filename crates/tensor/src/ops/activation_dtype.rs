@@ -1,4 +1,4 @@
-//! Which activations lie in f16.
+//! The dtype of activations that pass between two ops.
 
 use super::shape_error;
 use crate::tensor::DType;

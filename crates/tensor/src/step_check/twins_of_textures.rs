@@ -1,4 +1,4 @@
-//! What the kernels on textures should give: their operands laid out row by row, through the twins.
+//! The twins of the kernels on textures, with operands unpacked to rows.
 
 use bytemuck::Pod;
 use clipseg_shaders::{Activation, kernels, twins};
