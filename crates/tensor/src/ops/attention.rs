@@ -31,7 +31,7 @@ pub struct Packing<'a> {
 struct Sizes {
     batch: usize,
     tokens: usize,
-    /// How many sequences attend, and the most tokens that one has.
+    /// The number of sequences, and the tokens of the longest.
     sequences: usize,
     max_seqlen: usize,
     heads: usize,
@@ -83,7 +83,7 @@ impl Sizes {
     }
 }
 
-/// Whether the kernels on vectors can have heads of so many values. Of the workgroup kernels, that on vectors alone can have f16 values.
+/// Whether the vec4 and subgroup kernels support heads of this size. Of the workgroup kernels only the vec4 one supports f16.
 pub(crate) fn heads_fit_vectors(head_size: usize) -> bool {
     head_size <= 64 && head_size.is_multiple_of(4)
 }

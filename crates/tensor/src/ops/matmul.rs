@@ -130,8 +130,8 @@ impl Variant {
     }
 }
 
-/// The variants that take a problem, the default first. That is the table's first, but on software adapters, for which barriers
-/// are dear, the one without any: where it does not leave most of its lanes idle.
+/// The variants that take a problem, the default first: the table's first. On software adapters, where barriers are slow, it is
+/// the variant without barriers, unless the output is so narrow that most of its lanes would be idle.
 fn candidates(device: &Device, problem: &Problem) -> Vec<&'static Variant> {
     let mut variants = VARIANTS.to_vec();
     variants.retain(|variant| variant.takes(device, problem));

@@ -47,7 +47,7 @@ impl LayerNorm {
         Ok(Self { weight: upload(weight)?, bias: upload(bias)?, epsilon, for_lanes })
     }
 
-    /// Whether the kernel on vectors can have rows of so many columns, which alone of the workgroup kernels can write f16 values.
+    /// Whether the vec4 kernel supports rows of this width. It is the only workgroup kernel of layer norm that can write f16.
     pub(crate) fn fits_vectors(&self) -> bool {
         let columns = self.weight.len();
         columns.is_multiple_of(4) && columns <= VEC4_MAX_COLUMNS
