@@ -79,7 +79,7 @@ struct Variant {
 /// Any shape, any adapter.
 static FALLBACK: Variant = Variant {
     kernel: &matmul_tile::KERNEL,
-    tile: [64, 64],
+    tile: [matmul_tile::TILE as usize; 2],
     multiples: [1, 1],
     most_rows: usize::MAX,
     weight: DType::F32,

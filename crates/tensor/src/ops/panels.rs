@@ -1,3 +1,5 @@
+use clipseg_shaders::kernels::matmul_subgroup;
+
 use crate::device::{F32_TEXELS, PACKED_F16_TEXELS};
 use crate::pool::Pooled;
 use crate::step::Resource;
@@ -14,7 +16,7 @@ fn panel_depth(lanes: u32) -> usize {
 }
 
 /// Rows of the output that a workgroup of the subgroup kernels for products makes.
-pub(crate) const PRODUCT_ROWS: usize = 24;
+pub(crate) const PRODUCT_ROWS: usize = matmul_subgroup::ROWS as usize;
 
 /// A weight `[out_features, in_features]` in the order in which the subgroup kernels read it, from end to end.
 ///
