@@ -102,7 +102,7 @@ pub(crate) fn unpack(
     let steps = in_features.div_ceil(depth);
     let mut weight = Vec::with_capacity(out_features * in_features);
     for column in 0..out_features {
-        for k in 0..inner {
+        for k in 0..in_features {
             let start = (column / width * steps + k / depth) * row;
             weight.push(values[start + place(lanes, is_f16, k % depth, column % width)]);
         }

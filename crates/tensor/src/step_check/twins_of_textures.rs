@@ -41,11 +41,17 @@ pub(super) fn compare(
 }
 
 /// Computes what a step should have given.
-type TextureTwin = fn(&Step<'_>) -> Result<Pair>;
+type TextureTwin<'a> = fn(&Step<'a>) -> Result<Pair>;
+
+/// Whether a kernel lies on textures and has a twin here.
+#[cfg(test)]
+pub(super) fn has_twin(kernel: &str) -> bool {
+    twin_of(kernel).is_some()
+}
 
 /// The twin of a kernel that lies on textures.
-pub(super) fn twin_of(kernel: &str) -> Option<TextureTwin> {
-    let twin: TextureTwin = match kernel {
+fn twin_of<'a>(kernel: &str) -> Option<TextureTwin<'a>> {
+    let twin: TextureTwin<'a> = match kernel {
         "texture_from_buffer" | "buffer_from_texture" => Step::copy,
         "matmul_subgroup" | "matmul_subgroup_packed_f16" => Step::matmul,
         "mlp_subgroup" | "mlp_subgroup_packed_f16" => Step::mlp,
