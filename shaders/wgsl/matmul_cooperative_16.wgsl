@@ -1,4 +1,5 @@
-// output[rows, columns] = activation(input[rows, inner] · weight[columns, inner]ᵀ + bias[columns]) + residual[rows, columns]
+// output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
+// where M is rows, N is columns and K is inner.
 //
 // The form for matrix units. The lanes of a subgroup hold a cooperative matrix between them and multiply two of them together;
 // operands are in f16, sums in f32. A workgroup of four subgroups makes a tile of the output, each subgroup a quarter of it as
@@ -20,7 +21,7 @@ struct Params {
 
 override ACTIVATION: u32 = 0u;
 /// 1 where the output is to lie in f16, as the input and the weight do; else it lies in f32.
-override OUTPUT_HALVES: u32 = 0u;
+override OUTPUT_F16: u32 = 0u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<vec4<f16>>;
@@ -168,7 +169,7 @@ fn finish(sum: vec4<f32>, row: u32, column: u32) {
 
 // Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would spread.
 fn write_output(place: u32, value: vec4<f32>) {
-    if OUTPUT_HALVES != 0u {
+    if OUTPUT_F16 != 0u {
         let bounded = clamp(value, vec4(-65504.0), vec4(65504.0));
         output[place] = vec2(pack2x16float(bounded.xy), pack2x16float(bounded.zw));
     } else {

@@ -18,7 +18,7 @@ use crate::{root, synth};
 Examples:
   cargo xtask roofline                   the driver's best adapter
   cargo xtask roofline --precision f16 --matrix-units any
-  cargo xtask roofline --classic         the kernels of GPUs on a software adapter")]
+  cargo xtask roofline --workgroup       the kernels of GPUs on a software adapter")]
 pub struct RooflineArguments {
     /// The checkpoint [default: one of the published size, made up in target/full]
     #[arg(long, value_name = "DIR")]
@@ -26,13 +26,13 @@ pub struct RooflineArguments {
     /// The adapter's name or number, as `clipseg devices` lists them, or driver for the best that a driver offers
     #[arg(long, value_name = "NAME|INDEX|driver", default_value = "driver")]
     adapter: AdapterChoice,
-    /// Run the classic kernels, which are those that GPUs run, also where others are faster
-    #[arg(long)]
-    classic: bool,
-    /// How weights, and with f16 and the classic kernels activations, are stored [auto, f32, f16]
+    /// Run the workgroup kernels, which are those that GPUs run, also where others are faster
+    #[arg(long, alias = "classic")]
+    workgroup: bool,
+    /// How weights, and with f16 and the workgroup kernels activations, are stored [auto, f32, f16]
     #[arg(long, default_value = "auto")]
     precision: Precision,
-    /// Whether products and attention run on matrix units, with --precision f16 and the classic kernels [off, known, any]
+    /// Whether products and attention run on matrix units, with --precision f16 and the workgroup kernels [off, known, any]
     #[arg(long, default_value = "off", value_name = "WHERE")]
     matrix_units: MatrixUnits,
 }
@@ -40,7 +40,7 @@ pub struct RooflineArguments {
 /// Measures the adapter, profiles an image encoding and a decoding, and prints the tables.
 pub fn run(arguments: &RooflineArguments) -> Result<()> {
     let folder = synth::given_or_full_size(arguments.model.as_deref())?;
-    let kernels = if arguments.classic { KernelFamily::Classic } else { KernelFamily::Auto };
+    let kernels = if arguments.workgroup { KernelFamily::Workgroup } else { KernelFamily::Auto };
     let device = Device::open(&DeviceOptions {
         adapter: arguments.adapter.clone(),
         kernels,

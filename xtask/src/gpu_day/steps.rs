@@ -51,14 +51,14 @@ pub fn all(adapter: &str, has_matrix_units: bool, model: Option<&Path>) -> Vec<S
     let one = if adapter == "driver" { &[][..] } else { &on[..] };
     add("check", Program::Clipseg, &[&["devices", "--check"], one]);
     add("verify", Program::Tasks, &[&["verify"], &on]);
-    add("verify-workgroup", Program::Tasks, &[&["verify", "--classic"], &on]);
-    add("verify-bounds-checked", Program::Tasks, &[&["verify", "--classic", "--checked"], &on]);
+    add("verify-workgroup", Program::Tasks, &[&["verify", "--workgroup"], &on]);
+    add("verify-bounds-checked", Program::Tasks, &[&["verify", "--workgroup", "--checked"], &on]);
     for (name, form) in forms.iter().skip(1) {
-        let verify = ["verify", "--classic"];
+        let verify = ["verify", "--workgroup"];
         add(&format!("verify-{name}"), Program::Tasks, &[&verify, &on, form, F16_TOLERANCE]);
     }
     for (name, form) in &forms {
-        let verify = ["verify", "--classic", "--steps"];
+        let verify = ["verify", "--workgroup", "--steps"];
         let tolerance = if *form == F32.1 { &[][..] } else { F16_TOLERANCE };
         add(&format!("steps-{name}"), Program::Tasks, &[&verify, &on, form, tolerance]);
     }
@@ -66,7 +66,7 @@ pub fn all(adapter: &str, has_matrix_units: bool, model: Option<&Path>) -> Vec<S
     add("verify-full", Program::Tasks, &[&["verify", "--full"], &on]);
     let with_model = ["--model", model];
     for (name, form) in &forms {
-        add(&format!("roofline-{name}"), Program::Tasks, &[&["roofline", "--classic"], &on, &with_model, form]);
+        add(&format!("roofline-{name}"), Program::Tasks, &[&["roofline", "--workgroup"], &on, &with_model, form]);
     }
     for (name, form) in &forms {
         for prompts in ["1", "8", "32"] {

@@ -6,25 +6,25 @@ use std::sync::OnceLock;
 use clipseg_shaders::kernels::{attention, matmul_tile};
 use clipseg_shaders::twins;
 use clipseg_tensor::{
-    AdapterChoice, AttentionMask, Device, DeviceOptions, Element, Error, KernelFamily, Linear, MatrixUnits,
+    AdapterChoice, AttentionMask, Device, DeviceOptions, DType, Error, KernelFamily, Linear, MatrixUnits,
     Packing, Precision, Recorder, adapters,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::support::{ACTIVATIONS, Random, assert_close, assert_close_in_halves, cases, ragged, run};
+use super::support::{ACTIVATIONS, Random, assert_close, assert_close_in_f16, cases, ragged, run};
 
 /// Products of halves are exact; matrix units may round their sums more coarsely than f32 does.
 const PRODUCT_TOLERANCE: f32 = 1e-5;
 /// Probabilities are rounded to f16, which has eleven digits.
 const ATTENTION_TOLERANCE: f32 = 1.0 / 2048.0;
 
-const OUTPUTS: [Element; 2] = [Element::F32, Element::F16];
+const OUTPUTS: [DType; 2] = [DType::F32, DType::F16];
 
 fn options(matrix_units: MatrixUnits) -> DeviceOptions {
     DeviceOptions {
         adapter: AdapterChoice::Driver,
-        kernels: KernelFamily::Classic,
+        kernels: KernelFamily::Workgroup,
         precision: Precision::F16,
         runtime_checks: true,
         matrix_units,
@@ -40,9 +40,9 @@ fn device() -> &'static Device {
 }
 
 #[track_caller]
-fn assert_close_as(element: Element, actual: &[f32], expected: &[f32], tolerance: f32) {
+fn assert_close_as(element: DType, actual: &[f32], expected: &[f32], tolerance: f32) {
     match element {
-        Element::F16 => assert_close_in_halves(actual, expected, tolerance),
+        DType::F16 => assert_close_in_f16(actual, expected, tolerance),
         _ => assert_close(actual, expected, tolerance),
     }
 }
@@ -75,7 +75,7 @@ proptest! {
         let mut expected = vec![0.0; rows * columns];
         let bias_values = bias.as_deref().unwrap_or_default();
         twins::matmul(&params, activation, &values, &weight, bias_values, &residual, &mut expected);
-        let input = device().upload_halves(&[rows, inner], &values).expect("an input in f16");
+        let input = device().upload_f16(&[rows, inner], &values).expect("an input in f16");
         let layer = Linear::new(device(), columns, inner, &weight, bias.as_deref()).expect("a layer");
         let residual = has_residual.then(|| device().upload(&[rows, columns], &residual).expect("a residual"));
         for output in OUTPUTS {
@@ -120,7 +120,7 @@ proptest! {
         let packing = starts.as_ref().map(|starts| Packing { starts, longest: tokens });
         let mask = AttentionMask { causal, keys: key_mask.as_ref(), packing };
         let query_key_value =
-            device().upload_halves(&[batch, tokens, 3 * width], &values).expect("an input in f16");
+            device().upload_f16(&[batch, tokens, 3 * width], &values).expect("an input in f16");
         for output in OUTPUTS {
             let actual = run(device(), |recorder| recorder.attention_as(output, &query_key_value, heads, &mask));
             assert_close_as(output, &actual, &expected, ATTENTION_TOLERANCE * 3.0);
