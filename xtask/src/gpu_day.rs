@@ -57,7 +57,9 @@ pub fn run(arguments: &GpuDayArguments) -> Result<()> {
 
     let mut rows = Vec::new();
     let mut failed = Vec::new();
-    for (number, step) in steps::all(&arguments.adapter, report.matrix_units.is_some(), model.as_deref()).iter().enumerate() {
+    for (number, step) in
+        steps::all(&arguments.adapter, report.matrix_units.is_some(), model.as_deref()).iter().enumerate()
+    {
         let program = match step.program {
             Program::Clipseg => &clipseg,
             Program::Tasks => &tasks,
@@ -138,8 +140,14 @@ fn summarize(out: &Path, description: &str, rows: &[Vec<String>]) -> Result<()> 
     let mut text = format!("# {description}\n\n");
     let heading = ["step", "command", "seconds", "result"].map(str::to_owned);
     writeln!(text, "{}", markdown::table(&heading, rows)).context("writing to a string")?;
-    writeln!(text, "clipseg {}, {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH)
-        .context("writing to a string")?;
+    writeln!(
+        text,
+        "clipseg {}, {} {}",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    )
+    .context("writing to a string")?;
     let file = out.join("summary.md");
     fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
 }
@@ -165,7 +173,9 @@ mod tests {
         let (outcome, printed) = outcome_of("echo before; exit 3", minute);
         assert!(outcome.is_err_and(|error| error.to_string().contains('3')) && printed == "before\n");
         let (outcome, printed) = outcome_of("echo before; exec sleep 60", Duration::from_millis(300));
-        assert!(outcome.is_err_and(|error| error.to_string().contains("ended after")) && printed == "before\n");
+        assert!(
+            outcome.is_err_and(|error| error.to_string().contains("ended after")) && printed == "before\n"
+        );
     }
 
     #[test]

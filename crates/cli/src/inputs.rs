@@ -8,8 +8,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clipseg::{
-    AdapterChoice, ClipSeg, ClipSegConfig, ClipSegForImageSegmentation, Device, DeviceOptions, Error, MatrixUnits,
-    Orientation, Photo, PhotoFile, Precision, Processor, TextBatch, Tokenizer,
+    AdapterChoice, ClipSeg, ClipSegConfig, ClipSegForImageSegmentation, Device, DeviceOptions, Error,
+    MatrixUnits, Orientation, Photo, PhotoFile, Precision, Processor, TextBatch, Tokenizer,
 };
 use clipseg_files::shown;
 

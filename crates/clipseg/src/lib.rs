@@ -61,8 +61,8 @@ pub use clipseg_hub as hub;
 pub use clipseg_masks as masks;
 pub use clipseg_tensor::{
     AdapterChoice, AdapterReport, Array, Cost, Device, DeviceOptions, Error as DeviceError, KernelFamily,
-    KernelTime, LLVMPIPE_WIDTH_VARIABLE, MatrixUnits, MemoryRates, MemoryUse, Peaks, Precision, StepCheck, Worst, adapters, describe,
-    llvmpipe_environment, llvmpipe_width, wgpu,
+    KernelTime, LLVMPIPE_WIDTH_VARIABLE, MatrixUnits, MemoryRates, MemoryUse, Peaks, Precision, StepCheck,
+    Worst, adapters, describe, llvmpipe_environment, llvmpipe_width, wgpu,
 };
 pub use condition::Condition;
 pub use contrastive::{ClipSegModel, ClipSegOutput};

@@ -66,7 +66,11 @@ pub fn all(adapter: &str, has_matrix_units: bool, model: Option<&Path>) -> Vec<S
     add("verify-full", Program::Tasks, &[&["verify", "--full"], &on]);
     let with_model = ["--model", model];
     for (name, form) in &forms {
-        add(&format!("roofline-{name}"), Program::Tasks, &[&["roofline", "--workgroup"], &on, &with_model, form]);
+        add(
+            &format!("roofline-{name}"),
+            Program::Tasks,
+            &[&["roofline", "--workgroup"], &on, &with_model, form],
+        );
     }
     for (name, form) in &forms {
         for prompts in ["1", "8", "32"] {
@@ -78,12 +82,14 @@ pub fn all(adapter: &str, has_matrix_units: bool, model: Option<&Path>) -> Vec<S
         let bench = ["bench", "--runs", "20", "--tune-kernels"];
         add(&format!("tuned-{name}"), Program::Clipseg, &[&bench, &with_model, &on, form]);
     }
-    for (name, growth) in [
-        ("batch-8", ["--batch", "8"]),
-        ("threads-4", ["--threads", "4"]),
-        ("side-704", ["--size", "704"]),
-    ] {
-        add(&format!("growth-{name}"), Program::Clipseg, &[&["bench", "--runs", "10"], &growth, &with_model, &on]);
+    for (name, growth) in
+        [("batch-8", ["--batch", "8"]), ("threads-4", ["--threads", "4"]), ("side-704", ["--size", "704"])]
+    {
+        add(
+            &format!("growth-{name}"),
+            Program::Clipseg,
+            &[&["bench", "--runs", "10"], &growth, &with_model, &on],
+        );
     }
     steps
 }
@@ -95,7 +101,8 @@ mod tests {
     #[test]
     fn every_form_is_verified_before_it_is_timed() {
         let steps = all("driver", true, Some(Path::new("target/full")));
-        let place = |name: &str| steps.iter().position(|step| step.name == name).expect("a step of that name");
+        let place =
+            |name: &str| steps.iter().position(|step| step.name == name).expect("a step of that name");
         for form in ["f32", "f16", "matrix-units"] {
             assert!(place(&format!("steps-{form}")) < place(&format!("bench-{form}-1")));
         }
@@ -109,6 +116,9 @@ mod tests {
     fn nothing_is_run_that_is_not_there() {
         let steps = all("0", false, None);
         let lines: Vec<_> = steps.iter().map(Step::line).collect();
-        assert!(lines.iter().all(|line| !line.contains("matrix-units") && !line.contains("--model")), "{lines:?}");
+        assert!(
+            lines.iter().all(|line| !line.contains("matrix-units") && !line.contains("--model")),
+            "{lines:?}"
+        );
     }
 }

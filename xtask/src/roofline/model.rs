@@ -64,9 +64,8 @@ fn rows(times: &[KernelTime], peaks: &Peaks) -> Vec<Row> {
 
 /// What kernels take, and the share of that which they cannot do without.
 pub fn kernels(times: &[KernelTime], peaks: &Peaks) -> String {
-    let heading = [
-        "kernel", "runs", "GFLOP", "MB", "FLOP/byte", "ms", "GFLOP/s", "GB/s", "least ms", "of the ceiling",
-    ];
+    let heading =
+        ["kernel", "runs", "GFLOP", "MB", "FLOP/byte", "ms", "GFLOP/s", "GB/s", "least ms", "of the ceiling"];
     let rows: Vec<_> = rows(times, peaks).iter().map(Row::cells).collect();
     markdown::table(&heading.map(str::to_owned), &rows)
 }
@@ -77,7 +76,8 @@ pub fn peaks(peaks: &Peaks) -> String {
     let giga = |rate: f64| format!("{:.0} GB/s", 1e-9 * rate);
     let micro = |seconds: f64| format!("{:.1} µs", 1e6 * seconds);
     let mut rows = vec![vec!["f32 arithmetic".to_owned(), tera(peaks.f32_flops)]];
-    let others = [("f16 arithmetic", peaks.f16_flops), ("matrix units, f16 with sums in f32", peaks.matrix_flops)];
+    let others =
+        [("f16 arithmetic", peaks.f16_flops), ("matrix units, f16 with sums in f32", peaks.matrix_flops)];
     for (name, rate) in others {
         rows.extend(rate.map(|rate| vec![name.to_owned(), tera(rate)]));
     }
@@ -140,6 +140,9 @@ mod tests {
         let time = |kernel| KernelTime { kernel, runs: 1, cost, seconds: 0.5 };
         let rows = rows(&[time("matmul_tile"), time("matmul_cooperative_16")], &measured());
         let least: Vec<_> = rows.iter().map(|row| (row.kernel, (1e3 * row.least).round())).collect();
-        assert!(least.contains(&("matmul_tile", 10.0)) && least.contains(&("matmul_cooperative_16", 1.0)), "{least:?}");
+        assert!(
+            least.contains(&("matmul_tile", 10.0)) && least.contains(&("matmul_cooperative_16", 1.0)),
+            "{least:?}"
+        );
     }
 }

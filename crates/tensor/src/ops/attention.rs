@@ -181,10 +181,11 @@ impl Recorder {
             ("INPUT_F16", (query_key_value.dtype() == DType::F16).into()),
             ("OUTPUT_F16", (dtype == DType::F16).into()),
         ];
-        let (kernel, overrides, queries) = match sizes.fit_vectors() && self.device().supports_unpack2x16float() {
-            true => (&kernels::attention_vec4::KERNEL, &overrides[..], kernels::attention_vec4::QUERIES),
-            false => (&kernels::attention::KERNEL, &[][..], kernels::attention::QUERIES),
-        };
+        let (kernel, overrides, queries) =
+            match sizes.fit_vectors() && self.device().supports_unpack2x16float() {
+                true => (&kernels::attention_vec4::KERNEL, &overrides[..], kernels::attention_vec4::QUERIES),
+                false => (&kernels::attention::KERNEL, &[][..], kernels::attention::QUERIES),
+            };
         self.attention_on_buffers(kernel, overrides, queries, dtype, query_key_value, sizes, mask)
     }
 

@@ -75,7 +75,7 @@ struct Variant {
     /// The most rows that it is meant for.
     most_rows: usize,
     /// The weight that it reads. One that reads f16 values may take the input, and give the output, in f16 or in full.
-    weight: Element,
+    weight: DType,
     /// The matrices that it multiplies, where it runs on matrix units. Its input is then in f16, too.
     matrix_units: Option<MatrixSize>,
     /// With fewer tiles of the output, one per workgroup, a large GPU is not busy: another variant comes first.
@@ -92,13 +92,8 @@ static FALLBACK: Variant = Variant {
     matrix_units: None,
     fewest_tiles: 0,
 };
-static SKINNY: Variant = Variant {
-    kernel: &matmul_skinny::KERNEL,
-    tile: [4, 2],
-    multiples: [1, 4],
-    most_rows: 16,
-    ..FALLBACK
-};
+static SKINNY: Variant =
+    Variant { kernel: &matmul_skinny::KERNEL, tile: [4, 2], multiples: [1, 4], most_rows: 16, ..FALLBACK };
 static VEC4: Variant = Variant { kernel: &matmul_tile_vec4::KERNEL, multiples: [4, 4], ..FALLBACK };
 static PACKED_F16: Variant = Variant { kernel: &matmul_tile_packed_f16::KERNEL, weight: DType::F16, ..VEC4 };
 static SKINNY_PACKED_F16: Variant =
@@ -130,7 +125,6 @@ static COOPERATIVE_SMALL_8: Variant = Variant {
     fewest_tiles: 0,
     ..COOPERATIVE_8
 };
-static DOUBLE_BUFFERED: Variant = Variant { kernel: &matmul_tile_double_buffered::KERNEL, ..VEC4 };
 static BROADCAST: Variant = Variant { kernel: &matmul_broadcast::KERNEL, tile: [8, 256], ..VEC4 };
 
 /// Every variant. The first that takes a problem is its default; those after the fallback serve where they were measured to be

@@ -67,8 +67,10 @@ impl<'a> Bench<'a> {
                     wgpu::BufferDescriptor { label: Some("peaks"), size, usage, mapped_at_creation: false };
                 device.create_buffer(&descriptor)
             };
-            let params =
-                buffer(size_of::<Params>() as u64, wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST)?;
+            let params = buffer(
+                size_of::<Params>() as u64,
+                wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            )?;
             let output = buffer(bytes, wgpu::BufferUsages::STORAGE)?;
             let input = buffer(bytes, wgpu::BufferUsages::STORAGE)?;
             let resources = [("params", &params), ("output", &output), ("input", &input)];

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use clipseg_shaders::kernels::{attention, matmul_tile};
 use clipseg_shaders::twins;
 use clipseg_tensor::{
-    AdapterChoice, AttentionMask, Device, DeviceOptions, DType, Error, KernelFamily, Linear, MatrixUnits,
+    AdapterChoice, AttentionMask, DType, Device, DeviceOptions, Error, KernelFamily, Linear, MatrixUnits,
     Packing, Precision, Recorder, adapters,
 };
 use proptest::prelude::*;
