@@ -42,9 +42,12 @@ impl Gpu {
         let info = adapter.get_info();
         let failed = |reason: String| Error::Adapter { adapter: info.name.clone(), reason };
         let lanes = adapter::subgroup_lanes(adapter, options.kernels).map_err(failed)?;
-        let mut features = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        let features = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
         #[cfg(not(target_family = "wasm"))]
-        features.set(wgpu::Features::PIPELINE_CACHE, options.pipeline_cache.is_some());
+        let features = match options.pipeline_cache {
+            Some(_) => features | wgpu::Features::PIPELINE_CACHE,
+            None => features,
+        };
         let downlevel = adapter.get_downlevel_capabilities().flags;
         let supports_unpack2x16float = downlevel.contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32);
         if options.precision == Precision::F16 && !supports_unpack2x16float {

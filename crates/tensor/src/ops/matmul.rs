@@ -146,6 +146,7 @@ static VARIANTS: [&Variant; 12] = [
 
 impl Variant {
     /// The plainest that takes `problem`, on any adapter: what the others are held against.
+    #[cfg(not(target_family = "wasm"))]
     fn reference(problem: &Problem) -> &'static Self {
         if problem.weight == DType::F16 { &PACKED_F16 } else { &FALLBACK }
     }
