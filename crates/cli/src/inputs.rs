@@ -9,7 +9,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clipseg::{
     AdapterChoice, ClipSeg, ClipSegConfig, ClipSegForImageSegmentation, Device, DeviceOptions, Error,
-    Orientation, Photo, PhotoFile, Precision, Processor, TextBatch, Tokenizer,
+    Orientation, Photo, PhotoFile, PipelineStore, Precision, Processor, TextBatch, Tokenizer,
 };
 use clipseg_files::shown;
 
@@ -58,7 +58,7 @@ impl AdapterArguments {
             precision: self.precision,
             memory_budget: self.memory,
             tuning: tuning.transpose()?,
-            pipeline_cache: caches,
+            pipeline_cache: caches.map(PipelineStore::Folder),
             ..DeviceOptions::default()
         };
         match &self.adapter {

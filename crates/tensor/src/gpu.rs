@@ -1,13 +1,18 @@
 //! A device of wgpu's: what the processor does not have.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::adapter;
 use crate::device::{DeviceOptions, FLOATS};
 use crate::failure::Failures;
 #[cfg(not(target_family = "wasm"))]
+use crate::pacer::Pacer;
+use crate::requirements;
+#[cfg(not(target_family = "wasm"))]
 use crate::tuner::{Subject, Tuner};
+#[cfg(not(target_family = "wasm"))]
+use crate::waiting::{Waited, Waiter};
 use crate::{Error, Precision, Result};
 
 /// An open adapter of a driver's.
@@ -15,6 +20,8 @@ pub(crate) struct Gpu {
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
     pub failures: Arc<Failures>,
+    /// Whether others submit to the queue too.
+    pub is_hosts: bool,
     /// Lanes of a subgroup, 8 or 16, where the subgroup kernels run.
     pub lanes: Option<u32>,
     /// Whether shaders may have the functions that pack and unpack halves: all but llvmpipe on old processors. A kernel that has
@@ -25,6 +32,16 @@ pub(crate) struct Gpu {
     pub empty_texture: wgpu::Texture,
     /// Bytes given to the queue by uploads since the last submit on their behalf.
     pub uploading: AtomicUsize,
+    /// The latest submission.
+    last: Mutex<Option<wgpu::SubmissionIndex>>,
+    /// How many there were.
+    pub submissions: AtomicUsize,
+    /// What submits long work in parts, where it is to be.
+    #[cfg(not(target_family = "wasm"))]
+    pub pacer: Option<Pacer>,
+    /// Who waits while others await.
+    #[cfg(not(target_family = "wasm"))]
+    waiter: Waiter,
     /// The measured choices of kernels, where the device is to make them.
     #[cfg(not(target_family = "wasm"))]
     pub tuner: Option<Tuner>,
@@ -36,28 +53,66 @@ impl Gpu {
     /// # Errors
     /// [`Error::Adapter`] when it gives no device, or lacks what the options insist on.
     pub async fn open(adapter: &wgpu::Adapter, options: &DeviceOptions) -> Result<Self> {
-        let info = adapter.get_info();
-        let failed = |reason: String| Error::Adapter { adapter: info.name.clone(), reason };
-        let lanes = adapter::subgroup_lanes(adapter, options.kernels).map_err(failed)?;
-        let mut features = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        let mut features = requirements::USED;
         #[cfg(not(target_family = "wasm"))]
         features.set(wgpu::Features::PIPELINE_CACHE, options.pipeline_cache.is_some());
-        let downlevel = adapter.get_downlevel_capabilities().flags;
-        let reads_halves = downlevel.contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32);
-        if options.precision == Precision::F16 && !reads_halves {
-            return Err(failed("its shaders cannot read half-precision floats; take f32".to_owned()));
-        }
-        let (device, queue) = adapter
+        let opened = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("clipseg"),
                 required_features: features & adapter.features(),
                 required_limits: adapter.limits(),
                 ..Default::default()
             })
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-
+            .await;
+        let (device, queue) = opened.map_err(|error| Error::Adapter {
+            adapter: adapter.get_info().name,
+            reason: error.to_string(),
+        })?;
         let failures = Failures::of(&device);
+        Self::new(adapter, device, queue, failures, options)
+    }
+
+    /// Takes a device and its queue that a host opened on `adapter`. The host's handlers stay its own.
+    ///
+    /// # Errors
+    /// [`Error::Limits`] when it was asked for too little, [`Error::Adapter`] when it is another adapter's, or lacks what the
+    /// options insist on, [`Error::DeviceLost`] when it is lost already.
+    pub fn adopt(
+        adapter: &wgpu::Adapter,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        options: &DeviceOptions,
+    ) -> Result<Self> {
+        let info = device.adapter_info();
+        if info != adapter.get_info() {
+            let reason = format!(
+                "the device was opened on another one, {}; give the adapter whose `request_device` gave the device",
+                adapter::describe(&info)
+            );
+            return Err(Error::Adapter { adapter: adapter.get_info().name, reason });
+        }
+        requirements::check(&info, &device.limits())?;
+        Self::new(adapter, device, queue, Arc::new(Failures::of_a_host()), options)
+    }
+
+    fn new(
+        adapter: &wgpu::Adapter,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        failures: Arc<Failures>,
+        options: &DeviceOptions,
+    ) -> Result<Self> {
+        let info = device.adapter_info();
+        let failed = |reason: String| Error::Adapter { adapter: info.name.clone(), reason };
+        let lanes = adapter::subgroup_lanes(&info, device.features(), options.kernels).map_err(failed)?;
+        let downlevel = adapter.get_downlevel_capabilities().flags;
+        if !downlevel.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
+            return Err(failed("it has no compute shaders; take another adapter".to_owned()));
+        }
+        let reads_halves = downlevel.contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32);
+        if options.precision == Precision::F16 && !reads_halves {
+            return Err(failed("its shaders cannot read half-precision floats; take f32".to_owned()));
+        }
         let (empty_buffer, empty_texture) = failures.guard(&device, || {
             let buffer = device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("empty"),
@@ -76,12 +131,19 @@ impl Gpu {
         Ok(Self {
             device,
             queue,
+            is_hosts: failures.is_of_a_host(),
             failures,
             lanes,
             reads_halves,
             empty_buffer,
             empty_texture,
             uploading: AtomicUsize::new(0),
+            last: Mutex::default(),
+            submissions: AtomicUsize::new(0),
+            #[cfg(not(target_family = "wasm"))]
+            pacer: options.longest_submission.map(Pacer::new),
+            #[cfg(not(target_family = "wasm"))]
+            waiter: Waiter::default(),
             #[cfg(not(target_family = "wasm"))]
             tuner,
         })
@@ -92,17 +154,72 @@ impl Gpu {
         self.device.features().contains(features)
     }
 
-    /// Waits until what `until` says has been done.
+    /// Whether what a run reads has to come with its commands: others submit in between, or it is submitted later.
+    pub fn submits_later(&self) -> bool {
+        #[cfg(not(target_family = "wasm"))]
+        let is_paced = self.pacer.is_some();
+        #[cfg(target_family = "wasm")]
+        let is_paced = false;
+        self.is_hosts || is_paced
+    }
+
+    /// Hands work to the queue. All that the engine submits goes through here, so that it can be waited for and nothing else.
+    pub fn submit(&self, commands: impl IntoIterator<Item = wgpu::CommandBuffer>) -> wgpu::SubmissionIndex {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let submission = self.queue.submit(commands);
+        *last = Some(submission.clone());
+        self.submissions.fetch_add(1, Ordering::Relaxed);
+        submission
+    }
+
+    /// Waits until all that was submitted here is done.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] when the device is gone.
-    pub fn poll(&self, until: wgpu::PollType) -> Result<()> {
-        // Polled again, wgpu gives back the memory of a lost device, under the hands of who may still read it.
-        self.failures.check()?;
-        let polled = self.device.poll(until).map_err(|error| Error::Device(error.to_string()));
-        // A lost device explains why it could not be waited for.
-        self.failures.check()?;
-        polled.map(|_| ())
+    #[cfg(not(target_family = "wasm"))]
+    pub fn wait(&self) -> Result<()> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(last) = last else { return self.failures.look(&self.device) };
+        if !self.waited().wait_for_any(Some(&last))? {
+            // The queue refused that one; what came before it may still be at work.
+            self.waited().wait_for_any(None)?;
+        }
+        Ok(())
+    }
+
+    /// As [`Waited::wait_for`].
+    #[cfg(not(target_family = "wasm"))]
+    pub fn wait_for(&self, submission: &wgpu::SubmissionIndex) -> Result<()> {
+        self.waited().wait_for(submission)
+    }
+
+    /// Is ready when `submission` is done, without blocking the thread that awaits it.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn done(&self, submission: wgpu::SubmissionIndex) -> impl Future<Output = Result<()>> + use<> {
+        self.waiter.wait_for(self.waited(), submission)
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn waited(&self) -> Waited {
+        Waited { device: self.device.clone(), failures: Arc::clone(&self.failures) }
+    }
+
+    /// A browser cannot wait.
+    #[cfg(target_family = "wasm")]
+    pub fn wait(&self) -> Result<()> {
+        self.failures.check()
+    }
+
+    /// A browser cannot wait.
+    #[cfg(target_family = "wasm")]
+    pub fn wait_for(&self, _: &wgpu::SubmissionIndex) -> Result<()> {
+        self.failures.check()
+    }
+
+    /// A browser calls back by itself.
+    #[cfg(target_family = "wasm")]
+    pub fn done(&self, _: wgpu::SubmissionIndex) -> impl Future<Output = Result<()>> + use<> {
+        std::future::ready(self.failures.check())
     }
 }
 

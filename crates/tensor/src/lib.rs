@@ -28,14 +28,20 @@ mod buffer;
 #[cfg(not(target_family = "wasm"))]
 mod cache_file;
 mod checksum;
+mod commands;
 mod cost;
 mod device;
 mod error;
 mod failure;
 mod gpu;
+mod host_memory;
 mod llvmpipe;
+mod mask;
 mod memory;
 mod ops;
+#[cfg(not(target_family = "wasm"))]
+mod pacer;
+mod photo;
 mod pipeline;
 #[cfg(not(target_family = "wasm"))]
 mod pipeline_file;
@@ -47,6 +53,7 @@ mod precision;
 mod processor;
 mod profile;
 mod recorder;
+mod requirements;
 mod staging;
 mod step;
 mod step_check;
@@ -57,6 +64,8 @@ pub mod transformer;
 mod tuner;
 mod twin;
 mod upload;
+#[cfg(not(target_family = "wasm"))]
+mod waiting;
 mod weights;
 
 pub use adapter::{AdapterChoice, AdapterReport, KernelFamily, adapters, describe};
@@ -70,17 +79,24 @@ pub use error::{Error, Result};
 #[doc(hidden)]
 pub use failure::faults;
 pub use llvmpipe::{LLVMPIPE_WIDTH_VARIABLE, llvmpipe_environment, llvmpipe_width};
+pub use mask::{MaskTarget, MaskTexels, MaskValues, MaskWriter};
 pub use memory::MemoryUse;
 pub use ops::{
     AttentionMask, Convolution3x3, LayerNorm, Linear, Mlp, Modulation, Packing, Takes, TransposedConvolution,
 };
+pub use photo::{PhotoResize, PhotoResizing, ResizeAxis};
+#[cfg(not(target_family = "wasm"))]
+pub use pipeline_file::PipelineStore;
 pub use plan::{Plan, Run};
 pub use plan_cache::PlanCache;
 pub use precision::Precision;
 pub use profile::KernelTime;
 pub use recorder::Recorder;
+pub use requirements::{LimitTooSmall, minimum_limits, required_features, required_limits};
 pub use step_check::{StepCheck, Worst};
 pub use tensor::{Element, Tensor};
 pub use tile::Tile;
+#[cfg(not(target_family = "wasm"))]
+pub use waiting::block_on;
 pub use weights::Weights;
 pub use wgpu;

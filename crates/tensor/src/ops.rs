@@ -43,7 +43,7 @@ fn shape_error<T>(op: &'static str, reason: String) -> Result<T> {
 }
 
 impl crate::Recorder {
-    fn buffer(&mut self, tensor: &Tensor) -> Result<Resource> {
+    pub(crate) fn buffer(&mut self, tensor: &Tensor) -> Result<Resource> {
         let buffer = self.buffer_of(tensor)?;
         let in_halves = tensor.element() == Element::F16;
         Ok(Resource { in_halves, ..Resource::buffer(buffer, tensor.bytes()) })

@@ -86,7 +86,7 @@ fn missing(what: &str) -> Error {
 }
 
 /// The twins, by the kernels that lie on buffers. The forms of one operation share a twin.
-static TWINS: [(&[&Kernel], Twin); 21] = [
+static TWINS: [(&[&Kernel], Twin); 22] = [
     (&[&kernels::activation::KERNEL], |call| {
         twins::activation(&call.params()?, call.activation(), call.floats(0)?, call.output);
         Ok(())
@@ -170,6 +170,12 @@ static TWINS: [(&[&Kernel], Twin); 21] = [
     ),
     (&[&kernels::patchify::KERNEL], |call| {
         twins::patchify(&call.params()?, call.floats(0)?, call.output);
+        Ok(())
+    }),
+    (&[&kernels::resize_bytes::KERNEL], |call| {
+        let [picture, starts, weights] = [call.integers(0)?, call.integers(1)?, call.integers(2)?];
+        let weights = bytemuck::cast_slice(weights);
+        twins::resize_bytes(&call.params()?, picture, starts, weights, call.floats(3)?, call.output);
         Ok(())
     }),
     (&[&kernels::sigmoid::KERNEL], |call| {
