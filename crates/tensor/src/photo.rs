@@ -150,10 +150,12 @@ impl PhotoResize {
             is_vertical: u32::from(*down_first),
             is_srgb: u32::from(photo.format().is_srgb()),
         };
-        let view = photo.create_view(&wgpu::TextureViewDescriptor {
-            mip_level_count: Some(1),
-            ..wgpu::TextureViewDescriptor::default()
-        });
+        let view = self.device.guard(|| {
+            Ok(photo.create_view(&wgpu::TextureViewDescriptor {
+                mip_level_count: Some(1),
+                ..wgpu::TextureViewDescriptor::default()
+            }))
+        })?;
         let mut resources = vec![wgpu::BindingResource::TextureView(&view)];
         for tensor in [&self.starts, &self.weights, &self.picture] {
             resources.push(tensor.gpu_buffer(&self.device)?.as_entire_binding());
