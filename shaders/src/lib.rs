@@ -1,7 +1,7 @@
 //! CLIPSeg's WGSL kernels, their typed description, and a CPU twin of each.
 //!
-//! A kernel is one file in `wgsl/`, valid as it stands. The build validates it with naga and reflects its bindings, overrides
-//! and parameter block into a module of [`kernels`], so that Rust cannot disagree with WGSL. [`twins`] holds the same
+//! A kernel is one file in `wgsl/`, valid as it stands. The build validates it with naga and reflects its bindings, overrides,
+//! constants and parameter block into a module of [`kernels`], so that Rust cannot disagree with WGSL. [`twins`] holds the same
 //! arithmetic as plain loops: each kernel's specification and the oracle of its tests. Nothing here knows a device.
 
 pub mod twins;
@@ -32,7 +32,7 @@ pub struct Binding {
     pub kind: BindingKind,
     /// Whether half-precision floats may lie there, as WGSL declares it: some kernels take them besides floats, and their overrides
     /// say which it is.
-    pub holds_halves: bool,
+    pub may_hold_f16: bool,
 }
 
 /// A compute kernel as its WGSL file declares it.
@@ -54,7 +54,7 @@ pub struct Kernel {
     pub uses_subgroups: bool,
 }
 
-/// One module a kernel, written by the build from the WGSL files.
+/// One module per kernel, written by the build from the WGSL files.
 pub mod kernels {
     use crate::Kernel;
     include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

@@ -1,4 +1,5 @@
-// output[rows, columns] = activation(input[rows, inner] · weight[columns, inner]ᵀ + bias[columns]) + residual[rows, columns]
+// output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
+// where M is rows, N is columns and K is inner.
 //
 // As matmul_tile_vec4, in the form of inner products: workgroup memory holds vectors of four inner values of one row, or one column,
 // as they lie in memory, and a sum grows by `dot`. Nothing is transposed; for GPUs that have such an instruction.
@@ -20,7 +21,7 @@ override ACTIVATION: u32 = 0u;
 @group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> output: array<vec4<f32>>;
 
-// Inner values and vectors of these a step.
+// Inner values and vectors of these per step.
 const DEPTH: u32 = 16u;
 const VECTORS: u32 = 4u;
 // Rows from one vector of a tile to the next: 64, and one against bank conflicts.

@@ -4,11 +4,11 @@ use std::sync::atomic::Ordering;
 
 use clipseg::{
     Array, ClipSegForImageSegmentation, ConditionInput, Device, DeviceError, DeviceOptions, Error,
-    ImageInput, Insides, PipelineStore, SegmentationInput, TextInput, minimum_limits, required_features,
-    required_limits, wgpu,
+    ImageInput, OutputOptions, PipelineStore, SegmentationInput, TextInput, minimum_limits,
+    required_features, required_limits, wgpu,
 };
 use clipseg_tests::host::{Host, adapter};
-use clipseg_tests::{CLASSIC, DEVICE, assert_close, load, random, random_ids};
+use clipseg_tests::{DEVICE, WORKGROUP, assert_close, load, random, random_ids};
 use pollster::block_on;
 
 const SIDE: usize = 48;
@@ -21,7 +21,7 @@ fn logits(model: &ClipSegForImageSegmentation) -> clipseg::Result<Array> {
     let ids = random_ids(4, 1, LENGTH, model.config().text_config.eos_token_id);
     let text = TextInput { input_ids: &ids, length: LENGTH, attention_mask: None, position_ids: None };
     let condition = ConditionInput::Text(text);
-    let input = SegmentationInput { images, condition, labels: None, insides: Insides::default() };
+    let input = SegmentationInput { images, condition, labels: None, options: OutputOptions::default() };
     Ok(block_on(model.forward(input))?.logits)
 }
 
@@ -47,7 +47,7 @@ fn is_lost<T: std::fmt::Debug>(result: clipseg::Result<T>) -> bool {
 #[test]
 fn a_model_gives_the_same_as_on_a_device_of_its_own() {
     let [expected, of_subgroups] =
-        [&*CLASSIC, &*DEVICE].map(|device| logits(&load(device, "tiny-complex")).unwrap());
+        [&*WORKGROUP, &*DEVICE].map(|device| logits(&load(device, "tiny-complex")).unwrap());
     for limits in [wgpu::Limits::default(), minimum_limits()] {
         let host = Host::open(wgpu::Features::empty(), limits.clone());
         let device = engine(&host);

@@ -1,4 +1,4 @@
-//! `cargo xtask test` and `cargo xtask demo`: what runs cargo again.
+//! `cargo xtask test` and `cargo xtask demo`: steps that run cargo again.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{deny, drivers, hub, root, vulkan};
+use crate::{deny, drivers, hub, prose, root, vulkan, wasm};
 
 /// Everything that has to hold before a change lands, the quickest first.
 pub fn test() -> Result<()> {
     vulkan::ensure_adapter()?;
     step("formatting", cargo(["fmt", "--all", "--check"]))?;
+    prose::check()?;
     step("lints", cargo(["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]))?;
     deny::check()?;
     step("tests", cargo(["test", "--workspace"]))?;
@@ -20,6 +21,7 @@ pub fn test() -> Result<()> {
         "the library without its features",
         cargo(["check", "--package", "clipseg", "--no-default-features"]),
     )?;
+    wasm::check()?;
     // llvmpipe has as many lanes as it is told, also on processors for which that is not fast; by itself it has eight.
     let mut sixteen_lanes = cargo(["test", "--package", "clipseg-tensor", "--test", "ops"]);
     sixteen_lanes.envs(llvmpipe_of("512"));
@@ -35,7 +37,7 @@ pub fn test() -> Result<()> {
     step("documentation", documentation)?;
     // After the tests, the numbers: on the processor, with both families of kernels on the small checkpoints, and full size once.
     step("verify, the processor", cargo(["xtask", "verify", "--adapter", "cpu"]))?;
-    step("verify, classic kernels", cargo(["xtask", "verify", "--adapter", "driver", "--classic"]))?;
+    step("verify, workgroup kernels", cargo(["xtask", "verify", "--adapter", "driver", "--workgroup"]))?;
     for (name, width) in [("verify, eight lanes", "256"), ("verify, sixteen lanes", "512")] {
         let mut verify = cargo(["xtask", "verify", "--adapter", "driver", "--steps"]);
         verify.envs(llvmpipe_of(width));
@@ -76,7 +78,7 @@ pub fn build_example(name: &str) -> Result<()> {
     step("build", build)
 }
 
-/// Builds a package that is no member of the workspace, as its own lock file says.
+/// Builds a package that is not a member of the workspace, as its own lock file says.
 pub fn build_alone(package: &str, target: &str) -> Result<()> {
     let mut build = cargo(["build", "--quiet", "--release", "--locked"]);
     build.current_dir(root().join(package)).env("CARGO_TARGET_DIR", root().join(target));
@@ -93,14 +95,16 @@ pub fn convert(arguments: &[OsString]) -> Result<()> {
     std::process::exit(status.code().unwrap_or(1));
 }
 
-fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
+/// Cargo with these arguments, run in the repository's root.
+pub fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
     // The cargo that runs this task, so that a toolchain chosen with `+` stays chosen.
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root());
     command
 }
 
-fn step(name: &str, mut command: Command) -> Result<()> {
+/// Runs a command as a step with a name, which is said before and after it.
+pub fn step(name: &str, mut command: Command) -> Result<()> {
     let words: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
     let line = format!("cargo {}", words.join(" "));
     println!("\n== {name}: {line}");

@@ -1,4 +1,4 @@
-//! What is going on, and how long it takes.
+//! Progress bars, status lines and how long things take.
 
 use std::time::{Duration, Instant};
 

@@ -23,5 +23,5 @@ pub use self::processor::{
 };
 pub use self::text::{TextEncoder, TextInput};
 pub use self::tokenizer::{PaddingSide, TextBatch, TokenIds, Tokenizer};
-pub use self::tower::{Insides, TowerOutput};
-pub use self::vision::{ImageInput, Scene, VisionEncoder};
+pub use self::tower::{OutputOptions, TowerOutput};
+pub use self::vision::{EncodedImage, ImageInput, VisionEncoder};

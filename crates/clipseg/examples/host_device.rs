@@ -103,8 +103,8 @@ pub fn run(prompt: &str) -> Result<[Vec<u8>; 3], Box<dyn std::error::Error>> {
     // Frames. The engine records its plans for the first one, and from then on gives commands alone.
     for _ in 0..2 {
         let (_, found) = engine.commands(|| {
-            let scene = model.encode_texture(&renderer.picture)?;
-            let found = model.decode_on_device(&scene, &condition)?;
+            let image = model.encode_texture(&renderer.picture)?;
+            let found = model.decode_on_device(&image, &condition)?;
             found.write_mask(0, &renderer.mask, MaskValues::Probability)
         })?;
         let [drawn, composed] = [renderer.draw(), renderer.compose()];

@@ -60,9 +60,9 @@ pub fn run(device: &Device) -> Result<Served> {
 async fn serve(model: Arc<ClipSeg>, pixels: Arc<PixelValues>, caller: usize) -> Result<usize> {
     const PROMPTS: [&str; 4] = ["the orange ring", "a blue star", "something red", "the square"];
     let ids = model.tokenizer().encode_batch(&[PROMPTS[caller % PROMPTS.len()]])?;
-    let scene = model.model().encode_image((&*pixels).into()).await?;
+    let image = model.model().encode_image((&*pixels).into()).await?;
     let condition = model.model().encode_text((&ids).into()).await?;
-    let logits = model.model().decode(&scene, &condition).await?;
+    let logits = model.model().decode(&image, &condition).await?;
     Ok(logits.values.iter().filter(|&&logit| logit > 0.0).count())
 }
 

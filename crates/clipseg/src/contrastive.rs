@@ -2,9 +2,9 @@ use std::path::Path;
 
 use clipseg_tensor::{Array, Device, Weights};
 
-use crate::loading::both;
+use crate::loading::join;
 use crate::{
-    Checkpoint, ClipSegConfig, Error, ImageInput, Insides, Result, TextEncoder, TextInput, TowerOutput,
+    Checkpoint, ClipSegConfig, Error, ImageInput, OutputOptions, Result, TextEncoder, TextInput, TowerOutput,
     VisionEncoder, loss,
 };
 
@@ -44,7 +44,7 @@ impl ClipSegModel {
         let checkpoint = Checkpoint::open(path)?;
         let prefix = checkpoint.clip_prefix()?;
         let width = Some(config.projection_dim);
-        let (text, vision) = both(
+        let (text, vision) = join(
             || TextEncoder::load(device, &checkpoint, prefix, &config.text_config, width),
             || VisionEncoder::load(device, &checkpoint, prefix, &config.vision_config, width, &[]),
         );
@@ -64,10 +64,10 @@ impl ClipSegModel {
         text: TextInput<'_>,
         images: ImageInput<'_>,
         return_loss: bool,
-        insides: Insides,
+        options: OutputOptions,
     ) -> Result<ClipSegOutput> {
-        let text_model_output = self.text.forward(text, insides).await?;
-        let (vision_model_output, _) = self.vision.forward(images, insides).await?;
+        let text_model_output = self.text.forward(text, options).await?;
+        let (vision_model_output, _) = self.vision.forward(images, options).await?;
         let text_embeds = normalised(text_model_output.embedding.as_ref())?;
         let image_embeds = normalised(vision_model_output.embedding.as_ref())?;
         let scale = self.logit_scale.exp();

@@ -10,8 +10,8 @@
 //! let model = ClipSeg::from_pretrained(&device, "clipseg-rd64-refined")?;
 //! let photo = Photo::open("photo.jpg", Orientation::Apply)?;
 //!
-//! let scene = model.encode_image(&photo)?;
-//! let segmentation = model.segment(&scene, &["a cat", "a remote"])?;
+//! let image = model.encode_image(&photo)?;
+//! let segmentation = model.segment(&image, &["a cat", "a remote"])?;
 //! let mask = segmentation.resized(photo.width(), photo.height())?.mask(0, 0.5);
 //! # Ok(())
 //! # }
@@ -51,12 +51,12 @@ mod towers;
 mod windows;
 
 pub use clipseg_clip::{
-    Activation, Checkpoint, ClipSegConfig, ClipSegProcessor, ClipSegTextConfig, ClipSegVisionConfig, Error,
-    ImageInput, ImageSize, Insides, Orientation, PaddingSide, Photo, PhotoFile, PixelBatch, PixelValues,
-    PreprocessorConfig, ProcessedInputs, Processor, PromptStyle, Resample, Result, Scene, StandIn, TextBatch,
-    TextEncoder, TextInput, TokenIds, Tokenizer, TowerOutput, VisionEncoder,
+    Activation, Checkpoint, ClipSegConfig, ClipSegProcessor, ClipSegTextConfig, ClipSegVisionConfig,
+    EncodedImage, Error, ImageInput, ImageSize, Orientation, OutputOptions, PaddingSide, Photo, PhotoFile,
+    PixelBatch, PixelValues, PreprocessorConfig, ProcessedInputs, Processor, PromptStyle, Resample, Result,
+    StandIn, TextBatch, TextEncoder, TextInput, TokenIds, Tokenizer, TowerOutput, VisionEncoder,
 };
-pub use clipseg_decoder::{DecoderInsides, DecoderOutput};
+pub use clipseg_decoder::{DecoderOutput, DecoderOutputOptions};
 #[cfg(all(feature = "hub", not(target_family = "wasm")))]
 pub use clipseg_hub as hub;
 pub use clipseg_masks as masks;
@@ -81,4 +81,4 @@ pub use smoother::Smoother;
 pub use templates::{Template, TemplateSet, phrases};
 pub use towers::{ClipSegTextModel, ClipSegVisionModel};
 #[cfg(not(target_family = "wasm"))]
-pub use windows::{WindowPixels, WindowScenes, WindowStep, Windows};
+pub use windows::{EncodedWindows, WindowPixels, WindowStep, Windows};

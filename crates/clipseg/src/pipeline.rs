@@ -6,8 +6,8 @@ use clipseg_tensor::{Array, Device, MemoryUse, PhotoResize, PlanCache, block_on,
 use crate::map_plans::MapPlans;
 use crate::prompt_cache::PromptCache;
 use crate::{
-    Checkpoint, ClipSegForImageSegmentation, Condition, DeviceSegmentation, Error, ImageSize, Photo,
-    PixelValues, Processor, Result, Scene, Segmentation, Template, Tokenizer, phrases,
+    Checkpoint, ClipSegForImageSegmentation, Condition, DeviceSegmentation, EncodedImage, Error, ImageSize,
+    Photo, PixelValues, Processor, Result, Segmentation, Template, Tokenizer, phrases,
 };
 
 /// Prompts whose conditions are kept: some 2 KB each at the published size.
@@ -22,7 +22,7 @@ const KEPT_PHOTO_SIZES: usize = 2;
 /// what was recorded and cached before is still there.
 ///
 /// After a loss of the device ([`DeviceLost`](crate::DeviceError::DeviceLost)) every call is told of it. Lost are the weights, the
-/// [`Scene`]s and whatever else was on the device. Kept are what is the host's: photos, [`Condition`]s, [`Segmentation`]s (which
+/// [`EncodedImage`]s and whatever else was on the device. Kept are what is the host's: photos, [`Condition`]s, [`Segmentation`]s (which
 /// can be looked at, but no longer resized), the processor, the tokenizer, and of this type the conditions of prompts. Open the device again
 /// and go on with [`reloaded`](Self::reloaded); with a checkpoint that was [kept](Checkpoint::keep) in memory, no file is read.
 /// `examples/lost_device.rs` shows it.
@@ -127,7 +127,7 @@ impl ClipSeg {
     ///
     /// # Errors
     /// The device's.
-    pub fn encode_image(&self, photo: &Photo) -> Result<Scene> {
+    pub fn encode_image(&self, photo: &Photo) -> Result<EncodedImage> {
         self.encode_pixels(&self.processor.preprocess(photo))
     }
 
@@ -135,7 +135,7 @@ impl ClipSeg {
     ///
     /// # Errors
     /// The device's.
-    pub fn encode_pixels(&self, pixels: &PixelValues) -> Result<Scene> {
+    pub fn encode_pixels(&self, pixels: &PixelValues) -> Result<EncodedImage> {
         block_on(self.model.encode_image(pixels.into()))
     }
 
@@ -150,7 +150,7 @@ impl ClipSeg {
     /// # Errors
     /// Of the device's kinds [`Texture`](crate::DeviceError::Texture) for one of another format or usage, which says what to change;
     /// [`OtherDevice`](crate::DeviceError::OtherDevice) for one of another device, and on the processor, which has none.
-    pub fn encode_texture(&self, photo: &wgpu::Texture) -> Result<Scene> {
+    pub fn encode_texture(&self, photo: &wgpu::Texture) -> Result<EncodedImage> {
         let size = (photo.width() as usize, photo.height() as usize);
         let device = self.model.device();
         let resize = self.photos.get_or_record(&size, || {
@@ -163,10 +163,14 @@ impl ClipSeg {
     ///
     /// # Errors
     /// As [`decode`](Self::decode).
-    pub fn decode_on_device(&self, scene: &Scene, condition: &Condition) -> Result<DeviceSegmentation> {
-        let parts = block_on(self.model.decode_on_device(scene, condition))?;
+    pub fn decode_on_device(
+        &self,
+        image: &EncodedImage,
+        condition: &Condition,
+    ) -> Result<DeviceSegmentation> {
+        let parts = block_on(self.model.decode_on_device(image, condition))?;
         let patch = self.model.config().vision_config.patch_size;
-        let size = (scene.grid.0 * patch, scene.grid.1 * patch);
+        let size = (image.grid.0 * patch, image.grid.1 * patch);
         Ok(DeviceSegmentation::new(&self.maps, parts, size))
     }
 
@@ -211,12 +215,12 @@ impl ClipSeg {
         block_on(self.model.encode_image_prompt(pixels.into()))
     }
 
-    /// Decodes conditions against a scene.
+    /// Decodes conditions against an encoded image.
     ///
     /// # Errors
     /// The device's.
-    pub fn decode(&self, scene: &Scene, condition: &Condition) -> Result<Segmentation> {
-        let logits = block_on(self.model.decode(scene, condition))?;
+    pub fn decode(&self, image: &EncodedImage, condition: &Condition) -> Result<Segmentation> {
+        let logits = block_on(self.model.decode(image, condition))?;
         Ok(self.segmentation(logits))
     }
 
@@ -224,11 +228,11 @@ impl ClipSeg {
         Segmentation::new(&self.maps, logits)
     }
 
-    /// Segments a scene by prompts: [`encode_text`](Self::encode_text), then [`decode`](Self::decode).
+    /// Segments an encoded image by prompts: [`encode_text`](Self::encode_text), then [`decode`](Self::decode).
     ///
     /// # Errors
     /// As these two.
-    pub fn segment<S: AsRef<str>>(&self, scene: &Scene, prompts: &[S]) -> Result<Segmentation> {
-        self.decode(scene, &self.encode_text(prompts)?)
+    pub fn segment<S: AsRef<str>>(&self, image: &EncodedImage, prompts: &[S]) -> Result<Segmentation> {
+        self.decode(image, &self.encode_text(prompts)?)
     }
 }

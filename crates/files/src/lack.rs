@@ -1,4 +1,4 @@
-//! What there is in place of the weights that were looked for.
+//! What a folder or repository has instead of usable weights.
 
 use std::path::{Path, PathBuf};
 
@@ -52,7 +52,7 @@ const FORMATS: [(&str, &str); 9] = [
 ];
 /// Ends of names of PyTorch's files.
 const PYTORCH: [&str; 4] = [".bin", ".pth", ".pt", ".ckpt"];
-/// Files of PyTorch's trainers that are no weights.
+/// Files of PyTorch's trainers that are not weights.
 const NO_WEIGHTS: [&str; 5] = ["training_args", "optimizer", "scheduler", "rng_state", "scaler"];
 
 impl Lack {

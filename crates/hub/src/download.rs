@@ -118,7 +118,7 @@ impl Wanted<'_> {
         }
     }
 
-    /// Says of a failure that would pass that it did not.
+    /// Turns a transient failure into one that stays, once retries are exhausted.
     fn broken(&self, error: Error, partial: &Partial, retries: &Retries<'_>) -> Error {
         match error {
             Error::Network { reason, .. } => Error::Broken {
@@ -159,7 +159,7 @@ impl Wanted<'_> {
                 Error::answer(&url, format!("it announces {total} bytes, and the Hub {size}"))
             })?;
         }
-        // Not before the size is right: a proxy's page is no reason to throw away what is there.
+        // Not before the size is right: a proxy's page is not a reason to throw away what is there.
         if is_whole {
             partial.restart()?;
         }

@@ -1,10 +1,10 @@
-//! A device of wgpu's: what the processor does not have.
+//! What a wgpu device has and the processor does not: queue, pipelines, features.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::adapter;
-use crate::device::{DeviceOptions, FLOATS};
+use crate::device::{DeviceOptions, F32_TEXELS};
 use crate::failure::Failures;
 #[cfg(not(target_family = "wasm"))]
 use crate::pacer::Pacer;
@@ -24,9 +24,9 @@ pub(crate) struct Gpu {
     pub is_hosts: bool,
     /// Lanes of a subgroup, 8 or 16, where the subgroup kernels run.
     pub lanes: Option<u32>,
-    /// Whether shaders may have the functions that pack and unpack halves: all but llvmpipe on old processors. A kernel that has
+    /// Whether shaders may have the functions that pack and unpack f16 values: all but llvmpipe on old processors. A kernel that has
     /// them does not compile without.
-    pub reads_halves: bool,
+    pub supports_unpack2x16float: bool,
     /// Stand in for operands that a kernel's flags leave out.
     pub empty_buffer: wgpu::Buffer,
     pub empty_texture: wgpu::Texture,
@@ -109,8 +109,8 @@ impl Gpu {
         if !downlevel.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
             return Err(failed("it has no compute shaders; take another adapter".to_owned()));
         }
-        let reads_halves = downlevel.contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32);
-        if options.precision == Precision::F16 && !reads_halves {
+        let supports_unpack2x16float = downlevel.contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32);
+        if options.precision == Precision::F16 && !supports_unpack2x16float {
             return Err(failed("its shaders cannot read half-precision floats; take f32".to_owned()));
         }
         let (empty_buffer, empty_texture) = failures.guard(&device, || {
@@ -121,7 +121,7 @@ impl Gpu {
                 mapped_at_creation: false,
             });
             // Sides as pool::texture gives others.
-            Ok((buffer, device.create_texture(&texture_descriptor(FLOATS, 3, 3))))
+            Ok((buffer, device.create_texture(&texture_descriptor(F32_TEXELS, 3, 3))))
         })?;
         #[cfg(not(target_family = "wasm"))]
         let tuner = options.tuning.as_deref().map(|folder| {
@@ -134,7 +134,7 @@ impl Gpu {
             is_hosts: failures.is_of_a_host(),
             failures,
             lanes,
-            reads_halves,
+            supports_unpack2x16float,
             empty_buffer,
             empty_texture,
             uploading: AtomicUsize::new(0),

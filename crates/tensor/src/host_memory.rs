@@ -83,8 +83,8 @@ impl HostStep {
     }
 }
 
-/// The grid for one invocation an element of a kernel with workgroups of 64, folded where a side would be too long.
-pub(crate) fn elementwise_grid(device: &Device, length: usize) -> [u32; 3] {
+/// The grid for one invocation per element of a kernel with workgroups of 64, folded where a side would be too long.
+pub(crate) fn grid_1d(device: &Device, length: usize) -> [u32; 3] {
     let limit = device.limits().max_compute_workgroups_per_dimension as usize;
     let workgroups = length.div_ceil(64).max(1);
     let x = workgroups.min(limit);

@@ -7,7 +7,7 @@
 //! use clipseg_tensor::{Device, DeviceOptions, Linear, Recorder};
 //!
 //! # async fn example() -> clipseg_tensor::Result<()> {
-//! let device = Device::request(&DeviceOptions::default()).await?;
+//! let device = Device::open_async(&DeviceOptions::default()).await?;
 //! let layer = Linear::new(&device, 2, 3, &[1.0, 0.0, 0.0, 0.0, 1.0, 0.0], None)?;
 //! let mut recorder = Recorder::new(&device);
 //! let input = recorder.input(&[1, 3])?;
@@ -82,7 +82,8 @@ pub use llvmpipe::{LLVMPIPE_WIDTH_VARIABLE, llvmpipe_environment, llvmpipe_width
 pub use mask::{MaskTarget, MaskTexels, MaskValues, MaskWriter};
 pub use memory::MemoryUse;
 pub use ops::{
-    AttentionMask, Convolution3x3, LayerNorm, Linear, Mlp, Modulation, Packing, Takes, TransposedConvolution,
+    AttentionMask, Convolution3x3, LayerNorm, Linear, Mlp, Modulation, Packing, TransposedConvolution,
+    UpsampleInput,
 };
 pub use photo::{PhotoResize, PhotoResizing, ResizeAxis};
 #[cfg(not(target_family = "wasm"))]
@@ -94,7 +95,7 @@ pub use profile::KernelTime;
 pub use recorder::Recorder;
 pub use requirements::{LimitTooSmall, minimum_limits, required_features, required_limits};
 pub use step_check::{StepCheck, Worst};
-pub use tensor::{Element, Tensor};
+pub use tensor::{DType, Tensor};
 pub use tile::Tile;
 #[cfg(not(target_family = "wasm"))]
 pub use waiting::block_on;

@@ -2,7 +2,7 @@
 
 use clipseg_shaders::kernels::pack_mask;
 
-use crate::host_memory::{HostStep, elementwise_grid, expect_texture, of_another_device};
+use crate::host_memory::{HostStep, expect_texture, grid_1d, of_another_device};
 use crate::plan::Plan;
 use crate::{Device, Error, Recorder, Result, Tensor, Tile};
 
@@ -142,7 +142,7 @@ impl MaskWriter {
         let resources = [&self.probabilities, &self.packed]
             .map(|tensor| tensor.gpu_buffer(&self.device).map(wgpu::Buffer::as_entire_binding));
         let [probabilities, packed] = resources;
-        let grid = elementwise_grid(&self.device, self.packed.len());
+        let grid = grid_1d(&self.device, self.packed.len());
         HostStep::dispatch(&self.device, &pack_mask::KERNEL, &params, &[probabilities?, packed?], grid, WHAT)
     }
 

@@ -2,9 +2,9 @@
 
 use clipseg_shaders::kernels::{resize_bytes, resize_photo};
 
-use crate::host_memory::{HostStep, elementwise_grid, expect_texture};
+use crate::host_memory::{HostStep, expect_texture, grid_1d};
 use crate::plan::Plan;
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Device, Error, Recorder, Result, Tensor};
 
 /// The formats that photos may have.
@@ -100,7 +100,7 @@ impl PhotoResize {
 
         let mut recorder = Recorder::new(device);
         let picture = recorder.input_u32(&[between.0, between.1])?;
-        let values = recorder.allocate(&[1, 3, rows, columns], Element::F32)?;
+        let values = recorder.allocate(&[1, 3, rows, columns], DType::F32)?;
         let params = resize_bytes::Params {
             height: between.0 as u32,
             width: between.1 as u32,
@@ -110,7 +110,7 @@ impl PhotoResize {
         };
         let inputs = [&picture, &second_starts, &second_weights, &table, &values];
         let resources = inputs.into_iter().map(|tensor| recorder.buffer(tensor)).collect::<Result<_>>()?;
-        let grid = recorder.elementwise_grid(rows * columns);
+        let grid = recorder.grid_1d(rows * columns);
         let flops = 6 * (rows * columns * second.taps()) as u64;
         recorder.dispatch(&resize_bytes::KERNEL, &[], params, resources, grid, flops)?;
         let values = recorder.output(&values)?;
@@ -131,7 +131,7 @@ impl PhotoResize {
                 format!("it is {} by {} texels, not {width} by {height}", photo.width(), photo.height());
             return Err(Error::Texture { what: WHAT, reason });
         }
-        let values = self.device.blank(self.values.shape())?;
+        let values = self.device.uninit(self.values.shape())?;
         let mut run = self.plan.run();
         run.copy_out(&self.values, &values)?;
         run.first(self.first_pass(photo)?);
@@ -160,7 +160,7 @@ impl PhotoResize {
         for tensor in [&self.starts, &self.weights, &self.picture] {
             resources.push(tensor.gpu_buffer(&self.device)?.as_entire_binding());
         }
-        let grid = elementwise_grid(&self.device, self.picture.len());
+        let grid = grid_1d(&self.device, self.picture.len());
         HostStep::dispatch(
             &self.device,
             &resize_photo::KERNEL,

@@ -1,4 +1,4 @@
-//! What the driver made of the kernels, kept in a file from one process to the next.
+//! The driver's pipeline cache, kept in a file from one process to the next.
 
 use std::fs;
 use std::io;
@@ -81,7 +81,7 @@ impl PipelineFile {
         }
         let adapter = wgpu::util::pipeline_cache_key(info)?;
         let path = folder.join(format!("{}.pipelines", fingerprint([&*adapter])));
-        // Kernels that are no more would stay in the data for ever: new ones start anew.
+        // Kernels that no longer exist would stay in the data for ever: new ones start anew.
         let driver = adapter::describe(info);
         let sources = kernels::ALL.iter().map(|kernel| kernel.source);
         let subject =

@@ -142,7 +142,7 @@ mod tests {
         check(&info, &odd).unwrap();
     }
 
-    /// Those of the classic family, which runs where the others do not.
+    /// Those of the workgroup family, which runs where the others do not.
     #[test]
     fn every_kernel_without_subgroups_fits() {
         let least = minimum_limits();

@@ -8,15 +8,15 @@ use std::sync::{Mutex, PoisonError};
 
 use self::operand::Operand;
 use crate::step::{Dispatch, Step};
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::twin::{Call, Input, twin_of};
 use crate::{Device, Error, Result};
 
 /// How far a step may be from its twin, as a share of the twin's largest value: sums of thousands of products in another order
 /// are closer, and a wrong number is not.
 const TOLERANCE: f32 = 1e-4;
-/// As much more for halves, of which the smallest difference in the sums may give the next.
-const HALF_STEP: f32 = 1.0 / 1024.0;
+/// As much more for f16 values, of which the smallest difference in the sums may give the next.
+const F16_STEP: f32 = 1.0 / 1024.0;
 
 /// A step of a plan beside the twin of its kernel.
 #[derive(Clone, Debug)]
@@ -121,7 +121,7 @@ pub(crate) fn check_steps(
         let check = match step {
             Step::Dispatch(dispatch) => check_dispatch(device, place, dispatch, uniforms, run)?,
             Step::BufferToTexture { buffer, texture, rows, columns } => {
-                let before = Operand::of_buffer(device, buffer, Element::F32)?;
+                let before = Operand::of_buffer(device, buffer, DType::F32)?;
                 run(place)?;
                 let after = Operand::of_texture(device, texture)?;
                 copied("copy_buffer_to_texture", place, [before, after], [*rows, *columns])
@@ -129,7 +129,7 @@ pub(crate) fn check_steps(
             Step::TextureToBuffer { texture, buffer, rows, columns } => {
                 let before = Operand::of_texture(device, texture)?;
                 run(place)?;
-                let after = Operand::of_buffer(device, buffer, Element::F32)?;
+                let after = Operand::of_buffer(device, buffer, DType::F32)?;
                 copied("copy_texture_to_buffer", place, [before, after], [*rows, *columns])
             }
         };
@@ -153,7 +153,7 @@ fn check_dispatch(
     let inputs: Vec<_> = read.iter().map(|resource| Operand::of(device, resource)).collect::<Result<_>>()?;
     run(step)?;
     let actual = Operand::of(device, written)?;
-    let length = (written.bytes / if written.in_halves { 2 } else { 4 }) as usize;
+    let length = (written.bytes / if written.is_f16 { 2 } else { 4 }) as usize;
     // What a twin leaves as it is, as rows beyond packed sequences, may be anything.
     let (actual, expected) = match twin_of(kernel) {
         Some(twin) => {
@@ -167,13 +167,13 @@ fn check_dispatch(
         None => twins_of_textures::compare(dispatch, params, &inputs, &actual, length)?
             .ok_or_else(|| no_twin(kernel.name))?,
     };
-    let has_halves = written.in_halves || read.iter().any(|resource| resource.in_halves);
+    let any_f16 = written.is_f16 || read.iter().any(|resource| resource.is_f16);
     Ok(StepCheck {
         step,
         kernel: kernel.name,
         overrides: overrides.to_vec(),
         parameters: (dispatch.show_params)(params),
-        tolerance: TOLERANCE + if has_halves { HALF_STEP } else { 0.0 },
+        tolerance: TOLERANCE + if any_f16 { F16_STEP } else { 0.0 },
         worst: worst(&actual, &expected),
     })
 }
@@ -238,7 +238,7 @@ mod tests {
         let mut recorder = Recorder::new(&device);
         let input = recorder.input(&[2, 3]).unwrap();
         let first = recorder.activation(&input, Activation::QuickGelu).unwrap();
-        let second = recorder.allocate(&[2, 3], Element::F32).unwrap();
+        let second = recorder.allocate(&[2, 3], DType::F32).unwrap();
         let mut resources = Vec::new();
         for tensor in [&first, &second] {
             resources.push(Resource::buffer(recorder.buffer_of(tensor).unwrap(), tensor.bytes()));
@@ -252,6 +252,29 @@ mod tests {
         run.write(&input, &[0.5, -1.0, 2.0, 3.0, 0.25, -0.125]).unwrap();
         pollster::block_on(run.finish(&[&output])).unwrap();
         device.take_step_checks()
+    }
+
+    /// The identifiers and words of a text.
+    fn names(source: &str) -> impl Iterator<Item = &str> {
+        source.split(|letter: char| letter != '_' && !letter.is_ascii_alphanumeric())
+    }
+
+    // A step of a kernel without a twin would pass every check unseen, and one without an op is dead.
+    #[test]
+    fn every_kernel_has_a_twin_and_an_op() {
+        let ops = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ops");
+        let files = std::fs::read_dir(ops).unwrap().map(|entry| entry.unwrap().path());
+        let mut sources: Vec<_> = files.filter_map(|path| std::fs::read_to_string(path).ok()).collect();
+        // What meets a host's own memory stands before or behind a plan's steps.
+        let others = [include_str!("recorder.rs"), include_str!("photo.rs"), include_str!("mask.rs")];
+        sources.extend(others.map(str::to_owned));
+        for kernel in clipseg_shaders::kernels::ALL {
+            let has_twin = twin_of(kernel).is_some() || twins_of_textures::has_twin(kernel.name);
+            assert!(has_twin, "{} has no twin", kernel.name);
+            let has_op = sources.iter().any(|source| names(source).any(|name| name == kernel.name));
+            assert!(has_op, "no op runs {}", kernel.name);
+        }
+        assert!(!twins_of_textures::has_twin("") && !names("matmul_tile_dot").any(|it| it == "matmul"));
     }
 
     #[test]

@@ -86,14 +86,14 @@ fn missing(what: &str) -> Error {
 }
 
 /// The twins, by the kernels that lie on buffers. The forms of one operation share a twin.
-static TWINS: [(&[&Kernel], Twin); 22] = [
+static TWINS: [(&[&Kernel], Twin); 24] = [
     (&[&kernels::activation::KERNEL], |call| {
         twins::activation(&call.params()?, call.activation(), call.floats(0)?, call.output);
         Ok(())
     }),
     (&[&kernels::attention::KERNEL, &kernels::attention_vec4::KERNEL], |call| {
-        let [key_mask, starts] = [call.integers(1)?, call.integers(2)?];
-        twins::attention(&call.params()?, call.floats(0)?, key_mask, starts, call.output);
+        let [key_mask, cu_seqlens] = [call.integers(1)?, call.integers(2)?];
+        twins::attention(&call.params()?, call.floats(0)?, key_mask, cu_seqlens, call.output);
         Ok(())
     }),
     (&[&kernels::attention_scores::KERNEL], |call| {
@@ -152,12 +152,12 @@ static TWINS: [(&[&Kernel], Twin); 22] = [
     (
         &[
             &kernels::matmul_broadcast::KERNEL,
-            &kernels::matmul_rows::KERNEL,
-            &kernels::matmul_rows_f16::KERNEL,
+            &kernels::matmul_skinny::KERNEL,
+            &kernels::matmul_skinny_packed_f16::KERNEL,
             &kernels::matmul_tile::KERNEL,
             &kernels::matmul_tile_dot::KERNEL,
-            &kernels::matmul_tile_double::KERNEL,
-            &kernels::matmul_tile_f16::KERNEL,
+            &kernels::matmul_tile_double_buffered::KERNEL,
+            &kernels::matmul_tile_packed_f16::KERNEL,
             &kernels::matmul_tile_vec4::KERNEL,
         ],
         |call| {
@@ -170,6 +170,17 @@ static TWINS: [(&[&Kernel], Twin); 22] = [
     ),
     (&[&kernels::patchify::KERNEL], |call| {
         twins::patchify(&call.params()?, call.floats(0)?, call.output);
+        Ok(())
+    }),
+    (&[&kernels::pack_mask::KERNEL], |call| {
+        twins::pack_mask(&call.params()?, call.floats(0)?, bytemuck::cast_slice_mut(call.output));
+        Ok(())
+    }),
+    (&[&kernels::resize_photo::KERNEL], |call| {
+        let starts = call.integers(1)?;
+        let weights = bytemuck::cast_slice(call.integers(2)?);
+        let (params, photo) = (call.params()?, call.floats(0)?);
+        twins::resize_photo(&params, photo, starts, weights, bytemuck::cast_slice_mut(call.output));
         Ok(())
     }),
     (&[&kernels::resize_bytes::KERNEL], |call| {

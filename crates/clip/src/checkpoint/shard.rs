@@ -99,7 +99,7 @@ fn read_at(file: &Mutex<File>, start: u64, bytes: &mut [u8]) -> std::io::Result<
     file.read_exact(bytes)
 }
 
-/// Recognises what is no file of weights by its first bytes, and goes back to the beginning.
+/// Recognises what is not a file of weights by its first bytes, and goes back to the beginning.
 fn recognise(file: &mut File) -> std::io::Result<Option<StandIn>> {
     let mut start = Vec::new();
     file.take(256).read_to_end(&mut start)?;

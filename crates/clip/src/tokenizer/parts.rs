@@ -1,4 +1,4 @@
-//! What an engine is made of, whichever files describe it, and how large that may be.
+//! The parts of a tokenizer engine, whichever files describe them, and their size limits.
 
 use std::collections::HashMap;
 

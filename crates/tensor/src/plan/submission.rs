@@ -1,4 +1,4 @@
-//! A run of a plan on a device of wgpu's.
+//! Runs a plan on wgpu: one submission, then the read-back.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use crate::profile::Timestamps;
 use crate::staging::Staging;
 use crate::step::{Step, bind_group, row_layout, texel_extent};
 use crate::step_check::check_steps;
-use crate::tensor::{Element, Tensor};
+use crate::tensor::{DType, Tensor};
 use crate::{Array, Device, Result};
 
 /// The bind groups of a plan's dispatches, in order, and their parameters.
@@ -90,7 +90,7 @@ impl<'a> Submission<'a> {
             }
             Ok(())
         })?;
-        let parts = outputs.iter().map(|output| (output.shape().to_vec(), output.element())).collect();
+        let parts = outputs.iter().map(|output| (output.shape().to_vec(), output.dtype())).collect();
         Ok(ReadBack { device, staging, submission, total, parts })
     }
 
@@ -278,7 +278,7 @@ pub(super) struct ReadBack {
     submission: Started<wgpu::SubmissionIndex>,
     total: u64,
     /// The outputs, one behind the other.
-    parts: Vec<(Vec<usize>, Element)>,
+    parts: Vec<(Vec<usize>, DType)>,
 }
 
 impl ReadBack {
@@ -318,11 +318,11 @@ impl ReadBack {
 }
 
 /// The arrays whose values lie one behind the other in `bytes`.
-fn split(mut bytes: &[u8], parts: Vec<(Vec<usize>, Element)>) -> Vec<Array> {
-    let array = |(shape, element): (Vec<usize>, Element)| {
-        let (head, tail) = bytes.split_at(element.bytes(shape.iter().product()) as usize);
+fn split(mut bytes: &[u8], parts: Vec<(Vec<usize>, DType)>) -> Vec<Array> {
+    let array = |(shape, dtype): (Vec<usize>, DType)| {
+        let (head, tail) = bytes.split_at(dtype.bytes(shape.iter().product()) as usize);
         bytes = tail;
-        Array { shape, values: element.floats(head) }
+        Array { shape, values: dtype.floats(head) }
     };
     parts.into_iter().map(array).collect()
 }

@@ -1,4 +1,4 @@
-//! Which twin runs a kernel, and the running of one step.
+//! Runs a step by its kernel's twin, or by a quicker form of it.
 
 use clipseg_shaders::{Kernel, kernels};
 
@@ -21,10 +21,10 @@ static QUICK: [(&Kernel, Twin); 17] = [
     (&kernels::im2col_3x3::KERNEL, resample::im2col_3x3),
     (&kernels::layer_norm::KERNEL, normalise::layer_norm),
     (&kernels::matmul_broadcast::KERNEL, matmul::matmul),
-    (&kernels::matmul_rows::KERNEL, matmul::matmul),
+    (&kernels::matmul_skinny::KERNEL, matmul::matmul),
     (&kernels::matmul_tile::KERNEL, matmul::matmul),
     (&kernels::matmul_tile_dot::KERNEL, matmul::matmul),
-    (&kernels::matmul_tile_double::KERNEL, matmul::matmul),
+    (&kernels::matmul_tile_double_buffered::KERNEL, matmul::matmul),
     (&kernels::matmul_tile_vec4::KERNEL, matmul::matmul),
     (&kernels::sigmoid::KERNEL, modulation::sigmoid),
     (&kernels::softmax::KERNEL, attention::softmax),

@@ -1,4 +1,4 @@
-//! What the kernels on textures should give: their operands laid out row by row, through the twins.
+//! The twins of the kernels on textures, with operands unpacked to rows.
 
 use bytemuck::Pod;
 use clipseg_shaders::{Activation, kernels, twins};
@@ -37,16 +37,30 @@ pub(super) fn compare(
 ) -> Result<Option<Pair>> {
     let overrides = dispatch.pipeline.overrides();
     let step = Step { params, overrides, inputs, output, length, groups: dispatch.grid[2] };
-    let twin = match dispatch.pipeline.kernel.name {
+    twin_of(dispatch.pipeline.kernel.name).map(|twin| twin(&step)).transpose()
+}
+
+/// Computes what a step should have given.
+type TextureTwin<'a> = fn(&Step<'a>) -> Result<Pair>;
+
+/// Whether a kernel lies on textures and has a twin here.
+#[cfg(test)]
+pub(super) fn has_twin(kernel: &str) -> bool {
+    twin_of(kernel).is_some()
+}
+
+/// The twin of a kernel that lies on textures.
+fn twin_of<'a>(kernel: &str) -> Option<TextureTwin<'a>> {
+    let twin: TextureTwin<'a> = match kernel {
         "texture_from_buffer" | "buffer_from_texture" => Step::copy,
-        "matmul_subgroup" | "matmul_subgroup_f16" => Step::matmul,
-        "mlp_subgroup" | "mlp_subgroup_f16" => Step::mlp,
+        "matmul_subgroup" | "matmul_subgroup_packed_f16" => Step::matmul,
+        "mlp_subgroup" | "mlp_subgroup_packed_f16" => Step::mlp,
         "attention_subgroup" => Step::attention,
         "layer_norm_subgroup" => Step::layer_norm,
-        "film_texture" => Step::film,
-        _ => return Ok(None),
+        "film_subgroup" => Step::film,
+        _ => return None,
     };
-    twin(&step).map(Some)
+    Some(twin)
 }
 
 impl Step<'_> {
@@ -71,7 +85,7 @@ impl Step<'_> {
     /// The weight `[columns, inner]` that lies in panels.
     fn weight(&self, place: usize, sizes: [usize; 2]) -> Result<Vec<f32>> {
         let panels = self.input(place)?;
-        Ok(unpack_panels(&panels.floats(), panels.row(), (self.overridden("LANES"), panels.is_half), sizes))
+        Ok(unpack_panels(&panels.floats(), panels.row(), (self.overridden("LANES"), panels.is_f16), sizes))
     }
 
     /// `activation(input · weightᵀ + bias) + residual`, `[rows, columns]`
@@ -141,20 +155,20 @@ impl Step<'_> {
         let width = (params.heads * head_size) as usize;
         let rows = self.length / width;
         let fused = self.input(0)?.matrix(rows, 3 * width);
-        let [key_mask, starts] = [self.input(1)?.as_words(), self.input(2)?.as_words()];
+        let [key_mask, cu_seqlens] = [self.input(1)?.as_words(), self.input(2)?.as_words()];
         let params = kernels::attention::Params {
             tokens: params.tokens,
             heads: params.heads,
             head_size,
             causal: params.causal,
             has_mask: params.has_mask,
-            has_starts: params.has_starts,
+            has_cu_seqlens: params.has_cu_seqlens,
             scale: params.scale,
         };
         let actual = self.output.matrix(rows, width);
         // Rows beyond packed sequences may be anything.
         let mut values = actual.clone();
-        twins::attention(&params, &fused, &key_mask, &starts, &mut values);
+        twins::attention(&params, &fused, &key_mask, &cu_seqlens, &mut values);
         Ok((actual, values))
     }
 
@@ -175,13 +189,13 @@ impl Step<'_> {
     }
 
     fn film(&self) -> Result<Pair> {
-        let params: kernels::film_texture::Params = self.params();
+        let params: kernels::film_subgroup::Params = self.params();
         let [pairs, scenes, tokens] = [params.pairs, params.scenes, params.tokens].map(|size| size as usize);
         let rows = pairs * tokens;
         let columns = self.length / rows;
         let matrix = |place: usize, rows: usize| self.input(place).map(|input| input.matrix(rows, columns));
         let [reduced, previous] = [matrix(0, scenes * tokens)?, matrix(1, rows)?];
-        let [multiplier, offset] = [matrix(2, pairs)?, matrix(3, pairs)?];
+        let [gamma, beta] = [matrix(2, pairs)?, matrix(3, pairs)?];
         let params = kernels::film::Params {
             pairs: params.pairs,
             scenes: params.scenes,
@@ -191,7 +205,7 @@ impl Step<'_> {
             conditioned: params.conditioned,
         };
         let mut values = vec![0.0; rows * columns];
-        twins::film(&params, &reduced, &previous, &multiplier, &offset, &mut values);
+        twins::film(&params, &reduced, &previous, &gamma, &beta, &mut values);
         Ok((self.output.matrix(rows, values.len() / rows.max(1)), values))
     }
 }

@@ -1,7 +1,9 @@
-// output[rows, columns] = activation(input[rows, inner] · weight[columns, inner]ᵀ + bias[columns]) + residual[rows, columns]
+// output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
+// where M is rows, N is columns and K is inner.
 //
-// As matmul_tile_vec4, with 8×8 of the 64×64 tile a thread and two tiles of each operand in workgroup memory: while one is
-// multiplied the next is on its way, and a step has one barrier.
+// As matmul_tile_vec4, with a weight of half-precision floats, two per word: half the memory and half the traffic. They are
+// widened on their way to workgroup memory, which WGSL can without any feature; all arithmetic is in f32. The input and the
+// output may lie in f16 too.
 
 struct Params {
     rows: u32,
@@ -12,25 +14,28 @@ struct Params {
 }
 
 override ACTIVATION: u32 = 0u;
+/// 1 where the input lies in f16, as the weight does, and where the output is to; else they lie as a float per word.
+override INPUT_F16: u32 = 0u;
+override OUTPUT_F16: u32 = 0u;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> input: array<vec2<u32>>;
+@group(0) @binding(2) var<storage, read> weight: array<vec2<u32>>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> output: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> output: array<vec2<u32>>;
 
-// Inner values and vectors of these a step.
-const DEPTH: u32 = 8u;
-const VECTORS: u32 = 2u;
+// Inner values and vectors of these per step.
+const DEPTH: u32 = 16u;
+const VECTORS: u32 = 4u;
 // Vectors from one inner value of a tile to the next: sixteen, and one against bank conflicts.
 const STRIDE: u32 = 17u;
 
-// [step % 2][inner value][row / 4] and [step % 2][inner value][column / 4]
-var<workgroup> input_tiles: array<vec4<f32>, 272>;
-var<workgroup> weight_tiles: array<vec4<f32>, 272>;
+// [inner value][row / 4] and [inner value][column / 4]
+var<workgroup> input_tile: array<vec4<f32>, 272>;
+var<workgroup> weight_tile: array<vec4<f32>, 272>;
 
-@compute @workgroup_size(8, 8)
+@compute @workgroup_size(16, 8)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
@@ -39,42 +44,43 @@ fn main(
     let first_row = workgroup.y * 64u;
     let first_column = workgroup.x * 64u;
     // Half of the threads stage the input and half the weight, a block each; neighbours read neighbouring vectors.
-    let stages_input = thread < 32u;
+    let stages_input = thread < 64u;
     let block_vector = thread % VECTORS;
-    let block_four = thread % 32u / VECTORS;
+    let block_four = thread % 64u / VECTORS;
     let place = block_vector * 4u * STRIDE + block_four;
     let first = select(first_column, first_row, stages_input) + 4u * block_four;
-    var upper_left: mat4x4<f32>;
-    var upper_right: mat4x4<f32>;
-    var lower_left: mat4x4<f32>;
-    var lower_right: mat4x4<f32>;
+    var sums: Sums;
 
-    stage(stages_input, place, block(stages_input, first, block_vector));
-    let steps = (params.inner + DEPTH - 1u) / DEPTH;
-    for (var step = 0u; step < steps; step++) {
-        // The tiles of this step are whole from here on, and those of the one before are read no more.
+    // While a step is multiplied, the next one's block is on its way.
+    var next = block(stages_input, first, block_vector);
+    for (var depth = 0u; depth < params.inner; depth += DEPTH) {
+        stage(stages_input, place, next);
         workgroupBarrier();
-        let next = block(stages_input, first, (step + 1u) * VECTORS + block_vector);
-        let start = step % 2u * DEPTH * STRIDE;
-        for (var k = start; k < start + DEPTH * STRIDE; k += STRIDE) {
-            let upper = input_tiles[k + local.y];
-            let lower = input_tiles[k + local.y + 8u];
-            let left = weight_tiles[k + local.x];
-            let right = weight_tiles[k + local.x + 8u];
-            upper_left = multiply_add(upper_left, upper, left);
-            upper_right = multiply_add(upper_right, upper, right);
-            lower_left = multiply_add(lower_left, lower, left);
-            lower_right = multiply_add(lower_right, lower, right);
+        next = block(stages_input, first, depth / 4u + VECTORS + block_vector);
+        for (var k = 0u; k < DEPTH * STRIDE; k += STRIDE) {
+            sums = multiply(sums, k + local.y, k + local.x);
         }
-        stage(stages_input, (step + 1u) % 2u * DEPTH * STRIDE + place, next);
+        workgroupBarrier();
     }
 
-    let row = first_row + 4u * local.y;
     let column = first_column / 4u + local.x;
-    finish_block(upper_left, row, column);
-    finish_block(upper_right, row, column + 8u);
-    finish_block(lower_left, row + 32u, column);
-    finish_block(lower_right, row + 32u, column + 8u);
+    finish_block(sums.upper, first_row + 4u * local.y, column);
+    finish_block(sums.lower, first_row + 32u + 4u * local.y, column);
+}
+
+// The 8×4 of the output that a thread owns: four rows of the tile's upper half and four of its lower.
+struct Sums {
+    upper: mat4x4<f32>,
+    lower: mat4x4<f32>,
+}
+
+// Adds one inner value's products.
+fn multiply(sums: Sums, row: u32, column: u32) -> Sums {
+    let columns = weight_tile[column];
+    return Sums(
+        multiply_add(sums.upper, input_tile[row], columns),
+        multiply_add(sums.lower, input_tile[row + 8u], columns),
+    );
 }
 
 fn block(of_input: bool, first: u32, vector: u32) -> mat4x4<f32> {
@@ -84,15 +90,15 @@ fn block(of_input: bool, first: u32, vector: u32) -> mat4x4<f32> {
 
 fn stage(of_input: bool, place: u32, block: mat4x4<f32>) {
     if of_input {
-        input_tiles[place] = block[0];
-        input_tiles[place + STRIDE] = block[1];
-        input_tiles[place + 2u * STRIDE] = block[2];
-        input_tiles[place + 3u * STRIDE] = block[3];
+        input_tile[place] = block[0];
+        input_tile[place + STRIDE] = block[1];
+        input_tile[place + 2u * STRIDE] = block[2];
+        input_tile[place + 3u * STRIDE] = block[3];
     } else {
-        weight_tiles[place] = block[0];
-        weight_tiles[place + STRIDE] = block[1];
-        weight_tiles[place + 2u * STRIDE] = block[2];
-        weight_tiles[place + 3u * STRIDE] = block[3];
+        weight_tile[place] = block[0];
+        weight_tile[place + STRIDE] = block[1];
+        weight_tile[place + 2u * STRIDE] = block[2];
+        weight_tile[place + 3u * STRIDE] = block[3];
     }
 }
 
@@ -100,14 +106,24 @@ fn stage(of_input: bool, place: u32, block: mat4x4<f32>) {
 fn input_vector(row: u32, vector: u32) -> vec4<f32> {
     let vectors = params.inner / 4u;
     if row >= params.rows || vector >= vectors { return vec4<f32>(); }
-    return input[row * vectors + vector];
+    return read_input(row * vectors + vector);
 }
 
 // Four inner values of a column of the weight, zeros beyond either edge.
 fn weight_vector(column: u32, vector: u32) -> vec4<f32> {
     let vectors = params.inner / 4u;
     if column >= params.columns || vector >= vectors { return vec4<f32>(); }
-    return weight[column * vectors + vector];
+    return widened(weight[column * vectors + vector]);
+}
+
+// Four values of the input, as it lies.
+fn read_input(place: u32) -> vec4<f32> {
+    if INPUT_F16 != 0u { return widened(input[place]); }
+    return bitcast<vec4<f32>>(vec4(input[2u * place], input[2u * place + 1u]));
+}
+
+fn widened(halves: vec2<u32>) -> vec4<f32> {
+    return vec4(unpack2x16float(halves.x), unpack2x16float(halves.y));
 }
 
 // One vector of four rows of the input each, as four inner values of these rows.
@@ -156,7 +172,19 @@ fn finish(sum: vec4<f32>, row: u32, column: u32) {
     if params.has_bias != 0u { x += bias[column]; }
     var value = vec4(activate(x.x), activate(x.y), activate(x.z), activate(x.w));
     if params.has_residual != 0u { value += residual[place]; }
-    output[place] = value;
+    write_output(place, value);
+}
+
+// Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would spread.
+fn write_output(place: u32, value: vec4<f32>) {
+    if OUTPUT_F16 != 0u {
+        let bounded = clamp(value, vec4(-65504.0), vec4(65504.0));
+        output[place] = vec2(pack2x16float(bounded.xy), pack2x16float(bounded.zw));
+    } else {
+        let words = bitcast<vec4<u32>>(value);
+        output[2u * place] = words.xy;
+        output[2u * place + 1u] = words.zw;
+    }
 }
 
 // The same function stands in every kernel with an activation epilogue; a test holds the copies together.
