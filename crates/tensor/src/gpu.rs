@@ -1,5 +1,7 @@
 //! What a wgpu device has and the processor does not: queue, pipelines, features.
 
+#[cfg(not(target_family = "wasm"))]
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -33,7 +35,7 @@ pub(crate) struct Gpu {
     /// Bytes given to the queue by uploads since the last submit on their behalf.
     pub uploading: AtomicUsize,
     /// The latest submission.
-    last: Mutex<Option<wgpu::SubmissionIndex>>,
+    last: Mutex<Option<Submitted>>,
     /// How many there were.
     pub submissions: AtomicUsize,
     /// What submits long work in parts, where it is to be.
@@ -45,6 +47,16 @@ pub(crate) struct Gpu {
     /// The measured choices of kernels, where the device is to make them.
     #[cfg(not(target_family = "wasm"))]
     pub tuner: Option<Tuner>,
+}
+
+/// Work that was handed to the queue. A browser cannot wait for it.
+#[derive(Clone)]
+pub(crate) struct Submitted {
+    #[cfg(not(target_family = "wasm"))]
+    pub index: wgpu::SubmissionIndex,
+    /// On a host's device, whether it is done.
+    #[cfg(not(target_family = "wasm"))]
+    pub is_done: Option<Arc<AtomicBool>>,
 }
 
 impl Gpu {
@@ -164,62 +176,65 @@ impl Gpu {
     }
 
     /// Hands work to the queue. All that the engine submits goes through here, so that it can be waited for and nothing else.
-    pub fn submit(&self, commands: impl IntoIterator<Item = wgpu::CommandBuffer>) -> wgpu::SubmissionIndex {
+    pub fn submit(&self, commands: impl IntoIterator<Item = wgpu::CommandBuffer>) -> Submitted {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let submission = self.queue.submit(commands);
-        *last = Some(submission.clone());
+        #[cfg(not(target_family = "wasm"))]
+        let submitted = {
+            let index = self.queue.submit(commands);
+            let is_done = self.is_hosts.then(Arc::<AtomicBool>::default);
+            if let Some(is_done) = &is_done {
+                let is_done = Arc::clone(is_done);
+                self.queue.on_submitted_work_done(move || is_done.store(true, Ordering::Release));
+            }
+            Submitted { index, is_done }
+        };
+        #[cfg(target_family = "wasm")]
+        let submitted = {
+            self.queue.submit(commands);
+            Submitted {}
+        };
+        *last = Some(submitted.clone());
         self.submissions.fetch_add(1, Ordering::Relaxed);
-        submission
+        submitted
     }
 
-    /// Waits until all that was submitted here is done.
+    /// Waits until all that was submitted here is done. A browser cannot wait.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] when the device is gone.
-    #[cfg(not(target_family = "wasm"))]
     pub fn wait(&self) -> Result<()> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(last) = last else { return self.failures.look(&self.device) };
-        if !self.waited().wait_for_any(Some(&last))? {
-            // The queue refused that one; what came before it may still be at work.
-            self.waited().wait_for_any(None)?;
+        #[cfg(not(target_family = "wasm"))]
+        {
+            let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(last) = last {
+                return self.waited().wait_for_last(&last);
+            }
         }
-        Ok(())
+        self.failures.look(&self.device)
     }
 
-    /// As [`Waited::wait_for`].
-    #[cfg(not(target_family = "wasm"))]
-    pub fn wait_for(&self, submission: &wgpu::SubmissionIndex) -> Result<()> {
-        self.waited().wait_for(submission)
+    /// Waits until the work is done and no longer. A browser cannot wait.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`] when the device is gone.
+    pub fn wait_for(&self, submitted: &Submitted) -> Result<()> {
+        #[cfg(not(target_family = "wasm"))]
+        return self.waited().wait_for(submitted);
+        #[cfg(target_family = "wasm")]
+        return self.failures.check().map(|()| drop(submitted.clone()));
     }
 
-    /// Is ready when `submission` is done, without blocking the thread that awaits it.
-    #[cfg(not(target_family = "wasm"))]
-    pub fn done(&self, submission: wgpu::SubmissionIndex) -> impl Future<Output = Result<()>> + use<> {
-        self.waiter.wait_for(self.waited(), submission)
+    /// Is ready when the work is done, without blocking the thread that awaits it. A browser calls back by itself.
+    pub fn done(&self, submitted: Submitted) -> impl Future<Output = Result<()>> + use<> {
+        #[cfg(not(target_family = "wasm"))]
+        return self.waiter.wait_for(self.waited(), submitted);
+        #[cfg(target_family = "wasm")]
+        return std::future::ready(self.failures.check().map(|()| drop(submitted)));
     }
 
     #[cfg(not(target_family = "wasm"))]
     fn waited(&self) -> Waited {
         Waited { device: self.device.clone(), failures: Arc::clone(&self.failures) }
-    }
-
-    /// A browser cannot wait.
-    #[cfg(target_family = "wasm")]
-    pub fn wait(&self) -> Result<()> {
-        self.failures.check()
-    }
-
-    /// A browser cannot wait.
-    #[cfg(target_family = "wasm")]
-    pub fn wait_for(&self, _: &wgpu::SubmissionIndex) -> Result<()> {
-        self.failures.check()
-    }
-
-    /// A browser calls back by itself.
-    #[cfg(target_family = "wasm")]
-    pub fn done(&self, _: wgpu::SubmissionIndex) -> impl Future<Output = Result<()>> + use<> {
-        std::future::ready(self.failures.check())
     }
 }
 

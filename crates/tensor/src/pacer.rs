@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 
+use crate::gpu::Submitted;
 use crate::step::Step;
 use crate::{Cost, Device, Error, Result};
 
@@ -31,11 +32,11 @@ struct Job {
     device: Device,
     /// The parts, and the operations of each.
     parts: Vec<(wgpu::CommandBuffer, f64)>,
-    done: oneshot::Sender<Result<wgpu::SubmissionIndex>>,
+    done: oneshot::Sender<Result<Submitted>>,
 }
 
 /// The last submission of a run, when it is done. Dropped before, what has not been submitted never is.
-pub(crate) type Paced = oneshot::Receiver<Result<wgpu::SubmissionIndex>>;
+pub(crate) type Paced = oneshot::Receiver<Result<Submitted>>;
 
 impl Pacer {
     pub fn new(longest: Duration) -> Self {
@@ -98,7 +99,7 @@ impl Job {
     }
 }
 
-fn submit(device: &Device, commands: wgpu::CommandBuffer, operations: f64) -> Result<wgpu::SubmissionIndex> {
+fn submit(device: &Device, commands: wgpu::CommandBuffer, operations: f64) -> Result<Submitted> {
     let gpu = device.gpu()?;
     let start = Instant::now();
     let submission = device.guard(|| Ok(gpu.submit([commands])))?;

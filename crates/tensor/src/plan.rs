@@ -4,6 +4,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use self::submission::{Prepared, Submission};
 use crate::buffer::Buffer;
+#[cfg(not(target_family = "wasm"))]
+use crate::gpu::Submitted;
 use crate::host_memory::HostStep;
 #[cfg(not(target_family = "wasm"))]
 use crate::pacer::Paced;
@@ -290,7 +292,7 @@ enum Started<T> {
 
 /// The last submission of a run in parts, when all are done.
 #[cfg(not(target_family = "wasm"))]
-async fn all_of(parts: Paced) -> Result<wgpu::SubmissionIndex> {
+async fn all_of(parts: Paced) -> Result<Submitted> {
     parts.await.unwrap_or_else(|_| Err(Error::Device("the thread that submits has ended".to_owned())))
 }
 

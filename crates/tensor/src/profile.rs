@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use crate::gpu::Submitted;
 use crate::{Cost, Device, Error, Result};
 
 /// What the runs of a kernel on one shape took together while a device was profiling; another shape is one of another cost.
@@ -115,7 +116,7 @@ impl Timestamps {
     }
 
     /// Waits for the run and adds its times to the device's profile.
-    pub fn collect(self, device: &Device, submission: wgpu::SubmissionIndex) -> Result<()> {
+    pub fn collect(self, device: &Device, submission: Submitted) -> Result<()> {
         let second = 1e9 / f64::from(device.gpu()?.queue.get_timestamp_period());
         device.read_now(submission, (&self.read_back, self.read_back.size()), "timestamps", |bytes| {
             let ticks: &[u64] = bytemuck::cast_slice(bytes);

@@ -2,6 +2,7 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
+use crate::gpu::Submitted;
 use crate::memory::{Counted, MemoryKind};
 use crate::{Device, Result};
 
@@ -43,7 +44,7 @@ impl Device {
     /// Waits for `submission`, and reads the first `bytes` of a buffer that is made to be mapped. `what` names it where that fails.
     pub(crate) fn read_now<T>(
         &self,
-        submission: wgpu::SubmissionIndex,
+        submission: Submitted,
         (buffer, bytes): (&wgpu::Buffer, u64),
         what: &str,
         read: impl FnOnce(&[u8]) -> T,

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -9,11 +10,11 @@ use std::time::Duration;
 use futures_channel::oneshot;
 
 use crate::failure::Failures;
+use crate::gpu::Submitted;
 use crate::{Error, Result};
 
-/// How long wgpu is asked to wait at a time. While it waits it holds a lock that a host's `present` and `destroy` need, so a frame of the
-/// host's waits at most so long.
-const AT_A_TIME: Duration = Duration::from_millis(1);
+/// How long a thread sleeps at most before it looks again whether a host's device has done the work.
+const LONGEST_SLEEP: Duration = Duration::from_millis(1);
 
 thread_local! {
     static BLOCKS: Cell<bool> = const { Cell::new(false) };
@@ -46,45 +47,61 @@ pub(crate) struct Waited {
 }
 
 impl Waited {
-    /// Waits until `submission` is done. What was submitted later, by whomever, is not waited for.
+    /// Waits until the work is done. What was submitted later, by whomever, is not waited for.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] when the device is gone.
-    pub fn wait_for(&self, submission: &wgpu::SubmissionIndex) -> Result<()> {
-        if self.wait_for_any(Some(submission))? {
-            Ok(())
-        } else {
-            Err(Error::Device("the queue refused the work".to_owned()))
+    pub fn wait_for(&self, submitted: &Submitted) -> Result<()> {
+        match &submitted.is_done {
+            Some(is_done) => self.look_until(is_done),
+            None if self.poll(wait_for(Some(&submitted.index)))? => Ok(()),
+            None => Err(Error::Device("the queue refused the work".to_owned())),
         }
     }
 
-    /// As [`wait_for`](Self::wait_for), or for all that was submitted by anybody. Whether there is such a submission.
-    pub fn wait_for_any(&self, submission: Option<&wgpu::SubmissionIndex>) -> Result<bool> {
-        loop {
-            // Polled again, wgpu gives back the memory of a lost device, under the hands of who may still read it.
-            self.failures.look(&self.device)?;
-            let until =
-                wgpu::PollType::Wait { submission_index: submission.cloned(), timeout: Some(AT_A_TIME) };
-            // wgpu panics where the driver tells it of a loss while it waits.
-            let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(until)));
-            match polled {
-                Ok(Ok(_)) => {
-                    // A lost device has done nothing.
-                    self.failures.look(&self.device)?;
-                    return Ok(true);
-                }
-                Ok(Err(wgpu::PollError::Timeout)) => (),
-                Ok(Err(wgpu::PollError::WrongSubmissionIndex(..))) => {
-                    self.failures.look(&self.device)?;
-                    return Ok(false);
-                }
-                Err(_) => {
-                    self.failures.look(&self.device)?;
-                    return Err(Error::Device("waiting for the device failed".to_owned()));
-                }
-            }
+    /// As [`wait_for`](Self::wait_for), of work that the queue may have refused: then for what came before it.
+    pub fn wait_for_last(&self, submitted: &Submitted) -> Result<()> {
+        match &submitted.is_done {
+            Some(is_done) => self.look_until(is_done),
+            None if self.poll(wait_for(Some(&submitted.index)))? => Ok(()),
+            None => self.poll(wait_for(None)).map(|_| ()),
         }
     }
+
+    /// Polls until the work is done. wgpu is not asked to wait: meanwhile it would hold a lock that a host's `present` needs, and
+    /// where it gives up after a time it may lose the callbacks of others.
+    fn look_until(&self, is_done: &AtomicBool) -> Result<()> {
+        let mut sleep = Duration::from_micros(20);
+        loop {
+            self.poll(wgpu::PollType::Poll)?;
+            if is_done.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            thread::sleep(sleep);
+            sleep = (2 * sleep).min(LONGEST_SLEEP);
+        }
+    }
+
+    /// Whether there is such a submission.
+    fn poll(&self, until: wgpu::PollType) -> Result<bool> {
+        // Polled again, wgpu gives back the memory of a lost device, under the hands of who may still read it.
+        self.failures.look(&self.device)?;
+        // wgpu panics where the driver tells it of a loss.
+        let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(until)));
+        // A lost device has done nothing.
+        self.failures.look(&self.device)?;
+        match polled {
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(wgpu::PollError::WrongSubmissionIndex(..))) => Ok(false),
+            Ok(Err(error)) => Err(Error::Device(error.to_string())),
+            Err(_) => Err(Error::Device("waiting for the device failed".to_owned())),
+        }
+    }
+}
+
+/// Until this submission is done, or all that anybody has submitted.
+fn wait_for(submission: Option<&wgpu::SubmissionIndex>) -> wgpu::PollType {
+    wgpu::PollType::Wait { submission_index: submission.cloned(), timeout: None }
 }
 
 /// Who waits for a device on behalf of futures: a thread that begins with the first one and ends with the device.
@@ -93,19 +110,15 @@ pub(crate) struct Waiter(Mutex<Option<mpsc::Sender<Waiting>>>);
 
 struct Waiting {
     device: Waited,
-    submission: wgpu::SubmissionIndex,
+    submitted: Submitted,
     done: oneshot::Sender<Result<()>>,
 }
 
 impl Waiter {
-    /// Is ready when `submission` is done. Within [`block_on`] it is when this returns.
-    pub fn wait_for(
-        &self,
-        device: Waited,
-        submission: wgpu::SubmissionIndex,
-    ) -> impl Future<Output = Result<()>> + use<> {
+    /// Is ready when the work is done. Within [`block_on`] it is when this returns.
+    pub fn wait_for(&self, device: Waited, submitted: Submitted) -> impl Future<Output = Result<()>> + use<> {
         let (done, waited) = oneshot::channel();
-        let waiting = Waiting { device, submission, done };
+        let waiting = Waiting { device, submitted, done };
         if may_block() {
             waiting.wait();
         } else if let Err(waiting) = self.hand_over(waiting) {
@@ -131,10 +144,10 @@ impl Waiter {
 
 impl Waiting {
     fn wait(self) {
-        let Self { device, submission, done } = self;
+        let Self { device, submitted, done } = self;
         // The receiver is gone where the future was dropped: then nobody need wait.
         if !done.is_canceled() {
-            let _ = done.send(device.wait_for(&submission));
+            let _ = done.send(device.wait_for(&submitted));
         }
     }
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 #[cfg(not(target_family = "wasm"))]
 use super::all_of;
 use super::{Run, Started, TensorCopy, buffer_in};
+use crate::gpu::Submitted;
 use crate::profile::Timestamps;
 use crate::staging::Staging;
 use crate::step::{Step, bind_group, row_layout, texel_extent};
@@ -98,7 +99,7 @@ impl<'a> Submission<'a> {
     fn submit_with(
         &self,
         last: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>,
-    ) -> Result<Started<wgpu::SubmissionIndex>> {
+    ) -> Result<Started<Submitted>> {
         let device = self.device();
         let gpu = device.gpu()?;
         if device.step_checks().is_on() {
@@ -152,7 +153,7 @@ impl<'a> Submission<'a> {
     fn submit_profiled(
         &self,
         last: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>,
-    ) -> Result<wgpu::SubmissionIndex> {
+    ) -> Result<Submitted> {
         let device = self.device();
         let gpu = device.gpu()?;
         device.guard(|| {
@@ -174,7 +175,7 @@ impl<'a> Submission<'a> {
     fn submit_checked(
         &self,
         last: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>,
-    ) -> Result<wgpu::SubmissionIndex> {
+    ) -> Result<Submitted> {
         let device = self.device();
         let steps = &self.run.plan.steps;
         self.submit_alone(|encoder| self.encode_inputs(encoder))?;
@@ -195,7 +196,7 @@ impl<'a> Submission<'a> {
     fn submit_alone(
         &self,
         encode: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>,
-    ) -> Result<wgpu::SubmissionIndex> {
+    ) -> Result<Submitted> {
         let device = self.device();
         let gpu = device.gpu()?;
         device.guard(|| {
@@ -275,7 +276,7 @@ pub(super) struct ReadBack {
     device: Device,
     /// None where all outputs are empty.
     staging: Option<Staging>,
-    submission: Started<wgpu::SubmissionIndex>,
+    submission: Started<Submitted>,
     total: u64,
     /// The outputs, one behind the other.
     parts: Vec<(Vec<usize>, DType)>,
