@@ -1,6 +1,9 @@
 //! The engine on a device that its host opened and goes on using.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
 
 use clipseg::{
     Array, ClipSegForImageSegmentation, ConditionInput, Device, DeviceError, DeviceOptions, Error,
@@ -207,4 +210,82 @@ fn pipelines_are_kept_in_the_hosts_cache() {
     for refused in elsewhere {
         assert!(matches!(refused, Err(DeviceError::Adapter { .. })), "{refused:?}");
     }
+}
+
+/// A frame of the host's: next to nothing to do. How long it takes to be done.
+fn frame(host: &Host) -> Duration {
+    let begin = Instant::now();
+    let is_done = Arc::new(AtomicBool::new(false));
+    let buffer = host.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("frame"),
+        size: 1024,
+        usage: wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    let mut encoder = host.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    encoder.clear_buffer(&buffer, 0, None);
+    host.queue.submit([encoder.finish()]);
+    let done = Arc::clone(&is_done);
+    host.queue.on_submitted_work_done(move || done.store(true, Ordering::SeqCst));
+    while !is_done.load(Ordering::SeqCst) {
+        let _ = host.device.poll(wgpu::PollType::Poll);
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    begin.elapsed()
+}
+
+/// The longest of the frames that are drawn while `work` is done on another thread.
+fn longest_frame(host: &Host, work: impl FnOnce() + Send) -> Duration {
+    std::thread::scope(|scope| {
+        let work = scope.spawn(work);
+        let mut longest = Duration::ZERO;
+        while !work.is_finished() {
+            longest = longest.max(frame(host));
+        }
+        work.join().expect("no panic");
+        longest
+    })
+}
+
+#[test]
+fn long_runs_are_submitted_in_parts_between_frames() {
+    const SIDE: usize = 384;
+    let adapter = adapter();
+    let (features, limits) = (required_features(&adapter), required_limits(&adapter));
+    let host = Host::on(adapter, features, limits);
+    let longest = Duration::from_millis(5);
+    let whole = engine(&host);
+    let in_parts = host
+        .engine(&DeviceOptions { longest_submission: Some(longest), ..DeviceOptions::default() })
+        .unwrap();
+    let models = [&whole, &in_parts].map(|device| load(device, "tiny-complex"));
+    let pixels = random(1, 3 * SIDE * SIDE);
+    let images = ImageInput { pixel_values: &pixels, batch: 1, height: SIDE, width: SIDE };
+    let embed = |model: &ClipSegForImageSegmentation| block_on(model.encode_image_prompt(images)).unwrap();
+    let [expected, found] = models.each_ref().map(embed);
+    assert!(found.embeddings == expected.embeddings, "the same kernels in the same order");
+
+    let [in_one, in_many] = models.each_ref().map(|model| {
+        let before = model.device().submissions();
+        let frames = longest_frame(&host, || drop(embed(model)));
+        println!("frames took at most {frames:?}");
+        model.device().submissions() - before
+    });
+    assert_eq!(in_one, 1);
+    assert!(in_many > 3, "{in_many} submissions");
+
+    // Given up, it stops: at most the one that is at work is finished.
+    let before = in_parts.submissions();
+    let mut future = Box::pin(models[1].encode_image_prompt(images));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(future.as_mut().poll(&mut context).is_pending());
+    while in_parts.submissions() == before {
+        std::thread::yield_now();
+    }
+    drop(future);
+    // Behind it in the queue of runs, so that all of it is over when this is.
+    assert!(embed(&models[1]).embeddings == expected.embeddings);
+    let submissions = in_parts.submissions() - before;
+    assert!(submissions < 2 * in_many, "{submissions} where {in_many} are a whole run");
+    assert_eq!(host.told(), 0);
 }
