@@ -63,7 +63,7 @@ impl<'a> Submission<'a> {
     pub fn submit(&self) -> Result<Started<()>> {
         let device = self.device();
         if device.is_collecting() {
-            let commands = self.commands(vec![0..self.run.plan.steps.len()], |_| Ok(()))?;
+            let commands = self.commands([self.all_steps()], |_| Ok(()))?;
             commands.into_iter().for_each(|commands| device.collect(commands));
             return Ok(Started::Now(()));
         }
@@ -114,14 +114,18 @@ impl<'a> Submission<'a> {
             let parts = self.commands(ranges, last)?.into_iter().zip(operations).collect();
             return Ok(Started::InParts(pacer.submit(device, parts)));
         }
-        let commands = self.commands(vec![0..self.run.plan.steps.len()], last)?;
+        let commands = self.commands([self.all_steps()], last)?;
         device.guard(|| Ok(gpu.submit(commands))).map(Started::Now)
+    }
+
+    fn all_steps(&self) -> Range<usize> {
+        0..self.run.plan.steps.len()
     }
 
     /// The run and what `last` adds to it as command buffers, one for each of the `ranges` of its steps, which follow each other.
     fn commands(
         &self,
-        ranges: Vec<Range<usize>>,
+        ranges: impl IntoIterator<Item = Range<usize>>,
         last: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>,
     ) -> Result<Vec<wgpu::CommandBuffer>> {
         let device = self.device();
@@ -131,7 +135,7 @@ impl<'a> Submission<'a> {
             let mut encoder = gpu.device.create_command_encoder(&descriptor);
             self.encode_inputs(&mut encoder)?;
             let mut bind_groups = &self.prepared.bind_groups[..];
-            let mut commands = Vec::with_capacity(ranges.len());
+            let mut commands = Vec::new();
             for (place, range) in ranges.into_iter().enumerate() {
                 if place > 0 {
                     let next = gpu.device.create_command_encoder(&descriptor);
