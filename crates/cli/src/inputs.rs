@@ -9,7 +9,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clipseg::{
     AdapterChoice, ClipSeg, ClipSegConfig, ClipSegForImageSegmentation, Device, DeviceOptions, Error,
-    MatrixUnits, Orientation, Photo, PhotoFile, Precision, Processor, TextBatch, Tokenizer,
+    MatrixUnits, Orientation, Photo, PhotoFile, PipelineStore, Precision, Processor, TextBatch, Tokenizer,
 };
 use clipseg_files::shown;
 
@@ -64,7 +64,7 @@ impl AdapterArguments {
             matrix_units: self.matrix_units,
             memory_budget: self.memory,
             tuning: tuning.transpose()?,
-            pipeline_cache: caches,
+            pipeline_cache: caches.map(PipelineStore::Folder),
             ..DeviceOptions::default()
         };
         match &self.adapter {

@@ -5,6 +5,7 @@ mod config_file;
 pub(crate) mod decode;
 mod filter;
 mod inputs;
+mod on_device;
 mod photo;
 mod resize;
 mod visual_prompt;

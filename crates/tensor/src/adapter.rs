@@ -142,16 +142,16 @@ impl Chosen {
 }
 
 fn report(adapter: &wgpu::Adapter) -> AdapterReport {
-    let features = adapter.features();
-    let subgroup = subgroup_lanes(adapter, KernelFamily::Subgroup).is_ok();
-    let automatic = match subgroup_lanes(adapter, KernelFamily::Auto) {
+    let (info, features) = (adapter.get_info(), adapter.features());
+    let subgroup = subgroup_lanes(&info, features, KernelFamily::Subgroup).is_ok();
+    let automatic = match subgroup_lanes(&info, features, KernelFamily::Auto) {
         Ok(Some(_)) => KernelFamily::Subgroup,
         _ => KernelFamily::Workgroup,
     };
     let mut families = vec![KernelFamily::Workgroup];
     families.extend(subgroup.then_some(KernelFamily::Subgroup));
     AdapterReport {
-        info: adapter.get_info(),
+        info,
         limits: adapter.limits(),
         shader_f16: features.contains(wgpu::Features::SHADER_F16),
         subgroups: features.contains(wgpu::Features::SUBGROUP),
@@ -255,9 +255,12 @@ pub fn describe(info: &wgpu::AdapterInfo) -> String {
 ///
 /// They need subgroups of one size, one of [`LANES`], which is what software adapters have on processors with vectors of 256 or
 /// 512 bits; a GPU may have them too, but is faster with the workgroup kernels, so `Auto` takes them on software adapters alone.
-pub(crate) fn subgroup_lanes(adapter: &wgpu::Adapter, family: KernelFamily) -> Result<Option<u32>, String> {
-    let info = adapter.get_info();
-    let has_subgroups = adapter.features().contains(wgpu::Features::SUBGROUP);
+pub(crate) fn subgroup_lanes(
+    info: &wgpu::AdapterInfo,
+    features: wgpu::Features,
+    family: KernelFamily,
+) -> Result<Option<u32>, String> {
+    let has_subgroups = features.contains(wgpu::Features::SUBGROUP);
     let sizes = [info.subgroup_min_size, info.subgroup_max_size];
     let lanes = LANES.into_iter().find(|&lanes| has_subgroups && sizes == [lanes, lanes]);
     match family {

@@ -91,11 +91,13 @@ pub(crate) fn features() -> wgpu::Features {
         | wgpu::Features::SUBGROUP_BARRIER
 }
 
-/// The largest matrices in f16 with sums in f32 that `adapter` offers and there are kernels for.
-pub(crate) fn offered(adapter: &wgpu::Adapter) -> Option<MatrixSize> {
-    if !adapter.features().contains(features())
-        || adapter.limits().max_compute_workgroup_storage_size < WORKGROUP_MEMORY
-    {
+/// The largest matrices in f16 with sums in f32 that `adapter` multiplies, its device has all for, and there are kernels for.
+fn largest(
+    adapter: &wgpu::Adapter,
+    has: wgpu::Features,
+    limits: &wgpu::Limits,
+) -> Option<MatrixSize> {
+    if !has.contains(features()) || limits.max_compute_workgroup_storage_size < WORKGROUP_MEMORY {
         return None;
     }
     let info = adapter.get_info();
@@ -111,28 +113,48 @@ pub(crate) fn offered(adapter: &wgpu::Adapter) -> Option<MatrixSize> {
     })
 }
 
-/// What `choice` comes to on `adapter`.
+/// The matrices that a device of `adapter` could multiply.
+pub(crate) fn offered(adapter: &wgpu::Adapter) -> Option<MatrixSize> {
+    largest(adapter, adapter.features(), &adapter.limits())
+}
+
+/// As [`offered`], where `choice` wants them: what a device has to be asked for [`features`] for.
+pub(crate) fn wanted(adapter: &wgpu::Adapter, choice: MatrixUnits) -> Option<MatrixSize> {
+    let is_wanted = match choice {
+        MatrixUnits::Off => false,
+        MatrixUnits::Known => MatrixUnits::is_known(&adapter.get_info()),
+        MatrixUnits::Any => true,
+    };
+    if is_wanted { offered(adapter) } else { None }
+}
+
+/// What `choice` comes to on a device of `adapter`.
 ///
 /// # Errors
 /// [`Error::Adapter`] when matrix units are insisted on and it has none that there are kernels for.
-pub(crate) fn choose(adapter: &wgpu::Adapter, choice: MatrixUnits) -> Result<Option<MatrixSize>> {
+pub(crate) fn choose(
+    adapter: &wgpu::Adapter,
+    device: &wgpu::Device,
+    choice: MatrixUnits,
+) -> Result<Option<MatrixSize>> {
+    if choice == MatrixUnits::Off {
+        return Ok(None);
+    }
     let info = adapter.get_info();
-    match (choice, offered(adapter)) {
-        (MatrixUnits::Off, _) => Ok(None),
-        (MatrixUnits::Known, Some(size)) if MatrixUnits::is_known(&info) => Ok(Some(size)),
-        (MatrixUnits::Known, _) => {
+    let size = largest(adapter, device.features(), &device.limits());
+    match choice {
+        MatrixUnits::Known if size.is_none() || !MatrixUnits::is_known(&info) => {
             let adapter = crate::describe(&info);
-            log::warn!(
-                "{adapter}: its matrix units are not used: the kernels for them are not known to be right there"
-            );
+            log::warn!("{adapter}: no matrix units are used: the kernels for them are not known to be right there");
             Ok(None)
         }
-        (MatrixUnits::Any, Some(size)) => Ok(Some(size)),
-        (MatrixUnits::Any, None) => {
-            let reason = "it does not multiply matrices of 16×16 on 32 lanes or of 8×8 on 8 lanes, in f16 with sums in f32; leave \
-                          the choice of matrix units out"
+        MatrixUnits::Any if size.is_none() => {
+            let reason = "it does not multiply matrices of 16×16 on 32 lanes or of 8×8 on 8 lanes, in f16 with sums in f32, or a host \
+                          opened its device without wgpu's cooperative matrices, f16 and subgroups; leave the choice of matrix units \
+                          out"
                 .to_owned();
             Err(Error::Adapter { adapter: info.name, reason })
         }
+        _ => Ok(size),
     }
 }

@@ -7,6 +7,7 @@ mod elementwise;
 mod embedding;
 mod guided;
 mod halves;
+mod host_memory;
 mod linear;
 mod matmul;
 mod matrix_units;
