@@ -36,9 +36,9 @@ mod map_plans;
 mod maps;
 mod model;
 mod parts;
-#[cfg(not(target_family = "wasm"))]
+#[cfg(all(feature = "tokenizer", not(target_family = "wasm")))]
 mod pipeline;
-#[cfg(not(target_family = "wasm"))]
+#[cfg(all(feature = "tokenizer", not(target_family = "wasm")))]
 mod prompt_cache;
 mod refinement;
 mod saved_conditions;
@@ -46,34 +46,39 @@ mod segmentation;
 mod smoother;
 mod templates;
 mod towers;
-#[cfg(not(target_family = "wasm"))]
+#[cfg(all(feature = "tokenizer", not(target_family = "wasm")))]
 mod windows;
 
 pub use clipseg_clip::{
-    Activation, Checkpoint, ClipSegConfig, ClipSegProcessor, ClipSegTextConfig, ClipSegVisionConfig, Error,
-    ImageInput, ImageSize, Insides, Orientation, PaddingSide, Photo, PhotoFile, PixelBatch, PixelValues,
-    PreprocessorConfig, ProcessedInputs, Processor, PromptStyle, Resample, Result, Scene, StandIn, TextBatch,
-    TextEncoder, TextInput, TokenIds, Tokenizer, TowerOutput, VisionEncoder,
+    Activation, Checkpoint, ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig, Error, ImageInput, ImageSize,
+    Insides, LoadProgress, MAX_PIXELS, Photo, PixelBatch, PixelFormat, PixelValues, PreprocessorConfig, Processor,
+    PromptStyle, Resample, Result, Scene, StandIn, TensorView, TextEncoder, TextInput, TowerOutput, VisionEncoder,
 };
+#[cfg(feature = "tokenizer")]
+pub use clipseg_clip::{ClipSegProcessor, PaddingSide, ProcessedInputs, TextBatch, TokenIds, Tokenizer};
+#[cfg(feature = "decode")]
+pub use clipseg_clip::{Orientation, PhotoFile};
 pub use clipseg_decoder::{DecoderInsides, DecoderOutput};
 #[cfg(all(feature = "hub", not(target_family = "wasm")))]
 pub use clipseg_hub as hub;
 pub use clipseg_masks as masks;
 pub use clipseg_tensor::{
     AdapterChoice, AdapterReport, Array, Cost, Device, DeviceOptions, Error as DeviceError, KernelFamily,
-    KernelTime, LLVMPIPE_WIDTH_VARIABLE, MemoryUse, Precision, StepCheck, Worst, adapters, describe,
+    KernelTime, LLVMPIPE_WIDTH_VARIABLE, MemoryUse, Precision, StepCheck, Tensor, Worst, adapters, describe,
     llvmpipe_environment, llvmpipe_width, wgpu,
 };
 pub use condition::Condition;
 pub use contrastive::{ClipSegModel, ClipSegOutput};
 pub use model::{ClipSegForImageSegmentation, ConditionInput, SegmentationInput, SegmentationOutput};
-#[cfg(not(target_family = "wasm"))]
+#[cfg(all(feature = "tokenizer", not(target_family = "wasm")))]
 pub use pipeline::ClipSeg;
 pub use refinement::Refinement;
 pub use saved_conditions::SavedConditions;
+pub use safetensors;
 pub use segmentation::Segmentation;
+pub use serde_json;
 pub use smoother::Smoother;
 pub use templates::{Template, TemplateSet, phrases};
 pub use towers::{ClipSegTextModel, ClipSegVisionModel};
-#[cfg(not(target_family = "wasm"))]
+#[cfg(all(feature = "tokenizer", not(target_family = "wasm")))]
 pub use windows::{WindowPixels, WindowScenes, WindowStep, Windows};
