@@ -1,4 +1,4 @@
-//! Validates every WGSL file and writes one Rust module a kernel: its parameter block, bindings and overrides as naga
+//! Validates every WGSL file and writes one Rust module per kernel: its parameter block, bindings and overrides as naga
 //! reflects them, so that Rust cannot disagree with WGSL.
 
 use std::fmt::Write as _;
@@ -55,7 +55,7 @@ fn main() {
 }
 
 fn write_kernel(out: &mut String, name: &str, source: &str, module: &Module) {
-    let [entry] = module.entry_points.as_slice() else { panic!("{name}.wgsl: one entry point a file") };
+    let [entry] = module.entry_points.as_slice() else { panic!("{name}.wgsl: one entry point per file") };
     let mut bindings = Vec::new();
     let mut params = String::new();
     for (_, variable) in module.global_variables.iter() {
@@ -80,7 +80,7 @@ fn write_kernel(out: &mut String, name: &str, source: &str, module: &Module) {
             (other, _) => panic!("{name}.wgsl: a binding of a kind the engine does not use: {other:?}"),
         };
         let binding_name = variable.name.clone().unwrap_or_default();
-        bindings.push((resource.binding, binding_name, kind, holds_halves(module, variable.ty)));
+        bindings.push((resource.binding, binding_name, kind, may_hold_f16(module, variable.ty)));
     }
     bindings.sort();
     for (place, (index, binding, ..)) in bindings.iter().enumerate() {
@@ -95,7 +95,7 @@ fn write_kernel(out: &mut String, name: &str, source: &str, module: &Module) {
     let rows: String = bindings
         .iter()
         .map(|(_, binding, kind, halves)| {
-            format!("            Binding {{ name: {binding:?}, kind: {kind}, holds_halves: {halves} }},\n")
+            format!("            Binding {{ name: {binding:?}, kind: {kind}, may_hold_f16: {halves} }},\n")
         })
         .collect();
     let subgroups = source.contains("subgroup_invocation_id");
@@ -112,8 +112,8 @@ fn write_kernel(out: &mut String, name: &str, source: &str, module: &Module) {
     .expect("writing to a string");
 }
 
-/// Whether a binding is an array that halves may lie in: of pairs of words, each of which unpacks to four.
-fn holds_halves(module: &Module, kind: Handle<Type>) -> bool {
+/// Whether a binding is an array that f16 values may lie in: of pairs of words, each of which unpacks to four.
+fn may_hold_f16(module: &Module, kind: Handle<Type>) -> bool {
     let TypeInner::Array { base, .. } = module.types[kind].inner else { return false };
     module.types[base].inner == TypeInner::Vector { size: VectorSize::Bi, scalar: Scalar::U32 }
 }

@@ -6,7 +6,7 @@ use clipseg_benches::{Rate, bench_op, criterion, families, random_tensor};
 use clipseg_tensor::AttentionMask;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
-/// (sequences, tokens, heads, values a head, causal)
+/// (sequences, tokens, heads, values per head, causal)
 const SHAPES: [(usize, usize, usize, usize, bool); 4] =
     [(1, 485, 12, 64, false), (1, 485, 4, 16, false), (8, 485, 4, 16, false), (8, 8, 8, 64, true)];
 

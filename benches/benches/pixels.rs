@@ -18,7 +18,7 @@ fn bench(
     shape: &str,
     record: impl FnOnce(&Device, &mut Recorder) -> Result<Tensor>,
 ) {
-    let Some(device) = device(KernelFamily::Classic) else { return };
+    let Some(device) = device(KernelFamily::Workgroup) else { return };
     let mut group = criterion.benchmark_group(op);
     let id = BenchmarkId::from_parameter(shape);
     bench_op(&mut group, id, &device, Rate::Bytes, |recorder| record(&device, recorder));

@@ -3,7 +3,7 @@
 //! `cargo bench -p clipseg-benches --bench products`
 
 use clipseg_benches::{Rate, bench_op, criterion, families, random, random_tensor};
-use clipseg_tensor::{Activation, Convolution3x3, Device, Linear, Mlp, Takes, TransposedConvolution};
+use clipseg_tensor::{Activation, Convolution3x3, Device, Linear, Mlp, TransposedConvolution, UpsampleInput};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
 /// Those of a 352 × 352 image, with the class token.
@@ -85,14 +85,14 @@ fn convolution(criterion: &mut Criterion) {
 fn transposed_convolution(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("transposed_conv2d");
     for (name, device) in families() {
-        let layer = |inputs: usize, outputs: usize, kernel: usize, takes| {
+        let layer = |inputs: usize, outputs: usize, kernel: usize, input| {
             let (weight, bias) = (random(inputs * outputs * kernel * kernel), random(outputs));
-            TransposedConvolution::new(&device, inputs, outputs, kernel, &weight, &bias, takes)
+            TransposedConvolution::new(&device, inputs, outputs, kernel, &weight, &bias, input)
                 .expect("it fits")
         };
-        let one = layer(REDUCED, 1, 16, Takes::Tokens);
-        let first = layer(REDUCED, REDUCED / 2, 4, Takes::Tokens);
-        let second = layer(REDUCED / 2, 1, 4, Takes::Pixels(16));
+        let one = layer(REDUCED, 1, 16, UpsampleInput::Tokens);
+        let first = layer(REDUCED, REDUCED / 2, 4, UpsampleInput::Tokens);
+        let second = layer(REDUCED / 2, 1, 4, UpsampleInput::Pixels(16));
         let steps = [("one", &one, None), ("two", &first, Some((Activation::Relu, &second)))];
         for (count, first, second) in steps {
             bench_op(&mut group, BenchmarkId::new(name, count), &device, Rate::Bytes, |recorder| {

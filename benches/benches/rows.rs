@@ -44,10 +44,10 @@ fn film(criterion: &mut Criterion) {
         bench(criterion, "film", &format!("{pairs} pairs"), |device, recorder| {
             let reduced = random_tensor(device, &[1, TOKENS, 64])?;
             let previous = random_tensor(device, &[pairs, TOKENS, 64])?;
-            let multiplier = random_tensor(device, &[pairs, 64])?;
-            let offset = random_tensor(device, &[pairs, 64])?;
+            let gamma = random_tensor(device, &[pairs, 64])?;
+            let beta = random_tensor(device, &[pairs, 64])?;
             repeated(&previous, |previous| {
-                let modulation = Modulation { multiplier: &multiplier, offset: &offset };
+                let modulation = Modulation { gamma: &gamma, beta: &beta };
                 recorder.film(pairs, &reduced, Some(previous), Some(modulation))
             })
         });

@@ -26,7 +26,7 @@ fn copy(criterion: &mut Criterion) {
     for (_, device) in families().take(1) {
         for shape in [[485, 2304], [8 * 484, 4096]] {
             let from = random_tensor(&device, &shape).expect("it fits");
-            let to = device.blank(&shape).expect("it fits");
+            let to = device.uninit(&shape).expect("it fits");
             let plan = Recorder::new(&device).finish().expect("the device takes an empty plan");
             let copy = || {
                 let mut run = plan.run();

@@ -29,7 +29,7 @@ pub fn device(kernels: KernelFamily) -> Option<Device> {
 
 /// A device for each family of kernels that the adapter runs.
 pub fn families() -> impl Iterator<Item = (&'static str, Device)> {
-    [("classic", KernelFamily::Classic), ("subgroup", KernelFamily::Subgroup)]
+    [("workgroup", KernelFamily::Workgroup), ("subgroup", KernelFamily::Subgroup)]
         .into_iter()
         .filter_map(|(name, family)| Some((name, device(family)?)))
 }

@@ -32,7 +32,7 @@ pub struct Binding {
     pub kind: BindingKind,
     /// Whether half-precision floats may lie there, as WGSL declares it: some kernels take them besides floats, and their overrides
     /// say which it is.
-    pub holds_halves: bool,
+    pub may_hold_f16: bool,
 }
 
 /// A compute kernel as its WGSL file declares it.
@@ -54,7 +54,7 @@ pub struct Kernel {
     pub uses_subgroups: bool,
 }
 
-/// One module a kernel, written by the build from the WGSL files.
+/// One module per kernel, written by the build from the WGSL files.
 pub mod kernels {
     use crate::Kernel;
     include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

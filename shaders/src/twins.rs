@@ -8,7 +8,7 @@
 //! [`conv2d_3x3`] and [`transposed_conv2d`] take the parameters of [`im2col_3x3`] and [`depth_to_space`]: they are the
 //! convolutions, written directly, that the engine computes as a rearrangement and a matrix product.
 //!
-//! Where a kernel takes or gives halves, its twin does so by [`half()`] of each value.
+//! Where a kernel takes or gives f16 values, its twin does so by [`half()`] of each value.
 //!
 //! # Panics
 //! A twin panics where a slice is shorter than the parameters say.

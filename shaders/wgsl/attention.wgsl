@@ -1,6 +1,6 @@
 // output[image, query, head, :] = Σ_key softmax_key(scale · query · key) · value
 //
-// The classic form for GPUs, for heads of up to 128 values: a workgroup owns 16 queries of one head and walks over the keys
+// The plain form for GPUs, for heads of up to 128 values: a workgroup owns 16 queries of one head and walks over the keys
 // eight at a time with a running maximum and sum (Milakov and Gimelshein 2018; Dao et al. 2022), so that no score reaches memory.
 
 struct Params {
@@ -10,7 +10,7 @@ struct Params {
     head_size: u32,
     causal: u32,
     has_mask: u32,
-    has_starts: u32,
+    has_cu_seqlens: u32,
     scale: f32,
 }
 
@@ -20,7 +20,7 @@ struct Params {
 /// A number a row, 0 for a key to be left out
 @group(0) @binding(2) var<storage, read> key_mask: array<u32>;
 /// [images + 1], the row that each starts with, where they differ in length; the last ends before the last of these
-@group(0) @binding(3) var<storage, read> starts: array<u32>;
+@group(0) @binding(3) var<storage, read> cu_seqlens: array<u32>;
 @group(0) @binding(4) var<storage, read_write> output: array<f32>;
 
 const QUERIES: u32 = 16u;
@@ -113,10 +113,10 @@ struct Sequence {
 }
 
 fn sequence_of(image: u32) -> Sequence {
-    if params.has_starts == 0u { return Sequence(image * params.tokens, params.tokens); }
-    // Within the input, whatever the starts say.
-    let first = min(starts[image], params.tokens);
-    return Sequence(first, clamp(starts[image + 1u], first, params.tokens) - first);
+    if params.has_cu_seqlens == 0u { return Sequence(image * params.tokens, params.tokens); }
+    // Within the input, whatever cu_seqlens says.
+    let first = min(cu_seqlens[image], params.tokens);
+    return Sequence(first, clamp(cu_seqlens[image + 1u], first, params.tokens) - first);
 }
 
 // Eight tokens' keys, or values, from `column` of their rows on; channels beyond the head's size are zero.

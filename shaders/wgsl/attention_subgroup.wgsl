@@ -1,9 +1,9 @@
 // output[image, query, head, :] = Σ_key softmax_key(scale · query · key) · value, for heads of at most 64 values
 //
-// The form for software adapters, in the manner of matmul_subgroup: storage textures of four columns a texel, a workgroup is
+// The form for software adapters, in the manner of matmul_subgroup: storage textures of four columns per texel, a workgroup is
 // one subgroup of eight or sixteen lanes and owns ROWS queries of one head. For the scores a lane owns four keys; for the
 // values it owns one texel of the head, of eight lanes two, and where a head has so few that lanes are left over, those take a
-// share of the keys. Keys come four a lane at a time, with a running maximum and sum (Milakov and Gimelshein 2018), so that no
+// share of the keys. Keys come four per lane at a time, with a running maximum and sum (Milakov and Gimelshein 2018), so that no
 // score is stored. Eight lanes are handed a query's texel, or a lane's four probabilities, by subgroupShuffle; sixteen turn
 // what they hold by one, and each looks up what meets it. A head's values fill whole texels.
 
@@ -13,7 +13,7 @@ struct Params {
     heads: u32,
     causal: u32,
     has_mask: u32,
-    has_starts: u32,
+    has_cu_seqlens: u32,
     scale: f32,
 }
 
@@ -30,7 +30,7 @@ override LANES: u32 = 8u;
 /// A number a row, 0 for a key to be left out
 @group(0) @binding(2) var<storage, read> key_mask: array<u32>;
 /// [images + 1], the row that each starts with, where they differ in length; the last ends before the last of these
-@group(0) @binding(3) var<storage, read> starts: array<u32>;
+@group(0) @binding(3) var<storage, read> cu_seqlens: array<u32>;
 @group(0) @binding(4) var output: texture_storage_2d<rgba32float, write>;
 
 // The loops over rows must be unrolled, as in matmul_subgroup: what they walk then lies in registers.
@@ -165,10 +165,10 @@ struct Sequence {
 }
 
 fn sequence_of(image: u32) -> Sequence {
-    if params.has_starts == 0u { return Sequence(image * params.tokens, params.tokens); }
-    // Within the input, whatever the starts say.
-    let first = min(starts[image], params.tokens);
-    return Sequence(first, clamp(starts[image + 1u], first, params.tokens) - first);
+    if params.has_cu_seqlens == 0u { return Sequence(image * params.tokens, params.tokens); }
+    // Within the input, whatever cu_seqlens says.
+    let first = min(cu_seqlens[image], params.tokens);
+    return Sequence(first, clamp(cu_seqlens[image + 1u], first, params.tokens) - first);
 }
 
 // subgroupMax, which lavapipe does lane by lane.

@@ -2,7 +2,7 @@
 //
 // As attention, for heads of a multiple of four values up to 64: a workgroup owns 32 queries of one head and walks over the keys
 // 16 at a time, all of it in vectors of four channels. For the scores four threads share a query, each with every fourth key;
-// for the values a thread owns four channels of four queries. Input and output may lie in halves, two in a word; in full, a
+// for the values a thread owns four channels of four queries. Input and output may lie in f16, two per word; in full, a
 // vector is two neighbouring pairs of words, which compilers load as one.
 
 struct Params {
@@ -12,13 +12,13 @@ struct Params {
     head_size: u32,
     causal: u32,
     has_mask: u32,
-    has_starts: u32,
+    has_cu_seqlens: u32,
     scale: f32,
 }
 
-/// 1 where the input lies in halves, and where the output is to; else they lie a float a word.
-override INPUT_HALVES: u32 = 0u;
-override OUTPUT_HALVES: u32 = 0u;
+/// 1 where the input lies in f16, and where the output is to; else they lie as a float per word.
+override INPUT_F16: u32 = 0u;
+override OUTPUT_F16: u32 = 0u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 /// [images · tokens, (query, key, value), heads, head size]
@@ -26,7 +26,7 @@ override OUTPUT_HALVES: u32 = 0u;
 /// A number a row, 0 for a key to be left out
 @group(0) @binding(2) var<storage, read> key_mask: array<u32>;
 /// [images + 1], the row that each starts with, where they differ in length; the last ends before the last of these
-@group(0) @binding(3) var<storage, read> starts: array<u32>;
+@group(0) @binding(3) var<storage, read> cu_seqlens: array<u32>;
 @group(0) @binding(4) var<storage, read_write> output: array<vec2<u32>>;
 
 const THREADS: u32 = 128u;
@@ -147,10 +147,10 @@ struct Sequence {
 }
 
 fn sequence_of(image: u32) -> Sequence {
-    if params.has_starts == 0u { return Sequence(image * params.tokens, params.tokens); }
-    // Within the input, whatever the starts say.
-    let first = min(starts[image], params.tokens);
-    return Sequence(first, clamp(starts[image + 1u], first, params.tokens) - first);
+    if params.has_cu_seqlens == 0u { return Sequence(image * params.tokens, params.tokens); }
+    // Within the input, whatever cu_seqlens says.
+    let first = min(cu_seqlens[image], params.tokens);
+    return Sequence(first, clamp(cu_seqlens[image + 1u], first, params.tokens) - first);
 }
 
 // How many masks leave a key out, each by adding the lowest float; a key beyond the last token is none at all.
@@ -207,7 +207,7 @@ fn finish(sum: vec4<f32>, query: u32, queries_here: u32, start: u32, width: u32)
 
 // Four values of the input, as it lies.
 fn read_input(place: u32) -> vec4<f32> {
-    if INPUT_HALVES != 0u { return widened(query_key_value[place]); }
+    if INPUT_F16 != 0u { return widened(query_key_value[place]); }
     return bitcast<vec4<f32>>(vec4(query_key_value[2u * place], query_key_value[2u * place + 1u]));
 }
 
@@ -217,7 +217,7 @@ fn widened(halves: vec2<u32>) -> vec4<f32> {
 
 // Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would spread.
 fn write_output(place: u32, value: vec4<f32>) {
-    if OUTPUT_HALVES != 0u {
+    if OUTPUT_F16 != 0u {
         let bounded = clamp(value, vec4(-65504.0), vec4(65504.0));
         output[place] = vec2(pack2x16float(bounded.xy), pack2x16float(bounded.zw));
     } else {

@@ -1,6 +1,6 @@
 // output[row, :] = (input[row, :] - mean) / sqrt(variance + epsilon) * weight + bias
 //
-// The form for software adapters: a workgroup is one subgroup and owns ROWS rows; textures of four columns a texel, as storage
+// The form for software adapters: a workgroup is one subgroup and owns ROWS rows; textures of four columns per texel, as storage
 // buffers are read lane by lane. The lanes hold a whole row, so that it is loaded once, and keep the weight and the bias for
 // all rows. Loops over a row's texels have constant bounds, which the width gives, and are unrolled.
 // Columns must be a multiple of four, and at most 128 times the lanes.
@@ -10,7 +10,7 @@ struct Params {
     epsilon: f32,
 }
 
-/// Texels a row: columns / 4.
+/// Texels per row: columns / 4.
 override COLUMN_TEXELS: u32 = 16u;
 /// Of the subgroup: 8 or 16.
 override LANES: u32 = 8u;

@@ -1,7 +1,7 @@
 // output[row, :] = (input[row, :] - mean) / sqrt(variance + epsilon) * weight + bias
 //
 // As layer_norm, loading vectors: columns must be a multiple of four, and at most 1024, so that a row is read once and kept
-// in registers. The output may lie in halves, two in a word; in full, a vector is two neighbouring pairs of words, which compilers
+// in registers. The output may lie in f16, two per word; in full, a vector is two neighbouring pairs of words, which compilers
 // store as one.
 
 struct Params {
@@ -10,8 +10,8 @@ struct Params {
     epsilon: f32,
 }
 
-/// 1 where the output is to lie in halves; else it lies a float a word.
-override OUTPUT_HALVES: u32 = 0u;
+/// 1 where the output is to lie in f16; else it lies as a float per word.
+override OUTPUT_F16: u32 = 0u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
@@ -53,7 +53,7 @@ fn store(value: vec4<f32>, start: u32, vector: u32, mean: f32, scale: f32) {
 
 // Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would spread.
 fn write_output(place: u32, value: vec4<f32>) {
-    if OUTPUT_HALVES != 0u {
+    if OUTPUT_F16 != 0u {
         let bounded = clamp(value, vec4(-65504.0), vec4(65504.0));
         output[place] = vec2(pack2x16float(bounded.xy), pack2x16float(bounded.zw));
     } else {

@@ -1,8 +1,8 @@
 // output[rows, columns] = activation(input[rows, inner] · weight[inner, columns] + bias[columns]) + residual[rows, columns]
 //
 // The form for software adapters, which load texels as vectors but storage and workgroup memory lane by lane, and for
-// which a barrier is dear: a workgroup is one subgroup, which owns ROWS rows and a texel of columns a lane, and both operands
-// are rgba32float textures of four columns a texel. The lanes between them hold a strip of every row of the input, a texel each,
+// which a barrier is dear: a workgroup is one subgroup, which owns ROWS rows and a texel of columns per lane, and both operands
+// are rgba32float textures of four columns per texel. The lanes between them hold a strip of every row of the input, a texel each,
 // and every texel of it has to meet all lanes. Eight lanes are handed one after the other by subgroupShuffle. For more lanes
 // lavapipe does that one by one, unless the lanes it reads are constants: sixteen lanes turn the strip by one instead, so that a
 // lane multiplies its own texel first, then the next one's.
@@ -20,9 +20,9 @@
 
 struct Params {
     rows: u32,
-    /// Texels a row of the output, of one group: columns / 4, rounded up.
+    /// Texels per row of the output, of one group: columns / 4, rounded up.
     column_texels: u32,
-    /// Texels a row of the input, of one group: inner / 4, rounded up.
+    /// Texels per row of the input, of one group: inner / 4, rounded up.
     inner_texels: u32,
     has_bias: u32,
     has_residual: u32,

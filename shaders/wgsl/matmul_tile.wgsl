@@ -1,6 +1,6 @@
 // output[rows, columns] = activation(input[rows, inner] · weight[columns, inner]ᵀ + bias[columns]) + residual[rows, columns]
 //
-// The classic form for GPUs: a 64×64 tile of the output a workgroup, 4×4 of it a thread, both operands
+// The plain form for GPUs: a 64×64 tile of the output per workgroup, 4×4 of it per thread, both operands
 // staged 16 columns at a time in workgroup memory. Any shape; edges are padded with zeros in the tile.
 
 struct Params {

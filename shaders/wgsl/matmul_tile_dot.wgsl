@@ -20,7 +20,7 @@ override ACTIVATION: u32 = 0u;
 @group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> output: array<vec4<f32>>;
 
-// Inner values and vectors of these a step.
+// Inner values and vectors of these per step.
 const DEPTH: u32 = 16u;
 const VECTORS: u32 = 4u;
 // Rows from one vector of a tile to the next: 64, and one against bank conflicts.

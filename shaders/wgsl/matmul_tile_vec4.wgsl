@@ -1,6 +1,6 @@
 // output[rows, columns] = activation(input[rows, inner] · weight[columns, inner]ᵀ + bias[columns]) + residual[rows, columns]
 //
-// The form for GPUs where inner and columns are multiples of four: a 64×64 tile of the output a workgroup, 8×4 of it a thread.
+// The form for GPUs where inner and columns are multiples of four: a 64×64 tile of the output per workgroup, 8×4 of it per thread.
 // Operands are loaded as vectors of four inner values; blocks of 4×4 are transposed on their way to workgroup memory, where a
 // vector is then four rows, or four columns, of one inner value. Sums are matrices and loops have no array of them to index,
 // so that every compiler keeps them in registers.
@@ -22,7 +22,7 @@ override ACTIVATION: u32 = 0u;
 @group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> output: array<vec4<f32>>;
 
-// Inner values and vectors of these a step.
+// Inner values and vectors of these per step.
 const DEPTH: u32 = 16u;
 const VECTORS: u32 = 4u;
 // Vectors from one inner value of a tile to the next: sixteen, and one against bank conflicts.

@@ -4,15 +4,15 @@
 // A narrow model's MLP with its residual for software adapters, in the manner of matmul_subgroup: the hidden values, many times as
 // wide as what goes in and out, never leave the lanes, while two products would store and load them all (and an image store costs
 // as much as 60 products of a narrow weight). A workgroup is one subgroup of eight or sixteen lanes. Between them they hold
-// ROWS whole rows of the input, of the output and, a texel a lane at a time, of the hidden values. Of eight lanes each has two
+// ROWS whole rows of the input, of the output and, a texel per lane at a time, of the hidden values. Of eight lanes each has two
 // texels of the input and the output, a left and a right one, of sixteen one.
 // Both weights lie in panels, as matmul_subgroup has them.
 
 struct Params {
     rows: u32,
-    /// Texels a row of the input and the output: columns / 4, rounded up.
+    /// Texels per row of the input and the output: columns / 4, rounded up.
     column_texels: u32,
-    /// Texels a row of the hidden values: hidden / 4, rounded up.
+    /// Texels per row of the hidden values: hidden / 4, rounded up.
     hidden_texels: u32,
 }
 

@@ -8,18 +8,18 @@ use clipseg::{AdapterChoice, ClipSegForImageSegmentation, Device, DeviceOptions,
 /// The best adapter of a driver with the kernels that suit it.
 pub static DEVICE: LazyLock<Device> =
     LazyLock::new(|| open(AdapterChoice::Driver, KernelFamily::Auto, Precision::Auto));
-/// The same adapter with the classic kernels.
-pub static CLASSIC: LazyLock<Device> =
-    LazyLock::new(|| open(AdapterChoice::Driver, KernelFamily::Classic, Precision::Auto));
+/// The same adapter with the workgroup kernels.
+pub static WORKGROUP: LazyLock<Device> =
+    LazyLock::new(|| open(AdapterChoice::Driver, KernelFamily::Workgroup, Precision::Auto));
 /// The processor.
 pub static PROCESSOR: LazyLock<Device> =
     LazyLock::new(|| open(AdapterChoice::Processor, KernelFamily::Auto, Precision::Auto));
 
-/// Every way to run a model: on a driver's best adapter with the kernels that suit it and with the classic ones, and on the
+/// Every way to run a model: on a driver's best adapter with the kernels that suit it and with the workgroup kernels, and on the
 /// processor.
 pub const WAYS: [(AdapterChoice, KernelFamily); 3] = [
     (AdapterChoice::Driver, KernelFamily::Auto),
-    (AdapterChoice::Driver, KernelFamily::Classic),
+    (AdapterChoice::Driver, KernelFamily::Workgroup),
     (AdapterChoice::Processor, KernelFamily::Auto),
 ];
 

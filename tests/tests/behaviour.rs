@@ -2,7 +2,7 @@
 //! of kernels agree.
 
 use clipseg::{Array, ClipSegForImageSegmentation, Condition, Error, ImageInput, TextInput};
-use clipseg_tests::{CLASSIC, DEVICE, PROCESSOR, assert_close, load, random, random_ids};
+use clipseg_tests::{DEVICE, PROCESSOR, WORKGROUP, assert_close, load, random, random_ids};
 use pollster::block_on;
 
 const SIDE: usize = 48;
@@ -80,7 +80,7 @@ fn texts_of_different_lengths_equal_single_texts() {
         attention_mask: Some(&attention_mask),
         position_ids,
     };
-    for device in [&*DEVICE, &*CLASSIC, &*PROCESSOR] {
+    for device in [&*DEVICE, &*WORKGROUP, &*PROCESSOR] {
         let model = load(device, MODEL);
         let embed = |input| block_on(model.encode_text(input)).unwrap().embeddings;
         let packed = embed(batch(None));
@@ -129,7 +129,7 @@ fn a_scene_outlives_later_encodings_and_is_shared_between_threads() {
 fn both_families_of_kernels_agree() {
     let values = pixels(9, 1);
     for name in [MODEL, "tiny-deep"] {
-        let logits = [&*DEVICE, &*CLASSIC].map(|device| {
+        let logits = [&*DEVICE, &*WORKGROUP].map(|device| {
             let model = load(device, name);
             let scene = block_on(model.encode_image(image(&values, 1))).unwrap();
             block_on(model.decode(&scene, &prompts(&model, 10, 2))).unwrap()
@@ -171,7 +171,7 @@ fn images_smaller_than_a_patch_and_wrong_lengths_are_refused() {
 
 #[test]
 fn a_scene_of_another_device_is_refused() {
-    let [ours, others] = [&DEVICE, &CLASSIC].map(|device| load(device, MODEL));
+    let [ours, others] = [&DEVICE, &WORKGROUP].map(|device| load(device, MODEL));
     let [_, other_scene] =
         [&ours, &others].map(|model| block_on(model.encode_image(image(&pixels(1, 1), 1))).unwrap());
     let condition = prompts(&ours, 2, 1);

@@ -5,7 +5,7 @@ use std::task::{Context, Waker};
 
 use clipseg::{
     Array, ClipSeg, ClipSegModel, ClipSegTextModel, ClipSegVisionModel, ConditionInput, Device,
-    DeviceOptions, ImageInput, Insides, Photo, Refinement, SegmentationInput, TextInput,
+    DeviceOptions, ImageInput, OutputOptions, Photo, Refinement, SegmentationInput, TextInput,
 };
 use clipseg_tests::{fixture, load, open_alone, random, random_ids};
 use pollster::block_on;
@@ -32,7 +32,7 @@ fn futures_can_be_sent_and_given_up() {
     let ids = random_ids(4, 1, LENGTH, model.config().text_config.eos_token_id);
     let text = TextInput { input_ids: &ids, length: LENGTH, attention_mask: None, position_ids: None };
     let condition = ConditionInput::Text(text);
-    let input = SegmentationInput { images, condition, labels: None, insides: Insides::default() };
+    let input = SegmentationInput { images, condition, labels: None, options: OutputOptions::default() };
     let all = || {
         let scene = give_up(|| model.encode_image(images));
         let condition = give_up(|| model.encode_text(text));
@@ -52,25 +52,25 @@ fn futures_can_be_sent_and_given_up() {
 
 #[test]
 fn futures_of_maps_and_of_the_towers_too() {
-    let device = block_on(sent(Device::request(&DeviceOptions::default()))).unwrap();
+    let device = block_on(sent(Device::open_async(&DeviceOptions::default()))).unwrap();
     let model = ClipSeg::from_pretrained(&device, fixture("clipseg-shapes")).unwrap();
     let photo = Photo::from_rgb(40, 30, vec![100; 40 * 30 * 3]).unwrap();
     let scene = model.encode_image(&photo).unwrap();
     let segmentation = model.segment(&scene, &["a red star"]).unwrap();
-    let resized = give_up(|| segmentation.resize(40, 30));
-    let refined = give_up(|| segmentation.refine(&photo, Refinement::default()));
+    let resized = give_up(|| segmentation.resized_async(40, 30));
+    let refined = give_up(|| segmentation.refined_async(&photo, Refinement::default()));
     assert_eq!(resized.logits().shape, refined.logits().shape);
 
     let pixels = model.processor().preprocess(&photo);
     let text = model.tokenizer().encode_batch(&["a red star"]).unwrap();
     let folder = fixture("clipseg-shapes");
     let towers = ClipSegModel::from_pretrained(&device, &folder).unwrap();
-    let insides = Insides::default();
-    give_up(|| towers.forward((&text).into(), (&pixels).into(), false, insides));
+    let options = OutputOptions::default();
+    give_up(|| towers.forward((&text).into(), (&pixels).into(), false, options));
     let texts = ClipSegTextModel::from_pretrained(&device, &folder).unwrap();
-    give_up(|| texts.forward((&text).into(), insides));
+    give_up(|| texts.forward((&text).into(), options));
     let vision = ClipSegVisionModel::from_pretrained(&device, &folder).unwrap();
-    give_up(|| vision.forward((&pixels).into(), insides));
+    give_up(|| vision.forward((&pixels).into(), options));
 }
 
 fn sent<T: Send>(future: T) -> T {
@@ -84,7 +84,7 @@ fn what_is_kept_is_send_and_sync() {
     is_shared::<Device>();
     is_shared::<ClipSeg>();
     is_shared::<ClipSegModel>();
-    is_shared::<clipseg::Scene>();
+    is_shared::<clipseg::EncodedImage>();
     is_shared::<clipseg::Segmentation>();
     is_shared::<clipseg::Checkpoint>();
     is_shared::<Array>();

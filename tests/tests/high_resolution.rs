@@ -2,7 +2,7 @@
 
 use clipseg::{Array, ClipSeg, Error, Photo, Refinement, Segmentation, WindowStep, Windows};
 use clipseg_shapes::{Prompt, SIZE, Scene};
-use clipseg_tests::{CLASSIC, DEVICE, PROCESSOR, assert_close, fixture, random};
+use clipseg_tests::{DEVICE, PROCESSOR, WORKGROUP, assert_close, fixture, random};
 
 /// Of scenes that the model has not seen in training.
 const SEED: u64 = 12;
@@ -136,7 +136,7 @@ fn a_flat_photo_blurs_alone() {
     let square = (0..35 * 45)
         .map(|i| if (10..25).contains(&(i / 45)) && (12..33).contains(&(i % 45)) { 8.0 } else { -8.0 });
     let logits = Array { shape, values: values.chain(square).collect() };
-    for device in [&*DEVICE, &*CLASSIC, &*PROCESSOR] {
+    for device in [&*DEVICE, &*WORKGROUP, &*PROCESSOR] {
         let segmentation = Segmentation::from_logits(device, logits.clone()).unwrap();
         let refined = segmentation.refined(&photo, Refinement { radius: 2, epsilon: 1e-3 }).unwrap();
         assert_eq!(refined.logits().shape, [2, height, width]);

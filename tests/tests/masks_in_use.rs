@@ -73,7 +73,7 @@ fn conditions_come_back_from_a_file_to_their_own_model() {
     let saved =
         SavedConditions::new(MODEL.model(), condition.clone(), names.clone(), classes.clone()).unwrap();
     saved.save(&path).unwrap();
-    let loaded = SavedConditions::load(&path).unwrap();
+    let loaded = SavedConditions::from_file(&path).unwrap();
     assert_eq!((loaded.prompts(), loaded.classes()), (&names[..], &classes[..]));
     assert_eq!(loaded.for_model(MODEL.model()).unwrap(), &condition);
     assert!(loaded.to_bytes().unwrap() == std::fs::read(&path).unwrap());
@@ -82,8 +82,8 @@ fn conditions_come_back_from_a_file_to_their_own_model() {
     assert!(matches!(loaded.for_model(&tiny), Err(Error::OtherModel { .. })));
     assert_ne!(tiny.fingerprint(), MODEL.model().fingerprint());
     std::fs::write(&path, &saved.to_bytes().unwrap()[..100]).unwrap();
-    assert!(matches!(SavedConditions::load(&path), Err(Error::Conditions { .. })));
-    assert!(matches!(SavedConditions::load(folder.path().join("gone")), Err(Error::Read { .. })));
+    assert!(matches!(SavedConditions::from_file(&path), Err(Error::Conditions { .. })));
+    assert!(matches!(SavedConditions::from_file(folder.path().join("gone")), Err(Error::Read { .. })));
     let refused = |classes| SavedConditions::new(MODEL.model(), condition.clone(), names.clone(), classes);
     assert!(matches!(refused(vec![None]), Err(Error::Input(_))));
     assert!(matches!(refused(vec![None, Some("a\u{1b}[31m".to_owned())]), Err(Error::Input(_))));

@@ -39,7 +39,10 @@ fn what_is_needed_is_what_is_used() {
         let scene = model.encode_image(&photo).unwrap();
         let found = model.segment(&scene, &longest(prompts)).unwrap().resized(width, height).unwrap();
         let used = device.memory_use();
-        assert_eq!((used.weights, used.plans, used.scenes), (needed.weights, needed.plans, needed.scenes));
+        assert_eq!(
+            (used.weights, used.plans, used.encoded_images),
+            (needed.weights, needed.plans, needed.encoded_images)
+        );
         // A small one is read back through what a large one has left.
         assert!(used.read_back <= needed.read_back, "{used:?} {needed:?}");
         assert!(10 * used.total() >= 9 * needed.total(), "{used:?} {needed:?}");
@@ -67,13 +70,13 @@ fn what_is_trimmed_is_given_back_and_made_again() {
     let model = load(&device).unwrap();
     let weights = device.memory_use();
     let expected = segment(&model, &photo(), &longest(3)).unwrap();
-    assert!(device.memory_use().plans > 0 && device.memory_use().scenes > 0);
+    assert!(device.memory_use().plans > 0 && device.memory_use().encoded_images > 0);
     device.trim();
     assert_eq!(device.memory_use(), weights);
     let scene = model.encode_image(&photo()).unwrap();
     device.trim();
-    let MemoryUse { plans, scenes, read_back, .. } = device.memory_use();
-    assert!(plans == 0 && read_back == 0 && scenes > 0, "a scene that is there stays");
+    let MemoryUse { plans, encoded_images, read_back, .. } = device.memory_use();
+    assert!(plans == 0 && read_back == 0 && encoded_images > 0, "an encoded image stays");
     let found = model.segment(&scene, &longest(3)).unwrap();
     let found = found.resized(photo().width(), photo().height()).unwrap();
     assert_eq!(found.logits(), expected.logits());
@@ -124,7 +127,7 @@ fn threads_share_a_budget() {
     let model = load(&unbounded).unwrap();
     let needed = model.memory_needed(photo.width(), photo.height(), prompts.len()).unwrap();
     let expected = segment(&model, &photo, &prompts).unwrap();
-    let budget = needed.total() + needed.scenes;
+    let budget = needed.total() + needed.encoded_images;
     let device = open(Some(budget));
     let model = load(&device).unwrap();
     let work = || {

@@ -1,4 +1,4 @@
-//! What storing in halves changes: with weights, nothing where they are halves and little where they are not; with activations, little;
+//! What storing in f16 changes: with weights, nothing where they are halves and little where they are not; with activations, little;
 //! and the memory.
 
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ fn run((adapter, kernels): Way, precision: Precision, name: &str, side: usize) -
 #[test]
 fn a_checkpoint_in_f16_gives_the_same_from_half_the_memory() {
     // The processor computes with floats, whatever they were stored as.
-    for way in [(DRIVER, KernelFamily::Auto), (DRIVER, KernelFamily::Classic)] {
+    for way in [(DRIVER, KernelFamily::Auto), (DRIVER, KernelFamily::Workgroup)] {
         let run = |precision| run(way.clone(), precision, "clipseg-shapes", 128);
         let (full, full_bytes) = run(Precision::F32);
         let (halves, halves_bytes) = run(Precision::Auto);
@@ -107,7 +107,7 @@ fn assert_same(found: &[(Vec<f32>, Vec<bool>)], expected: &[(Vec<f32>, Vec<bool>
 // This checkpoint's weights are halves as it is: what differs are the activations.
 #[test]
 fn activations_in_halves_give_the_same_masks() {
-    let scenes = |precision| segment_scenes(KernelFamily::Classic, precision);
+    let scenes = |precision| segment_scenes(KernelFamily::Workgroup, precision);
     assert_same(&scenes(Precision::F16), &scenes(Precision::F32));
 }
 
@@ -119,7 +119,7 @@ fn a_model_of_the_published_size_gives_the_same_masks_in_halves() {
     let prompts =
         ["a cup", "a spoon", "a wooden table", "a cat", "an eye", "grass", "whiskers", "the dark background"];
     let photos_in = |precision| -> Vec<_> {
-        let device = open(DRIVER, KernelFamily::Classic, precision);
+        let device = open(DRIVER, KernelFamily::Workgroup, precision);
         let model =
             ClipSeg::from_pretrained(&device, fixtures().join("../target/full")).expect("it is there");
         photos.iter().flat_map(|photo| segment(&model, photo, &prompts)).collect()
@@ -130,7 +130,7 @@ fn a_model_of_the_published_size_gives_the_same_masks_in_halves() {
 #[test]
 fn activations_in_halves_take_less_memory() {
     let plans = |precision| {
-        let device = open(DRIVER, KernelFamily::Classic, precision);
+        let device = open(DRIVER, KernelFamily::Workgroup, precision);
         let model = open_shapes(&device);
         model.encode_text(&["a red circle"]).expect("a prompt");
         device.memory_use().plans
@@ -142,7 +142,7 @@ fn activations_in_halves_take_less_memory() {
 // Their textures are of floats.
 #[test]
 fn activations_of_the_subgroup_kernels_stay_in_full() {
-    if open(DRIVER, KernelFamily::Auto, Precision::Auto).kernels() == KernelFamily::Classic {
+    if open(DRIVER, KernelFamily::Auto, Precision::Auto).kernels() == KernelFamily::Workgroup {
         return;
     }
     let scenes = |precision| segment_scenes(KernelFamily::Auto, precision);

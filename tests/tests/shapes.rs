@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use clipseg::{Checkpoint, ClipSeg, Condition, Device, Orientation, Photo, PromptStyle, Resample, Scene};
+use clipseg::{
+    Checkpoint, ClipSeg, Condition, Device, EncodedImage, Orientation, Photo, PromptStyle, Resample,
+};
 use clipseg_shapes::{Prompt, Query, SIZE};
-use clipseg_tests::{CLASSIC, DEVICE, PROCESSOR, assert_close, fixture};
+use clipseg_tests::{DEVICE, PROCESSOR, WORKGROUP, assert_close, fixture};
 
 const MODEL: &str = "clipseg-shapes";
 /// Of scenes that the model has not seen in training.
@@ -36,7 +38,13 @@ fn condition(model: &ClipSeg, query: &Query) -> Condition {
 }
 
 /// The mask of one prompt at the photo's size.
-fn mask(model: &ClipSeg, scene: &Scene, condition: &Condition, width: usize, height: usize) -> Vec<bool> {
+fn mask(
+    model: &ClipSeg,
+    scene: &EncodedImage,
+    condition: &Condition,
+    width: usize,
+    height: usize,
+) -> Vec<bool> {
     let segmentation = model.decode(scene, condition).expect("a segmentation");
     segmentation.resized(width, height).expect("a size").mask(0, THRESHOLD)
 }
@@ -90,7 +98,7 @@ const IMAGE_IOU: f64 = 0.65;
 #[test]
 fn masks_are_those_of_transformers() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/shapes");
-    for device in [&DEVICE, &CLASSIC, &PROCESSOR] {
+    for device in [&DEVICE, &WORKGROUP, &PROCESSOR] {
         let model = load(device);
         let mut checked = 0;
         for entry in std::fs::read_dir(folder.join("golden")).expect("a fixture") {

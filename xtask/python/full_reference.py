@@ -1,6 +1,6 @@
 """What transformers computes with the full-size made-up checkpoint on a real photo: `fixtures/full/`.
 
-The photo goes through transformers' own processor and tokenizer. Logits are stored as 16-bit grey PNGs, one a prompt,
+The photo goes through transformers' own processor and tokenizer. Logits are stored as 16-bit grey PNGs, one per prompt,
 linearly quantised to `LEVELS` steps; `reference.json` says how to undo that and what made them.
 """
 

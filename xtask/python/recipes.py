@@ -75,7 +75,7 @@ CHECKPOINTS = {
         ),
         cases=["segmentation", "clip", "text", "text-unmasked", "text-left-padding", "vision"],
     ),
-    # Patch 14 in one step; an image that is no multiple of the patch; extract layers out of order, the condition in the
+    # Patch 14 in one step; an image that is not a multiple of the patch; extract layers out of order, the condition in the
     # last step.
     "tiny-patch14": dict(
         config=dict(

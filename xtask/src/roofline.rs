@@ -17,15 +17,15 @@ pub struct RooflineArguments {
     /// The checkpoint [default: one of the published size, made up in target/full]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// Run the classic kernels, which are those that GPUs run, also where others are faster
-    #[arg(long)]
-    classic: bool,
+    /// Run the workgroup kernels, which are those that GPUs run, also where others are faster
+    #[arg(long, alias = "classic")]
+    workgroup: bool,
 }
 
 /// Profiles an image encoding and a decoding, and prints the table.
 pub fn run(arguments: &RooflineArguments) -> Result<()> {
     let folder = synth::given_or_full_size(arguments.model.as_deref())?;
-    let kernels = if arguments.classic { KernelFamily::Classic } else { KernelFamily::Auto };
+    let kernels = if arguments.workgroup { KernelFamily::Workgroup } else { KernelFamily::Auto };
     let adapter = AdapterChoice::Driver;
     let device = Device::open(&DeviceOptions { adapter, kernels, ..DeviceOptions::default() })?;
     let model = ClipSeg::from_pretrained(&device, &folder)

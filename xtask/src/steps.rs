@@ -35,7 +35,7 @@ pub fn test() -> Result<()> {
     step("documentation", documentation)?;
     // After the tests, the numbers: on the processor, with both families of kernels on the small checkpoints, and full size once.
     step("verify, the processor", cargo(["xtask", "verify", "--adapter", "cpu"]))?;
-    step("verify, classic kernels", cargo(["xtask", "verify", "--adapter", "driver", "--classic"]))?;
+    step("verify, workgroup kernels", cargo(["xtask", "verify", "--adapter", "driver", "--workgroup"]))?;
     for (name, width) in [("verify, eight lanes", "256"), ("verify, sixteen lanes", "512")] {
         let mut verify = cargo(["xtask", "verify", "--adapter", "driver", "--steps"]);
         verify.envs(llvmpipe_of(width));
@@ -76,7 +76,7 @@ pub fn build_example(name: &str) -> Result<()> {
     step("build", build)
 }
 
-/// Builds a package that is no member of the workspace, as its own lock file says.
+/// Builds a package that is not a member of the workspace, as its own lock file says.
 pub fn build_alone(package: &str, target: &str) -> Result<()> {
     let mut build = cargo(["build", "--quiet", "--release", "--locked"]);
     build.current_dir(root().join(package)).env("CARGO_TARGET_DIR", root().join(target));

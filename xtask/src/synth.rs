@@ -167,7 +167,7 @@ impl Progress {
         if stderr().is_terminal() {
             let (done, total) = (self.done.get() / 1_000_000, self.total.get() / 1_000_000);
             eprint!("\rmaking the checkpoint: {done} of {total} MB");
-            // A progress line that cannot be shown is no reason to stop.
+            // A progress line that cannot be shown is not a reason to stop.
             let _ = stderr().flush();
         }
     }

@@ -28,7 +28,7 @@ Examples:
   cargo xtask verify --steps --adapter driver
                                          each step of every plan beside the CPU twin of its kernel: which is wrong?
   cargo xtask verify --model DIR --reference FILE.safetensors
-  cargo xtask verify --classic --precision f16 --tolerance 2e-2
+  cargo xtask verify --workgroup --precision f16 --tolerance 2e-2
                                          where halved weights and activations change hidden states, and how much
 
 Exits with 1 when a tensor exceeds the tolerance, has another shape, or cannot be computed.")]
@@ -49,10 +49,10 @@ pub struct VerifyArguments {
     /// best that a driver offers
     #[arg(long, value_name = "NAME|INDEX|cpu|driver")]
     adapter: Option<AdapterChoice>,
-    /// Take the classic kernels even where others are faster
-    #[arg(long)]
-    classic: bool,
-    /// How weights, and with f16 and the classic kernels activations, are stored: the table shows, layer by layer, what that
+    /// Take the workgroup kernels even where others are faster
+    #[arg(long, alias = "classic")]
+    workgroup: bool,
+    /// How weights, and with f16 and the workgroup kernels activations, are stored: the table shows, layer by layer, what that
     /// costs [auto, f32, f16]
     #[arg(long, default_value = "auto")]
     precision: Precision,
@@ -66,7 +66,7 @@ pub struct VerifyArguments {
 }
 
 pub fn run(arguments: &VerifyArguments) -> Result<()> {
-    let kernels = if arguments.classic { KernelFamily::Classic } else { KernelFamily::Auto };
+    let kernels = if arguments.workgroup { KernelFamily::Workgroup } else { KernelFamily::Auto };
     let adapter = arguments.adapter.clone().unwrap_or_default();
     let runtime_checks = arguments.checked;
     let precision = arguments.precision;

@@ -141,7 +141,7 @@ impl Adapter {
                 max_compute_workgroup_storage_size: limits.max_compute_workgroup_storage_size,
                 max_compute_invocations_per_workgroup: limits.max_compute_invocations_per_workgroup,
             },
-            f16: report.half_precision,
+            f16: report.shader_f16,
             subgroups: report
                 .subgroups
                 .then_some(SubgroupSizes { min: info.subgroup_min_size, max: info.subgroup_max_size }),
@@ -154,7 +154,7 @@ impl Adapter {
                 .then(|| VectorWidth { bits: 32 * info.subgroup_max_size, set_by: drivers::width_choice() }),
             hint: (info.device_type == DeviceType::Cpu
                 && !report.is_processor()
-                && report.automatic == KernelFamily::Classic)
+                && report.automatic == KernelFamily::Workgroup)
                 .then_some(LANES_HINT),
             checks: None,
         }
@@ -229,7 +229,7 @@ fn kind(device_type: DeviceType) -> &'static str {
 fn family(family: KernelFamily) -> &'static str {
     match family {
         KernelFamily::Auto => "auto",
-        KernelFamily::Classic => "classic",
+        KernelFamily::Workgroup => "workgroup",
         KernelFamily::Subgroup => "subgroup",
     }
 }

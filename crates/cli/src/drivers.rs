@@ -52,7 +52,7 @@ pub unsafe fn prepare() -> Result<()> {
     WIDTH_CHOICE.get_or_init(|| choice);
     if let Some((width, caches)) = width.zip(inputs::user_cache_folder()) {
         // Mesa makes its own folder there, not the folders above: without them it keeps no shaders. If they cannot be made, the
-        // same holds, which is no reason to fail.
+        // same holds, which is not a reason to fail.
         let _ = fs::create_dir_all(&caches);
         for (name, value) in llvmpipe_environment(width, &caches) {
             if !is_set(name) {

@@ -29,7 +29,7 @@ pub struct AdapterArguments {
     /// transformer blocks. Arithmetic is in 32 bits.
     #[arg(long, default_value = "auto", value_parser = precision_parser())]
     precision: Precision,
-    /// Measure which kernels are fastest on the adapter, and remember it in the user's cache folder. Takes
+    /// Measure which kernels are fastest on the adapter, and remember it in the user's cache folder. UpsampleInput
     /// seconds the first time that photos of a size, or so many prompts, are met.
     #[arg(long)]
     tune_kernels: bool,

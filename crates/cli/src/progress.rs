@@ -29,7 +29,7 @@ impl Progress {
         self.0.set_message(message.into());
     }
 
-    /// Takes the spinner off the terminal while something else is printed.
+    /// UpsampleInput the spinner off the terminal while something else is printed.
     pub fn pause<T>(&self, print: impl FnOnce() -> T) -> T {
         self.0.suspend(print)
     }

@@ -197,7 +197,7 @@ impl Named {
 impl Prompts {
     /// Of a file of conditions, and of `negatives` in words, which are not meant.
     pub fn of_file(path: &Path, preparation: &Preparation<'_>, negatives: &[String]) -> Result<Self> {
-        let saved = SavedConditions::load(path).context("--conditions")?;
+        let saved = SavedConditions::from_file(path).context("--conditions")?;
         let negatives = match negatives {
             [] => None,
             _ => Some(inputs::encode(&preparation.tokenizer, negatives).context("--negative")?),

@@ -8,7 +8,7 @@ use crate::inputs;
 use crate::model::ModelArguments;
 use crate::output;
 
-/// Print the token ids of texts, one line a text.
+/// Print the token ids of texts, one line per text.
 ///
 /// Start and end token included; texts beyond the tokenizer's longest (77 tokens) are cut with a warning. The
 /// folder needs no more than the tokenizer's files.

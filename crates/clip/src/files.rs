@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 
 /// Most bytes of a text; the largest, a vocabulary of a million tokens, has half as many.
 const MOST_BYTES: u64 = 64 << 20;
-/// What editors on Windows put before UTF-8. It is no part of the text.
+/// What editors on Windows put before UTF-8. It is not part of the text.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Reads `path` as UTF-8, without a byte order mark; where it is missing, `hint` says what it is for.

@@ -33,5 +33,5 @@ pub use self::processor::{Orientation, PhotoFile};
 pub use self::text::{TextEncoder, TextInput};
 #[cfg(feature = "tokenizer")]
 pub use self::tokenizer::{PaddingSide, TextBatch, TokenIds, Tokenizer};
-pub use self::tower::{Insides, TowerOutput};
-pub use self::vision::{ImageInput, Scene, VisionEncoder};
+pub use self::tower::{OutputOptions, TowerOutput};
+pub use self::vision::{EncodedImage, ImageInput, VisionEncoder};

@@ -12,10 +12,10 @@ use clipseg_tensor::{
 
 use self::packed::Packed;
 use crate::checkpoint::Tower;
-use crate::tower::{Insides, Layers, TowerOutput, TowerTensors};
+use crate::tower::{Layers, OutputOptions, TowerOutput, TowerTensors};
 use crate::{Checkpoint, ClipSegTextConfig, Error, Result};
 
-/// Plans kept: one a number of prompts and of their tokens.
+/// Plans kept: one per number of prompts and of their tokens.
 const PLANS: usize = 16;
 
 /// CLIP's text tower with its projection: token ids in, embeddings out.
@@ -35,7 +35,7 @@ pub struct TextEncoder {
 pub struct TextInput<'a> {
     /// `[batch, length]`
     pub input_ids: &'a [u32],
-    /// Tokens a text.
+    /// Tokens per text.
     pub length: usize,
     /// `[batch, length]`, 0 for padding; `None` for no padding.
     pub attention_mask: Option<&'a [u32]>,
@@ -72,7 +72,7 @@ impl TextInput<'_> {
 #[derive(Clone, PartialEq)]
 struct Key {
     layout: Layout,
-    insides: Insides,
+    options: OutputOptions,
 }
 
 /// How the texts of a batch lie in memory.
@@ -81,7 +81,7 @@ enum Layout {
     /// All as long as the longest, as transformers has them.
     Padded { batch: usize, length: usize, masked: bool },
     /// One behind the other in so many rows.
-    Packed { texts: usize, rows: usize, longest: usize },
+    Packed { texts: usize, rows: usize, max_seqlen: usize },
 }
 
 struct TextPlan {
@@ -94,7 +94,7 @@ struct TextTensors {
     position_ids: Tensor,
     mask: Option<Tensor>,
     /// Of packed texts.
-    starts: Option<Tensor>,
+    cu_seqlens: Option<Tensor>,
     pooled_rows: Tensor,
     outputs: TowerTensors,
 }
@@ -156,7 +156,7 @@ impl TextEncoder {
         self.check(input)?;
         let packed = Packed::of(input, &self.pooled_places(input));
         let layout = packed.as_ref().map_or_else(|| padded(input), Packed::layout);
-        let plan = self.plan(Key { layout, insides: Insides::default() })?;
+        let plan = self.plan(Key { layout, options: OutputOptions::default() })?;
         let Some(embedding) = &plan.tensors.outputs.embedding else {
             return Err(Error::Input("this text tower was loaded without its projection".to_owned()));
         };
@@ -171,9 +171,9 @@ impl TextEncoder {
     ///
     /// # Errors
     /// [`Error::Input`] for ids beyond the vocabulary, positions beyond the table, or lengths that do not fit; the device's.
-    pub async fn forward(&self, input: TextInput<'_>, insides: Insides) -> Result<TowerOutput> {
+    pub async fn forward(&self, input: TextInput<'_>, options: OutputOptions) -> Result<TowerOutput> {
         self.check(input)?;
-        let plan = self.plan(Key { layout: padded(input), insides })?;
+        let plan = self.plan(Key { layout: padded(input), options })?;
         let reading = {
             let run = self.fill(&plan, input)?;
             run.finish(&plan.tensors.outputs.all())
@@ -210,7 +210,10 @@ impl TextEncoder {
         let fail = |message: String| Err(Error::Input(message));
         let count = input.input_ids.len();
         if input.length == 0 || count == 0 || !count.is_multiple_of(input.length) {
-            return fail(format!("input_ids: {count} ids are no texts of {} tokens", input.length));
+            return fail(format!(
+                "input_ids: {count} ids do not make whole texts of {} tokens",
+                input.length
+            ));
         }
         for (name, values) in [("attention_mask", input.attention_mask), ("position_ids", input.position_ids)]
         {
@@ -261,8 +264,8 @@ impl TextEncoder {
     /// # Errors
     /// [`TooLarge`](clipseg_tensor::Error::TooLarge) and [`Shape`](clipseg_tensor::Error::Shape) beyond the adapter's limits.
     pub fn memory_needed(&self, texts: usize, length: usize) -> Result<MemoryUse> {
-        let key = Key { layout: Packed::longest_layout(texts, length), insides: Insides::default() };
-        let embedding = self.projection.as_ref().map_or(0, Linear::columns);
+        let key = Key { layout: Packed::longest_layout(texts, length), options: OutputOptions::default() };
+        let embedding = self.projection.as_ref().map_or(0, Linear::out_features);
         let read_back = 4 * (texts * embedding) as u64;
         if self.plans.has(&key) {
             return Ok(MemoryUse { read_back, ..MemoryUse::default() });
@@ -290,15 +293,16 @@ impl TextEncoder {
             Layout::Padded { masked: true, .. } => Some(recorder.input_u32(&shape)?),
             _ => None,
         };
-        let starts = match key.layout {
-            Layout::Packed { longest, .. } => Some((recorder.input_u32(&[texts + 1])?, longest)),
+        let cu_seqlens = match key.layout {
+            Layout::Packed { max_seqlen, .. } => Some((recorder.input_u32(&[texts + 1])?, max_seqlen)),
             Layout::Padded { .. } => None,
         };
 
         let embedded = recorder.token_embedding(&ids, &position_ids, &self.tokens, &self.positions)?;
-        let packing = starts.as_ref().map(|&(ref starts, longest)| Packing { starts, longest });
-        let attention_mask = AttentionMask { causal: true, keys: mask.as_ref(), packing };
-        let Insides { hidden_states, attentions } = key.insides;
+        let packing =
+            cu_seqlens.as_ref().map(|&(ref cu_seqlens, max_seqlen)| Packing { cu_seqlens, max_seqlen });
+        let attention_mask = AttentionMask { causal: true, key_padding_mask: mask.as_ref(), packing };
+        let OutputOptions { hidden_states, attentions } = key.options;
         let trace = self.layers.record(
             recorder,
             embedded,
@@ -323,8 +327,8 @@ impl TextEncoder {
         for tensor in outputs.all() {
             recorder.output(tensor)?;
         }
-        let starts = starts.map(|(starts, _)| starts);
-        Ok(TextTensors { ids, position_ids, mask, starts, pooled_rows, outputs })
+        let cu_seqlens = cu_seqlens.map(|(cu_seqlens, _)| cu_seqlens);
+        Ok(TextTensors { ids, position_ids, mask, cu_seqlens, pooled_rows, outputs })
     }
 }
 

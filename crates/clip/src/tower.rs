@@ -1,11 +1,11 @@
-//! What the text and the vision tower have in common: the stack of layers, and which of its insides are wanted.
+//! What the text and the vision tower have in common: the stack of layers, and what it gives out besides its result.
 
 use clipseg_tensor::transformer::{Block, BlockSizes};
 use clipseg_tensor::{Array, AttentionMask, Device, Recorder, Tensor, Weights};
 
-/// Which insides of a tower to give out besides its result. They cost memory and time; by default none.
+/// What a tower is to give out besides its result. Each costs memory and time; by default there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Insides {
+pub struct OutputOptions {
     /// The embedding's output and that of every layer.
     pub hidden_states: bool,
     /// The attention probabilities of every layer.
@@ -17,7 +17,7 @@ pub struct Insides {
 pub struct TowerOutput {
     /// The last layer's output (for text after the final layer norm), `[batch, tokens, hidden]`.
     pub last_hidden_state: Array,
-    /// One vector an input, `[batch, hidden]`.
+    /// One vector per input, `[batch, hidden]`.
     pub pooler_output: Array,
     /// `pooler_output` through the projection where the checkpoint has one, not normalised, `[batch, projection_dim]`.
     pub embedding: Option<Array>,

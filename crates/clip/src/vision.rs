@@ -8,7 +8,7 @@ use clipseg_tensor::{
 };
 
 use crate::checkpoint::Tower;
-use crate::tower::{Insides, Layers, TowerOutput, TowerTensors};
+use crate::tower::{Layers, OutputOptions, TowerOutput, TowerTensors};
 use crate::{Checkpoint, ClipSegVisionConfig, Error, Result};
 
 /// Plans kept: one per batch and image size.
@@ -25,7 +25,7 @@ pub struct VisionEncoder {
     layers: Layers,
     post_layer_norm: LayerNorm,
     projection: Option<Linear>,
-    /// Entries of the hidden states that a [`Scene`] holds, as the decoder walks them: the last of `extract_layers` first.
+    /// Entries of the hidden states that an [`EncodedImage`] holds, as the decoder walks them: the last of `extract_layers` first.
     extracted: Vec<usize>,
     plans: PlanCache<Key, VisionPlan>,
 }
@@ -44,7 +44,7 @@ pub struct ImageInput<'a> {
 }
 
 /// An encoded image, or a batch of them, on the device: what any number of prompts are decoded against.
-pub struct Scene {
+pub struct EncodedImage {
     /// The extract layers' outputs, `[batch, tokens, hidden]` each, in the order in which the decoder walks them.
     pub activations: Vec<Tensor>,
     /// Rows and columns of patches.
@@ -58,21 +58,21 @@ struct Key {
     batch: usize,
     height: usize,
     width: usize,
-    what: What,
+    outputs: PlanOutputs,
 }
 
 /// What a plan is recorded for; it computes no more than that.
 #[derive(Clone, Copy, PartialEq)]
-enum What {
+enum PlanOutputs {
     Activations,
     Embedding,
-    Everything(Insides),
+    All(OutputOptions),
 }
 
 struct VisionPlan {
     plan: Plan,
     pixels: Tensor,
-    /// The extract layers' outputs, as [`Scene::activations`].
+    /// The extract layers' outputs, as [`EncodedImage::activations`].
     activations: Vec<Tensor>,
     outputs: Option<TowerTensors>,
 }
@@ -147,13 +147,13 @@ impl VisionEncoder {
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
-    pub async fn encode(&self, input: ImageInput<'_>) -> Result<Scene> {
-        let plan = self.prepare(input, What::Activations)?;
+    pub async fn encode(&self, input: ImageInput<'_>) -> Result<EncodedImage> {
+        let plan = self.prepare(input, PlanOutputs::Activations)?;
         let mut run = plan.plan.run();
         run.write(&plan.pixels, input.pixel_values)?;
         let activations = self.copy_activations(&plan, &mut run)?;
         run.submit()?;
-        Ok(Scene { activations, grid: self.grid(input), batch: input.batch })
+        Ok(EncodedImage { activations, grid: self.grid(input), batch: input.batch })
     }
 
     /// The projected embeddings of images, not normalised, `[batch, projection_dim]`.
@@ -161,7 +161,7 @@ impl VisionEncoder {
     /// # Errors
     /// As [`forward`](Self::forward); [`Error::Input`] when the tower was loaded without its projection.
     pub async fn embed(&self, input: ImageInput<'_>) -> Result<Array> {
-        let plan = self.prepare(input, What::Embedding)?;
+        let plan = self.prepare(input, PlanOutputs::Embedding)?;
         let Some(embedding) = plan.outputs.as_ref().and_then(|outputs| outputs.embedding.as_ref()) else {
             return Err(Error::Input("this vision tower was loaded without its projection".to_owned()));
         };
@@ -173,12 +173,16 @@ impl VisionEncoder {
         Ok(reading.await?.swap_remove(0))
     }
 
-    /// Everything the tower gives, as transformers' `CLIPSegVisionModel`, and the scene for the decoder.
+    /// Everything the tower gives, as transformers' `CLIPSegVisionModel`, and the image as the decoder takes it.
     ///
     /// # Errors
     /// [`Error::Input`] when the pixels are not as many as the sizes say, or the image is smaller than a patch; the device's.
-    pub async fn forward(&self, input: ImageInput<'_>, insides: Insides) -> Result<(TowerOutput, Scene)> {
-        let plan = self.prepare(input, What::Everything(insides))?;
+    pub async fn forward(
+        &self,
+        input: ImageInput<'_>,
+        options: OutputOptions,
+    ) -> Result<(TowerOutput, EncodedImage)> {
+        let plan = self.prepare(input, PlanOutputs::All(options))?;
         let outputs = plan.outputs.as_ref();
         let outputs =
             outputs.ok_or_else(|| Error::Input("the plan was recorded without outputs".to_owned()))?;
@@ -188,14 +192,14 @@ impl VisionEncoder {
             (self.copy_activations(&plan, &mut run)?, run.finish(&outputs.all()))
         };
         let arrays = reading.await?;
-        let scene = Scene { activations, grid: self.grid(input), batch: input.batch };
-        Ok((outputs.sort(arrays), scene))
+        let image = EncodedImage { activations, grid: self.grid(input), batch: input.batch };
+        Ok((outputs.sort(arrays), image))
     }
 
     fn copy_activations(&self, plan: &VisionPlan, run: &mut clipseg_tensor::Run<'_>) -> Result<Vec<Tensor>> {
         let mut copies = Vec::with_capacity(plan.activations.len());
         for activation in &plan.activations {
-            let copy = self.device.blank(activation.shape())?;
+            let copy = self.device.uninit(activation.shape())?;
             run.copy_out(activation, &copy)?;
             copies.push(copy);
         }
@@ -206,7 +210,7 @@ impl VisionEncoder {
         (input.height / self.config.patch_size, input.width / self.config.patch_size)
     }
 
-    fn prepare(&self, input: ImageInput<'_>, what: What) -> Result<Arc<VisionPlan>> {
+    fn prepare(&self, input: ImageInput<'_>, outputs: PlanOutputs) -> Result<Arc<VisionPlan>> {
         let ImageInput { pixel_values, batch, height, width } = input;
         let channels = self.config.num_channels;
         let count = [batch, channels, height, width].into_iter().try_fold(1usize, usize::checked_mul);
@@ -222,11 +226,11 @@ impl VisionEncoder {
                 "pixel_values: {height} by {width} pixels are less than one patch of {patch} by {patch}"
             )));
         }
-        let key = Key { batch, height, width, what };
+        let key = Key { batch, height, width, outputs };
         Ok(self.plans.get_or_record(&key, || self.record(&key))?)
     }
 
-    /// What [`encode`](Self::encode) takes of so many images of a size: a plan, unless it is there, and the scene.
+    /// What [`encode`](Self::encode) takes of so many images of a size: a plan, unless it is there, and the encoded image.
     ///
     /// # Errors
     /// [`TooLarge`](clipseg_tensor::Error::TooLarge) and [`Shape`](clipseg_tensor::Error::Shape) beyond the adapter's limits.
@@ -234,9 +238,9 @@ impl VisionEncoder {
         let patch = self.config.patch_size;
         let tokens = 1 + (height / patch) * (width / patch);
         let activation = 4 * (batch * tokens * self.config.hidden_size) as u64;
-        let scenes = self.extracted.len() as u64 * activation.next_multiple_of(16);
-        let key = Key { batch, height, width, what: What::Activations };
-        Ok(MemoryUse { plans: self.plan_bytes(&key)?, scenes, ..MemoryUse::default() })
+        let encoded_images = self.extracted.len() as u64 * activation.next_multiple_of(16);
+        let key = Key { batch, height, width, outputs: PlanOutputs::Activations };
+        Ok(MemoryUse { plans: self.plan_bytes(&key)?, encoded_images, ..MemoryUse::default() })
     }
 
     /// What [`embed`](Self::embed) takes of so many images of a size: a plan, unless it is there, and what the embeddings are read back
@@ -245,8 +249,8 @@ impl VisionEncoder {
     /// # Errors
     /// As [`memory_needed`](Self::memory_needed).
     pub fn embedding_memory_needed(&self, batch: usize, height: usize, width: usize) -> Result<MemoryUse> {
-        let key = Key { batch, height, width, what: What::Embedding };
-        let embedding = self.projection.as_ref().map_or(0, Linear::columns);
+        let key = Key { batch, height, width, outputs: PlanOutputs::Embedding };
+        let embedding = self.projection.as_ref().map_or(0, Linear::out_features);
         let read_back = 4 * (batch * embedding) as u64;
         Ok(MemoryUse { plans: self.plan_bytes(&key)?, read_back, ..MemoryUse::default() })
     }
@@ -277,13 +281,14 @@ impl VisionEncoder {
         let hidden_states = recorder.layer_norm(&embedded, &self.pre_layer_norm)?;
         drop(embedded);
 
-        let Insides { hidden_states: keep_all, attentions } = match key.what {
-            What::Everything(insides) => insides,
-            What::Activations | What::Embedding => Insides::default(),
+        let OutputOptions { hidden_states: keep_all, attentions } = match key.outputs {
+            PlanOutputs::All(options) => options,
+            PlanOutputs::Activations | PlanOutputs::Embedding => OutputOptions::default(),
         };
-        let extracts = key.what != What::Embedding;
+        let extracts = key.outputs != PlanOutputs::Embedding;
         let deepest = self.extracted.iter().copied().max().unwrap_or(0);
-        let depth = if key.what == What::Activations { deepest } else { self.config.num_hidden_layers };
+        let depth =
+            if key.outputs == PlanOutputs::Activations { deepest } else { self.config.num_hidden_layers };
         let keep = |state: usize| keep_all || (extracts && self.extracted.contains(&state));
         let trace = self.layers.record(
             recorder,
@@ -301,7 +306,7 @@ impl VisionEncoder {
                 }
             }
         }
-        if key.what == What::Activations {
+        if key.outputs == PlanOutputs::Activations {
             return Ok((pixels, activations, None));
         }
 

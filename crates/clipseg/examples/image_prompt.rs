@@ -24,8 +24,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words = model.encode_text(&[words])?;
     let both = words.mix(&picture, 0.7)?;
 
-    let scene = model.encode_image(&photo)?;
-    let segmentation = model.decode(&scene, &Condition::concat(&[picture, words, both])?)?;
+    let image = model.encode_image(&photo)?;
+    let segmentation = model.decode(&image, &Condition::concat(&[picture, words, both])?)?;
     for (place, name) in ["picture", "words", "both"].iter().enumerate() {
         let mask = segmentation.binary_mask(place, 0.5)?;
         println!("{name}: {} of {} pixels", mask.area(), mask.pixels().len());

@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let condition = model.encode_text(&prompts)?;
     let classes = vec![None; prompts.len()];
     SavedConditions::new(model.model(), condition, prompts, classes)?.save(&file)?;
-    find(&model, Path::new(&photo), &SavedConditions::load(&file)?)?;
+    find(&model, Path::new(&photo), &SavedConditions::from_file(&file)?)?;
     Ok(std::fs::remove_file(file)?)
 }
 

@@ -32,7 +32,7 @@ pub fn run(photo: &str, prompt: &str) -> Result<usize> {
     Ok(after.binary_mask(0, 0.5)?.area())
 }
 
-/// Segments a photo, on a new device if that of `model` is lost. Scenes are lost with their device, so all is done again from
+/// Segments a photo, on a new device if that of `model` is lost. Encoded images are lost with their device, so all is done again from
 /// the photo on.
 fn segment(
     model: &mut ClipSeg,
@@ -51,6 +51,6 @@ fn segment(
 }
 
 fn try_to_segment(model: &ClipSeg, photo: &Photo, prompt: &str) -> Result<Segmentation> {
-    let scene = model.encode_image(photo)?;
-    model.segment(&scene, &[prompt])?.resized(photo.width(), photo.height())
+    let image = model.encode_image(photo)?;
+    model.segment(&image, &[prompt])?.resized(photo.width(), photo.height())
 }

@@ -16,10 +16,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = ClipSeg::from_pretrained(&device, MODEL)?;
     let photo = Photo::open(photo, Orientation::Apply)?;
 
-    let scene = model.encode_image(&photo)?;
-    // The same scene may be asked again at any time, and from several threads.
+    let image = model.encode_image(&photo)?;
+    // The same image may be asked again at any time, and from several threads.
     let start = Instant::now();
-    let segmentation = model.segment(&scene, &prompts)?;
+    let segmentation = model.segment(&image, &prompts)?;
     println!("{} prompts in {:.3} s", prompts.len(), start.elapsed().as_secs_f64());
 
     for (place, prompt) in prompts.iter().enumerate() {

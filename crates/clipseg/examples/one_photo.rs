@@ -17,8 +17,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = ClipSeg::from_pretrained(&device, MODEL)?;
     let photo = Photo::open(photo, Orientation::Apply)?;
 
-    let scene = model.encode_image(&photo)?;
-    let segmentation = model.segment(&scene, &[prompt])?.resized(photo.width(), photo.height())?;
+    let image = model.encode_image(&photo)?;
+    let segmentation = model.segment(&image, &[prompt])?.resized(photo.width(), photo.height())?;
     let mask = segmentation.mask(0, 0.5);
 
     let grey: Vec<u8> = mask.iter().map(|&inside| if inside { 255 } else { 0 }).collect();

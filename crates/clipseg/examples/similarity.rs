@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path: PathBuf = entry?.path();
-        // What is no picture is passed over.
+        // What is not a picture is passed over.
         let Ok(photo) = Photo::open(&path, Orientation::Apply) else { continue };
         // The embeddings of pictures do not depend on the words: keep them, and a search costs next to nothing.
         let picture = model.encode_image_prompt(&model.processor().preprocess(&photo))?;

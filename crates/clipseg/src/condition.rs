@@ -2,7 +2,7 @@ use clipseg_tensor::Array;
 
 use crate::{Error, Result};
 
-/// What to look for: one embedding a prompt, from text or from an image, not normalised.
+/// What to look for: one embedding per prompt, from text or from an image, not normalised.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
     /// `[prompts, projection_dim]`

@@ -2,9 +2,9 @@ use std::path::Path;
 
 use clipseg_tensor::{Array, Device, Weights};
 
-use crate::loading::both;
+use crate::loading::join;
 use crate::{
-    Checkpoint, ClipSegConfig, Error, ImageInput, Insides, Result, TextEncoder, TextInput, TowerOutput,
+    Checkpoint, ClipSegConfig, Error, ImageInput, OutputOptions, Result, TextEncoder, TextInput, TowerOutput,
     VisionEncoder, loss,
 };
 
@@ -51,7 +51,7 @@ impl ClipSegModel {
     pub fn load(device: &Device, checkpoint: &Checkpoint, config: &ClipSegConfig) -> Result<Self> {
         let prefix = checkpoint.clip_prefix()?;
         let width = Some(config.projection_dim);
-        let (text, vision) = both(
+        let (text, vision) = join(
             || TextEncoder::load(device, checkpoint, prefix, &config.text_config, width),
             || VisionEncoder::load(device, checkpoint, prefix, &config.vision_config, width, &[]),
         );
@@ -71,10 +71,10 @@ impl ClipSegModel {
         text: TextInput<'_>,
         images: ImageInput<'_>,
         return_loss: bool,
-        insides: Insides,
+        options: OutputOptions,
     ) -> Result<ClipSegOutput> {
-        let text_model_output = self.text.forward(text, insides).await?;
-        let (vision_model_output, _) = self.vision.forward(images, insides).await?;
+        let text_model_output = self.text.forward(text, options).await?;
+        let (vision_model_output, _) = self.vision.forward(images, options).await?;
         let text_embeds = normalised(text_model_output.embedding.as_ref())?;
         let image_embeds = normalised(vision_model_output.embedding.as_ref())?;
         let scale = self.logit_scale.exp();

@@ -10,8 +10,8 @@
 //! let model = ClipSeg::from_pretrained(&device, "clipseg-rd64-refined")?;
 //! let photo = Photo::open("photo.jpg", Orientation::Apply)?;
 //!
-//! let scene = model.encode_image(&photo)?;
-//! let segmentation = model.segment(&scene, &["a cat", "a remote"])?;
+//! let image = model.encode_image(&photo)?;
+//! let segmentation = model.segment(&image, &["a cat", "a remote"])?;
 //! let mask = segmentation.resized(photo.width(), photo.height())?.mask(0, 0.5);
 //! # Ok(())
 //! # }
@@ -50,15 +50,16 @@ mod towers;
 mod windows;
 
 pub use clipseg_clip::{
-    Activation, Checkpoint, ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig, Error, ImageInput, ImageSize,
-    Insides, LoadProgress, MAX_PIXELS, Photo, PixelBatch, PixelFormat, PixelValues, PreprocessorConfig, Processor,
-    PromptStyle, Resample, Result, Scene, StandIn, TensorView, TextEncoder, TextInput, TowerOutput, VisionEncoder,
+    Activation, Checkpoint, ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig, EncodedImage, Error,
+    ImageInput, ImageSize, LoadProgress, MAX_PIXELS, OutputOptions, Photo, PixelBatch, PixelFormat,
+    PixelValues, PreprocessorConfig, Processor, PromptStyle, Resample, Result, StandIn, TensorView,
+    TextEncoder, TextInput, TowerOutput, VisionEncoder,
 };
 #[cfg(feature = "tokenizer")]
 pub use clipseg_clip::{ClipSegProcessor, PaddingSide, ProcessedInputs, TextBatch, TokenIds, Tokenizer};
 #[cfg(feature = "decode")]
 pub use clipseg_clip::{Orientation, PhotoFile};
-pub use clipseg_decoder::{DecoderInsides, DecoderOutput};
+pub use clipseg_decoder::{DecoderOutput, DecoderOutputOptions};
 #[cfg(all(feature = "hub", not(target_family = "wasm")))]
 pub use clipseg_hub as hub;
 pub use clipseg_masks as masks;
@@ -81,4 +82,4 @@ pub use smoother::Smoother;
 pub use templates::{Template, TemplateSet, phrases};
 pub use towers::{ClipSegTextModel, ClipSegVisionModel};
 #[cfg(all(feature = "tokenizer", not(target_family = "wasm")))]
-pub use windows::{WindowPixels, WindowScenes, WindowStep, Windows};
+pub use windows::{EncodedWindows, WindowPixels, WindowStep, Windows};

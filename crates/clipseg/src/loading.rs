@@ -3,7 +3,7 @@
 /// Does both, each on a thread of its own where there are threads: to read and pack weights is work for a processor, which the
 /// device mostly waits for.
 #[cfg(not(target_family = "wasm"))]
-pub(crate) fn both<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
+pub(crate) fn join<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
     std::thread::scope(|scope| {
         let one = scope.spawn(one);
         let other = other();
@@ -13,6 +13,6 @@ pub(crate) fn both<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnc
 
 /// Does both, one after the other: a browser has no threads to give.
 #[cfg(target_family = "wasm")]
-pub(crate) fn both<A, B>(one: impl FnOnce() -> A, other: impl FnOnce() -> B) -> (A, B) {
+pub(crate) fn join<A, B>(one: impl FnOnce() -> A, other: impl FnOnce() -> B) -> (A, B) {
     (one(), other())
 }

@@ -144,8 +144,8 @@ fn record_resize(recorder: &mut Recorder, key: &ResizeKey) -> Result<(Tensor, Te
 /// So large a piece that the plans of maps, of which each takes up to four, leave most of the budget to others.
 fn piece_within_budget(device: &Device) -> u64 {
     device.memory_budget().map_or(u64::MAX, |budget| {
-        let MemoryUse { weights, scenes, .. } = device.memory_use();
-        budget.saturating_sub(weights + scenes) / 16
+        let MemoryUse { weights, encoded_images, .. } = device.memory_use();
+        budget.saturating_sub(weights + encoded_images) / 16
     })
 }
 

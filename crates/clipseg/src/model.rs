@@ -7,11 +7,11 @@ use clipseg_tensor::{Array, Device, MemoryUse, Precision};
 use safetensors::Dtype;
 
 use crate::fingerprint::fingerprint;
-use crate::loading::both;
+use crate::loading::join;
 use crate::parts::{Parts, needed_in_parts, say_need};
 use crate::{
-    Checkpoint, ClipSegConfig, Condition, DecoderInsides, DecoderOutput, Error, ImageInput, Insides, Result,
-    Scene, TextEncoder, TextInput, TowerOutput, VisionEncoder, loss,
+    Checkpoint, ClipSegConfig, Condition, DecoderOutput, DecoderOutputOptions, EncodedImage, Error,
+    ImageInput, OutputOptions, Result, TextEncoder, TextInput, TowerOutput, VisionEncoder, loss,
 };
 
 /// CLIPSeg whole, transformers' `CLIPSegForImageSegmentation`: ids and pixels in, logits out.
@@ -27,7 +27,7 @@ pub struct ClipSegForImageSegmentation {
     pairs: Parts,
 }
 
-/// Where [`ClipSegForImageSegmentation::forward`] takes its conditions from; one an image.
+/// Where [`ClipSegForImageSegmentation::forward`] takes its conditions from; one per image.
 #[derive(Clone, Copy, Debug)]
 pub enum ConditionInput<'a> {
     /// Prompts in words.
@@ -47,8 +47,8 @@ pub struct SegmentationInput<'a> {
     pub condition: ConditionInput<'a>,
     /// Masks in 0..=1, `[batch, height, width]` as the logits; with them there is a loss.
     pub labels: Option<&'a [f32]>,
-    /// Which insides to give out, of the vision tower and the decoder.
-    pub insides: Insides,
+    /// What the vision tower and the decoder are to give out besides the logits.
+    pub options: OutputOptions,
 }
 
 /// What [`ClipSegForImageSegmentation::forward`] gives, under transformers' names.
@@ -97,7 +97,7 @@ impl ClipSegForImageSegmentation {
         let prefix = checkpoint.clip_prefix()?;
         let width = Some(config.projection_dim);
         let extract = &config.extract_layers;
-        let (text, vision) = both(
+        let (text, vision) = join(
             || TextEncoder::load(device, checkpoint, prefix, &config.text_config, width),
             || VisionEncoder::load(device, checkpoint, prefix, &config.vision_config, width, extract),
         );
@@ -139,7 +139,7 @@ impl ClipSegForImageSegmentation {
     ///
     /// # Errors
     /// [`Error::Input`] when pixels and sizes do not fit; the device's.
-    pub async fn encode_image(&self, images: ImageInput<'_>) -> Result<Scene> {
+    pub async fn encode_image(&self, images: ImageInput<'_>) -> Result<EncodedImage> {
         let ImageInput { batch, height, width, .. } = images;
         let needed = || self.vision.memory_needed(batch, height, width);
         say_need(&self.device, self.vision.encode(images).await, needed)
@@ -184,46 +184,51 @@ impl ClipSegForImageSegmentation {
         Ok(Condition { embeddings: parts.finish() })
     }
 
-    /// Logits `[prompts, height, width]` of every prompt on the one image of `scene`, or of each prompt on its own image.
+    /// Logits `[prompts, height, width]` of every prompt on the one encoded image, or of each prompt on its own image.
     ///
     /// # Errors
-    /// [`Error::Input`] when a scene of several images does not have as many as there are prompts, or the condition is not one of
-    /// this model's `projection_dim`; [`OtherDevice`](clipseg_tensor::Error::OtherDevice) when the scene is another device's; the
+    /// [`Error::Input`] when an encoded batch does not have as many as there are prompts, or the condition is not one of
+    /// this model's `projection_dim`; [`OtherDevice`](clipseg_tensor::Error::OtherDevice) when the image is another device's; the
     /// device's own.
-    pub async fn decode(&self, scene: &Scene, condition: &Condition) -> Result<Array> {
+    pub async fn decode(&self, image: &EncodedImage, condition: &Condition) -> Result<Array> {
         let prompts = condition.len();
         condition.check(self.config.projection_dim)?;
-        if scene.batch != 1 && scene.batch != prompts {
-            let images = scene.batch;
+        if image.batch != 1 && image.batch != prompts {
+            let images = image.batch;
             return Err(Error::Input(format!(
-                "{prompts} prompts for {images} images: one image, or one a prompt"
+                "{prompts} prompts for {images} images: one image, or one per prompt"
             )));
         }
-        let (rows, columns) = scene.grid;
+        let (rows, columns) = image.grid;
         let patch = self.config.vision_config.patch_size;
         if prompts == 0 {
             return Ok(Array { shape: vec![0, rows * patch, columns * patch], values: Vec::new() });
         }
-        if scene.batch != 1 {
+        if image.batch != 1 {
             // They are decoded together, as they were encoded.
-            return self.decode_part(scene, condition, 0..prompts).await;
+            return self.decode_part(image, condition, 0..prompts).await;
         }
-        let limit = self.decoder.pair_limit(scene.grid);
-        let needed = |pairs| Ok(self.decoder.memory_needed(pairs, scene.grid)?);
+        let limit = self.decoder.pair_limit(image.grid);
+        let needed = |pairs| Ok(self.decoder.memory_needed(pairs, image.grid)?);
         let mut parts = self.pairs.of(prompts, limit, needed)?;
         while let Some(part) = parts.next() {
-            let logits = self.decode_part(scene, condition, part).await;
+            let logits = self.decode_part(image, condition, part).await;
             parts.take(say_need(&self.device, logits, || needed(1)))?;
         }
         Ok(parts.finish())
     }
 
-    async fn decode_part(&self, scene: &Scene, condition: &Condition, part: Range<usize>) -> Result<Array> {
+    async fn decode_part(
+        &self,
+        image: &EncodedImage,
+        condition: &Condition,
+        part: Range<usize>,
+    ) -> Result<Array> {
         let width = self.config.projection_dim;
         let embeddings = &condition.embeddings.values[part.start * width..part.end * width];
         let conditions = Conditions { embeddings, count: part.len() };
-        let insides = DecoderInsides::default();
-        Ok(self.decoder.forward(&scene.activations, scene.grid, conditions, insides).await?.logits)
+        let options = DecoderOutputOptions::default();
+        Ok(self.decoder.forward(&image.activations, image.grid, conditions, options).await?.logits)
     }
 
     /// What [`Device::memory_use`] will be at most on a device that this model has for itself, after it encoded an image of `height`
@@ -279,19 +284,19 @@ impl ClipSegForImageSegmentation {
             }
             _ => {}
         }
-        let (mut vision_model_output, scene) = self.vision.forward(input.images, input.insides).await?;
+        let (mut vision_model_output, image) = self.vision.forward(input.images, input.options).await?;
         let condition = match input.condition {
             ConditionInput::Text(text) => self.encode_text(text).await?.embeddings,
             ConditionInput::Images(images) => self.encode_image_prompt(images).await?.embeddings,
             ConditionInput::Embeddings(array) => array.clone(),
         };
         let conditions = Conditions { embeddings: &condition.values, count: batch };
-        let insides = DecoderInsides {
-            hidden_states: input.insides.hidden_states,
-            attentions: input.insides.attentions,
+        let options = DecoderOutputOptions {
+            hidden_states: input.options.hidden_states,
+            attentions: input.options.attentions,
         };
         let mut decoder_output =
-            self.decoder.forward(&scene.activations, scene.grid, conditions, insides).await?;
+            self.decoder.forward(&image.activations, image.grid, conditions, options).await?;
         let logits = std::mem::take(&mut decoder_output.logits);
         let loss = match input.labels {
             Some(labels) if labels.len() != logits.values.len() => {

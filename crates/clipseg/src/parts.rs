@@ -42,9 +42,9 @@ impl Parts {
     ) -> Result<usize> {
         let mut most = count.min(limit).min(self.most.load(Ordering::Relaxed)).max(1);
         if let Some(budget) = self.device.memory_budget() {
-            let MemoryUse { weights, scenes, .. } = self.device.memory_use();
+            let MemoryUse { weights, encoded_images, .. } = self.device.memory_use();
             // The other half is for the plans of the steps before and after: they need not be recorded again for each photo.
-            let room = budget.saturating_sub(weights + scenes) / 2;
+            let room = budget.saturating_sub(weights + encoded_images) / 2;
             most = largest(most, |count| Ok(needed(count)?.total() <= room))?;
         }
         Ok(evenly(count, most))
@@ -67,7 +67,7 @@ impl InParts<'_> {
         (self.done < self.count).then(|| self.done..self.count.min(self.done + self.at_once))
     }
 
-    /// Takes what came of the prompts that were next, a row each. Where the device had no memory for them, half as many are next, once,
+    /// UpsampleInput what came of the prompts that were next, a row each. Where the device had no memory for them, half as many are next, once,
     /// without the plans that are only kept to be quick.
     pub fn take(&mut self, rows: Result<Array>) -> Result<()> {
         let Some(part) = self.next() else { return Ok(()) };
@@ -112,8 +112,8 @@ pub(crate) fn say_need<T>(
 ) -> Result<T> {
     result.map_err(|error| match error {
         Error::Device(DeviceError::OverBudget { needed: met, budget }) => {
-            let MemoryUse { weights, scenes, .. } = device.memory_use();
-            let all = needed().map_or(0, |needed| weights + scenes + needed.total());
+            let MemoryUse { weights, encoded_images, .. } = device.memory_use();
+            let all = needed().map_or(0, |needed| weights + encoded_images + needed.total());
             DeviceError::OverBudget { needed: met.max(all), budget }.into()
         }
         error => error,

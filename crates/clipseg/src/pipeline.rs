@@ -7,8 +7,8 @@ use pollster::block_on;
 use crate::map_plans::MapPlans;
 use crate::prompt_cache::PromptCache;
 use crate::{
-    Checkpoint, ClipSegForImageSegmentation, Condition, Error, ImageSize, Photo, PixelValues, Processor,
-    Result, Scene, Segmentation, Template, Tokenizer, phrases,
+    Checkpoint, ClipSegForImageSegmentation, Condition, EncodedImage, Error, ImageSize, Photo, PixelValues,
+    Processor, Result, Segmentation, Template, Tokenizer, phrases,
 };
 
 /// Prompts whose conditions are kept: some 2 KB each at the published size.
@@ -21,7 +21,7 @@ const KEPT_PROMPTS: usize = 1024;
 /// what was recorded and cached before is still there.
 ///
 /// After a loss of the device ([`DeviceLost`](crate::DeviceError::DeviceLost)) every call is told of it. Lost are the weights, the
-/// [`Scene`]s and whatever else was on the device. Kept are what is the host's: photos, [`Condition`]s, [`Segmentation`]s (which
+/// [`EncodedImage`]s and whatever else was on the device. Kept are what is the host's: photos, [`Condition`]s, [`Segmentation`]s (which
 /// can be looked at, but no longer resized), the processor, the tokenizer, and of this type the conditions of prompts. Open the device again
 /// and go on with [`reloaded`](Self::reloaded); with a checkpoint that was [kept](Checkpoint::keep) in memory, no file is read.
 /// `examples/lost_device.rs` shows it.
@@ -124,7 +124,7 @@ impl ClipSeg {
     ///
     /// # Errors
     /// The device's.
-    pub fn encode_image(&self, photo: &Photo) -> Result<Scene> {
+    pub fn encode_image(&self, photo: &Photo) -> Result<EncodedImage> {
         self.encode_pixels(&self.processor.preprocess(photo))
     }
 
@@ -132,7 +132,7 @@ impl ClipSeg {
     ///
     /// # Errors
     /// The device's.
-    pub fn encode_pixels(&self, pixels: &PixelValues) -> Result<Scene> {
+    pub fn encode_pixels(&self, pixels: &PixelValues) -> Result<EncodedImage> {
         block_on(self.model.encode_image(pixels.into()))
     }
 
@@ -177,12 +177,12 @@ impl ClipSeg {
         block_on(self.model.encode_image_prompt(pixels.into()))
     }
 
-    /// Decodes conditions against a scene.
+    /// Decodes conditions against an encoded image.
     ///
     /// # Errors
     /// The device's.
-    pub fn decode(&self, scene: &Scene, condition: &Condition) -> Result<Segmentation> {
-        let logits = block_on(self.model.decode(scene, condition))?;
+    pub fn decode(&self, image: &EncodedImage, condition: &Condition) -> Result<Segmentation> {
+        let logits = block_on(self.model.decode(image, condition))?;
         Ok(self.segmentation(logits))
     }
 
@@ -190,11 +190,11 @@ impl ClipSeg {
         Segmentation::new(&self.maps, logits)
     }
 
-    /// Segments a scene by prompts: [`encode_text`](Self::encode_text), then [`decode`](Self::decode).
+    /// Segments an encoded image by prompts: [`encode_text`](Self::encode_text), then [`decode`](Self::decode).
     ///
     /// # Errors
     /// As these two.
-    pub fn segment<S: AsRef<str>>(&self, scene: &Scene, prompts: &[S]) -> Result<Segmentation> {
-        self.decode(scene, &self.encode_text(prompts)?)
+    pub fn segment<S: AsRef<str>>(&self, image: &EncodedImage, prompts: &[S]) -> Result<Segmentation> {
+        self.decode(image, &self.encode_text(prompts)?)
     }
 }

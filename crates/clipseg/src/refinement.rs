@@ -52,14 +52,14 @@ impl Segmentation {
     /// As [`Refinement::validate`]; the device's.
     #[cfg(not(target_family = "wasm"))]
     pub fn refined(&self, photo: &Photo, refinement: Refinement) -> Result<Self> {
-        pollster::block_on(self.refine(photo, refinement))
+        pollster::block_on(self.refined_async(photo, refinement))
     }
 
     /// [`refined`](Self::refined), asynchronously.
     ///
     /// # Errors
     /// As [`refined`](Self::refined).
-    pub async fn refine(&self, photo: &Photo, refinement: Refinement) -> Result<Self> {
+    pub async fn refined_async(&self, photo: &Photo, refinement: Refinement) -> Result<Self> {
         refinement.validate()?;
         let from = (self.height(), self.width());
         let coarse = photo.resized(self.width(), self.height(), Resample::Bilinear);

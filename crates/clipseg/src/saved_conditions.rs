@@ -67,7 +67,7 @@ impl SavedConditions {
     /// # Errors
     /// [`Error::Read`]; [`Error::Conditions`] for a file that is not of this format, was cut or is of a later version, and for
     /// what [`new`](Self::new) refuses.
-    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let bytes = read(path)?;
         Self::from_bytes(path, &bytes).map_err(|message| Error::Conditions { path: path.to_owned(), message })

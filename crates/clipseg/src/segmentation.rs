@@ -138,7 +138,7 @@ impl Segmentation {
     /// reaches `threshold`.
     ///
     /// For a photo's size and many prompts, rather add them to a [`LabelMap`] one after the other, each
-    /// [on its own](Self::prompt) and [resized](Self::resize).
+    /// [on its own](Self::prompt) and [resized](Self::resized_async).
     ///
     /// # Errors
     /// [`Error::Input`] when there are more than 65535 prompts or 2³¹ - 1 pixels.
@@ -157,14 +157,14 @@ impl Segmentation {
     /// When a side is zero; the device's.
     #[cfg(not(target_family = "wasm"))]
     pub fn resized(&self, width: usize, height: usize) -> Result<Self> {
-        pollster::block_on(self.resize(width, height))
+        pollster::block_on(self.resized_async(width, height))
     }
 
     /// [`resized`](Self::resized), asynchronously.
     ///
     /// # Errors
     /// As [`resized`](Self::resized).
-    pub async fn resize(&self, width: usize, height: usize) -> Result<Self> {
+    pub async fn resized_async(&self, width: usize, height: usize) -> Result<Self> {
         let mut maps = Maps::new(self.len(), height, width);
         // A tile at a time: the map of a large photo exceeds what an adapter binds in one piece.
         for key in self.plans.resizes((self.height(), self.width()), (height, width)) {

@@ -115,7 +115,7 @@ mod tests {
                 assert!((mean - p).abs() < 1e-6, "frame {place}: {mean} {p}");
             }
         }
-        // Another size of frame begins anew, and a frame that is no numbers changes nothing.
+        // Another size of frame begins anew, and a frame that is not of numbers changes nothing.
         let again = smoother.smooth(frame([-3.0, 3.0]), &photo(4)).unwrap();
         assert_eq!(again.logits().values, [-3.0, 3.0]);
         assert!(smoother.smooth(frame([f32::NAN, 0.0]), &photo(4)).is_err());

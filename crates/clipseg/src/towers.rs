@@ -5,8 +5,8 @@ use std::path::Path;
 use clipseg_tensor::Device;
 
 use crate::{
-    Checkpoint, ClipSegTextConfig, ClipSegVisionConfig, ImageInput, Insides, Result, TextEncoder, TextInput,
-    TowerOutput, VisionEncoder,
+    Checkpoint, ClipSegTextConfig, ClipSegVisionConfig, ImageInput, OutputOptions, Result, TextEncoder,
+    TextInput, TowerOutput, VisionEncoder,
 };
 
 /// The text tower alone, transformers' `CLIPSegTextModel`.
@@ -34,8 +34,8 @@ impl ClipSegTextModel {
     ///
     /// # Errors
     /// As [`TextEncoder::forward`].
-    pub async fn forward(&self, text: TextInput<'_>, insides: Insides) -> Result<TowerOutput> {
-        self.0.forward(text, insides).await
+    pub async fn forward(&self, text: TextInput<'_>, options: OutputOptions) -> Result<TowerOutput> {
+        self.0.forward(text, options).await
     }
 }
 
@@ -65,7 +65,7 @@ impl ClipSegVisionModel {
     ///
     /// # Errors
     /// As [`VisionEncoder::forward`].
-    pub async fn forward(&self, images: ImageInput<'_>, insides: Insides) -> Result<TowerOutput> {
-        Ok(self.0.forward(images, insides).await?.0)
+    pub async fn forward(&self, images: ImageInput<'_>, options: OutputOptions) -> Result<TowerOutput> {
+        Ok(self.0.forward(images, options).await?.0)
     }
 }

@@ -4,8 +4,8 @@ use clipseg_clip::MAX_PIXELS;
 use clipseg_tensor::Array;
 
 use crate::{
-    ClipSeg, Condition, Error, ImageSize, Photo, PixelValues, PreprocessorConfig, Processor, Result, Scene,
-    Segmentation,
+    ClipSeg, Condition, EncodedImage, Error, ImageSize, Photo, PixelValues, PreprocessorConfig, Processor,
+    Result, Segmentation,
 };
 
 /// How to look at a photo that is much larger than the model's picture: enlarged, through windows that slide over it.
@@ -71,9 +71,9 @@ impl WindowPixels {
     }
 }
 
-/// A photo encoded in windows, what any number of prompts are decoded against. Each window holds as much memory as a [`Scene`].
-pub struct WindowScenes {
-    levels: Vec<(Grid, Vec<Scene>)>,
+/// A photo encoded in windows, what any number of prompts are decoded against. Each window holds as much memory as an [`EncodedImage`].
+pub struct EncodedWindows {
+    levels: Vec<(Grid, Vec<EncodedImage>)>,
     overlap: f32,
 }
 
@@ -125,7 +125,7 @@ impl Windows {
 }
 
 impl ClipSeg {
-    /// Segments a photo window by window; `progress` is told each step. The device holds a single window's scene at a time,
+    /// Segments a photo window by window; `progress` is told each step. The device holds a single window's image at a time,
     /// where [`encode_windows`](Self::encode_windows) keeps all of them for more prompts.
     ///
     /// # Errors
@@ -139,9 +139,9 @@ impl ClipSeg {
         let mut levels = Vec::with_capacity(pixels.levels.len());
         for (grid, view) in &pixels.levels {
             let encode = |index| {
-                let scene = self.encode_pixels(&pixels.window(grid, view, index))?;
+                let image = self.encode_pixels(&pixels.window(grid, view, index))?;
                 self.wait()?;
-                Ok(scene)
+                Ok(image)
             };
             levels.push(self.segment_level(grid, pixels.overlap, condition, encode, &mut progress)?);
         }
@@ -157,20 +157,20 @@ impl ClipSeg {
         &self,
         pixels: &WindowPixels,
         mut progress: impl FnMut(usize),
-    ) -> Result<WindowScenes> {
+    ) -> Result<EncodedWindows> {
         let mut done = 0;
         let mut levels = Vec::with_capacity(pixels.levels.len());
         for (grid, view) in &pixels.levels {
             let encode = |index| {
-                let scene = self.encode_pixels(&pixels.window(grid, view, index))?;
+                let image = self.encode_pixels(&pixels.window(grid, view, index))?;
                 self.wait()?;
                 done += 1;
                 progress(done);
-                Ok(scene)
+                Ok(image)
             };
             levels.push((grid.clone(), (0..grid.starts.len()).map(encode).collect::<Result<_>>()?));
         }
-        Ok(WindowScenes { levels, overlap: pixels.overlap })
+        Ok(EncodedWindows { levels, overlap: pixels.overlap })
     }
 
     /// Decodes conditions against all windows: logits at the size of the largest scale, in the photo's proportions (at scale 1
@@ -178,29 +178,29 @@ impl ClipSeg {
     ///
     /// # Errors
     /// The device's.
-    pub fn decode_windows(&self, scenes: &WindowScenes, condition: &Condition) -> Result<Segmentation> {
-        let mut levels = Vec::with_capacity(scenes.levels.len());
-        for (grid, of_grid) in &scenes.levels {
-            let scene = |index: usize| Ok(&of_grid[index]);
-            levels.push(self.segment_level(grid, scenes.overlap, condition, scene, &mut |_| ())?);
+    pub fn decode_windows(&self, windows: &EncodedWindows, condition: &Condition) -> Result<Segmentation> {
+        let mut levels = Vec::with_capacity(windows.levels.len());
+        for (grid, of_grid) in &windows.levels {
+            let image = |index: usize| Ok(&of_grid[index]);
+            levels.push(self.segment_level(grid, windows.overlap, condition, image, &mut |_| ())?);
         }
         self.mean(levels)
     }
 
-    /// The logits of the windows of a scale, put together; `scene` gives that of each window.
-    fn segment_level<S: Borrow<Scene>>(
+    /// The logits of the windows of a scale, put together; `image` gives that of each window.
+    fn segment_level<S: Borrow<EncodedImage>>(
         &self,
         grid: &Grid,
         overlap: f32,
         condition: &Condition,
-        mut scene: impl FnMut(usize) -> Result<S>,
+        mut image: impl FnMut(usize) -> Result<S>,
         progress: &mut impl FnMut(WindowStep),
     ) -> Result<Segmentation> {
         let Grid { size, side: [columns, rows], starts } = grid;
         let mut decode = |index| {
-            let scene = scene(index)?;
+            let image = image(index)?;
             progress(WindowStep::Encoded);
-            let segmentation = self.decode(scene.borrow(), condition)?;
+            let segmentation = self.decode(image.borrow(), condition)?;
             progress(WindowStep::Decoded);
             Ok(segmentation)
         };

@@ -33,7 +33,7 @@ pub(crate) fn derive(shapes: &Shapes<'_>, given: Option<ClipSegConfig>) -> Resul
     let grid = positions.saturating_sub(1).isqrt();
     if grid * grid + 1 != positions {
         return Err(Error::Request(format!(
-            "`visual.positional_embedding` has {positions} positions, which are no square and a class token"
+            "`visual.positional_embedding` has {positions} positions, which are not a square and a class token"
         )));
     }
     // Absurd sizes saturate and are then refused by the configuration's own check.
@@ -146,8 +146,8 @@ mod tests {
         for (name, shape, word) in [
             ("visual.conv1.weight", None, "`visual.conv1.weight` is missing"),
             ("visual.conv1.weight", Some(&[768, 3][..]), "at least 3 dimensions"),
-            ("visual.positional_embedding", Some(&[200, 768]), "no square"),
-            ("visual.positional_embedding", Some(&[0, 768]), "no square"),
+            ("visual.positional_embedding", Some(&[200, 768]), "not a square"),
+            ("visual.positional_embedding", Some(&[0, 768]), "not a square"),
             ("blocks.3.norm1.bias", Some(&[64]), "4 blocks"),
             ("visual.conv1.weight", Some(&[768, 3, usize::MAX, 16]), "image_size"),
             ("visual.transformer.resblocks.4000000000.ln_1.bias", Some(&[1]), "num_hidden_layers"),

@@ -15,7 +15,7 @@ use crate::plan::{Part, Plan};
 const CLIP: &str = "clip_model.";
 /// CLIP's vision tower once more, under another name: `model` is `clip_model.visual`.
 const VISION_AGAIN: &str = "model.";
-/// Buffers of OpenAI's archives that are no weights.
+/// Buffers of OpenAI's archives that are not weights.
 const SIZES: [&str; 3] = ["input_resolution", "context_length", "vocab_size"];
 
 /// Whether the file is of the original repository.

@@ -153,9 +153,9 @@ pub(crate) fn item_size(dtype: Dtype) -> usize {
 /// The type that weights are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WeightType {
-    /// Four bytes a number; what transformers converts to.
+    /// Four bytes per number; what transformers converts to.
     F32,
-    /// Two bytes a number, with about three decimal digits.
+    /// Two bytes per number, with about three decimal digits.
     F16,
 }
 

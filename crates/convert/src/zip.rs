@@ -7,7 +7,7 @@ use std::io::Read;
 use clipseg_files::shown;
 use rawzip::{CompressionMethod, FileReader, RECOMMENDED_BUFFER_SIZE, ZipArchive, ZipArchiveEntryWayfinder};
 
-/// Most entries of an archive. PyTorch writes one a tensor.
+/// Most entries of an archive. PyTorch writes one per tensor.
 const MAX_ENTRIES: usize = 1 << 20;
 
 /// An open archive.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use clipseg::{
-    ClipSegForImageSegmentation, ConditionInput, Device, DeviceOptions, ImageInput, Insides,
+    ClipSegForImageSegmentation, ConditionInput, Device, DeviceOptions, ImageInput, OutputOptions,
     SegmentationInput, TextInput,
 };
 use clipseg_convert::{Request, WeightType, convert};
@@ -66,7 +66,7 @@ fn relative_difference(case: &str, source: &str, clip: &str, config: Option<&str
         images: ImageInput { pixel_values: &pixels, batch: shape[0], height: shape[2], width: shape[3] },
         condition: ConditionInput::Text(text),
         labels: None,
-        insides: Insides::default(),
+        options: OutputOptions::default(),
     };
     let found = pollster::block_on(model.forward(input)).unwrap().logits;
     assert_eq!(found.shape, logits_shape);

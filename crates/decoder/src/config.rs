@@ -11,7 +11,7 @@ pub struct DecoderConfig {
     pub intermediate_size: usize,
     /// Attention heads; they divide `reduce_dim`.
     pub num_attention_heads: usize,
-    /// Its layers, one an activation.
+    /// Its layers, one per activation.
     pub depth: usize,
     /// The layer before which the condition enters, counted as the decoder walks; `None` for a decoder that does not use it.
     pub conditional_layer: Option<usize>,

@@ -9,12 +9,12 @@ use clipseg_tensor::{
 use crate::DecoderConfig;
 use crate::upsampler::Upsampler;
 
-/// Plans kept: one a number of pairs and grid.
+/// Plans kept: one per number of pairs and grid.
 const PLANS: usize = 8;
 
-/// Which insides to give out besides the logits.
+/// What to give out besides the logits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DecoderInsides {
+pub struct DecoderOutputOptions {
     /// The output of every layer.
     pub hidden_states: bool,
     /// The attention probabilities of every layer.
@@ -45,8 +45,8 @@ pub struct Conditions<'a> {
 pub struct Decoder {
     device: Device,
     config: DecoderConfig,
-    film_multiplier: Linear,
-    film_offset: Linear,
+    film_gamma: Linear,
+    film_beta: Linear,
     reduces: Vec<Linear>,
     layers: Vec<Block>,
     upsampler: Upsampler,
@@ -58,7 +58,7 @@ struct Key {
     pairs: usize,
     scenes: usize,
     grid: (usize, usize),
-    insides: DecoderInsides,
+    options: DecoderOutputOptions,
 }
 
 struct DecoderPlan {
@@ -110,8 +110,8 @@ impl Decoder {
         Ok(Self {
             device: device.clone(),
             config: config.clone(),
-            film_multiplier: film("film_mul")?,
-            film_offset: film("film_add")?,
+            film_gamma: film("film_mul")?,
+            film_beta: film("film_add")?,
             reduces: (0..config.depth).map(reduce).collect::<std::result::Result<_, _>>()?,
             layers: (0..config.depth).map(block).collect::<std::result::Result<_, _>>()?,
             upsampler: Upsampler::load(device, weights, prefix, config)?,
@@ -154,9 +154,9 @@ impl Decoder {
         activations: &[Tensor],
         grid: (usize, usize),
         conditions: Conditions<'_>,
-        insides: DecoderInsides,
+        options: DecoderOutputOptions,
     ) -> Result<DecoderOutput> {
-        let plan = self.prepare(activations, grid, conditions, insides)?;
+        let plan = self.prepare(activations, grid, conditions, options)?;
         let run = fill(&plan, activations, conditions)?;
         let DecoderTensors { logits, hidden_states, attentions, .. } = &plan.tensors;
         let outputs: Vec<_> = [logits].into_iter().chain(hidden_states).chain(attentions).collect();
@@ -176,7 +176,7 @@ impl Decoder {
         activations: &[Tensor],
         grid: (usize, usize),
         conditions: Conditions<'_>,
-        insides: DecoderInsides,
+        options: DecoderOutputOptions,
     ) -> Result<Arc<DecoderPlan>> {
         let fail = |reason: String| Err(Error::Shape { op: "decoder", reason });
         let Conditions { embeddings, count } = conditions;
@@ -192,7 +192,7 @@ impl Decoder {
         if let Some(other) = activations.iter().find(|activation| activation.shape() != expected) {
             return fail(format!("an activation is {other:?}, expected {expected:?}"));
         }
-        let key = Key { pairs: count, scenes, grid, insides };
+        let key = Key { pairs: count, scenes, grid, options };
         self.plans.get_or_record(&key, || self.record(&key))
     }
 
@@ -204,7 +204,7 @@ impl Decoder {
     pub fn memory_needed(&self, pairs: usize, grid: (usize, usize)) -> Result<MemoryUse> {
         let side = self.config.patch_size;
         let read_back = 4 * (pairs * grid.0 * side * grid.1 * side) as u64;
-        let key = Key { pairs, scenes: 1, grid, insides: DecoderInsides::default() };
+        let key = Key { pairs, scenes: 1, grid, options: DecoderOutputOptions::default() };
         if self.plans.has(&key) {
             return Ok(MemoryUse { read_back, ..MemoryUse::default() });
         }
@@ -227,8 +227,8 @@ impl Decoder {
         let conditions = recorder.input(&[key.pairs, self.config.projection_dim])?;
         let film = match self.config.conditional_layer {
             Some(layer) => {
-                let multiplier = recorder.linear(&conditions, &self.film_multiplier)?;
-                Some((layer, multiplier, recorder.linear(&conditions, &self.film_offset)?))
+                let gamma = recorder.linear(&conditions, &self.film_gamma)?;
+                Some((layer, gamma, recorder.linear(&conditions, &self.film_beta)?))
             }
             None => None,
         };
@@ -241,16 +241,14 @@ impl Decoder {
         {
             let reduced = recorder.linear(activation, reduce)?;
             let modulation = match &film {
-                Some((layer, multiplier, offset)) if step == *layer => {
-                    Some(Modulation { multiplier, offset })
-                }
+                Some((layer, gamma, beta)) if step == *layer => Some(Modulation { gamma, beta }),
                 _ => None,
             };
             let input = recorder.film(key.pairs, &reduced, previous.as_ref(), modulation)?;
             drop((reduced, previous));
-            let probabilities = key.insides.attentions.then_some(&mut attentions);
+            let probabilities = key.options.attentions.then_some(&mut attentions);
             let output = layer.post_norm(recorder, &input, probabilities)?;
-            if key.insides.hidden_states {
+            if key.options.hidden_states {
                 hidden_states.push(output.clone());
             }
             previous = Some(output);

@@ -8,4 +8,4 @@ mod decoder;
 mod upsampler;
 
 pub use config::DecoderConfig;
-pub use decoder::{Conditions, Decoder, DecoderInsides, DecoderOutput};
+pub use decoder::{Conditions, Decoder, DecoderOutput, DecoderOutputOptions};

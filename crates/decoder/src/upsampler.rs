@@ -1,5 +1,6 @@
 use clipseg_tensor::{
-    Activation, Convolution3x3, Device, Recorder, Result, Takes, Tensor, TransposedConvolution, Weights,
+    Activation, Convolution3x3, Device, Recorder, Result, Tensor, TransposedConvolution, UpsampleInput,
+    Weights,
 };
 
 use crate::DecoderConfig;
@@ -8,7 +9,7 @@ use crate::DecoderConfig;
 // There is one in a model: the size of the smaller variant is nobody's concern.
 #[allow(clippy::large_enum_variant)]
 pub(crate) enum Upsampler {
-    /// One transposed convolution, a patch a token.
+    /// One transposed convolution, a patch per token.
     Simple(TransposedConvolution),
     /// A 3×3 convolution, then two transposed ones of a quarter of the patch each: (patch / 4)² pixels a side and token.
     Complex { smooth: Convolution3x3, first: TransposedConvolution, second: TransposedConvolution },
@@ -23,23 +24,31 @@ impl Upsampler {
     ) -> std::result::Result<Self, W::Error> {
         let width = config.reduce_dim;
         let name = format!("{prefix}transposed_convolution");
-        let transposed = |name: String, channels: usize, outputs: usize, kernel: usize, takes: Takes| {
-            let weight = weights.floats(&format!("{name}.weight"), &[channels, outputs, kernel, kernel])?;
-            let bias = weights.floats(&format!("{name}.bias"), &[outputs])?;
-            Ok::<_, W::Error>(TransposedConvolution::new(
-                device, channels, outputs, kernel, &weight, &bias, takes,
-            )?)
-        };
+        let transposed =
+            |name: String, channels: usize, outputs: usize, kernel: usize, input: UpsampleInput| {
+                let weight =
+                    weights.floats(&format!("{name}.weight"), &[channels, outputs, kernel, kernel])?;
+                let bias = weights.floats(&format!("{name}.bias"), &[outputs])?;
+                Ok::<_, W::Error>(TransposedConvolution::new(
+                    device, channels, outputs, kernel, &weight, &bias, input,
+                )?)
+            };
         if !config.use_complex_transposed_convolution {
-            return Ok(Self::Simple(transposed(name, width, 1, config.patch_size, Takes::Tokens)?));
+            return Ok(Self::Simple(transposed(name, width, 1, config.patch_size, UpsampleInput::Tokens)?));
         }
         let kernel = config.patch_size / 4;
         let weight = weights.floats(&format!("{name}.0.weight"), &[width, width, 3, 3])?;
         let bias = weights.floats(&format!("{name}.0.bias"), &[width])?;
         Ok(Self::Complex {
             smooth: Convolution3x3::new(device, width, width, &weight, &bias)?,
-            first: transposed(format!("{name}.2"), width, width / 2, kernel, Takes::Tokens)?,
-            second: transposed(format!("{name}.4"), width / 2, 1, kernel, Takes::Pixels(kernel * kernel))?,
+            first: transposed(format!("{name}.2"), width, width / 2, kernel, UpsampleInput::Tokens)?,
+            second: transposed(
+                format!("{name}.4"),
+                width / 2,
+                1,
+                kernel,
+                UpsampleInput::Pixels(kernel * kernel),
+            )?,
         })
     }
 

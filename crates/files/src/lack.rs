@@ -52,7 +52,7 @@ const FORMATS: [(&str, &str); 9] = [
 ];
 /// Ends of names of PyTorch's files.
 const PYTORCH: [&str; 4] = [".bin", ".pth", ".pt", ".ckpt"];
-/// Files of PyTorch's trainers that are no weights.
+/// Files of PyTorch's trainers that are not weights.
 const NO_WEIGHTS: [&str; 5] = ["training_args", "optimizer", "scheduler", "rng_state", "scaler"];
 
 impl Lack {

@@ -121,7 +121,7 @@ impl Reply {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Takes a header away.
+    /// UpsampleInput a header away.
     pub fn remove(&mut self, name: &str) {
         self.headers.retain(|(found, _)| !found.eq_ignore_ascii_case(name));
     }
@@ -156,7 +156,7 @@ impl HubServer {
             thread::spawn(move || {
                 for stream in listener.incoming() {
                     let state = Arc::clone(&state);
-                    // What hangs up midway is no concern of the server's.
+                    // What hangs up midway is not a concern of the server.
                     thread::spawn(move || drop(connection::answer(&stream.unwrap(), &state, is_storage)));
                 }
             });

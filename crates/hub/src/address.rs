@@ -153,7 +153,7 @@ pub fn shown(text: &str) -> String {
         let is_end = |c: char| c.is_whitespace() || "\"'<>`".contains(c);
         let (address, behind) = after.split_at(after.find(is_end).unwrap_or(after.len()));
         let authority = address.split(['/', '?', '#']).next().unwrap_or_default();
-        // A password with a slash or question mark in it ends the authority early, at what is no port.
+        // A password with a slash or question mark in it ends the authority early, at what is not a port.
         let has_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
         let is_cut = !authority.contains('@')
             && !authority.ends_with(']')

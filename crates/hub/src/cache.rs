@@ -55,7 +55,7 @@ impl Left {
         Self::remove(left.iter().filter(|left| left.is_quiet));
     }
 
-    /// Takes them away.
+    /// UpsampleInput them away.
     pub fn remove<'a>(left: impl IntoIterator<Item = &'a Self>) {
         for left in left {
             // Somebody else may have.
@@ -134,7 +134,7 @@ impl Cache {
     pub fn files(&self, commit: &str) -> Result<Vec<String>> {
         let folder = self.snapshot(commit);
         let entries = fs::read_dir(&folder).map_err(Error::cache(&folder))?;
-        // A link whose blob is gone is no file.
+        // A link whose blob is gone is not a file.
         let files = entries.filter_map(io::Result::ok).filter(|entry| entry.path().exists());
         Ok(files.filter_map(|entry| entry.file_name().into_string().ok()).collect())
     }
@@ -250,7 +250,7 @@ mod tests {
             make_parent(&cache.blob(content)).unwrap();
             fs::write(cache.blob(content), content).unwrap();
             cache.link("123", "config.json", content).unwrap();
-            // A second time, as by another process, is no error.
+            // A second time, as by another process, is not an error.
             cache.link("123", "config.json", content).unwrap();
             assert_eq!(fs::read_to_string(cache.snapshot("123").join("config.json")).unwrap(), content);
             assert_eq!(cache.files("123").unwrap(), ["config.json"]);

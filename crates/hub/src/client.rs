@@ -181,7 +181,7 @@ impl Client {
     /// Begins to fetch a file from the byte `start` on. What comes may be the whole all the same.
     pub fn content(&self, address: &Address, file: &str, kind: Kind, start: u64) -> Result<Content> {
         let answer = self.send(Method::Get(start), address)?;
-        // That there is no such part is no refusal: the caller asks for another.
+        // That there is no such part is not a refusal: the caller asks for another.
         if answer.response.status() != 416 || start == 0 {
             self.check(&answer, address, || file.to_owned())?;
         }

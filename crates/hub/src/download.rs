@@ -160,7 +160,7 @@ impl Wanted<'_> {
                 Error::answer(&url, format!("it announces {total} bytes, and the Hub {size}"))
             })?;
         }
-        // Not before the size is right: a proxy's page is no reason to throw away what is there.
+        // Not before the size is right: a proxy's page is not a reason to throw away what is there.
         if is_whole {
             partial.restart()?;
         }

@@ -228,7 +228,7 @@ impl Error {
     }
 
     /// Whether what the cache has may do instead: the Hub did not say that there is no such thing, or not for us.
-    pub(crate) fn may_pass(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Network { .. } | Self::Slow { .. } | Self::Answer { .. } => true,
             Self::Status { status, .. } => *status >= 500 || [408, 429].contains(status),

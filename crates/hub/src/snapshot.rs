@@ -75,7 +75,7 @@ impl Snapshot {
             );
             match (listing, noted) {
                 (Ok(listing), _) => (listing.commit, listing.files, Source::Hub(client)),
-                (Err(error), Some(commit)) if error.may_pass() => {
+                (Err(error), Some(commit)) if error.is_transient() => {
                     (commit.clone(), cache.files(&commit)?, Source::Unreachable(error.to_string()))
                 }
                 (Err(error), _) => return Err(error),

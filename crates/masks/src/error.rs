@@ -4,7 +4,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// The values are not one a pixel.
+    /// The values are not one per pixel.
     Length {
         /// Columns of pixels.
         width: usize,
@@ -57,7 +57,7 @@ impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Length { width, height, values } => {
-                write!(formatter, "{values} values given for {width} × {height} pixels; give one a pixel")
+                write!(formatter, "{values} values given for {width} × {height} pixels; give one per pixel")
             }
             Self::TooLarge { width, height } => {
                 write!(formatter, "{width} × {height} pixels are more than the {} allowed", i32::MAX)

@@ -42,11 +42,11 @@ impl std::str::FromStr for AdapterChoice {
 /// Which kernels run, where an op has several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum KernelFamily {
-    /// Subgroup kernels on software adapters that can run them, classic ones elsewhere.
+    /// Subgroup kernels on software adapters that can run them, workgroup kernels elsewhere.
     #[default]
     Auto,
     /// Workgroup-memory tiles on storage buffers: any WebGPU adapter.
-    Classic,
+    Workgroup,
     /// Textures and subgroup shuffles: adapters with subgroups of eight or of sixteen lanes.
     Subgroup,
 }
@@ -59,7 +59,7 @@ pub struct AdapterReport {
     /// The limits it offers.
     pub limits: wgpu::Limits,
     /// Half-precision arithmetic in shaders.
-    pub half_precision: bool,
+    pub shader_f16: bool,
     /// Subgroup operations.
     pub subgroups: bool,
     /// Timestamps for profiling.
@@ -126,7 +126,7 @@ impl Chosen {
             Self::Processor => AdapterReport {
                 info: processor::info(),
                 limits: processor::limits(),
-                half_precision: false,
+                shader_f16: false,
                 subgroups: false,
                 timestamps: true,
                 pipeline_cache: false,
@@ -142,14 +142,14 @@ fn report(adapter: &wgpu::Adapter) -> AdapterReport {
     let subgroup = subgroup_lanes(adapter, KernelFamily::Subgroup).is_ok();
     let automatic = match subgroup_lanes(adapter, KernelFamily::Auto) {
         Ok(Some(_)) => KernelFamily::Subgroup,
-        _ => KernelFamily::Classic,
+        _ => KernelFamily::Workgroup,
     };
-    let mut families = vec![KernelFamily::Classic];
+    let mut families = vec![KernelFamily::Workgroup];
     families.extend(subgroup.then_some(KernelFamily::Subgroup));
     AdapterReport {
         info: adapter.get_info(),
         limits: adapter.limits(),
-        half_precision: features.contains(wgpu::Features::SHADER_F16),
+        shader_f16: features.contains(wgpu::Features::SHADER_F16),
         subgroups: features.contains(wgpu::Features::SUBGROUP),
         timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
         pipeline_cache: features.contains(wgpu::Features::PIPELINE_CACHE),
@@ -246,17 +246,17 @@ pub fn describe(info: &wgpu::AdapterInfo) -> String {
     format!("{} ({:?}, {})", info.name, info.backend, driver.trim())
 }
 
-/// For how many lanes to run the subgroup kernels, or none to run the classic ones.
+/// For how many lanes to run the subgroup kernels, or none to run the workgroup kernels.
 ///
 /// They need subgroups of one size, one of [`LANES`], which is what software adapters have on processors with vectors of 256 or
-/// 512 bits; a GPU may have them too, but is faster with the classic ones, so `Auto` takes them on software adapters alone.
+/// 512 bits; a GPU may have them too, but is faster with the workgroup kernels, so `Auto` takes them on software adapters alone.
 pub(crate) fn subgroup_lanes(adapter: &wgpu::Adapter, family: KernelFamily) -> Result<Option<u32>, String> {
     let info = adapter.get_info();
     let has_subgroups = adapter.features().contains(wgpu::Features::SUBGROUP);
     let sizes = [info.subgroup_min_size, info.subgroup_max_size];
     let lanes = LANES.into_iter().find(|&lanes| has_subgroups && sizes == [lanes, lanes]);
     match family {
-        KernelFamily::Classic => Ok(None),
+        KernelFamily::Workgroup => Ok(None),
         KernelFamily::Auto => Ok(lanes.filter(|_| info.device_type == wgpu::DeviceType::Cpu)),
         KernelFamily::Subgroup if lanes.is_some() => Ok(lanes),
         KernelFamily::Subgroup => Err(format!(

@@ -17,7 +17,7 @@ pub(crate) fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let place = WRITTEN.fetch_add(1, Ordering::Relaxed);
     let new = file.with_extension(format!("{}-{place}.new", std::process::id()));
     fs::write(&new, bytes).and_then(|()| fs::rename(&new, file)).inspect_err(|_| {
-        // What could not take its place is of no use to anyone; that it stays is no further harm.
+        // What could not take its place is of no use to anyone; leaving it does no further harm.
         let _ = fs::remove_file(&new);
     })
 }

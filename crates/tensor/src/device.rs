@@ -29,9 +29,9 @@ pub struct DeviceOptions {
     pub kernels: KernelFamily,
     /// Keep naga's bounds and loop checks in the shaders. Off, the kernels' own bounds hold; tests turn them on.
     pub runtime_checks: bool,
-    /// How the weights of linear layers are stored, by default in halves where that loses nothing; and whether activations are.
+    /// How the weights of linear layers are stored, by default in f16 where that loses nothing; and whether activations are.
     pub precision: Precision,
-    /// Bytes that weights, plans, scenes and read-backs may take together; `None`, the default, as much as there is. Plans that are
+    /// Bytes that weights, plans, encoded images and read-backs may take together; `None`, the default, as much as there is. Plans that are
     /// only kept to be quick make room, and models look for fewer prompts at once; what does not fit at all is refused with
     /// [`Error::OverBudget`]. Threads that work at the same time need their memory at the same time. The driver's own needs come on top.
     pub memory_budget: Option<u64>,
@@ -77,7 +77,7 @@ struct Inner {
     plan_caches: PlanCaches,
     staging: Mutex<Vec<Staging>>,
     /// Memory of dropped tensors that outlived their recordings.
-    lent: SharedPool,
+    recycled: SharedPool,
     created: AtomicUsize,
     identity: OnceLock<String>,
 }
@@ -95,14 +95,14 @@ impl Device {
     /// # Errors
     /// [`Error::NoAdapter`] when there is none, or none of that name or number; [`Error::Adapter`] when it gives no device,
     /// or lacks what [`DeviceOptions::kernels`] or [`DeviceOptions::precision`] insist on.
-    pub async fn request(options: &DeviceOptions) -> Result<Self> {
+    pub async fn open_async(options: &DeviceOptions) -> Result<Self> {
         let memory = MemoryCount::new(options.memory_budget);
         match adapter::choose(&options.adapter, options.kernels).await? {
             Chosen::Adapter(adapter) => {
                 let gpu = Gpu::open(&adapter, options).await?;
                 let (info, limits) = (adapter.get_info(), adapter.limits());
                 let precision = match options.precision {
-                    Precision::Auto if !gpu.reads_halves => Precision::F32,
+                    Precision::Auto if !gpu.supports_unpack2x16float => Precision::F32,
                     precision => precision,
                 };
                 #[cfg(not(target_family = "wasm"))]
@@ -155,7 +155,7 @@ impl Device {
             pipelines,
             profile: Profile::default(),
             step_checks: StepChecks::default(),
-            lent: Pool::counting(memory.nothing(MemoryKind::Scenes), false),
+            recycled: Pool::counting(memory.nothing(MemoryKind::EncodedImages), false),
             memory,
             failures,
             plan_caches: PlanCaches::default(),
@@ -165,13 +165,13 @@ impl Device {
         }))
     }
 
-    /// [`request`](Self::request), waited for.
+    /// [`open_async`](Self::open_async), waited for.
     ///
     /// # Errors
-    /// As [`request`](Self::request).
+    /// As [`open_async`](Self::open_async).
     #[cfg(not(target_family = "wasm"))]
     pub fn open(options: &DeviceOptions) -> Result<Self> {
-        pollster::block_on(Self::request(options))
+        pollster::block_on(Self::open_async(options))
     }
 
     /// The adapter: its name, driver, backend and kind.
@@ -189,7 +189,7 @@ impl Device {
     /// Which kernels run where an op has several.
     #[must_use]
     pub fn kernels(&self) -> KernelFamily {
-        if self.lanes().is_some() { KernelFamily::Subgroup } else { KernelFamily::Classic }
+        if self.lanes().is_some() { KernelFamily::Subgroup } else { KernelFamily::Workgroup }
     }
 
     /// What runs the steps of plans, for people: which kernels, or their twins.
@@ -198,7 +198,7 @@ impl Device {
         match (self.is_processor(), self.kernels()) {
             (true, _) => "twins of the kernels",
             (false, KernelFamily::Subgroup) => "subgroup kernels",
-            (false, _) => "classic kernels",
+            (false, _) => "workgroup kernels",
         }
     }
 
@@ -214,7 +214,7 @@ impl Device {
         self.0.identity.get_or_init(|| adapter::describe(&self.0.info))
     }
 
-    /// Rows of the largest tensor that the subgroup kernels take: the side of a texture. `None` for the classic ones.
+    /// Rows of the largest tensor that the subgroup kernels take: the side of a texture. `None` for the workgroup kernels.
     #[must_use]
     pub fn row_limit(&self) -> Option<usize> {
         self.lanes().map(|_| self.0.limits.max_texture_dimension_2d as usize)
@@ -275,8 +275,8 @@ impl Device {
         &self.0.failures
     }
 
-    pub(crate) fn lent(&self) -> &SharedPool {
-        &self.0.lent
+    pub(crate) fn recycled(&self) -> &SharedPool {
+        &self.0.recycled
     }
 
     /// What the device is, where it is one of wgpu's.
@@ -310,12 +310,12 @@ impl Device {
         self.gpu().is_ok_and(|gpu| gpu.has(features))
     }
 
-    /// Whether kernels may pack and unpack halves.
-    pub(crate) fn reads_halves(&self) -> bool {
-        self.gpu().is_ok_and(|gpu| gpu.reads_halves)
+    /// Whether kernels may pack and unpack f16 values.
+    pub(crate) fn supports_unpack2x16float(&self) -> bool {
+        self.gpu().is_ok_and(|gpu| gpu.supports_unpack2x16float)
     }
 
-    /// How weights are stored: as [`DeviceOptions::precision`] says, and `F32` where the adapter reads no halves.
+    /// How weights are stored: as [`DeviceOptions::precision`] says, and `F32` where the adapter reads no f16 values.
     #[must_use]
     pub fn precision(&self) -> Precision {
         self.0.precision
@@ -362,7 +362,7 @@ impl std::fmt::Debug for Device {
     }
 }
 
-/// Four columns of floats a texel: the format of tensors.
-pub(crate) const FLOATS: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Float;
-/// Eight halves a texel, in pairs: the format of weights that are stored so.
-pub(crate) const HALVES: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Uint;
+/// Four columns of floats per texel: the format of tensors.
+pub(crate) const F32_TEXELS: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Float;
+/// Eight f16 values per texel, in pairs: the format of weights that are stored so.
+pub(crate) const PACKED_F16_TEXELS: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Uint;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use crate::adapter;
-use crate::device::{DeviceOptions, FLOATS};
+use crate::device::{DeviceOptions, F32_TEXELS};
 use crate::failure::Failures;
 #[cfg(not(target_family = "wasm"))]
 use crate::tuner::{Subject, Tuner};
@@ -17,9 +17,9 @@ pub(crate) struct Gpu {
     pub failures: Arc<Failures>,
     /// Lanes of a subgroup, 8 or 16, where the subgroup kernels run.
     pub lanes: Option<u32>,
-    /// Whether shaders may have the functions that pack and unpack halves: all but llvmpipe on old processors. A kernel that has
+    /// Whether shaders may have the functions that pack and unpack f16 values: all but llvmpipe on old processors. A kernel that has
     /// them does not compile without.
-    pub reads_halves: bool,
+    pub supports_unpack2x16float: bool,
     /// Stand in for operands that a kernel's flags leave out.
     pub empty_buffer: wgpu::Buffer,
     pub empty_texture: wgpu::Texture,
@@ -43,8 +43,8 @@ impl Gpu {
         #[cfg(not(target_family = "wasm"))]
         features.set(wgpu::Features::PIPELINE_CACHE, options.pipeline_cache.is_some());
         let downlevel = adapter.get_downlevel_capabilities().flags;
-        let reads_halves = downlevel.contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32);
-        if options.precision == Precision::F16 && !reads_halves {
+        let supports_unpack2x16float = downlevel.contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32);
+        if options.precision == Precision::F16 && !supports_unpack2x16float {
             return Err(failed("its shaders cannot read half-precision floats; take f32".to_owned()));
         }
         let (device, queue) = adapter
@@ -66,7 +66,7 @@ impl Gpu {
                 mapped_at_creation: false,
             });
             // Sides as pool::texture gives others.
-            Ok((buffer, device.create_texture(&texture_descriptor(FLOATS, 3, 3))))
+            Ok((buffer, device.create_texture(&texture_descriptor(F32_TEXELS, 3, 3))))
         })?;
         #[cfg(not(target_family = "wasm"))]
         let tuner = options.tuning.as_deref().map(|folder| {
@@ -78,7 +78,7 @@ impl Gpu {
             queue,
             failures,
             lanes,
-            reads_halves,
+            supports_unpack2x16float,
             empty_buffer,
             empty_texture,
             uploading: AtomicUsize::new(0),

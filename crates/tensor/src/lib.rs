@@ -7,7 +7,7 @@
 //! use clipseg_tensor::{Device, DeviceOptions, Linear, Recorder};
 //!
 //! # async fn example() -> clipseg_tensor::Result<()> {
-//! let device = Device::request(&DeviceOptions::default()).await?;
+//! let device = Device::open_async(&DeviceOptions::default()).await?;
 //! let layer = Linear::new(&device, 2, 3, &[1.0, 0.0, 0.0, 0.0, 1.0, 0.0], None)?;
 //! let mut recorder = Recorder::new(&device);
 //! let input = recorder.input(&[1, 3])?;
@@ -72,7 +72,8 @@ pub use failure::faults;
 pub use llvmpipe::{LLVMPIPE_WIDTH_VARIABLE, llvmpipe_environment, llvmpipe_width};
 pub use memory::MemoryUse;
 pub use ops::{
-    AttentionMask, Convolution3x3, LayerNorm, Linear, Mlp, Modulation, Packing, Takes, TransposedConvolution,
+    AttentionMask, Convolution3x3, LayerNorm, Linear, Mlp, Modulation, Packing, TransposedConvolution,
+    UpsampleInput,
 };
 pub use plan::{Plan, Run};
 pub use plan_cache::PlanCache;
@@ -80,7 +81,7 @@ pub use precision::Precision;
 pub use profile::KernelTime;
 pub use recorder::Recorder;
 pub use step_check::{StepCheck, Worst};
-pub use tensor::{Element, Tensor};
+pub use tensor::{DType, Tensor};
 pub use tile::Tile;
 pub use weights::Weights;
 pub use wgpu;

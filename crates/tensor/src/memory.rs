@@ -12,8 +12,8 @@ pub struct MemoryUse {
     pub weights: u64,
     /// The arenas of the plans that are kept, [`Plan::arena_bytes`](crate::Plan::arena_bytes) of each, and of recordings.
     pub plans: u64,
-    /// Tensors that outlive their plans, as those of scenes do, and what dropped ones have left for the next.
-    pub scenes: u64,
+    /// Tensors that outlive their plans, as those of encoded images do, and what dropped ones have left for the next.
+    pub encoded_images: u64,
     /// What results are read back through, kept for the next ones.
     pub read_back: u64,
 }
@@ -22,15 +22,15 @@ impl MemoryUse {
     /// All of it.
     #[must_use]
     pub fn total(&self) -> u64 {
-        let Self { weights, plans, scenes, read_back } = self;
-        weights + plans + scenes + read_back
+        let Self { weights, plans, encoded_images, read_back } = self;
+        weights + plans + encoded_images + read_back
     }
 
     fn of(&mut self, kind: MemoryKind) -> &mut u64 {
         match kind {
             MemoryKind::Weights => &mut self.weights,
             MemoryKind::Plans => &mut self.plans,
-            MemoryKind::Scenes => &mut self.scenes,
+            MemoryKind::EncodedImages => &mut self.encoded_images,
             MemoryKind::ReadBack => &mut self.read_back,
         }
     }
@@ -40,7 +40,7 @@ impl std::ops::AddAssign for MemoryUse {
     fn add_assign(&mut self, other: Self) {
         self.weights += other.weights;
         self.plans += other.plans;
-        self.scenes += other.scenes;
+        self.encoded_images += other.encoded_images;
         self.read_back += other.read_back;
     }
 }
@@ -50,7 +50,7 @@ impl std::ops::AddAssign for MemoryUse {
 pub(crate) enum MemoryKind {
     Weights,
     Plans,
-    Scenes,
+    EncodedImages,
     ReadBack,
 }
 
@@ -169,7 +169,7 @@ impl Device {
     }
 
     /// Gives back what is kept to be quick: the plans of all models on this device that do not run at the moment, the memory of
-    /// dropped scenes, and what results are read back through. Weights, scenes and prompts stay; the next call records its plans
+    /// dropped encoded images, and what results are read back through. Weights, encoded images and prompts stay; the next call records its plans
     /// anew, from kernels that are compiled already.
     pub fn trim(&self) {
         self.trim_all_but(0);
@@ -177,7 +177,7 @@ impl Device {
 
     fn trim_all_but(&self, plans: usize) {
         self.plan_caches().forget(plans);
-        self.lent().lock().unwrap_or_else(PoisonError::into_inner).trim();
+        self.recycled().lock().unwrap_or_else(PoisonError::into_inner).trim();
         self.trim_staging();
     }
 

@@ -1,11 +1,11 @@
 //! The ops, as methods of [`Recorder`](crate::Recorder).
 
+mod activation_dtype;
 mod attention;
 mod convolution;
 mod elementwise;
 mod embedding;
 mod guided;
-mod halves;
 mod linear;
 mod matmul;
 mod mlp;
@@ -24,10 +24,10 @@ pub(crate) use matmul::fingerprint;
 pub use mlp::Mlp;
 pub use normalise::LayerNorm;
 pub(crate) use panels::unpack as unpack_panels;
-pub use transposed_convolution::{Takes, TransposedConvolution};
+pub use transposed_convolution::{TransposedConvolution, UpsampleInput};
 
 use crate::step::Resource;
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Error, Result, Tensor};
 
 /// Fails with `op`'s name unless `tensor` has `shape`.
@@ -45,8 +45,8 @@ fn shape_error<T>(op: &'static str, reason: String) -> Result<T> {
 impl crate::Recorder {
     fn buffer(&mut self, tensor: &Tensor) -> Result<Resource> {
         let buffer = self.buffer_of(tensor)?;
-        let in_halves = tensor.element() == Element::F16;
-        Ok(Resource { in_halves, ..Resource::buffer(buffer, tensor.bytes()) })
+        let is_f16 = tensor.dtype() == DType::F16;
+        Ok(Resource { is_f16, ..Resource::buffer(buffer, tensor.bytes()) })
     }
 
     fn texture(&mut self, tensor: &Tensor) -> Result<Resource> {

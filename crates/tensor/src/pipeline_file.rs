@@ -33,7 +33,7 @@ impl PipelineFile {
         }
         let adapter = wgpu::util::pipeline_cache_key(info)?;
         let path = folder.join(format!("{}.pipelines", fingerprint([&*adapter])));
-        // Kernels that are no more would stay in the data for ever: new ones start anew.
+        // Kernels that no longer exist would stay in the data for ever: new ones start anew.
         let driver = adapter::describe(info);
         let sources = kernels::ALL.iter().map(|kernel| kernel.source);
         let subject =

@@ -8,7 +8,7 @@ use crate::pool::SharedPool;
 #[cfg(feature = "processor")]
 use crate::processor::Program;
 use crate::step::Step;
-use crate::tensor::{Element, Tensor};
+use crate::tensor::{DType, Tensor};
 use crate::{Array, Cost, Device, Error, Result};
 
 /// Recorded ops with everything they need, to be run any number of times with one submit each.
@@ -84,7 +84,7 @@ impl Run<'_> {
     /// # Errors
     /// [`Error::Shape`] when they are not as many as the input has elements.
     pub fn write(&mut self, input: &Tensor, values: &[f32]) -> Result<()> {
-        self.write_bytes(input, Element::F32, bytemuck::cast_slice(values))
+        self.write_bytes(input, DType::F32, bytemuck::cast_slice(values))
     }
 
     /// As [`write`](Self::write), of integers.
@@ -92,12 +92,12 @@ impl Run<'_> {
     /// # Errors
     /// As [`write`](Self::write).
     pub fn write_u32(&mut self, input: &Tensor, values: &[u32]) -> Result<()> {
-        self.write_bytes(input, Element::U32, bytemuck::cast_slice(values))
+        self.write_bytes(input, DType::U32, bytemuck::cast_slice(values))
     }
 
-    fn write_bytes(&mut self, input: &Tensor, element: Element, bytes: &[u8]) -> Result<()> {
-        if input.element() != element || input.bytes() != bytes.len() as u64 {
-            let reason = format!("{} values of {element:?} for {input:?}", bytes.len() / 4);
+    fn write_bytes(&mut self, input: &Tensor, dtype: DType, bytes: &[u8]) -> Result<()> {
+        if input.dtype() != dtype || input.bytes() != bytes.len() as u64 {
+            let reason = format!("{} values of {dtype:?} for {input:?}", bytes.len() / 4);
             return Err(Error::Shape { op: "write", reason });
         }
         let device = &self.plan.device;
@@ -176,7 +176,7 @@ impl Run<'_> {
                 let array = |output: &&Tensor| {
                     let values = buffer_in(device, output)?.host()?.read();
                     let bytes = &bytemuck::cast_slice(values.words()?)[..output.bytes() as usize];
-                    Ok(Array { shape: output.shape().to_vec(), values: output.element().floats(bytes) })
+                    Ok(Array { shape: output.shape().to_vec(), values: output.dtype().floats(bytes) })
                 };
                 device.guard(|| outputs.iter().map(array).collect::<Result<_>>()).map(Reading::There)
             }
@@ -187,7 +187,7 @@ impl Run<'_> {
         let device = &self.plan.device;
         from.expect_on(device)?;
         to.expect_on(device)?;
-        if from.shape() == to.shape() && from.element() == to.element() {
+        if from.shape() == to.shape() && from.dtype() == to.dtype() {
             return Ok(());
         }
         Err(Error::Shape { op, reason: format!("{from:?} to {to:?}") })

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::buffer::Buffer;
-use crate::device::{DeviceId, FLOATS};
+use crate::device::{DeviceId, F32_TEXELS};
 use crate::memory::{Counted, MemoryCount, MemoryKind};
 use crate::{Device, Error, Result};
 
@@ -43,7 +43,7 @@ pub(crate) trait Reusable: Clone {
     fn give_back(self, size: Self::Size, pool: &mut Pool);
 }
 
-/// Free buffers that a pool keeps: when scenes are dropped by the hundred, their memory goes back to the device.
+/// Free buffers that a pool keeps: when encoded images are dropped by the hundred, their memory goes back to the device.
 const FREE_BUFFERS: usize = 32;
 
 impl Reusable for Buffer {
@@ -159,7 +159,7 @@ fn create_texture(
     device.guard(|| device.create_texture(format, width, height))
 }
 
-/// A texture for `rows` of `columns` values, four a texel, or a little larger.
+/// A texture for `rows` of `columns` values, four per texel, or a little larger.
 pub(crate) fn texture(
     device: &Device,
     shared: &SharedPool,
@@ -203,7 +203,7 @@ fn sides(device: &Device, width: usize, height: usize) -> Result<[u32; 2]> {
     side_of(width).zip(side_of(height)).map(|(width, height)| [width, height]).ok_or_else(|| {
         let reason = format!(
             "{height} rows of {width} texels exceed the {limit} a side of the adapter's textures; use fewer prompts or \
-             images at once, or the classic kernels"
+             images at once, or the workgroup kernels"
         );
         Error::Shape { op: "texture", reason }
     })
@@ -248,7 +248,7 @@ impl Pool {
 
     /// Ends counting a buffer that is dropped, unless steps hold it.
     fn forget(&mut self, bytes: u64) {
-        if self.counted.kind() == MemoryKind::Scenes {
+        if self.counted.kind() == MemoryKind::EncodedImages {
             self.counted.shrink(bytes);
         }
     }
@@ -263,7 +263,7 @@ impl Pool {
     fn make_texture(&mut self, device: &Device, sides: [u32; 2]) -> Result<wgpu::Texture> {
         self.make(texture_bytes(sides), |is_planned| match is_planned {
             true => Ok(device.gpu()?.empty_texture.clone()),
-            false => create_texture(device, FLOATS, sides),
+            false => create_texture(device, F32_TEXELS, sides),
         })
     }
 

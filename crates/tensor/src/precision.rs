@@ -11,7 +11,7 @@ pub enum Precision {
     F32,
     /// As half-precision floats, rounded to the nearest, unless one exceeds the largest of them, 65504.
     ///
-    /// With the classic kernels, which GPUs run, the activations inside transformer blocks lie so too: what is normalised for a linear
+    /// With the workgroup kernels, which GPUs run, the activations inside transformer blocks lie so too: what is normalised for a linear
     /// layer, queries, keys and values, what attention gives, and what is inside the MLP. Those beyond 65504 become that. What goes
     /// from block to block, and all that callers see, stays in f32, so that roundings do not add up. The subgroup kernels keep all
     /// activations in f32: they serve software adapters, whose time goes into instructions and not into memory.
@@ -22,8 +22,8 @@ impl Precision {
     /// The names that it is read from.
     pub const NAMES: [&str; 3] = ["auto", "f32", "f16"];
 
-    /// Whether to store `weight` in halves.
-    pub(crate) fn halves(self, weight: &[f32]) -> bool {
+    /// Whether to store `weight` in f16.
+    pub(crate) fn stores_as_f16(self, weight: &[f32]) -> bool {
         match self {
             Self::Auto => weight.iter().all(|&value| f16::from_f32(value).to_f32() == value),
             Self::F32 => false,
@@ -60,20 +60,20 @@ mod tests {
 
     #[test]
     fn auto_loses_nothing() {
-        assert!(Precision::Auto.halves(&[0.5, -0.0, 65504.0, f16::from_f32(0.1).to_f32()]));
-        assert!(!Precision::Auto.halves(&[0.5, 0.1]));
-        assert!(!Precision::Auto.halves(&[1e-9]));
+        assert!(Precision::Auto.stores_as_f16(&[0.5, -0.0, 65504.0, f16::from_f32(0.1).to_f32()]));
+        assert!(!Precision::Auto.stores_as_f16(&[0.5, 0.1]));
+        assert!(!Precision::Auto.stores_as_f16(&[1e-9]));
     }
 
     #[test]
     fn f16_rounds_and_does_not_overflow() {
-        assert!(Precision::F16.halves(&[0.1, 1e-9]));
-        assert!(!Precision::F16.halves(&[0.1, 70000.0]));
-        assert!(!Precision::F16.halves(&[f32::NAN]));
+        assert!(Precision::F16.stores_as_f16(&[0.1, 1e-9]));
+        assert!(!Precision::F16.stores_as_f16(&[0.1, 70000.0]));
+        assert!(!Precision::F16.stores_as_f16(&[f32::NAN]));
     }
 
     #[test]
     fn f32_never_does() {
-        assert!(!Precision::F32.halves(&[0.5]));
+        assert!(!Precision::F32.stores_as_f16(&[0.5]));
     }
 }

@@ -68,7 +68,7 @@ impl Device {
     }
 }
 
-/// The timestamps of one run of a plan: two a kernel, in the order in which they run.
+/// The timestamps of one run of a plan: two per kernel, in the order in which they run.
 pub(crate) struct Timestamps {
     queries: wgpu::QuerySet,
     resolved: wgpu::Buffer,

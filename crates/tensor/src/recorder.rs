@@ -9,7 +9,7 @@ use crate::memory::MemoryKind;
 use crate::plan::Plan;
 use crate::pool::{self, Pool, Pooled, SharedPool};
 use crate::step::{Dispatch, Memory, Resource, Step, bytes_of};
-use crate::tensor::{Element, Tensor};
+use crate::tensor::{DType, Tensor};
 use crate::{Cost, Device, Error, Result};
 
 /// Records ops into a [`Plan`]. Ops read like PyTorch's and are methods of this type; each allocates its output.
@@ -69,7 +69,7 @@ impl Recorder {
     /// # Errors
     /// [`Error::TooLarge`] beyond the adapter's limits.
     pub fn input(&self, shape: &[usize]) -> Result<Tensor> {
-        self.allocate_input(shape, Element::F32)
+        self.allocate_input(shape, DType::F32)
     }
 
     /// As [`input`](Self::input), of integers.
@@ -77,12 +77,12 @@ impl Recorder {
     /// # Errors
     /// As [`input`](Self::input).
     pub fn input_u32(&self, shape: &[usize]) -> Result<Tensor> {
-        self.allocate_input(shape, Element::U32)
+        self.allocate_input(shape, DType::U32)
     }
 
-    fn allocate_input(&self, shape: &[usize], element: Element) -> Result<Tensor> {
-        let bytes = element.bytes(shape.iter().product());
-        Ok(Tensor::in_buffer(shape, element, pool::input_buffer(&self.device, &self.pool, bytes)?))
+    fn allocate_input(&self, shape: &[usize], dtype: DType) -> Result<Tensor> {
+        let bytes = dtype.bytes(shape.iter().product());
+        Ok(Tensor::in_buffer(shape, dtype, pool::input_buffer(&self.device, &self.pool, bytes)?))
     }
 
     /// Makes `tensor` one that can be read back or copied after a run. Keep it as long as the plan.
@@ -108,9 +108,9 @@ impl Recorder {
         Plan::new(self.device, self.steps, self.uniforms, self.pool)
     }
 
-    pub(crate) fn allocate(&self, shape: &[usize], element: Element) -> Result<Tensor> {
-        let bytes = element.bytes(shape.iter().product());
-        Ok(Tensor::in_buffer(shape, element, pool::buffer(&self.device, Some(&self.pool), bytes)?))
+    pub(crate) fn allocate(&self, shape: &[usize], dtype: DType) -> Result<Tensor> {
+        let bytes = dtype.bytes(shape.iter().product());
+        Ok(Tensor::in_buffer(shape, dtype, pool::buffer(&self.device, Some(&self.pool), bytes)?))
     }
 
     pub(crate) fn allocate_texture(&self, shape: &[usize]) -> Result<Tensor> {
@@ -147,11 +147,11 @@ impl Recorder {
         Ok(memory)
     }
 
-    /// The texture that holds `tensor`, copied from its buffer where it has none. Halves, which only the kernels on buffers read, get
+    /// The texture that holds `tensor`, copied from its buffer where it has none. f16 values, which only the kernels on buffers read, get
     /// none.
     pub(crate) fn texture_of(&mut self, tensor: &Tensor) -> Result<wgpu::Texture> {
         tensor.expect_on(&self.device)?;
-        if tensor.element() == Element::F16 {
+        if tensor.dtype() == DType::F16 {
             return Err(Error::Shape {
                 op: "texture",
                 reason: format!("{tensor:?} would be taken for floats"),
@@ -213,7 +213,7 @@ impl Recorder {
             kernel.name
         );
         let mut bound = kernel.bindings[1..].iter().zip(&resources);
-        if let Some((binding, _)) = bound.find(|(binding, given)| given.in_halves && !binding.holds_halves) {
+        if let Some((binding, _)) = bound.find(|(binding, given)| given.is_f16 && !binding.may_hold_f16) {
             let reason = format!("half-precision floats as `{}`, which is of words", binding.name);
             return Err(Error::Shape { op: kernel.name, reason });
         }
@@ -247,8 +247,8 @@ impl Recorder {
         Ok(())
     }
 
-    /// The grid for one invocation an element of a kernel with workgroups of 64, folded where a side would be too long.
-    pub(crate) fn elementwise_grid(&self, length: usize) -> [u32; 3] {
+    /// The grid for one invocation per element of a kernel with workgroups of 64, folded where a side would be too long.
+    pub(crate) fn grid_1d(&self, length: usize) -> [u32; 3] {
         self.folded_grid(length.div_ceil(64))
     }
 

@@ -21,7 +21,7 @@ pub(crate) struct Resource {
     /// Bytes that the kernel has to read or write of it: those of its tensor. The memory may be larger.
     pub bytes: u64,
     /// Whether it holds half-precision floats, which not every kernel can read.
-    pub in_halves: bool,
+    pub is_f16: bool,
 }
 
 #[derive(PartialEq)]
@@ -32,15 +32,15 @@ pub(crate) enum Memory {
 
 impl Resource {
     pub fn buffer(buffer: Buffer, bytes: u64) -> Self {
-        Self { memory: Memory::Buffer(buffer), bytes, in_halves: false }
+        Self { memory: Memory::Buffer(buffer), bytes, is_f16: false }
     }
 
     pub fn texture(texture: wgpu::Texture, bytes: u64) -> Self {
-        Self { memory: Memory::Texture(texture), bytes, in_halves: false }
+        Self { memory: Memory::Texture(texture), bytes, is_f16: false }
     }
 
     /// The same, of which the kernel needs no more than `bytes`.
-    pub fn of_which(self, bytes: u64) -> Self {
+    pub fn with_bytes(self, bytes: u64) -> Self {
         Self { bytes: self.bytes.min(bytes), ..self }
     }
 }

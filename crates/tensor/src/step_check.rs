@@ -8,15 +8,15 @@ use std::sync::{Mutex, PoisonError};
 
 use self::operand::Operand;
 use crate::step::{Dispatch, Step};
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::twin::{Call, Input, twin_of};
 use crate::{Device, Error, Result};
 
 /// How far a step may be from its twin, as a share of the twin's largest value: sums of thousands of products in another order
 /// are closer, and a wrong number is not.
 const TOLERANCE: f32 = 1e-4;
-/// As much more for halves, of which the smallest difference in the sums may give the next.
-const HALF_STEP: f32 = 1.0 / 1024.0;
+/// As much more for f16 values, of which the smallest difference in the sums may give the next.
+const F16_STEP: f32 = 1.0 / 1024.0;
 
 /// A step of a plan beside the twin of its kernel.
 #[derive(Clone, Debug)]
@@ -121,7 +121,7 @@ pub(crate) fn check_steps(
         let check = match step {
             Step::Dispatch(dispatch) => check_dispatch(device, place, dispatch, uniforms, run)?,
             Step::BufferToTexture { buffer, texture, rows, columns } => {
-                let before = Operand::of_buffer(device, buffer, Element::F32)?;
+                let before = Operand::of_buffer(device, buffer, DType::F32)?;
                 run(place)?;
                 let after = Operand::of_texture(device, texture)?;
                 copied("copy_buffer_to_texture", place, [before, after], [*rows, *columns])
@@ -129,7 +129,7 @@ pub(crate) fn check_steps(
             Step::TextureToBuffer { texture, buffer, rows, columns } => {
                 let before = Operand::of_texture(device, texture)?;
                 run(place)?;
-                let after = Operand::of_buffer(device, buffer, Element::F32)?;
+                let after = Operand::of_buffer(device, buffer, DType::F32)?;
                 copied("copy_texture_to_buffer", place, [before, after], [*rows, *columns])
             }
         };
@@ -153,7 +153,7 @@ fn check_dispatch(
     let inputs: Vec<_> = read.iter().map(|resource| Operand::of(device, resource)).collect::<Result<_>>()?;
     run(step)?;
     let actual = Operand::of(device, written)?;
-    let length = (written.bytes / if written.in_halves { 2 } else { 4 }) as usize;
+    let length = (written.bytes / if written.is_f16 { 2 } else { 4 }) as usize;
     // What a twin leaves as it is, as rows beyond packed sequences, may be anything.
     let (actual, expected) = match twin_of(kernel) {
         Some(twin) => {
@@ -167,13 +167,13 @@ fn check_dispatch(
         None => twins_of_textures::compare(dispatch, params, &inputs, &actual, length)?
             .ok_or_else(|| no_twin(kernel.name))?,
     };
-    let has_halves = written.in_halves || read.iter().any(|resource| resource.in_halves);
+    let any_f16 = written.is_f16 || read.iter().any(|resource| resource.is_f16);
     Ok(StepCheck {
         step,
         kernel: kernel.name,
         overrides: overrides.to_vec(),
         parameters: (dispatch.show_params)(params),
-        tolerance: TOLERANCE + if has_halves { HALF_STEP } else { 0.0 },
+        tolerance: TOLERANCE + if any_f16 { F16_STEP } else { 0.0 },
         worst: worst(&actual, &expected),
     })
 }
@@ -238,7 +238,7 @@ mod tests {
         let mut recorder = Recorder::new(&device);
         let input = recorder.input(&[2, 3]).unwrap();
         let first = recorder.activation(&input, Activation::QuickGelu).unwrap();
-        let second = recorder.allocate(&[2, 3], Element::F32).unwrap();
+        let second = recorder.allocate(&[2, 3], DType::F32).unwrap();
         let mut resources = Vec::new();
         for tensor in [&first, &second] {
             resources.push(Resource::buffer(recorder.buffer_of(tensor).unwrap(), tensor.bytes()));

@@ -12,16 +12,16 @@ use crate::{Device, Error, Result};
 
 /// What a tensor's elements are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Element {
+pub enum DType {
     /// 32-bit floats.
     F32,
-    /// Half-precision floats, two a word, the lower half first; there is an even number of them.
+    /// Half-precision floats, two per word, the lower half first; there is an even number of them.
     F16,
     /// 32-bit unsigned integers: token ids, rows, masks.
     U32,
 }
 
-impl Element {
+impl DType {
     /// Bytes of `length` elements.
     pub(crate) fn bytes(self, length: usize) -> u64 {
         let size = match self {
@@ -50,11 +50,11 @@ impl Element {
 #[derive(Clone)]
 pub struct Tensor {
     shape: Vec<usize>,
-    element: Element,
+    dtype: DType,
     storage: Arc<Storage>,
 }
 
-/// A tensor lies in a buffer, in a texture of four columns a texel, or in both, one made from the other on demand.
+/// A tensor lies in a buffer, in a texture of four columns per texel, or in both, one made from the other on demand.
 #[derive(Default)]
 pub(crate) struct Storage {
     pub buffer: OnceLock<Arc<Pooled<Buffer>>>,
@@ -62,14 +62,14 @@ pub(crate) struct Storage {
 }
 
 impl Tensor {
-    pub(crate) fn in_buffer(shape: &[usize], element: Element, buffer: Pooled<Buffer>) -> Self {
+    pub(crate) fn in_buffer(shape: &[usize], dtype: DType, buffer: Pooled<Buffer>) -> Self {
         let storage = Storage { buffer: OnceLock::from(Arc::new(buffer)), texture: OnceLock::new() };
-        Self { shape: shape.to_vec(), element, storage: Arc::new(storage) }
+        Self { shape: shape.to_vec(), dtype, storage: Arc::new(storage) }
     }
 
     pub(crate) fn in_texture(shape: &[usize], texture: Pooled<wgpu::Texture>) -> Self {
         let storage = Storage { buffer: OnceLock::new(), texture: OnceLock::from(Arc::new(texture)) };
-        Self { shape: shape.to_vec(), element: Element::F32, storage: Arc::new(storage) }
+        Self { shape: shape.to_vec(), dtype: DType::F32, storage: Arc::new(storage) }
     }
 
     /// The dimensions.
@@ -85,8 +85,8 @@ impl Tensor {
 
     /// What the elements are.
     #[must_use]
-    pub fn element(&self) -> Element {
-        self.element
+    pub fn dtype(&self) -> DType {
+        self.dtype
     }
 
     /// The number of elements.
@@ -118,8 +118,7 @@ impl Tensor {
     /// # Errors
     /// [`Error::Shape`] when the number of elements or the last dimension would change.
     pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
-        let reshaped =
-            Self { shape: shape.to_vec(), element: self.element, storage: Arc::clone(&self.storage) };
+        let reshaped = Self { shape: shape.to_vec(), dtype: self.dtype, storage: Arc::clone(&self.storage) };
         if reshaped.len() != self.len() || reshaped.columns() != self.columns() {
             return Err(Error::Shape { op: "reshape", reason: format!("{:?} to {shape:?}", self.shape) });
         }
@@ -127,16 +126,12 @@ impl Tensor {
     }
 
     /// The same buffer as rows of `columns` values. It has to be there; a texture, whose rows are others, is left behind.
-    pub(crate) fn regroup(&self, columns: usize) -> Result<Self> {
+    pub(crate) fn view_rows(&self, columns: usize) -> Result<Self> {
         let reason = || format!("{self:?} to rows of {columns}");
         let buffer = self.storage.buffer.get().filter(|_| columns > 0 && self.len().is_multiple_of(columns));
-        let buffer = buffer.ok_or_else(|| Error::Shape { op: "regroup", reason: reason() })?;
+        let buffer = buffer.ok_or_else(|| Error::Shape { op: "view_rows", reason: reason() })?;
         let storage = Storage { buffer: OnceLock::from(Arc::clone(buffer)), texture: OnceLock::new() };
-        Ok(Self {
-            shape: vec![self.len() / columns, columns],
-            element: self.element,
-            storage: Arc::new(storage),
-        })
+        Ok(Self { shape: vec![self.len() / columns, columns], dtype: self.dtype, storage: Arc::new(storage) })
     }
 
     pub(crate) fn storage(&self) -> &Storage {
@@ -152,13 +147,13 @@ impl Tensor {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        self.element.bytes(self.len())
+        self.dtype.bytes(self.len())
     }
 }
 
 impl std::fmt::Debug for Tensor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Tensor({:?}{:?})", self.element, self.shape)
+        write!(f, "Tensor({:?}{:?})", self.dtype, self.shape)
     }
 }
 
@@ -168,7 +163,7 @@ impl Device {
     /// # Errors
     /// [`Error::Shape`] when `values` are not as many as `shape` says, [`Error::TooLarge`] beyond the adapter's limits.
     pub fn upload(&self, shape: &[usize], values: &[f32]) -> Result<Tensor> {
-        self.upload_bytes(shape, Element::F32, bytemuck::cast_slice(values))
+        self.upload_bytes(shape, DType::F32, bytemuck::cast_slice(values))
     }
 
     /// As [`upload`](Self::upload), of integers.
@@ -176,26 +171,26 @@ impl Device {
     /// # Errors
     /// As [`upload`](Self::upload).
     pub fn upload_u32(&self, shape: &[usize], values: &[u32]) -> Result<Tensor> {
-        self.upload_bytes(shape, Element::U32, bytemuck::cast_slice(values))
+        self.upload_bytes(shape, DType::U32, bytemuck::cast_slice(values))
     }
 
     /// As [`upload`](Self::upload), rounded to half-precision floats, the nearest ones. What is beyond the largest becomes that.
     ///
     /// # Errors
     /// As [`upload`](Self::upload), and for an odd number of values.
-    pub fn upload_halves(&self, shape: &[usize], values: &[f32]) -> Result<Tensor> {
+    pub fn upload_f16(&self, shape: &[usize], values: &[f32]) -> Result<Tensor> {
         let bounded = |value: &f32| value.clamp(f16::MIN.to_f32(), f16::MAX.to_f32());
         let halves: Vec<_> = values.iter().map(|value| f16::from_f32(bounded(value)).to_bits()).collect();
-        self.upload_bytes(shape, Element::F16, bytemuck::cast_slice(&halves))
+        self.upload_bytes(shape, DType::F16, bytemuck::cast_slice(&halves))
     }
 
     /// As [`upload`](Self::upload), of a weight `[columns, inner]` that products alone read, in the order in which the processor
-    /// does. With [`Precision::F16`] its values are those of halves, though they lie there in full.
+    /// does. With [`Precision::F16`] its values are those of f16, though they lie there in full.
     #[cfg(feature = "processor")]
     pub(crate) fn upload_for_products(&self, shape: [usize; 2], values: &[f32]) -> Result<Tensor> {
-        let bytes = Element::F32.bytes(values.len());
+        let bytes = DType::F32.bytes(values.len());
         let rounded: Vec<f32>;
-        let is_rounded = self.precision() == Precision::F16 && Precision::F16.halves(values);
+        let is_rounded = self.precision() == Precision::F16 && Precision::F16.stores_as_f16(values);
         let values = if is_rounded {
             rounded = values.iter().map(|&value| f16::from_f32(value).to_f32()).collect();
             &rounded
@@ -204,28 +199,28 @@ impl Device {
         };
         let pack = || Ok(Buffer::Host(HostBuffer::weight(PackedWeight::new(shape, values)?)));
         let buffer = pool::weight_buffer(self, bytes, || self.guard(pack))?;
-        Ok(Tensor::in_buffer(&shape, Element::F32, buffer))
+        Ok(Tensor::in_buffer(&shape, DType::F32, buffer))
     }
 
-    /// A tensor that outlives recordings, to copy outputs to; until then its values are any. The memory of the last ones that were
+    /// A tensor that outlives recordings, to copy outputs to; until then its values are undefined. The memory of the last ones that were
     /// dropped is used again.
     ///
     /// # Errors
     /// [`Error::TooLarge`] beyond the adapter's limits.
-    pub fn blank(&self, shape: &[usize]) -> Result<Tensor> {
-        let bytes = Element::F32.bytes(shape.iter().product());
-        Ok(Tensor::in_buffer(shape, Element::F32, pool::buffer(self, Some(self.lent()), bytes)?))
+    pub fn uninit(&self, shape: &[usize]) -> Result<Tensor> {
+        let bytes = DType::F32.bytes(shape.iter().product());
+        Ok(Tensor::in_buffer(shape, DType::F32, pool::buffer(self, Some(self.recycled()), bytes)?))
     }
 
-    fn upload_bytes(&self, shape: &[usize], element: Element, bytes: &[u8]) -> Result<Tensor> {
-        let expected = element.bytes(shape.iter().product());
+    fn upload_bytes(&self, shape: &[usize], dtype: DType, bytes: &[u8]) -> Result<Tensor> {
+        let expected = dtype.bytes(shape.iter().product());
         if bytes.len() as u64 != expected || !expected.is_multiple_of(4) {
-            let values = bytes.len() as u64 / element.bytes(1);
-            let reason = format!("{values} values of {element:?} for shape {shape:?}");
+            let values = bytes.len() as u64 / dtype.bytes(1);
+            let reason = format!("{values} values of {dtype:?} for shape {shape:?}");
             return Err(Error::Shape { op: "upload", reason });
         }
         let buffer = pool::buffer(self, None, expected)?;
         self.write_buffer(buffer.get(), bytes)?;
-        Ok(Tensor::in_buffer(shape, element, buffer))
+        Ok(Tensor::in_buffer(shape, dtype, buffer))
     }
 }

@@ -22,7 +22,7 @@ pub struct BlockSizes {
 
 /// Self-attention and MLP, each with a layer norm and a residual connection.
 ///
-/// What lies between two of its ops may be in halves ([`Precision::F16`](crate::Precision::F16)). The hidden states that go through,
+/// What lies between two of its ops may be in f16 ([`Precision::F16`](crate::Precision::F16)). The hidden states that go through,
 /// to which each half adds, stay in full: else the roundings would add up from block to block.
 pub struct Block {
     sizes: BlockSizes,
@@ -91,11 +91,11 @@ impl Block {
         attentions: Option<&mut Vec<Tensor>>,
     ) -> Result<Tensor> {
         let norm_fits = self.layer_norm1.fits_vectors();
-        let element = recorder.element_between([norm_fits, self.query_key_value.takes_halves()]);
-        let normalised = recorder.layer_norm_as(element, hidden_states, &self.layer_norm1)?;
+        let dtype = recorder.dtype_between([norm_fits, self.query_key_value.accepts_f16_input()]);
+        let normalised = recorder.layer_norm_as(dtype, hidden_states, &self.layer_norm1)?;
         let hidden_states = self.attend(recorder, &normalised, hidden_states, mask, attentions)?;
-        let element = recorder.element_between([norm_fits, self.mlp.takes_halves()]);
-        let normalised = recorder.layer_norm_as(element, &hidden_states, &self.layer_norm2)?;
+        let dtype = recorder.dtype_between([norm_fits, self.mlp.accepts_f16_input()]);
+        let normalised = recorder.layer_norm_as(dtype, &hidden_states, &self.layer_norm2)?;
         recorder.mlp(&normalised, &self.mlp, &hidden_states)
     }
 
@@ -127,16 +127,16 @@ impl Block {
         attentions: Option<&mut Vec<Tensor>>,
     ) -> Result<Tensor> {
         let heads_fit = heads_fit_vectors(self.sizes.hidden / self.sizes.heads.max(1));
-        // The kernel of the probabilities, which few ask for, reads no halves.
+        // The kernel of the probabilities, which few ask for, reads no f16 values.
         let reader_fits = heads_fit && attentions.is_none();
-        let element = recorder.element_between([self.query_key_value.takes_halves(), reader_fits]);
+        let dtype = recorder.dtype_between([self.query_key_value.accepts_f16_input(), reader_fits]);
         let query_key_value =
-            recorder.linear_as(element, input, &self.query_key_value, Activation::None, None)?;
+            recorder.linear_as(dtype, input, &self.query_key_value, Activation::None, None)?;
         if let Some(attentions) = attentions {
             attentions.push(recorder.attention_probabilities(&query_key_value, self.sizes.heads, mask)?);
         }
-        let element = recorder.element_between([heads_fit, self.output.takes_halves()]);
-        let context = recorder.attention_as(element, &query_key_value, self.sizes.heads, mask)?;
+        let dtype = recorder.dtype_between([heads_fit, self.output.accepts_f16_input()]);
+        let context = recorder.attention_as(dtype, &query_key_value, self.sizes.heads, mask)?;
         drop(query_key_value);
         recorder.linear_with(&context, &self.output, Activation::None, Some(residual))
     }

@@ -92,8 +92,8 @@ static TWINS: [(&[&Kernel], Twin); 21] = [
         Ok(())
     }),
     (&[&kernels::attention::KERNEL, &kernels::attention_vec4::KERNEL], |call| {
-        let [key_mask, starts] = [call.integers(1)?, call.integers(2)?];
-        twins::attention(&call.params()?, call.floats(0)?, key_mask, starts, call.output);
+        let [key_mask, cu_seqlens] = [call.integers(1)?, call.integers(2)?];
+        twins::attention(&call.params()?, call.floats(0)?, key_mask, cu_seqlens, call.output);
         Ok(())
     }),
     (&[&kernels::attention_scores::KERNEL], |call| {
@@ -152,12 +152,12 @@ static TWINS: [(&[&Kernel], Twin); 21] = [
     (
         &[
             &kernels::matmul_broadcast::KERNEL,
-            &kernels::matmul_rows::KERNEL,
-            &kernels::matmul_rows_f16::KERNEL,
+            &kernels::matmul_skinny::KERNEL,
+            &kernels::matmul_skinny_packed_f16::KERNEL,
             &kernels::matmul_tile::KERNEL,
             &kernels::matmul_tile_dot::KERNEL,
-            &kernels::matmul_tile_double::KERNEL,
-            &kernels::matmul_tile_f16::KERNEL,
+            &kernels::matmul_tile_double_buffered::KERNEL,
+            &kernels::matmul_tile_packed_f16::KERNEL,
             &kernels::matmul_tile_vec4::KERNEL,
         ],
         |call| {

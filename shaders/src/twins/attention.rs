@@ -48,23 +48,23 @@ pub fn attention_scores(
 
 /// `output[image, query, head, :] = Σ_key softmax_key(scores) · value`, with the scores of [`attention_scores()`].
 ///
-/// Images may differ in length: where the parameters say so, `starts` `[images + 1]` has the row that each starts with, and
+/// Images may differ in length: where the parameters say so, `cu_seqlens` `[images + 1]` has the row that each starts with, and
 /// a row beyond the input means its end. Else the number of images, which the kernel takes from its grid, follows from the
 /// output's length.
 pub fn attention(
     params: &attention::Params,
     query_key_value: &[f32],
     key_mask: &[u32],
-    starts: &[u32],
+    cu_seqlens: &[u32],
     output: &mut [f32],
 ) {
-    let attention::Params { tokens, heads, head_size, causal, has_mask, has_starts, scale } = *params;
+    let attention::Params { tokens, heads, head_size, causal, has_mask, has_cu_seqlens, scale } = *params;
     let width = (heads * head_size) as usize;
     let rows = (output.len() / width) as u32;
     let even: Vec<u32> = (0..=rows.checked_div(tokens).unwrap_or(0)).map(|image| image * tokens).collect();
-    let starts = if has_starts != 0 { starts } else { &even };
-    for image in starts.windows(2) {
-        // Within the input, whatever the starts say.
+    let cu_seqlens = if has_cu_seqlens != 0 { cu_seqlens } else { &even };
+    for image in cu_seqlens.windows(2) {
+        // Within the input, whatever `cu_seqlens` says.
         let first = image[0].min(rows) as usize;
         let end = (image[1].min(rows) as usize).max(first);
         let tokens = (end - first) as u32;
@@ -119,7 +119,7 @@ mod tests {
             head_size: 2,
             causal,
             has_mask,
-            has_starts: 0,
+            has_cu_seqlens: 0,
             scale: 0.7,
         };
         let mut output = [f32::NAN; 12];
@@ -217,13 +217,13 @@ mod tests {
     #[test]
     fn images_of_different_lengths_are_those_alone() {
         let query_key_value: Vec<f32> = (0..36).map(|i| ((i * 7 % 17) as f32 - 8.0) * 0.25).collect();
-        let params = |tokens, has_starts| attention::Params {
+        let params = |tokens, has_cu_seqlens| attention::Params {
             tokens,
             heads: 2,
             head_size: 2,
             causal: 1,
             has_mask: 0,
-            has_starts,
+            has_cu_seqlens,
             scale: 0.7,
         };
         let mut packed = [f32::NAN; 12];

@@ -1,4 +1,4 @@
-//! Between row-major buffers and textures of four columns a texel.
+//! Between row-major buffers and textures of four columns per texel.
 
 use crate::kernels::{buffer_from_texture, texture_from_buffer};
 

@@ -3,15 +3,15 @@
 use crate::kernels::film;
 
 /// `sum = reduced[scene(pair), token, :] + previous[pair, token, :]`, then
-/// `output[pair, token, :] = multiplier[pair, :] · sum + offset[pair, :]` where conditioned, else `sum`.
+/// `output[pair, token, :] = gamma[pair, :] · sum + beta[pair, :]` where conditioned, else `sum`.
 ///
 /// All pairs stand on one scene (`scenes = 1`), or each on its own. What the parameters leave out is not read.
 pub fn film(
     params: &film::Params,
     reduced: &[f32],
     previous: &[f32],
-    multiplier: &[f32],
-    offset: &[f32],
+    gamma: &[f32],
+    beta: &[f32],
     output: &mut [f32],
 ) {
     let (tokens, columns) = (params.tokens as usize, params.columns as usize);
@@ -25,7 +25,7 @@ pub fn film(
                     value += previous[place];
                 }
                 if params.conditioned != 0 {
-                    value = multiplier[pair * columns + column] * value + offset[pair * columns + column];
+                    value = gamma[pair * columns + column] * value + beta[pair * columns + column];
                 }
                 output[place] = value;
             }
@@ -41,15 +41,15 @@ mod tests {
     fn two_pairs_on_one_scene_or_on_two() {
         let scenes = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
         let previous = [10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0];
-        let (multiplier, offset) = ([1.0, 2.0, 3.0, 4.0], [0.0, 100.0, 200.0, 300.0]);
+        let (gamma, beta) = ([1.0, 2.0, 3.0, 4.0], [0.0, 100.0, 200.0, 300.0]);
         let mut params =
             film::Params { pairs: 2, scenes: 1, tokens: 2, columns: 2, has_previous: 0, conditioned: 1 };
         let mut output = [0.0; 8];
-        film(&params, &scenes[..4], &[], &multiplier, &offset, &mut output);
+        film(&params, &scenes[..4], &[], &gamma, &beta, &mut output);
         assert_eq!(output, [1.0, 104.0, 3.0, 108.0, 203.0, 308.0, 209.0, 316.0]);
 
         params.scenes = 2;
-        film(&params, &scenes, &[], &multiplier, &offset, &mut output);
+        film(&params, &scenes, &[], &gamma, &beta, &mut output);
         assert_eq!(output, [1.0, 104.0, 3.0, 108.0, 215.0, 324.0, 221.0, 332.0]);
 
         (params.scenes, params.has_previous, params.conditioned) = (1, 1, 0);

@@ -2,20 +2,21 @@
 
 use clipseg_shaders::Kernel;
 use clipseg_shaders::kernels::{
-    ALL, attention, attention_vec4, layer_norm, layer_norm_vec4, matmul_broadcast, matmul_rows,
-    matmul_rows_f16, matmul_subgroup, matmul_subgroup_f16, matmul_tile, matmul_tile_dot, matmul_tile_double,
-    matmul_tile_f16, matmul_tile_vec4, mlp_subgroup, mlp_subgroup_f16,
+    ALL, attention, attention_vec4, layer_norm, layer_norm_vec4, matmul_broadcast, matmul_skinny,
+    matmul_skinny_packed_f16, matmul_subgroup, matmul_subgroup_packed_f16, matmul_tile, matmul_tile_dot,
+    matmul_tile_double_buffered, matmul_tile_packed_f16, matmul_tile_vec4, mlp_subgroup,
+    mlp_subgroup_packed_f16,
 };
 
 /// The forms of one matrix product on storage buffers: callers give each the same parameters and resources.
 const MATMULS: [&Kernel; 8] = [
     &matmul_tile::KERNEL,
     &matmul_tile_vec4::KERNEL,
-    &matmul_tile_double::KERNEL,
+    &matmul_tile_double_buffered::KERNEL,
     &matmul_tile_dot::KERNEL,
-    &matmul_tile_f16::KERNEL,
-    &matmul_rows::KERNEL,
-    &matmul_rows_f16::KERNEL,
+    &matmul_tile_packed_f16::KERNEL,
+    &matmul_skinny::KERNEL,
+    &matmul_skinny_packed_f16::KERNEL,
     &matmul_broadcast::KERNEL,
 ];
 
@@ -57,8 +58,8 @@ fn the_subgroup_kernels_for_halves_differ_in_how_they_read_weights() {
         format!("{}{}", &text[..end], &text[accumulate..]).replace("rgba32uint", "rgba32float")
     };
     for (full, halves) in [
-        (&matmul_subgroup::KERNEL, &matmul_subgroup_f16::KERNEL),
-        (&mlp_subgroup::KERNEL, &mlp_subgroup_f16::KERNEL),
+        (&matmul_subgroup::KERNEL, &matmul_subgroup_packed_f16::KERNEL),
+        (&mlp_subgroup::KERNEL, &mlp_subgroup_packed_f16::KERNEL),
     ] {
         assert_eq!(without_weights(full), without_weights(halves), "{}", halves.name);
     }
@@ -68,7 +69,7 @@ fn the_subgroup_kernels_for_halves_differ_in_how_they_read_weights() {
 fn the_subgroup_mlp_multiplies_as_the_matmul_does() {
     for (mlp, matmul) in [
         (&mlp_subgroup::KERNEL, &matmul_subgroup::KERNEL),
-        (&mlp_subgroup_f16::KERNEL, &matmul_subgroup_f16::KERNEL),
+        (&mlp_subgroup_packed_f16::KERNEL, &matmul_subgroup_packed_f16::KERNEL),
     ] {
         for name in ["accumulate", "multiply", "load_rows"] {
             assert_eq!(function(mlp, name), function(matmul, name), "`{name}` of {}", mlp.name);
@@ -100,10 +101,10 @@ fn assert_interchangeable(kernels: &[&Kernel]) {
         let text = &kernel.source[kernel.source.find("struct Params {").expect(kernel.name)..];
         text[..text.find('}').expect(kernel.name)].to_owned()
     };
-    // Some of them take halves besides floats: callers ask a binding whether it does, and give the overrides for it where it does.
+    // Some of them take f16 values besides floats: callers ask a binding whether it does, and give the overrides for it where it does.
     let bindings = |kernel: &Kernel| kernel.bindings.iter().map(|it| (it.name, it.kind)).collect::<Vec<_>>();
     let overrides = |kernel: &Kernel| {
-        let others = kernel.overrides.iter().filter(|name| !name.ends_with("_HALVES"));
+        let others = kernel.overrides.iter().filter(|name| !name.ends_with("_F16"));
         others.copied().collect::<Vec<_>>()
     };
     for kernel in kernels {
@@ -116,8 +117,8 @@ fn assert_interchangeable(kernels: &[&Kernel]) {
 #[test]
 fn forms_of_one_operation_take_the_same_parameters_and_resources() {
     assert_interchangeable(&MATMULS);
-    assert_interchangeable(&[&matmul_subgroup::KERNEL, &matmul_subgroup_f16::KERNEL]);
-    assert_interchangeable(&[&mlp_subgroup::KERNEL, &mlp_subgroup_f16::KERNEL]);
+    assert_interchangeable(&[&matmul_subgroup::KERNEL, &matmul_subgroup_packed_f16::KERNEL]);
+    assert_interchangeable(&[&mlp_subgroup::KERNEL, &mlp_subgroup_packed_f16::KERNEL]);
     assert_interchangeable(&[&attention::KERNEL, &attention_vec4::KERNEL]);
     let sequences = copies("sequence_of");
     assert!(sequences.len() == 3 && sequences.iter().all(|(_, text)| *text == sequences[0].1));
@@ -131,7 +132,7 @@ fn the_matmuls_on_vectors_share_their_functions() {
         let copies: Vec<_> = copies.collect();
         assert!(copies.len() > 2, "{name}");
         for (kernel, text) in &copies {
-            // Two of them read and write halves.
+            // Two of them read and write f16 values.
             let text = text
                 .replace("read_input(row * vectors + vector)", "input[row * vectors + vector]")
                 .replace("write_output(place, value)", "output[place] = value");
@@ -139,9 +140,9 @@ fn the_matmuls_on_vectors_share_their_functions() {
         }
     }
     let main = function(&matmul_tile_vec4::KERNEL, "main");
-    assert_eq!(function(&matmul_tile_f16::KERNEL, "main"), main);
+    assert_eq!(function(&matmul_tile_packed_f16::KERNEL, "main"), main);
     for name in ["multiply", "block", "stage"] {
-        let of_f16 = function(&matmul_tile_f16::KERNEL, name);
+        let of_f16 = function(&matmul_tile_packed_f16::KERNEL, name);
         assert!(of_f16.is_some() && of_f16 == function(&matmul_tile_vec4::KERNEL, name), "{name}");
     }
 }
@@ -159,30 +160,30 @@ fn halves_are_read_and_written_the_same_in_every_kernel() {
     }
 }
 
-// A caller must not bind halves where a kernel takes the words for floats, nor say that there are halves where there can be none.
+// A caller must not bind f16 values where a kernel takes the words for floats, nor say that there are f16 values where there can be none.
 #[test]
 fn the_bindings_that_hold_halves_are_those_that_overrides_or_a_type_speak_of() {
     let holding = ALL.iter().flat_map(|kernel| {
-        let bindings = kernel.bindings.iter().filter(|binding| binding.holds_halves);
+        let bindings = kernel.bindings.iter().filter(|binding| binding.may_hold_f16);
         bindings.map(|binding| (kernel.name, binding.name))
     });
     let expected = [
         ("attention_vec4", "query_key_value"),
         ("attention_vec4", "output"),
         ("layer_norm_vec4", "output"),
-        ("matmul_rows_f16", "input"),
-        ("matmul_rows_f16", "weight"),
-        ("matmul_rows_f16", "output"),
-        ("matmul_tile_f16", "input"),
-        ("matmul_tile_f16", "weight"),
-        ("matmul_tile_f16", "output"),
+        ("matmul_skinny_packed_f16", "input"),
+        ("matmul_skinny_packed_f16", "weight"),
+        ("matmul_skinny_packed_f16", "output"),
+        ("matmul_tile_packed_f16", "input"),
+        ("matmul_tile_packed_f16", "weight"),
+        ("matmul_tile_packed_f16", "output"),
     ];
     assert_eq!(holding.collect::<Vec<_>>(), expected);
     for kernel in ALL {
         let has = |name| kernel.overrides.contains(&name);
-        let holds = |name| kernel.bindings.iter().any(|binding| binding.name == name && binding.holds_halves);
-        assert_eq!(has("INPUT_HALVES"), holds("input") || holds("query_key_value"), "{}", kernel.name);
-        assert_eq!(has("OUTPUT_HALVES"), holds("output"), "{}", kernel.name);
+        let holds = |name| kernel.bindings.iter().any(|binding| binding.name == name && binding.may_hold_f16);
+        assert_eq!(has("INPUT_F16"), holds("input") || holds("query_key_value"), "{}", kernel.name);
+        assert_eq!(has("OUTPUT_F16"), holds("output"), "{}", kernel.name);
     }
 }
 

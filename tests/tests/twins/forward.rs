@@ -108,7 +108,7 @@ impl Forward<'_> {
             head_size: head_size as u32,
             causal: u32::from(block.causal),
             has_mask: u32::from(!block.key_mask.is_empty()),
-            has_starts: 0,
+            has_cu_seqlens: 0,
             scale: 1.0 / (head_size as f32).sqrt(),
         };
         let mut attended = vec![f32::NAN; input.len()];
@@ -249,7 +249,7 @@ impl Forward<'_> {
         let config = self.config;
         let (width, tokens) = (config.reduce_dim, 1 + grid.0 * grid.1);
         let pairs = condition.len() / config.projection_dim;
-        let [multiplier, offset] = ["decoder.film_mul", "decoder.film_add"]
+        let [gamma, beta] = ["decoder.film_mul", "decoder.film_add"]
             .map(|name| self.linear(name, condition, width, &[], Activation::None));
         let block = Block {
             tokens,
@@ -274,7 +274,7 @@ impl Forward<'_> {
                 conditioned: u32::from(Some(step) == config.conditional_step()),
             };
             let mut input = vec![f32::NAN; reduced.len()];
-            twins::film(&params, &reduced, previous, &multiplier, &offset, &mut input);
+            twins::film(&params, &reduced, previous, &gamma, &beta, &mut input);
             states.push(self.post_norm(&format!("decoder.layers.{step}."), &input, block));
         }
         let logits = self.upsample(&states[states.len() - 1], pairs, grid);

@@ -7,7 +7,7 @@ mod forward;
 mod inputs;
 
 use clipseg::{
-    Array, ClipSegConfig, ClipSegForImageSegmentation, ConditionInput, Insides, SegmentationInput,
+    Array, ClipSegConfig, ClipSegForImageSegmentation, ConditionInput, OutputOptions, SegmentationInput,
 };
 use clipseg_tests::DEVICE;
 use pollster::block_on;
@@ -36,7 +36,7 @@ fn engine(config: &ClipSegConfig, inputs: &Inputs, seed: u64) -> (Outputs, Weigh
         images: inputs.images(),
         condition: ConditionInput::Text(inputs.text()),
         labels: None,
-        insides: Insides { hidden_states: true, attentions: false },
+        options: OutputOptions { hidden_states: true, attentions: false },
     };
     let output = block_on(model.forward(input)).unwrap_or_else(|error| panic!("{error}"));
     let values = |arrays: Vec<Array>| arrays.into_iter().map(|array| array.values).collect();

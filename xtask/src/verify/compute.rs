@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use clipseg::{
     Array, ClipSegForImageSegmentation, ClipSegModel, ClipSegTextModel, ClipSegVisionModel, ConditionInput,
-    Device, Insides, PixelValues, Processor, SegmentationInput, TowerOutput,
+    Device, OutputOptions, PixelValues, Processor, SegmentationInput, TowerOutput,
 };
 use pollster::block_on;
 
@@ -17,25 +17,25 @@ pub type Outputs = BTreeMap<String, Array>;
 
 /// Computes everything that the reference's task has outputs for.
 pub fn outputs(device: &Device, model: &Path, reference: &Reference) -> Result<Outputs> {
-    let insides = Insides {
+    let options = OutputOptions {
         hidden_states: reference.wants("hidden_states."),
         attentions: reference.wants("attentions."),
     };
     match reference.task.as_str() {
-        "segmentation" => segmentation(device, model, reference, insides),
-        "clip" => clip(device, model, reference, insides),
+        "segmentation" => segmentation(device, model, reference, options),
+        "clip" => clip(device, model, reference, options),
         "text" => {
             let model = ClipSegTextModel::from_pretrained(device, model)?;
             let text = reference.text()?.context("in.input_ids is missing")?;
             let mut outputs = Outputs::new();
-            tower(&mut outputs, "", block_on(model.forward(text, insides))?);
+            tower(&mut outputs, "", block_on(model.forward(text, options))?);
             Ok(outputs)
         }
         "vision" => {
             let model = ClipSegVisionModel::from_pretrained(device, model)?;
             let images = reference.images("pixel_values")?.context("in.pixel_values is missing")?;
             let mut outputs = Outputs::new();
-            tower(&mut outputs, "", block_on(model.forward(images, insides))?);
+            tower(&mut outputs, "", block_on(model.forward(images, options))?);
             Ok(outputs)
         }
         "preprocess" => {
@@ -48,7 +48,12 @@ pub fn outputs(device: &Device, model: &Path, reference: &Reference) -> Result<O
     }
 }
 
-fn segmentation(device: &Device, model: &Path, reference: &Reference, insides: Insides) -> Result<Outputs> {
+fn segmentation(
+    device: &Device,
+    model: &Path,
+    reference: &Reference,
+    options: OutputOptions,
+) -> Result<Outputs> {
     let model = ClipSegForImageSegmentation::from_pretrained(device, model)?;
     let images = reference.images("pixel_values")?.context("in.pixel_values is missing")?;
     let condition = if let Some(embeddings) = reference.floats("conditional_embeddings")? {
@@ -61,7 +66,7 @@ fn segmentation(device: &Device, model: &Path, reference: &Reference, insides: I
         bail!("there is no in.input_ids, in.conditional_pixel_values or in.conditional_embeddings")
     };
     let labels = reference.floats("labels")?.map(|labels| labels.values.as_slice());
-    let output = block_on(model.forward(SegmentationInput { images, condition, labels, insides }))?;
+    let output = block_on(model.forward(SegmentationInput { images, condition, labels, options }))?;
 
     let mut outputs = Outputs::new();
     if let Some(loss) = output.loss {
@@ -77,11 +82,11 @@ fn segmentation(device: &Device, model: &Path, reference: &Reference, insides: I
     Ok(outputs)
 }
 
-fn clip(device: &Device, model: &Path, reference: &Reference, insides: Insides) -> Result<Outputs> {
+fn clip(device: &Device, model: &Path, reference: &Reference, options: OutputOptions) -> Result<Outputs> {
     let model = ClipSegModel::from_pretrained(device, model)?;
     let text = reference.text()?.context("in.input_ids is missing")?;
     let images = reference.images("pixel_values")?.context("in.pixel_values is missing")?;
-    let output = block_on(model.forward(text, images, reference.wants("loss"), insides))?;
+    let output = block_on(model.forward(text, images, reference.wants("loss"), options))?;
     let mut outputs = Outputs::from([
         ("logits_per_image".to_owned(), output.logits_per_image),
         ("logits_per_text".to_owned(), output.logits_per_text),

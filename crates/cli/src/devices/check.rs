@@ -23,7 +23,7 @@ const TOKENS: usize = 7;
 /// What an adapter's kernels gave beside their twins on the processor.
 #[derive(Serialize)]
 pub struct Outcome {
-    /// Which kernels ran: classic or subgroup, and how weights were stored.
+    /// Which kernels ran: workgroup or subgroup, and how weights were stored.
     run: String,
     /// Steps that were compared.
     steps: usize,
@@ -58,7 +58,7 @@ impl Outcome {
     }
 }
 
-/// Checks the adapter at `index` with every family of kernels that it has, and with weights in full and in halves.
+/// Checks the adapter at `index` with every family of kernels that it has, and with weights in full and in f16.
 pub fn check(index: usize, report: &AdapterReport) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     for &kernels in &report.families {

@@ -13,7 +13,7 @@ use super::{dataset, frames};
 use crate::{pictures, report};
 
 /// What names of photos end with, as far as folders are searched for them.
-const ENDINGS: [&str; 12] =
+const EXTENSIONS: [&str; 12] =
     ["jpg", "jpeg", "jpe", "jif", "jfif", "png", "webp", "gif", "bmp", "dib", "tif", "tiff"];
 /// What names of photos end with that this program does not read.
 const OTHER_ENDINGS: [&str; 16] = [
@@ -113,7 +113,7 @@ impl Listing {
                     let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
                     if OTHER_ENDINGS.contains(&ending.as_str()) {
                         others.add(ending);
-                    } else if ENDINGS.contains(&ending.as_str()) && !pictures::is_ours(&path) {
+                    } else if EXTENSIONS.contains(&ending.as_str()) && !pictures::is_ours(&path) {
                         let parent = path.parent().unwrap_or(folder);
                         let within = parent.strip_prefix(folder).unwrap_or(Path::new("")).to_owned();
                         self.photos.push(Source { path, folder: within });
@@ -126,7 +126,7 @@ impl Listing {
             let advice = if recursive { "" } else { "; --recursive looks in the folders within it too" };
             return Err(anyhow!(
                 "there is no photo in this folder (a file that ends in .{}){advice}{others}",
-                ENDINGS.join(", ."),
+                EXTENSIONS.join(", ."),
                 others = others.note().map(|note| format!("; {note}")).unwrap_or_default()
             ));
         }

@@ -155,7 +155,7 @@ fn an_output_folder_that_cannot_be_written() {
     assert_eq!(workspace.files(""), ["model", "taken"]);
 }
 
-/// The output is found wanting before the weights are: these are no weights at all.
+/// The output is found wanting before the weights are: these are not weights at all.
 #[test]
 fn cheap_checks_come_first() {
     let workspace = Workspace::tiny();

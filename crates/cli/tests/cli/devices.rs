@@ -18,7 +18,7 @@ fn adapters_are_listed_for_people_and_for_programs() {
     assert!(first["pipeline_cache"].is_boolean(), "{first}");
     let kernels = first["kernels"].as_array().unwrap();
     assert!(
-        kernels.contains(&"classic".into()) && kernels.contains(&first["automatic_kernels"]),
+        kernels.contains(&"workgroup".into()) && kernels.contains(&first["automatic_kernels"]),
         "{kernels:?}"
     );
 
@@ -41,7 +41,7 @@ fn a_software_adapter_of_other_lanes_says_how_to_make_it_fast() {
         .unwrap();
     let adapters: Value = serde_json::from_slice(&output.stdout).unwrap();
     for adapter in adapters.as_array().unwrap() {
-        let is_slow = adapter["kind"] == "software" && adapter["automatic_kernels"] == "classic";
+        let is_slow = adapter["kind"] == "software" && adapter["automatic_kernels"] == "workgroup";
         assert_eq!(adapter["hint"].is_string(), is_slow, "{adapter}");
         if adapter["description"].as_str().unwrap().contains("llvmpipe Mesa") {
             let width = &adapter["vector_width"];

@@ -1,4 +1,4 @@
-//! Files that are no files, and texts that are no names.
+//! Files that are not files, and texts that are not names.
 
 use crate::support::{Workspace, clipseg, fixture, refuse};
 

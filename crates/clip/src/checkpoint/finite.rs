@@ -1,7 +1,7 @@
 //! Telling weights that are numbers from those that are not.
 //!
 //! An exponent of ones is an infinity or no number. Adding one at the exponent's lowest bit then carries into the sign's
-//! place, which was cleared before: three integer operations a value, of which the compiler makes vectors, and one
+//! place, which was cleared before: three integer operations per value, of which the compiler makes vectors, and one
 //! question about all of them together.
 
 /// Whether all of these are finite.

@@ -127,7 +127,7 @@ fn parse(path: &Path, file: &mut (impl Read + Seek)) -> Result<(Metadata, u64)> 
         .map_err(|message| Error::checkpoint(path, message))
 }
 
-/// Recognises what is no file of weights by its first bytes, and goes back to the beginning.
+/// Recognises what is not a file of weights by its first bytes, and goes back to the beginning.
 fn recognise(file: &mut (impl Read + Seek)) -> std::io::Result<Option<StandIn>> {
     let mut start = Vec::new();
     file.by_ref().take(256).read_to_end(&mut start)?;

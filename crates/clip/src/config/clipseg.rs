@@ -51,7 +51,7 @@ impl ClipSegConfig {
     /// default values there that need not fit its towers.
     ///
     /// # Errors
-    /// Where the file is missing, no JSON, of another kind of model, or holds an impossible value.
+    /// Where the file is missing, is not JSON, is of another kind of model, or holds an impossible value.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         read_model_config(path.as_ref(), Self::from_object)
     }

@@ -25,7 +25,7 @@ config_struct! {
         pub intermediate_size: usize = 2048,
         /// Number of transformer layers.
         pub num_hidden_layers: usize = 12,
-        /// Attention heads a layer; divides `hidden_size`.
+        /// Attention heads per layer; divides `hidden_size`.
         pub num_attention_heads: usize = 8,
         /// Longest sequence in tokens, start and end included.
         pub max_position_embeddings: usize = 77,
@@ -54,7 +54,7 @@ impl ClipSegTextConfig {
     /// `text_config` is taken.
     ///
     /// # Errors
-    /// Where the file is missing, no JSON, of another kind of model, or holds an impossible value.
+    /// Where the file is missing, is not JSON, is of another kind of model, or holds an impossible value.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         read_model_config(path.as_ref(), Self::from_object)
     }

@@ -23,7 +23,7 @@ config_struct! {
         pub intermediate_size: usize = 3072,
         /// Number of transformer layers.
         pub num_hidden_layers: usize = 12,
-        /// Attention heads a layer; divides `hidden_size`.
+        /// Attention heads per layer; divides `hidden_size`.
         pub num_attention_heads: usize = 12,
         /// Channels of the image, 3 for RGB.
         pub num_channels: usize = 3,
@@ -49,7 +49,7 @@ impl ClipSegVisionConfig {
     /// `vision_config` is taken.
     ///
     /// # Errors
-    /// Where the file is missing, no JSON, of another kind of model, or holds an impossible value.
+    /// Where the file is missing, is not JSON, is of another kind of model, or holds an impossible value.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         read_model_config(path.as_ref(), Self::from_object)
     }

@@ -61,7 +61,7 @@ impl PreprocessorConfig {
     /// `processor_config.json` that transformers 5 saves in its place.
     ///
     /// # Errors
-    /// Where the file is missing, no JSON, or asks for something impossible; where a folder has both files and they
+    /// Where the file is missing, is not JSON, or asks for something impossible; where a folder has both files and they
     /// prepare photos differently.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         config_file::read(path.as_ref())

@@ -13,14 +13,14 @@ pub(super) struct Packed {
     ids: Vec<u32>,
     position_ids: Vec<u32>,
     /// `[texts + 1]`, the row of each text's first token, and the one after the last.
-    starts: Vec<u32>,
+    cu_seqlens: Vec<u32>,
 }
 
 impl Packed {
     /// Packs texts whose pooled tokens have these `places`. `None` where it would change what a token sees: positions of the caller's
     /// own, or padding before a token that counts.
     pub fn of(input: TextInput<'_>, places: &[usize]) -> Option<Self> {
-        let mut packed = Self { ids: Vec::new(), position_ids: Vec::new(), starts: vec![0] };
+        let mut packed = Self { ids: Vec::new(), position_ids: Vec::new(), cu_seqlens: vec![0] };
         if input.position_ids.is_some() {
             return None;
         }
@@ -31,7 +31,7 @@ impl Packed {
             }
             packed.ids.extend_from_slice(&input.input_ids[tokens]);
             packed.position_ids.extend(0..=place as u32);
-            packed.starts.push(packed.ids.len() as u32);
+            packed.cu_seqlens.push(packed.ids.len() as u32);
         }
         let rows = packed.ids.len().next_multiple_of(ROWS);
         packed.ids.resize(rows, 0);
@@ -40,21 +40,22 @@ impl Packed {
     }
 
     pub fn layout(&self) -> Layout {
-        let longest = self.starts.windows(2).map(|text| (text[1] - text[0]) as usize).max().unwrap_or(0);
+        let max_seqlen =
+            self.cu_seqlens.windows(2).map(|text| (text[1] - text[0]) as usize).max().unwrap_or(0);
         Layout::Packed {
-            texts: self.starts.len() - 1,
+            texts: self.cu_seqlens.len() - 1,
             rows: self.ids.len(),
-            longest: longest.next_multiple_of(LONGEST),
+            max_seqlen: max_seqlen.next_multiple_of(LONGEST),
         }
     }
 
     /// Of so many texts that are all of `length` tokens.
     pub fn longest_layout(texts: usize, length: usize) -> Layout {
-        let (rows, longest) = (texts * length, length);
+        let (rows, max_seqlen) = (texts * length, length);
         Layout::Packed {
             texts,
             rows: rows.next_multiple_of(ROWS),
-            longest: longest.next_multiple_of(LONGEST),
+            max_seqlen: max_seqlen.next_multiple_of(LONGEST),
         }
     }
 
@@ -62,10 +63,10 @@ impl Packed {
         let mut run = plan.plan.run();
         run.write_u32(&plan.tensors.ids, &self.ids)?;
         run.write_u32(&plan.tensors.position_ids, &self.position_ids)?;
-        if let Some(starts) = &plan.tensors.starts {
-            run.write_u32(starts, &self.starts)?;
+        if let Some(cu_seqlens) = &plan.tensors.cu_seqlens {
+            run.write_u32(cu_seqlens, &self.cu_seqlens)?;
         }
-        let pooled: Vec<_> = self.starts[1..].iter().map(|end| end - 1).collect();
+        let pooled: Vec<_> = self.cu_seqlens[1..].iter().map(|end| end - 1).collect();
         run.write_u32(&plan.tensors.pooled_rows, &pooled)?;
         Ok(run)
     }
@@ -84,8 +85,8 @@ mod tests {
         let packed = Packed::of(input(Some(&[1, 1, 1, 0, 1, 1, 0, 0]), None), &[2, 1]).unwrap();
         assert_eq!(packed.ids, [7, 1, 9, 7, 9, 0, 0, 0]);
         assert_eq!(packed.position_ids, [0, 1, 2, 0, 1, 0, 0, 0]);
-        assert_eq!(packed.starts, [0, 3, 5]);
-        assert!(packed.layout() == Layout::Packed { texts: 2, rows: 8, longest: 16 });
+        assert_eq!(packed.cu_seqlens, [0, 3, 5]);
+        assert!(packed.layout() == Layout::Packed { texts: 2, rows: 8, max_seqlen: 16 });
     }
 
     #[test]

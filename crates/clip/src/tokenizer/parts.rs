@@ -23,7 +23,7 @@ pub(super) fn whitespace() -> Result<Replace, String> {
     Replace::new(ReplacePattern::Regex(r"\s+".to_owned()), " ").map_err(|error| error.to_string())
 }
 
-/// Takes a text apart into what the pattern finds.
+/// UpsampleInput a text apart into what the pattern finds.
 pub(super) fn words(pattern: &str) -> Result<Split, String> {
     Split::new(SplitPattern::Regex(pattern.to_owned()), SplitDelimiterBehavior::Removed, true)
         .map_err(|error| error.to_string())

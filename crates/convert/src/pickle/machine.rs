@@ -80,7 +80,7 @@ impl<'a> Machine<'a> {
             b'X' => {
                 let length = u32::from_le_bytes(self.take()?) as usize;
                 let text =
-                    std::str::from_utf8(self.slice(length)?).map_err(|_| "has a text that is no UTF-8")?;
+                    std::str::from_utf8(self.slice(length)?).map_err(|_| "has a text that is not UTF-8")?;
                 self.push(Value::Text(text.into()))
             }
             b'c' => self.global(),
@@ -293,7 +293,7 @@ impl<'a> Machine<'a> {
         let length = self.rest.iter().position(|&byte| byte == b'\n').ok_or_else(ends_early)?;
         let line = self.slice(length)?;
         self.take::<1>()?;
-        std::str::from_utf8(line).map_err(|_| "has a name that is no UTF-8".to_owned())
+        std::str::from_utf8(line).map_err(|_| "has a name that is not UTF-8".to_owned())
     }
 }
 

@@ -113,7 +113,7 @@ fn what_is_on_the_list_cannot_be_misused() {
         (b"ctorch", "ends in the middle"),
         (b"\x8a\x09123456789.", "9 bytes"),
         (b"", "ends in the middle"),
-        // Results that are no tensors by name.
+        // Results that are not tensors by name.
         (b"N.", "holds None instead"),
         (b"K\x01.", "a whole number"),
     ] {

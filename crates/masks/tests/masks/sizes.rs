@@ -6,7 +6,7 @@ use clipseg_masks::{Connectivity, Error, LabelMap, Mask, RunLengths};
 fn pixels_must_fill_the_sides() {
     let short = Mask::new(2, 2, vec![true; 3]).unwrap_err();
     assert_eq!(short, Error::Length { width: 2, height: 2, values: 3 });
-    assert_eq!(short.to_string(), "3 values given for 2 × 2 pixels; give one a pixel");
+    assert_eq!(short.to_string(), "3 values given for 2 × 2 pixels; give one per pixel");
     for (width, height) in [(usize::MAX, 2), (usize::MAX, 0), (0, usize::MAX), (1 << 16, 1 << 15)] {
         assert_eq!(Mask::new(width, height, Vec::new()), Err(Error::TooLarge { width, height }));
         assert!(LabelMap::new(width, height).is_err());

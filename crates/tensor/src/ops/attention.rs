@@ -1,29 +1,30 @@
 use clipseg_shaders::kernels;
 
-use super::halves::expect_floats;
+use super::activation_dtype::expect_floats;
 use super::{expect_shape, shape_error};
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Recorder, Result, Tensor};
 
 /// Which keys a query may look at.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AttentionMask<'a> {
-    /// Only keys up to the query's own place.
+    /// Only keys up to the query's own position.
     pub causal: bool,
     /// `[batch, tokens]` of `u32`, 0 for a key to be left out.
-    pub keys: Option<&'a Tensor>,
+    pub key_padding_mask: Option<&'a Tensor>,
     /// Only keys of the query's own sequence, where a batch of one holds several, one behind the other.
     pub packing: Option<Packing<'a>>,
 }
 
-/// Where the sequences lie that a batch of one holds. Rows beyond the last are not looked at, and their output is any.
+/// Where the sequences lie that a batch of one holds, as FlashAttention's varlen functions take them. Rows beyond the last are
+/// not looked at, and their output is undefined.
 #[derive(Clone, Copy, Debug)]
 pub struct Packing<'a> {
     /// `[sequences + 1]` of `u32`, rising: the row that each starts with, and the one after the last. The device cannot refuse
     /// what is beyond the rows; it takes that for their end.
-    pub starts: &'a Tensor,
+    pub cu_seqlens: &'a Tensor,
     /// No sequence is longer.
-    pub longest: usize,
+    pub max_seqlen: usize,
 }
 
 /// The sizes of a fused query-key-value tensor `[batch, tokens, 3 · heads · head_size]`.
@@ -32,7 +33,7 @@ struct Sizes {
     tokens: usize,
     /// How many sequences attend, and the most tokens that one has.
     sequences: usize,
-    longest: usize,
+    max_seqlen: usize,
     heads: usize,
     head_size: usize,
 }
@@ -50,25 +51,26 @@ impl Sizes {
                 format!("{query_key_value:?} for {heads} heads, expected 3 · heads · (at most 128) columns");
             return shape_error("attention", reason);
         }
-        if let Some(keys) = mask.keys {
-            expect_shape("attention", "the key mask", keys, &[batch, tokens])?;
+        if let Some(key_padding_mask) = mask.key_padding_mask {
+            expect_shape("attention", "the key padding mask", key_padding_mask, &[batch, tokens])?;
         }
-        let (sequences, longest) = match mask.packing {
+        let (sequences, max_seqlen) = match mask.packing {
             None => (batch, tokens),
-            Some(Packing { starts, longest }) if batch == 1 && starts.len() > 1 => {
-                (starts.len() - 1, longest.min(tokens))
+            Some(Packing { cu_seqlens, max_seqlen }) if batch == 1 && cu_seqlens.len() > 1 => {
+                (cu_seqlens.len() - 1, max_seqlen.min(tokens))
             }
             Some(packing) => {
                 return shape_error("attention", format!("{query_key_value:?} packed as {packing:?}"));
             }
         };
-        Ok(Self { batch, tokens, sequences, longest, heads, head_size: width / (3 * heads) })
+        Ok(Self { batch, tokens, sequences, max_seqlen, heads, head_size: width / (3 * heads) })
     }
 
     /// Operations of the product of queries and keys, over the pairs that may see each other; values take as many. Packed sequences
     /// count as if all were as long as the longest may be.
     fn product_flops(&self, mask: &AttentionMask<'_>) -> u64 {
-        let pairs = if mask.causal { self.longest * (self.longest + 1) / 2 } else { self.longest.pow(2) };
+        let pairs =
+            if mask.causal { self.max_seqlen * (self.max_seqlen + 1) / 2 } else { self.max_seqlen.pow(2) };
         2 * (self.sequences * self.heads * pairs * self.head_size) as u64
     }
 
@@ -81,7 +83,7 @@ impl Sizes {
     }
 }
 
-/// Whether the kernels on vectors can have heads of so many values. Of the classic ones, that on vectors alone can have halves.
+/// Whether the kernels on vectors can have heads of so many values. Of the workgroup kernels, that on vectors alone can have f16 values.
 pub(crate) fn heads_fit_vectors(head_size: usize) -> bool {
     head_size <= 64 && head_size.is_multiple_of(4)
 }
@@ -98,28 +100,28 @@ impl Recorder {
         heads: usize,
         mask: &AttentionMask<'_>,
     ) -> Result<Tensor> {
-        self.attention_as(Element::F32, query_key_value, heads, mask)
+        self.attention_as(DType::F32, query_key_value, heads, mask)
     }
 
-    /// As [`attention`](Self::attention), stored as `element`; queries, keys and values may be in halves.
+    /// As [`attention`](Self::attention), stored as `dtype`; queries, keys and values may be in f16.
     ///
     /// # Errors
-    /// As [`attention`](Self::attention), and when either is in halves but the size of a head is not a multiple of four up to 64.
+    /// As [`attention`](Self::attention), and when either is in f16 but the size of a head is not a multiple of four up to 64.
     pub fn attention_as(
         &mut self,
-        element: Element,
+        dtype: DType,
         query_key_value: &Tensor,
         heads: usize,
         mask: &AttentionMask<'_>,
     ) -> Result<Tensor> {
-        expect_floats("attention", element)?;
+        expect_floats("attention", dtype)?;
         let sizes = Sizes::of(query_key_value, heads, mask)?;
-        let in_full = [query_key_value.element(), element] == [Element::F32; 2];
+        let in_full = [query_key_value.dtype(), dtype] == [DType::F32; 2];
         match self.device().lanes() {
             Some(lanes) if sizes.fit_vectors() && in_full => {
                 self.attention_subgroup(query_key_value, &sizes, mask, lanes)
             }
-            _ => self.attention_tile(element, query_key_value, &sizes, mask),
+            _ => self.attention_tile(dtype, query_key_value, &sizes, mask),
         }
     }
 
@@ -137,20 +139,20 @@ impl Recorder {
         if mask.packing.is_some() {
             return shape_error("attention_probabilities", "packed sequences have none".to_owned());
         }
-        let scores = self.allocate(&[sizes.batch, heads, sizes.tokens, sizes.tokens], Element::F32)?;
+        let scores = self.allocate(&[sizes.batch, heads, sizes.tokens, sizes.tokens], DType::F32)?;
         let params = kernels::attention_scores::Params {
             images: sizes.batch as u32,
             tokens: sizes.tokens as u32,
             heads: heads as u32,
             head_size: sizes.head_size as u32,
             causal: mask.causal.into(),
-            has_mask: mask.keys.is_some().into(),
+            has_mask: mask.key_padding_mask.is_some().into(),
             scale: sizes.scale(),
         };
         // A third of the columns, the values, is not looked at.
-        let query_key = self.buffer(query_key_value)?.of_which(query_key_value.bytes() / 3 * 2);
-        let resources = vec![query_key, self.buffer_or_empty(mask.keys)?, self.buffer(&scores)?];
-        let grid = self.elementwise_grid(scores.len());
+        let query_key = self.buffer(query_key_value)?.with_bytes(query_key_value.bytes() / 3 * 2);
+        let resources = vec![query_key, self.buffer_or_empty(mask.key_padding_mask)?, self.buffer(&scores)?];
+        let grid = self.grid_1d(scores.len());
         let flops = sizes.product_flops(mask);
         self.dispatch(&kernels::attention_scores::KERNEL, &[], params, resources, grid, flops)?;
         self.softmax(&scores)
@@ -158,37 +160,38 @@ impl Recorder {
 
     fn attention_tile(
         &mut self,
-        element: Element,
+        dtype: DType,
         query_key_value: &Tensor,
         sizes: &Sizes,
         mask: &AttentionMask<'_>,
     ) -> Result<Tensor> {
-        let output = self.allocate(&[sizes.batch, sizes.tokens, sizes.heads * sizes.head_size], element)?;
+        let output = self.allocate(&[sizes.batch, sizes.tokens, sizes.heads * sizes.head_size], dtype)?;
         let params = kernels::attention::Params {
             tokens: sizes.tokens as u32,
             heads: sizes.heads as u32,
             head_size: sizes.head_size as u32,
             causal: mask.causal.into(),
-            has_mask: mask.keys.is_some().into(),
-            has_starts: mask.packing.is_some().into(),
+            has_mask: mask.key_padding_mask.is_some().into(),
+            has_cu_seqlens: mask.packing.is_some().into(),
             scale: sizes.scale(),
         };
         let resources = vec![
             self.buffer(query_key_value)?,
-            self.buffer_or_empty(mask.keys)?,
-            self.buffer_or_empty(mask.packing.map(|packing| packing.starts))?,
+            self.buffer_or_empty(mask.key_padding_mask)?,
+            self.buffer_or_empty(mask.packing.map(|packing| packing.cu_seqlens))?,
             self.buffer(&output)?,
         ];
         // Both take the same parameters, which a test in the shader crate sees to.
         let overrides = [
-            ("INPUT_HALVES", (query_key_value.element() == Element::F16).into()),
-            ("OUTPUT_HALVES", (element == Element::F16).into()),
+            ("INPUT_F16", (query_key_value.dtype() == DType::F16).into()),
+            ("OUTPUT_F16", (dtype == DType::F16).into()),
         ];
-        let (kernel, overrides, queries) = match sizes.fit_vectors() && self.device().reads_halves() {
-            true => (&kernels::attention_vec4::KERNEL, &overrides[..], 32_usize),
-            false => (&kernels::attention::KERNEL, &[][..], 16),
-        };
-        let grid = [sizes.longest.div_ceil(queries) as u32, params.heads, sizes.sequences as u32];
+        let (kernel, overrides, queries) =
+            match sizes.fit_vectors() && self.device().supports_unpack2x16float() {
+                true => (&kernels::attention_vec4::KERNEL, &overrides[..], 32_usize),
+                false => (&kernels::attention::KERNEL, &[][..], 16),
+            };
+        let grid = [sizes.max_seqlen.div_ceil(queries) as u32, params.heads, sizes.sequences as u32];
         let flops = 2 * sizes.product_flops(mask);
         self.dispatch(kernel, overrides, params, resources, grid, flops)?;
         Ok(output)
@@ -206,17 +209,17 @@ impl Recorder {
             tokens: sizes.tokens as u32,
             heads: sizes.heads as u32,
             causal: mask.causal.into(),
-            has_mask: mask.keys.is_some().into(),
-            has_starts: mask.packing.is_some().into(),
+            has_mask: mask.key_padding_mask.is_some().into(),
+            has_cu_seqlens: mask.packing.is_some().into(),
             scale: sizes.scale(),
         };
         let resources = vec![
             self.texture(query_key_value)?,
-            self.buffer_or_empty(mask.keys)?,
-            self.buffer_or_empty(mask.packing.map(|packing| packing.starts))?,
+            self.buffer_or_empty(mask.key_padding_mask)?,
+            self.buffer_or_empty(mask.packing.map(|packing| packing.cu_seqlens))?,
             self.texture(&output)?,
         ];
-        let grid = [sizes.longest.div_ceil(8) as u32, params.heads, sizes.sequences as u32];
+        let grid = [sizes.max_seqlen.div_ceil(8) as u32, params.heads, sizes.sequences as u32];
         let texels = sizes.head_size as u32 / 4;
         let overrides =
             [("TEXELS", texels), ("SHARE_LANES", texels.next_power_of_two().min(lanes)), ("LANES", lanes)];

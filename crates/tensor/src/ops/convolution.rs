@@ -1,7 +1,7 @@
 use clipseg_shaders::{Activation, kernels};
 
 use super::{expect_shape, shape_error};
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Device, Linear, Recorder, Result, Tensor};
 
 /// A 3×3 convolution with padding 1: a matrix product over each pixel's neighbourhood, direction by direction.
@@ -58,7 +58,7 @@ impl Recorder {
         let images = input.shape().first().copied().unwrap_or(1);
         let expected = [images, skip + height * width, layer.channels];
         expect_shape("conv2d_3x3", "the input", input, &expected)?;
-        let columns = self.allocate(&[images, height * width, 9 * layer.channels], Element::F32)?;
+        let columns = self.allocate(&[images, height * width, 9 * layer.channels], DType::F32)?;
         let params = kernels::im2col_3x3::Params {
             images: images as u32,
             height: height as u32,
@@ -67,7 +67,7 @@ impl Recorder {
             skip: skip as u32,
         };
         let resources = vec![self.buffer(input)?, self.buffer(&columns)?];
-        let grid = self.elementwise_grid(columns.len());
+        let grid = self.grid_1d(columns.len());
         self.dispatch(&kernels::im2col_3x3::KERNEL, &[], params, resources, grid, 0)?;
         self.linear_with(&columns, &layer.linear, activation, None)
     }

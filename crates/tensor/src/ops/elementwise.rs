@@ -1,19 +1,19 @@
 use clipseg_shaders::{Activation, kernels};
 
 use super::{expect_shape, shape_error};
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Recorder, Result, Tensor};
 
-/// Tokens a workgroup of FiLM's subgroup kernel.
+/// Tokens per workgroup of FiLM's subgroup kernel.
 const FILM_TEXTURE_ROWS: u32 = 8;
 
 /// The scale and the shift that a condition gives each channel, `[pairs, columns]` both.
 #[derive(Clone, Copy)]
 pub struct Modulation<'a> {
     /// Multiplies.
-    pub multiplier: &'a Tensor,
+    pub gamma: &'a Tensor,
     /// Is added.
-    pub offset: &'a Tensor,
+    pub beta: &'a Tensor,
 }
 
 impl Recorder {
@@ -23,10 +23,10 @@ impl Recorder {
     /// # Errors
     /// [`Error::TooLarge`](crate::Error::TooLarge) beyond the adapter's limits.
     pub fn activation(&mut self, input: &Tensor, activation: Activation) -> Result<Tensor> {
-        let output = self.allocate(input.shape(), Element::F32)?;
+        let output = self.allocate(input.shape(), DType::F32)?;
         let params = kernels::activation::Params { length: input.len() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
-        let grid = self.elementwise_grid(input.len());
+        let grid = self.grid_1d(input.len());
         let overrides = [("ACTIVATION", activation as u32)];
         // quick_gelu's: product, exponential, sum, quotient.
         let flops = 4 * output.len() as u64;
@@ -39,17 +39,17 @@ impl Recorder {
     /// # Errors
     /// [`Error::TooLarge`](crate::Error::TooLarge) beyond the adapter's limits.
     pub fn sigmoid(&mut self, input: &Tensor) -> Result<Tensor> {
-        let output = self.allocate(input.shape(), Element::F32)?;
+        let output = self.allocate(input.shape(), DType::F32)?;
         let params = kernels::sigmoid::Params { length: input.len() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
-        let grid = self.elementwise_grid(input.len());
+        let grid = self.grid_1d(input.len());
         // Sign, exponential, sum, quotient.
         let flops = 4 * output.len() as u64;
         self.dispatch(&kernels::sigmoid::KERNEL, &[], params, resources, grid, flops)?;
         Ok(output)
     }
 
-    /// `sum = reduced + previous`, then `multiplier · sum + offset` where there is a modulation (FiLM, Perez et al. 2018).
+    /// `sum = reduced + previous`, then `gamma · sum + beta` where there is a modulation (FiLM, Perez et al. 2018).
     ///
     /// `reduced` is `[scenes, tokens, columns]` with one scene for all pairs or one each; `previous` and the output are
     /// `[pairs, tokens, columns]`.
@@ -77,15 +77,15 @@ impl Recorder {
             expect_shape("film", "the step before", previous, &shape)?;
         }
         if let Some(modulation) = modulation {
-            expect_shape("film", "the multiplier", modulation.multiplier, &[pairs, columns])?;
-            expect_shape("film", "the offset", modulation.offset, &[pairs, columns])?;
+            expect_shape("film", "the gamma", modulation.gamma, &[pairs, columns])?;
+            expect_shape("film", "the beta", modulation.beta, &[pairs, columns])?;
         }
         let per_value = u64::from(previous.is_some()) + 2 * u64::from(modulation.is_some());
         let flops = per_value * (pairs * tokens * columns) as u64;
         if let Some(lanes) = self.device().lanes() {
-            return self.film_texture(reduced, previous, modulation, shape, lanes, flops);
+            return self.film_subgroup(reduced, previous, modulation, shape, lanes, flops);
         }
-        let output = self.allocate(&shape, Element::F32)?;
+        let output = self.allocate(&shape, DType::F32)?;
         let params = kernels::film::Params {
             pairs: pairs as u32,
             scenes: scenes as u32,
@@ -97,16 +97,16 @@ impl Recorder {
         let resources = vec![
             self.buffer(reduced)?,
             self.buffer_or_empty(previous)?,
-            self.buffer_or_empty(modulation.map(|modulation| modulation.multiplier))?,
-            self.buffer_or_empty(modulation.map(|modulation| modulation.offset))?,
+            self.buffer_or_empty(modulation.map(|modulation| modulation.gamma))?,
+            self.buffer_or_empty(modulation.map(|modulation| modulation.beta))?,
             self.buffer(&output)?,
         ];
-        let grid = self.elementwise_grid(output.len());
+        let grid = self.grid_1d(output.len());
         self.dispatch(&kernels::film::KERNEL, &[], params, resources, grid, flops)?;
         Ok(output)
     }
 
-    fn film_texture(
+    fn film_subgroup(
         &mut self,
         reduced: &Tensor,
         previous: Option<&Tensor>,
@@ -116,7 +116,7 @@ impl Recorder {
         flops: u64,
     ) -> Result<Tensor> {
         let output = self.allocate_texture(&[pairs, tokens, columns])?;
-        let params = kernels::film_texture::Params {
+        let params = kernels::film_subgroup::Params {
             pairs: pairs as u32,
             scenes: reduced.shape()[0] as u32,
             tokens: tokens as u32,
@@ -127,13 +127,13 @@ impl Recorder {
         let resources = vec![
             self.texture(reduced)?,
             self.texture_or_empty(previous)?,
-            self.texture_or_empty(modulation.map(|modulation| modulation.multiplier))?,
-            self.texture_or_empty(modulation.map(|modulation| modulation.offset))?,
+            self.texture_or_empty(modulation.map(|modulation| modulation.gamma))?,
+            self.texture_or_empty(modulation.map(|modulation| modulation.beta))?,
             self.texture(&output)?,
         ];
         let overrides = [("LANES", lanes)];
         let grid = [params.tokens.div_ceil(FILM_TEXTURE_ROWS), params.pairs, 1];
-        self.dispatch(&kernels::film_texture::KERNEL, &overrides, params, resources, grid, flops)?;
+        self.dispatch(&kernels::film_subgroup::KERNEL, &overrides, params, resources, grid, flops)?;
         Ok(output)
     }
 }

@@ -1,7 +1,7 @@
 use clipseg_shaders::kernels;
 
 use super::{expect_shape, shape_error};
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Recorder, Result, Tensor};
 
 impl Recorder {
@@ -28,7 +28,7 @@ impl Recorder {
         for table in [tokens, positions] {
             expect_rows("token_embedding", table)?;
         }
-        let output = self.allocate(&[batch, length, columns], Element::F32)?;
+        let output = self.allocate(&[batch, length, columns], DType::F32)?;
         let params = kernels::token_embedding::Params {
             tokens: ids.len() as u32,
             columns: columns as u32,
@@ -38,12 +38,12 @@ impl Recorder {
         let resources = vec![
             self.buffer(ids)?,
             self.buffer(position_ids)?,
-            // Of the tables, a row a token at most.
-            self.buffer(tokens)?.of_which(output.bytes()),
-            self.buffer(positions)?.of_which(output.bytes()),
+            // Of the tables, at most a row per token.
+            self.buffer(tokens)?.with_bytes(output.bytes()),
+            self.buffer(positions)?.with_bytes(output.bytes()),
             self.buffer(&output)?,
         ];
-        let grid = self.elementwise_grid(output.len());
+        let grid = self.grid_1d(output.len());
         self.dispatch(&kernels::token_embedding::KERNEL, &[], params, resources, grid, output.len() as u64)?;
         Ok(output)
     }
@@ -59,15 +59,15 @@ impl Recorder {
         if count > 0 {
             expect_rows("gather_rows", input)?;
         }
-        let output = self.allocate(&[count, input.columns()], Element::F32)?;
+        let output = self.allocate(&[count, input.columns()], DType::F32)?;
         let params = kernels::gather_rows::Params {
             count: count as u32,
             columns: input.columns() as u32,
             input_rows: input.rows() as u32,
         };
         let resources =
-            vec![self.buffer(input)?.of_which(output.bytes()), self.buffer(rows)?, self.buffer(&output)?];
-        let grid = self.elementwise_grid(output.len());
+            vec![self.buffer(input)?.with_bytes(output.bytes()), self.buffer(rows)?, self.buffer(&output)?];
+        let grid = self.grid_1d(output.len());
         self.dispatch(&kernels::gather_rows::KERNEL, &[], params, resources, grid, 0)?;
         Ok(output)
     }
@@ -88,7 +88,7 @@ impl Recorder {
             return shape_error("patchify", format!("{pixels:?} into patches of {patch_size}"));
         }
         let patches = (height / patch_size) * (width / patch_size);
-        let output = self.allocate(&[images, patches, channels * patch_size * patch_size], Element::F32)?;
+        let output = self.allocate(&[images, patches, channels * patch_size * patch_size], DType::F32)?;
         let params = kernels::patchify::Params {
             images: images as u32,
             channels: channels as u32,
@@ -97,7 +97,7 @@ impl Recorder {
             patch_size: patch_size as u32,
         };
         let resources = vec![self.buffer(pixels)?, self.buffer(&output)?];
-        let grid = self.elementwise_grid(output.len());
+        let grid = self.grid_1d(output.len());
         self.dispatch(&kernels::patchify::KERNEL, &[], params, resources, grid, 0)?;
         Ok(output)
     }
@@ -121,7 +121,7 @@ impl Recorder {
         };
         expect_shape("vision_embedding", "the class embedding", class_embedding, &[columns])?;
         expect_shape("vision_embedding", "the positions", positions, &[count + 1, columns])?;
-        let output = self.allocate(&[images, count + 1, columns], Element::F32)?;
+        let output = self.allocate(&[images, count + 1, columns], DType::F32)?;
         let params = kernels::vision_embedding::Params {
             images: images as u32,
             patches: count as u32,
@@ -133,7 +133,7 @@ impl Recorder {
             self.buffer(positions)?,
             self.buffer(&output)?,
         ];
-        let grid = self.elementwise_grid(output.len());
+        let grid = self.grid_1d(output.len());
         self.dispatch(&kernels::vision_embedding::KERNEL, &[], params, resources, grid, output.len() as u64)?;
         Ok(output)
     }

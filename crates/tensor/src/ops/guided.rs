@@ -1,7 +1,7 @@
 use clipseg_shaders::kernels;
 
 use super::{expect_shape, shape_error};
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Recorder, Result, Tensor};
 
 impl Recorder {
@@ -27,15 +27,15 @@ impl Recorder {
         };
         expect_shape("guided_coefficients", "the guide", guide, &[3, height, width])?;
         let pixels = (height * width) as u32;
-        let moments = self.allocate(&[13, height, width], Element::F32)?;
+        let moments = self.allocate(&[13, height, width], DType::F32)?;
         let resources = vec![self.buffer(guide)?, self.buffer(logits)?, self.buffer(&moments)?];
         let params = kernels::guided_moments::Params { pixels };
-        let grid = self.elementwise_grid(height * width);
+        let grid = self.grid_1d(height * width);
         // A sigmoid, six products of colours and three of a colour with the probability.
         let flops = 13 * u64::from(pixels);
         self.dispatch(&kernels::guided_moments::KERNEL, &[], params, resources, grid, flops)?;
         let means = self.box_mean(moments, radius)?;
-        let coefficients = self.allocate(&[4, height, width], Element::F32)?;
+        let coefficients = self.allocate(&[4, height, width], DType::F32)?;
         let resources = vec![self.buffer(&means)?, self.buffer(&coefficients)?];
         let params = kernels::guided_coefficients::Params { pixels, epsilon };
         // Counted in the kernel: three equations with three unknowns.
@@ -52,7 +52,7 @@ impl Recorder {
         };
         let mut maps = maps;
         for (outer, length, inner) in [(count * height, width, 1), (count, height, width)] {
-            let output = self.allocate(maps.shape(), Element::F32)?;
+            let output = self.allocate(maps.shape(), DType::F32)?;
             let params = kernels::box_mean::Params {
                 outer: outer as u32,
                 length: length as u32,
@@ -60,7 +60,7 @@ impl Recorder {
                 radius: radius.min(length) as u32,
             };
             let resources = vec![self.buffer(&maps)?, self.buffer(&output)?];
-            let grid = self.elementwise_grid(maps.len());
+            let grid = self.grid_1d(maps.len());
             // A running sum would do: one value comes, one goes, and the quotient.
             let flops = 3 * output.len() as u64;
             self.dispatch(&kernels::box_mean::KERNEL, &[], params, resources, grid, flops)?;
@@ -79,10 +79,10 @@ impl Recorder {
             return shape_error("guided_apply", format!("{guide:?}, expected [3, height, width]"));
         };
         expect_shape("guided_apply", "the coefficients", coefficients, &[4, height, width])?;
-        let output = self.allocate(&[height, width], Element::F32)?;
+        let output = self.allocate(&[height, width], DType::F32)?;
         let params = kernels::guided_apply::Params { pixels: (height * width) as u32 };
         let resources = vec![self.buffer(coefficients)?, self.buffer(guide)?, self.buffer(&output)?];
-        let grid = self.elementwise_grid(output.len());
+        let grid = self.grid_1d(output.len());
         // Three products and sums, two bounds, and the logit's difference, quotient and logarithm.
         let flops = 11 * output.len() as u64;
         self.dispatch(&kernels::guided_apply::KERNEL, &[], params, resources, grid, flops)?;

@@ -4,31 +4,31 @@
 mod measure;
 
 use clipseg_shaders::kernels::{
-    matmul_broadcast, matmul_rows, matmul_rows_f16, matmul_tile, matmul_tile_dot, matmul_tile_double,
-    matmul_tile_f16, matmul_tile_vec4,
+    matmul_broadcast, matmul_skinny, matmul_skinny_packed_f16, matmul_tile, matmul_tile_dot,
+    matmul_tile_double_buffered, matmul_tile_packed_f16, matmul_tile_vec4,
 };
 use clipseg_shaders::{Activation, Kernel};
 
 use super::shape_error;
 use crate::cost::product_flops;
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Device, Linear, Recorder, Result, Tensor};
 
-/// What is to be computed: `activation(input [rows, inner] · weight [columns, inner]ᵀ + bias) + residual`.
+/// A product `activation(input [rows, inner] · weight [columns, inner]ᵀ + bias) + residual`: M is `rows`, N `columns` and K `inner`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Problem {
     rows: usize,
     columns: usize,
     inner: usize,
-    weight: Element,
-    input: Element,
-    output: Element,
+    weight: DType,
+    input: DType,
+    output: DType,
     activation: Activation,
     has_bias: bool,
     has_residual: bool,
 }
 
-/// A weight `[columns, inner]` in a buffer.
+/// A weight `[out_features, in_features]` in a buffer.
 pub(crate) struct RowWeight {
     values: Tensor,
 }
@@ -42,7 +42,7 @@ pub(crate) struct Operands<'a> {
     pub residual: Option<&'a Tensor>,
     pub activation: Activation,
     /// What the output's elements are to be.
-    pub output: Element,
+    pub output: DType,
 }
 
 impl Operands<'_> {
@@ -51,8 +51,8 @@ impl Operands<'_> {
             rows: self.input.rows(),
             columns: self.weight.values.rows(),
             inner: self.weight.values.columns(),
-            weight: self.weight.values.element(),
-            input: self.input.element(),
+            weight: self.weight.values.dtype(),
+            input: self.input.dtype(),
             output: self.output,
             activation: self.activation,
             has_bias: self.bias.is_some(),
@@ -72,8 +72,8 @@ struct Variant {
     multiples: [usize; 2],
     /// The most rows that it is meant for.
     most_rows: usize,
-    /// The weight that it reads. One that reads halves may take the input, and give the output, in halves or in full.
-    weight: Element,
+    /// The weight that it reads. One that reads f16 values may take the input, and give the output, in f16 or in full.
+    weight: DType,
 }
 
 /// Any shape, any adapter.
@@ -82,39 +82,41 @@ static FALLBACK: Variant = Variant {
     tile: [64, 64],
     multiples: [1, 1],
     most_rows: usize::MAX,
-    weight: Element::F32,
+    weight: DType::F32,
 };
-static ROWS: Variant = Variant {
-    kernel: &matmul_rows::KERNEL,
+static SKINNY: Variant = Variant {
+    kernel: &matmul_skinny::KERNEL,
     tile: [4, 2],
     multiples: [1, 4],
     most_rows: 16,
-    weight: Element::F32,
+    weight: DType::F32,
 };
 static VEC4: Variant = Variant { kernel: &matmul_tile_vec4::KERNEL, multiples: [4, 4], ..FALLBACK };
-static F16: Variant = Variant { kernel: &matmul_tile_f16::KERNEL, weight: Element::F16, ..VEC4 };
-static ROWS_F16: Variant = Variant { kernel: &matmul_rows_f16::KERNEL, tile: [4, 4], most_rows: 16, ..F16 };
+static PACKED_F16: Variant = Variant { kernel: &matmul_tile_packed_f16::KERNEL, weight: DType::F16, ..VEC4 };
+static SKINNY_PACKED_F16: Variant =
+    Variant { kernel: &matmul_skinny_packed_f16::KERNEL, tile: [4, 4], most_rows: 16, ..PACKED_F16 };
 static DOT: Variant = Variant { kernel: &matmul_tile_dot::KERNEL, ..VEC4 };
-static DOUBLE: Variant = Variant { kernel: &matmul_tile_double::KERNEL, ..VEC4 };
+static DOUBLE_BUFFERED: Variant = Variant { kernel: &matmul_tile_double_buffered::KERNEL, ..VEC4 };
 static BROADCAST: Variant = Variant { kernel: &matmul_broadcast::KERNEL, tile: [8, 256], ..VEC4 };
 
 /// Every variant. The first that takes a problem is its default; those after the fallback serve where they were measured to be
 /// faster.
-static VARIANTS: [&Variant; 8] = [&ROWS, &ROWS_F16, &VEC4, &F16, &FALLBACK, &DOT, &DOUBLE, &BROADCAST];
+static VARIANTS: [&Variant; 8] =
+    [&SKINNY, &SKINNY_PACKED_F16, &VEC4, &PACKED_F16, &FALLBACK, &DOT, &DOUBLE_BUFFERED, &BROADCAST];
 
 impl Variant {
     /// The plainest that takes `problem`, on any adapter: what the others are held against.
     fn reference(problem: &Problem) -> &'static Self {
-        if problem.weight == Element::F16 { &F16 } else { &FALLBACK }
+        if problem.weight == DType::F16 { &PACKED_F16 } else { &FALLBACK }
     }
 
     /// Whether it can compute `problem` on `device`.
     fn takes(&self, device: &Device, problem: &Problem) -> bool {
         let [columns, inner] = self.multiples;
         let limit = device.limits().max_compute_workgroups_per_dimension;
-        let in_halves = [problem.input, problem.output].contains(&Element::F16);
+        let f16_activations = [problem.input, problem.output].contains(&DType::F16);
         self.weight == problem.weight
-            && (!in_halves || self.weight == Element::F16)
+            && (!f16_activations || self.weight == DType::F16)
             && problem.columns.is_multiple_of(columns)
             && problem.inner.is_multiple_of(inner)
             && problem.rows <= self.most_rows
@@ -168,23 +170,23 @@ pub(crate) fn fingerprint() -> String {
 }
 
 impl RowWeight {
-    /// Uploads `weight`: in halves where the device's precision wants that and a kernel reads the shape so.
-    pub fn upload(device: &Device, columns: usize, inner: usize, weight: &[f32]) -> Result<Self> {
-        let [column_multiple, inner_multiple] = F16.multiples;
+    /// Uploads `weight`: in f16 where the device's precision wants that and a kernel reads the shape so.
+    pub fn upload(device: &Device, out_features: usize, in_features: usize, weight: &[f32]) -> Result<Self> {
+        let [column_multiple, inner_multiple] = PACKED_F16.multiples;
         #[cfg(feature = "processor")]
         if device.processor().is_some() {
-            return Ok(Self { values: device.upload_for_products([columns, inner], weight)? });
+            return Ok(Self { values: device.upload_for_products([out_features, in_features], weight)? });
         }
-        let fits = columns.is_multiple_of(column_multiple) && inner.is_multiple_of(inner_multiple);
-        if !(fits && device.precision().halves(weight)) {
-            return Ok(Self { values: device.upload(&[columns, inner], weight)? });
+        let fits = out_features.is_multiple_of(column_multiple) && in_features.is_multiple_of(inner_multiple);
+        if !(fits && device.precision().stores_as_f16(weight)) {
+            return Ok(Self { values: device.upload(&[out_features, in_features], weight)? });
         }
-        Ok(Self { values: device.upload_halves(&[columns, inner], weight)? })
+        Ok(Self { values: device.upload_f16(&[out_features, in_features], weight)? })
     }
 
-    /// Whether it is stored in halves: then the input and the output may be, too.
-    pub fn is_half(&self) -> bool {
-        self.values.element() == Element::F16
+    /// Whether it is stored in f16: then the input and the output may be, too.
+    pub fn is_f16(&self) -> bool {
+        self.values.dtype() == DType::F16
     }
 }
 
@@ -229,19 +231,19 @@ impl Recorder {
             self.buffer(&output)?,
         ];
         let mut overrides = vec![("ACTIVATION", problem.activation as u32)];
-        if variant.weight == Element::F16 {
-            overrides.push(("INPUT_HALVES", (problem.input == Element::F16).into()));
-            overrides.push(("OUTPUT_HALVES", (problem.output == Element::F16).into()));
+        if variant.weight == DType::F16 {
+            overrides.push(("INPUT_F16", (problem.input == DType::F16).into()));
+            overrides.push(("OUTPUT_F16", (problem.output == DType::F16).into()));
         }
         let flops = product_flops(problem.rows, problem.inner, problem.columns);
         self.dispatch(variant.kernel, &overrides, params, resources, variant.grid(&problem), flops)?;
         Ok(output)
     }
 
-    /// The kernels on buffers that can compute [`linear`](Self::linear) of `input`, stored as `element`; the one it takes without
+    /// The kernels on buffers that can compute [`linear`](Self::linear) of `input`, stored as `dtype`; the one it takes without
     /// tuning first. None where the weight lies as the subgroup kernels want it.
     #[must_use]
-    pub fn linear_kernels(&self, element: Element, input: &Tensor, layer: &Linear) -> Vec<&'static str> {
+    pub fn linear_kernels(&self, dtype: DType, input: &Tensor, layer: &Linear) -> Vec<&'static str> {
         let Some(weight) = layer.rows() else { return Vec::new() };
         let operands = Operands {
             input,
@@ -249,7 +251,7 @@ impl Recorder {
             bias: layer.bias(),
             residual: None,
             activation: Activation::None,
-            output: element,
+            output: dtype,
         };
         let candidates = candidates(self.device(), &operands.problem());
         candidates.into_iter().map(|variant| variant.kernel.name).collect()
@@ -262,7 +264,7 @@ impl Recorder {
     pub fn linear_by(
         &mut self,
         kernel: &str,
-        element: Element,
+        dtype: DType,
         input: &Tensor,
         layer: &Linear,
         activation: Activation,
@@ -271,7 +273,7 @@ impl Recorder {
         let shape = layer.output_shape(input, residual)?;
         let named = layer.rows().and_then(|weight| {
             let operands =
-                Operands { input, weight, bias: layer.bias(), residual, activation, output: element };
+                Operands { input, weight, bias: layer.bias(), residual, activation, output: dtype };
             let candidates = candidates(self.device(), &operands.problem());
             candidates
                 .into_iter()

@@ -1,18 +1,18 @@
 use clipseg_shaders::kernels;
 
-use super::halves::expect_floats;
+use super::activation_dtype::expect_floats;
 use super::{expect_shape, shape_error};
-use crate::device::FLOATS;
+use crate::device::F32_TEXELS;
 use crate::pool::{self, Pooled};
 use crate::step::Resource;
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Device, Recorder, Result, Tensor};
 
 /// The longest row that the kernel on vectors keeps in its registers.
 const VEC4_MAX_COLUMNS: usize = 1024;
-/// The longest row that the subgroup kernel holds, a lane.
+/// The longest row that the subgroup kernel holds, per lane.
 const SUBGROUP_MAX_COLUMNS: usize = 128;
-/// Rows a workgroup of the subgroup kernel.
+/// Rows per workgroup of the subgroup kernel.
 const SUBGROUP_ROWS: u32 = 8;
 
 /// A layer norm's weight and bias on the device.
@@ -31,7 +31,7 @@ struct ForLanes {
 }
 
 impl LayerNorm {
-    /// Uploads `weight` and `bias`, one value a column.
+    /// Uploads `weight` and `bias`, one value per column.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when they differ in length.
@@ -47,7 +47,7 @@ impl LayerNorm {
         Ok(Self { weight: upload(weight)?, bias: upload(bias)?, epsilon, for_lanes })
     }
 
-    /// Whether the kernel on vectors can have rows of so many columns, which alone of the classic ones can write halves.
+    /// Whether the kernel on vectors can have rows of so many columns, which alone of the workgroup kernels can write f16 values.
     pub(crate) fn fits_vectors(&self) -> bool {
         let columns = self.weight.len();
         columns.is_multiple_of(4) && columns <= VEC4_MAX_COLUMNS
@@ -57,7 +57,7 @@ impl LayerNorm {
 impl ForLanes {
     fn upload(device: &Device, lanes: u32, weight: &[f32], bias: &[f32]) -> Result<Self> {
         let texels = weight.len() / 4;
-        let texture = pool::weight_texture(device, FLOATS, texels, 2)?;
+        let texture = pool::weight_texture(device, F32_TEXELS, texels, 2)?;
         device.write_texture(texture.get(), texels as u32, bytemuck::cast_slice(&[weight, bias].concat()))?;
         Ok(Self { lanes, weight_and_bias: texture })
     }
@@ -75,25 +75,25 @@ impl Recorder {
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the width is another than the layer's.
     pub fn layer_norm(&mut self, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
-        self.layer_norm_as(Element::F32, input, layer)
+        self.layer_norm_as(DType::F32, input, layer)
     }
 
-    /// As [`layer_norm`](Self::layer_norm), stored as `element`.
+    /// As [`layer_norm`](Self::layer_norm), stored as `dtype`.
     ///
     /// # Errors
-    /// As [`layer_norm`](Self::layer_norm), and when it is to be stored in halves but the width is not a multiple of four up to 1024.
-    pub fn layer_norm_as(&mut self, element: Element, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
-        expect_floats("layer_norm", element)?;
+    /// As [`layer_norm`](Self::layer_norm), and when it is to be stored in f16 but the width is not a multiple of four up to 1024.
+    pub fn layer_norm_as(&mut self, dtype: DType, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
+        expect_floats("layer_norm", dtype)?;
         expect_shape("layer_norm", "the weight", &layer.weight, &[input.columns()])?;
         let fits = self.device().row_limit().is_some_and(|limit| input.rows() <= limit);
-        match layer.for_lanes.as_ref().filter(|_| fits && element == Element::F32) {
+        match layer.for_lanes.as_ref().filter(|_| fits && dtype == DType::F32) {
             Some(for_lanes) => self.layer_norm_subgroup(input, layer, for_lanes),
-            None => self.layer_norm_rows(element, input, layer),
+            None => self.layer_norm_rows(dtype, input, layer),
         }
     }
 
-    fn layer_norm_rows(&mut self, element: Element, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
-        let output = self.allocate(input.shape(), element)?;
+    fn layer_norm_rows(&mut self, dtype: DType, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
+        let output = self.allocate(input.shape(), dtype)?;
         let params = kernels::layer_norm::Params {
             rows: input.rows() as u32,
             columns: input.columns() as u32,
@@ -107,8 +107,8 @@ impl Recorder {
         ];
         let grid = self.folded_grid(input.rows());
         // Both take the same parameters, which a test in the shader crate sees to.
-        let overrides = [("OUTPUT_HALVES", (element == Element::F16).into())];
-        let (kernel, overrides) = match layer.fits_vectors() && self.device().reads_halves() {
+        let overrides = [("OUTPUT_F16", (dtype == DType::F16).into())];
+        let (kernel, overrides) = match layer.fits_vectors() && self.device().supports_unpack2x16float() {
             true => (&kernels::layer_norm_vec4::KERNEL, &overrides[..]),
             false => (&kernels::layer_norm::KERNEL, &[][..]),
         };
@@ -144,7 +144,7 @@ impl Recorder {
     /// # Errors
     /// [`Error::TooLarge`](crate::Error::TooLarge) beyond the adapter's limits.
     pub fn softmax(&mut self, input: &Tensor) -> Result<Tensor> {
-        let output = self.allocate(input.shape(), Element::F32)?;
+        let output = self.allocate(input.shape(), DType::F32)?;
         let params = kernels::softmax::Params { rows: input.rows() as u32, columns: input.columns() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
         let grid = self.folded_grid(input.rows());
@@ -159,10 +159,10 @@ impl Recorder {
     /// # Errors
     /// [`Error::TooLarge`](crate::Error::TooLarge) beyond the adapter's limits.
     pub fn l2_norm(&mut self, input: &Tensor) -> Result<Tensor> {
-        let output = self.allocate(input.shape(), Element::F32)?;
+        let output = self.allocate(input.shape(), DType::F32)?;
         let params = kernels::l2_norm::Params { rows: input.rows() as u32, columns: input.columns() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
-        let grid = self.elementwise_grid(input.rows());
+        let grid = self.grid_1d(input.rows());
         // Square, sum, quotient.
         let flops = 3 * input.len() as u64;
         self.dispatch(&kernels::l2_norm::KERNEL, &[], params, resources, grid, flops)?;

@@ -1,14 +1,14 @@
-use crate::device::{FLOATS, HALVES};
+use crate::device::{F32_TEXELS, PACKED_F16_TEXELS};
 use crate::pool::Pooled;
 use crate::step::Resource;
 use crate::{Device, Result, pool};
 
-/// Columns of a panel of the subgroup kernels' weight: a texel a lane.
+/// Columns of a panel of the subgroup kernels' weight: a texel per lane.
 pub(crate) fn panel_columns(lanes: u32) -> usize {
     4 * lanes as usize
 }
 
-/// Rows of the weight that a panel has in one row of its texture: what the kernels walk in a step, a texel of the input a lane.
+/// Rows of the weight that a panel has in one row of its texture: what the kernels walk in a step, a texel of the input per lane.
 fn panel_depth(lanes: u32) -> usize {
     4 * lanes as usize
 }
@@ -16,50 +16,55 @@ fn panel_depth(lanes: u32) -> usize {
 /// Rows of the output that a workgroup of the subgroup kernels for products makes.
 pub(crate) const PRODUCT_ROWS: usize = 24;
 
-/// A weight `[columns, inner]` as the subgroup kernels read it, from end to end: a panel of [`panel_columns`] after
-/// the other, in each [`panel_depth`] values of `inner` a row of the texture, for each of them the panel's columns. Padded
-/// with zeros to whole panels and rows. Halves lie eight a texel: four columns of two values of `inner`.
+/// A weight `[out_features, in_features]` as the subgroup kernels read it, from end to end: a panel of [`panel_columns`] after
+/// the other, in each [`panel_depth`] values of `in_features` a row of the texture, for each of them the panel's columns. Padded
+/// with zeros to whole panels and rows. f16 values lie eight per texel: four columns of two values of `in_features`.
 ///
-/// Sixteen lanes, which turn what they multiply by one, meet the values of `inner` in another order each: the row's columns are
+/// Sixteen lanes, which turn what they multiply by one, meet the values of `in_features` in another order each: the row's columns are
 /// turned against it, those of a lane by its number.
 pub(crate) struct Panels {
     texture: Pooled<wgpu::Texture>,
     /// What the kernel has to read of it, the padding left out.
     bytes: u64,
-    pub is_half: bool,
+    pub is_f16: bool,
     /// The lanes that it was laid out for.
     pub lanes: u32,
 }
 
 impl Panels {
-    /// Uploads `weight`, in halves where the device's precision wants that.
-    pub fn upload(device: &Device, lanes: u32, [columns, inner]: [usize; 2], weight: &[f32]) -> Result<Self> {
+    /// Uploads `weight`, in f16 where the device's precision wants that.
+    pub fn upload(
+        device: &Device,
+        lanes: u32,
+        [out_features, in_features]: [usize; 2],
+        weight: &[f32],
+    ) -> Result<Self> {
         let (panel_depth, panel_columns) = (panel_depth(lanes), panel_columns(lanes));
-        let is_half = device.precision().halves(weight);
-        let (panels, steps) = (columns.div_ceil(panel_columns), inner.div_ceil(panel_depth));
+        let is_f16 = device.precision().stores_as_f16(weight);
+        let (panels, steps) = (out_features.div_ceil(panel_columns), in_features.div_ceil(panel_depth));
         let width = panel_depth * panel_columns;
         let mut values = vec![0.0; panels * steps * width];
         for (row, values) in values.chunks_exact_mut(width).enumerate() {
             let (panel, step) = (row / steps, row % steps);
-            let depth = panel_depth.min(inner - step * panel_depth);
-            for column in 0..panel_columns.min(columns - panel * panel_columns) {
-                let start = (panel * panel_columns + column) * inner + step * panel_depth;
+            let depth = panel_depth.min(in_features - step * panel_depth);
+            for column in 0..panel_columns.min(out_features - panel * panel_columns) {
+                let start = (panel * panel_columns + column) * in_features + step * panel_depth;
                 for (depth, &value) in weight[start..start + depth].iter().enumerate() {
-                    values[place(lanes, is_half, depth, column)] = value;
+                    values[place(lanes, is_f16, depth, column)] = value;
                 }
             }
         }
-        let (format, values_a_texel) = if is_half { (HALVES, 8) } else { (FLOATS, 4) };
+        let (format, values_a_texel) = if is_f16 { (PACKED_F16_TEXELS, 8) } else { (F32_TEXELS, 4) };
         let texels = width / values_a_texel;
         let texture = pool::weight_texture(device, format, texels, panels * steps)?;
-        if is_half {
+        if is_f16 {
             let halves: Vec<_> = values.iter().map(|&value| half::f16::from_f32(value)).collect();
             device.write_texture(texture.get(), texels as u32, bytemuck::cast_slice(&halves))?;
         } else {
             device.write_texture(texture.get(), texels as u32, bytemuck::cast_slice(&values))?;
         }
-        let bytes = (16 / values_a_texel * columns * inner) as u64;
-        Ok(Self { texture, bytes, is_half, lanes })
+        let bytes = (16 / values_a_texel * out_features * in_features) as u64;
+        Ok(Self { texture, bytes, is_f16, lanes })
     }
 
     /// What the kernels have to be told of the lanes.
@@ -74,32 +79,32 @@ impl Panels {
     }
 }
 
-/// The weight `[columns, inner]` that panels hold, a row of whose texture has `row` floats or halves.
+/// The weight `[out_features, in_features]` that panels hold, a row of whose texture has `row` floats or f16 values.
 pub(crate) fn unpack(
     values: &[f32],
     row: usize,
-    (lanes, is_half): (u32, bool),
-    [columns, inner]: [usize; 2],
+    (lanes, is_f16): (u32, bool),
+    [out_features, in_features]: [usize; 2],
 ) -> Vec<f32> {
     let (depth, width) = (panel_depth(lanes), panel_columns(lanes));
-    let steps = inner.div_ceil(depth);
-    let mut weight = Vec::with_capacity(columns * inner);
-    for column in 0..columns {
+    let steps = in_features.div_ceil(depth);
+    let mut weight = Vec::with_capacity(out_features * in_features);
+    for column in 0..out_features {
         for k in 0..inner {
             let start = (column / width * steps + k / depth) * row;
-            weight.push(values[start + place(lanes, is_half, k % depth, column % width)]);
+            weight.push(values[start + place(lanes, is_f16, k % depth, column % width)]);
         }
     }
     weight
 }
 
 /// Where a panel's row has the value of `depth`, of those that it is of, and `column`.
-fn place(lanes: u32, is_half: bool, depth: usize, column: usize) -> usize {
+fn place(lanes: u32, is_f16: bool, depth: usize, column: usize) -> usize {
     // Sixteen lanes own a texel of columns each, and start with their own texel of the input.
     let first = if lanes == 16 { column / 4 * 4 } else { 0 };
     // Without a division, as every weight of a model comes by here.
     let depth = if depth < first { depth + panel_depth(lanes) - first } else { depth - first };
-    match is_half {
+    match is_f16 {
         true => (depth / 2 * panel_columns(lanes) + column / 4 * 4) * 2 + depth % 2 * 4 + column % 4,
         false => depth * panel_columns(lanes) + column,
     }
@@ -111,13 +116,13 @@ mod tests {
 
     #[test]
     fn every_place_is_taken_once() {
-        for (lanes, is_half) in [(8, false), (8, true), (16, false), (16, true)] {
+        for (lanes, is_f16) in [(8, false), (8, true), (16, false), (16, true)] {
             let depths = 0..panel_depth(lanes);
             let columns =
-                |depth| (0..panel_columns(lanes)).map(move |column| place(lanes, is_half, depth, column));
+                |depth| (0..panel_columns(lanes)).map(move |column| place(lanes, is_f16, depth, column));
             let mut places: Vec<_> = depths.flat_map(columns).collect();
             places.sort_unstable();
-            assert!(places.iter().copied().eq(0..places.len()), "{lanes} lanes, halves: {is_half}");
+            assert!(places.iter().copied().eq(0..places.len()), "{lanes} lanes, halves: {is_f16}");
         }
     }
 
@@ -125,7 +130,7 @@ mod tests {
     fn eight_lanes_meet_one_value_at_a_time() {
         assert_eq!(place(8, false, 0, 31), 31);
         assert_eq!(place(8, false, 31, 5), 31 * 32 + 5);
-        // Four columns of two values a texel.
+        // Four columns of two values per texel.
         assert_eq!(place(8, true, 3, 5), (32 + 4) * 2 + 4 + 1);
     }
 

@@ -1,7 +1,7 @@
 use clipseg_shaders::kernels;
 
 use super::shape_error;
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Recorder, Result, Tensor, Tile};
 
 impl Recorder {
@@ -16,7 +16,7 @@ impl Recorder {
         if side == 0 || side * side + 1 != table.rows() {
             return shape_error("bicubic_positions", format!("{table:?}, expected [1 + side², width]"));
         }
-        let output = self.allocate(&[1 + rows * columns, table.columns()], Element::F32)?;
+        let output = self.allocate(&[1 + rows * columns, table.columns()], DType::F32)?;
         let params = kernels::bicubic_positions::Params {
             side: side as u32,
             rows: rows as u32,
@@ -24,7 +24,7 @@ impl Recorder {
             width: table.columns() as u32,
         };
         let resources = vec![self.buffer(table)?, self.buffer(&output)?];
-        let grid = self.elementwise_grid(output.len());
+        let grid = self.grid_1d(output.len());
         // Four rows of four products and sums, and the four of the rows.
         let flops = 40 * output.len() as u64;
         self.dispatch(&kernels::bicubic_positions::KERNEL, &[], params, resources, grid, flops)?;
@@ -45,7 +45,7 @@ impl Recorder {
         if !is_whole || (rows, columns) != (from.rows.len(), from.columns.len()) {
             return mismatch();
         }
-        let output = self.allocate(&[images, to.rows.len(), to.columns.len()], Element::F32)?;
+        let output = self.allocate(&[images, to.rows.len(), to.columns.len()], DType::F32)?;
         let params = kernels::bilinear_resize::Params {
             images: images as u32,
             input_height: from.height as u32,
@@ -62,7 +62,7 @@ impl Recorder {
             columns: to.columns.len() as u32,
         };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
-        let grid = self.elementwise_grid(output.len());
+        let grid = self.grid_1d(output.len());
         // Three mixtures of two values.
         let flops = 9 * output.len() as u64;
         self.dispatch(&kernels::bilinear_resize::KERNEL, &[], params, resources, grid, flops)?;

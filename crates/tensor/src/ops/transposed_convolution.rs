@@ -3,7 +3,7 @@ use clipseg_shaders::{Activation, kernels};
 use super::linear::SUBGROUP_MIN_COLUMNS;
 use super::panels::panel_columns;
 use super::{expect_shape, shape_error};
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Device, Linear, Recorder, Result, Tensor};
 
 /// One transposed convolution whose kernel equals its stride, before its pixels are put in place: every input pixel becomes
@@ -18,7 +18,7 @@ pub struct TransposedConvolution {
 
 /// What a [`TransposedConvolution`] is applied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Takes {
+pub enum UpsampleInput {
     /// A transformer's tokens.
     Tokens,
     /// The pixels that another one made, this many of a token.
@@ -38,7 +38,7 @@ impl TransposedConvolution {
         kernel: usize,
         weight: &[f32],
         bias: &[f32],
-        takes: Takes,
+        input: UpsampleInput,
     ) -> Result<Self> {
         let taps = kernel * kernel;
         if weight.len() != channels * outputs * taps || bias.len() != outputs {
@@ -59,9 +59,11 @@ impl TransposedConvolution {
                 }
             }
         }
-        let (linear, group) = match takes {
-            Takes::Tokens => (Linear::new(device, columns, channels, &rows, Some(&bias.repeat(taps)))?, 1),
-            Takes::Pixels(count) => {
+        let (linear, group) = match input {
+            UpsampleInput::Tokens => {
+                (Linear::new(device, columns, channels, &rows, Some(&bias.repeat(taps)))?, 1)
+            }
+            UpsampleInput::Pixels(count) => {
                 let lanes = device.lanes();
                 match lanes.and_then(|lanes| pixels_of_a_product(count, columns, channels, lanes)) {
                     Some(group) => {
@@ -154,13 +156,16 @@ impl Recorder {
                 self.linear_in_groups(input, &layer.linear, weight, groups)?
             }
             None => {
-                let inner = layer.linear.inner();
-                let pixels =
-                    if input.columns() == inner { input.clone() } else { self.split_rows(input, inner)? };
+                let in_features = layer.linear.in_features();
+                let pixels = if input.columns() == in_features {
+                    input.clone()
+                } else {
+                    self.split_rows(input, in_features)?
+                };
                 self.linear(&pixels, &layer.linear)?
             }
         };
-        let output = self.allocate(&shape, Element::F32)?;
+        let output = self.allocate(&shape, DType::F32)?;
         let params = kernels::depth_to_space::Params {
             images: images as u32,
             height: height as u32,
@@ -170,7 +175,7 @@ impl Recorder {
             channels: layer.channels as u32,
         };
         let resources = vec![self.buffer(&columns)?, self.buffer(&output)?];
-        let grid = self.elementwise_grid(output.len());
+        let grid = self.grid_1d(output.len());
         self.dispatch(&kernels::depth_to_space::KERNEL, &[], params, resources, grid, 0)?;
         Ok(output)
     }
@@ -178,6 +183,6 @@ impl Recorder {
     /// The same buffer with rows of `columns` values.
     fn split_rows(&mut self, tensor: &Tensor, columns: usize) -> Result<Tensor> {
         self.buffer_of(tensor)?;
-        tensor.regroup(columns)
+        tensor.view_rows(columns)
     }
 }

@@ -5,7 +5,7 @@ use crate::profile::Timestamps;
 use crate::staging::Staging;
 use crate::step::{Step, bind_group, row_layout, texel_extent};
 use crate::step_check::check_steps;
-use crate::tensor::{Element, Tensor};
+use crate::tensor::{DType, Tensor};
 use crate::{Array, Device, Result};
 
 /// The bind groups of a plan's dispatches, in order, and their parameters.
@@ -75,7 +75,7 @@ impl<'a> Submission<'a> {
             }
             Ok(())
         })?;
-        let parts = outputs.iter().map(|output| (output.shape().to_vec(), output.element())).collect();
+        let parts = outputs.iter().map(|output| (output.shape().to_vec(), output.dtype())).collect();
         Ok(ReadBack { device, staging, submission, total, parts })
     }
 
@@ -210,7 +210,7 @@ pub(super) struct ReadBack {
     submission: wgpu::SubmissionIndex,
     total: u64,
     /// The outputs, one behind the other.
-    parts: Vec<(Vec<usize>, Element)>,
+    parts: Vec<(Vec<usize>, DType)>,
 }
 
 impl ReadBack {
@@ -245,11 +245,11 @@ impl ReadBack {
 }
 
 /// The arrays whose values lie one behind the other in `bytes`.
-fn split(mut bytes: &[u8], parts: Vec<(Vec<usize>, Element)>) -> Vec<Array> {
-    let array = |(shape, element): (Vec<usize>, Element)| {
-        let (head, tail) = bytes.split_at(element.bytes(shape.iter().product()) as usize);
+fn split(mut bytes: &[u8], parts: Vec<(Vec<usize>, DType)>) -> Vec<Array> {
+    let array = |(shape, dtype): (Vec<usize>, DType)| {
+        let (head, tail) = bytes.split_at(dtype.bytes(shape.iter().product()) as usize);
         bytes = tail;
-        Array { shape, values: element.floats(head) }
+        Array { shape, values: dtype.floats(head) }
     };
     parts.into_iter().map(array).collect()
 }

@@ -104,7 +104,7 @@ pub(super) fn attention(call: Call<'_>) -> Result<()> {
         is_causal: params.causal != 0,
         key_mask: if params.has_mask != 0 { Some(call.integers(1)?) } else { None },
     };
-    let sequences = if params.has_starts != 0 {
+    let sequences = if params.has_cu_seqlens != 0 {
         packed_sequences(call.integers(2)?, tokens)
     } else {
         let each = (params.tokens as usize).max(1);

@@ -15,7 +15,7 @@ pub(crate) struct HostBuffer(Arc<RwLock<Values>>);
 
 /// What a buffer holds.
 pub(crate) enum Values {
-    /// Words of 32 bits: floats, integers, or two halves each.
+    /// Words of 32 bits: floats, integers, or two f16 values each.
     Words(Vec<u32>),
     /// A weight in the order in which products read it.
     Weight(PackedWeight),

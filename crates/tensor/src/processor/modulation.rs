@@ -33,8 +33,8 @@ pub(super) fn film(call: Call<'_>) -> Result<()> {
         _ => call.floats_of(place, length).map(Some),
     };
     let previous = is_there(params.has_previous, 1, pairs * tokens * columns)?;
-    let multiplier = is_there(params.conditioned, 2, pairs * columns)?;
-    let offset = is_there(params.conditioned, 3, pairs * columns)?;
+    let gamma = is_there(params.conditioned, 2, pairs * columns)?;
+    let beta = is_there(params.conditioned, 3, pairs * columns)?;
     rows::for_each(call.output, columns, |row, output| {
         let (pair, token) = (row / tokens, row % tokens);
         let scene = if scenes == 1 { 0 } else { pair };
@@ -43,11 +43,11 @@ pub(super) fn film(call: Call<'_>) -> Result<()> {
             let previous = &previous[row * columns..][..columns];
             output.iter_mut().zip(previous).for_each(|(value, previous)| *value += previous);
         }
-        if let Some((multiplier, offset)) = multiplier.zip(offset) {
-            let multiplier = &multiplier[pair * columns..][..columns];
-            let offset = &offset[pair * columns..][..columns];
-            for ((value, multiplier), offset) in output.iter_mut().zip(multiplier).zip(offset) {
-                *value = multiplier * *value + offset;
+        if let Some((gamma, beta)) = gamma.zip(beta) {
+            let gamma = &gamma[pair * columns..][..columns];
+            let beta = &beta[pair * columns..][..columns];
+            for ((value, gamma), beta) in output.iter_mut().zip(gamma).zip(beta) {
+                *value = gamma * *value + beta;
             }
         }
     });

@@ -2,9 +2,9 @@
 
 use half::f16;
 
-use crate::device::HALVES;
+use crate::device::PACKED_F16_TEXELS;
 use crate::step::{Memory, Resource};
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Device, Result};
 
 /// The content of a buffer or a texture.
@@ -12,7 +12,7 @@ pub(super) struct Operand {
     /// Words of a row of the texture.
     row: Option<usize>,
     /// Whether it is of half-precision floats.
-    pub is_half: bool,
+    pub is_f16: bool,
     words: Vec<u32>,
 }
 
@@ -20,23 +20,23 @@ impl Operand {
     pub fn of(device: &Device, resource: &Resource) -> Result<Self> {
         match &resource.memory {
             Memory::Buffer(buffer) => {
-                let element = if resource.in_halves { Element::F16 } else { Element::F32 };
-                Self::of_buffer(device, buffer.gpu()?, element)
+                let dtype = if resource.is_f16 { DType::F16 } else { DType::F32 };
+                Self::of_buffer(device, buffer.gpu()?, dtype)
             }
             Memory::Texture(texture) => Self::of_texture(device, texture),
         }
     }
 
-    pub fn of_buffer(device: &Device, buffer: &wgpu::Buffer, element: Element) -> Result<Self> {
-        let is_half = element == Element::F16;
+    pub fn of_buffer(device: &Device, buffer: &wgpu::Buffer, dtype: DType) -> Result<Self> {
+        let is_f16 = dtype == DType::F16;
         // What stands for an operand that is left out cannot be copied, nor is it read.
         if !buffer.usage().contains(wgpu::BufferUsages::COPY_SRC) {
-            return Ok(Self { row: None, is_half, words: vec![0; 4] });
+            return Ok(Self { row: None, is_f16, words: vec![0; 4] });
         }
         let words = read(device, buffer.size(), |encoder, staging| {
             encoder.copy_buffer_to_buffer(buffer, 0, staging, 0, buffer.size());
         })?;
-        Ok(Self { row: None, is_half, words })
+        Ok(Self { row: None, is_f16, words })
     }
 
     pub fn of_texture(device: &Device, texture: &wgpu::Texture) -> Result<Self> {
@@ -54,27 +54,27 @@ impl Operand {
             encoder.copy_texture_to_buffer(texture.as_image_copy(), to, texture.size());
         })?;
         let words = words.chunks_exact(padded).flat_map(|words| &words[..row]).copied().collect();
-        Ok(Self { row: Some(row), is_half: texture.format() == HALVES, words })
+        Ok(Self { row: Some(row), is_f16: texture.format() == PACKED_F16_TEXELS, words })
     }
 
     /// All values as floats, row by row of a texture.
     pub fn floats(&self) -> Vec<f32> {
-        if !self.is_half {
+        if !self.is_f16 {
             return bytemuck::cast_slice(&self.words).to_vec();
         }
         let halves: &[u16] = bytemuck::cast_slice(&self.words);
         halves.iter().map(|&bits| f16::from_bits(bits).to_f32()).collect()
     }
 
-    /// What a twin reads: integers as they are, floats and halves as floats.
+    /// What a twin reads: integers as they are, floats and f16 values as floats.
     pub fn as_words(&self) -> Vec<u32> {
-        if self.is_half { bytemuck::cast_slice(&self.floats()).to_vec() } else { self.words.clone() }
+        if self.is_f16 { bytemuck::cast_slice(&self.floats()).to_vec() } else { self.words.clone() }
     }
 
     /// Values of a row of the texture, or all where it is a buffer.
     pub fn row(&self) -> usize {
         let words = self.row.unwrap_or(self.words.len());
-        if self.is_half { 2 * words } else { words }
+        if self.is_f16 { 2 * words } else { words }
     }
 
     /// The first `columns` of the first `rows` rows of a texture, or so many values of a buffer. What is not there is zero.

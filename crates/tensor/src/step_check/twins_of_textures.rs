@@ -39,11 +39,11 @@ pub(super) fn compare(
     let step = Step { params, overrides, inputs, output, length, groups: dispatch.grid[2] };
     let twin = match dispatch.pipeline.kernel.name {
         "texture_from_buffer" | "buffer_from_texture" => Step::copy,
-        "matmul_subgroup" | "matmul_subgroup_f16" => Step::matmul,
-        "mlp_subgroup" | "mlp_subgroup_f16" => Step::mlp,
+        "matmul_subgroup" | "matmul_subgroup_packed_f16" => Step::matmul,
+        "mlp_subgroup" | "mlp_subgroup_packed_f16" => Step::mlp,
         "attention_subgroup" => Step::attention,
         "layer_norm_subgroup" => Step::layer_norm,
-        "film_texture" => Step::film,
+        "film_subgroup" => Step::film,
         _ => return Ok(None),
     };
     twin(&step).map(Some)
@@ -71,7 +71,7 @@ impl Step<'_> {
     /// The weight `[columns, inner]` that lies in panels.
     fn weight(&self, place: usize, sizes: [usize; 2]) -> Result<Vec<f32>> {
         let panels = self.input(place)?;
-        Ok(unpack_panels(&panels.floats(), panels.row(), (self.overridden("LANES"), panels.is_half), sizes))
+        Ok(unpack_panels(&panels.floats(), panels.row(), (self.overridden("LANES"), panels.is_f16), sizes))
     }
 
     /// `activation(input · weightᵀ + bias) + residual`, `[rows, columns]`
@@ -141,20 +141,20 @@ impl Step<'_> {
         let width = (params.heads * head_size) as usize;
         let rows = self.length / width;
         let fused = self.input(0)?.matrix(rows, 3 * width);
-        let [key_mask, starts] = [self.input(1)?.as_words(), self.input(2)?.as_words()];
+        let [key_mask, cu_seqlens] = [self.input(1)?.as_words(), self.input(2)?.as_words()];
         let params = kernels::attention::Params {
             tokens: params.tokens,
             heads: params.heads,
             head_size,
             causal: params.causal,
             has_mask: params.has_mask,
-            has_starts: params.has_starts,
+            has_cu_seqlens: params.has_cu_seqlens,
             scale: params.scale,
         };
         let actual = self.output.matrix(rows, width);
         // Rows beyond packed sequences may be anything.
         let mut values = actual.clone();
-        twins::attention(&params, &fused, &key_mask, &starts, &mut values);
+        twins::attention(&params, &fused, &key_mask, &cu_seqlens, &mut values);
         Ok((actual, values))
     }
 
@@ -175,13 +175,13 @@ impl Step<'_> {
     }
 
     fn film(&self) -> Result<Pair> {
-        let params: kernels::film_texture::Params = self.params();
+        let params: kernels::film_subgroup::Params = self.params();
         let [pairs, scenes, tokens] = [params.pairs, params.scenes, params.tokens].map(|size| size as usize);
         let rows = pairs * tokens;
         let columns = self.length / rows;
         let matrix = |place: usize, rows: usize| self.input(place).map(|input| input.matrix(rows, columns));
         let [reduced, previous] = [matrix(0, scenes * tokens)?, matrix(1, rows)?];
-        let [multiplier, offset] = [matrix(2, pairs)?, matrix(3, pairs)?];
+        let [gamma, beta] = [matrix(2, pairs)?, matrix(3, pairs)?];
         let params = kernels::film::Params {
             pairs: params.pairs,
             scenes: params.scenes,
@@ -191,7 +191,7 @@ impl Step<'_> {
             conditioned: params.conditioned,
         };
         let mut values = vec![0.0; rows * columns];
-        twins::film(&params, &reduced, &previous, &multiplier, &offset, &mut values);
+        twins::film(&params, &reduced, &previous, &gamma, &beta, &mut values);
         Ok((self.output.matrix(rows, values.len() / rows.max(1)), values))
     }
 }

@@ -79,12 +79,12 @@ impl Case {
 
 fn check(case: Case) {
     let attention_scores::Params { tokens, heads, head_size, causal, has_mask, scale, .. } = case.params();
-    let params = attention::Params { tokens, heads, head_size, causal, has_mask, has_starts: 0, scale };
+    let params = attention::Params { tokens, heads, head_size, causal, has_mask, has_cu_seqlens: 0, scale };
     let mut expected = vec![0.0; case.batch * case.tokens * case.heads * case.head_size];
     twins::attention(&params, &case.query_key_value(), &case.key_mask(), &[], &mut expected);
     for device in devices() {
         let (query_key_value, keys) = case.upload(device);
-        let mask = AttentionMask { causal: case.causal, keys: keys.as_ref(), packing: None };
+        let mask = AttentionMask { causal: case.causal, key_padding_mask: keys.as_ref(), packing: None };
         let actual = run(device, |recorder| recorder.attention(&query_key_value, case.heads, &mask));
         assert_close(&actual, &expected, TOLERANCE);
     }
@@ -99,7 +99,7 @@ fn check_probabilities(case: Case) {
     twins::softmax(&softmax::Params { rows, columns: params.tokens }, &scores, &mut expected);
     for device in devices() {
         let (query_key_value, keys) = case.upload(device);
-        let mask = AttentionMask { causal: case.causal, keys: keys.as_ref(), packing: None };
+        let mask = AttentionMask { causal: case.causal, key_padding_mask: keys.as_ref(), packing: None };
         let actual =
             run(device, |recorder| recorder.attention_probabilities(&query_key_value, case.heads, &mask));
         assert_close(&actual, &expected, TOLERANCE);
@@ -139,7 +139,7 @@ proptest! {
     }
 }
 
-// What the random cases may leave out: the subgroup kernel and both classic ones, with each mask.
+// What the random cases may leave out: the subgroup kernel and both workgroup kernels, with each mask.
 #[test]
 fn every_mask_works_with_every_kernel() {
     for head_size in [16, 32, 64, 128] {
@@ -174,7 +174,7 @@ fn packed_sequences_attend_to_their_own() {
     for (head_size, causal, masked) in
         [(16, true, false), (64, true, true), (64, false, false), (30, true, false)]
     {
-        let starts = [0, 1, 6, 45, 61, 62];
+        let cu_seqlens = [0, 1, 6, 45, 61, 62];
         let (rows, heads) = (64, 2);
         let mut random = Random(head_size as u64);
         let values = random.values(rows * 3 * heads * head_size);
@@ -184,18 +184,18 @@ fn packed_sequences_attend_to_their_own() {
             head_size: head_size as u32,
             causal: causal.into(),
             has_mask: masked.into(),
-            has_starts: 1,
+            has_cu_seqlens: 1,
             scale: 1.0 / (head_size as f32).sqrt(),
             ..Default::default()
         };
         let mut expected = vec![0.0; rows * heads * head_size];
-        twins::attention(&params, &values, &mask, &starts, &mut expected);
+        twins::attention(&params, &values, &mask, &cu_seqlens, &mut expected);
         for device in devices() {
             let query_key_value = device.upload(&[1, rows, 3 * heads * head_size], &values).unwrap();
             let keys = masked.then(|| device.upload_u32(&[1, rows], &mask).unwrap());
-            let starts = device.upload_u32(&[starts.len()], &starts).unwrap();
-            let packing = Some(Packing { starts: &starts, longest: 40 });
-            let mask = AttentionMask { causal, keys: keys.as_ref(), packing };
+            let cu_seqlens = device.upload_u32(&[cu_seqlens.len()], &cu_seqlens).unwrap();
+            let packing = Some(Packing { cu_seqlens: &cu_seqlens, max_seqlen: 40 });
+            let mask = AttentionMask { causal, key_padding_mask: keys.as_ref(), packing };
             let actual = run(device, |recorder| recorder.attention(&query_key_value, heads, &mask));
             let used = 62 * heads * head_size;
             assert_close(&actual[..used], &expected[..used], TOLERANCE);

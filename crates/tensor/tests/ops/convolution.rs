@@ -1,6 +1,6 @@
 use clipseg_shaders::kernels::{depth_to_space, im2col_3x3};
 use clipseg_shaders::twins;
-use clipseg_tensor::{Activation, Convolution3x3, Takes, TransposedConvolution};
+use clipseg_tensor::{Activation, Convolution3x3, TransposedConvolution, UpsampleInput};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -59,8 +59,8 @@ proptest! {
         let mut expected = vec![0.0; images * height * width * kernel * kernel * outputs];
         twins::transposed_conv2d(&params, &input, &weight, &bias, &mut expected);
         for device in devices() {
-            let takes = Takes::Tokens;
-            let layer = TransposedConvolution::new(device, channels, outputs, kernel, &weight, &bias, takes);
+            let applied_to = UpsampleInput::Tokens;
+            let layer = TransposedConvolution::new(device, channels, outputs, kernel, &weight, &bias, applied_to);
             let layer = layer.expect("a layer");
             let actual = run(device, |recorder| {
                 let input = device.upload(&[images, height * width, channels], &input)?;
@@ -111,12 +111,12 @@ fn check_two(
     twins::transposed_conv2d(&second, &outer, &second_weight, &second_bias, &mut expected);
 
     for device in devices() {
-        let layer = |inputs, outputs, kernel, weight, bias, takes| {
-            TransposedConvolution::new(device, inputs, outputs, kernel, weight, bias, takes).expect("a layer")
+        let layer = |inputs, outputs, kernel, weight, bias, input| {
+            TransposedConvolution::new(device, inputs, outputs, kernel, weight, bias, input).expect("a layer")
         };
-        let first = layer(channels, middle, first_kernel, &first_weight, &first_bias, Takes::Tokens);
-        let takes = Takes::Pixels(first_kernel * first_kernel);
-        let second = layer(middle, outputs, second_kernel, &second_weight, &second_bias, takes);
+        let first = layer(channels, middle, first_kernel, &first_weight, &first_bias, UpsampleInput::Tokens);
+        let applied_to = UpsampleInput::Pixels(first_kernel * first_kernel);
+        let second = layer(middle, outputs, second_kernel, &second_weight, &second_bias, applied_to);
         let actual = run(device, |recorder| {
             let input = device.upload(&[images, height * width, channels], &input)?;
             recorder.transposed_conv2d(&input, (height, width), &first, Some((between, &second)))
@@ -150,8 +150,9 @@ fn a_decoder_sized_transposed_convolution_equals_its_twin() {
     let mut expected = vec![0.0; side * side * kernel * kernel];
     twins::transposed_conv2d(&params((1, side, side), kernel, 1), &input, &weight, &bias, &mut expected);
     for device in devices() {
-        let layer = TransposedConvolution::new(device, channels, 1, kernel, &weight, &bias, Takes::Tokens)
-            .expect("a layer");
+        let layer =
+            TransposedConvolution::new(device, channels, 1, kernel, &weight, &bias, UpsampleInput::Tokens)
+                .expect("a layer");
         let actual = run(device, |recorder| {
             recorder.transposed_conv2d(
                 &device.upload(&[1, side * side, channels], &input)?,

@@ -22,7 +22,7 @@ fn cost_of(
     (costs.len(), costs.iter().fold(Cost::default(), |sum, (_, cost)| sum + *cost))
 }
 
-/// No halves, so that the default precision keeps them as they are.
+/// No f16 values, so that the default precision keeps them as they are.
 const WEIGHT: [f32; 42 * 35] = [0.1; 42 * 35];
 
 // Of 35 and 42 columns: panels, textures and pooled buffers are larger than the tensors.

@@ -52,7 +52,7 @@ proptest! {
         let mut random = Random(seed);
         let reduced = random.values(scenes * tokens * columns);
         let previous = random.values(pairs * tokens * columns);
-        let (multiplier, offset) = (random.values(pairs * columns), random.values(pairs * columns));
+        let (gamma, beta) = (random.values(pairs * columns), random.values(pairs * columns));
         let params = film::Params {
             pairs: pairs as u32,
             scenes: scenes as u32,
@@ -62,14 +62,14 @@ proptest! {
             conditioned: conditioned.into(),
         };
         let mut expected = vec![0.0; previous.len()];
-        twins::film(&params, &reduced, &previous, &multiplier, &offset, &mut expected);
+        twins::film(&params, &reduced, &previous, &gamma, &beta, &mut expected);
         for device in devices() {
             let actual = run(device, |recorder| {
                 let reduced = device.upload(&[scenes, tokens, columns], &reduced)?;
                 let previous = device.upload(&[pairs, tokens, columns], &previous)?;
-                let multiplier = &device.upload(&[pairs, columns], &multiplier)?;
-                let offset = &device.upload(&[pairs, columns], &offset)?;
-                let modulation = conditioned.then_some(Modulation { multiplier, offset });
+                let gamma = &device.upload(&[pairs, columns], &gamma)?;
+                let beta = &device.upload(&[pairs, columns], &beta)?;
+                let modulation = conditioned.then_some(Modulation { gamma, beta });
                 recorder.film(pairs, &reduced, has_previous.then_some(&previous), modulation)
             });
             assert_close(&actual, &expected, TOLERANCE);

@@ -1,4 +1,4 @@
-//! Activations in halves: what reads and writes them against the CPU twin, and that nothing else takes their bits for floats.
+//! Activations in f16: what reads and writes them against the CPU twin, and that nothing else takes their bits for floats.
 
 use std::sync::OnceLock;
 
@@ -6,7 +6,7 @@ use clipseg_shaders::kernels::{attention, layer_norm, matmul_tile};
 use clipseg_shaders::twins;
 use clipseg_tensor::transformer::{Block, BlockSizes};
 use clipseg_tensor::{
-    Activation, AttentionMask, Device, DeviceOptions, Element, Error, KernelFamily, LayerNorm, Linear,
+    Activation, AttentionMask, DType, Device, DeviceOptions, Error, KernelFamily, LayerNorm, Linear,
     Precision, Recorder, Result, Tensor, Weights,
 };
 use proptest::prelude::*;
@@ -14,22 +14,18 @@ use proptest::sample::select;
 
 use super::support::{Random, assert_close, assert_close_in_halves, cases, devices, ragged, run};
 
-/// As without halves: sums in another order.
+/// As without f16: sums in another order.
 const TOLERANCE: f32 = 2e-6;
 
-const ELEMENTS: [Element; 2] = [Element::F32, Element::F16];
+const ELEMENTS: [DType; 2] = [DType::F32, DType::F16];
 /// Of an op's input and of its output.
-const COMBINATIONS: [[Element; 2]; 4] = [
-    [Element::F32, Element::F32],
-    [Element::F32, Element::F16],
-    [Element::F16, Element::F32],
-    [Element::F16, Element::F16],
-];
+const COMBINATIONS: [[DType; 2]; 4] =
+    [[DType::F32, DType::F32], [DType::F32, DType::F16], [DType::F16, DType::F32], [DType::F16, DType::F16]];
 
-/// The classic kernels, for one precision each.
-fn classic(precision: Precision) -> Device {
+/// The workgroup kernels, for one precision each.
+fn workgroup(precision: Precision) -> Device {
     let options = DeviceOptions {
-        kernels: KernelFamily::Classic,
+        kernels: KernelFamily::Workgroup,
         runtime_checks: true,
         precision,
         ..DeviceOptions::default()
@@ -42,17 +38,17 @@ fn kernel_devices() -> impl Iterator<Item = &'static Device> {
     devices().iter().filter(|device| !device.is_processor())
 }
 
-/// The classic kernels with weights in halves.
+/// The workgroup kernels with weights in f16.
 fn device() -> &'static Device {
     static DEVICE: OnceLock<Device> = OnceLock::new();
-    DEVICE.get_or_init(|| classic(Precision::F16))
+    DEVICE.get_or_init(|| workgroup(Precision::F16))
 }
 
-/// `values` on the device as `element`, and what they are then.
-fn upload(device: &Device, element: Element, shape: &[usize], values: &[f32]) -> (Tensor, Vec<f32>) {
-    match element {
-        Element::F16 => {
-            let tensor = device.upload_halves(shape, values).expect("a tensor in halves");
+/// `values` on the device as `dtype`, and what they are then.
+fn upload(device: &Device, dtype: DType, shape: &[usize], values: &[f32]) -> (Tensor, Vec<f32>) {
+    match dtype {
+        DType::F16 => {
+            let tensor = device.upload_f16(shape, values).expect("a tensor in f16");
             (tensor, values.iter().map(|&value| twins::half(value)).collect())
         }
         _ => (device.upload(shape, values).expect("a tensor"), values.to_vec()),
@@ -60,9 +56,9 @@ fn upload(device: &Device, element: Element, shape: &[usize], values: &[f32]) ->
 }
 
 #[track_caller]
-fn assert_close_as(element: Element, actual: &[f32], expected: &[f32], tolerance: f32) {
-    match element {
-        Element::F16 => assert_close_in_halves(actual, expected, tolerance),
+fn assert_close_as(dtype: DType, actual: &[f32], expected: &[f32], tolerance: f32) {
+    match dtype {
+        DType::F16 => assert_close_in_halves(actual, expected, tolerance),
         _ => assert_close(actual, expected, tolerance),
     }
 }
@@ -70,7 +66,7 @@ fn assert_close_as(element: Element, actual: &[f32], expected: &[f32], tolerance
 /// Checks every kernel that takes the product with these elements, and says which these were.
 fn check_product(
     [rows, columns, inner]: [usize; 3],
-    elements: [Element; 2],
+    elements: [DType; 2],
     bias: bool,
     residual: bool,
     seed: u64,
@@ -120,8 +116,8 @@ proptest! {
     ) {
         for elements in COMBINATIONS {
             let checked = check_product([rows, columns, inner], elements, bias, residual, seed);
-            prop_assert!(checked.contains(&"matmul_tile_f16"), "{checked:?}");
-            prop_assert_eq!(checked.contains(&"matmul_rows_f16"), rows <= 16, "{:?}", checked);
+            prop_assert!(checked.contains(&"matmul_tile_packed_f16"), "{checked:?}");
+            prop_assert_eq!(checked.contains(&"matmul_skinny_packed_f16"), rows <= 16, "{:?}", checked);
         }
     }
 
@@ -167,18 +163,18 @@ proptest! {
             head_size: head_size as u32,
             causal: causal.into(),
             has_mask: masked.into(),
-            has_starts: 0,
+            has_cu_seqlens: 0,
             scale: 1.0 / (head_size as f32).sqrt(),
         };
         for device in kernel_devices() {
             let key_mask = masked.then(|| device.upload_u32(&[batch, tokens], &keys).expect("a mask"));
-            let mask = AttentionMask { causal, keys: key_mask.as_ref(), packing: None };
+            let mask = AttentionMask { causal, key_padding_mask: key_mask.as_ref(), packing: None };
             for [from, to] in COMBINATIONS {
                 let (query_key_value, values) = upload(device, from, &[batch, tokens, 3 * width], &values);
                 let mut expected = vec![0.0; batch * tokens * width];
                 twins::attention(&params, &values, &keys, &[], &mut expected);
                 let actual = run(device, |recorder| recorder.attention_as(to, &query_key_value, heads, &mask));
-                // As in the tests of attention without halves.
+                // As in the tests of attention without f16.
                 assert_close_as(to, &actual, &expected, 1e-5);
             }
         }
@@ -190,8 +186,8 @@ fn both_kernels_take_every_combination() {
     for elements in COMBINATIONS {
         let mut checked = check_product([197, 132, 772], elements, true, true, 1);
         checked.sort_unstable();
-        // Not every adapter has halves as a type.
-        assert!(checked.starts_with(&["matmul_tile_f16"]) && checked.len() <= 2, "{checked:?}");
+        // Not every adapter has f16 as a type.
+        assert!(checked.starts_with(&["matmul_tile_packed_f16"]) && checked.len() <= 2, "{checked:?}");
     }
 }
 
@@ -200,14 +196,14 @@ fn what_is_beyond_the_largest_half_becomes_that() {
     let values = [65_519.0, 1e9, -7e4, f32::NEG_INFINITY];
     let expected = [65_504.0, 65_504.0, -65_504.0, -65_504.0];
     assert_eq!(values.map(twins::half), expected);
-    let uploaded = device().upload_halves(&[4], &values).unwrap();
+    let uploaded = device().upload_f16(&[4], &values).unwrap();
     assert_eq!(run(device(), |_| Ok(uploaded.clone())), expected);
     // The same by a kernel: the residual of a product with nothing.
     let layer = Linear::new(device(), 4, 4, &[0.0; 16], None).unwrap();
     let input = device().upload(&[1, 4], &[0.0; 4]).unwrap();
     let residual = device().upload(&[1, 4], &values).unwrap();
     let actual = run(device(), |recorder| {
-        recorder.linear_as(Element::F16, &input, &layer, Activation::None, Some(&residual))
+        recorder.linear_as(DType::F16, &input, &layer, Activation::None, Some(&residual))
     });
     assert_eq!(actual, expected);
 }
@@ -217,16 +213,16 @@ fn halves_are_uploaded_as_the_twin_stores_them() {
     let mut values = Random(7).values(1000);
     values.iter_mut().enumerate().for_each(|(place, value)| *value *= 10.0_f32.powi(place as i32 % 10 - 6));
     let expected: Vec<_> = values.iter().map(|&value| twins::half(value)).collect();
-    let uploaded = device().upload_halves(&[1000], &values).unwrap();
+    let uploaded = device().upload_f16(&[1000], &values).unwrap();
     assert_eq!(run(device(), |_| Ok(uploaded.clone())), expected);
-    let odd = device().upload_halves(&[3], &[0.0; 3]).expect_err("three halves fill no words").to_string();
+    let odd = device().upload_f16(&[3], &[0.0; 3]).expect_err("three halves fill no words").to_string();
     assert!(odd.contains("upload: 3 values of F16"), "{odd}");
 }
 
 #[test]
 fn ops_that_cannot_have_halves_say_so() {
     let device = device();
-    let halves = |shape: &[usize]| device.upload_halves(shape, &vec![0.0; shape.iter().product()]).unwrap();
+    let halves = |shape: &[usize]| device.upload_f16(shape, &vec![0.0; shape.iter().product()]).unwrap();
     let full = |shape: &[usize]| device.upload(shape, &vec![0.0; shape.iter().product()]).unwrap();
     let none = AttentionMask::default();
     let layer = Linear::new(device, 4, 4, &[0.0; 16], None).unwrap();
@@ -239,13 +235,13 @@ fn ops_that_cannot_have_halves_say_so() {
         ("sigmoid", Box::new(|it| it.sigmoid(&halves(&[2, 4])))),
         ("gather_rows", Box::new(|it| it.gather_rows(&halves(&[2, 4]), &device.upload_u32(&[1], &[0])?))),
         ("layer_norm", Box::new(|it| it.layer_norm(&halves(&[2, 4]), &norm_on_vectors))),
-        ("layer_norm", Box::new(|it| it.layer_norm_as(Element::F16, &full(&[2, 6]), &norm))),
-        ("layer_norm", Box::new(|it| it.layer_norm_as(Element::U32, &full(&[2, 4]), &norm_on_vectors))),
+        ("layer_norm", Box::new(|it| it.layer_norm_as(DType::F16, &full(&[2, 6]), &norm))),
+        ("layer_norm", Box::new(|it| it.layer_norm_as(DType::U32, &full(&[2, 4]), &norm_on_vectors))),
         ("attention", Box::new(|it| it.attention(&halves(&[1, 2, 18]), 1, &none))),
-        ("attention", Box::new(|it| it.attention_as(Element::F16, &full(&[1, 2, 18]), 1, &none))),
+        ("attention", Box::new(|it| it.attention_as(DType::F16, &full(&[1, 2, 18]), 1, &none))),
         ("attention_scores", Box::new(|it| it.attention_probabilities(&halves(&[1, 2, 12]), 1, &none))),
         ("linear", Box::new(|it| it.linear(&halves(&[2, 4]), &whole))),
-        ("linear", Box::new(|it| it.linear_as(Element::F16, &full(&[2, 4]), &whole, Activation::None, None))),
+        ("linear", Box::new(|it| it.linear_as(DType::F16, &full(&[2, 4]), &whole, Activation::None, None))),
         (
             "matmul",
             Box::new(|it| it.linear_with(&full(&[2, 4]), &layer, Activation::None, Some(&halves(&[2, 4])))),
@@ -263,21 +259,21 @@ fn ops_that_cannot_have_halves_say_so() {
 
 #[test]
 fn halves_take_half_the_room() {
-    let arena = |element| {
+    let arena = |dtype| {
         let norm = LayerNorm::new(device(), &[1.0; 64], &[0.0; 64], 1e-5).unwrap();
         let input = device().upload(&[100, 64], &[0.0; 6400]).unwrap();
         let mut recorder = Recorder::new(device());
-        let output = recorder.layer_norm_as(element, &input, &norm).unwrap();
+        let output = recorder.layer_norm_as(dtype, &input, &norm).unwrap();
         recorder.output(&output).unwrap();
         let plan = recorder.finish().unwrap();
         let bytes = plan.kernels().map(|(_, cost)| cost.bytes).sum::<u64>();
         (plan.arena_bytes(), bytes)
     };
-    assert_eq!(arena(Element::F32), (4 * 6400, 8 * 6400 + 8 * 64));
-    assert_eq!(arena(Element::F16), (2 * 6400, 6 * 6400 + 8 * 64));
+    assert_eq!(arena(DType::F32), (4 * 6400, 8 * 6400 + 8 * 64));
+    assert_eq!(arena(DType::F16), (2 * 6400, 6 * 6400 + 8 * 64));
 }
 
-/// Weights that halves hold exactly, so that every precision but f32 stores them so.
+/// Weights that f16 holds exactly, so that every precision but f32 stores them so.
 struct Noise;
 
 impl Weights for Noise {
@@ -300,7 +296,7 @@ struct Outcome {
 }
 
 fn run_block(precision: Precision, sizes: &BlockSizes, rows: usize, attentions: bool) -> Result<Outcome> {
-    let device = classic(precision);
+    let device = workgroup(precision);
     let block = Block::load(&device, &Noise, "block.", sizes)?;
     let input = device.upload(&[1, rows, sizes.hidden], &Random(8).values(rows * sizes.hidden))?;
     let mut recorder = Recorder::new(&device);
@@ -309,7 +305,7 @@ fn run_block(precision: Precision, sizes: &BlockSizes, rows: usize, attentions: 
     let output = block.pre_norm(&mut recorder, &input, &AttentionMask::default(), asked)?;
     let outputs: Vec<_> = std::iter::once(&output).chain(&probabilities).collect();
     for output in &outputs {
-        assert_eq!(output.element(), Element::F32);
+        assert_eq!(output.dtype(), DType::F32);
         recorder.output(output)?;
     }
     let plan = recorder.finish()?;
@@ -319,7 +315,7 @@ fn run_block(precision: Precision, sizes: &BlockSizes, rows: usize, attentions: 
     Ok(Outcome { hidden_states, probabilities: arrays.flatten().collect(), bytes })
 }
 
-/// With weights in halves, and with activations too.
+/// With weights in f16, and with activations too.
 fn run_both(sizes: &BlockSizes, rows: usize, attentions: bool) -> [Outcome; 2] {
     [Precision::Auto, Precision::F16]
         .map(|precision| run_block(precision, sizes, rows, attentions).expect("a block that runs"))
@@ -332,7 +328,7 @@ const SIZES: BlockSizes =
 fn a_blocks_inside_lies_in_halves_where_precision_asks() {
     let rows = 37;
     let [full, rounded] = run_both(&SIZES, rows, false);
-    // Two normalised copies, queries, keys and values, the context, and what is inside the MLP: two bytes less a value, written once
+    // Two normalised copies, queries, keys and values, the context, and what is inside the MLP: two bytes less per value, written once
     // and read once.
     let inside = rows * (2 * 64 + 3 * 64 + 64 + 96);
     assert_eq!(full.bytes - rounded.bytes, 2 * 2 * inside as u64);
@@ -349,7 +345,7 @@ fn probabilities_are_of_queries_and_keys_in_full() {
     assert_close(&rounded.hidden_states, &full.hidden_states, 2e-3);
 }
 
-// Heads of six values, a width of thirty inside the MLP, or rows longer than the layer norm on vectors takes: the rest is in halves.
+// Heads of six values, a width of thirty inside the MLP, or rows longer than the layer norm on vectors takes: the rest is in f16.
 #[test]
 fn what_the_kernels_on_vectors_do_not_take_stays_in_full() {
     let rows = 5;

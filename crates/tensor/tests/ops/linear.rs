@@ -16,7 +16,7 @@ struct Case {
     activation: Activation,
     bias: bool,
     residual: bool,
-    /// Whether the weights are halves, and stored as such.
+    /// Whether the weights are f16 values, and stored as such.
     halves: bool,
     seed: u64,
 }

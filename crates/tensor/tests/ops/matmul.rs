@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use clipseg_shaders::kernels::matmul_tile;
 use clipseg_shaders::twins;
-use clipseg_tensor::{Activation, Device, DeviceOptions, Element, KernelFamily, Linear, Precision, Recorder};
+use clipseg_tensor::{Activation, DType, Device, DeviceOptions, KernelFamily, Linear, Precision, Recorder};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -17,12 +17,12 @@ const TOLERANCE: f32 = 2e-6;
 /// Every form of the product on buffers.
 const KERNELS: [&str; 8] = [
     "matmul_broadcast",
-    "matmul_rows",
-    "matmul_rows_f16",
+    "matmul_skinny",
+    "matmul_skinny_packed_f16",
     "matmul_tile",
-    "matmul_tile_double",
+    "matmul_tile_double_buffered",
     "matmul_tile_dot",
-    "matmul_tile_f16",
+    "matmul_tile_packed_f16",
     "matmul_tile_vec4",
 ];
 
@@ -37,13 +37,13 @@ struct Case {
     seed: u64,
 }
 
-/// The classic kernels with weights in full, and in halves. Opened here, so that these tests run whatever the subgroups' size.
+/// The workgroup kernels with weights in full, and in f16. Opened here, so that these tests run whatever the subgroups' size.
 fn precisions() -> &'static [Device; 2] {
     static DEVICES: OnceLock<[Device; 2]> = OnceLock::new();
     DEVICES.get_or_init(|| {
         [Precision::F32, Precision::F16].map(|precision| {
             let options = DeviceOptions {
-                kernels: KernelFamily::Classic,
+                kernels: KernelFamily::Workgroup,
                 runtime_checks: true,
                 precision,
                 ..DeviceOptions::default()
@@ -80,9 +80,9 @@ fn check(case: Case) -> Vec<&'static str> {
         let input = device.upload(&[rows, inner], &input).expect("the input");
         let residual =
             residual.as_ref().map(|values| device.upload(&[rows, columns], values).expect("the residual"));
-        for kernel in Recorder::new(device).linear_kernels(Element::F32, &input, &layer) {
+        for kernel in Recorder::new(device).linear_kernels(DType::F32, &input, &layer) {
             let actual = run(device, |recorder| {
-                recorder.linear_by(kernel, Element::F32, &input, &layer, activation, residual.as_ref())
+                recorder.linear_by(kernel, DType::F32, &input, &layer, activation, residual.as_ref())
             });
             assert_close(&actual, &expected, TOLERANCE);
             checked.push(kernel);
@@ -147,10 +147,9 @@ fn a_kernel_that_does_not_take_the_shape_is_refused() {
     let layer = Linear::new(device, 6, 5, &[0.0; 30], None).unwrap();
     let mut recorder = Recorder::new(device);
     let input = recorder.input(&[3, 5]).unwrap();
-    assert_eq!(recorder.linear_kernels(Element::F32, &input, &layer), ["matmul_tile"]);
-    let refused =
-        recorder.linear_by("matmul_tile_vec4", Element::F32, &input, &layer, Activation::None, None);
-    let message = refused.expect_err("six columns are no vectors").to_string();
+    assert_eq!(recorder.linear_kernels(DType::F32, &input, &layer), ["matmul_tile"]);
+    let refused = recorder.linear_by("matmul_tile_vec4", DType::F32, &input, &layer, Activation::None, None);
+    let message = refused.expect_err("six columns are not whole vectors").to_string();
     assert!(message.contains("matmul_tile_vec4") && message.contains("[3, 5]"), "{message}");
 }
 
@@ -172,7 +171,7 @@ fn a_tuned_product_equals_the_twin_and_its_kernel_is_noted() {
 
     let run_tuned = || {
         let options = DeviceOptions {
-            kernels: KernelFamily::Classic,
+            kernels: KernelFamily::Workgroup,
             tuning: Some(folder.path().to_owned()),
             ..DeviceOptions::default()
         };

@@ -22,7 +22,7 @@ fn rows_around(mean: f32, random: &mut Random, rows: usize, columns: usize) -> V
 proptest! {
     #![proptest_config(cases(20))]
 
-    // The subgroup kernel and the classic one on vectors serve widths of multiples of four, the latter up to 1024.
+    // The subgroup kernel and the workgroup kernel on vectors serve widths of multiples of four, the latter up to 1024.
     #[test]
     fn layer_norm_equals_its_twin(
         rows in ragged(),

@@ -174,6 +174,6 @@ fn a_read_only_folder_does_no_harm() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o500)).unwrap();
     assert_close(&numbers(Some(folder.path())), &numbers(None), 0.0);
-    // Root may write all the same, which is no harm either.
+    // Root may write all the same, which does no harm either.
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
 }

@@ -34,9 +34,9 @@ fn run((plan, input, output): &(Plan, Tensor, Tensor), values: &[f32]) -> Vec<f3
 fn it_is_taken_where_no_gpu_is_and_nobody_asks_for_kernels() {
     let default = Device::open(&DeviceOptions::default()).unwrap();
     assert!(default.is_processor() || default.info().device_type != wgpu::DeviceType::Cpu);
-    let classic = DeviceOptions { kernels: KernelFamily::Classic, ..DeviceOptions::default() };
-    assert!(Device::open(&classic).is_ok_and(|device| !device.is_processor()));
-    let both = DeviceOptions { adapter: AdapterChoice::Processor, ..classic };
+    let workgroup = DeviceOptions { kernels: KernelFamily::Workgroup, ..DeviceOptions::default() };
+    assert!(Device::open(&workgroup).is_ok_and(|device| !device.is_processor()));
+    let both = DeviceOptions { adapter: AdapterChoice::Processor, ..workgroup };
     let refused = Device::open(&both).map(|_| ()).unwrap_err();
     assert!(matches!(refused, Error::Adapter { .. }) && refused.to_string().contains("kernels"), "{refused}");
 }

@@ -116,7 +116,7 @@ fn tensors_are_copied_between_plans_on_the_device() {
         let plan = recorder.finish().unwrap();
 
         let from = device.upload(&[3, 16], &values).unwrap();
-        let to = device.blank(&[3, 16]).unwrap();
+        let to = device.uninit(&[3, 16]).unwrap();
         let mut run = plan.run();
         run.copy_in(&from, &input).unwrap();
         run.copy_out(&output, &to).unwrap();

@@ -34,7 +34,7 @@ pub fn cases(cases: u32) -> ProptestConfig {
 
 /// A device for each kernel family, with naga's runtime checks on, and the processor, which runs the twins' quick forms.
 ///
-/// An adapter may lack subgroups of the size that the subgroup kernels want, and is then tested with the classic ones alone.
+/// An adapter may lack subgroups of the size that the subgroup kernels want, and is then tested with the workgroup kernels only.
 /// No adapter, or llvmpipe where it was kept from running both, fails the test.
 pub fn devices() -> &'static [Device] {
     static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
@@ -42,17 +42,17 @@ pub fn devices() -> &'static [Device] {
         let open = |kernels| {
             Device::open(&DeviceOptions { kernels, runtime_checks: true, ..DeviceOptions::default() })
         };
-        let classic = open(KernelFamily::Classic).expect("these tests need an adapter");
+        let workgroup = open(KernelFamily::Workgroup).expect("these tests need an adapter");
         let processor = DeviceOptions { adapter: AdapterChoice::Processor, ..DeviceOptions::default() };
         let processor = Device::open(&processor).expect("the processor is always there");
         match open(KernelFamily::Subgroup) {
-            Ok(subgroup) => vec![processor, classic, subgroup],
-            Err(error) if classic.info().driver == "llvmpipe" => {
+            Ok(subgroup) => vec![processor, workgroup, subgroup],
+            Err(error) if workgroup.info().driver == "llvmpipe" => {
                 panic!("the subgroup kernels go untested: {error}")
             }
             Err(error) => {
-                eprintln!("of the kernels the classic ones alone are tested: {error}");
-                vec![processor, classic]
+                eprintln!("only the workgroup kernels are tested: {error}");
+                vec![processor, workgroup]
             }
         }
     })
@@ -101,7 +101,7 @@ impl Random {
         (0..length).map(|_| (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0).collect()
     }
 
-    /// Values between -1 and 1 that halves hold exactly, as weights of a checkpoint in f16 are: devices store these so.
+    /// Values between -1 and 1 that f16 holds exactly, as weights of a checkpoint in f16 are: devices store these so.
     pub fn halves(&mut self, length: usize) -> Vec<f32> {
         self.values(length).iter().map(|value| (value * 1024.0).round() / 1024.0).collect()
     }
@@ -128,7 +128,7 @@ pub fn assert_close(actual: &[f32], expected: &[f32], tolerance: f32) {
     }
 }
 
-/// As [`assert_close`], of values that went through halves: each may besides be one step of a half off, as WGSL leaves adapters the
+/// As [`assert_close`], of values that went through f16: each may besides be one step of a half off, as WGSL leaves adapters the
 /// choice between both neighbours, or have become zero where only such a half as is not normal would hold it.
 #[track_caller]
 pub fn assert_close_in_halves(actual: &[f32], expected: &[f32], tolerance: f32) {

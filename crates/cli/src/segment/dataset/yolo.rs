@@ -22,7 +22,7 @@ const LABELS: &str = "labels";
 /// The first line of the file, by which a folder is known to be of an earlier run.
 const MARK: &str = "# A data set that clipseg wrote.";
 /// Kinds of pictures that ultralytics reads, by the endings that it knows.
-const ENDINGS: [&str; 7] = ["bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
+const EXTENSIONS: [&str; 7] = ["bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
 /// Other endings of these, which it does not know.
 const ALIASES: [(&str, &str); 4] = [("dib", "bmp"), ("jfif", "jpg"), ("jif", "jpg"), ("jpe", "jpg")];
 
@@ -96,7 +96,7 @@ impl<'a> Yolo<'a> {
     fn copy(&self, source: &Path, name: &Path, photo: &Photo) -> Result<PathBuf> {
         let ending = source.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         let alias = ALIASES.iter().find(|(alias, _)| *alias == ending).map(|(_, ending)| *ending);
-        let known = alias.or_else(|| ENDINGS.into_iter().find(|known| *known == ending));
+        let known = alias.or_else(|| EXTENSIONS.into_iter().find(|known| *known == ending));
         let name = with_extension(&Path::new(IMAGES).join(name), known.unwrap_or("png"));
         let path = self.folder.path().join(&name);
         if known.is_none() {

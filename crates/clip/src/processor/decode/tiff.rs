@@ -136,7 +136,7 @@ impl Samples {
         let mut grey = bytes.to_vec();
         let value = directory.to_bytes(BLACK_IS_ZERO, place.len());
         grey[place].copy_from_slice(&value);
-        // The decoder makes room for all that is announced, 32 bytes a value, before it looks for them.
+        // The decoder makes room for all that is announced, 32 bytes per value, before it looks for them.
         if let Some(tag) = directory.beyond(&DECODER_READS) {
             return Err(damaged(format!("its tag {tag} has values beyond its end")));
         }
@@ -221,7 +221,7 @@ impl Samples {
         };
         let is_unsigned = format == Format::Unsigned;
         let is_jpeg = directory.first(COMPRESSION) == Some(JPEG);
-        // Samples that are no colour.
+        // Samples that are not colours.
         let others = count.checked_sub(match photometric {
             0 | 1 | 3 => 1,
             5 => 4,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Operands, Problem, Variant};
-use crate::tensor::Element;
+use crate::tensor::DType;
 use crate::{Device, Plan, Recorder, Result, Tensor};
 
 /// Products of more rows are taken to run like those of this many.
@@ -18,8 +18,8 @@ const ENOUGH: Duration = Duration::from_millis(50);
 /// How far a number may be from the reference's, as a share of the largest: sums in another order are much closer, and a
 /// wrong number is not.
 const TOLERANCE: f32 = 1e-4;
-/// As much more for halves, of which the smallest difference in the sums may give the next.
-const HALF_STEP: f32 = 1.0 / 1024.0;
+/// As much more for f16 values, of which the smallest difference in the sums may give the next.
+const F16_STEP: f32 = 1.0 / 1024.0;
 
 /// The problem whose measurement speaks for `problem`: of rows up to a power of two.
 pub(super) fn representative(problem: &Problem) -> Problem {
@@ -31,8 +31,8 @@ pub(super) fn title(problem: &Problem) -> String {
     let Problem { rows, columns, inner, weight, input, output, activation, has_bias, has_residual } = problem;
     let bias = if *has_bias { " bias" } else { "" };
     let residual = if *has_residual { " residual" } else { "" };
-    let from = if *input == Element::F16 { " from halves" } else { "" };
-    let to = if *output == Element::F16 { " to halves" } else { "" };
+    let from = if *input == DType::F16 { " from f16" } else { "" };
+    let to = if *output == DType::F16 { " to f16" } else { "" };
     format!("matmul {rows}x{columns}x{inner} {weight:?}{bias} {activation:?}{residual}{from}{to}")
 }
 
@@ -46,7 +46,7 @@ pub(super) fn fastest(
 ) -> Result<usize> {
     let Problem { rows, columns, inner, .. } = *problem;
     let input = noise_as(problem.input, device, [rows, inner])?;
-    let tolerance = if problem.output == Element::F16 { TOLERANCE + HALF_STEP } else { TOLERANCE };
+    let tolerance = if problem.output == DType::F16 { TOLERANCE + F16_STEP } else { TOLERANCE };
     let residual = match operands.residual {
         Some(_) => Some(device.upload(&[rows, columns], &noise(rows * columns))?),
         None => None,
@@ -132,11 +132,11 @@ fn noise(length: usize) -> Vec<f32> {
     states.map(|state| (state >> 40) as f32 / (1 << 23) as f32 - 1.0).take(length).collect()
 }
 
-/// [`noise`] on the device, stored as `element`.
-fn noise_as(element: Element, device: &Device, shape: [usize; 2]) -> Result<Tensor> {
+/// [`noise`] on the device, stored as `dtype`.
+fn noise_as(dtype: DType, device: &Device, shape: [usize; 2]) -> Result<Tensor> {
     let values = noise(shape.iter().product());
-    match element {
-        Element::F16 => device.upload_halves(&shape, &values),
+    match dtype {
+        DType::F16 => device.upload_f16(&shape, &values),
         _ => device.upload(&shape, &values),
     }
 }
@@ -145,16 +145,17 @@ fn noise_as(element: Element, device: &Device, shape: [usize; 2]) -> Result<Tens
 mod tests {
     use clipseg_shaders::Activation;
 
-    use super::super::{BROADCAST, F16, FALLBACK, ROWS_F16, RowWeight, VEC4};
+    use super::super::{BROADCAST, FALLBACK, PACKED_F16, RowWeight, SKINNY_PACKED_F16, VEC4};
     use super::*;
     use crate::{DeviceOptions, KernelFamily, Precision};
 
-    /// With the input and the output as `element`.
-    fn fastest_of(candidates: &[&Variant], precision: Precision, element: Element) -> Result<usize> {
-        let options = DeviceOptions { kernels: KernelFamily::Classic, precision, ..DeviceOptions::default() };
+    /// With the input and the output as `dtype`.
+    fn fastest_of(candidates: &[&Variant], precision: Precision, dtype: DType) -> Result<usize> {
+        let options =
+            DeviceOptions { kernels: KernelFamily::Workgroup, precision, ..DeviceOptions::default() };
         let device = Device::open(&options).expect("this test needs an adapter");
         let weight = RowWeight::upload(&device, 8, 12, &noise(96)).unwrap();
-        let input = noise_as(element, &device, [256, 12]).unwrap();
+        let input = noise_as(dtype, &device, [256, 12]).unwrap();
         let residual = device.upload(&[256, 8], &noise(256 * 8)).unwrap();
         let operands = Operands {
             input: &input,
@@ -162,7 +163,7 @@ mod tests {
             bias: None,
             residual: Some(&residual),
             activation: Activation::Relu,
-            output: element,
+            output: dtype,
         };
         fastest(&device, &operands.problem(), &operands, candidates)
     }
@@ -172,17 +173,19 @@ mod tests {
 
     #[test]
     fn a_variant_with_wrong_numbers_is_rejected() {
-        assert_eq!(fastest_of(&[&WRONG, &FALLBACK, &WRONG], Precision::F32, Element::F32).unwrap(), 1);
+        assert_eq!(fastest_of(&[&WRONG, &FALLBACK, &WRONG], Precision::F32, DType::F32).unwrap(), 1);
     }
 
     #[test]
     fn right_ones_are_timed() {
-        let place = fastest_of(&[&VEC4, &FALLBACK, &BROADCAST], Precision::F32, Element::F32).unwrap();
+        let place = fastest_of(&[&VEC4, &FALLBACK, &BROADCAST], Precision::F32, DType::F32).unwrap();
         assert!(place < 3);
-        // Those that read halves have a reference of their own; a number of another would be wrong.
-        let wrong = Variant { tile: WRONG.tile, ..ROWS_F16 };
-        for element in [Element::F32, Element::F16] {
-            assert!(fastest_of(&[&wrong, &F16, &ROWS_F16], Precision::F16, element).unwrap() > 0);
+        // Those that read f16 values have a reference of their own; a number of another would be wrong.
+        let wrong = Variant { tile: WRONG.tile, ..SKINNY_PACKED_F16 };
+        for dtype in [DType::F32, DType::F16] {
+            assert!(
+                fastest_of(&[&wrong, &PACKED_F16, &SKINNY_PACKED_F16], Precision::F16, dtype).unwrap() > 0
+            );
         }
     }
 

@@ -1,14 +1,14 @@
 // output[rows, columns] = activation(input[rows, inner] · up[inner, hidden] + up_bias) · down[hidden, columns] + down_bias
 //                         + input[rows, columns], inner = columns, 33 to 64
 //
-// mlp_subgroup for weights in halves: a texel of their panels has four columns of two of their rows. What is not a weight is the
+// mlp_subgroup for weights in f16: a texel of their panels has four columns of two of their rows. What is not a weight is the
 // same, which a test sees to.
 
 struct Params {
     rows: u32,
-    /// Texels a row of the input and the output: columns / 4, rounded up.
+    /// Texels per row of the input and the output: columns / 4, rounded up.
     column_texels: u32,
-    /// Texels a row of the hidden values: hidden / 4, rounded up.
+    /// Texels per row of the hidden values: hidden / 4, rounded up.
     hidden_texels: u32,
 }
 
@@ -27,7 +27,7 @@ override LANES: u32 = 8u;
 const ROWS: u32 = 24u;
 alias EightRows = array<vec4<f32>, 8>;
 
-// The eight halves of a texel.
+// The eight f16 values of a texel.
 fn floats(texel: vec4<u32>) -> mat2x4<f32> {
     return mat2x4<f32>(
         vec4(unpack2x16float(texel.x), unpack2x16float(texel.y)),

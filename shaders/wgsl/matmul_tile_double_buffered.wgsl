@@ -1,6 +1,6 @@
 // output[rows, columns] = activation(input[rows, inner] · weight[columns, inner]ᵀ + bias[columns]) + residual[rows, columns]
 //
-// As matmul_tile_vec4, with 8×8 of the 64×64 tile a thread and two tiles of each operand in workgroup memory: while one is
+// As matmul_tile_vec4, with 8×8 of the 64×64 tile per thread and two tiles of each operand in workgroup memory: while one is
 // multiplied the next is on its way, and a step has one barrier.
 
 struct Params {
@@ -20,7 +20,7 @@ override ACTIVATION: u32 = 0u;
 @group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> output: array<vec4<f32>>;
 
-// Inner values and vectors of these a step.
+// Inner values and vectors of these per step.
 const DEPTH: u32 = 8u;
 const VECTORS: u32 = 2u;
 // Vectors from one inner value of a tile to the next: sixteen, and one against bank conflicts.

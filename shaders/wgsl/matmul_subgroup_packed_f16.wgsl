@@ -1,13 +1,13 @@
 // output[rows, columns] = activation(input[rows, inner] · weight[inner, columns] + bias[columns]) + residual[rows, columns]
 //
-// matmul_subgroup for a weight in halves: a texel of its panels has four columns of two of its rows. Half the memory and
+// matmul_subgroup for a weight in f16: a texel of its panels has four columns of two of its rows. Half the memory and
 // half the loads of it; what is not the weight is the same, which a test sees to.
 
 struct Params {
     rows: u32,
-    /// Texels a row of the output, of one group: columns / 4, rounded up.
+    /// Texels per row of the output, of one group: columns / 4, rounded up.
     column_texels: u32,
-    /// Texels a row of the input, of one group: inner / 4, rounded up.
+    /// Texels per row of the input, of one group: inner / 4, rounded up.
     inner_texels: u32,
     has_bias: u32,
     has_residual: u32,
@@ -27,7 +27,7 @@ override LANES: u32 = 8u;
 const ROWS: u32 = 24u;
 alias EightRows = array<vec4<f32>, 8>;
 
-// The eight halves of a texel.
+// The eight f16 values of a texel.
 fn floats(texel: vec4<u32>) -> mat2x4<f32> {
     return mat2x4<f32>(
         vec4(unpack2x16float(texel.x), unpack2x16float(texel.y)),

@@ -20,7 +20,7 @@ override ACTIVATION: u32 = 0u;
 @group(0) @binding(4) var<storage, read> residual: array<f32>;
 @group(0) @binding(5) var<storage, read_write> output: array<f32>;
 
-// [column][thread of it], a component a row
+// [column][thread of it], a component per row
 var<workgroup> partial: array<vec4<f32>, 64>;
 
 @compute @workgroup_size(64)

@@ -1,6 +1,6 @@
 // output[rows, columns] = activation(input[rows, inner] · weight[columns, inner]ᵀ + bias[columns]) + residual[rows, columns]
 //
-// The form for few rows, as matmul_rows, with a weight of half-precision floats, two per word, as matmul_tile_f16: a workgroup
+// The form for few rows, as matmul_skinny, with a weight of half-precision floats, two per word, as matmul_tile_packed_f16: a workgroup
 // owns four columns of four rows, and the thirty-two threads of a column share out the inner values, then add up what they have.
 // Inner and columns must be multiples of four.
 
@@ -13,9 +13,9 @@ struct Params {
 }
 
 override ACTIVATION: u32 = 0u;
-/// 1 where the input lies in halves, as the weight does, and where the output is to; else they lie a float a word.
-override INPUT_HALVES: u32 = 0u;
-override OUTPUT_HALVES: u32 = 0u;
+/// 1 where the input lies in f16, as the weight does, and where the output is to; else they lie as a float per word.
+override INPUT_F16: u32 = 0u;
+override OUTPUT_F16: u32 = 0u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<vec2<u32>>;
@@ -71,7 +71,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 
 // Four values of the input, as it lies.
 fn read_input(place: u32) -> vec4<f32> {
-    if INPUT_HALVES != 0u { return widened(input[place]); }
+    if INPUT_F16 != 0u { return widened(input[place]); }
     return bitcast<vec4<f32>>(vec4(input[2u * place], input[2u * place + 1u]));
 }
 
@@ -92,7 +92,7 @@ fn finish(sum: vec4<f32>, row: u32, column: u32) {
 
 // Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would spread.
 fn write_output(place: u32, value: vec4<f32>) {
-    if OUTPUT_HALVES != 0u {
+    if OUTPUT_F16 != 0u {
         let bounded = clamp(value, vec4(-65504.0), vec4(65504.0));
         output[place] = vec2(pack2x16float(bounded.xy), pack2x16float(bounded.zw));
     } else {

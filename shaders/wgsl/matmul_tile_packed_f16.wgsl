@@ -1,8 +1,8 @@
 // output[rows, columns] = activation(input[rows, inner] · weight[columns, inner]ᵀ + bias[columns]) + residual[rows, columns]
 //
-// As matmul_tile_vec4, with a weight of half-precision floats, two in a word: half the memory and half the traffic. They are
+// As matmul_tile_vec4, with a weight of half-precision floats, two per word: half the memory and half the traffic. They are
 // widened on their way to workgroup memory, which WGSL can without any feature; all arithmetic is in f32. The input and the
-// output may lie in halves too.
+// output may lie in f16 too.
 
 struct Params {
     rows: u32,
@@ -13,9 +13,9 @@ struct Params {
 }
 
 override ACTIVATION: u32 = 0u;
-/// 1 where the input lies in halves, as the weight does, and where the output is to; else they lie a float a word.
-override INPUT_HALVES: u32 = 0u;
-override OUTPUT_HALVES: u32 = 0u;
+/// 1 where the input lies in f16, as the weight does, and where the output is to; else they lie as a float per word.
+override INPUT_F16: u32 = 0u;
+override OUTPUT_F16: u32 = 0u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<vec2<u32>>;
@@ -24,7 +24,7 @@ override OUTPUT_HALVES: u32 = 0u;
 @group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> output: array<vec2<u32>>;
 
-// Inner values and vectors of these a step.
+// Inner values and vectors of these per step.
 const DEPTH: u32 = 16u;
 const VECTORS: u32 = 4u;
 // Vectors from one inner value of a tile to the next: sixteen, and one against bank conflicts.
@@ -117,7 +117,7 @@ fn weight_vector(column: u32, vector: u32) -> vec4<f32> {
 
 // Four values of the input, as it lies.
 fn read_input(place: u32) -> vec4<f32> {
-    if INPUT_HALVES != 0u { return widened(input[place]); }
+    if INPUT_F16 != 0u { return widened(input[place]); }
     return bitcast<vec4<f32>>(vec4(input[2u * place], input[2u * place + 1u]));
 }
 
@@ -176,7 +176,7 @@ fn finish(sum: vec4<f32>, row: u32, column: u32) {
 
 // Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would spread.
 fn write_output(place: u32, value: vec4<f32>) {
-    if OUTPUT_HALVES != 0u {
+    if OUTPUT_F16 != 0u {
         let bounded = clamp(value, vec4(-65504.0), vec4(65504.0));
         output[place] = vec2(pack2x16float(bounded.xy), pack2x16float(bounded.zw));
     } else {
