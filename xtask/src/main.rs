@@ -8,6 +8,7 @@ mod drivers;
 mod fuzz;
 mod hub;
 mod install;
+mod light;
 mod markdown;
 mod peers;
 mod reference;

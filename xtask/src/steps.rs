@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{deny, drivers, hub, root, vulkan};
+use crate::{deny, drivers, hub, light, root, vulkan};
 
 /// Everything that has to hold before a change lands, the quickest first.
 pub fn test() -> Result<()> {
@@ -16,10 +16,7 @@ pub fn test() -> Result<()> {
     step("lints", cargo(["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]))?;
     deny::check()?;
     step("tests", cargo(["test", "--workspace"]))?;
-    step(
-        "the library without its features",
-        cargo(["check", "--package", "clipseg", "--no-default-features"]),
-    )?;
+    light::check()?;
     // llvmpipe has as many lanes as it is told, also on processors for which that is not fast; by itself it has eight.
     let mut sixteen_lanes = cargo(["test", "--package", "clipseg-tensor", "--test", "ops"]);
     sixteen_lanes.envs(llvmpipe_of("512"));
@@ -93,14 +90,16 @@ pub fn convert(arguments: &[OsString]) -> Result<()> {
     std::process::exit(status.code().unwrap_or(1));
 }
 
-fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
+/// Cargo with these arguments, in the repository's root.
+pub fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
     // The cargo that runs this task, so that a toolchain chosen with `+` stays chosen.
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root());
     command
 }
 
-fn step(name: &str, mut command: Command) -> Result<()> {
+/// Runs a command whose failure is the end.
+pub fn step(name: &str, mut command: Command) -> Result<()> {
     let words: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
     let line = format!("cargo {}", words.join(" "));
     println!("\n== {name}: {line}");

@@ -165,8 +165,17 @@ pub enum Error {
         message: String,
     },
 
-    /// A file of conditions is another model's.
-    #[error("{}: {message}; encode the prompts with this model: clipseg encode-prompts --model …", path.display())]
+    /// A file of an encoded image is malformed.
+    #[error("{}: {message}", path.display())]
+    SavedImage {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+
+    /// Conditions or an encoded image are another model's.
+    #[error("{}: {message}", path.display())]
     OtherModel {
         /// The file.
         path: PathBuf,

@@ -47,6 +47,7 @@ pub enum PaddingSide {
 
 /// The ids of one prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TokenIds {
     /// Start token, the text's tokens, end token.
     pub ids: Vec<u32>,
@@ -56,6 +57,7 @@ pub struct TokenIds {
 
 /// The ids of several prompts, padded to the longest.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TextBatch {
     /// Token ids, `[batch, length]`, row-major.
     pub input_ids: Vec<u32>,

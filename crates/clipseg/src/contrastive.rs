@@ -17,6 +17,7 @@ pub struct ClipSegModel {
 
 /// What [`ClipSegModel::forward`] gives, under transformers' names.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ClipSegOutput {
     /// The contrastive loss, where asked for.
     pub loss: Option<f32>,

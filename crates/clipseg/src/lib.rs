@@ -19,13 +19,60 @@
 //!
 //! [`masks`] combines the probabilities of several prompts, makes masks of them, moves and softens their edges, and makes
 //! polygons, connected components, COCO's run lengths and label maps of masks. [`Smoother`] averages over frames, and
-//! [`SavedConditions`] keeps what prompts are encoded to.
+//! [`SavedConditions`] keeps what prompts are encoded to, [`SavedImage`] what photos are.
 //!
 //! With the feature `hub`, `hub::download("CIDAS/clipseg-rd64-refined", …)` brings a checkpoint from the Hugging Face Hub into the
 //! usual cache and gives the folder for [`ClipSeg::from_pretrained`].
 //!
 //! [`ClipSeg`] takes photos and words and waits for the device. Underneath, [`ClipSegForImageSegmentation`], [`ClipSegModel`] and
 //! the towers take ids and pixels, give everything that transformers' classes of these names give, and are asynchronous.
+//!
+//! # Without files
+//! Weights come from bytes or a reader, the rest from texts; errors name them by the label or file name that they were given:
+//!
+//! ```no_run
+//! use std::ops::ControlFlow;
+//!
+//! use clipseg::{
+//!     Checkpoint, ClipSeg, ClipSegConfig, ClipSegForImageSegmentation, Device, Photo, PixelFormat, PreprocessorConfig,
+//!     Processor, Tokenizer,
+//! };
+//!
+//! # fn run(device: &Device, weights: Vec<u8>, config: &str, preprocessor: &str, vocab: &str, merges: &str, frame: &[u8])
+//! # -> clipseg::Result<()> {
+//! // Several shards would be `Checkpoint::from_shards`, one behind a reader `Checkpoint::from_reader`.
+//! let checkpoint = Checkpoint::from_bytes("weights", weights)?.with_progress(|progress| {
+//!     println!("{:.0} %", 100.0 * progress.share());
+//!     ControlFlow::Continue(()) // or Break, which ends the loading with `Error::Cancelled`
+//! });
+//! let model = ClipSegForImageSegmentation::load(device, &checkpoint, &ClipSegConfig::from_json(config)?)?;
+//! let processor = Processor::new(PreprocessorConfig::from_json(preprocessor)?)?;
+//! let tokenizer = Tokenizer::from_files([("vocab.json", vocab), ("merges.txt", merges)])?;
+//! let model = ClipSeg::from_parts(model, processor, tokenizer)?;
+//!
+//! // A frame of another program: rows of BGRA that begin every 8192 bytes.
+//! let photo = Photo::from_pixels(PixelFormat::Bgra8, 1920, 1080, frame, 8192)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! One checkpoint serves several devices: [`Checkpoint::keep`] reads its files once, and so is none read again after the loss of a device.
+//!
+//! # Features
+//! | | default | what it is for | without it |
+//! |---|---|---|---|
+//! | `decode` | yes | `Photo::open`, `Photo::from_bytes` | pixels are brought to [`Photo::from_pixels`] |
+//! | `tokenizer` | yes | `Tokenizer`, and `ClipSeg` with it | ids are brought to [`ClipSegForImageSegmentation`] |
+//! | `processor` | yes | the processor as a device | an adapter is needed |
+//! | `hub` | no | downloads from the Hugging Face Hub | |
+//!
+//! # Errors, types and versions
+//! Every function of this crate fails with [`Error`], and `?` makes one of the device's [`DeviceError`], which [`Device::open`] gives: a
+//! program needs no other. Every type in a signature can be named from this crate; where it is of [`wgpu`], [`safetensors`] or
+//! [`serde_json`], these are re-exported.
+//!
+//! Enums and the structs that functions give may gain variants and fields, and are marked so. Structs that callers fill in, options and
+//! inputs, are not: those that have a `Default` may gain fields, so end them with `..Default::default()`.
 
 mod condition;
 mod contrastive;
@@ -42,6 +89,7 @@ mod pipeline;
 mod prompt_cache;
 mod refinement;
 mod saved_conditions;
+mod saved_image;
 mod segmentation;
 mod smoother;
 mod templates;
@@ -75,6 +123,7 @@ pub use model::{ClipSegForImageSegmentation, ConditionInput, SegmentationInput, 
 pub use pipeline::ClipSeg;
 pub use refinement::Refinement;
 pub use saved_conditions::SavedConditions;
+pub use saved_image::SavedImage;
 pub use safetensors;
 pub use segmentation::Segmentation;
 pub use serde_json;

@@ -8,7 +8,7 @@ use crate::map_plans::MapPlans;
 use crate::prompt_cache::PromptCache;
 use crate::{
     Checkpoint, ClipSegForImageSegmentation, Condition, EncodedImage, Error, ImageSize, Photo, PixelValues,
-    Processor, Result, Segmentation, Template, Tokenizer, phrases,
+    Processor, Result, SavedImage, Segmentation, Template, Tokenizer, phrases,
 };
 
 /// Prompts whose conditions are kept: some 2 KB each at the published size.
@@ -134,6 +134,22 @@ impl ClipSeg {
     /// The device's.
     pub fn encode_pixels(&self, pixels: &PixelValues) -> Result<EncodedImage> {
         block_on(self.model.encode_image(pixels.into()))
+    }
+
+    /// Copies an encoded photo to the host, to be kept there or as a file: [`SavedImage`] tells what for.
+    ///
+    /// # Errors
+    /// [`Error::OtherModel`] for a photo that another model encoded; the device's.
+    pub fn save_image(&self, image: &EncodedImage) -> Result<SavedImage> {
+        block_on(self.model.save_image(image))
+    }
+
+    /// Copies an encoded photo from the host to the device that this model is on.
+    ///
+    /// # Errors
+    /// [`Error::OtherModel`] for a photo that another model encoded; the device's.
+    pub fn restore_image(&self, saved: &SavedImage) -> Result<EncodedImage> {
+        self.model.restore_image(saved)
     }
 
     /// Waits until the device has done all that it was given. Results wait for themselves; this is for measuring steps, since

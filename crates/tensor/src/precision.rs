@@ -2,6 +2,7 @@ use half::f16;
 
 /// How the weights of linear layers lie on the device, and what flows between them. Sums are in f32 whatever this is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Precision {
     /// As half-precision floats where that loses nothing, as with weights that a checkpoint holds as f16: half the memory,
     /// and the same numbers, but that a GPU may take those below 6e-5 for zero.
