@@ -10,6 +10,7 @@ mod hub;
 mod install;
 mod light;
 mod markdown;
+mod names;
 mod peers;
 mod reference;
 mod reference_file;

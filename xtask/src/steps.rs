@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{deny, drivers, hub, light, root, vulkan};
+use crate::{deny, drivers, hub, light, names, root, vulkan};
 
 /// Everything that has to hold before a change lands, the quickest first.
 pub fn test() -> Result<()> {
@@ -30,6 +30,7 @@ pub fn test() -> Result<()> {
     let mut documentation = cargo(["doc", "--workspace", "--no-deps", "--quiet"]);
     documentation.env("RUSTDOCFLAGS", "--deny warnings");
     step("documentation", documentation)?;
+    names::check()?;
     // After the tests, the numbers: on the processor, with both families of kernels on the small checkpoints, and full size once.
     step("verify, the processor", cargo(["xtask", "verify", "--adapter", "cpu"]))?;
     step("verify, workgroup kernels", cargo(["xtask", "verify", "--adapter", "driver", "--workgroup"]))?;

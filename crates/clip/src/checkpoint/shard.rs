@@ -84,7 +84,7 @@ impl Shard {
         let read = match &self.bytes {
             Bytes::Reader(reader) => read_at(reader, start, bytes),
             Bytes::Memory(all) => {
-                (*all).as_ref().as_ref().get(start as usize..).unwrap_or_default().read_exact(bytes)
+                (**all).as_ref().get(start as usize..).unwrap_or_default().read_exact(bytes)
             }
         };
         read.map_err(|source| Error::read(&self.path, source))
