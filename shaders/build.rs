@@ -1,5 +1,5 @@
-//! Validates every WGSL file and writes one Rust module per kernel: its parameter block, bindings and overrides as naga
-//! reflects them, so that Rust cannot disagree with WGSL.
+//! Validates every WGSL file and writes one Rust module per kernel: its parameter block, constants, bindings and
+//! overrides as naga reflects them, so that Rust cannot disagree with WGSL.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -7,7 +7,8 @@ use std::{env, fs};
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{
-    AddressSpace, Handle, ImageClass, Module, Scalar, ScalarKind, StorageAccess, Type, TypeInner, VectorSize,
+    AddressSpace, Expression, Handle, ImageClass, Literal, Module, Scalar, ScalarKind, StorageAccess, Type,
+    TypeInner, VectorSize,
 };
 
 /// What a kernel may need beyond WebGPU's core: subgroups, which a kernel says that it uses, and what naga calls a capability although
@@ -87,6 +88,7 @@ fn write_kernel(out: &mut String, name: &str, source: &str, module: &Module) {
         assert_eq!(place, *index as usize, "{name}.wgsl: binding {binding} leaves a gap");
     }
     let overrides: Vec<_> = module.overrides.iter().filter_map(|(_, value)| value.name.clone()).collect();
+    let constants = constants(name, module);
     let about: String = source
         .lines()
         .map_while(|line| line.strip_prefix("//"))
@@ -101,7 +103,7 @@ fn write_kernel(out: &mut String, name: &str, source: &str, module: &Module) {
     let subgroups = source.contains("subgroup_invocation_id");
     writeln!(
         out,
-        "/// The kernel `{name}.wgsl`.\npub mod {name} {{\n    use crate::{{Binding, BindingKind, Kernel}};\n\n{params}\n{about}    \
+        "/// The kernel `{name}.wgsl`.\npub mod {name} {{\n    use crate::{{Binding, BindingKind, Kernel}};\n\n{params}\n{constants}{about}    \
          pub static KERNEL: Kernel = Kernel {{\n        name: {name:?},\n        \
          source: include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/wgsl/{name}.wgsl\")),\n        \
          entry_point: {entry:?},\n        workgroup_size: {size:?},\n        bindings: &[\n{rows}        ],\n        \
@@ -110,6 +112,22 @@ fn write_kernel(out: &mut String, name: &str, source: &str, module: &Module) {
         size = entry.workgroup_size,
     )
     .expect("writing to a string");
+}
+
+/// The kernel's named constants that are unsigned integers: tile sizes, which Rust derives grids from.
+fn constants(name: &str, module: &Module) -> String {
+    let mut out = String::new();
+    for (_, constant) in module.constants.iter() {
+        let Some(constant_name) = &constant.name else { continue };
+        if let Expression::Literal(Literal::U32(value)) = module.global_expressions[constant.init] {
+            writeln!(
+                out,
+                "    /// `{constant_name}` of `{name}.wgsl`.\n    pub const {constant_name}: u32 = {value};"
+            )
+            .expect("writing to a string");
+        }
+    }
+    out
 }
 
 /// Whether a binding is an array that f16 values may lie in: of pairs of words, each of which unpacks to four.

@@ -1,7 +1,7 @@
 //! CLIPSeg's WGSL kernels, their typed description, and a CPU twin of each.
 //!
-//! A kernel is one file in `wgsl/`, valid as it stands. The build validates it with naga and reflects its bindings, overrides
-//! and parameter block into a module of [`kernels`], so that Rust cannot disagree with WGSL. [`twins`] holds the same
+//! A kernel is one file in `wgsl/`, valid as it stands. The build validates it with naga and reflects its bindings, overrides,
+//! constants and parameter block into a module of [`kernels`], so that Rust cannot disagree with WGSL. [`twins`] holds the same
 //! arithmetic as plain loops: each kernel's specification and the oracle of its tests. Nothing here knows a device.
 
 pub mod twins;

@@ -12,6 +12,7 @@ mod light;
 mod markdown;
 mod names;
 mod peers;
+mod prose;
 mod reference;
 mod reference_file;
 mod results;
@@ -23,6 +24,7 @@ mod synth;
 mod train;
 mod verify;
 mod vulkan;
+mod wasm;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -44,19 +46,21 @@ enum Task {
     Demo,
     /// Run every check: format, lints, dependencies, tests, documentation, verify
     Test,
-    /// Give the readers of files, and of the Hub's answers, inputs that libFuzzer makes up
+    /// List comments that are too wide and words that mislead, or wrap the comments
+    Prose(prose::ProseArguments),
+    /// Fuzz the readers of files and of the Hub's answers with libFuzzer
     Fuzz(fuzz::FuzzArguments),
     /// Run mixed work on one engine from many threads, and compare all answers
     Soak(soak::SoakArguments),
     /// Compare the engine with tensors that transformers printed
     Verify(verify::VerifyArguments),
-    /// Make the committed checkpoints and references anew, with Python and transformers
+    /// Regenerate the committed checkpoints and references, with Python and transformers
     Reference(reference::ReferenceArguments),
-    /// Train the small model of generated scenes anew, with Python and transformers: one to two hours
+    /// Retrain the small model on generated scenes, with Python and transformers: one to two hours
     Train(train::TrainArguments),
     /// Measure how cost grows with the work, or this tree beside another version
     Bench(bench::BenchArguments),
-    /// Measure other engines beside this one, in turn: PyTorch, ONNX Runtime, burn
+    /// Measure PyTorch, ONNX Runtime and burn beside this engine, in turn
     Peers(peers::PeersArguments),
     /// Check and measure with the software Vulkan drivers of several Debian releases and of Chromium, in turn
     Drivers(drivers::DriversArguments),
@@ -66,7 +70,7 @@ enum Task {
     Scenes(scenes::ScenesArguments),
     /// Write a full-size checkpoint of made-up numbers
     Synth(synth::SynthArguments),
-    /// Convert a checkpoint of PyTorch; the same as `clipseg convert`, whose --help tells
+    /// Convert a PyTorch checkpoint; the same as `clipseg convert`, see its --help
     #[command(disable_help_flag = true)]
     Convert {
         /// What `clipseg convert` takes
@@ -85,6 +89,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Demo => steps::demo(),
         Task::Test => steps::test(),
+        Task::Prose(arguments) => prose::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Soak(arguments) => soak::run(&arguments),
         Task::Verify(arguments) => verify::run(&arguments),

@@ -143,7 +143,7 @@ pub fn ready_venv(
     }
     if venv.exists() && !venv.join("pyvenv.cfg").exists() {
         bail!(
-            "{} is there but is no Python environment; move it away or choose another with --venv",
+            "{} is there but is not a Python environment; move it away or choose another with --venv",
             venv.display()
         );
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask test` and `cargo xtask demo`: what runs cargo again.
+//! `cargo xtask test` and `cargo xtask demo`: steps that run cargo again.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -7,16 +7,18 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{deny, drivers, hub, light, names, root, vulkan};
+use crate::{deny, drivers, hub, light, names, prose, root, vulkan, wasm};
 
 /// Everything that has to hold before a change lands, the quickest first.
 pub fn test() -> Result<()> {
     vulkan::ensure_adapter()?;
     step("formatting", cargo(["fmt", "--all", "--check"]))?;
+    prose::check()?;
     step("lints", cargo(["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]))?;
     deny::check()?;
     step("tests", cargo(["test", "--workspace"]))?;
     light::check()?;
+    wasm::check()?;
     // llvmpipe has as many lanes as it is told, also on processors for which that is not fast; by itself it has eight.
     let mut sixteen_lanes = cargo(["test", "--package", "clipseg-tensor", "--test", "ops"]);
     sixteen_lanes.envs(llvmpipe_of("512"));
@@ -91,7 +93,7 @@ pub fn convert(arguments: &[OsString]) -> Result<()> {
     std::process::exit(status.code().unwrap_or(1));
 }
 
-/// Cargo with these arguments, in the repository's root.
+/// Cargo with these arguments, run in the repository's root.
 pub fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
     // The cargo that runs this task, so that a toolchain chosen with `+` stays chosen.
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -99,7 +101,7 @@ pub fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
     command
 }
 
-/// Runs a command whose failure is the end.
+/// Runs a command as a step with a name, which is said before and after it.
 pub fn step(name: &str, mut command: Command) -> Result<()> {
     let words: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
     let line = format!("cargo {}", words.join(" "));

@@ -1,4 +1,4 @@
-//! A usable adapter first: found, or on Debian and Ubuntu installed.
+//! Finds a usable adapter, or installs Mesa on Debian and Ubuntu.
 
 use anyhow::{Context, Result};
 use clipseg::{adapters, describe};

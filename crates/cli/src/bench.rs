@@ -29,7 +29,7 @@ pub struct Arguments {
     /// Photo to segment [default: 640 × 480 pixels of noise, always the same].
     #[arg(long, value_name = "PHOTO")]
     image: Option<PathBuf>,
-    /// Number of prompts, each another.
+    /// Number of prompts, all different.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     prompts: u16,
     /// Number of times that the photo is encoded in one batch, each time for a prompt of its own.
@@ -40,7 +40,7 @@ pub struct Arguments {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     batch: u16,
-    /// Number of threads that share the model; in a run, each does the whole at the same time as the others.
+    /// Number of threads that share the model; in a run, all do the whole work at the same time.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     threads: u16,
     /// Side in pixels of the square that the model sees [default: what preprocessor_config.json says].
@@ -49,8 +49,8 @@ pub struct Arguments {
     /// Number of warm runs.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
-    /// Print what each kernel takes of one further run, by the adapter's own clock, and the rate at which it does
-    /// the operations, and reads and writes the bytes, that it cannot do without.
+    /// Print how long each kernel takes in one further run, by the adapter's own clock, and its rates of the operations
+    /// and bytes that it needs at least.
     #[arg(long)]
     profile: bool,
     #[command(flatten)]

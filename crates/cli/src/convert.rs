@@ -27,7 +27,7 @@ use crate::stop;
 pub struct Arguments {
     /// Folder or file to convert, or a repository to download and convert.
     source: PathBuf,
-    /// Folder to make: config.json, model.safetensors, preprocessor_config.json, the tokenizer's files.
+    /// Folder to create: config.json, model.safetensors, preprocessor_config.json, the tokenizer's files.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// OpenAI's CLIP, for an original decoder; github.com/openai/CLIP links to it in clip/clip.py.
@@ -36,8 +36,8 @@ pub struct Arguments {
     /// Folder with vocab.json and merges.txt, or tokenizer.json [default: that of SOURCE].
     #[arg(long, value_name = "DIR")]
     tokenizer: Option<PathBuf>,
-    /// A config.json for what an original's tensors do not tell, where it is not as published (heads, layers read,
-    /// activations); for a folder of the Hub, instead of its own.
+    /// A config.json for what an original's tensors do not tell (heads, layers read, activations), if it is not as
+    /// published; for a folder of the Hub, instead of its own.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// How weights are stored; f16 takes half the room and keeps about three digits.

@@ -21,7 +21,7 @@ pub struct Arguments {
     /// first to go wrong, on which sizes and by how much. Exits with 1 if one does.
     #[arg(long)]
     check: bool,
-    /// Of the adapters only this one: its number in the list.
+    /// Check only this adapter: its number in the list.
     #[arg(long, value_name = "INDEX")]
     adapter: Option<usize>,
     /// Print JSON.

@@ -50,8 +50,7 @@ pub struct Arguments {
     /// What to score on: a folder, or shapes:SEED:COUNT for generated scenes.
     #[arg(long, value_name = "DIR|shapes:SEED:COUNT")]
     data: DataArgument,
-    /// Take the thresholds, of probability and of presence, one for words and one for pictures, that are best on this
-    /// other data.
+    /// Choose the thresholds of probability and presence, for words and for pictures, that are best on this other data.
     #[arg(long, value_name = "DIR|shapes:SEED:COUNT", conflicts_with = "threshold")]
     tune: Option<DataArgument>,
     /// Probability, 0 to 1 in hundredths, from which a pixel is marked.

@@ -24,17 +24,17 @@ pub struct AdapterArguments {
     /// where there is one, else the processor].
     #[arg(long, value_name = "NAME|INDEX|cpu|driver")]
     adapter: Option<String>,
-    /// How weights are stored on it: in 16 bits where that loses nothing (auto), never (f32), or always, which
-    /// halves the memory of any checkpoint (f16) and, on GPUs, also stores in 16 bits what flows inside the
-    /// transformer blocks. Arithmetic is in 32 bits.
+    /// How weights are stored on it: in 16 bits where that loses nothing (auto), never (f32), or always (f16), which
+    /// halves the memory of any checkpoint and, on GPUs, also stores activations inside the transformer blocks in
+    /// 16 bits. Arithmetic is in 32 bits.
     #[arg(long, default_value = "auto", value_parser = precision_parser())]
     precision: Precision,
-    /// Measure which kernels are fastest on the adapter, and remember it in the user's cache folder. UpsampleInput
-    /// seconds the first time that photos of a size, or so many prompts, are met.
+    /// Measure which kernels are fastest on the adapter, and remember it in the user's cache folder. Takes seconds
+    /// for each new size of photos and number of prompts.
     #[arg(long)]
     tune_kernels: bool,
-    /// Memory to take on the adapter at most, as 512MB or 2GB [default: as much as there is]. To keep within it, prompts are looked for in
-    /// parts and large maps are made in tiles; less than the weights and a single prompt need is refused.
+    /// The most memory to use on the adapter, such as 512MB or 2GB [default: as much as there is]. To stay within it,
+    /// prompts are decoded in parts and large maps in tiles; less than the weights and one prompt need is refused.
     #[arg(long, value_name = "SIZE", value_parser = bytes::parse)]
     memory: Option<u64>,
 }
@@ -95,8 +95,8 @@ fn cache_folder(variable: impl Fn(&str) -> Option<OsString>, home: Option<PathBu
 /// How photos are read.
 #[derive(Args)]
 pub struct PhotoArguments {
-    /// Take the photo's pixels as stored, as transformers does, rather than turned upright by its EXIF
-    /// orientation. TIFFs are turned in any case: transformers gets them so from Pillow.
+    /// Take the photo's pixels as stored, as transformers does, instead of turning it upright by its EXIF
+    /// orientation. TIFFs are always turned: Pillow hands them to transformers that way.
     #[arg(long)]
     ignore_exif: bool,
 }

@@ -15,8 +15,8 @@ use crate::report;
 /// The checkpoint.
 #[derive(Args)]
 pub struct ModelArguments {
-    /// Folder of the checkpoint, or a repository of the Hugging Face Hub, to be downloaded into its usual cache: by its
-    /// name or by the address of its page, huggingface.co/owner/name (with /tree/REVISION behind it).
+    /// Folder of the checkpoint, or a repository of the Hugging Face Hub, which is downloaded into the Hub's usual cache:
+    /// its name, or the address of its page, huggingface.co/owner/name (or with /tree/REVISION appended).
     #[arg(long = "model", value_name = "DIR|OWNER/NAME[@REVISION]|URL")]
     value: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! What is going on, and how long it takes.
+//! Progress bars, status lines and how long things take.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ impl Progress {
         self.0.set_message(message.into());
     }
 
-    /// UpsampleInput the spinner off the terminal while something else is printed.
+    /// Takes the spinner off the terminal while something else is printed.
     pub fn pause<T>(&self, print: impl FnOnce() -> T) -> T {
         self.0.suspend(print)
     }

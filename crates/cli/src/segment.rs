@@ -54,20 +54,20 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     /// Photos (JPEG, PNG, WebP, GIF, BMP or TIFF, of up to 178 million pixels), and folders whose photos to take, in
-    /// the order of their names and the numbers in them; - reads paths from stdin, one per line and all before it
-    /// begins. What goes wrong with one is reported and does not keep the others from being segmented. Hidden files,
-    /// and pictures that this command wrote, are left out.
+    /// the order of their names and the numbers in them; - reads paths from stdin, one per line, to the end before it
+    /// begins. A photo that fails is reported, and the others are segmented all the same. Hidden files and pictures
+    /// that this command wrote are skipped.
     #[arg(required = true, value_name = "PHOTO|DIR")]
     photos: Vec<PathBuf>,
-    /// Take the photos of the folders within folders too, hidden ones and links to folders aside; their results go
-    /// to folders of the same names in the output folder.
+    /// Take the photos of subfolders too, except hidden ones and links to folders; their results go to subfolders of
+    /// the same names in the output folder.
     #[arg(long)]
     recursive: bool,
-    /// Folder for the files; made where it is missing. It may be the photos' own: photos are never overwritten, but
-    /// results of the same photo and prompt are.
+    /// Folder for the results, created if missing. It may be the photos' own: photos are never overwritten, but
+    /// earlier results of the same photo and prompt are.
     #[arg(long, value_name = "DIR", required_unless_present = "logits")]
     out: Option<PathBuf>,
-    /// What to write to the folder, with commas between.
+    /// What to write to the folder, separated by commas.
     #[arg(
         long,
         value_enum,
@@ -81,8 +81,8 @@ pub struct Arguments {
     shaping: ShapingArguments,
     #[command(flatten)]
     frames: FrameArguments,
-    /// Leave out corners of the polygons in regions files and data sets that are no further than this from the line without them;
-    /// at 0 polygons enclose exactly the mask.
+    /// Simplify the polygons in regions files and data sets: drop corners that are at most this far from the line without
+    /// them. At 0, polygons enclose exactly the mask.
     #[arg(long, value_name = "PIXELS", default_value_t = 0.0, allow_negative_numbers = true)]
     simplify: f64,
     /// Write the model's own logits of a single photo too: tensor `logits`, f32 [prompts, height, width].
@@ -94,7 +94,7 @@ pub struct Arguments {
     adapter: AdapterArguments,
     #[command(flatten)]
     reading: PhotoArguments,
-    /// Print JSON rather than tables: one line per photo as soon as it is done, which has `error` where it failed.
+    /// Print JSON instead of tables: one line per photo as soon as it is done, with `error` if it failed.
     #[arg(long)]
     json: bool,
     // Last: what follows would stand under its heading in the help.

@@ -62,7 +62,7 @@ fn say(message: &str) {
     let _ = writeln!(stderr(), "{message}");
 }
 
-/// UpsampleInput off the terminal's line what a bar or a spinner may have there.
+/// Takes off the terminal's line what a bar or a spinner may have there.
 pub fn clear_line() {
     if stderr().is_terminal() {
         let _ = write!(stderr(), "\r\u{1b}[2K");

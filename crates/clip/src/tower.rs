@@ -1,4 +1,4 @@
-//! What the text and the vision tower have in common: the stack of layers, and what it gives out besides its result.
+//! The stack of transformer layers that both towers share, and their optional outputs.
 
 use clipseg_tensor::transformer::{Block, BlockSizes};
 use clipseg_tensor::{Array, AttentionMask, Device, Recorder, Tensor, Weights};

@@ -1,4 +1,4 @@
-//! What tells apart the models whose conditions are not for each other.
+//! Fingerprints, which tell whether one model may use the conditions of another.
 
 use half::f16;
 

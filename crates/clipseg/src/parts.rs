@@ -1,4 +1,4 @@
-//! Prompts in as many parts as memory asks for.
+//! Decodes prompts in parts that fit into memory.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -67,7 +67,7 @@ impl InParts<'_> {
         (self.done < self.count).then(|| self.done..self.count.min(self.done + self.at_once))
     }
 
-    /// UpsampleInput what came of the prompts that were next, a row each. Where the device had no memory for them, half as many are next, once,
+    /// Takes what came of the prompts that were next, a row each. Where the device had no memory for them, half as many are next, once,
     /// without the plans that are only kept to be quick.
     pub fn take(&mut self, rows: Result<Array>) -> Result<()> {
         let Some(part) = self.next() else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! What there is in place of the weights that were looked for.
+//! What a folder or repository has instead of usable weights.
 
 use std::path::{Path, PathBuf};
 

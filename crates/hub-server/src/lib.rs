@@ -121,7 +121,7 @@ impl Reply {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// UpsampleInput a header away.
+    /// Takes a header away.
     pub fn remove(&mut self, name: &str) {
         self.headers.retain(|(found, _)| !found.eq_ignore_ascii_case(name));
     }

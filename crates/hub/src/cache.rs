@@ -55,7 +55,7 @@ impl Left {
         Self::remove(left.iter().filter(|left| left.is_quiet));
     }
 
-    /// UpsampleInput them away.
+    /// Takes them away.
     pub fn remove<'a>(left: impl IntoIterator<Item = &'a Self>) {
         for left in left {
             // Somebody else may have.

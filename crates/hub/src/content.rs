@@ -1,4 +1,4 @@
-//! What is sent, as it arrives: within its limits of time and length.
+//! A response's body as it arrives, within limits of time and length.
 
 use std::io::Read;
 use std::time::{Duration, Instant};

@@ -119,7 +119,7 @@ impl Wanted<'_> {
         }
     }
 
-    /// Says of a failure that would pass that it did not.
+    /// Turns a transient failure into one that stays, once retries are exhausted.
     fn broken(&self, error: Error, partial: &Partial, retries: &Retries<'_>) -> Error {
         match error {
             Error::Network { reason, .. } => Error::Broken {

@@ -43,7 +43,7 @@ impl Partial {
         self.total() == Some(self.length)
     }
 
-    /// UpsampleInput the size that is announced with the content: `Err` with the one that the Hub is certain of, if another.
+    /// Takes the size that is announced with the content: `Err` with the one that the Hub is certain of, if another.
     pub fn announce(&mut self, total: u64) -> Result<(), u64> {
         match self.size {
             Size::Certain(size) if size != total => Err(size),

@@ -97,7 +97,7 @@ impl ProbabilityMap {
         }
     }
 
-    /// UpsampleInput away what another prompt finds: p becomes p − `weight` · q, no less than 0, where q is the other's
+    /// Takes away what another prompt finds: p becomes p − `weight` · q, no less than 0, where q is the other's
     /// probability. Of several such prompts, subtract what they make by [`Combination::Any`].
     ///
     /// # Errors

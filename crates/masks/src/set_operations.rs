@@ -1,4 +1,4 @@
-//! Masks put together pixel by pixel.
+//! Union, intersection, difference and inversion of masks.
 
 use crate::{Error, Mask};
 

@@ -1,4 +1,4 @@
-//! Files in a folder for caches: what a process finds out for those after it.
+//! Files in a cache folder, by which a process tells later ones what it found out.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,4 @@
-//! What a kernel's run cannot do without.
+//! Lower bounds of a kernel's run: its floating-point operations and bytes.
 
 use std::ops::{Add, AddAssign, Mul};
 

@@ -1,4 +1,4 @@
-//! Whose failure it is: error scopes around each piece of work, and the loss of the device, which is everyone's.
+//! Error scopes around each piece of work, so that a failure reaches its own thread; and the loss of the device.
 
 #[cfg(any(test, feature = "faults"))]
 pub mod faults;

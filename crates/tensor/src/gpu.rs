@@ -1,4 +1,4 @@
-//! A device of wgpu's: what the processor does not have.
+//! What a wgpu device has and the processor does not: queue, pipelines, features.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;

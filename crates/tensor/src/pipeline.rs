@@ -83,7 +83,7 @@ impl PipelineCache {
 
         let mut missing: Vec<&Pipeline> = Vec::new();
         for pipeline in pipelines.filter(|pipeline| pipeline.compiled.get().is_none()) {
-            // A thread that met one twice would wait for itself to be of use.
+            // Without duplicates: two threads would block on the same pipeline.
             if !missing.iter().any(|other| std::ptr::eq(*other, pipeline)) {
                 missing.push(pipeline);
             }

@@ -1,4 +1,4 @@
-//! What the driver made of the kernels, kept in a file from one process to the next.
+//! The driver's pipeline cache, kept in a file from one process to the next.
 
 use std::fs;
 use std::io;

@@ -4,8 +4,8 @@ use half::f16;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Precision {
-    /// As half-precision floats where that loses nothing, as with weights that a checkpoint holds as f16: half the memory,
-    /// and the same numbers, but that a GPU may take those below 6e-5 for zero.
+    /// As f16 where that loses nothing, as with weights that a checkpoint holds as f16: half the memory and the same numbers,
+    /// except that a GPU may flush subnormals (|x| < 6e-5) to zero.
     #[default]
     Auto,
     /// As 32-bit floats.

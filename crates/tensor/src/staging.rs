@@ -1,4 +1,4 @@
-//! What results are read back through.
+//! Staging buffers, through which results are read back.
 
 use std::sync::{MutexGuard, PoisonError};
 

@@ -1,4 +1,4 @@
-//! What a recording consists of.
+//! Steps of a recording: dispatches and their resources.
 
 use std::sync::Arc;
 

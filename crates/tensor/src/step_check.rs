@@ -256,6 +256,27 @@ mod tests {
         device.take_step_checks()
     }
 
+    /// The identifiers and words of a text.
+    fn names(source: &str) -> impl Iterator<Item = &str> {
+        source.split(|letter: char| letter != '_' && !letter.is_ascii_alphanumeric())
+    }
+
+    // A step of a kernel without a twin would pass every check unseen, and one without an op is dead.
+    #[test]
+    fn every_kernel_has_a_twin_and_an_op() {
+        let ops = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ops");
+        let files = std::fs::read_dir(ops).unwrap().map(|entry| entry.unwrap().path());
+        let mut sources: Vec<_> = files.filter_map(|path| std::fs::read_to_string(path).ok()).collect();
+        sources.push(include_str!("recorder.rs").to_owned());
+        for kernel in clipseg_shaders::kernels::ALL {
+            let has_twin = twin_of(kernel).is_some() || twins_of_textures::has_twin(kernel.name);
+            assert!(has_twin, "{} has no twin", kernel.name);
+            let has_op = sources.iter().any(|source| names(source).any(|name| name == kernel.name));
+            assert!(has_op, "no op runs {}", kernel.name);
+        }
+        assert!(!twins_of_textures::has_twin("") && !names("matmul_tile_dot").any(|it| it == "matmul"));
+    }
+
     #[test]
     fn a_broken_kernel_is_named_and_those_after_it_are_not() {
         let checks = checks_with(broken());

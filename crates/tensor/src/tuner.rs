@@ -1,4 +1,4 @@
-//! Which kernel was measured to be the fastest at what, on one adapter; kept in a file from one process to the next.
+//! The autotune cache: the fastest kernel per problem on one adapter, kept in a file.
 
 use std::collections::BTreeMap;
 use std::fs;

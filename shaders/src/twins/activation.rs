@@ -1,4 +1,4 @@
-//! Functions of one value.
+//! Activations: functions of one value.
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 

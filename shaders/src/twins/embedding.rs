@@ -1,4 +1,4 @@
-//! From ids and pixels to the encoders' first rows.
+//! Embeddings of tokens, patches and positions.
 
 use crate::kernels::{gather_rows, patchify, token_embedding, vision_embedding};
 

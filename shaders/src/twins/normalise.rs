@@ -1,4 +1,4 @@
-//! Functions of a row.
+//! Layer norm, softmax and L2 norm: functions of a row.
 
 use crate::kernels::{l2_norm, layer_norm, softmax};
 

@@ -112,7 +112,7 @@ pub fn empty(folder: &Path) -> Result<()> {
     .with_context(|| format!("cannot empty {}", folder.display()))
 }
 
-/// UpsampleInput away what the user has set for these drivers.
+/// Takes away what the user has set for these drivers.
 fn set_nothing(command: &mut Command) -> &mut Command {
     for name in [clipseg::LLVMPIPE_WIDTH_VARIABLE, "MESA_SHADER_CACHE_DIR", "MESA_SHADER_CACHE_DISABLE"] {
         command.env_remove(name);

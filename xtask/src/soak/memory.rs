@@ -31,7 +31,7 @@ impl fmt::Display for Sample {
 pub struct Samples(Vec<Sample>);
 
 impl Samples {
-    /// UpsampleInput another.
+    /// Takes another.
     pub fn take(&mut self, device: &Device) -> Sample {
         let memory = device.memory_use();
         let sample = Sample { resident: resident(), device: (memory.weights + memory.plans) as f64 / MB };

@@ -213,7 +213,7 @@ impl<'a> Work<'a> {
     }
 }
 
-/// UpsampleInput a future to its first wait, and drops it.
+/// Takes a future to its first wait, and drops it.
 fn begin<T>(future: impl Future<Output = T>) {
     let _ = pin!(future).poll(&mut Context::from_waker(Waker::noop()));
 }

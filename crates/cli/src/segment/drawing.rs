@@ -1,4 +1,4 @@
-//! From logits to files.
+//! Draws a photo's results from its logits: masks, probabilities, overlays.
 
 use anyhow::Result;
 use clipseg::masks::{LabelMap, Mask};

@@ -1,4 +1,4 @@
-//! What lies in the output folder and must not be overwritten.
+//! Files in the output folder that must not be overwritten.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;

@@ -1,4 +1,4 @@
-//! What came of the photos, printed one after the other.
+//! Prints each photo's outcome, in the photos' order.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! A prompt's mask in numbers.
+//! A prompt's mask in numbers: area, bounding box, run lengths, polygons.
 
 use clipseg::masks::{Component, Connectivity, Contour, Mask, RunLengths};
 use serde::Serialize;

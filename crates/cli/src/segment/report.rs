@@ -1,4 +1,4 @@
-//! What came of a photo.
+//! The report on one photo.
 
 use std::path::Path;
 

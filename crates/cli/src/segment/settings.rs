@@ -1,4 +1,4 @@
-//! What a prompt's files say of how they were made.
+//! The settings that a prompt's files record.
 
 use std::path::Path;
 

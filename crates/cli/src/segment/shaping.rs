@@ -12,7 +12,7 @@ pub struct ShapingArguments {
     /// Probability, 0 to 1, from which a pixel belongs to the mask.
     #[arg(long, default_value_t = 0.5, allow_negative_numbers = true)]
     pub threshold: f32,
-    /// Leave the mask empty where the presence, which the report gives for each prompt, is below this: what is looked for is
+    /// Leave the mask empty if the presence score, which the report gives for each prompt, is below this: the object is
     /// then taken to be absent. `clipseg eval --tune` measures which value suits a model [default: 0, never].
     #[arg(
         long,
@@ -22,20 +22,20 @@ pub struct ShapingArguments {
         allow_negative_numbers = true
     )]
     pub min_presence: f32,
-    /// Mask all other pixels instead: the background of what is looked for. Probabilities stay as they are.
+    /// Mask the background of the object instead of the object. Probabilities are unaffected.
     #[arg(long)]
     invert: bool,
-    /// Leave out of every mask its connected parts of fewer pixels, and of all that is made of masks; probabilities
-    /// stay whole. Pixels that touch by an edge or a corner are connected.
+    /// Drop connected regions smaller than this from masks and everything derived from them; probabilities are
+    /// unaffected. Pixels that touch at an edge or a corner are connected.
     #[arg(long, value_name = "PIXELS", default_value_t = 1)]
     pub min_area: usize,
-    /// Add to every mask what is no further than this from it. Distances are true ones, so corners become round.
+    /// Grow every mask by this distance. Distances are Euclidean, so corners become round.
     #[arg(long, value_name = "PIXELS", conflicts_with = "shrink", allow_negative_numbers = true)]
     grow: Option<f64>,
-    /// Take from every mask what is no further than this from its outside. The photo's sides do not count as outside.
+    /// Shrink every mask by this distance. The photo's sides do not count as edges of the mask.
     #[arg(long, value_name = "PIXELS", allow_negative_numbers = true)]
     shrink: Option<f64>,
-    /// Soften the edge in NAME-mask.png: it fades from white, this far inside the edge, to black, this far outside of it.
+    /// Soften the edge in NAME-mask.png: it fades from white, this far inside the edge, to black, this far outside.
     /// Areas, boxes and polygons are those of the hard edge.
     #[arg(long, value_name = "PIXELS", allow_negative_numbers = true)]
     feather: Option<f64>,

@@ -1,4 +1,4 @@
-//! Telling weights that are numbers from those that are not.
+//! Finds weights that are not finite.
 //!
 //! An exponent of ones is an infinity or no number. Adding one at the exponent's lowest bit then carries into the sign's
 //! place, which was cleared before: three integer operations per value, of which the compiler makes vectors, and one

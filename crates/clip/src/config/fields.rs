@@ -20,7 +20,7 @@ impl Fields {
         Self { object, prefix: prefix.into() }
     }
 
-    /// UpsampleInput the field `name` out, read as an `R`, or its default where the file does not have it or has null.
+    /// Takes the field `name` out, read as an `R`, or its default where the file does not have it or has null.
     pub(crate) fn take<T, R: FieldValue + Into<T>>(
         &mut self,
         name: &str,

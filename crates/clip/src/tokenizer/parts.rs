@@ -1,4 +1,4 @@
-//! What an engine is made of, whichever files describe it, and how large that may be.
+//! The parts of a tokenizer engine, whichever files describe them, and their size limits.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ pub(super) fn whitespace() -> Result<Replace, String> {
     Replace::new(ReplacePattern::Regex(r"\s+".to_owned()), " ").map_err(|error| error.to_string())
 }
 
-/// UpsampleInput a text apart into what the pattern finds.
+/// Takes a text apart into what the pattern finds.
 pub(super) fn words(pattern: &str) -> Result<Split, String> {
     Split::new(SplitPattern::Regex(pattern.to_owned()), SplitDelimiterBehavior::Removed, true)
         .map_err(|error| error.to_string())

@@ -115,7 +115,7 @@ pub(super) fn storage(id: &Value, objects: &Objects) -> Result<Rc<Storage>, Stri
         ] if &**kind == "storage" => {
             Storage::new(key.clone(), *dtype, size(length, "storage's length")?).map(Rc::new)
         }
-        _ => Err("has a persistent id that is no (\"storage\", type, key, device, length)".to_owned()),
+        _ => Err("has a persistent id that is not (\"storage\", type, key, device, length)".to_owned()),
     }
 }
 

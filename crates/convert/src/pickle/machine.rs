@@ -171,7 +171,7 @@ impl<'a> Machine<'a> {
         let class = self.pop()?;
         match (class, self.objects.tuple(&arguments)?) {
             (Value::Global(Global::ModuleClass), []) => self.make(Object::Module(None)),
-            _ => Err("makes an object that is no TorchScript module; it is refused".to_owned()),
+            _ => Err("makes an object that is not a TorchScript module; it is refused".to_owned()),
         }
     }
 

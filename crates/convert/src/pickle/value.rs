@@ -1,4 +1,4 @@
-//! What a pickle program works with.
+//! Values that a pickle program works with.
 
 use std::rc::Rc;
 

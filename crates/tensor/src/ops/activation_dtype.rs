@@ -1,14 +1,13 @@
-//! Which activations lie in f16.
+//! The dtype of activations that pass between two ops.
 
 use super::shape_error;
 use crate::tensor::DType;
 use crate::{Precision, Recorder, Result};
 
 impl Recorder {
-    /// How an activation is to lie that one op writes and another reads and nobody else sees, where `ends` says whether each of the
-    /// two can have it in f16. It does with [`Precision::F16`] and the workgroup kernels: with the others,
-    /// [`Precision::Auto`], numbers stay as they are, and the subgroup kernels serve software adapters, whose time goes into
-    /// instructions and not into memory, and whose textures are of floats.
+    /// The dtype of an activation that passes between exactly two ops. It is f16 only if both support that (`ends`), the
+    /// precision is [`Precision::F16`] and the workgroup kernels run. [`Precision::Auto`] changes no number; the
+    /// subgroup kernels serve software adapters, where f16 would save no time, and their textures hold f32.
     pub(crate) fn dtype_between(&self, ends: [bool; 2]) -> DType {
         let device = self.device();
         let wanted = device.precision() == Precision::F16 && device.lanes().is_none();

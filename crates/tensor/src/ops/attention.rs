@@ -5,6 +5,9 @@ use super::{expect_shape, shape_error};
 use crate::tensor::DType;
 use crate::{Recorder, Result, Tensor};
 
+/// The largest head that every kernel can have.
+const MAX_HEAD_SIZE: usize = kernels::attention::MAX_HEAD_SIZE as usize;
+
 /// Which keys a query may look at.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AttentionMask<'a> {
@@ -31,7 +34,7 @@ pub struct Packing<'a> {
 struct Sizes {
     batch: usize,
     tokens: usize,
-    /// How many sequences attend, and the most tokens that one has.
+    /// The number of sequences, and the tokens of the longest.
     sequences: usize,
     max_seqlen: usize,
     heads: usize,
@@ -46,9 +49,10 @@ impl Sizes {
                 format!("{query_key_value:?}, expected [batch, tokens, 3 · width]"),
             );
         };
-        if heads == 0 || width % (3 * heads) != 0 || width / (3 * heads) > 128 {
-            let reason =
-                format!("{query_key_value:?} for {heads} heads, expected 3 · heads · (at most 128) columns");
+        if heads == 0 || width % (3 * heads) != 0 || width / (3 * heads) > MAX_HEAD_SIZE {
+            let reason = format!(
+                "{query_key_value:?} for {heads} heads, expected 3 · heads · (at most {MAX_HEAD_SIZE}) columns"
+            );
             return shape_error("attention", reason);
         }
         if let Some(key_padding_mask) = mask.key_padding_mask {
@@ -83,7 +87,7 @@ impl Sizes {
     }
 }
 
-/// Whether the kernels on vectors can have heads of so many values. Of the workgroup kernels, that on vectors alone can have f16 values.
+/// Whether the vec4 and subgroup kernels support heads of this size. Of the workgroup kernels only the vec4 one supports f16.
 pub(crate) fn heads_fit_vectors(head_size: usize) -> bool {
     head_size <= 64 && head_size.is_multiple_of(4)
 }
@@ -188,10 +192,10 @@ impl Recorder {
         ];
         let (kernel, overrides, queries) =
             match sizes.fit_vectors() && self.device().supports_unpack2x16float() {
-                true => (&kernels::attention_vec4::KERNEL, &overrides[..], 32_usize),
-                false => (&kernels::attention::KERNEL, &[][..], 16),
+                true => (&kernels::attention_vec4::KERNEL, &overrides[..], kernels::attention_vec4::QUERIES),
+                false => (&kernels::attention::KERNEL, &[][..], kernels::attention::QUERIES),
             };
-        let grid = [sizes.max_seqlen.div_ceil(queries) as u32, params.heads, sizes.sequences as u32];
+        let grid = [(sizes.max_seqlen as u32).div_ceil(queries), params.heads, sizes.sequences as u32];
         let flops = 2 * sizes.product_flops(mask);
         self.dispatch(kernel, overrides, params, resources, grid, flops)?;
         Ok(output)
@@ -219,7 +223,11 @@ impl Recorder {
             self.buffer_or_empty(mask.packing.map(|packing| packing.cu_seqlens))?,
             self.texture(&output)?,
         ];
-        let grid = [sizes.max_seqlen.div_ceil(8) as u32, params.heads, sizes.sequences as u32];
+        let grid = [
+            (sizes.max_seqlen as u32).div_ceil(kernels::attention_subgroup::ROWS),
+            params.heads,
+            sizes.sequences as u32,
+        ];
         let texels = sizes.head_size as u32 / 4;
         let overrides =
             [("TEXELS", texels), ("SHARE_LANES", texels.next_power_of_two().min(lanes)), ("LANES", lanes)];

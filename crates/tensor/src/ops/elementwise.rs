@@ -4,9 +4,6 @@ use super::{expect_shape, shape_error};
 use crate::tensor::DType;
 use crate::{Recorder, Result, Tensor};
 
-/// Tokens per workgroup of FiLM's subgroup kernel.
-const FILM_TEXTURE_ROWS: u32 = 8;
-
 /// The scale and the shift that a condition gives each channel, `[pairs, columns]` both.
 #[derive(Clone, Copy)]
 pub struct Modulation<'a> {
@@ -132,7 +129,7 @@ impl Recorder {
             self.texture(&output)?,
         ];
         let overrides = [("LANES", lanes)];
-        let grid = [params.tokens.div_ceil(FILM_TEXTURE_ROWS), params.pairs, 1];
+        let grid = [params.tokens.div_ceil(kernels::film_subgroup::ROWS), params.pairs, 1];
         self.dispatch(&kernels::film_subgroup::KERNEL, &overrides, params, resources, grid, flops)?;
         Ok(output)
     }

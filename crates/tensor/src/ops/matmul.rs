@@ -79,7 +79,7 @@ struct Variant {
 /// Any shape, any adapter.
 static FALLBACK: Variant = Variant {
     kernel: &matmul_tile::KERNEL,
-    tile: [64, 64],
+    tile: [matmul_tile::TILE as usize; 2],
     multiples: [1, 1],
     most_rows: usize::MAX,
     weight: DType::F32,
@@ -130,8 +130,8 @@ impl Variant {
     }
 }
 
-/// The variants that take a problem, the default first. That is the table's first, but on software adapters, for which barriers
-/// are dear, the one without any: where it does not leave most of its lanes idle.
+/// The variants that take a problem, the default first: the table's first. On software adapters, where barriers are slow, it is
+/// the variant without barriers, unless the output is so narrow that most of its lanes would be idle.
 fn candidates(device: &Device, problem: &Problem) -> Vec<&'static Variant> {
     let mut variants = VARIANTS.to_vec();
     variants.retain(|variant| variant.takes(device, problem));

@@ -1,6 +1,6 @@
 use clipseg_shaders::{Activation, kernels};
 
-use super::panels::{PRODUCT_ROWS, Panels};
+use super::panels::Panels;
 use super::shape_error;
 use crate::cost::product_flops;
 use crate::{Device, Linear, Recorder, Result, Tensor};
@@ -86,7 +86,7 @@ impl Recorder {
             self.texture(&output)?,
         ];
         let overrides = [("ACTIVATION", layers.activation as u32), up.lanes_override()];
-        let grid = [input.rows().div_ceil(PRODUCT_ROWS) as u32, 1, 1];
+        let grid = [input.rows().div_ceil(kernels::mlp_subgroup::ROWS as usize) as u32, 1, 1];
         let flops = [&layers.up, &layers.down]
             .map(|layer| product_flops(input.rows(), layer.in_features(), layer.out_features()))
             .iter()

@@ -11,9 +11,7 @@ use crate::{Device, Recorder, Result, Tensor};
 /// The longest row that the kernel on vectors keeps in its registers.
 const VEC4_MAX_COLUMNS: usize = 1024;
 /// The longest row that the subgroup kernel holds, per lane.
-const SUBGROUP_MAX_COLUMNS: usize = 128;
-/// Rows per workgroup of the subgroup kernel.
-const SUBGROUP_ROWS: u32 = 8;
+const SUBGROUP_MAX_COLUMNS: usize = 4 * kernels::layer_norm_subgroup::TEXELS as usize;
 
 /// A layer norm's weight and bias on the device.
 pub struct LayerNorm {
@@ -47,7 +45,7 @@ impl LayerNorm {
         Ok(Self { weight: upload(weight)?, bias: upload(bias)?, epsilon, for_lanes })
     }
 
-    /// Whether the kernel on vectors can have rows of so many columns, which alone of the workgroup kernels can write f16 values.
+    /// Whether the vec4 kernel supports rows of this width. It is the only workgroup kernel of layer norm that can write f16.
     pub(crate) fn fits_vectors(&self) -> bool {
         let columns = self.weight.len();
         columns.is_multiple_of(4) && columns <= VEC4_MAX_COLUMNS
@@ -132,7 +130,7 @@ impl Recorder {
             self.texture(&output)?,
         ];
         let overrides = [("COLUMN_TEXELS", input.columns() as u32 / 4), ("LANES", for_lanes.lanes)];
-        let grid = [params.rows.div_ceil(SUBGROUP_ROWS), 1, 1];
+        let grid = [params.rows.div_ceil(kernels::layer_norm_subgroup::ROWS), 1, 1];
         let flops = layer_norm_flops(input);
         let kernel = &kernels::layer_norm_subgroup::KERNEL;
         self.dispatch(kernel, &overrides, params, resources, grid, flops)?;

@@ -1,3 +1,5 @@
+use clipseg_shaders::kernels::matmul_subgroup;
+
 use crate::device::{F32_TEXELS, PACKED_F16_TEXELS};
 use crate::pool::Pooled;
 use crate::step::Resource;
@@ -14,14 +16,24 @@ fn panel_depth(lanes: u32) -> usize {
 }
 
 /// Rows of the output that a workgroup of the subgroup kernels for products makes.
-pub(crate) const PRODUCT_ROWS: usize = 24;
+pub(crate) const PRODUCT_ROWS: usize = matmul_subgroup::ROWS as usize;
 
-/// A weight `[out_features, in_features]` as the subgroup kernels read it, from end to end: a panel of [`panel_columns`] after
-/// the other, in each [`panel_depth`] values of `in_features` a row of the texture, for each of them the panel's columns. Padded
-/// with zeros to whole panels and rows. f16 values lie eight per texel: four columns of two values of `in_features`.
+/// A weight `[out_features, in_features]` in the order in which the subgroup kernels read it, from end to end.
 ///
-/// Sixteen lanes, which turn what they multiply by one, meet the values of `in_features` in another order each: the row's columns are
-/// turned against it, those of a lane by its number.
+/// It is cut into panels of [`panel_columns`] columns (out_features). A row of the texture holds [`panel_depth`] values of K
+/// (in_features) of one panel, and for each of them the panel's columns. Panels and rows are padded with zeros. A texel has four
+/// columns of one K in f32, or four columns of two values of K in f16.
+///
+/// With 16 lanes the kernel rotates the input strip by one lane per step, so that lane l sees the values of K starting at
+/// its own. The packing rotates each lane's columns to match. With 4 lanes, the K that a lane's columns have at each step:
+///
+/// ```text
+///          lane 0  lane 1  lane 2  lane 3
+/// step 0      0       1       2       3
+/// step 1      1       2       3       0
+/// step 2      2       3       0       1
+/// step 3      3       0       1       2
+/// ```
 pub(crate) struct Panels {
     texture: Pooled<wgpu::Texture>,
     /// What the kernel has to read of it, the padding left out.
@@ -90,7 +102,7 @@ pub(crate) fn unpack(
     let steps = in_features.div_ceil(depth);
     let mut weight = Vec::with_capacity(out_features * in_features);
     for column in 0..out_features {
-        for k in 0..inner {
+        for k in 0..in_features {
             let start = (column / width * steps + k / depth) * row;
             weight.push(values[start + place(lanes, is_f16, k % depth, column % width)]);
         }

@@ -1,4 +1,4 @@
-//! A run of a plan on a device of wgpu's.
+//! Runs a plan on wgpu: one submission, then the read-back.
 
 use super::{Run, buffer_in};
 use crate::profile::Timestamps;

@@ -1,4 +1,4 @@
-//! FiLM and what else goes value by value.
+//! FiLM, activations and sigmoid.
 
 use clipseg_shaders::kernels::film;
 use rten_vecmath::Sigmoid;

@@ -1,4 +1,4 @@
-//! Sharing loops over rows between threads.
+//! Loops over rows, shared between threads.
 
 use rayon::prelude::*;
 

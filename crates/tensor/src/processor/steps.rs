@@ -1,4 +1,4 @@
-//! Which twin runs a kernel, and the running of one step.
+//! Runs a step by its kernel's twin, or by a quicker form of it.
 
 use clipseg_shaders::{Kernel, kernels};
 

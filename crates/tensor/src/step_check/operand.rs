@@ -1,4 +1,4 @@
-//! What a step reads or has written, brought to the host.
+//! A step's operands, read back to the host.
 
 use half::f16;
 

@@ -1,4 +1,4 @@
-//! Files that are not read, by what they are.
+//! Picture formats that are recognised but not read.
 
 /// What pictures can be read, for messages.
 pub const KNOWN: &str = "JPEG, PNG, WebP, GIF, BMP and TIFF";

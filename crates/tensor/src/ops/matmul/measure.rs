@@ -1,4 +1,4 @@
-//! Measuring which variant is the fastest at a product, on the device it is for.
+//! Autotuning: measures which variant of a product is the fastest on the device.
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,54 @@
+//! Whether the library compiles for browsers: `cargo check` for wasm32-unknown-unknown.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::root;
+use crate::steps::{cargo, step};
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// Checks the library for browsers, with its default features and with none. Without the target's standard library rustup
+/// is asked for it; where it cannot bring it, this says so and checks nothing.
+pub fn check() -> Result<()> {
+    if !is_there()? && !(add() && is_there()?) {
+        println!(
+            "\n== the library in a browser: not checked, as this toolchain has no standard library for {TARGET}; \
+             `rustup target add {TARGET}` brings it"
+        );
+        return Ok(());
+    }
+    for (name, features) in
+        [("the library in a browser", None), ("the same without its features", Some("--no-default-features"))]
+    {
+        let mut check = cargo(["check", "--package", "clipseg", "--target", TARGET]);
+        check.args(features);
+        step(name, check)?;
+    }
+    Ok(())
+}
+
+/// Whether the toolchain that runs this task has the target's standard library.
+fn is_there() -> Result<bool> {
+    let output = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .current_dir(root())
+        .output()
+        .context("running rustc")?;
+    ensure!(output.status.success(), "`rustc --print target-libdir` failed: {}", output.status);
+    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()).exists())
+}
+
+/// Has rustup download the target's standard library, some 20 MB. False where there is no rustup, or it cannot.
+fn add() -> bool {
+    println!("\nThere is no standard library for {TARGET}; running: rustup target add {TARGET}");
+    Command::new("rustup")
+        .args(["target", "add", TARGET])
+        .current_dir(root())
+        // One try: a machine without a network is not kept waiting.
+        .env("RUSTUP_MAX_RETRIES", "0")
+        .status()
+        .is_ok_and(|status| status.success())
+}
