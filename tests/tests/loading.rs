@@ -52,7 +52,8 @@ fn a_model_in_memory_computes_what_its_folder_does() {
 #[test]
 fn shards_in_memory_make_the_model_of_their_index() {
     let folder = fixture("tiny-sharded");
-    let index: serde_json::Value = serde_json::from_str(&text(&folder, "model.safetensors.index.json")).unwrap();
+    let index: serde_json::Value =
+        serde_json::from_str(&text(&folder, "model.safetensors.index.json")).unwrap();
     let mut files: Vec<_> = index["weight_map"].as_object().unwrap().values().collect();
     files.sort_by_key(|file| file.as_str());
     files.dedup();

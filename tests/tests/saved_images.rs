@@ -4,7 +4,7 @@ use clipseg::{
     Array, Checkpoint, ClipSeg, ClipSegConfig, ClipSegForImageSegmentation, Device, EncodedImage, Error,
     ImageInput, Photo, SavedImage, TextInput,
 };
-use clipseg_tests::{CLASSIC, DEVICE, PROCESSOR, fixture, load, open_alone, random, random_ids};
+use clipseg_tests::{DEVICE, PROCESSOR, WORKGROUP, fixture, load, open_alone, random, random_ids};
 use pollster::block_on;
 use proptest::prelude::*;
 
@@ -30,7 +30,7 @@ fn save(model: &ClipSegForImageSegmentation, image: &EncodedImage) -> SavedImage
 
 #[test]
 fn logits_are_the_same_after_a_round_trip() {
-    for device in [&*DEVICE, &CLASSIC, &PROCESSOR] {
+    for device in [&*DEVICE, &WORKGROUP, &PROCESSOR] {
         let model = load(device, MODEL);
         for batch in [1, 2] {
             let image = encode(&model, batch);
@@ -99,7 +99,10 @@ fn another_model_is_told_apart() {
         let error = block_on(other.save_image(&image)).unwrap_err();
         assert!(matches!(error, Error::OtherModel { .. }), "{error}");
         let condition = clipseg::Condition {
-            embeddings: Array { shape: vec![1, other.config().projection_dim], values: vec![0.5; other.config().projection_dim] },
+            embeddings: Array {
+                shape: vec![1, other.config().projection_dim],
+                values: vec![0.5; other.config().projection_dim],
+            },
         };
         let error = block_on(other.decode(&image, &condition)).unwrap_err();
         assert!(error.to_string().contains("encode the photo with this model"), "{error}");

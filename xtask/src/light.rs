@@ -17,7 +17,16 @@ pub fn check() -> Result<()> {
         let check = ["check", "--package", "clipseg", "--no-default-features", "--features", feature];
         step(&format!("the library with {feature} alone"), cargo(check))?;
     }
-    let tree = ["tree", "--package", "clipseg", "--no-default-features", "--edges", "normal,build", "--prefix", "none"];
+    let tree = [
+        "tree",
+        "--package",
+        "clipseg",
+        "--no-default-features",
+        "--edges",
+        "normal,build",
+        "--prefix",
+        "none",
+    ];
     let output = cargo(tree).output().context("running cargo tree")?;
     ensure!(output.status.success(), "cargo tree failed: {}", String::from_utf8_lossy(&output.stderr));
     let lines = String::from_utf8(output.stdout)?;
@@ -25,8 +34,16 @@ pub fn check() -> Result<()> {
     names.sort_unstable();
     names.dedup();
     let found = ABSENT.into_iter().find(|absent| names.contains(absent));
-    ensure!(found.is_none(), "without its features the library still depends on {}", found.unwrap_or_default());
-    ensure!(names.len() <= MOST, "without its features the library is {} crates, at most {MOST}", names.len());
+    ensure!(
+        found.is_none(),
+        "without its features the library still depends on {}",
+        found.unwrap_or_default()
+    );
+    ensure!(
+        names.len() <= MOST,
+        "without its features the library is {} crates, at most {MOST}",
+        names.len()
+    );
     println!("== dependencies without features: {} crates", names.len());
     Ok(())
 }

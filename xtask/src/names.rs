@@ -21,7 +21,9 @@ pub fn check() -> Result<()> {
     for entry in WalkDir::new(&pages) {
         let entry = entry?;
         if entry.path().extension().is_some_and(|extension| extension == "html") {
-            found.extend(foreign_links(&std::fs::read_to_string(entry.path()).context("a page of rustdoc's")?));
+            found.extend(foreign_links(
+                &std::fs::read_to_string(entry.path()).context("a page of rustdoc's")?,
+            ));
         }
     }
     let found: Vec<_> = found.into_iter().collect();

@@ -126,7 +126,10 @@ impl Checkpoint {
                 if let Some(&other) = all.tensors.get(&name) {
                     let (one, other) = (all.shards[before + shard].path(), all.shards[other].path());
                     let (name, other) = (shown(&name), other.display());
-                    return Err(Error::checkpoint(one, format!("has the tensor `{name}`, which {other} has too")));
+                    return Err(Error::checkpoint(
+                        one,
+                        format!("has the tensor `{name}`, which {other} has too"),
+                    ));
                 }
                 all.tensors.insert(name, before + shard);
             }

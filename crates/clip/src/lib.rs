@@ -22,12 +22,12 @@ pub use self::checkpoint::{Checkpoint, LoadProgress, TensorView};
 pub use self::config::{Activation, ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig};
 pub use self::error::{Error, Result};
 pub use self::files::StandIn;
-pub use self::processor::{
-    ImageSize, MAX_PIXELS, Photo, PixelBatch, PixelFormat, PixelValues, PreprocessorConfig, Processor, PromptStyle,
-    Resample,
-};
 #[cfg(feature = "tokenizer")]
 pub use self::processor::{ClipSegProcessor, ProcessedInputs};
+pub use self::processor::{
+    ImageSize, MAX_PIXELS, Photo, PixelBatch, PixelFormat, PixelValues, PreprocessorConfig, Processor,
+    PromptStyle, Resample,
+};
 #[cfg(feature = "decode")]
 pub use self::processor::{Orientation, PhotoFile};
 pub use self::text::{TextEncoder, TextInput};

@@ -298,7 +298,8 @@ fn damaged_memory_is_named_by_its_label() {
 #[test]
 fn shards_in_memory_are_joined_one_by_one() {
     let part = |label: &str, tensors: &[Stored]| Checkpoint::from_bytes(label, bytes(tensors)).unwrap();
-    let (one, two) = (part("one", &[f32s("a", &[1.0]), f32s("c", &[3.0])]), part("two", &[f32s("b", &[2.0])]));
+    let (one, two) =
+        (part("one", &[f32s("a", &[1.0]), f32s("c", &[3.0])]), part("two", &[f32s("b", &[2.0])]));
     let all = Checkpoint::from_shards("all", [one.clone(), two.clone()]).unwrap();
     assert_eq!(all.names().collect::<Vec<_>>(), ["a", "b", "c"]);
     for (name, value) in [("a", 1.0), ("b", 2.0), ("c", 3.0)] {

@@ -71,9 +71,16 @@ fn pixels_of_other_programs_are_repacked() {
 #[test]
 fn pixels_that_are_not_there_are_refused() {
     let huge = usize::MAX;
-    for (width, height, row_bytes) in
-        [(0, 1, 4), (1, 0, 4), (2, 1, 7), (1, 3, 4), (huge, 1, huge), (1, huge, huge), (huge, huge, 0), (1, 1, 0)]
-    {
+    for (width, height, row_bytes) in [
+        (0, 1, 4),
+        (1, 0, 4),
+        (2, 1, 7),
+        (1, 3, 4),
+        (huge, 1, huge),
+        (1, huge, huge),
+        (huge, huge, 0),
+        (1, 1, 0),
+    ] {
         let error = Photo::from_pixels(PixelFormat::Rgba8, width, height, &[0; 8], row_bytes).unwrap_err();
         assert!(matches!(&error, Error::Image { .. }), "{error:?}");
         assert!(error.to_string().contains("Rgba8 need"), "{error}");

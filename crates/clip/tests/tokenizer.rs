@@ -55,7 +55,9 @@ fn files_in_memory_make_the_tokenizer_of_their_folder() {
             .unwrap()
             .map(|entry| entry.unwrap().path())
             .filter(|path| path.is_file())
-            .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(path).unwrap()))
+            .map(|path| {
+                (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(path).unwrap())
+            })
             .collect();
         let named = || files.iter().map(|(name, bytes)| (name.as_str(), bytes));
         let (memory, disk) = (Tokenizer::from_files(named()).unwrap(), Tokenizer::from_dir(&folder).unwrap());
@@ -80,7 +82,10 @@ fn files_in_memory_are_named_in_errors() {
         (vec![("vocab.json", "<html>"), ("merges.txt", "#version\n")], "vocab.json is a web page"),
         (vec![("tokenizer.json", "[]")], "tokenizer.json: is not a tokenizer"),
         (vec![("vocab.json", "{}"), ("merges.txt", "#version\n")], "the tokenizer: the eos_token"),
-        (vec![("tokenizer_config.json", "1"), ("vocab.json", "{}")], "tokenizer_config.json: is not a JSON object"),
+        (
+            vec![("tokenizer_config.json", "1"), ("vocab.json", "{}")],
+            "tokenizer_config.json: is not a JSON object",
+        ),
     ] {
         let error = Tokenizer::from_files(files).unwrap_err().to_string();
         assert!(error.starts_with(words), "{error}");

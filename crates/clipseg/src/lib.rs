@@ -122,9 +122,9 @@ pub use model::{ClipSegForImageSegmentation, ConditionInput, SegmentationInput, 
 #[cfg(all(feature = "tokenizer", not(target_family = "wasm")))]
 pub use pipeline::ClipSeg;
 pub use refinement::Refinement;
+pub use safetensors;
 pub use saved_conditions::SavedConditions;
 pub use saved_image::SavedImage;
-pub use safetensors;
 pub use segmentation::Segmentation;
 pub use serde_json;
 pub use smoother::Smoother;

@@ -345,7 +345,8 @@ fn weights_of(device: &Device, checkpoint: &Checkpoint) -> u64 {
         let is_half = match device.precision() {
             Precision::F16 => true,
             Precision::F32 => false,
-            Precision::Auto => tensor.dtype() == Dtype::F16,
+            // As the checkpoint has them.
+            _ => tensor.dtype() == Dtype::F16,
         };
         if is_half { 2 * tensor.len() } else { 4 * tensor.len() }
     });

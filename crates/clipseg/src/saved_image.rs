@@ -174,7 +174,8 @@ fn checksum(model: &str, grid: [usize; 2], activations: &[Array]) -> String {
 }
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<SavedImage, String> {
-    let not_safetensors = |error| format!("is not a whole safetensors file ({error}); encode the photo again");
+    let not_safetensors =
+        |error| format!("is not a whole safetensors file ({error}); encode the photo again");
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(not_safetensors)?;
     let Some(header) = metadata.metadata().as_ref().and_then(|metadata| metadata.get(METADATA)) else {
         return Err("holds no encoded image".to_owned());

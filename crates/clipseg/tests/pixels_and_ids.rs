@@ -2,8 +2,8 @@
 //! default features too.
 
 use clipseg::{
-    Checkpoint, ClipSegConfig, ClipSegForImageSegmentation, Device, DeviceOptions, ImageInput, Photo, PixelFormat,
-    PreprocessorConfig, Processor, TextInput,
+    Checkpoint, ClipSegConfig, ClipSegForImageSegmentation, Device, DeviceOptions, ImageInput, Photo,
+    PixelFormat, PreprocessorConfig, Processor, TextInput,
 };
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/models/clipseg-shapes");
@@ -42,7 +42,8 @@ fn pixels_and_ids_give_the_logits_of_transformers() {
     let (logits, expected) = (logits.unwrap(), reference.get("out.logits").unwrap().to_f32().unwrap());
     let largest = expected.iter().fold(0.0f32, |largest, logit| largest.max(logit.abs()));
     assert_eq!(logits.values.len(), expected.len());
-    let worst = logits.values.iter().zip(&expected).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+    let worst =
+        logits.values.iter().zip(&expected).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
     assert!(worst <= 1e-4 * largest, "off by {worst}, where the largest logit is {largest}");
 }
 

@@ -134,7 +134,11 @@ impl Wanted<'_> {
     }
 
     /// Fetches what is missing of the file, until it is whole or the connection breaks.
-    fn receive(&self, partial: &mut Partial, progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>) -> Result<()> {
+    fn receive(
+        &self,
+        partial: &mut Partial,
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
         if partial.is_whole() {
             return Ok(());
         }

@@ -138,7 +138,10 @@ fn tell(progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>, event: Progre
 ///
 /// # Errors
 /// As [`Hub::from_env`], [`Hub::snapshot`] and [`Snapshot::download_weights`]; where the text names no repository.
-pub fn download(repository: &str, progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>) -> Result<PathBuf> {
+pub fn download(
+    repository: &str,
+    progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+) -> Result<PathBuf> {
     let hub = Hub::from_env()?;
     let snapshot = hub.snapshot(&hub.repository(repository)?, progress)?;
     snapshot.download_weights(Weights::Safetensors, progress)?;

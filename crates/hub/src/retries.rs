@@ -45,7 +45,11 @@ impl<'a> Retries<'a> {
     }
 
     /// Waits before the next attempt; gives `error` back where there is to be none.
-    pub fn wait(&mut self, error: Error, progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>) -> Result<()> {
+    pub fn wait(
+        &mut self,
+        error: Error,
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
         self.failures += 1;
         let Some(wait) = pause(&error, self.failures).filter(|wait| *wait <= self.longest) else {
             return Err(error);

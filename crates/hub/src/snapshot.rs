@@ -139,7 +139,11 @@ impl Snapshot {
     /// # Errors
     /// As [`check_weights`](Self::check_weights); where the Hub refuses or cannot be reached; where a download breaks
     /// off time and again, or arrives damaged; where the cache cannot be written.
-    pub fn download_weights(&self, form: Weights, progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>) -> Result<()> {
+    pub fn download_weights(
+        &self,
+        form: Weights,
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
         let weights = self.weights(form)?;
         self.fetch(&weights.file, if weights.is_index { Kind::Small } else { Kind::Large }, progress)?;
         if weights.is_index {
@@ -164,7 +168,12 @@ impl Snapshot {
         }
     }
 
-    fn fetch(&self, file: &str, kind: Kind, progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>) -> Result<()> {
+    fn fetch(
+        &self,
+        file: &str,
+        kind: Kind,
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
         match &self.source {
             Source::Hub(client) => {
                 let address = client.file_address(&self.repository, &self.commit, file);

@@ -20,8 +20,13 @@ const PATCH: usize = 16;
 const HIDDEN: usize = 192;
 const LAYERS: usize = 6;
 const EMBEDDING: usize = 64;
-const SIZES: BlockSizes =
-    BlockSizes { hidden: HIDDEN, intermediate: 576, heads: 6, activation: Activation::QuickGelu, epsilon: 1e-5 };
+const SIZES: BlockSizes = BlockSizes {
+    hidden: HIDDEN,
+    intermediate: 576,
+    heads: 6,
+    activation: Activation::QuickGelu,
+    epsilon: 1e-5,
+};
 
 /// Weights by name.
 struct File<'a>(SafeTensors<'a>);
@@ -35,10 +40,16 @@ impl Weights for File<'_> {
             return Err(format!("{name} is {:?}, expected {shape:?}", view.shape()).into());
         }
         match view.dtype() {
-            Dtype::F16 => {
-                Ok(view.data().as_chunks().0.iter().map(|&value| f16::from_le_bytes(value).to_f32()).collect())
+            Dtype::F16 => Ok(view
+                .data()
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&value| f16::from_le_bytes(value).to_f32())
+                .collect()),
+            Dtype::F32 => {
+                Ok(view.data().as_chunks().0.iter().map(|&value| f32::from_le_bytes(value)).collect())
             }
-            Dtype::F32 => Ok(view.data().as_chunks().0.iter().map(|&value| f32::from_le_bytes(value)).collect()),
             other => Err(format!("{name} is stored as {other:?}").into()),
         }
     }
@@ -61,14 +72,16 @@ impl Vit {
     pub fn load(device: &Device, file: &[u8]) -> Result<Self, Box<dyn Error>> {
         let weights = File(SafeTensors::deserialize(file)?);
         let tower = "vision_model";
-        let patch = weights.floats(&format!("{tower}.embeddings.patch_embedding.weight"), &[HIDDEN, 3, PATCH, PATCH])?;
+        let patch = weights
+            .floats(&format!("{tower}.embeddings.patch_embedding.weight"), &[HIDDEN, 3, PATCH, PATCH])?;
         let class = weights.floats(&format!("{tower}.embeddings.class_embedding"), &[HIDDEN])?;
         let tokens = 1 + (IMAGE / PATCH).pow(2);
-        let table = weights.floats(&format!("{tower}.embeddings.position_embedding.weight"), &[tokens, HIDDEN])?;
-        let layer_norm = |name: &str| load_layer_norm(device, &weights, &format!("{tower}.{name}"), HIDDEN, 1e-5);
-        let block = |layer: usize| {
-            Block::load(device, &weights, &format!("{tower}.encoder.layers.{layer}."), &SIZES)
-        };
+        let table =
+            weights.floats(&format!("{tower}.embeddings.position_embedding.weight"), &[tokens, HIDDEN])?;
+        let layer_norm =
+            |name: &str| load_layer_norm(device, &weights, &format!("{tower}.{name}"), HIDDEN, 1e-5);
+        let block =
+            |layer: usize| Block::load(device, &weights, &format!("{tower}.encoder.layers.{layer}."), &SIZES);
         let projection = weights.floats("visual_projection.weight", &[EMBEDDING, HIDDEN])?;
         Ok(Self {
             device: device.clone(),
@@ -145,7 +158,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let scene = reference.tensor("in.pixel_values")?;
     let scene: Vec<_> = scene.data().as_chunks().0.iter().map(|&value| f32::from_le_bytes(value)).collect();
     // A picture of shapes, and the same from top to bottom.
-    let flipped = scene.chunks(IMAGE * IMAGE).flat_map(|channel| channel.chunks(IMAGE).rev().flatten().copied());
+    let flipped =
+        scene.chunks(IMAGE * IMAGE).flat_map(|channel| channel.chunks(IMAGE).rev().flatten().copied());
     let pixel_values: Vec<_> = scene.iter().copied().chain(flipped).collect();
     let embeddings = pollster::block_on(recorded.run(&pixel_values))?;
     let (one, other) = embeddings.split_at(EMBEDDING);

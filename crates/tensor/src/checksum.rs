@@ -12,7 +12,8 @@ impl Default for Checksum {
 impl Checksum {
     /// Adds words, in order.
     pub fn add(&mut self, words: impl IntoIterator<Item = u64>) {
-        self.0 = words.into_iter().fold(self.0, |hash, word| (hash ^ word).wrapping_mul(PRIME).rotate_left(29));
+        self.0 =
+            words.into_iter().fold(self.0, |hash, word| (hash ^ word).wrapping_mul(PRIME).rotate_left(29));
     }
 
     /// The checksum of all that was added, as 16 hexadecimal digits.

@@ -71,8 +71,9 @@ impl VisionEncoder {
             return Ok(());
         }
         let own = &self.fingerprint;
-        let message =
-            format!("was made by another model ({model}, this one is {own}); encode the photo with this model");
+        let message = format!(
+            "was made by another model ({model}, this one is {own}); encode the photo with this model"
+        );
         Err(Error::OtherModel { path: label.to_owned(), message })
     }
 

@@ -30,7 +30,8 @@ impl<'a> Sampled<'a> {
     pub fn fingerprint(&self, config: &ClipSegVisionConfig, layers: &[usize]) -> String {
         let mut checksum = self.checksum.get();
         let ClipSegVisionConfig { patch_size, num_attention_heads, hidden_act, layer_norm_eps, .. } = config;
-        let settings = format!("{patch_size} {num_attention_heads} {hidden_act:?} {layer_norm_eps} {layers:?}");
+        let settings =
+            format!("{patch_size} {num_attention_heads} {hidden_act:?} {layer_norm_eps} {layers:?}");
         checksum.add(settings.bytes().map(u64::from));
         checksum.digits()
     }

@@ -63,7 +63,11 @@ impl Tiny {
         self.snapshot_of("tiny/model", &mut |_| ControlFlow::Continue(()))
     }
 
-    pub fn snapshot_of(&self, name: &str, progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>) -> Result<Snapshot> {
+    pub fn snapshot_of(
+        &self,
+        name: &str,
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<Snapshot> {
         Hub::new(self.settings.clone()).snapshot(&name.parse()?, progress)
     }
 
