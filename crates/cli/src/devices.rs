@@ -231,6 +231,7 @@ fn family(family: KernelFamily) -> &'static str {
         KernelFamily::Auto => "auto",
         KernelFamily::Workgroup => "workgroup",
         KernelFamily::Subgroup => "subgroup",
+        _ => "other",
     }
 }
 

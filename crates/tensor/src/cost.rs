@@ -5,7 +5,6 @@ use std::ops::{Add, AddAssign, Mul};
 /// The least work of a kernel's run, counted from shapes whatever the kernel really does: what the time that it takes can
 /// be measured by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
 pub struct Cost {
     /// Floating-point operations. Additions, multiplications, comparisons, divisions, roots and exponentials are one each.
     /// Of matrix products and attention only the products with their sums count: what their bias, activation and softmax

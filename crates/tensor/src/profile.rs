@@ -7,7 +7,6 @@ use crate::{Cost, Device, Error, Result};
 
 /// What the runs of a kernel on one shape took together while a device was profiling; another shape is one of another cost.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub struct KernelTime {
     /// The kernel's name, its file's in `shaders/wgsl/`.
     pub kernel: &'static str,
