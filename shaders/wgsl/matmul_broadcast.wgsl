@@ -1,4 +1,5 @@
-// output[rows, columns] = activation(input[rows, inner] · weight[columns, inner]ᵀ + bias[columns]) + residual[rows, columns]
+// output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
+// where M is rows, N is columns and K is inner.
 //
 // The form for GPUs on which lanes of a subgroup exchange values faster than workgroup memory does: a workgroup owns eight
 // rows, a lane four columns of them. The lanes between them hold a strip of every row, four inner values each, and hand it

@@ -1,4 +1,5 @@
-// output[rows, columns] = activation(input[rows, inner] · weight[columns, inner]ᵀ + bias[columns]) + residual[rows, columns]
+// output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
+// where M is rows, N is columns and K is inner.
 //
 // The form for few rows, which is bound by reading the weight: a workgroup owns two columns of four rows, and the thirty-two
 // threads of a column share out the inner values, then add up what they have. Inner must be a multiple of four.

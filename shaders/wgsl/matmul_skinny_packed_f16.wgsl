@@ -1,4 +1,5 @@
-// output[rows, columns] = activation(input[rows, inner] · weight[columns, inner]ᵀ + bias[columns]) + residual[rows, columns]
+// output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
+// where M is rows, N is columns and K is inner.
 //
 // The form for few rows, as matmul_skinny, with a weight of half-precision floats, two per word, as matmul_tile_packed_f16: a workgroup
 // owns four columns of four rows, and the thirty-two threads of a column share out the inner values, then add up what they have.

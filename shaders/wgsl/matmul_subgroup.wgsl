@@ -1,4 +1,5 @@
-// output[rows, columns] = activation(input[rows, inner] · weight[inner, columns] + bias[columns]) + residual[rows, columns]
+// output[M, N] = activation(input[M, K] · weight[K, N] + bias[N]) + residual[M, N],
+// where M is rows, N is columns and K is inner.
 //
 // The form for software adapters, which load texels as vectors but storage and workgroup memory lane by lane, and for
 // which a barrier is dear: a workgroup is one subgroup, which owns ROWS rows and a texel of columns per lane, and both operands

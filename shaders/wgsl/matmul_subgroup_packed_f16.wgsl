@@ -1,4 +1,5 @@
-// output[rows, columns] = activation(input[rows, inner] · weight[inner, columns] + bias[columns]) + residual[rows, columns]
+// output[M, N] = activation(input[M, K] · weight[K, N] + bias[N]) + residual[M, N],
+// where M is rows, N is columns and K is inner.
 //
 // matmul_subgroup for a weight in f16: a texel of its panels has four columns of two of its rows. Half the memory and
 // half the loads of it; what is not the weight is the same, which a test sees to.

@@ -1,4 +1,5 @@
-// output[rows, columns] = activation(input[rows, inner] · weight[columns, inner]ᵀ + bias[columns]) + residual[rows, columns]
+// output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
+// where M is rows, N is columns and K is inner.
 //
 // The plain form for GPUs: a 64×64 tile of the output per workgroup, 4×4 of it per thread, both operands
 // staged 16 columns at a time in workgroup memory. Any shape; edges are padded with zeros in the tile.

@@ -1,4 +1,5 @@
-// output[rows, columns] = activation(input[rows, inner] · weight[columns, inner]ᵀ + bias[columns]) + residual[rows, columns]
+// output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
+// where M is rows, N is columns and K is inner.
 //
 // As matmul_tile_vec4, in the form of inner products: workgroup memory holds vectors of four inner values of one row, or one column,
 // as they lie in memory, and a sum grows by `dot`. Nothing is transposed; for GPUs that have such an instruction.

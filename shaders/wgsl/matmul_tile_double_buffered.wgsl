@@ -1,4 +1,5 @@
-// output[rows, columns] = activation(input[rows, inner] · weight[columns, inner]ᵀ + bias[columns]) + residual[rows, columns]
+// output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
+// where M is rows, N is columns and K is inner.
 //
 // As matmul_tile_vec4, with 8×8 of the 64×64 tile per thread and two tiles of each operand in workgroup memory: while one is
 // multiplied the next is on its way, and a step has one barrier.

@@ -1,4 +1,5 @@
-// output[rows, columns] = activation(input[rows, inner] · weight[columns, inner]ᵀ + bias[columns]) + residual[rows, columns]
+// output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
+// where M is rows, N is columns and K is inner.
 //
 // As matmul_tile_vec4, with a weight of half-precision floats, two per word: half the memory and half the traffic. They are
 // widened on their way to workgroup memory, which WGSL can without any feature; all arithmetic is in f32. The input and the

@@ -1,4 +1,5 @@
-// output[rows, columns] = activation(input[rows, inner] · weight[columns, inner]ᵀ + bias[columns]) + residual[rows, columns]
+// output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
+// where M is rows, N is columns and K is inner.
 //
 // The form for GPUs where inner and columns are multiples of four: a 64×64 tile of the output per workgroup, 8×4 of it per thread.
 // Operands are loaded as vectors of four inner values; blocks of 4×4 are transposed on their way to workgroup memory, where a
