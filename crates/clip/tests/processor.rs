@@ -41,7 +41,8 @@ fn size(text: &str) -> (usize, usize) {
 fn pixels_of_other_programs_are_repacked() {
     let photo = noise(13, 7);
     let (pixels, _) = photo.rgb().as_chunks::<3>();
-    let formats: [(PixelFormat, fn(&[u8; 3]) -> Vec<u8>); 4] = [
+    type Pack = fn(&[u8; 3]) -> Vec<u8>;
+    let formats: [(PixelFormat, Pack); 4] = [
         (PixelFormat::Rgb8, |rgb| rgb.to_vec()),
         (PixelFormat::Bgr8, |&[r, g, b]| vec![b, g, r]),
         (PixelFormat::Rgba8, |&[r, g, b]| vec![r, g, b, 77]),
