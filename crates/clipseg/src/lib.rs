@@ -68,8 +68,8 @@
 //!
 //! # Errors, types and versions
 //! Every function of this crate fails with [`Error`], and `?` makes one of the device's [`DeviceError`], which [`Device::open`] gives: a
-//! program needs no other. Every type in a signature can be named from this crate; where it is of [`wgpu`], [`safetensors`] or
-//! [`serde_json`], these are re-exported.
+//! program needs no other. Every type in a signature can be named from this crate; where it is of the engine underneath, as [`tensor`],
+//! or of [`wgpu`], [`safetensors`] or [`serde_json`], these are re-exported.
 //!
 //! Enums and the structs that functions give may gain variants and fields, and are marked so. Structs that callers fill in, options and
 //! inputs, are not: those that have a `Default` may gain fields, so end them with `..Default::default()`.
@@ -111,6 +111,7 @@ pub use clipseg_decoder::{DecoderOutput, DecoderOutputOptions};
 #[cfg(all(feature = "hub", not(target_family = "wasm")))]
 pub use clipseg_hub as hub;
 pub use clipseg_masks as masks;
+pub use clipseg_tensor as tensor;
 pub use clipseg_tensor::{
     AdapterChoice, AdapterReport, Array, Cost, Device, DeviceOptions, Error as DeviceError, KernelFamily,
     KernelTime, LLVMPIPE_WIDTH_VARIABLE, MemoryUse, Precision, StepCheck, Tensor, Worst, adapters, describe,
