@@ -238,6 +238,7 @@ fn family(family: KernelFamily) -> &'static str {
         KernelFamily::Auto => "auto",
         KernelFamily::Workgroup => "workgroup",
         KernelFamily::Subgroup => "subgroup",
+        _ => "other",
     }
 }
 

@@ -9,6 +9,7 @@ const LANES: [u32; 2] = [8, 16];
 
 /// Which adapter to open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AdapterChoice {
     /// The fastest kind there is: a discrete GPU, an integrated one, a virtual one, then the processor itself, which needs no
     /// driver. A driver that computes on the processor is slower and has to be asked for.
@@ -41,6 +42,7 @@ impl std::str::FromStr for AdapterChoice {
 
 /// Which kernels run, where an op has several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum KernelFamily {
     /// Subgroup kernels on software adapters that can run them, workgroup kernels elsewhere.
     #[default]
@@ -53,6 +55,7 @@ pub enum KernelFamily {
 
 /// An adapter of this machine, as [`adapters`] lists it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct AdapterReport {
     /// Name, driver, backend and kind.
     pub info: wgpu::AdapterInfo,

@@ -1,26 +1,4 @@
-//! Tensors, ops and recorded plans on wgpu.
-//!
-//! Ops are called on a [`Recorder`] and read like PyTorch. [`Recorder::finish`] gives a [`Plan`]: prebuilt bind groups and
-//! dispatches, run any number of times with one submit each.
-//!
-//! ```no_run
-//! use clipseg_tensor::{Device, DeviceOptions, Linear, Recorder};
-//!
-//! # async fn example() -> clipseg_tensor::Result<()> {
-//! let device = Device::open_async(&DeviceOptions::default()).await?;
-//! let layer = Linear::new(&device, 2, 3, &[1.0, 0.0, 0.0, 0.0, 1.0, 0.0], None)?;
-//! let mut recorder = Recorder::new(&device);
-//! let input = recorder.input(&[1, 3])?;
-//! let output = recorder.linear(&input, &layer)?;
-//! let output = recorder.output(&output)?;
-//! let plan = recorder.finish()?;
-//!
-//! let mut run = plan.run();
-//! run.write(&input, &[5.0, 6.0, 7.0])?;
-//! assert_eq!(run.finish(&[&output]).await?[0].values, [5.0, 6.0]);
-//! # Ok(())
-//! # }
-//! ```
+#![doc = include_str!("../README.md")]
 
 mod adapter;
 mod array;
@@ -62,6 +40,7 @@ mod step;
 mod step_check;
 mod tensor;
 mod tile;
+mod transfer;
 pub mod transformer;
 #[cfg(not(target_family = "wasm"))]
 mod tuner;
@@ -73,7 +52,7 @@ mod weights;
 
 pub use adapter::{AdapterChoice, AdapterReport, KernelFamily, adapters, describe};
 pub use array::Array;
-pub use checksum::checksum;
+pub use checksum::{Checksum, checksum};
 pub use clipseg_shaders::Activation;
 pub use cost::Cost;
 pub use device::{Device, DeviceOptions};

@@ -92,11 +92,7 @@ pub(crate) fn features() -> wgpu::Features {
 }
 
 /// The largest matrices in f16 with sums in f32 that `adapter` multiplies, its device has all for, and there are kernels for.
-fn largest(
-    adapter: &wgpu::Adapter,
-    has: wgpu::Features,
-    limits: &wgpu::Limits,
-) -> Option<MatrixSize> {
+fn largest(adapter: &wgpu::Adapter, has: wgpu::Features, limits: &wgpu::Limits) -> Option<MatrixSize> {
     if !has.contains(features()) || limits.max_compute_workgroup_storage_size < WORKGROUP_MEMORY {
         return None;
     }
@@ -145,7 +141,9 @@ pub(crate) fn choose(
     match choice {
         MatrixUnits::Known if size.is_none() || !MatrixUnits::is_known(&info) => {
             let adapter = crate::describe(&info);
-            log::warn!("{adapter}: no matrix units are used: the kernels for them are not known to be right there");
+            log::warn!(
+                "{adapter}: no matrix units are used: the kernels for them are not known to be right there"
+            );
             Ok(None)
         }
         MatrixUnits::Any if size.is_none() => {

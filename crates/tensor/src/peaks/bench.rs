@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::gpu::Submitted;
 use crate::{Device, Result};
 
 /// What a measurement should take at least, so that the clock's steps do not count.
@@ -126,9 +127,9 @@ impl<'a> Bench<'a> {
             beginning_of_pass_write_index: Some(0),
             end_of_pass_write_index: Some(1),
         };
-        self.submit(workgroups, dispatches, Some(timestamps))?;
+        let submission = self.submit(workgroups, dispatches, Some(timestamps))?;
         let period = f64::from(self.device.gpu()?.queue.get_timestamp_period());
-        self.device.read_now(&self.read_back, 16, "timestamps", |bytes| {
+        self.device.read_now(submission, (&self.read_back, 16), "timestamps", |bytes| {
             let ticks: &[u64] = bytemuck::cast_slice(bytes);
             ticks[1].saturating_sub(ticks[0]) as f64 * period * 1e-9
         })
@@ -140,7 +141,7 @@ impl<'a> Bench<'a> {
         workgroups: u32,
         dispatches: u32,
         timestamps: Option<wgpu::ComputePassTimestampWrites<'_>>,
-    ) -> Result<()> {
+    ) -> Result<Submitted> {
         let is_timed = timestamps.is_some();
         self.device.guard(|| {
             let gpu = self.device.gpu()?;
@@ -158,8 +159,7 @@ impl<'a> Bench<'a> {
                 encoder.resolve_query_set(&self.queries, 0..2, &self.resolved, 0);
                 encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.read_back, 0, 16);
             }
-            gpu.queue.submit([encoder.finish()]);
-            Ok(())
+            Ok(gpu.submit([encoder.finish()]))
         })
     }
 }

@@ -12,7 +12,7 @@ use clipseg_tensor::{
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::support::{ACTIVATIONS, Random, assert_close, assert_close_in_f16, cases, ragged, run};
+use super::support::{ACTIVATIONS, Random, assert_close, assert_close_in_halves, cases, ragged, run};
 
 /// Products of halves are exact; matrix units may round their sums more coarsely than f32 does.
 const PRODUCT_TOLERANCE: f32 = 1e-5;
@@ -42,7 +42,7 @@ fn device() -> &'static Device {
 #[track_caller]
 fn assert_close_as(element: DType, actual: &[f32], expected: &[f32], tolerance: f32) {
     match element {
-        DType::F16 => assert_close_in_f16(actual, expected, tolerance),
+        DType::F16 => assert_close_in_halves(actual, expected, tolerance),
         _ => assert_close(actual, expected, tolerance),
     }
 }
@@ -103,22 +103,23 @@ proptest! {
         let values = random.values(batch * tokens * 3 * width);
         let values: Vec<_> = values.iter().map(|value| twins::half(3.0 * value)).collect();
         let keys = if masked { random.indices(batch * tokens, 2) } else { Vec::new() };
-        let starts = if packed { vec![0, tokens as u32 / 3, tokens as u32] } else { Vec::new() };
+        let cu_seqlens = if packed { vec![0, tokens as u32 / 3, tokens as u32] } else { Vec::new() };
         let params = attention::Params {
             tokens: tokens as u32,
             heads: heads as u32,
             head_size: head_size as u32,
             causal: causal.into(),
             has_mask: masked.into(),
-            has_starts: packed.into(),
+            has_cu_seqlens: packed.into(),
             scale: 1.0 / (head_size as f32).sqrt(),
         };
         let mut expected = vec![0.0; batch * tokens * width];
-        twins::attention(&params, &values, &keys, &starts, &mut expected);
+        twins::attention(&params, &values, &keys, &cu_seqlens, &mut expected);
         let key_mask = masked.then(|| device().upload_u32(&[batch, tokens], &keys).expect("a mask"));
-        let starts = packed.then(|| device().upload_u32(&[starts.len()], &starts).expect("starts"));
-        let packing = starts.as_ref().map(|starts| Packing { starts, longest: tokens });
-        let mask = AttentionMask { causal, keys: key_mask.as_ref(), packing };
+        let cu_seqlens =
+            packed.then(|| device().upload_u32(&[cu_seqlens.len()], &cu_seqlens).expect("sequences"));
+        let packing = cu_seqlens.as_ref().map(|cu_seqlens| Packing { cu_seqlens, max_seqlen: tokens });
+        let mask = AttentionMask { causal, key_padding_mask: key_mask.as_ref(), packing };
         let query_key_value =
             device().upload_f16(&[batch, tokens, 3 * width], &values).expect("an input in f16");
         for output in OUTPUTS {
