@@ -1,9 +1,9 @@
 //! `cargo xtask gpu-day`: all that is worth knowing of a machine with a GPU, by one command that needs neither a compiler nor a
 //! network, and as a folder that can be sent back.
 
+mod archive;
 mod steps;
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,7 +15,7 @@ use clap::Args;
 use clipseg::AdapterReport;
 
 use self::steps::{Program, Step};
-use crate::{markdown, synth};
+use crate::synth;
 
 /// What `cargo xtask gpu-day` takes.
 #[derive(Args, Debug)]
@@ -25,7 +25,7 @@ Examples:
   cargo xtask gpu-day --out gpu-day --adapter nvidia --quick
   xtask-engine gpu-day --out gpu-day     without a toolchain: both programs in one folder, fixtures/ in it or above it
 
-Every step writes what it prints to a file of its own; one that fails or takes too long does not keep the others from running.
+Every step writes what it prints to a file of its own, and at the end all are packed into gpu-day.zip beside the folder; one that fails or takes too long does not keep the others from running.
 Exits with 1 when a step failed.")]
 pub struct GpuDayArguments {
     /// The folder for the results; it is made, and is to be empty
@@ -76,11 +76,13 @@ pub fn run(arguments: &GpuDayArguments) -> Result<()> {
         if outcome.is_err() {
             failed.push(step.name.clone());
         }
-        rows.push(vec![step.name.clone(), step.line(), format!("{seconds:.1}"), result]);
+        rows.push(format!("- {}: {seconds:.1} s, {result}\n  `{}`", step.name, step.line()));
         // After each step: what was measured stays when the machine does not.
         summarize(&out, &description, &rows)?;
     }
-    println!("\nwrote {}", out.display());
+    let packed = out.with_extension("zip");
+    archive::pack(&out, &packed)?;
+    println!("\nwrote {} and {}", out.display(), packed.display());
     if !failed.is_empty() {
         bail!("{} of {} steps failed: {}", failed.len(), rows.len(), failed.join(", "));
     }
@@ -136,18 +138,10 @@ fn print_to(file: &Path, program: &Path, step: &Step, longest: Duration) -> Resu
     }
 }
 
-fn summarize(out: &Path, description: &str, rows: &[Vec<String>]) -> Result<()> {
-    let mut text = format!("# {description}\n\n");
-    let heading = ["step", "command", "seconds", "result"].map(str::to_owned);
-    writeln!(text, "{}", markdown::table(&heading, rows)).context("writing to a string")?;
-    writeln!(
-        text,
-        "clipseg {}, {} {}",
-        env!("CARGO_PKG_VERSION"),
-        std::env::consts::OS,
-        std::env::consts::ARCH
-    )
-    .context("writing to a string")?;
+fn summarize(out: &Path, description: &str, rows: &[String]) -> Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
+    let text = format!("# {description}\n\nclipseg {version}, {system}\n\n{}\n", rows.join("\n"));
     let file = out.join("summary.md");
     fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
 }
@@ -181,8 +175,8 @@ mod tests {
     #[test]
     fn the_summary_names_every_step_and_the_adapter() {
         let folder = tempfile::tempdir().expect("a folder");
-        let row = ["check", "clipseg devices --check", "1.0", "FAILED: exit status: 1"].map(str::to_owned);
-        summarize(folder.path(), "A Card (Vulkan)", &[row.to_vec()]).expect("a summary");
+        let row = "- check: 1.0 s, FAILED: exit status: 1".to_owned();
+        summarize(folder.path(), "A Card (Vulkan)", &[row]).expect("a summary");
         let text = fs::read_to_string(folder.path().join("summary.md")).expect("a summary");
         assert!(text.starts_with("# A Card (Vulkan)\n") && text.contains("FAILED: exit status: 1"), "{text}");
     }
