@@ -1,4 +1,5 @@
-//! Rules for comments and messages that no compiler knows: the width of comments, and words that are not English.
+//! Rules for comments and messages that no compiler knows: the width of comments, and words that are not
+//! English.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -94,7 +95,8 @@ fn comment(line: &str) -> Option<(&str, &str)> {
     Some(line.split_at(start + marker.len()))
 }
 
-/// The verb before "no", where a thing is said not to be another: in "there is no", "no more" and the like it is not.
+/// The verb before "no", where a thing is said not to be another: in "there is no", "no more" and the like it
+/// is not.
 fn find_no(line: &str) -> Option<&'static str> {
     ["is", "are", "was", "were"].into_iter().find(|verb| {
         let words = format!(" {verb} no ");
@@ -136,7 +138,8 @@ fn wrap(text: &str) -> String {
     wrapped
 }
 
-/// Whether the text of a comment is prose: not empty, a heading, a table's row, a fence, a link's address or code.
+/// Whether the text of a comment is prose: not empty, a heading, a table's row, a fence, a link's address or
+/// code.
 fn is_prose(text: &str) -> bool {
     let inner = text.trim();
     let is_link = inner.starts_with('[') && inner.contains("]: ");

@@ -44,7 +44,9 @@ fn is_there() -> Result<bool> {
 
 /// Has rustup download the target's standard library, some 20 MB. False where there is no rustup, or it cannot.
 fn add() -> bool {
-    println!("\nThere is no standard library for {TARGET}; running: rustup target add {TARGET}");
+    println!(
+        "\n== the library in a browser: rustup target add {TARGET}, as its standard library is not there"
+    );
     Command::new("rustup")
         .args(["target", "add", TARGET])
         .current_dir(root())
