@@ -1,5 +1,7 @@
 //! What the whole-engine tests share: a device for each family of kernels and the processor, and inputs that are random, never constant.
 
+pub mod host;
+
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -34,6 +36,12 @@ pub fn open(adapter: AdapterChoice, kernels: KernelFamily, precision: Precision)
 #[must_use]
 pub fn open_alone() -> Device {
     open(AdapterChoice::Driver, KernelFamily::Auto, Precision::Auto)
+}
+
+/// The processor, likewise.
+#[must_use]
+pub fn open_processor_alone() -> Device {
+    open(AdapterChoice::Processor, KernelFamily::Auto, Precision::Auto)
 }
 
 /// The folder of a committed checkpoint.

@@ -1,5 +1,8 @@
 //! The vision tower.
 
+mod encoded;
+mod sampled;
+
 use std::sync::Arc;
 
 use clipseg_tensor::transformer::{BlockSizes, load_layer_norm};
@@ -7,6 +10,8 @@ use clipseg_tensor::{
     Array, AttentionMask, Device, LayerNorm, Linear, MemoryUse, Plan, PlanCache, Recorder, Tensor, Weights,
 };
 
+pub use self::encoded::EncodedImage;
+use self::sampled::Sampled;
 use crate::checkpoint::Tower;
 use crate::tower::{Layers, OutputOptions, TowerOutput, TowerTensors};
 use crate::{Checkpoint, ClipSegVisionConfig, Error, Result};
@@ -27,6 +32,7 @@ pub struct VisionEncoder {
     projection: Option<Linear>,
     /// Entries of the hidden states that an [`EncodedImage`] holds, as the decoder walks them: the last of `extract_layers` first.
     extracted: Vec<usize>,
+    fingerprint: Arc<str>,
     plans: PlanCache<Key, VisionPlan>,
 }
 
@@ -41,16 +47,6 @@ pub struct ImageInput<'a> {
     pub height: usize,
     /// Columns of pixels.
     pub width: usize,
-}
-
-/// An encoded image, or a batch of them, on the device: what any number of prompts are decoded against.
-pub struct EncodedImage {
-    /// The extract layers' outputs, `[batch, tokens, hidden]` each, in the order in which the decoder walks them.
-    pub activations: Vec<Tensor>,
-    /// Rows and columns of patches.
-    pub grid: (usize, usize),
-    /// Images.
-    pub batch: usize,
 }
 
 #[derive(Clone, PartialEq)]
@@ -99,19 +95,20 @@ impl VisionEncoder {
                 .hidden_state(layer)
                 .ok_or_else(|| Error::config(format!("extract_layers: {layer} does not exist")))
         });
-        let extracted = extracted.collect::<Result<_>>()?;
+        let extracted = extracted.collect::<Result<Vec<_>>>()?;
         let hidden = config.hidden_size;
         let tower = checkpoint.tower_prefix(prefix, Tower::Vision);
         let patch = config.patch_size;
         let inner = config.num_channels * patch * patch;
         let shape = [hidden, config.num_channels, patch, patch];
-        let patch_weight = checkpoint.floats(&format!("{tower}embeddings.patch_embedding.weight"), &shape)?;
-        let class_embedding = checkpoint.floats(&format!("{tower}embeddings.class_embedding"), &[hidden])?;
+        let weights = Sampled::new(checkpoint);
+        let patch_weight = weights.floats(&format!("{tower}embeddings.patch_embedding.weight"), &shape)?;
+        let class_embedding = weights.floats(&format!("{tower}embeddings.class_embedding"), &[hidden])?;
         let table = [config.num_positions(), hidden];
-        let positions = checkpoint.floats(&format!("{tower}embeddings.position_embedding.weight"), &table)?;
+        let positions = weights.floats(&format!("{tower}embeddings.position_embedding.weight"), &table)?;
         let epsilon = config.layer_norm_eps as f32;
         let layer_norm =
-            |name: &str| load_layer_norm(device, checkpoint, &format!("{tower}{name}"), hidden, epsilon);
+            |name: &str| load_layer_norm(device, &weights, &format!("{tower}{name}"), hidden, epsilon);
         let sizes = BlockSizes {
             hidden,
             intermediate: config.intermediate_size,
@@ -127,18 +124,27 @@ impl VisionEncoder {
             }
             None => None,
         };
+        let (patch_embedding, class_embedding, positions) = (
+            Linear::new(device, hidden, inner, &patch_weight, None)?,
+            device.upload(&[hidden], &class_embedding)?,
+            device.upload(&table, &positions)?,
+        );
+        // The checkpoints' own spelling.
+        let pre_layer_norm = layer_norm("pre_layrnorm")?;
+        let layers = Layers::load(device, &weights, &tower, config.num_hidden_layers, &sizes)?;
+        let fingerprint = weights.fingerprint(config, &extracted).into();
         Ok(Self {
             device: device.clone(),
             config: config.clone(),
-            patch_embedding: Linear::new(device, hidden, inner, &patch_weight, None)?,
-            class_embedding: device.upload(&[hidden], &class_embedding)?,
-            positions: device.upload(&table, &positions)?,
-            // The checkpoints' own spelling.
-            pre_layer_norm: layer_norm("pre_layrnorm")?,
-            layers: Layers::load(device, checkpoint, &tower, config.num_hidden_layers, &sizes)?,
+            patch_embedding,
+            class_embedding,
+            positions,
+            pre_layer_norm,
+            layers,
             post_layer_norm: layer_norm("post_layernorm")?,
             projection,
             extracted,
+            fingerprint,
             plans: PlanCache::new(device, PLANS),
         })
     }
@@ -149,11 +155,36 @@ impl VisionEncoder {
     /// As [`forward`](Self::forward).
     pub async fn encode(&self, input: ImageInput<'_>) -> Result<EncodedImage> {
         let plan = self.prepare(input, PlanOutputs::Activations)?;
-        let mut run = plan.plan.run();
-        run.write(&plan.pixels, input.pixel_values)?;
-        let activations = self.copy_activations(&plan, &mut run)?;
-        run.submit()?;
-        Ok(EncodedImage { activations, grid: self.grid(input), batch: input.batch })
+        let (activations, submitted) = {
+            let mut run = plan.plan.run();
+            run.write(&plan.pixels, input.pixel_values)?;
+            (self.copy_activations(&plan, &mut run)?, run.submitted())
+        };
+        submitted.await?;
+        Ok(self.encoded(activations, self.grid(input.height, input.width), input.batch))
+    }
+
+    /// As [`encode`](Self::encode), of pixel values that are on the device, `[batch, channels, height, width]`.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub async fn encode_on_device(&self, pixels: &Tensor) -> Result<EncodedImage> {
+        let &[batch, channels, height, width] = pixels.shape() else {
+            let message = format!("{pixels:?}: pixel values are [batch, channels, height, width]");
+            return Err(Error::Input(message));
+        };
+        if channels != self.config.num_channels || batch == 0 {
+            let expected = self.config.num_channels;
+            return Err(Error::Input(format!("{pixels:?}: the model reads images of {expected} channels")));
+        }
+        let plan = self.plan_for(Key { batch, height, width, outputs: PlanOutputs::Activations })?;
+        let (activations, submitted) = {
+            let mut run = plan.plan.run();
+            run.copy_in(pixels, &plan.pixels)?;
+            (self.copy_activations(&plan, &mut run)?, run.submitted())
+        };
+        submitted.await?;
+        Ok(self.encoded(activations, self.grid(height, width), batch))
     }
 
     /// The projected embeddings of images, not normalised, `[batch, projection_dim]`.
@@ -192,7 +223,7 @@ impl VisionEncoder {
             (self.copy_activations(&plan, &mut run)?, run.finish(&outputs.all()))
         };
         let arrays = reading.await?;
-        let image = EncodedImage { activations, grid: self.grid(input), batch: input.batch };
+        let image = self.encoded(activations, self.grid(input.height, input.width), input.batch);
         Ok((outputs.sort(arrays), image))
     }
 
@@ -206,8 +237,8 @@ impl VisionEncoder {
         Ok(copies)
     }
 
-    fn grid(&self, input: ImageInput<'_>) -> (usize, usize) {
-        (input.height / self.config.patch_size, input.width / self.config.patch_size)
+    fn grid(&self, height: usize, width: usize) -> (usize, usize) {
+        (height / self.config.patch_size, width / self.config.patch_size)
     }
 
     fn prepare(&self, input: ImageInput<'_>, outputs: PlanOutputs) -> Result<Arc<VisionPlan>> {
@@ -220,13 +251,17 @@ impl VisionEncoder {
                 pixel_values.len()
             )));
         }
-        let patch = self.config.patch_size;
+        self.plan_for(Key { batch, height, width, outputs })
+    }
+
+    fn plan_for(&self, key: Key) -> Result<Arc<VisionPlan>> {
+        let (Key { height, width, .. }, patch) = (&key, self.config.patch_size);
+        let (height, width) = (*height, *width);
         if height < patch || width < patch {
             return Err(Error::Input(format!(
                 "pixel_values: {height} by {width} pixels are less than one patch of {patch} by {patch}"
             )));
         }
-        let key = Key { batch, height, width, outputs };
         Ok(self.plans.get_or_record(&key, || self.record(&key))?)
     }
 

@@ -12,6 +12,7 @@ use crate::{Device, Error, Result};
 
 /// What a tensor's elements are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DType {
     /// 32-bit floats.
     F32,
@@ -144,6 +145,13 @@ impl Tensor {
         let owner = buffer.get().map(|memory| memory.device());
         let owner = owner.or_else(|| texture.get().map(|memory| memory.device()));
         device.expect_own(owner.unwrap_or(device.id()), || format!("{self:?}"))
+    }
+
+    /// The buffer that it lies in, where `device` is one of wgpu's.
+    pub(crate) fn gpu_buffer(&self, device: &Device) -> Result<&wgpu::Buffer> {
+        self.expect_on(device)?;
+        let buffer = self.storage.buffer.get();
+        buffer.ok_or_else(|| Error::Device(format!("{self:?} has no buffer")))?.get().gpu()
     }
 
     pub(crate) fn bytes(&self) -> u64 {
