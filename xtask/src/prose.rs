@@ -160,13 +160,20 @@ struct Paragraph<'a> {
 impl<'a> Paragraph<'a> {
     fn new(margin: &'a str, text: &str, line: &'a str) -> Self {
         let indent = text.len() - text.trim_start().len();
-        Self { margin, indents: [indent, indent + 2 * usize::from(is_entry(text))], lines: vec![line] }
+        // What follows the first line of an entry stands below its text, behind the mark.
+        let mark =
+            text.split_whitespace().next().filter(|word| is_mark(word)).map_or(0, |mark| mark.len() + 1);
+        Self { margin, indents: [indent, indent + mark], lines: vec![line] }
     }
 
     /// Whether a line belongs to it.
     fn goes_on(&self, margin: &str, text: &str) -> bool {
         let indent = text.len() - text.trim_start().len();
-        !self.lines.is_empty() && margin == self.margin && indent == self.indents[1] && !is_entry(text)
+        // A number at the start of a line within a paragraph is a number: "with\n256. Mesa".
+        let is_list = self.indents[0] != self.indents[1]
+            || !text.trim_start().starts_with(|c: char| c.is_ascii_digit());
+        let is_next = is_entry(text) && is_list;
+        !self.lines.is_empty() && margin == self.margin && indent == self.indents[1] && !is_next
     }
 
     /// Writes it, wrapped if a line of it is too wide.
@@ -260,6 +267,11 @@ mod tests {
         let list = format!("//! - one {wide}\n//!   goes on\n//! - two\n");
         let wrapped = wrap(&list);
         assert!(wrapped.contains("\n//!   x ") && wrapped.ends_with("goes on\n//! - two\n"), "{wrapped}");
+        let numbers = format!("/// 1. one {wide}\n///    goes on\n/// 2. two\n");
+        let wrapped = wrap(&numbers);
+        assert!(wrapped.contains("\n///    x ") && wrapped.ends_with("goes on\n/// 2. two\n"), "{wrapped}");
+        let number = format!("/// {wide}\n/// 256. So it is.\n");
+        assert!(wrap(&number).ends_with(" 256. So it is.\n"), "{}", wrap(&number));
         let span = format!("// {}`{}`\n", "a ".repeat(50), "b ".repeat(10).trim());
         assert!(wrap(&span).contains("\n// `b b b"), "{}", wrap(&span));
     }

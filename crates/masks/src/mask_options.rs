@@ -5,19 +5,16 @@ use crate::{Connectivity, Error, Mask, ProbabilityMap};
 /// The order of all steps, from a model's answers to a mask:
 ///
 /// 1. The answers of windows, and of frames over time, are averaged, then drawn at the photo's size, along
-///   its edges where
-///    that is asked for. The next steps work on probabilities at that size: a difference of logits is not one
-///    of probabilities, and to resize afterwards would smooth the kinks that maxima and differences have.
+///    its edges where that is asked for. The next steps work on probabilities at that size: a difference of
+///    logits is not one of probabilities, and to resize afterwards would smooth the kinks that maxima and
+///    differences have.
 /// 2. Prompts for one thing are [combined](ProbabilityMap::combine).
 /// 3. [Negative prompts](ProbabilityMap::subtract) are taken from that. As the same is taken from all, it
-///   would be no
-///    different before 2.
+///    would be no different before 2.
 /// 4. `threshold` makes a mask, or an empty one is taken where the [presence](ProbabilityMap::presence) is
-///   too low. The
-///    probabilities stay as they are from here on.
+///    too low. The probabilities stay as they are from here on.
 /// 5. `invert` turns the mask, not the probabilities, into what is left over: exactly the other pixels,
-///   whatever the
-///    threshold.
+///    whatever the threshold.
 /// 6. `min_area` drops small parts: before 7, so that specks do not grow.
 /// 7. `grow` moves the edge.
 /// 8. `feather` makes a soft edge of where it now is; areas, boxes and polygons are of the mask before.

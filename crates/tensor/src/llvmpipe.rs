@@ -20,10 +20,9 @@ const MESA_22_3_HEADERS: u32 = 230;
 /// `None` where its own choice is best.
 ///
 /// Up to Mesa 22.3, processors with AVX-512 need two thirds of the time with 512 bits, and processors without
-/// AVX half of it with
-/// 256. Mesa 25.0 and 26.2 are two to twenty times slower with 512 bits than with their own 256, so the
-///   answer depends on the driver
-/// that is installed: on the manifest (`lvp_icd*.json`) that the Vulkan loader would read.
+/// AVX half of it with 256. Mesa 25.0 and 26.2 are two to twenty times slower with 512 bits than with their
+/// own 256, so the answer depends on the driver that is installed: on the manifest (`lvp_icd*.json`) that the
+/// Vulkan loader would read.
 #[must_use]
 pub fn llvmpipe_width() -> Option<&'static str> {
     let manifests = manifests(|name| env::var_os(name), env::home_dir());
