@@ -1,5 +1,5 @@
-//! Validates every WGSL file and writes one Rust module per kernel: its parameter block, constants, bindings and
-//! overrides as naga reflects them, so that Rust cannot disagree with WGSL.
+//! Validates every WGSL file and writes one Rust module per kernel: its parameter block, constants, bindings
+//! and overrides as naga reflects them, so that Rust cannot disagree with WGSL.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -11,8 +11,8 @@ use naga::{
     TypeInner, VectorSize,
 };
 
-/// What a kernel may need beyond WebGPU's core: subgroups and matrix units, which a kernel says that it uses, and what naga calls a
-/// capability although WGSL's core has it, `unpack2x16float`.
+/// What a kernel may need beyond WebGPU's core: subgroups and matrix units, which a kernel says that it uses,
+/// and what naga calls a capability although WGSL's core has it, `unpack2x16float`.
 const CAPABILITIES: Capabilities = Capabilities::SUBGROUP
     .union(Capabilities::SUBGROUP_BARRIER)
     .union(Capabilities::SHADER_FLOAT16_IN_FLOAT32)
@@ -134,7 +134,8 @@ fn constants(name: &str, module: &Module) -> String {
     out
 }
 
-/// Whether a binding is an array that f16 values may lie in: of pairs of words, each of which unpacks to four.
+/// Whether a binding is an array that f16 values may lie in: of pairs of words, each of which unpacks to
+/// four.
 fn may_hold_f16(module: &Module, kind: Handle<Type>) -> bool {
     let TypeInner::Array { base, .. } = module.types[kind].inner else { return false };
     let words = TypeInner::Vector { size: VectorSize::Bi, scalar: Scalar::U32 };

@@ -1,4 +1,5 @@
-//! Attention of the vision tower, the decoder and the text tower of clipseg-rd64-refined, in both families of kernels.
+//! Attention of the vision tower, the decoder and the text tower of clipseg-rd64-refined, in both families of
+//! kernels.
 //!
 //! `cargo bench -p clipseg-benches --bench attention`
 

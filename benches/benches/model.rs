@@ -1,5 +1,5 @@
-//! The whole model: the trained one in `fixtures/`, and one of the published size where `cargo xtask synth` or `verify --full`
-//! has made it in `target/full`.
+//! The whole model: the trained one in `fixtures/`, and one of the published size where `cargo xtask synth`
+//! or `verify --full` has made it in `target/full`.
 //!
 //! `cargo bench -p clipseg-benches --bench model`
 

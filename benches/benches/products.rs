@@ -1,4 +1,5 @@
-//! Matrix products and what is made of them, at the shapes of clipseg-rd64-refined, in both families of kernels.
+//! Matrix products and what is made of them, at the shapes of clipseg-rd64-refined, in both families of
+//! kernels.
 //!
 //! `cargo bench -p clipseg-benches --bench products`
 
@@ -12,8 +13,9 @@ const TOKENS: usize = 485;
 const GRID: usize = 22;
 /// The decoder's width.
 const REDUCED: usize = 64;
-/// (rows, inner, columns): the vision tower's attention output, queries with keys and values, and the MLP's two; the decoder's
-/// reduction; a prompt's condition; the text tower's queries with keys and values. Those of the vision tower for a batch of four too.
+/// (rows, inner, columns): the vision tower's attention output, queries with keys and values, and the MLP's
+/// two; the decoder's reduction; a prompt's condition; the text tower's queries with keys and values. Those
+/// of the vision tower for a batch of four too.
 const PRODUCTS: [(usize, usize, usize); 11] = [
     (TOKENS, 768, 768),
     (TOKENS, 768, 2304),

@@ -1,5 +1,6 @@
-//! What every other figure contains, and what none can beat: a submit with one tiny kernel, and a plain copy, by the driver and by
-//! a kernel. On a GPU both copies are as fast; a software adapter's is a memcpy, which no kernel comes near.
+//! What every other figure contains, and what none can beat: a submit with one tiny kernel, and a plain copy,
+//! by the driver and by a kernel. On a GPU both copies are as fast; a software adapter's is a memcpy, which
+//! no kernel comes near.
 //!
 //! `cargo bench -p clipseg-benches --bench yardsticks`
 

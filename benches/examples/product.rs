@@ -1,7 +1,8 @@
 //! One product of matrices on our kernels, for `cargo xtask peers`: `product ROWS INNER COLUMNS RUNS FOLDER`.
 //!
-//! `FOLDER` has the two as `left.f32` and `right.f32`, row after row, and gets `product.f32`. Prints a line of JSON: the seconds of
-//! each warm run, from the submit until the device is done. `benches/burn` and `xtask/python/product.py` take and print the same.
+//! `FOLDER` has the two as `left.f32` and `right.f32`, row after row, and gets `product.f32`. Prints a line
+//! of JSON: the seconds of each warm run, from the submit until the device is done. `benches/burn` and
+//! `xtask/python/product.py` take and print the same.
 
 use std::env;
 use std::error::Error;
@@ -28,7 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let input = device.upload(&[rows, inner], &left)?;
 
     let mut recorder = Recorder::new(&device);
-    // Kept until the plan is done with. It is not made an output, as a copy out of a texture is not the product's.
+    // Kept until the plan is done with. It is not made an output, as a copy out of a texture is not the
+    // product's.
     let result = recorder.linear(&input, &layer)?;
     let plan = recorder.finish()?;
     // Warm is after a few: the first makes the pipelines.

@@ -55,8 +55,8 @@ pub fn random_tensor(device: &Device, shape: &[usize]) -> Result<Tensor> {
     device.upload(shape, &random(shape.iter().product()))
 }
 
-/// An op eight times, each on what the one before gave: in the time of so many, that of bringing the first input from where it was
-/// uploaded to where the kernel wants it counts little.
+/// An op eight times, each on what the one before gave: in the time of so many, that of bringing the first
+/// input from where it was uploaded to where the kernel wants it counts little.
 ///
 /// # Errors
 /// Those of `op`.

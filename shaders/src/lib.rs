@@ -1,8 +1,9 @@
 //! CLIPSeg's WGSL kernels, their typed description, and a CPU twin of each.
 //!
-//! A kernel is one file in `wgsl/`, valid as it stands. The build validates it with naga and reflects its bindings, overrides,
-//! constants and parameter block into a module of [`kernels`], so that Rust cannot disagree with WGSL. [`twins`] holds the same
-//! arithmetic as plain loops: each kernel's specification and the oracle of its tests. Nothing here knows a device.
+//! A kernel is one file in `wgsl/`, valid as it stands. The build validates it with naga and reflects its
+//! bindings, overrides, constants and parameter block into a module of [`kernels`], so that Rust cannot
+//! disagree with WGSL. [`twins`] holds the same arithmetic as plain loops: each kernel's specification and
+//! the oracle of its tests. Nothing here knows a device.
 
 pub mod twins;
 
@@ -30,8 +31,8 @@ pub struct Binding {
     pub name: &'static str,
     /// What is bound there.
     pub kind: BindingKind,
-    /// Whether half-precision floats may lie there, as WGSL declares it: some kernels take them besides floats, and their overrides
-    /// say which it is.
+    /// Whether half-precision floats may lie there, as WGSL declares it: some kernels take them besides
+    /// floats, and their overrides say which it is.
     pub may_hold_f16: bool,
 }
 
@@ -52,7 +53,8 @@ pub struct Kernel {
     pub overrides: &'static [&'static str],
     /// Whether the kernel needs subgroup operations, which WebGPU's core does not promise.
     pub uses_subgroups: bool,
-    /// Whether it needs cooperative matrices and f16 arithmetic, which some native drivers offer and WebGPU does not.
+    /// Whether it needs cooperative matrices and f16 arithmetic, which some native drivers offer and WebGPU
+    /// does not.
     pub uses_matrix_units: bool,
 }
 

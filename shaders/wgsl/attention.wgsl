@@ -1,7 +1,8 @@
 // output[image, query, head, :] = Σ_key softmax_key(scale · query · key) · value
 //
-// The plain form for GPUs, for heads of up to 128 values: a workgroup owns 16 queries of one head and walks over the keys
-// eight at a time with a running maximum and sum (Milakov and Gimelshein 2018; Dao et al. 2022), so that no score reaches memory.
+// The plain form for GPUs, for heads of up to 128 values: a workgroup owns 16 queries of one head and walks
+// over the keys eight at a time with a running maximum and sum (Milakov and Gimelshein 2018; Dao et al.
+// 2022), so that no score reaches memory.
 
 struct Params {
     /// Of an image, where all have as many.
@@ -19,7 +20,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read> query_key_value: array<f32>;
 /// A number a row, 0 for a key to be left out
 @group(0) @binding(2) var<storage, read> key_mask: array<u32>;
-/// [images + 1], the row that each starts with, where they differ in length; the last ends before the last of these
+/// [images + 1], the row that each starts with, where they differ in length; the last ends before the last of
+/// these
 @group(0) @binding(3) var<storage, read> cu_seqlens: array<u32>;
 @group(0) @binding(4) var<storage, read_write> output: array<f32>;
 

@@ -1,10 +1,11 @@
 // output[image, query, head, :] = Σ_key softmax_key(scale · query · key) · value
 //
-// As attention, on matrix units: the lanes of a subgroup hold a cooperative matrix between them and multiply two of them
-// together. Queries, keys, values and probabilities are in f16, sums in f32. A workgroup of four subgroups owns 4·SIDE queries
-// of one head, each subgroup SIDE of them, and walks over the keys twice, 2·SIDE at a time: once for the largest score of each
-// query, once for the probabilities and what they weigh. A single walk would have to scale the sums of a query whenever a larger
-// score comes, and a lane does not know which values of a matrix it holds. The second product costs a matrix unit little.
+// As attention, on matrix units: the lanes of a subgroup hold a cooperative matrix between them and multiply
+// two of them together. Queries, keys, values and probabilities are in f16, sums in f32. A workgroup of four
+// subgroups owns 4·SIDE queries of one head, each subgroup SIDE of them, and walks over the keys twice,
+// 2·SIDE at a time: once for the largest score of each query, once for the probabilities and what they weigh.
+// A single walk would have to scale the sums of a query whenever a larger score comes, and a lane does not
+// know which values of a matrix it holds. The second product costs a matrix unit little.
 //
 // This kernel has one file per size of a matrix. They differ in SIDE, LANES and the types of the matrices.
 
@@ -30,7 +31,8 @@ override OUTPUT_F16: u32 = 0u;
 @group(0) @binding(1) var<storage, read> query_key_value: array<vec4<f16>>;
 /// A number a row, 0 for a key to be left out
 @group(0) @binding(2) var<storage, read> key_mask: array<u32>;
-/// [images + 1], the row that each starts with, where they differ in length; the last ends before the last of these
+/// [images + 1], the row that each starts with, where they differ in length; the last ends before the last of
+/// these
 @group(0) @binding(3) var<storage, read> cu_seqlens: array<u32>;
 @group(0) @binding(4) var<storage, read_write> output: array<vec2<u32>>;
 
@@ -247,7 +249,8 @@ fn sequence_of(image: u32) -> Sequence {
     return Sequence(first, clamp(cu_seqlens[image + 1u], first, params.tokens) - first);
 }
 
-// How many masks leave a key out, each by adding the lowest float; a key beyond the last token is none at all.
+// How many masks leave a key out, each by adding the lowest float; a key beyond the last token is none at
+// all.
 fn masks_of(sequence: Sequence, key: u32, query: u32) -> u32 {
     if key >= sequence.length { return 2u; }
     let later = u32(params.causal != 0u && key > query);
@@ -255,7 +258,8 @@ fn masks_of(sequence: Sequence, key: u32, query: u32) -> u32 {
     return later + u32(key_mask[sequence.first + key] == 0u);
 }
 
-// Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would spread.
+// Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would
+// spread.
 fn write_output(place: u32, value: vec4<f32>) {
     if OUTPUT_F16 != 0u {
         let bounded = clamp(value, vec4(-65504.0), vec4(65504.0));

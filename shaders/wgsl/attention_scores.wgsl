@@ -1,5 +1,6 @@
-// scores[image, head, query, key] = scale · query · key, masked as transformers masks: the lowest float for a key that is
-// masked or, in causal attention, later than its query; -inf for one that is both. softmax turns them into `attentions`.
+// scores[image, head, query, key] = scale · query · key, masked as transformers masks: the lowest float for a
+// key that is masked or, in causal attention, later than its query; -inf for one that is both. softmax turns
+// them into `attentions`.
 
 struct Params {
     images: u32,

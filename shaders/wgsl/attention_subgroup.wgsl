@@ -1,12 +1,14 @@
-// output[image, query, head, :] = Σ_key softmax_key(scale · query · key) · value, for heads of at most 64 values
+// output[image, query, head, :] = Σ_key softmax_key(scale · query · key) · value, for heads of at most 64
+// values
 //
-// The form for software adapters, built like matmul_subgroup: operands are storage textures of four columns per texel, and a
-// workgroup is one subgroup of 8 or 16 lanes that owns ROWS queries of one head. While it computes scores, a lane owns four
-// keys. While it weighs values, a lane owns one texel of the head (two with 8 lanes); if the head has fewer texels than
-// there are lanes, the lanes left over take a share of the keys. Keys come four per lane at a time, with a running maximum
-// and sum (Milakov and Gimelshein 2018), so that no score is stored. With 8 lanes, subgroupShuffle passes a query's texel or
-// a lane's four probabilities around; with 16, the lanes rotate what they hold by one, and each looks up what matches it.
-// The head size is a multiple of four.
+// The form for software adapters, built like matmul_subgroup: operands are storage textures of four columns
+// per texel, and a workgroup is one subgroup of 8 or 16 lanes that owns ROWS queries of one head. While it
+// computes scores, a lane owns four keys. While it weighs values, a lane owns one texel of the head (two with
+// 8 lanes); if the head has fewer texels than there are lanes, the lanes left over take a share of the keys.
+// Keys come four per lane at a time, with a running maximum and sum (Milakov and Gimelshein 2018), so that no
+// score is stored. With 8 lanes, subgroupShuffle passes a query's texel or a lane's four probabilities
+// around; with 16, the lanes rotate what they hold by one, and each looks up what matches it. The head size
+// is a multiple of four.
 
 struct Params {
     /// Of an image, where all have as many.
@@ -18,7 +20,8 @@ struct Params {
     scale: f32,
 }
 
-/// The head's size / 4. Of eight lanes each has a second texel, its right one, where there are more than eight.
+/// The head's size / 4. Of eight lanes each has a second texel, its right one, where there are more than
+/// eight.
 override TEXELS: u32 = 16u;
 /// Lanes that have a head's texels between them: the next power of two, at most LANES.
 override SHARE_LANES: u32 = 8u;
@@ -30,7 +33,8 @@ override LANES: u32 = 8u;
 @group(0) @binding(1) var query_key_value: texture_storage_2d<rgba32float, read>;
 /// A number a row, 0 for a key to be left out
 @group(0) @binding(2) var<storage, read> key_mask: array<u32>;
-/// [images + 1], the row that each starts with, where they differ in length; the last ends before the last of these
+/// [images + 1], the row that each starts with, where they differ in length; the last ends before the last of
+/// these
 @group(0) @binding(3) var<storage, read> cu_seqlens: array<u32>;
 @group(0) @binding(4) var output: texture_storage_2d<rgba32float, write>;
 
@@ -45,7 +49,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     let query_texel = workgroup.y * TEXELS;
     let key_texel = query_texel + width;
     let value_texel = key_texel + width;
-    // For the values, groups of SHARE_LANES lanes divide the keys. Lanes without a texel do work that does not count.
+    // For the values, groups of SHARE_LANES lanes divide the keys. Lanes without a texel do work that does
+    // not count.
     let shares = LANES / SHARE_LANES;
     let own = lane % SHARE_LANES;
     let first_source = lane - own;

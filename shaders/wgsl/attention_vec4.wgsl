@@ -1,9 +1,10 @@
 // output[image, query, head, :] = Σ_key softmax_key(scale · query · key) · value
 //
-// As attention, for heads of a multiple of four values up to 64: a workgroup owns 32 queries of one head and walks over the keys
-// 16 at a time, all of it in vectors of four channels. For the scores four threads share a query, each with every fourth key;
-// for the values a thread owns four channels of four queries. Input and output may be f16, two per word. In f32 a vector
-// is two neighbouring pairs of words, which compilers load as one.
+// As attention, for heads of a multiple of four values up to 64: a workgroup owns 32 queries of one head and
+// walks over the keys 16 at a time, all of it in vectors of four channels. For the scores four threads share
+// a query, each with every fourth key; for the values a thread owns four channels of four queries. Input and
+// output may be f16, two per word. In f32 a vector is two neighbouring pairs of words, which compilers load
+// as one.
 
 struct Params {
     /// Of an image, where all have as many.
@@ -25,7 +26,8 @@ override OUTPUT_F16: u32 = 0u;
 @group(0) @binding(1) var<storage, read> query_key_value: array<vec2<u32>>;
 /// A number a row, 0 for a key to be left out
 @group(0) @binding(2) var<storage, read> key_mask: array<u32>;
-/// [images + 1], the row that each starts with, where they differ in length; the last ends before the last of these
+/// [images + 1], the row that each starts with, where they differ in length; the last ends before the last of
+/// these
 @group(0) @binding(3) var<storage, read> cu_seqlens: array<u32>;
 @group(0) @binding(4) var<storage, read_write> output: array<vec2<u32>>;
 
@@ -72,7 +74,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let first_of_four = thread / 16u * 4u;
     var sums: mat4x4<f32>;
 
-    // Each block is on its way while the one before is worked on: keys during the values, values during the scores.
+    // Each block is on its way while the one before is worked on: keys during the values, values during the
+    // scores.
     let keys = width + head;
     let values = 2u * width + head;
     var next = read_block(thread, sequence, 0u, keys);
@@ -153,7 +156,8 @@ fn sequence_of(image: u32) -> Sequence {
     return Sequence(first, clamp(cu_seqlens[image + 1u], first, params.tokens) - first);
 }
 
-// How many masks leave a key out, each by adding the lowest float; a key beyond the last token is none at all.
+// How many masks leave a key out, each by adding the lowest float; a key beyond the last token is none at
+// all.
 fn masks_of(sequence: Sequence, key: u32, query: u32) -> u32 {
     if key >= sequence.length { return 2u; }
     let later = u32(params.causal != 0u && key > query);
@@ -172,8 +176,9 @@ fn block_rows(slot: u32, channels: u32) -> mat4x4<f32> {
     );
 }
 
-// A thread's two vectors of a block: keys, or values, of sixteen tokens, which lie from `column` of their rows on; zeros beyond
-// the last token. Two are enough: the largest head has sixteen vectors, so a block has 256 for 128 threads.
+// A thread's two vectors of a block: keys, or values, of sixteen tokens, which lie from `column` of their
+// rows on; zeros beyond the last token. Two are enough: the largest head has sixteen vectors, so a block has
+// 256 for 128 threads.
 fn read_block(thread: u32, sequence: Sequence, first_key: u32, column: u32) -> mat2x4<f32> {
     return mat2x4<f32>(
         read_vector(thread, sequence, first_key, column),
@@ -215,7 +220,8 @@ fn widened(halves: vec2<u32>) -> vec4<f32> {
     return vec4(unpack2x16float(halves.x), unpack2x16float(halves.y));
 }
 
-// Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would spread.
+// Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would
+// spread.
 fn write_output(place: u32, value: vec4<f32>) {
     if OUTPUT_F16 != 0u {
         let bounded = clamp(value, vec4(-65504.0), vec4(65504.0));

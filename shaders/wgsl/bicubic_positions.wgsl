@@ -1,7 +1,8 @@
-// Position embeddings of a grid, resized to another: positions[1 + rows·columns, width] from table[1 + side·side, width].
+// Position embeddings of a grid, resized to another: positions[1 + rows·columns, width] from table[1 +
+// side·side, width].
 //
-// PyTorch's bicubic interpolation with align_corners=False, a = -0.75 and no antialiasing, edges repeated; row 0, the class
-// token's position, is kept.
+// PyTorch's bicubic interpolation with align_corners=False, a = -0.75 and no antialiasing, edges repeated;
+// row 0, the class token's position, is kept.
 
 struct Params {
     side: u32,

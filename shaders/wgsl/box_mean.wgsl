@@ -1,4 +1,5 @@
-// output[outer, i, inner] = the mean of input[outer, j, inner] over all j inside the map with |i - j| ≤ radius
+// output[outer, i, inner] = the mean of input[outer, j, inner] over all j inside the map with |i - j| ≤
+// radius
 //
 // Run over rows and then over columns, it is the box filter of a map; windows are cut off at the map's edges.
 

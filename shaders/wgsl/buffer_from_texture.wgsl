@@ -1,4 +1,5 @@
-// An rgba32float texture of four columns per texel as a row-major buffer [rows, columns]; the padding is left behind.
+// An rgba32float texture of four columns per texel as a row-major buffer [rows, columns]; the padding is left
+// behind.
 
 struct Params {
     rows: u32,

@@ -1,6 +1,6 @@
-// output[image, (y, a, c), (x, b, d), channel] = input[image, y, x, a, b, c, d, channel]: the last half of one
-// transposed convolution whose kernel equals its stride (inner = 1), or of two in a row: outer steps a and b, then
-// inner steps c and d.
+// output[image, (y, a, c), (x, b, d), channel] = input[image, y, x, a, b, c, d, channel]: the last half of
+// one transposed convolution whose kernel equals its stride (inner = 1), or of two in a row: outer steps a
+// and b, then inner steps c and d.
 
 struct Params {
     images: u32,

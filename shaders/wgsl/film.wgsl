@@ -1,8 +1,8 @@
 // sum = reduced[scene(pair), token, :] + previous[pair, token, :]
 // output[pair, token, :] = gamma[pair, :] · sum + beta[pair, :] where conditioned, else sum
 //
-// Feature-wise linear modulation (Perez et al. 2018) over a skip connection. A pair is a condition on a scene: all on one scene
-// (scenes = 1), or as many scenes as pairs.
+// Feature-wise linear modulation (Perez et al. 2018) over a skip connection. A pair is a condition on a
+// scene: all on one scene (scenes = 1), or as many scenes as pairs.
 
 struct Params {
     pairs: u32,

@@ -1,8 +1,9 @@
 // sum = reduced[scene(pair), token, :] + previous[pair, token, :]
 // output[pair, token, :] = gamma[pair, :] · sum + beta[pair, :] where conditioned, else sum
 //
-// As film, on textures of four columns per texel: between other subgroup kernels nothing is copied to buffers and back. A workgroup
-// is one subgroup and owns ROWS tokens of a pair: on a software adapter each workgroup costs as much as several texels.
+// As film, on textures of four columns per texel: between other subgroup kernels nothing is copied to buffers
+// and back. A workgroup is one subgroup and owns ROWS tokens of a pair: on a software adapter each workgroup
+// costs as much as several texels.
 
 struct Params {
     pairs: u32,

@@ -1,8 +1,10 @@
-// coefficients[4, pixels] of the linear model that predicts the probability from the guide's colour around each pixel:
-// a = (covariance of the guide + epsilon·1)⁻¹ · covariance of guide and probability, b = mean of p - a · mean of the guide.
+// coefficients[4, pixels] of the linear model that predicts the probability from the guide's colour around
+// each pixel: a = (covariance of the guide + epsilon·1)⁻¹ · covariance of guide and probability, b = mean of
+// p - a · mean of the guide.
 //
-// `means[13, pixels]` are the box means of `guided_moments`. He, Sun and Tang, "Guided image filtering" (2013), equations
-// 14 and 15. The matrix is positive definite: it is factored as L·D·Lᵀ, which keeps what its determinant would cancel.
+// `means[13, pixels]` are the box means of `guided_moments`. He, Sun and Tang, "Guided image filtering"
+// (2013), equations 14 and 15. The matrix is positive definite: it is factored as L·D·Lᵀ, which keeps what
+// its determinant would cancel.
 
 struct Params {
     pixels: u32,

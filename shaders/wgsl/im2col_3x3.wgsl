@@ -1,6 +1,6 @@
-// columns[image, y, x, (ky, kx, channel)] = input[image, y + ky - 1, x + kx - 1, channel], zero outside the map:
-// a 3×3 convolution with padding 1, channels last, becomes one matrix product with this as its left side.
-// `skip` leading rows of each image (the class token) are stepped over.
+// columns[image, y, x, (ky, kx, channel)] = input[image, y + ky - 1, x + kx - 1, channel], zero outside the
+// map: a 3×3 convolution with padding 1, channels last, becomes one matrix product with this as its left
+// side. `skip` leading rows of each image (the class token) are stepped over.
 
 struct Params {
     images: u32,

@@ -1,8 +1,8 @@
 // output[row, :] = (input[row, :] - mean) / sqrt(variance + epsilon) * weight + bias
 //
-// As layer_norm, loading vectors: columns must be a multiple of four, and at most 1024, so that a row is read once and kept
-// in registers. The output may be f16, two per word. In f32 a vector is two neighbouring pairs of words, which compilers
-// store as one.
+// As layer_norm, loading vectors: columns must be a multiple of four, and at most 1024, so that a row is read
+// once and kept in registers. The output may be f16, two per word. In f32 a vector is two neighbouring pairs
+// of words, which compilers store as one.
 
 struct Params {
     rows: u32,
@@ -51,7 +51,8 @@ fn store(value: vec4<f32>, start: u32, vector: u32, mean: f32, scale: f32) {
     write_output(start + vector, (value - mean) * scale * weight[vector] + bias[vector]);
 }
 
-// Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would spread.
+// Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would
+// spread.
 fn write_output(place: u32, value: vec4<f32>) {
     if OUTPUT_F16 != 0u {
         let bounded = clamp(value, vec4(-65504.0), vec4(65504.0));

@@ -1,9 +1,10 @@
 // output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
 // where M is rows, N is columns and K is inner.
 //
-// The form for GPUs on which lanes of a subgroup exchange values faster than workgroup memory does: a workgroup owns eight
-// rows, and a lane four columns of them. The lanes hold a strip of every row between them, four values of K each, and
-// broadcast it lane by lane. Subgroups may have any size. K and N must be multiples of four.
+// The form for GPUs on which lanes of a subgroup exchange values faster than workgroup memory does: a
+// workgroup owns eight rows, and a lane four columns of them. The lanes hold a strip of every row between
+// them, four values of K each, and broadcast it lane by lane. Subgroups may have any size. K and N must be
+// multiples of four.
 
 struct Params {
     rows: u32,
@@ -33,7 +34,8 @@ fn main(
     let first_row = workgroup.y * 8u;
     let column = workgroup.x * 64u + thread;
     let vectors = params.inner / 4u;
-    // Lanes beyond the edge repeat the last columns, as the others need their strips; nothing is written there.
+    // Lanes beyond the edge repeat the last columns, as the others need their strips; nothing is written
+    // there.
     let weight_start = 4u * min(column, params.columns / 4u - 1u) * vectors;
     var upper: mat4x4<f32>;
     var lower: mat4x4<f32>;

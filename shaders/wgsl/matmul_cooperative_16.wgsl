@@ -1,10 +1,11 @@
 // output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
 // where M is rows, N is columns and K is inner.
 //
-// The form for matrix units. The lanes of a subgroup hold a cooperative matrix between them and multiply two of them together;
-// operands are in f16, sums in f32. A workgroup of four subgroups makes a tile of the output, each subgroup a quarter of it as
-// 2×2 matrices. Input and weight pass through workgroup memory, so that what lies beyond an edge becomes zero. The sums go
-// through it too, because only there does a lane know which value of a matrix it reads.
+// The form for matrix units. The lanes of a subgroup hold a cooperative matrix between them and multiply two
+// of them together; operands are in f16, sums in f32. A workgroup of four subgroups makes a tile of the
+// output, each subgroup a quarter of it as 2×2 matrices. Input and weight pass through workgroup memory, so
+// that what lies beyond an edge becomes zero. The sums go through it too, because only there does a lane know
+// which value of a matrix it reads.
 //
 // This kernel has one file per size of a matrix. They differ in SIDE, LANES and the types of the matrices.
 
@@ -167,7 +168,8 @@ fn finish(sum: vec4<f32>, row: u32, column: u32) {
     write_output(place, value);
 }
 
-// Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would spread.
+// Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would
+// spread.
 fn write_output(place: u32, value: vec4<f32>) {
     if OUTPUT_F16 != 0u {
         let bounded = clamp(value, vec4(-65504.0), vec4(65504.0));

@@ -1,9 +1,9 @@
 // output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
 // where M is rows, N is columns and K is inner.
 //
-// As matmul_skinny, with a weight of f16 values, two per word, as in matmul_tile_packed_f16. A workgroup owns four columns of
-// four rows. The 32 threads of a column split K between them and then add up their partial sums. K and N must be multiples of
-// four.
+// As matmul_skinny, with a weight of f16 values, two per word, as in matmul_tile_packed_f16. A workgroup owns
+// four columns of four rows. The 32 threads of a column split K between them and then add up their partial
+// sums. K and N must be multiples of four.
 
 struct Params {
     rows: u32,
@@ -14,7 +14,8 @@ struct Params {
 }
 
 override ACTIVATION: u32 = 0u;
-/// 1 where the input lies in f16, as the weight does, and where the output is to; else they lie as a float per word.
+/// 1 where the input lies in f16, as the weight does, and where the output is to; else they lie as a float
+/// per word.
 override INPUT_F16: u32 = 0u;
 override OUTPUT_F16: u32 = 0u;
 
@@ -91,7 +92,8 @@ fn finish(sum: vec4<f32>, row: u32, column: u32) {
     write_output(place, value);
 }
 
-// Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would spread.
+// Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would
+// spread.
 fn write_output(place: u32, value: vec4<f32>) {
     if OUTPUT_F16 != 0u {
         let bounded = clamp(value, vec4(-65504.0), vec4(65504.0));

@@ -1,23 +1,27 @@
 // output[M, N] = activation(input[M, K] · weight[K, N] + bias[N]) + residual[M, N],
 // where M is rows, N is columns and K is inner.
 //
-// The form for software adapters. They load texels as vectors, but storage and workgroup memory lane by lane, and barriers
-// are slow on them. So a workgroup is one subgroup, which owns ROWS rows and one texel of columns per lane, and both operands
-// are rgba32float textures of four columns per texel. The lanes hold a strip of every row of the input between them, one
-// texel each, and each lane needs every texel of the strip. With 8 lanes, subgroupShuffle passes the texels around. With more
-// lanes lavapipe shuffles lane by lane unless the source lanes are constants, so 16 lanes rotate the strip by one instead:
-// a lane multiplies its own texel first, then the next lane's.
+// The form for software adapters. They load texels as vectors, but storage and workgroup memory lane by lane,
+// and barriers are slow on them. So a workgroup is one subgroup, which owns ROWS rows and one texel of
+// columns per lane, and both operands are rgba32float textures of four columns per texel. The lanes hold a
+// strip of every row of the input between them, one texel each, and each lane needs every texel of the strip.
+// With 8 lanes, subgroupShuffle passes the texels around. With more lanes lavapipe shuffles lane by lane
+// unless the source lanes are constants, so 16 lanes rotate the strip by one instead: a lane multiplies its
+// own texel first, then the next lane's.
 //
-// The operands are storage textures, because a sampled texture is loaded through a function that looks up levels of detail.
-// The weight is packed in panels: the columns of one workgroup together, and in each texture row what is multiplied with one
-// strip, in that order. So a workgroup reads its panel from end to end, and the processor prefetches it. Panels are padded
-// with zeros. Neighbouring workgroups share a panel, not rows of the input. The loop over lanes is not unrolled, so that the
-// kernel fits the processor's instruction cache.
+// The operands are storage textures, because a sampled texture is loaded through a function that looks up
+// levels of detail. The weight is packed in panels: the columns of one workgroup together, and in each
+// texture row what is multiplied with one strip, in that order. So a workgroup reads its panel from end to
+// end, and the processor prefetches it. Panels are padded with zeros. Neighbouring workgroups share a panel,
+// not rows of the input. The loop over lanes is not unrolled, so that the kernel fits the processor's
+// instruction cache.
 //
-// Rows are kept in arrays of eight, because the loops over them must be unrolled: their arrays then live in registers;
-// otherwise in memory, which lavapipe reads and writes lane by lane. Mesa 25.0 unrolls a loop over 8 rows, but not over 24.
+// Rows are kept in arrays of eight, because the loops over them must be unrolled: their arrays then live in
+// registers; otherwise in memory, which lavapipe reads and writes lane by lane. Mesa 25.0 unrolls a loop over
+// 8 rows, but not over 24.
 //
-// The input and the output may hold several groups of columns side by side, all multiplied with the same weight.
+// The input and the output may hold several groups of columns side by side, all multiplied with the same
+// weight.
 
 struct Params {
     rows: u32,
@@ -58,7 +62,8 @@ fn accumulate(sum: vec4<f32>, a: vec4<f32>, b: mat4x4<f32>) -> vec4<f32> {
     return fma(vec4(a.w), b[3], fma(vec4(a.z), b[2], fma(vec4(a.y), b[1], fma(vec4(a.x), b[0], sum))));
 }
 
-// Adds to eight rows of sums what the strip's texel of the lane `source` makes with the weight. After all lanes the strip is as before.
+// Adds to eight rows of sums what the strip's texel of the lane `source` makes with the weight. After all
+// lanes the strip is as before.
 fn multiply(strip: ptr<function, EightRows>, sums: ptr<function, EightRows>, weight: mat4x4<f32>, source: u32, lane: u32) {
     for (var row = 0u; row < 8u; row++) {
         if LANES == 8u {

@@ -1,8 +1,8 @@
 // output[M, N] = activation(input[M, K] · weight[K, N] + bias[N]) + residual[M, N],
 // where M is rows, N is columns and K is inner.
 //
-// As matmul_subgroup, with an f16 weight: a texel of a panel has four columns of two values of K. That halves the weight's
-// memory and its loads. Everything else is the same text, which a test checks.
+// As matmul_subgroup, with an f16 weight: a texel of a panel has four columns of two values of K. That halves
+// the weight's memory and its loads. Everything else is the same text, which a test checks.
 
 struct Params {
     rows: u32,
@@ -48,7 +48,8 @@ fn accumulate(sum: vec4<f32>, a: vec4<f32>, b: mat4x4<f32>) -> vec4<f32> {
     return fma(vec4(a.w), b[3], fma(vec4(a.z), b[2], fma(vec4(a.y), b[1], fma(vec4(a.x), b[0], sum))));
 }
 
-// Adds to eight rows of sums what the strip's texel of the lane `source` makes with the weight. After all lanes the strip is as before.
+// Adds to eight rows of sums what the strip's texel of the lane `source` makes with the weight. After all
+// lanes the strip is as before.
 fn multiply(strip: ptr<function, EightRows>, sums: ptr<function, EightRows>, weight: mat4x4<f32>, source: u32, lane: u32) {
     for (var row = 0u; row < 8u; row++) {
         if LANES == 8u {

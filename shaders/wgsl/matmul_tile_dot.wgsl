@@ -1,8 +1,9 @@
 // output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
 // where M is rows, N is columns and K is inner.
 //
-// As matmul_tile_vec4, as dot products: workgroup memory holds vectors of four values of K of one row or one column, in the
-// order of global memory, and sums are accumulated with `dot`. Nothing is transposed. For GPUs with such an instruction.
+// As matmul_tile_vec4, as dot products: workgroup memory holds vectors of four values of K of one row or one
+// column, in the order of global memory, and sums are accumulated with `dot`. Nothing is transposed. For GPUs
+// with such an instruction.
 
 struct Params {
     rows: u32,
@@ -39,7 +40,8 @@ fn main(
 ) {
     let first_row = workgroup.y * 64u;
     let first_column = workgroup.x * 64u;
-    // Half of the threads stage the input and half the weight, a block each; neighbours read neighbouring vectors.
+    // Half of the threads stage the input and half the weight, a block each; neighbours read neighbouring
+    // vectors.
     let block_vector = thread % VECTORS;
     let block_four = thread % 64u / VECTORS;
     let place = block_vector * STRIDE + block_four;

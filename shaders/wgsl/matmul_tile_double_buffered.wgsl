@@ -1,8 +1,8 @@
 // output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
 // where M is rows, N is columns and K is inner.
 //
-// As matmul_tile_vec4, with 8×8 of the 64×64 tile per thread and two tiles of each operand in workgroup memory: while one is
-// multiplied the next is loaded, so that a step needs one barrier.
+// As matmul_tile_vec4, with 8×8 of the 64×64 tile per thread and two tiles of each operand in workgroup
+// memory: while one is multiplied the next is loaded, so that a step needs one barrier.
 
 struct Params {
     rows: u32,
@@ -39,7 +39,8 @@ fn main(
 ) {
     let first_row = workgroup.y * 64u;
     let first_column = workgroup.x * 64u;
-    // Half of the threads stage the input and half the weight, a block each; neighbours read neighbouring vectors.
+    // Half of the threads stage the input and half the weight, a block each; neighbours read neighbouring
+    // vectors.
     let stages_input = thread < 32u;
     let block_vector = thread % VECTORS;
     let block_four = thread % 32u / VECTORS;

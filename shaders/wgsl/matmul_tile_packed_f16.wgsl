@@ -1,9 +1,9 @@
 // output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
 // where M is rows, N is columns and K is inner.
 //
-// As matmul_tile_vec4, with a weight of f16 values, two per word: half the memory and half the traffic. They are widened on
-// their way to workgroup memory by unpack2x16float, which needs no feature; all arithmetic is in f32. The input and the output
-// may be f16 too.
+// As matmul_tile_vec4, with a weight of f16 values, two per word: half the memory and half the traffic. They
+// are widened on their way to workgroup memory by unpack2x16float, which needs no feature; all arithmetic is
+// in f32. The input and the output may be f16 too.
 
 struct Params {
     rows: u32,
@@ -14,7 +14,8 @@ struct Params {
 }
 
 override ACTIVATION: u32 = 0u;
-/// 1 where the input lies in f16, as the weight does, and where the output is to; else they lie as a float per word.
+/// 1 where the input lies in f16, as the weight does, and where the output is to; else they lie as a float
+/// per word.
 override INPUT_F16: u32 = 0u;
 override OUTPUT_F16: u32 = 0u;
 
@@ -43,7 +44,8 @@ fn main(
 ) {
     let first_row = workgroup.y * 64u;
     let first_column = workgroup.x * 64u;
-    // Half of the threads stage the input and half the weight, a block each; neighbours read neighbouring vectors.
+    // Half of the threads stage the input and half the weight, a block each; neighbours read neighbouring
+    // vectors.
     let stages_input = thread < 64u;
     let block_vector = thread % VECTORS;
     let block_four = thread % 64u / VECTORS;
@@ -175,7 +177,8 @@ fn finish(sum: vec4<f32>, row: u32, column: u32) {
     write_output(place, value);
 }
 
-// Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would spread.
+// Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would
+// spread.
 fn write_output(place: u32, value: vec4<f32>) {
     if OUTPUT_F16 != 0u {
         let bounded = clamp(value, vec4(-65504.0), vec4(65504.0));

@@ -1,10 +1,10 @@
 // output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
 // where M is rows, N is columns and K is inner.
 //
-// The form for GPUs if K and N are multiples of four: a 64×64 tile of the output per workgroup, 8×4 of it per thread.
-// Operands are loaded as vectors of four values of K. Blocks of 4×4 are transposed on their way to workgroup memory, where
-// a vector is then four rows, or four columns, of one K. Sums are matrix variables, not an array that loops would index, so
-// that every compiler keeps them in registers.
+// The form for GPUs if K and N are multiples of four: a 64×64 tile of the output per workgroup, 8×4 of it per
+// thread. Operands are loaded as vectors of four values of K. Blocks of 4×4 are transposed on their way to
+// workgroup memory, where a vector is then four rows, or four columns, of one K. Sums are matrix variables,
+// not an array that loops would index, so that every compiler keeps them in registers.
 
 struct Params {
     rows: u32,
@@ -41,7 +41,8 @@ fn main(
 ) {
     let first_row = workgroup.y * 64u;
     let first_column = workgroup.x * 64u;
-    // Half of the threads stage the input and half the weight, a block each; neighbours read neighbouring vectors.
+    // Half of the threads stage the input and half the weight, a block each; neighbours read neighbouring
+    // vectors.
     let stages_input = thread < 64u;
     let block_vector = thread % VECTORS;
     let block_four = thread % 64u / VECTORS;

@@ -1,12 +1,13 @@
-// output[rows, columns] = activation(input[rows, inner] · up[inner, hidden] + up_bias) · down[hidden, columns] + down_bias
+// output[rows, columns] = activation(input[rows, inner] · up[inner, hidden] + up_bias) · down[hidden,
+// columns] + down_bias
 //                         + input[rows, columns], inner = columns, 33 to 64
 //
-// A narrow model's MLP with its residual, for software adapters, built like matmul_subgroup. The hidden values, many times as
-// wide as the input and the output, never leave the lanes; two products would store and load them all, and an image store
-// costs as much as 60 products of a narrow weight. A workgroup is one subgroup of 8 or 16 lanes. Between them the lanes hold
-// ROWS whole rows of the input and the output, and of the hidden values one texel per lane at a time. With 8 lanes each has
-// two texels of the input and the output, a left and a right one; with 16, one.
-// Both weights are packed in panels, as for matmul_subgroup.
+// A narrow model's MLP with its residual, for software adapters, built like matmul_subgroup. The hidden
+// values, many times as wide as the input and the output, never leave the lanes; two products would store and
+// load them all, and an image store costs as much as 60 products of a narrow weight. A workgroup is one
+// subgroup of 8 or 16 lanes. Between them the lanes hold ROWS whole rows of the input and the output, and of
+// the hidden values one texel per lane at a time. With 8 lanes each has two texels of the input and the
+// output, a left and a right one; with 16, one. Both weights are packed in panels, as for matmul_subgroup.
 
 struct Params {
     rows: u32,
@@ -56,7 +57,8 @@ fn accumulate(sum: vec4<f32>, a: vec4<f32>, b: mat4x4<f32>) -> vec4<f32> {
     return fma(vec4(a.w), b[3], fma(vec4(a.z), b[2], fma(vec4(a.y), b[1], fma(vec4(a.x), b[0], sum))));
 }
 
-// Adds to eight rows of sums what the strip's texel of the lane `source` makes with the weight. After all lanes the strip is as before.
+// Adds to eight rows of sums what the strip's texel of the lane `source` makes with the weight. After all
+// lanes the strip is as before.
 fn multiply(strip: ptr<function, EightRows>, sums: ptr<function, EightRows>, weight: mat4x4<f32>, source: u32, lane: u32) {
     for (var row = 0u; row < 8u; row++) {
         if LANES == 8u {
@@ -88,7 +90,8 @@ fn activate_rows(rows: ptr<function, EightRows>) {
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let first_row = workgroup.x * ROWS;
-    // Texels and rows beyond the edge repeat the last one: loads stay inside the texture, and the weights are zero there.
+    // Texels and rows beyond the edge repeat the last one: loads stay inside the texture, and the weights are
+    // zero there.
     let left_texel = min(lane, params.column_texels - 1u);
     let right_texel = min(lane + 8u, params.column_texels - 1u);
     var input_left_0: EightRows;

@@ -1,8 +1,9 @@
-// output[rows, columns] = activation(input[rows, inner] · up[inner, hidden] + up_bias) · down[hidden, columns] + down_bias
+// output[rows, columns] = activation(input[rows, inner] · up[inner, hidden] + up_bias) · down[hidden,
+// columns] + down_bias
 //                         + input[rows, columns], inner = columns, 33 to 64
 //
-// As mlp_subgroup, with f16 weights: a texel of a panel has four columns of two values of K. Everything else is the same
-// text, which a test checks.
+// As mlp_subgroup, with f16 weights: a texel of a panel has four columns of two values of K. Everything else
+// is the same text, which a test checks.
 
 struct Params {
     rows: u32,
@@ -54,7 +55,8 @@ fn accumulate(sum: vec4<f32>, a: vec4<f32>, b: mat4x4<f32>) -> vec4<f32> {
     return fma(vec4(a.w), b[3], fma(vec4(a.z), b[2], fma(vec4(a.y), b[1], fma(vec4(a.x), b[0], sum))));
 }
 
-// Adds to eight rows of sums what the strip's texel of the lane `source` makes with the weight. After all lanes the strip is as before.
+// Adds to eight rows of sums what the strip's texel of the lane `source` makes with the weight. After all
+// lanes the strip is as before.
 fn multiply(strip: ptr<function, EightRows>, sums: ptr<function, EightRows>, weight: mat4x4<f32>, source: u32, lane: u32) {
     for (var row = 0u; row < 8u; row++) {
         if LANES == 8u {
@@ -86,7 +88,8 @@ fn activate_rows(rows: ptr<function, EightRows>) {
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let first_row = workgroup.x * ROWS;
-    // Texels and rows beyond the edge repeat the last one: loads stay inside the texture, and the weights are zero there.
+    // Texels and rows beyond the edge repeat the last one: loads stay inside the texture, and the weights are
+    // zero there.
     let left_texel = min(lane, params.column_texels - 1u);
     let right_texel = min(lane + 8u, params.column_texels - 1u);
     var input_left_0: EightRows;

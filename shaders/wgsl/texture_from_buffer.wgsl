@@ -1,4 +1,5 @@
-// A row-major buffer [rows, columns] as an rgba32float texture of four columns per texel, the last texel padded with zeros.
+// A row-major buffer [rows, columns] as an rgba32float texture of four columns per texel, the last texel
+// padded with zeros.
 
 struct Params {
     rows: u32,

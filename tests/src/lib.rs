@@ -1,4 +1,5 @@
-//! What the whole-engine tests share: a device for each family of kernels and the processor, and inputs that are random, never constant.
+//! What the whole-engine tests share: a device for each family of kernels and the processor, and inputs that
+//! are random, never constant.
 
 pub mod host;
 
@@ -17,8 +18,8 @@ pub static WORKGROUP: LazyLock<Device> =
 pub static PROCESSOR: LazyLock<Device> =
     LazyLock::new(|| open(AdapterChoice::Processor, KernelFamily::Auto, Precision::Auto));
 
-/// Every way to run a model: on a driver's best adapter with the kernels that suit it and with the workgroup kernels, and on the
-/// processor.
+/// Every way to run a model: on a driver's best adapter with the kernels that suit it and with the workgroup
+/// kernels, and on the processor.
 pub const WAYS: [(AdapterChoice, KernelFamily); 3] = [
     (AdapterChoice::Driver, KernelFamily::Auto),
     (AdapterChoice::Driver, KernelFamily::Workgroup),

@@ -1,5 +1,5 @@
-//! What callers rely on, whatever the shapes: batches equal single calls, a scene may be kept and shared, and both families
-//! of kernels agree.
+//! What callers rely on, whatever the shapes: batches equal single calls, a scene may be kept and shared, and
+//! both families of kernels agree.
 
 use clipseg::{Array, ClipSegForImageSegmentation, Condition, Error, ImageInput, TextInput};
 use clipseg_tests::{DEVICE, PROCESSOR, WORKGROUP, assert_close, load, random, random_ids};
@@ -60,7 +60,8 @@ fn texts_of_a_batch_equal_single_texts() {
     }
 }
 
-// Of different lengths, they are packed; as transformers fills them up, they are not, but the end is the same.
+// Of different lengths, they are packed; as transformers fills them up, they are not, but the end is the
+// same.
 #[test]
 fn texts_of_different_lengths_equal_single_texts() {
     let model = load(&DEVICE, MODEL);

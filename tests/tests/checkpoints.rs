@@ -45,7 +45,8 @@ fn a_tower_alone_loads_as_that_tower_and_as_nothing_else() {
     assert!(error.contains("model_type = \"clipseg_vision_model\""), "{error}");
 }
 
-/// transformers 5.6 and later save a tower alone without `text_model.` or `vision_model.` before its tensors' names.
+/// transformers 5.6 and later save a tower alone without `text_model.` or `vision_model.` before its tensors'
+/// names.
 #[test]
 fn a_tower_that_transformers_5_saved_loads_as_that_tower() {
     let (text, vision) = (fixture("tiny-transformers-5-text"), fixture("tiny-transformers-5-vision"));

@@ -15,8 +15,8 @@ use pollster::block_on;
 const SIDE: usize = 48;
 const LENGTH: usize = 7;
 
-/// Makes a future and gives it up: before it is polled, and after its first poll. Then it is awaited, for which nothing may be in the
-/// way, on another thread.
+/// Makes a future and gives it up: before it is polled, and after its first poll. Then it is awaited, for
+/// which nothing may be in the way, on another thread.
 fn give_up<T: Send, F: Future<Output = clipseg::Result<T>> + Send>(make: impl Fn() -> F) -> T {
     drop(make());
     let _ = pin!(make()).poll(&mut Context::from_waker(Waker::noop()));
@@ -50,7 +50,8 @@ fn futures_can_be_sent_and_given_up() {
         assert_eq!(all(), first);
     }
     let after = device.memory_use();
-    // What a result was on its way through when it was given up goes, and the next one makes its own: the sizes that are kept differ.
+    // What a result was on its way through when it was given up goes, and the next one makes its own: the
+    // sizes that are kept differ.
     assert_eq!(MemoryUse { read_back: 0, ..after }, MemoryUse { read_back: 0, ..memory });
     assert!(after.read_back <= 2 * memory.read_back, "{after:?}, {memory:?}");
 }
@@ -88,7 +89,8 @@ impl Wake for Wakes {
     }
 }
 
-/// Whoever polls goes on before the device is done, and is woken then; two at a time do not wait for each other.
+/// Whoever polls goes on before the device is done, and is woken then; two at a time do not wait for each
+/// other.
 #[test]
 fn nobody_is_blocked_and_two_at_once_go_well() {
     const SIDE: usize = 384;

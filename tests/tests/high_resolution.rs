@@ -15,7 +15,8 @@ fn scales(scales: &[f32]) -> Windows {
     Windows { scales: scales.to_vec(), ..Windows::default() }
 }
 
-/// `columns` × `rows` scenes beside each other as one photo, and of each pixel whether what `prompt` names is there.
+/// `columns` × `rows` scenes beside each other as one photo, and of each pixel whether what `prompt` names is
+/// there.
 fn mosaic(columns: usize, rows: usize, members: impl Fn(&Scene) -> Vec<usize>) -> (Photo, Vec<bool>) {
     let (width, height) = (columns * SIZE, rows * SIZE);
     let (mut rgb, mut wanted) = (vec![0; 3 * width * height], vec![false; width * height]);
@@ -126,7 +127,8 @@ fn refined_masks_follow_the_photo() {
     assert!(refined > 1.02 * plain, "plain {plain:.2}, refined {refined:.2}");
 }
 
-/// A guide without colours tells nothing: what is left is the box filter, twice, and it keeps a mask's middle and its size.
+/// A guide without colours tells nothing: what is left is the box filter, twice, and it keeps a mask's middle
+/// and its size.
 #[test]
 fn a_flat_photo_blurs_alone() {
     let (width, height) = (90, 70);

@@ -89,7 +89,8 @@ fn conditions_come_back_from_a_file_to_their_own_model() {
     assert!(matches!(refused(vec![None, Some("a\u{1b}[31m".to_owned())]), Err(Error::Input(_))));
 }
 
-/// Weights rounded to 16 bits are the same model's; other weights, or texts that end with another token, are not.
+/// Weights rounded to 16 bits are the same model's; other weights, or texts that end with another token, are
+/// not.
 #[test]
 fn fingerprints_know_what_conditions_are_made_by() {
     let folder = tempfile::tempdir().unwrap();

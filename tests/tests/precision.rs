@@ -1,5 +1,5 @@
-//! What storing in f16 changes: with weights, nothing where they are halves and little where they are not; with activations, little;
-//! and the memory.
+//! What storing in f16 changes: with weights, nothing where they are halves and little where they are not;
+//! with activations, little; and the memory.
 
 use std::path::{Path, PathBuf};
 
@@ -86,7 +86,8 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures")
 }
 
-/// Fails unless all logits correlate and the masks, taken together, are the same but for one pixel in five hundred.
+/// Fails unless all logits correlate and the masks, taken together, are the same but for one pixel in five
+/// hundred.
 #[track_caller]
 fn assert_same(found: &[(Vec<f32>, Vec<bool>)], expected: &[(Vec<f32>, Vec<bool>)]) {
     assert_eq!(found.len(), expected.len());
@@ -111,7 +112,8 @@ fn activations_in_halves_give_the_same_masks() {
     assert_same(&scenes(Precision::F16), &scenes(Precision::F32));
 }
 
-// Weights from a seed draw masks of many small spots, of which most pixels are near an edge: rounding the weights alone gives 0.9987.
+// Weights from a seed draw masks of many small spots, of which most pixels are near an edge: rounding the
+// weights alone gives 0.9987.
 #[test]
 #[ignore = "needs the checkpoint that `cargo xtask verify --full` makes in target/full, and minutes"]
 fn a_model_of_the_published_size_gives_the_same_masks_in_halves() {

@@ -3,7 +3,8 @@
 use clipseg::{ClipSeg, Photo, Precision};
 use clipseg_tests::{WAYS, fixture, open};
 
-/// Photos and prompts of the sizes of an earlier run find its plans: buffers, textures, bind groups and pipelines are all there.
+/// Photos and prompts of the sizes of an earlier run find its plans: buffers, textures, bind groups and
+/// pipelines are all there.
 #[test]
 fn a_warm_run_creates_nothing_on_the_device() {
     for (adapter, kernels) in WAYS {

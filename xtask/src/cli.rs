@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// The parts of `clipseg bench --json` that are read. Another version may not print those that have a default.
+/// The parts of `clipseg bench --json` that are read. Another version may not print those that have a
+/// default.
 #[derive(Deserialize)]
 pub struct Bench {
     pub adapter: String,

@@ -1,5 +1,5 @@
-//! `cargo xtask drivers`: the same checks and measurements with the software Vulkan drivers of several Debian releases, and the
-//! table in `benches/RESULTS.md`.
+//! `cargo xtask drivers`: the same checks and measurements with the software Vulkan drivers of several Debian
+//! releases, and the table in `benches/RESULTS.md`.
 
 mod measure;
 mod release;
@@ -45,10 +45,12 @@ pub struct DriversArguments {
     /// End a program that takes longer
     #[arg(long, value_name = "SECONDS", default_value_t = 240, value_parser = clap::value_parser!(u32).range(1..))]
     longest: u32,
-    /// Where the releases lie, or are installed [default: the environment's MESA_ROOTS, else target/mesa-roots]
+    /// Where the releases lie, or are installed [default: the environment's MESA_ROOTS, else
+    /// target/mesa-roots]
     #[arg(long, value_name = "DIR")]
     roots: Option<PathBuf>,
-    /// Where the table goes [default: with all drivers and widths benches/RESULTS.md, else it is printed alone]
+    /// Where the table goes [default: with all drivers and widths benches/RESULTS.md, else it is printed
+    /// alone]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }

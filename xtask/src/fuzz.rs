@@ -13,8 +13,8 @@ use clap::Args;
 use self::log::Figures;
 use crate::{markdown, root};
 
-/// An input may take so many seconds, and so many MB of memory for all that is resident; what a target allows itself for an
-/// input's length is less, and it checks that.
+/// An input may take so many seconds, and so many MB of memory for all that is resident; what a target allows
+/// itself for an input's length is less, and it checks that.
 const LIMITS: [&str; 2] = ["-timeout=20", "-rss_limit_mb=3072"];
 /// Bytes of an input, with which every seed is whole.
 const LONGEST: &str = "-max_len=8192";
@@ -102,9 +102,9 @@ fn ensure_cargo_fuzz() -> Result<()> {
 
 /// Builds libFuzzer's programs; the folder that they are in.
 ///
-/// Without sanitizers: the code that they would watch is safe Rust, and what they need is a nightly toolchain. Coverage, which
-/// guides libFuzzer, and overflow checks do without. Without `cfg(fuzzing)` too, by which some crates skip checksums: what
-/// fails here fails wherever it is replayed.
+/// Without sanitizers: the code that they would watch is safe Rust, and what they need is a nightly
+/// toolchain. Coverage, which guides libFuzzer, and overflow checks do without. Without `cfg(fuzzing)` too,
+/// by which some crates skip checksums: what fails here fails wherever it is replayed.
 fn build() -> Result<PathBuf> {
     let folder = root().join("target/fuzz/build");
     println!("== building the targets");

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Installs packages if this is Debian or Ubuntu and the user is root, and else says what to run: `elsewhere` on other
-/// systems. `missing` says what is not there.
+/// Installs packages if this is Debian or Ubuntu and the user is root, and else says what to run: `elsewhere`
+/// on other systems. `missing` says what is not there.
 pub fn install(packages: &[&str], missing: &str, elsewhere: &str) -> Result<()> {
     let command = format!("apt-get install -y {}", packages.join(" "));
     if !Path::new("/etc/debian_version").exists() {

@@ -83,8 +83,8 @@ enum Task {
     },
 }
 
-/// The repository's root: where this program was built, or, on a machine that has only its files, the folder with `fixtures/` that
-/// the program lies in or below, else the one that it is called in.
+/// The repository's root: where this program was built, or, on a machine that has only its files, the folder
+/// with `fixtures/` that the program lies in or below, else the one that it is called in.
 fn root() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     ROOT.get_or_init(|| {

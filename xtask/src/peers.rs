@@ -1,4 +1,5 @@
-//! `cargo xtask peers`: other engines on the same work and machine, in turn, and the tables in `benches/RESULTS.md`.
+//! `cargo xtask peers`: other engines on the same work and machine, in turn, and the tables in
+//! `benches/RESULTS.md`.
 
 mod driver;
 mod models;

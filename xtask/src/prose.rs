@@ -1,4 +1,5 @@
-//! Rules for comments and messages that no compiler knows: the width of comments, and words that are not English.
+//! Rules for comments and messages that no compiler knows: the width of comments, and words that are not
+//! English.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -94,7 +95,8 @@ fn comment(line: &str) -> Option<(&str, &str)> {
     Some(line.split_at(start + marker.len()))
 }
 
-/// The verb before "no", where a thing is said not to be another: in "there is no", "no more" and the like it is not.
+/// The verb before "no", where a thing is said not to be another: in "there is no", "no more" and the like it
+/// is not.
 fn find_no(line: &str) -> Option<&'static str> {
     ["is", "are", "was", "were"].into_iter().find(|verb| {
         let words = format!(" {verb} no ");
@@ -136,7 +138,8 @@ fn wrap(text: &str) -> String {
     wrapped
 }
 
-/// Whether the text of a comment is prose: not empty, a heading, a table's row, a fence, a link's address or code.
+/// Whether the text of a comment is prose: not empty, a heading, a table's row, a fence, a link's address or
+/// code.
 fn is_prose(text: &str) -> bool {
     let inner = text.trim();
     let is_link = inner.starts_with('[') && inner.contains("]: ");
@@ -157,13 +160,20 @@ struct Paragraph<'a> {
 impl<'a> Paragraph<'a> {
     fn new(margin: &'a str, text: &str, line: &'a str) -> Self {
         let indent = text.len() - text.trim_start().len();
-        Self { margin, indents: [indent, indent + 2 * usize::from(is_entry(text))], lines: vec![line] }
+        // What follows the first line of an entry stands below its text, behind the mark.
+        let mark =
+            text.split_whitespace().next().filter(|word| is_mark(word)).map_or(0, |mark| mark.len() + 1);
+        Self { margin, indents: [indent, indent + mark], lines: vec![line] }
     }
 
     /// Whether a line belongs to it.
     fn goes_on(&self, margin: &str, text: &str) -> bool {
         let indent = text.len() - text.trim_start().len();
-        !self.lines.is_empty() && margin == self.margin && indent == self.indents[1] && !is_entry(text)
+        // A number at the start of a line within a paragraph is a number: "with\n256. Mesa".
+        let is_list = self.indents[0] != self.indents[1]
+            || !text.trim_start().starts_with(|c: char| c.is_ascii_digit());
+        let is_next = is_entry(text) && is_list;
+        !self.lines.is_empty() && margin == self.margin && indent == self.indents[1] && !is_next
     }
 
     /// Writes it, wrapped if a line of it is too wide.
@@ -257,6 +267,11 @@ mod tests {
         let list = format!("//! - one {wide}\n//!   goes on\n//! - two\n");
         let wrapped = wrap(&list);
         assert!(wrapped.contains("\n//!   x ") && wrapped.ends_with("goes on\n//! - two\n"), "{wrapped}");
+        let numbers = format!("/// 1. one {wide}\n///    goes on\n/// 2. two\n");
+        let wrapped = wrap(&numbers);
+        assert!(wrapped.contains("\n///    x ") && wrapped.ends_with("goes on\n/// 2. two\n"), "{wrapped}");
+        let number = format!("/// {wide}\n/// 256. So it is.\n");
+        assert!(wrap(&number).ends_with(" 256. So it is.\n"), "{}", wrap(&number));
         let span = format!("// {}`{}`\n", "a ".repeat(50), "b ".repeat(10).trim());
         assert!(wrap(&span).contains("\n// `b b b"), "{}", wrap(&span));
     }

@@ -1,5 +1,5 @@
-//! `cargo xtask reference`: makes the committed checkpoints and references anew, with Python and transformers, in the
-//! release that all numbers are held against and in a current one.
+//! `cargo xtask reference`: makes the committed checkpoints and references anew, with Python and
+//! transformers, in the release that all numbers are held against and in a current one.
 //!
 //! Only who changes `fixtures/` needs it; checking against them needs no Python.
 
@@ -105,8 +105,8 @@ impl Python {
         ready_venv(&self.python, &self.venv, requirements, None).map(Ready)
     }
 
-    /// Sets up a second environment beside the first if need be, which has the packages of `base` but for those that it has
-    /// itself.
+    /// Sets up a second environment beside the first if need be, which has the packages of `base` but for
+    /// those that it has itself.
     fn ready_over(&self, base: &Ready, requirements: Requirements) -> Result<Ready> {
         let mut name = self.venv.file_name().unwrap_or_default().to_owned();
         name.push("-5");
@@ -134,7 +134,8 @@ pub fn ready_venv(
     base: Option<&Ready>,
 ) -> Result<PathBuf> {
     let inside = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    // What the environment was made from, kept inside it and written last: an interrupted installation is made anew.
+    // What the environment was made from, kept inside it and written last: an interrupted installation is
+    // made anew.
     let stamp = venv.join("clipseg-requirements.txt");
     // One that has more will do.
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed.starts_with(requirements.text)) {

@@ -14,7 +14,8 @@ pub fn path() -> PathBuf {
     root().join("benches/RESULTS.md")
 }
 
-/// Puts `text` where the section of `task` is in the file, or at its end, and leaves the rest of the file as it is.
+/// Puts `text` where the section of `task` is in the file, or at its end, and leaves the rest of the file as
+/// it is.
 pub fn write_section(file: &Path, task: &str, text: &str) -> Result<()> {
     let before = match fs::read_to_string(file) {
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),

@@ -1,4 +1,5 @@
-//! `cargo xtask roofline`: what this adapter reaches at best, measured, and what the kernels of one photo and one prompt make of it.
+//! `cargo xtask roofline`: what this adapter reaches at best, measured, and what the kernels of one photo and
+//! one prompt make of it.
 
 mod model;
 
@@ -23,7 +24,8 @@ pub struct RooflineArguments {
     /// The checkpoint [default: one of the published size, made up in target/full]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// The adapter's name or number, as `clipseg devices` lists them, or driver for the best that a driver offers
+    /// The adapter's name or number, as `clipseg devices` lists them, or driver for the best that a driver
+    /// offers
     #[arg(long, value_name = "NAME|INDEX|driver", default_value = "driver")]
     adapter: AdapterChoice,
     /// Run the workgroup kernels, which are those that GPUs run, also where others are faster
@@ -32,7 +34,8 @@ pub struct RooflineArguments {
     /// How weights, and with f16 and the workgroup kernels activations, are stored [auto, f32, f16]
     #[arg(long, default_value = "auto")]
     precision: Precision,
-    /// Whether products and attention run on matrix units, with --precision f16 and the workgroup kernels [off, known, any]
+    /// Whether products and attention run on matrix units, with --precision f16 and the workgroup kernels
+    /// [off, known, any]
     #[arg(long, default_value = "off", value_name = "WHERE")]
     matrix_units: MatrixUnits,
 }

@@ -1,4 +1,5 @@
-//! `cargo xtask scenes`: generated scenes as a folder of pictures, masks and prompts, as `clipseg eval --data` reads it.
+//! `cargo xtask scenes`: generated scenes as a folder of pictures, masks and prompts, as
+//! `clipseg eval --data` reads it.
 
 use std::fs;
 use std::path::{Path, PathBuf};

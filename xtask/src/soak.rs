@@ -20,7 +20,8 @@ use crate::root;
 
 /// How often memory is looked at.
 const STEP: Duration = Duration::from_secs(1);
-/// A thread that finishes nothing for so long hangs. On two cores the longest work of eight threads takes a few seconds.
+/// A thread that finishes nothing for so long hangs. On two cores the longest work of eight threads takes a
+/// few seconds.
 const SILENCE: Duration = Duration::from_secs(300);
 
 /// What `cargo xtask soak` takes.

@@ -19,7 +19,8 @@ pub fn test() -> Result<()> {
     step("tests", cargo(["test", "--workspace"]))?;
     light::check()?;
     wasm::check()?;
-    // llvmpipe has as many lanes as it is told, also on processors for which that is not fast; by itself it has eight.
+    // llvmpipe has as many lanes as it is told, also on processors for which that is not fast; by itself it
+    // has eight.
     let mut sixteen_lanes = cargo(["test", "--package", "clipseg-tensor", "--test", "ops"]);
     sixteen_lanes.envs(llvmpipe_of("512"));
     step("tests of the ops, sixteen lanes", sixteen_lanes)?;
@@ -33,7 +34,8 @@ pub fn test() -> Result<()> {
     documentation.env("RUSTDOCFLAGS", "--deny warnings");
     step("documentation", documentation)?;
     names::check()?;
-    // After the tests, the numbers: on the processor, with both families of kernels on the small checkpoints, and full size once.
+    // After the tests, the numbers: on the processor, with both families of kernels on the small checkpoints,
+    // and full size once.
     step("verify, the processor", cargo(["xtask", "verify", "--adapter", "cpu"]))?;
     step("verify, workgroup kernels", cargo(["xtask", "verify", "--adapter", "driver", "--workgroup"]))?;
     for (name, width) in [("verify, eight lanes", "256"), ("verify, sixteen lanes", "512")] {
@@ -46,7 +48,8 @@ pub fn test() -> Result<()> {
     step("verify at full size", cargo(["xtask", "verify", "--full", "--adapter", "driver"]))
 }
 
-/// The environment with which llvmpipe has vectors of `width` bits, its shaders kept apart from those of other widths.
+/// The environment with which llvmpipe has vectors of `width` bits, its shaders kept apart from those of
+/// other widths.
 fn llvmpipe_of(width: &str) -> impl IntoIterator<Item = (&'static str, OsString)> {
     clipseg::llvmpipe_environment(width, &root().join("target"))
 }

@@ -1,8 +1,9 @@
 //! `cargo xtask synth`: a checkpoint of a published architecture with numbers made up from a seed.
 //!
-//! It has the real thing's shapes, files and cost, and its numbers behave like a trained model's where that matters for
-//! arithmetic (peaked attention, a few large channels), so that speed and exactness can be tested at full size without a
-//! download. What it segments means nothing. `xtask/python/synth.py` writes the same file, byte for byte.
+//! It has the real thing's shapes, files and cost, and its numbers behave like a trained model's where that
+//! matters for arithmetic (peaked attention, a few large channels), so that speed and exactness can be tested
+//! at full size without a download. What it segments means nothing. `xtask/python/synth.py` writes the same
+//! file, byte for byte.
 
 mod layout;
 mod numbers;
@@ -73,8 +74,8 @@ pub fn run(arguments: &SynthArguments) -> Result<()> {
     Ok(())
 }
 
-/// The checkpoint that was asked for; without one that of the published size in `target/full`, the one of `verify --full`,
-/// made unless it is there.
+/// The checkpoint that was asked for; without one that of the published size in `target/full`, the one of
+/// `verify --full`, made unless it is there.
 pub fn given_or_full_size(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(folder) = given {
         return Ok(folder.to_owned());
@@ -87,8 +88,8 @@ pub fn given_or_full_size(given: Option<&Path>) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Writes configuration, processor, tokenizer and weights to `directory`, the weights last: a directory that has
-/// `model.safetensors` is complete.
+/// Writes configuration, processor, tokenizer and weights to `directory`, the weights last: a directory that
+/// has `model.safetensors` is complete.
 pub fn write_checkpoint(preset: Preset, seed: u64, directory: &Path) -> Result<()> {
     fs::create_dir_all(directory)
         .with_context(|| format!("cannot make the directory {}", directory.display()))?;

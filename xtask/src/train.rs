@@ -1,4 +1,5 @@
-//! `cargo xtask train`: trains `fixtures/models/clipseg-shapes` anew and scores it, with Python and transformers.
+//! `cargo xtask train`: trains `fixtures/models/clipseg-shapes` anew and scores it, with Python and
+//! transformers.
 
 use std::path::PathBuf;
 

@@ -45,22 +45,23 @@ pub struct VerifyArguments {
     /// The largest |Δ| allowed, relative to the tensor's largest magnitude [default: 1e-4; with --full 1e-3]
     #[arg(long)]
     tolerance: Option<f64>,
-    /// The adapter's name or number, as `clipseg devices` lists them, cpu for the processor, or driver for the
-    /// best that a driver offers
+    /// The adapter's name or number, as `clipseg devices` lists them, cpu for the processor, or driver for
+    /// the best that a driver offers
     #[arg(long, value_name = "NAME|INDEX|cpu|driver")]
     adapter: Option<AdapterChoice>,
     /// Take the workgroup kernels even where others are faster
     #[arg(long, alias = "classic")]
     workgroup: bool,
-    /// How weights, and with f16 and the workgroup kernels activations, are stored: the table shows, layer by layer, what that
-    /// costs [auto, f32, f16]
+    /// How weights, and with f16 and the workgroup kernels activations, are stored: the table shows, layer by
+    /// layer, what that costs [auto, f32, f16]
     #[arg(long, default_value = "auto")]
     precision: Precision,
-    /// Whether products and attention run on matrix units, with --precision f16 and the workgroup kernels [off, known, any]
+    /// Whether products and attention run on matrix units, with --precision f16 and the workgroup kernels
+    /// [off, known, any]
     #[arg(long, default_value = "off", value_name = "WHERE")]
     matrix_units: MatrixUnits,
-    /// Run every plan step by step, compare each step on the adapter with the CPU twin of its kernel, and name the
-    /// first that differs: its kernel, sizes, overrides and worst value
+    /// Run every plan step by step, compare each step on the adapter with the CPU twin of its kernel, and
+    /// name the first that differs: its kernel, sizes, overrides and worst value
     #[arg(long)]
     steps: bool,
     /// Keep bounds checks in the shaders

@@ -8,8 +8,8 @@ use crate::install::install;
 
 const PACKAGE: &str = "mesa-vulkan-drivers";
 
-/// Returns once there is an adapter. Where there is none, installs Mesa's software Vulkan if this is Debian or Ubuntu and
-/// the user is root, and else says what to run.
+/// Returns once there is an adapter. Where there is none, installs Mesa's software Vulkan if this is Debian
+/// or Ubuntu and the user is root, and else says what to run.
 pub fn ensure_adapter() -> Result<()> {
     if let Some(adapter) = best() {
         println!("adapter: {adapter}");

@@ -10,8 +10,8 @@ use crate::steps::{cargo, step};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Checks the library for browsers, with its default features and with none. Without the target's standard library rustup
-/// is asked for it; where it cannot bring it, this says so and checks nothing.
+/// Checks the library for browsers, with its default features and with none. Without the target's standard
+/// library rustup is asked for it; where it cannot bring it, this says so and checks nothing.
 pub fn check() -> Result<()> {
     let is_ready = is_there()? || add() && is_there()?;
     if !is_ready {
@@ -42,9 +42,12 @@ fn is_there() -> Result<bool> {
     Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()).exists())
 }
 
-/// Has rustup download the target's standard library, some 20 MB. False where there is no rustup, or it cannot.
+/// Has rustup download the target's standard library, some 20 MB. False where there is no rustup, or it
+/// cannot.
 fn add() -> bool {
-    println!("\nThere is no standard library for {TARGET}; running: rustup target add {TARGET}");
+    println!(
+        "\n== the library in a browser: rustup target add {TARGET}, as its standard library is not there"
+    );
     Command::new("rustup")
         .args(["target", "add", TARGET])
         .current_dir(root())

@@ -49,8 +49,8 @@ pub struct Arguments {
     /// Number of warm runs.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
-    /// Print how long each kernel takes in one further run, by the adapter's own clock, and its rates of the operations
-    /// and bytes that it needs at least.
+    /// Print how long each kernel takes in one further run, by the adapter's own clock, and its rates of the
+    /// operations and bytes that it needs at least.
     #[arg(long)]
     profile: bool,
     #[command(flatten)]

@@ -18,10 +18,10 @@ use crate::stop;
 ///
 /// SOURCE is a repository of the Hugging Face Hub (owner/name, owner/name@revision, its page's address) or a
 /// folder of it with pytorch_model.bin (or its shards), or the original decoder (rd64-uni.pth,
-/// rd64-uni-refined.pth, rd16-uni.pth), which needs OpenAI's ViT-B-16.pt as --clip. Files are read as
-/// data: programs in them are not run, and what is not a tensor is refused. What DataParallel, torch.compile or FSDP
-/// put into tensors' names is taken out of them. Adapters, such as LoRA's, are not applied: peft's merge_and_unload
-/// does that in Python, before the conversion.
+/// rd64-uni-refined.pth, rd16-uni.pth), which needs OpenAI's ViT-B-16.pt as --clip. Files are read as data:
+/// programs in them are not run, and what is not a tensor is refused. What DataParallel, torch.compile or
+/// FSDP put into tensors' names is taken out of them. Adapters, such as LoRA's, are not applied: peft's
+/// merge_and_unload does that in Python, before the conversion.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -36,8 +36,8 @@ pub struct Arguments {
     /// Folder with vocab.json and merges.txt, or tokenizer.json [default: that of SOURCE].
     #[arg(long, value_name = "DIR")]
     tokenizer: Option<PathBuf>,
-    /// A config.json for what an original's tensors do not tell (heads, layers read, activations), if it is not as
-    /// published; for a folder of the Hub, instead of its own.
+    /// A config.json for what an original's tensors do not tell (heads, layers read, activations), if it is
+    /// not as published; for a folder of the Hub, instead of its own.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// How weights are stored; f16 takes half the room and keeps about three digits.

@@ -17,8 +17,8 @@ use crate::output;
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// Run a small model that is built in, and compare every step on every adapter with plain loops on the
-    /// processor: one page that tells whether an adapter computes what it should, and if not, which kernel is the
-    /// first to go wrong, on which sizes and by how much. Exits with 1 if one does.
+    /// processor: one page that tells whether an adapter computes what it should, and if not, which kernel is
+    /// the first to go wrong, on which sizes and by how much. Exits with 1 if one does.
     #[arg(long)]
     check: bool,
     /// Check only this adapter: its number in the list.

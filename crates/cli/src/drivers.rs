@@ -34,9 +34,10 @@ static WIDTH_CHOICE: OnceLock<WidthChoice> = OnceLock::new();
 /// No other thread may run.
 pub unsafe fn prepare() -> Result<()> {
     let is_set = |name| env::var_os(name).is_some();
-    // Mesa's layer that picks a default adapter asks a Wayland compositor which one it uses. Where there is none (over SSH, in a
-    // container), libwayland complains on stderr that XDG_RUNTIME_DIR is not set. The layer has nothing to add here, as
-    // adapters are chosen by kind or by `--adapter`; it stays on for those who steer it by its own variable.
+    // Mesa's layer that picks a default adapter asks a Wayland compositor which one it uses. Where there is
+    // none (over SSH, in a container), libwayland complains on stderr that XDG_RUNTIME_DIR is not set. The
+    // layer has nothing to add here, as adapters are chosen by kind or by `--adapter`; it stays on for those
+    // who steer it by its own variable.
     if cfg!(target_os = "linux") && !is_set("XDG_RUNTIME_DIR") && !is_set("MESA_VK_DEVICE_SELECT") {
         // SAFETY: the caller's promise: no other thread exists that could read the environment.
         unsafe { env::set_var("NODEVICE_SELECT", "1") };
@@ -51,8 +52,8 @@ pub unsafe fn prepare() -> Result<()> {
     };
     WIDTH_CHOICE.get_or_init(|| choice);
     if let Some((width, caches)) = width.zip(inputs::user_cache_folder()) {
-        // Mesa makes its own folder there, not the folders above: without them it keeps no shaders. If they cannot be made, the
-        // same holds, which is not a reason to fail.
+        // Mesa makes its own folder there, not the folders above: without them it keeps no shaders. If they
+        // cannot be made, the same holds, which is not a reason to fail.
         let _ = fs::create_dir_all(&caches);
         for (name, value) in llvmpipe_environment(width, &caches) {
             if !is_set(name) {

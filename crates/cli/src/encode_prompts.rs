@@ -13,8 +13,9 @@ use crate::prompts::PromptArguments;
 
 /// Encode prompts once and keep them as a file, for `clipseg segment --conditions`.
 ///
-/// The file holds what the model makes of each prompt, some 2 KB, with the prompts' names and classes. It serves the
-/// model that made it and others with the same text and vision towers, as the published rd64 and rd16.
+/// The file holds what the model makes of each prompt, some 2 KB, with the prompts' names and classes. It
+/// serves the model that made it and others with the same text and vision towers, as the published rd64 and
+/// rd16.
 #[derive(Args)]
 #[command(after_help = EXAMPLES, group = ArgGroup::new("wanted")
     .args(["prompt", "prompt_image"]).required(true).multiple(true))]

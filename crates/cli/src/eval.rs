@@ -50,13 +50,15 @@ pub struct Arguments {
     /// What to score on: a folder, or shapes:SEED:COUNT for generated scenes.
     #[arg(long, value_name = "DIR|shapes:SEED:COUNT")]
     data: DataArgument,
-    /// Choose the thresholds of probability and presence, for words and for pictures, that are best on this other data.
+    /// Choose the thresholds of probability and presence, for words and for pictures, that are best on this
+    /// other data.
     #[arg(long, value_name = "DIR|shapes:SEED:COUNT", conflicts_with = "threshold")]
     tune: Option<DataArgument>,
     /// Probability, 0 to 1 in hundredths, from which a pixel is marked.
     #[arg(long, default_value_t = 0.5, allow_negative_numbers = true)]
     threshold: f64,
-    /// Folder for best.png and worst.png (photo, prompt, expected, found) and prompts.jsonl, a line for each prompt.
+    /// Folder for best.png and worst.png (photo, prompt, expected, found) and prompts.jsonl, a line for each
+    /// prompt.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]

@@ -19,27 +19,28 @@ use crate::{bytes, report};
 /// The adapter to run on.
 #[derive(Args)]
 pub struct AdapterArguments {
-    /// Where to run: an adapter's number in `clipseg devices` or part of its name, `cpu` for the processor, which needs
-    /// no driver, or `driver` for the best adapter that a driver offers, software ones too [default: the first: a GPU
-    /// where there is one, else the processor].
+    /// Where to run: an adapter's number in `clipseg devices` or part of its name, `cpu` for the processor,
+    /// which needs no driver, or `driver` for the best adapter that a driver offers, software ones too
+    /// [default: the first: a GPU where there is one, else the processor].
     #[arg(long, value_name = "NAME|INDEX|cpu|driver")]
     adapter: Option<String>,
-    /// How weights are stored on it: in 16 bits where that loses nothing (auto), never (f32), or always (f16), which
-    /// halves the memory of any checkpoint and, on GPUs, also stores activations inside the transformer blocks in
-    /// 16 bits. Arithmetic is in 32 bits.
+    /// How weights are stored on it: in 16 bits where that loses nothing (auto), never (f32), or always
+    /// (f16), which halves the memory of any checkpoint and, on GPUs, also stores activations inside the
+    /// transformer blocks in 16 bits. Arithmetic is in 32 bits.
     #[arg(long, default_value = "auto", value_parser = precision_parser())]
     precision: Precision,
-    /// Multiply on the adapter's matrix units, with --precision f16: never, where its driver passed our tests (known),
-    /// or wherever there are kernels for them (any). What drivers do with them is young: compare masks before you trust
-    /// one that is not known.
+    /// Multiply on the adapter's matrix units, with --precision f16: never, where its driver passed our tests
+    /// (known), or wherever there are kernels for them (any). What drivers do with them is young: compare
+    /// masks before you trust one that is not known.
     #[arg(long, value_name = "WHERE", default_value = "off", value_parser = matrix_units_parser())]
     matrix_units: MatrixUnits,
-    /// Measure which kernels are fastest on the adapter, and remember it in the user's cache folder. Takes seconds
-    /// for each new size of photos and number of prompts.
+    /// Measure which kernels are fastest on the adapter, and remember it in the user's cache folder. Takes
+    /// seconds for each new size of photos and number of prompts.
     #[arg(long)]
     tune_kernels: bool,
-    /// The most memory to use on the adapter, such as 512MB or 2GB [default: as much as there is]. To stay within it,
-    /// prompts are decoded in parts and large maps in tiles; less than the weights and one prompt need is refused.
+    /// The most memory to use on the adapter, such as 512MB or 2GB [default: as much as there is]. To stay
+    /// within it, prompts are decoded in parts and large maps in tiles; less than the weights and one prompt
+    /// need is refused.
     #[arg(long, value_name = "SIZE", value_parser = bytes::parse)]
     memory: Option<u64>,
 }
@@ -87,7 +88,8 @@ pub fn user_cache_folder() -> Option<PathBuf> {
     cache_folder(|name| env::var_os(name), env::home_dir())
 }
 
-/// Where the platform wants what programs can make again, by the environment's variables and the user's folder.
+/// Where the platform wants what programs can make again, by the environment's variables and the user's
+/// folder.
 fn cache_folder(variable: impl Fn(&str) -> Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> {
     // Relative paths are to be ignored, says the XDG specification; an empty one is such.
     let set = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -145,7 +147,8 @@ pub fn read_mask(path: &Path, photo: &Photo) -> Result<Vec<bool>> {
     Ok(mask.rgb().as_chunks::<3>().0.iter().map(|pixel| pixel[0] >= 128).collect())
 }
 
-/// The small files of a checkpoint, all that is needed to find bad input before its weights are downloaded and read.
+/// The small files of a checkpoint, all that is needed to find bad input before its weights are downloaded
+/// and read.
 pub struct Preparation<'a> {
     model: &'a Model,
     /// What makes pixels of photos.

@@ -1,5 +1,5 @@
-//! `clipseg`: segments photos by text from the command line. The program is [`run`] alone; it is a library so that the fuzz
-//! targets reach what reads files.
+//! `clipseg`: segments photos by text from the command line. The program is [`run`] alone; it is a library so
+//! that the fuzz targets reach what reads files.
 
 mod bench;
 mod bytes;

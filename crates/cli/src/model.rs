@@ -15,8 +15,9 @@ use crate::report;
 /// The checkpoint.
 #[derive(Args)]
 pub struct ModelArguments {
-    /// Folder of the checkpoint, or a repository of the Hugging Face Hub, which is downloaded into the Hub's usual cache:
-    /// its name, or the address of its page, huggingface.co/owner/name (or with /tree/REVISION appended).
+    /// Folder of the checkpoint, or a repository of the Hugging Face Hub, which is downloaded into the Hub's
+    /// usual cache: its name, or the address of its page, huggingface.co/owner/name (or with /tree/REVISION
+    /// appended).
     #[arg(long = "model", value_name = "DIR|OWNER/NAME[@REVISION]|URL")]
     value: PathBuf,
 }
@@ -57,7 +58,8 @@ pub fn shown(given: &Path) -> String {
     hub::shown(&given.to_string_lossy())
 }
 
-/// The repository that a path may be the name of, or the address of its page; an address of anything else is an error.
+/// The repository that a path may be the name of, or the address of its page; an address of anything else is
+/// an error.
 pub fn repository(path: &Path) -> Result<Option<Repository>> {
     let Some(given) = path.to_str() else { return Ok(None) };
     match Hub::from_env()?.repository(given) {
@@ -68,7 +70,8 @@ pub fn repository(path: &Path) -> Result<Option<Repository>> {
     }
 }
 
-/// Brings the small files of a repository, and says where the Hub could not be asked. `given` is how the user named it.
+/// Brings the small files of a repository, and says where the Hub could not be asked. `given` is how the user
+/// named it.
 pub fn snapshot(repository: &Repository, given: &str) -> Result<Snapshot> {
     let mut transfer = Transfer::default();
     let snapshot = Hub::from_env()?
@@ -113,7 +116,8 @@ impl Model {
         }
     }
 
-    /// Reads something of the folder. What is wrong with it is said of the repository, as its folder's name says little.
+    /// Reads something of the folder. What is wrong with it is said of the repository, as its folder's name
+    /// says little.
     pub fn read<'a, T>(&'a self, read: impl FnOnce(&'a Path) -> clipseg::Result<T>) -> Result<T> {
         let read = read(self.folder());
         match self {

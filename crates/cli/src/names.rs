@@ -32,9 +32,9 @@ pub struct Names {
 }
 
 impl Names {
-    /// Chooses the names. A photo lends its file's name without the ending, and a prompt its words. A photo gets a number
-    /// where one of its files would have the name of an earlier photo's file, or a name that is taken: `is_taken` is given
-    /// the folder and the [`key`] of the name.
+    /// Chooses the names. A photo lends its file's name without the ending, and a prompt its words. A photo
+    /// gets a number where one of its files would have the name of an earlier photo's file, or a name that is
+    /// taken: `is_taken` is given the folder and the [`key`] of the name.
     pub fn choose<'a>(
         photos: impl Iterator<Item = Photo<'a>>,
         prompts: &[String],
@@ -87,7 +87,8 @@ fn keys(names: &[impl AsRef<str>]) -> Vec<String> {
 
 /// Files that have an owner.
 struct Claims<F> {
-    /// Hashes of folders and keys: should two be equal by chance, a photo gets a number that it does not need.
+    /// Hashes of folders and keys: should two be equal by chance, a photo gets a number that it does not
+    /// need.
     files: HashSet<u64>,
     /// The number that was last given to each name, so that the next of that name need not try all again.
     numbers: HashMap<(PathBuf, String), usize>,
@@ -99,7 +100,8 @@ impl<F: FnMut(&Path, &str) -> bool> Claims<F> {
         Self { files: HashSet::new(), numbers: HashMap::new(), is_taken }
     }
 
-    /// The name, if need be with a number, so that none of its files in `folder` has an owner; from now on they have.
+    /// The name, if need be with a number, so that none of its files in `folder` has an owner; from now on
+    /// they have.
     fn first_free(&mut self, folder: &Path, name: String, endings: &[String]) -> String {
         let place = (folder.to_owned(), key(&name));
         let first = self.numbers.get(&place).map_or(1, |last| last + 1);

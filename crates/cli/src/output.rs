@@ -28,15 +28,15 @@ pub fn print_json_line(value: &impl Serialize) -> Result<()> {
     print(&(serde_json::to_string(value)? + "\n"))
 }
 
-/// A folder that files can be written to. It is made with the first file, so that a run that fails before leaves
-/// nothing behind, and takes nothing away that another run has made.
+/// A folder that files can be written to. It is made with the first file, so that a run that fails before
+/// leaves nothing behind, and takes nothing away that another run has made.
 pub struct Folder {
     path: PathBuf,
 }
 
 impl Folder {
-    /// Checks that the folder, or where it is missing the one that it will be made in, can be written to; `flag` is what
-    /// the user gave it by.
+    /// Checks that the folder, or where it is missing the one that it will be made in, can be written to;
+    /// `flag` is what the user gave it by.
     pub fn prepare(path: &Path, flag: &str) -> Result<Self> {
         let existing = nearest_existing(path)
             .with_context(|| format!("{flag} {}: cannot be made; choose another folder", path.display()))?;

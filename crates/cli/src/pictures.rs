@@ -59,7 +59,8 @@ pub fn overlay_png(mask: &[bool], photo: &Photo, prompt: usize) -> Result<Vec<u8
     png(&overlay(mask, photo, prompt), size(photo), ColorType::Rgb, BitDepth::Eight)
 }
 
-/// Labels as the pixels' values: with a palette of the overlays' colours where a byte holds them, otherwise as 16-bit grey.
+/// Labels as the pixels' values: with a palette of the overlays' colours where a byte holds them, otherwise
+/// as 16-bit grey.
 pub fn labels_png(map: &LabelMap) -> Result<Vec<u8>> {
     let size = (map.width(), map.height());
     let Some(bytes) = map.to_bytes() else {

@@ -68,8 +68,8 @@ impl Drop for Bar {
     }
 }
 
-/// A bar on stderr for files that are downloaded, one after the other; there from the first byte on, gone when dropped,
-/// and never there without a terminal.
+/// A bar on stderr for files that are downloaded, one after the other; there from the first byte on, gone
+/// when dropped, and never there without a terminal.
 #[derive(Default)]
 pub struct Transfer(Option<(String, ProgressBar)>);
 
@@ -161,7 +161,8 @@ impl Estimate {
         Self { start: Instant::now(), total: total as f64 }
     }
 
-    /// What to append to a message when `done` pieces, in whole or in part, are done; nothing in the first second.
+    /// What to append to a message when `done` pieces, in whole or in part, are done; nothing in the first
+    /// second.
     pub fn left(&self, done: f64) -> String {
         left_after(self.start.elapsed(), done, self.total)
     }

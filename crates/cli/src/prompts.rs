@@ -19,23 +19,25 @@ const ALPHA: &str = "alpha";
 #[derive(Args)]
 #[command(next_help_heading = "Prompts")]
 pub struct PromptArguments {
-    /// What to look for; may be repeated. Text after the last = names a class: "tabby=cat" and "persian=cat" give one
-    /// result, cat, with the larger of the two probabilities at each pixel. To look for a text that contains a =, name
-    /// a class too: "a=b=sum".
+    /// What to look for; may be repeated. Text after the last = names a class: "tabby=cat" and "persian=cat"
+    /// give one result, cat, with the larger of the two probabilities at each pixel. To look for a text that
+    /// contains a =, name a class too: "a=b=sum".
     #[arg(short, long = "prompt", value_name = "TEXT[=CLASS]", allow_hyphen_values = true)]
     prompt: Vec<String>,
     /// A picture of what to look for; the mean of several is looked for.
     #[arg(long, value_name = "FILE")]
     prompt_image: Vec<PathBuf>,
-    /// A mask of the object in the prompt image, white where it is and of the same size; or the word alpha, to take the
-    /// prompt image's own opacity. One per prompt image, in their order [default: the whole picture is the prompt].
+    /// A mask of the object in the prompt image, white where it is and of the same size; or the word alpha,
+    /// to take the prompt image's own opacity. One per prompt image, in their order [default: the whole
+    /// picture is the prompt].
     #[arg(long, value_name = "FILE|alpha", requires = "prompt_image")]
     prompt_mask: Vec<PathBuf>,
-    /// How a prompt image is prepared around its mask; the styles are the paper's [default: crop-blur-darken].
+    /// How a prompt image is prepared around its mask; the styles are the paper's [default:
+    /// crop-blur-darken].
     #[arg(long, value_enum, value_name = "STYLE", requires = "prompt_mask")]
     prompt_style: Option<Style>,
-    /// Mix every text with the prompt image instead of looking for both separately: the share of the text, 0 to 1;
-    /// the rest is the image's.
+    /// Mix every text with the prompt image instead of looking for both separately: the share of the text, 0
+    /// to 1; the rest is the image's.
     #[arg(long, value_name = "SHARE", requires_all = ["prompt", "prompt_image"], allow_negative_numbers = true)]
     mix: Option<f32>,
     /// Phrase to put each text into, at its {}: "a photo of a {}."; the mean of several is looked for.

@@ -7,7 +7,8 @@ use clipseg_files::printable;
 
 use crate::stop;
 
-/// Characters that are shown of a message. What quotes files cuts that itself; this is for what other crates say.
+/// Characters that are shown of a message. What quotes files cuts that itself; this is for what other crates
+/// say.
 const MOST: usize = 4_000;
 
 /// Prints `error: …`, one line whatever is in it.
@@ -20,8 +21,8 @@ pub fn warning(message: impl Display) {
     line("warning", &message.to_string());
 }
 
-/// Prints the warnings of the library too, as that memory was short. What goes wrong for good comes as an error; and the crates below
-/// it warn of caches, which are made anew.
+/// Prints the warnings of the library too, as that memory was short. What goes wrong for good comes as an
+/// error; and the crates below it warn of caches, which are made anew.
 pub fn show_warnings() {
     // It fails where a logger is set already; only this sets one.
     if log::set_logger(&Warnings).is_ok() {

@@ -7,8 +7,9 @@ use clipseg::{Photo, Processor, Refinement, Segmentation, WindowPixels, Windows}
 /// For photos that are much larger than the model's picture.
 #[derive(Args, Clone)]
 pub struct ResolutionArguments {
-    /// Look at the photo through sliding windows: at 2 its shorter side is two windows long, at 1 the model sees the
-    /// photo as a whole. Several scales, separated by commas, are averaged. Each window costs as much as a photo.
+    /// Look at the photo through sliding windows: at 2 its shorter side is two windows long, at 1 the model
+    /// sees the photo as a whole. Several scales, separated by commas, are averaged. Each window costs as
+    /// much as a photo.
     #[arg(
         long,
         value_name = "SCALES",
@@ -20,8 +21,8 @@ pub struct ResolutionArguments {
     /// By which share of their sides neighbouring windows overlap, 0 to 0.75; they are blended there.
     #[arg(long, value_name = "SHARE", default_value_t = 0.25, allow_negative_numbers = true)]
     overlap: f32,
-    /// Draw masks along the photo's own edges, by a guided filter with a radius of 1 to 256 pixels of the picture that the
-    /// model sees [default RADIUS: 8].
+    /// Draw masks along the photo's own edges, by a guided filter with a radius of 1 to 256 pixels of the
+    /// picture that the model sees [default RADIUS: 8].
     #[arg(
         long,
         value_name = "RADIUS",

@@ -45,26 +45,26 @@ use crate::resolution::ResolutionArguments;
 /// reaches the threshold, and the photo with the mask in colour; with --save what you choose, also polygons,
 /// run lengths and label maps for other programs, and data sets to train with.
 ///
-/// What is done to the model's answer comes in this order: --scales, --smooth, --refine, --combine or classes,
-/// --negative, --threshold or --min-presence, --invert, --min-area, --grow or --shrink, --feather.
+/// What is done to the model's answer comes in this order: --scales, --smooth, --refine, --combine or
+/// classes, --negative, --threshold or --min-presence, --invert, --min-area, --grow or --shrink, --feather.
 #[derive(Args)]
 #[command(after_help = EXAMPLES, group = ArgGroup::new("wanted")
     .args(["prompt", "prompt_image", "conditions"]).required(true).multiple(true))]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Photos (JPEG, PNG, WebP, GIF, BMP or TIFF, of up to 178 million pixels), and folders whose photos to take, in
-    /// the order of their names and the numbers in them; - reads paths from stdin, one per line, to the end before it
-    /// begins. A photo that fails is reported, and the others are segmented all the same. Hidden files and pictures
-    /// that this command wrote are skipped.
+    /// Photos (JPEG, PNG, WebP, GIF, BMP or TIFF, of up to 178 million pixels), and folders whose photos to
+    /// take, in the order of their names and the numbers in them; - reads paths from stdin, one per line, to
+    /// the end before it begins. A photo that fails is reported, and the others are segmented all the same.
+    /// Hidden files and pictures that this command wrote are skipped.
     #[arg(required = true, value_name = "PHOTO|DIR")]
     photos: Vec<PathBuf>,
-    /// Take the photos of subfolders too, except hidden ones and links to folders; their results go to subfolders of
-    /// the same names in the output folder.
+    /// Take the photos of subfolders too, except hidden ones and links to folders; their results go to
+    /// subfolders of the same names in the output folder.
     #[arg(long)]
     recursive: bool,
-    /// Folder for the results, created if missing. It may be the photos' own: photos are never overwritten, but
-    /// earlier results of the same photo and prompt are.
+    /// Folder for the results, created if missing. It may be the photos' own: photos are never overwritten,
+    /// but earlier results of the same photo and prompt are.
     #[arg(long, value_name = "DIR", required_unless_present = "logits")]
     out: Option<PathBuf>,
     /// What to write to the folder, separated by commas.
@@ -81,8 +81,8 @@ pub struct Arguments {
     shaping: ShapingArguments,
     #[command(flatten)]
     frames: FrameArguments,
-    /// Simplify the polygons in regions files and data sets: drop corners that are at most this far from the line without
-    /// them. At 0, polygons enclose exactly the mask.
+    /// Simplify the polygons in regions files and data sets: drop corners that are at most this far from the
+    /// line without them. At 0, polygons enclose exactly the mask.
     #[arg(long, value_name = "PIXELS", default_value_t = 0.0, allow_negative_numbers = true)]
     simplify: f64,
     /// Write the model's own logits of a single photo too: tensor `logits`, f32 [prompts, height, width].

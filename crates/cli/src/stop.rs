@@ -32,8 +32,8 @@ pub fn advance() {
     }
 }
 
-/// Has the process, when it is asked to stop, remove what is half written, say how far it came, and exit with 128 and the
-/// signal's number.
+/// Has the process, when it is asked to stop, remove what is half written, say how far it came, and exit with
+/// 128 and the signal's number.
 #[cfg(unix)]
 pub fn on_signals() -> anyhow::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};

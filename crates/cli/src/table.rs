@@ -11,8 +11,8 @@ pub enum Align {
     Right,
 }
 
-/// Lines of cells in columns as wide as their widest cell, two spaces apart, without trailing spaces. Cells may be prompts
-/// and names from files: they are shown escaped, and cut where they are longer than names are.
+/// Lines of cells in columns as wide as their widest cell, two spaces apart, without trailing spaces. Cells
+/// may be prompts and names from files: they are shown escaped, and cut where they are longer than names are.
 pub fn render<const COLUMNS: usize>(columns: [Align; COLUMNS], rows: &[[String; COLUMNS]]) -> String {
     let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| shown(cell))).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

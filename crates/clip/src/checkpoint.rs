@@ -1,4 +1,5 @@
-//! Weights of a checkpoint: of a folder with `model.safetensors`, or several shards with an index; or of memory.
+//! Weights of a checkpoint: of a folder with `model.safetensors`, or several shards with an index; or of
+//! memory.
 
 mod finite;
 mod location;
@@ -32,8 +33,9 @@ pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
 /// The weights of one model, by name.
 ///
-/// No tensor is read until it is asked for, each time from its file unless the checkpoint is [kept](Self::keep) in memory or was
-/// made [of bytes](Self::from_bytes). Cloning is cheap and shares the files and the memory.
+/// No tensor is read until it is asked for, each time from its file unless the checkpoint is
+/// [kept](Self::keep) in memory or was made [of bytes](Self::from_bytes). Cloning is cheap and shares the
+/// files and the memory.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     /// What the caller opened, or what it calls the bytes.
@@ -53,10 +55,12 @@ struct Index {
 
 impl Checkpoint {
     /// Opens the weights in the folder `path`: `model.safetensors`, else all shards that
-    /// `model.safetensors.index.json` lists, else those of a variant (`model.fp16.safetensors`). A path to a single safetensors file is opened as it stands.
+    /// `model.safetensors.index.json` lists, else those of a variant (`model.fp16.safetensors`). A path to a
+    /// single safetensors file is opened as it stands.
     ///
     /// # Errors
-    /// Where the folder, the weights or a shard are missing, or where a file's header contradicts its contents.
+    /// Where the folder, the weights or a shard are missing, or where a file's header contradicts its
+    /// contents.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let kind = std::fs::metadata(path).map_err(|source| Error::read(path, source))?;
@@ -76,8 +80,9 @@ impl Checkpoint {
         weights_file(path.as_ref()).map(drop)
     }
 
-    /// Weights in memory: the bytes of a safetensors file, owned (`Vec<u8>`, `Arc<[u8]>`, a mapped file) or compiled in
-    /// (`include_bytes!`). They are used where they are, without a copy. `label` stands for them in errors.
+    /// Weights in memory: the bytes of a safetensors file, owned (`Vec<u8>`, `Arc<[u8]>`, a mapped file) or
+    /// compiled in (`include_bytes!`). They are used where they are, without a copy. `label` stands for them
+    /// in errors.
     ///
     /// # Errors
     /// Where the header contradicts the contents.
@@ -102,8 +107,9 @@ impl Checkpoint {
         Ok(Self::of_shard(label, Shard::of_bytes(label, bytes)?))
     }
 
-    /// Weights behind a reader: a safetensors file within an archive, or one that is decrypted as it is read. Its position 0 is the
-    /// file's beginning. Each tensor is read when it is asked for. `label` stands for the reader in errors.
+    /// Weights behind a reader: a safetensors file within an archive, or one that is decrypted as it is read.
+    /// Its position 0 is the file's beginning. Each tensor is read when it is asked for. `label` stands for
+    /// the reader in errors.
     ///
     /// # Errors
     /// Where the reader fails, or the header contradicts the contents.
@@ -137,8 +143,9 @@ impl Checkpoint {
         Ok(all)
     }
 
-    /// The same checkpoint, which tells `progress` of each weight that a model read. The loading stops with [`Error::Cancelled`] where
-    /// `progress` breaks off, and every later one from this value too; the memory that it took on the device is free again.
+    /// The same checkpoint, which tells `progress` of each weight that a model read. The loading stops with
+    /// [`Error::Cancelled`] where `progress` breaks off, and every later one from this value too; the memory
+    /// that it took on the device is free again.
     ///
     /// Weights are read by several threads at once, but `progress` is called by one at a time.
     ///
@@ -205,8 +212,8 @@ impl Checkpoint {
         Ok(Self { path: path.to_owned(), shards, tensors, watch: None })
     }
 
-    /// Brings all of it into memory, as much as the files are long. A model is then loaded from it without a look at the files: again
-    /// after its device was lost, or on a second device.
+    /// Brings all of it into memory, as much as the files are long. A model is then loaded from it without a
+    /// look at the files: again after its device was lost, or on a second device.
     ///
     /// # Errors
     /// Where a file cannot be read.
@@ -242,8 +249,8 @@ impl Checkpoint {
     /// The weights `name`, which must have the shape `expected` and be stored as f32, f16 or bf16.
     ///
     /// # Errors
-    /// Naming the tensor, and what was expected and found, where it is missing, of another shape, or of a type
-    /// that weights cannot have.
+    /// Naming the tensor, and what was expected and found, where it is missing, of another shape, or of a
+    /// type that weights cannot have.
     pub fn tensor(&self, name: &str, expected: &[usize]) -> Result<TensorView<'_>> {
         let view = self.get(name).ok_or_else(|| Error::MissingTensor {
             path: self.path.clone(),
@@ -264,8 +271,8 @@ impl Checkpoint {
         Ok(values)
     }
 
-    /// What the names of CLIP's tensors start with: `clip.` in the checkpoint of a segmentation model, nothing in
-    /// that of a `CLIPSegModel` or of one tower alone.
+    /// What the names of CLIP's tensors start with: `clip.` in the checkpoint of a segmentation model,
+    /// nothing in that of a `CLIPSegModel` or of one tower alone.
     ///
     /// # Errors
     /// Where no tensor of either tower is there under either name.
@@ -302,8 +309,8 @@ impl Checkpoint {
         }
     }
 
-    /// What the names of one tower's tensors start with, in a CLIP whose names start with `prefix`. That is nothing in
-    /// the checkpoint of a tower alone that transformers 5.6 or later saved.
+    /// What the names of one tower's tensors start with, in a CLIP whose names start with `prefix`. That is
+    /// nothing in the checkpoint of a tower alone that transformers 5.6 or later saved.
     pub(crate) fn tower_prefix(&self, prefix: &str, tower: Tower) -> String {
         let within = tower.within(prefix);
         match prefix.is_empty() && !self.starts(&within) && self.contains(tower.marker()) {
@@ -345,7 +352,8 @@ impl Tower {
     }
 }
 
-/// Opens a shard that the index lists. The index comes from elsewhere: a name that leaves the folder is refused.
+/// Opens a shard that the index lists. The index comes from elsewhere: a name that leaves the folder is
+/// refused.
 fn open_listed_shard(folder: &Path, index: &Path, file: &str) -> Result<Shard> {
     if Path::new(file).file_name() != Some(file.as_ref()) {
         return Err(Error::checkpoint(

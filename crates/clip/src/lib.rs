@@ -1,7 +1,8 @@
 //! CLIP for CLIPSeg: what lies between a checkpoint, a prompt, a photo and the tensors made of them.
 //!
-//! The feature `decode` reads picture files and `tokenizer` makes ids of words. Both are on by default; without them, programs
-//! bring pixels ([`Photo::from_pixels`]) and token ids ([`TextInput`]), and a third of the dependencies goes.
+//! The feature `decode` reads picture files and `tokenizer` makes ids of words. Both are on by default;
+//! without them, programs bring pixels ([`Photo::from_pixels`]) and token ids ([`TextInput`]), and a third of
+//! the dependencies goes.
 
 pub mod checkpoint;
 pub mod config;

@@ -73,7 +73,8 @@ impl<'a> From<&'a PixelBatch> for ImageInput<'a> {
 }
 
 impl Processor {
-    /// Reads `preprocessor_config.json` of a checkpoint folder, or the `processor_config.json` of transformers 5.
+    /// Reads `preprocessor_config.json` of a checkpoint folder, or the `processor_config.json` of
+    /// transformers 5.
     ///
     /// # Errors
     /// As [`PreprocessorConfig::from_file`].
@@ -118,7 +119,8 @@ impl Processor {
     /// Several photos as one batch, each as [`preprocess`](Self::preprocess) makes it.
     ///
     /// # Errors
-    /// [`Error::Input`] where there are none, or where they come out in different sizes, with `do_resize` off.
+    /// [`Error::Input`] where there are none, or where they come out in different sizes, with `do_resize`
+    /// off.
     pub fn preprocess_batch(&self, photos: &[Photo]) -> Result<PixelBatch> {
         let Some((first, rest)) = photos.split_first() else {
             return Err(Error::Input("there is no image to process".to_owned()));

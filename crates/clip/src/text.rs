@@ -100,9 +100,8 @@ struct TextTensors {
 }
 
 impl TextEncoder {
-    /// Loads the tower of the CLIP whose tensors start with `prefix` (`clip.` or nothing), or which is all that the
-    /// checkpoint has, and its projection to `projection_dim` values
-    /// unless that is `None`.
+    /// Loads the tower of the CLIP whose tensors start with `prefix` (`clip.` or nothing), or which is all
+    /// that the checkpoint has, and its projection to `projection_dim` values unless that is `None`.
     ///
     /// # Errors
     /// An impossible config, a missing or misshapen tensor, or the device's.
@@ -148,7 +147,8 @@ impl TextEncoder {
         })
     }
 
-    /// The projected embeddings of texts, not normalised, `[batch, projection_dim]`: the decoder's conditions.
+    /// The projected embeddings of texts, not normalised, `[batch, projection_dim]`: the decoder's
+    /// conditions.
     ///
     /// # Errors
     /// As [`forward`](Self::forward); [`Error::Input`] when the tower was loaded without its projection.
@@ -170,7 +170,8 @@ impl TextEncoder {
     /// Everything the tower gives, as transformers' `CLIPSegTextModel`.
     ///
     /// # Errors
-    /// [`Error::Input`] for ids beyond the vocabulary, positions beyond the table, or lengths that do not fit; the device's.
+    /// [`Error::Input`] for ids beyond the vocabulary, positions beyond the table, or lengths that do not
+    /// fit; the device's.
     pub async fn forward(&self, input: TextInput<'_>, options: OutputOptions) -> Result<TowerOutput> {
         self.check(input)?;
         let plan = self.plan(Key { layout: padded(input), options })?;
@@ -238,8 +239,8 @@ impl TextEncoder {
         Ok(())
     }
 
-    /// The place of each text's end token. Old checkpoints say `eos_token_id` 2 and mean the largest id; where the token is
-    /// missing, transformers' argmax over zeros takes the first.
+    /// The place of each text's end token. Old checkpoints say `eos_token_id` 2 and mean the largest id;
+    /// where the token is missing, transformers' argmax over zeros takes the first.
     fn pooled_places(&self, input: TextInput<'_>) -> Vec<usize> {
         let place = |text: &[u32]| match self.config.eos_token_id {
             2 => (0..text.len()).rev().max_by_key(|&place| text[place]).unwrap_or(0),
@@ -258,11 +259,12 @@ impl TextEncoder {
         (rows / length.max(1)).max(1)
     }
 
-    /// What [`embed`](Self::embed) takes at most of so many texts of up to `length` tokens: a plan, unless it is there, and what the
-    /// embeddings are read back through.
+    /// What [`embed`](Self::embed) takes at most of so many texts of up to `length` tokens: a plan, unless it
+    /// is there, and what the embeddings are read back through.
     ///
     /// # Errors
-    /// [`TooLarge`](clipseg_tensor::Error::TooLarge) and [`Shape`](clipseg_tensor::Error::Shape) beyond the adapter's limits.
+    /// [`TooLarge`](clipseg_tensor::Error::TooLarge) and [`Shape`](clipseg_tensor::Error::Shape) beyond the
+    /// adapter's limits.
     pub fn memory_needed(&self, texts: usize, length: usize) -> Result<MemoryUse> {
         let key = Key { layout: Packed::longest_layout(texts, length), options: OutputOptions::default() };
         let embedding = self.projection.as_ref().map_or(0, Linear::out_features);

@@ -83,13 +83,13 @@ impl<'a> From<&'a TextBatch> for TextInput<'a> {
 }
 
 impl Tokenizer {
-    /// Reads the tokenizer of a checkpoint folder: `tokenizer.json`, or else `vocab.json` and `merges.txt`; added and
-    /// special tokens, the padding token and its side, the longest length, and whether decoded text is cleaned up from
-    /// `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` where they are there; `<|endoftext|>`,
-    /// the right side, 77 and yes where not.
+    /// Reads the tokenizer of a checkpoint folder: `tokenizer.json`, or else `vocab.json` and `merges.txt`;
+    /// added and special tokens, the padding token and its side, the longest length, and whether decoded text
+    /// is cleaned up from `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` where
+    /// they are there; `<|endoftext|>`, the right side, 77 and yes where not.
     ///
-    /// Added and special tokens are found in a prompt wherever they stand in it, also within a word: with `!` as the
-    /// padding token, each `!` of a prompt becomes that.
+    /// Added and special tokens are found in a prompt wherever they stand in it, also within a word: with `!`
+    /// as the padding token, each `!` of a prompt becomes that.
     ///
     /// # Errors
     /// Where the files are missing, malformed, or do not fit each other.
@@ -102,8 +102,8 @@ impl Tokenizer {
         load::load(&SmallFiles::Folder(folder), folder)
     }
 
-    /// As [`from_dir`](Self::from_dir), of files in memory by their names in such a folder; files of other names are ignored. Errors
-    /// name the file.
+    /// As [`from_dir`](Self::from_dir), of files in memory by their names in such a folder; files of other
+    /// names are ignored. Errors name the file.
     ///
     /// ```
     /// # fn bytes(vocabulary: &[u8], merges: &[u8]) -> clipseg_clip::Result<()> {
@@ -148,8 +148,8 @@ impl Tokenizer {
         self.padding.side
     }
 
-    /// Lowers the longest encoding to `positions`, for a text tower that has fewer positions than the tokenizer's
-    /// files say. Never raises it.
+    /// Lowers the longest encoding to `positions`, for a text tower that has fewer positions than the
+    /// tokenizer's files say. Never raises it.
     ///
     /// # Errors
     /// Where `positions` leaves no room for a token between start and end.
@@ -196,7 +196,8 @@ impl Tokenizer {
         Ok(())
     }
 
-    /// Encodes one prompt: start token, text, end token; cut to [`max_length`](Self::max_length) with the end kept.
+    /// Encodes one prompt: start token, text, end token; cut to [`max_length`](Self::max_length) with the end
+    /// kept.
     ///
     /// # Errors
     /// Where the prompt is empty or blank.
@@ -251,8 +252,8 @@ impl Tokenizer {
     }
 
     /// The text of `ids`, in lower case as CLIP sees it, punctuation closed up as transformers does unless
-    /// `clean_up_tokenization_spaces` is off in `tokenizer_config.json`; with `skip_special` without start, end and
-    /// padding. Ids beyond the vocabulary are left out.
+    /// `clean_up_tokenization_spaces` is off in `tokenizer_config.json`; with `skip_special` without start,
+    /// end and padding. Ids beyond the vocabulary are left out.
     ///
     /// # Errors
     /// Where the engine cannot decode.

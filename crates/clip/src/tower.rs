@@ -20,9 +20,11 @@ pub struct TowerOutput {
     pub last_hidden_state: Array,
     /// One vector per input, `[batch, hidden]`.
     pub pooler_output: Array,
-    /// `pooler_output` through the projection where the checkpoint has one, not normalised, `[batch, projection_dim]`.
+    /// `pooler_output` through the projection where the checkpoint has one, not normalised,
+    /// `[batch, projection_dim]`.
     pub embedding: Option<Array>,
-    /// The embedding's output and that of every layer, `[batch, tokens, hidden]` each; empty unless asked for.
+    /// The embedding's output and that of every layer, `[batch, tokens, hidden]` each; empty unless asked
+    /// for.
     pub hidden_states: Vec<Array>,
     /// Attention probabilities of every layer, `[batch, heads, tokens, tokens]` each; empty unless asked for.
     pub attentions: Vec<Array>,

@@ -30,7 +30,8 @@ pub struct VisionEncoder {
     layers: Layers,
     post_layer_norm: LayerNorm,
     projection: Option<Linear>,
-    /// Entries of the hidden states that an [`EncodedImage`] holds, as the decoder walks them: the last of `extract_layers` first.
+    /// Entries of the hidden states that an [`EncodedImage`] holds, as the decoder walks them: the last of
+    /// `extract_layers` first.
     extracted: Vec<usize>,
     fingerprint: Arc<str>,
     plans: PlanCache<Key, VisionPlan>,
@@ -74,9 +75,9 @@ struct VisionPlan {
 }
 
 impl VisionEncoder {
-    /// Loads the tower of the CLIP whose tensors start with `prefix` (`clip.` or nothing), or which is all that the
-    /// checkpoint has, and its projection to `projection_dim` values
-    /// unless that is `None`. `extract_layers` are those whose outputs [`encode`](Self::encode) keeps, counted as
+    /// Loads the tower of the CLIP whose tensors start with `prefix` (`clip.` or nothing), or which is all
+    /// that the checkpoint has, and its projection to `projection_dim` values unless that is `None`.
+    /// `extract_layers` are those whose outputs [`encode`](Self::encode) keeps, counted as
     /// [`ClipSegVisionConfig::hidden_state`] says.
     ///
     /// # Errors
@@ -164,7 +165,8 @@ impl VisionEncoder {
         Ok(self.encoded(activations, self.grid(input.height, input.width), input.batch))
     }
 
-    /// As [`encode`](Self::encode), of pixel values that are on the device, `[batch, channels, height, width]`.
+    /// As [`encode`](Self::encode), of pixel values that are on the device,
+    /// `[batch, channels, height, width]`.
     ///
     /// # Errors
     /// As [`encode`](Self::encode).
@@ -204,10 +206,12 @@ impl VisionEncoder {
         Ok(reading.await?.swap_remove(0))
     }
 
-    /// Everything the tower gives, as transformers' `CLIPSegVisionModel`, and the image as the decoder takes it.
+    /// Everything the tower gives, as transformers' `CLIPSegVisionModel`, and the image as the decoder takes
+    /// it.
     ///
     /// # Errors
-    /// [`Error::Input`] when the pixels are not as many as the sizes say, or the image is smaller than a patch; the device's.
+    /// [`Error::Input`] when the pixels are not as many as the sizes say, or the image is smaller than a
+    /// patch; the device's.
     pub async fn forward(
         &self,
         input: ImageInput<'_>,
@@ -265,10 +269,12 @@ impl VisionEncoder {
         Ok(self.plans.get_or_record(&key, || self.record(&key))?)
     }
 
-    /// What [`encode`](Self::encode) takes of so many images of a size: a plan, unless it is there, and the encoded image.
+    /// What [`encode`](Self::encode) takes of so many images of a size: a plan, unless it is there, and the
+    /// encoded image.
     ///
     /// # Errors
-    /// [`TooLarge`](clipseg_tensor::Error::TooLarge) and [`Shape`](clipseg_tensor::Error::Shape) beyond the adapter's limits.
+    /// [`TooLarge`](clipseg_tensor::Error::TooLarge) and [`Shape`](clipseg_tensor::Error::Shape) beyond the
+    /// adapter's limits.
     pub fn memory_needed(&self, batch: usize, height: usize, width: usize) -> Result<MemoryUse> {
         let patch = self.config.patch_size;
         let tokens = 1 + (height / patch) * (width / patch);
@@ -278,8 +284,8 @@ impl VisionEncoder {
         Ok(MemoryUse { plans: self.plan_bytes(&key)?, encoded_images, ..MemoryUse::default() })
     }
 
-    /// What [`embed`](Self::embed) takes of so many images of a size: a plan, unless it is there, and what the embeddings are read back
-    /// through.
+    /// What [`embed`](Self::embed) takes of so many images of a size: a plan, unless it is there, and what
+    /// the embeddings are read back through.
     ///
     /// # Errors
     /// As [`memory_needed`](Self::memory_needed).
@@ -378,8 +384,8 @@ impl VisionEncoder {
         let (rows, columns) = (key.height / patch, key.width / patch);
         let patches = recorder.patchify(pixels, patch)?;
         let patches = recorder.linear(&patches, &self.patch_embedding)?;
-        // transformers 4.37 resizes by the number of patches alone; later releases by the grid. They differ only where the
-        // number is that of the trained grid and its sides are not.
+        // transformers 4.37 resizes by the number of patches alone; later releases by the grid. They differ
+        // only where the number is that of the trained grid and its sides are not.
         let trained = self.config.grid();
         if (rows, columns) == (trained, trained) {
             return recorder.vision_embedding(&patches, &self.class_embedding, &self.positions);

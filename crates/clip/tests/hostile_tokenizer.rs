@@ -167,7 +167,8 @@ proptest! {
         ];
         for (place, other) in changes {
             let mut found = Vec::new();
-            // Those above the vocabulary and the merges are a hundredth of all: half of the changes are among them.
+            // Those above the vocabulary and the merges are a hundredth of all: half of the changes are among
+            // them.
             let mut outline = file.clone();
             if other % 2 == 0 && let Some(model) = outline.get_mut("model").and_then(Value::as_object_mut) {
                 model.insert("vocab".to_owned(), json!(0));

@@ -1,4 +1,5 @@
-//! Texts, images and visual prompts at once, batches, and ids back to text, against transformers' `CLIPSegProcessor`.
+//! Texts, images and visual prompts at once, batches, and ids back to text, against transformers'
+//! `CLIPSegProcessor`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};

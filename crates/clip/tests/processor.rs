@@ -1,4 +1,5 @@
-//! Photos to pixels against Pillow and transformers' `ViTImageProcessor`, settings, and pictures that must be refused.
+//! Photos to pixels against Pillow and transformers' `ViTImageProcessor`, settings, and pictures that must be
+//! refused.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Cursor;

@@ -1,4 +1,5 @@
-//! A folder as transformers 5 saves it: `processor_config.json`, `tokenizer.json`, and neither of the older files.
+//! A folder as transformers 5 saves it: `processor_config.json`, `tokenizer.json`, and neither of the older
+//! files.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! Looking for what another picture shows, alone and mixed with words.
 //!
-//! `cargo run --example image_prompt -- PHOTO PICTURE PICTURE-MASK "a red circle"`, the mask white where the object is.
+//! `cargo run --example image_prompt -- PHOTO PICTURE PICTURE-MASK "a red circle"`, the mask white where the
+//! object is.
 
 use clipseg::{ClipSeg, Condition, Device, DeviceOptions, Orientation, Photo, PromptStyle};
 

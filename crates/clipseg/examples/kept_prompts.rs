@@ -1,4 +1,5 @@
-//! Prompts encoded once and kept as a file; what is found, less what is not meant, and whether it is there at all.
+//! Prompts encoded once and kept as a file; what is found, less what is not meant, and whether it is there at
+//! all.
 //!
 //! `cargo run --example kept_prompts -- fixtures/shapes/scene-1.png "something striped" "a triangle"`
 

@@ -1,4 +1,5 @@
-//! A program that goes on after its device was lost: the driver was reset, a laptop changed its GPU, or, as here, on purpose.
+//! A program that goes on after its device was lost: the driver was reset, a laptop changed its GPU, or, as
+//! here, on purpose.
 //!
 //! `cargo run --example lost_device -- fixtures/shapes/scene-1.png "the orange ring"`
 
@@ -20,7 +21,8 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 /// Segments a photo, loses the device, and segments it again; the pixels of the mask, which is the same.
 pub fn run(photo: &str, prompt: &str) -> Result<usize> {
     let photo = Photo::open(photo, Orientation::Apply)?;
-    // Kept in memory, so that the files are not needed again. Without `keep` they would be read a second time.
+    // Kept in memory, so that the files are not needed again. Without `keep` they would be read a second
+    // time.
     let checkpoint = Checkpoint::open(MODEL)?.keep()?;
     let device = Device::open(&DeviceOptions::default())?;
     let mut model = ClipSeg::from_pretrained(&device, MODEL)?;
@@ -32,8 +34,8 @@ pub fn run(photo: &str, prompt: &str) -> Result<usize> {
     Ok(after.binary_mask(0, 0.5)?.area())
 }
 
-/// Segments a photo, on a new device if that of `model` is lost. Encoded images are lost with their device, so all is done again from
-/// the photo on.
+/// Segments a photo, on a new device if that of `model` is lost. Encoded images are lost with their device,
+/// so all is done again from the photo on.
 fn segment(
     model: &mut ClipSeg,
     checkpoint: &Checkpoint,

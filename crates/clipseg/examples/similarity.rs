@@ -22,7 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let path: PathBuf = entry?.path();
         // What is not a picture is passed over.
         let Ok(photo) = Photo::open(&path, Orientation::Apply) else { continue };
-        // The embeddings of pictures do not depend on the words: keep them, and a search costs next to nothing.
+        // The embeddings of pictures do not depend on the words: keep them, and a search costs next to
+        // nothing.
         let picture = model.encode_image_prompt(&model.processor().preprocess(&photo))?;
         found.push((cosine(&words.embeddings.values, &picture.embeddings.values), path));
     }

@@ -21,7 +21,8 @@ impl Condition {
         self.embeddings.shape.get(1).copied().unwrap_or_default()
     }
 
-    /// Refuses what is not `[prompts, width]`, such as a condition of another model: parts of it would be taken for whole prompts.
+    /// Refuses what is not `[prompts, width]`, such as a condition of another model: parts of it would be
+    /// taken for whole prompts.
     pub(crate) fn check(&self, width: usize) -> Result<()> {
         let Array { shape, values } = &self.embeddings;
         if *shape == [self.len(), width] && values.len() == self.len() * width {
@@ -56,8 +57,8 @@ impl Condition {
         Ok(Self { embeddings: Array { shape, values } })
     }
 
-    /// The mean of each `group` prompts in turn, as one prompt: of several pictures of a thing, or of a phrase in several
-    /// templates.
+    /// The mean of each `group` prompts in turn, as one prompt: of several pictures of a thing, or of a
+    /// phrase in several templates.
     ///
     /// # Errors
     /// [`Error::Input`] when the prompts do not fall into groups of this size.
@@ -74,8 +75,8 @@ impl Condition {
         Ok(Self { embeddings: Array { shape: vec![prompts / group, width], values } })
     }
 
-    /// `share · self + (1 − share) · other`, prompt by prompt, or each with the one prompt of `other`: the paper's mix of text
-    /// (`self`) and image. A share outside 0..=1 goes beyond the one or the other.
+    /// `share · self + (1 − share) · other`, prompt by prompt, or each with the one prompt of `other`: the
+    /// paper's mix of text (`self`) and image. A share outside 0..=1 goes beyond the one or the other.
     ///
     /// # Errors
     /// [`Error::Input`] when `other` has neither one prompt nor as many as `self`, or is of another width.

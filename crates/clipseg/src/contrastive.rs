@@ -114,7 +114,8 @@ fn normalised(embedding: Option<&Array>) -> Result<Array> {
     Ok(array)
 }
 
-/// `scale · left · rightᵀ`, `[left rows, right rows]`: a handful of products, not worth the way to the device.
+/// `scale · left · rightᵀ`, `[left rows, right rows]`: a handful of products, not worth the way to the
+/// device.
 fn scaled_products(left: &Array, right: &Array, scale: f32) -> Array {
     let products = (0..left.shape[0]).flat_map(|row| {
         (0..right.shape[0]).map(move |column| {

@@ -14,12 +14,13 @@ const LAST: [&str; 6] = [
     "post_layernorm.bias",
 ];
 
-/// A name for the space that a model's conditions lie in: of the projections' width, of how texts are pooled, and of the last
-/// weights that conditions are made by.
+/// A name for the space that a model's conditions lie in: of the projections' width, of how texts are pooled,
+/// and of the last weights that conditions are made by.
 ///
-/// Weights are taken in 16 bits, so that a checkpoint and what `clipseg convert --dtype f16` makes of it are the same. Models
-/// that share CLIP's towers are the same too, whatever their decoders, as the published rd64 and rd16. Other layers are not
-/// looked at, which would take as long as to load them: a model that was trained further in those alone is taken for the same.
+/// Weights are taken in 16 bits, so that a checkpoint and what `clipseg convert --dtype f16` makes of it are
+/// the same. Models that share CLIP's towers are the same too, whatever their decoders, as the published rd64
+/// and rd16. Other layers are not looked at, which would take as long as to load them: a model that was
+/// trained further in those alone is taken for the same.
 pub(crate) fn fingerprint(checkpoint: &Checkpoint, config: &ClipSegConfig) -> Result<String> {
     let text = &config.text_config;
     let mut bytes =

@@ -17,18 +17,21 @@
 //! # }
 //! ```
 //!
-//! [`masks`] combines the probabilities of several prompts, makes masks of them, moves and softens their edges, and makes
-//! polygons, connected components, COCO's run lengths and label maps of masks. [`Smoother`] averages over frames, and
-//! [`SavedConditions`] keeps what prompts are encoded to, [`SavedImage`] what photos are.
+//! [`masks`] combines the probabilities of several prompts, makes masks of them, moves and softens their
+//! edges, and makes polygons, connected components, COCO's run lengths and label maps of masks. [`Smoother`]
+//! averages over frames, and [`SavedConditions`] keeps what prompts are encoded to, [`SavedImage`] what
+//! photos are.
 //!
-//! With the feature `hub`, `hub::download("CIDAS/clipseg-rd64-refined", …)` brings a checkpoint from the Hugging Face Hub into the
-//! usual cache and gives the folder for [`ClipSeg::from_pretrained`].
+//! With the feature `hub`, `hub::download("CIDAS/clipseg-rd64-refined", …)` brings a checkpoint from the
+//! Hugging Face Hub into the usual cache and gives the folder for [`ClipSeg::from_pretrained`].
 //!
-//! [`ClipSeg`] takes photos and words and waits for the device. Underneath, [`ClipSegForImageSegmentation`], [`ClipSegModel`] and
-//! the towers take ids and pixels, give everything that transformers' classes of these names give, and are asynchronous.
+//! [`ClipSeg`] takes photos and words and waits for the device. Underneath, [`ClipSegForImageSegmentation`],
+//! [`ClipSegModel`] and the towers take ids and pixels, give everything that transformers' classes of these
+//! names give, and are asynchronous.
 //!
 //! # Without files
-//! Weights come from bytes or a reader, the rest from texts; errors name them by the label or file name that they were given:
+//! Weights come from bytes or a reader, the rest from texts; errors name them by the label or file name that
+//! they were given:
 //!
 //! ```no_run
 //! use std::ops::ControlFlow;
@@ -56,7 +59,8 @@
 //! # }
 //! ```
 //!
-//! One checkpoint serves several devices: [`Checkpoint::keep`] reads its files once, and so is none read again after the loss of a device.
+//! One checkpoint serves several devices: [`Checkpoint::keep`] reads its files once, and so is none read
+//! again after the loss of a device.
 //!
 //! # Features
 //! | | default | what it is for | without it |
@@ -67,12 +71,14 @@
 //! | `hub` | no | downloads from the Hugging Face Hub | |
 //!
 //! # Errors, types and versions
-//! Every function of this crate fails with [`Error`], and `?` makes one of the device's [`DeviceError`], which [`Device::open`] gives: a
-//! program needs no other. Every type in a signature can be named from this crate; where it is of the engine underneath, as [`tensor`],
-//! or of [`wgpu`], [`safetensors`] or [`serde_json`], these are re-exported.
+//! Every function of this crate fails with [`Error`], and `?` makes one of the device's [`DeviceError`],
+//! which [`Device::open`] gives: a program needs no other. Every type in a signature can be named from this
+//! crate; where it is of the engine underneath, as [`tensor`], or of [`wgpu`], [`safetensors`] or
+//! [`serde_json`], these are re-exported.
 //!
-//! Enums and the structs that functions give may gain variants and fields, and are marked so. Structs that callers fill in, options and
-//! inputs, are not: those that have a `Default` may gain fields, so end them with `..Default::default()`.
+//! Enums and the structs that functions give may gain variants and fields, and are marked so. Structs that
+//! callers fill in, options and inputs, are not: those that have a `Default` may gain fields, so end them
+//! with `..Default::default()`.
 
 mod condition;
 mod contrastive;

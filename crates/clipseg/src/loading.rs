@@ -1,7 +1,7 @@
 //! Loading the parts of a model at the same time.
 
-/// Does both, each on a thread of its own where there are threads: to read and pack weights is work for a processor, which the
-/// device mostly waits for.
+/// Does both, each on a thread of its own where there are threads: to read and pack weights is work for a
+/// processor, which the device mostly waits for.
 #[cfg(not(target_family = "wasm"))]
 pub(crate) fn join<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
     std::thread::scope(|scope| {

@@ -13,8 +13,8 @@ pub(crate) fn binary_cross_entropy(logits: &[f32], labels: &[f32]) -> f32 {
     (sum / logits.len() as f64) as f32
 }
 
-/// CLIP's loss: the mean of the cross-entropies of texts against images and of images against texts, where the right answer
-/// is the diagonal of `logits_per_text` `[batch, batch]`.
+/// CLIP's loss: the mean of the cross-entropies of texts against images and of images against texts, where
+/// the right answer is the diagonal of `logits_per_text` `[batch, batch]`.
 pub(crate) fn contrastive(logits_per_text: &Array) -> f32 {
     let batch = logits_per_text.shape[0];
     let logit = |text: usize, image: usize| f64::from(logits_per_text.values[text * batch + image]);

@@ -21,8 +21,8 @@ impl Parts {
         Self { device: device.clone(), what, most: AtomicUsize::new(usize::MAX) }
     }
 
-    /// Begins work on `count` prompts, at most `limit` of them at once, and fewer where `needed` by so many is more than the memory budget
-    /// leaves.
+    /// Begins work on `count` prompts, at most `limit` of them at once, and fewer where `needed` by so many
+    /// is more than the memory budget leaves.
     pub fn of(
         &self,
         count: usize,
@@ -43,7 +43,8 @@ impl Parts {
         let mut most = count.min(limit).min(self.most.load(Ordering::Relaxed)).max(1);
         if let Some(budget) = self.device.memory_budget() {
             let MemoryUse { weights, encoded_images, .. } = self.device.memory_use();
-            // The other half is for the plans of the steps before and after: they need not be recorded again for each photo.
+            // The other half is for the plans of the steps before and after: they need not be recorded again
+            // for each photo.
             let room = budget.saturating_sub(weights + encoded_images) / 2;
             most = largest(most, |count| Ok(needed(count)?.total() <= room))?;
         }
@@ -67,8 +68,8 @@ impl InParts<'_> {
         (self.done < self.count).then(|| self.done..self.count.min(self.done + self.at_once))
     }
 
-    /// Takes what came of the prompts that were next, a row each. Where the device had no memory for them, half as many are next, once,
-    /// without the plans that are only kept to be quick.
+    /// Takes what came of the prompts that were next, a row each. Where the device had no memory for them,
+    /// half as many are next, once, without the plans that are only kept to be quick.
     pub fn take(&mut self, rows: Result<Array>) -> Result<()> {
         let Some(part) = self.next() else { return Ok(()) };
         match rows {
@@ -104,7 +105,8 @@ impl InParts<'_> {
     }
 }
 
-/// Has an error of the budget say all that a piece of work needs, where it was met by the first tensor that did not fit.
+/// Has an error of the budget say all that a piece of work needs, where it was met by the first tensor that
+/// did not fit.
 pub(crate) fn say_need<T>(
     device: &Device,
     result: Result<T>,
@@ -120,7 +122,8 @@ pub(crate) fn say_need<T>(
     })
 }
 
-/// The size of parts of `count`, of at most `most` each, that are as few as can be and of one size but for the last.
+/// The size of parts of `count`, of at most `most` each, that are as few as can be and of one size but for
+/// the last.
 fn evenly(count: usize, most: usize) -> usize {
     count.div_ceil(count.div_ceil(most.max(1)).max(1))
 }

@@ -5,8 +5,8 @@ use clipseg_tensor::Array;
 
 use crate::{Condition, Result};
 
-/// The conditions of the prompts that were asked for last. A program asks the same ones of photo after photo, and the text
-/// tower takes as long for 32 prompts as for a third of a photo.
+/// The conditions of the prompts that were asked for last. A program asks the same ones of photo after photo,
+/// and the text tower takes as long for 32 prompts as for a third of a photo.
 pub(crate) struct PromptCache {
     bound: usize,
     entries: Mutex<Entries>,
@@ -39,7 +39,8 @@ impl PromptCache {
         Self { bound, entries: Mutex::default() }
     }
 
-    /// The condition of `prompts`. Those that are not there are given to `encode`, once each and all together.
+    /// The condition of `prompts`. Those that are not there are given to `encode`, once each and all
+    /// together.
     pub fn get_or_encode<S: AsRef<str>>(
         &self,
         prompts: &[S],

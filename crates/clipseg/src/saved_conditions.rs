@@ -18,10 +18,10 @@ const MOST_BYTES: u64 = 1 << 28;
 
 /// Conditions with what they are called, to be kept as a file and used without the text tower.
 ///
-/// The file is safetensors: the tensor `conditional_embeddings`, f32 `[prompts, projection_dim]`, and in the metadata under
-/// `clipseg-conditions` a JSON object of `version` (1), `model` (its
-/// [fingerprint](ClipSegForImageSegmentation::fingerprint)), `prompts` (a list of texts) and `classes` (a list of a text or
-/// null for each prompt).
+/// The file is safetensors: the tensor `conditional_embeddings`, f32 `[prompts, projection_dim]`, and in the
+/// metadata under `clipseg-conditions` a JSON object of `version` (1), `model` (its
+/// [fingerprint](ClipSegForImageSegmentation::fingerprint)), `prompts` (a list of texts) and `classes` (a
+/// list of a text or null for each prompt).
 #[derive(Clone, Debug, PartialEq)]
 pub struct SavedConditions {
     path: PathBuf,
@@ -44,11 +44,12 @@ struct Version {
 }
 
 impl SavedConditions {
-    /// Conditions of a model; for each what to call it, and the class that it stands for where it was given one.
+    /// Conditions of a model; for each what to call it, and the class that it stands for where it was given
+    /// one.
     ///
     /// # Errors
-    /// [`Error::Input`] when these are not as many as the conditions, there are none, they are of another width than the
-    /// model's or not finite numbers, or a name has a control character in it.
+    /// [`Error::Input`] when these are not as many as the conditions, there are none, they are of another
+    /// width than the model's or not finite numbers, or a name has a control character in it.
     pub fn new(
         model: &ClipSegForImageSegmentation,
         condition: Condition,
@@ -65,8 +66,8 @@ impl SavedConditions {
     /// Reads a file. Whether it is of the model in use, [`for_model`](Self::for_model) says.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Conditions`] for a file that is not of this format, was cut or is of a later version, and for
-    /// what [`new`](Self::new) refuses.
+    /// [`Error::Read`]; [`Error::Conditions`] for a file that is not of this format, was cut or is of a later
+    /// version, and for what [`new`](Self::new) refuses.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let bytes = read(path)?;

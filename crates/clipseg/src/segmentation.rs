@@ -91,7 +91,8 @@ impl Segmentation {
         self.logits.slice(prompt).iter().map(|&logit| sigmoid(logit)).collect()
     }
 
-    /// [`probabilities`](Self::probabilities) with their size, to be combined with other prompts' and made a mask of.
+    /// [`probabilities`](Self::probabilities) with their size, to be combined with other prompts' and made a
+    /// mask of.
     ///
     /// # Errors
     /// [`Error::Input`] when there are more than 2³¹ - 1 pixels, or a logit is not a number.
@@ -103,7 +104,8 @@ impl Segmentation {
     }
 
     /// How sure the model is that the object of prompt `prompt` is in the photo at all, 0..=1: the
-    /// [presence](ProbabilityMap::presence) of its probabilities. It is meant for what a model gives, before it is resized.
+    /// [presence](ProbabilityMap::presence) of its probabilities. It is meant for what a model gives, before
+    /// it is resized.
     ///
     /// # Errors
     /// As [`probability_map`](Self::probability_map).
@@ -134,8 +136,8 @@ impl Segmentation {
         Mask::new(self.width(), self.height(), self.mask(prompt, threshold)).map_err(input)
     }
 
-    /// For each pixel the prompt with the largest probability, the first of equals, as its position plus one; 0 where none
-    /// reaches `threshold`.
+    /// For each pixel the prompt with the largest probability, the first of equals, as its position plus one;
+    /// 0 where none reaches `threshold`.
     ///
     /// For a photo's size and many prompts, rather add them to a [`LabelMap`] one after the other, each
     /// [on its own](Self::prompt) and [resized](Self::resized_async).
@@ -151,7 +153,8 @@ impl Segmentation {
         Ok(map)
     }
 
-    /// The same at another size, most often the photo's: logits interpolated bilinearly on the device, a prompt at a time.
+    /// The same at another size, most often the photo's: logits interpolated bilinearly on the device, a
+    /// prompt at a time.
     ///
     /// # Errors
     /// When a side is zero; the device's.

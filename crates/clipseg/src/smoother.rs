@@ -3,12 +3,12 @@ use clipseg_tensor::Array;
 use crate::segmentation::sigmoid;
 use crate::{Error, Photo, Result, Segmentation};
 
-/// The largest probability that an average keeps, and one less that for the smallest: what is closer to certain has no
-/// finite logit in f32.
+/// The largest probability that an average keeps, and one less that for the smallest: what is closer to
+/// certain has no finite logit in f32.
 const MOST: f32 = 1.0 - 1e-7;
 
-/// The mean of what frames before say of each pixel, the latest counting most: masks flicker less from frame to frame, and
-/// follow what moves later.
+/// The mean of what frames before say of each pixel, the latest counting most: masks flicker less from frame
+/// to frame, and follow what moves later.
 ///
 /// For the probability p of a pixel in frame t, the exponential moving average
 ///
@@ -18,9 +18,9 @@ const MOST: f32 = 1.0 - 1e-7;
 /// ```
 ///
 /// at the size of the model's logits, before they are drawn at the photo's size: so masks that are
-/// [refined](Segmentation::refined) follow the edges of their own frame, and what is kept is small. A frame of another size,
-/// or other prompts, begin anew with m = p. Half of a change is seen after ln 0.5 / ln share frames: one at a share of 0.5, three
-/// at 0.8.
+/// [refined](Segmentation::refined) follow the edges of their own frame, and what is kept is small. A frame
+/// of another size, or other prompts, begin anew with m = p. Half of a change is seen after ln 0.5 / ln share
+/// frames: one at a share of 0.5, three at 0.8.
 #[derive(Clone, Debug)]
 pub struct Smoother {
     share: f32,

@@ -1,4 +1,5 @@
-//! Phrases around a prompt. CLIP has read captions, not words: "a photo of a cat." says more to it than "cat".
+//! Phrases around a prompt. CLIP has read captions, not words: "a photo of a cat." says more to it than
+//! "cat".
 
 use std::str::FromStr;
 
@@ -30,8 +31,8 @@ impl FromStr for Template {
     }
 }
 
-/// Every prompt in every template: all phrases of the first prompt, then all of the second. [`Condition::means`] makes
-/// one prompt of each prompt's phrases.
+/// Every prompt in every template: all phrases of the first prompt, then all of the second.
+/// [`Condition::means`] makes one prompt of each prompt's phrases.
 ///
 /// [`Condition::means`]: crate::Condition::means
 #[must_use]

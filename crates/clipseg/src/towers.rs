@@ -61,7 +61,8 @@ impl ClipSegVisionModel {
         Ok(Self(VisionEncoder::load(device, checkpoint, prefix, config, None, &[])?))
     }
 
-    /// The hidden states of images, `[batch, 1 + patches, hidden_size]`, and those of the class tokens, normalised.
+    /// The hidden states of images, `[batch, 1 + patches, hidden_size]`, and those of the class tokens,
+    /// normalised.
     ///
     /// # Errors
     /// As [`VisionEncoder::forward`].

@@ -8,11 +8,13 @@ use crate::{
     Result, Segmentation,
 };
 
-/// How to look at a photo that is much larger than the model's picture: enlarged, through windows that slide over it.
+/// How to look at a photo that is much larger than the model's picture: enlarged, through windows that slide
+/// over it.
 ///
-/// At each scale the photo's shorter side is that many windows long, and windows overlap; where they do, their logits are blended
-/// so that no seam shows. At scale 1 the model sees the whole photo at once, pressed into a square, as without windows. The
-/// logits of all scales are averaged at the largest one's size: small scales know what is seen, large ones where it ends.
+/// At each scale the photo's shorter side is that many windows long, and windows overlap; where they do,
+/// their logits are blended so that no seam shows. At scale 1 the model sees the whole photo at once, pressed
+/// into a square, as without windows. The logits of all scales are averaged at the largest one's size: small
+/// scales know what is seen, large ones where it ends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Windows {
     /// The scales, 1 or larger.
@@ -72,7 +74,8 @@ impl WindowPixels {
     }
 }
 
-/// A photo encoded in windows, what any number of prompts are decoded against. Each window holds as much memory as an [`EncodedImage`].
+/// A photo encoded in windows, what any number of prompts are decoded against. Each window holds as much
+/// memory as an [`EncodedImage`].
 pub struct EncodedWindows {
     levels: Vec<(Grid, Vec<EncodedImage>)>,
     overlap: f32,
@@ -93,8 +96,8 @@ impl Windows {
     /// Cuts a photo into the windows of all scales.
     ///
     /// # Errors
-    /// As [`validate`](Self::validate); [`Error::Input`] for an enlarged photo of more pixels than a photo may have, or, beyond
-    /// scale 1, a processor that does not resize to one size.
+    /// As [`validate`](Self::validate); [`Error::Input`] for an enlarged photo of more pixels than a photo
+    /// may have, or, beyond scale 1, a processor that does not resize to one size.
     pub fn cut(&self, photo: &Photo, processor: &Processor) -> Result<WindowPixels> {
         self.validate()?;
         let levels = self.scales.iter().map(|&scale| {
@@ -126,8 +129,8 @@ impl Windows {
 }
 
 impl ClipSeg {
-    /// Segments a photo window by window; `progress` is told each step. The device holds a single window's image at a time,
-    /// where [`encode_windows`](Self::encode_windows) keeps all of them for more prompts.
+    /// Segments a photo window by window; `progress` is told each step. The device holds a single window's
+    /// image at a time, where [`encode_windows`](Self::encode_windows) keeps all of them for more prompts.
     ///
     /// # Errors
     /// The device's.
@@ -149,11 +152,13 @@ impl ClipSeg {
         self.mean(levels)
     }
 
-    /// Encodes a photo window by window, once for all prompts; `progress` is told how many windows the device has done.
+    /// Encodes a photo window by window, once for all prompts; `progress` is told how many windows the device
+    /// has done.
     ///
     /// # Errors
-    /// The device's; with a memory budget that does not hold all windows, [`OverBudget`](crate::DeviceError::OverBudget), where
-    /// [`segment_windows`](Self::segment_windows) needs room for one.
+    /// The device's; with a memory budget that does not hold all windows,
+    /// [`OverBudget`](crate::DeviceError::OverBudget), where [`segment_windows`](Self::segment_windows) needs
+    /// room for one.
     pub fn encode_windows(
         &self,
         pixels: &WindowPixels,
@@ -174,8 +179,8 @@ impl ClipSeg {
         Ok(EncodedWindows { levels, overlap: pixels.overlap })
     }
 
-    /// Decodes conditions against all windows: logits at the size of the largest scale, in the photo's proportions (at scale 1
-    /// alone, exactly [`decode`](Self::decode)'s).
+    /// Decodes conditions against all windows: logits at the size of the largest scale, in the photo's
+    /// proportions (at scale 1 alone, exactly [`decode`](Self::decode)'s).
     ///
     /// # Errors
     /// The device's.
@@ -259,8 +264,8 @@ impl Grid {
         }
     }
 
-    /// Of a photo enlarged in its own proportions until its shorter side is `scale` windows long; at scale 1 the whole photo is
-    /// the only window.
+    /// Of a photo enlarged in its own proportions until its shorter side is `scale` windows long; at scale 1
+    /// the whole photo is the only window.
     fn new(photo: [usize; 2], side: [usize; 2], scale: f32, overlap: f32) -> Result<Self> {
         if scale == 1.0 {
             return Ok(Self { size: side, side, starts: vec![[0, 0]] });
@@ -296,7 +301,8 @@ fn starts(length: usize, window: usize, overlap: f32) -> impl Iterator<Item = us
     (0..=steps).map(move |step| (step * free + steps / 2) / steps.max(1))
 }
 
-/// Logits of windows, put together. A window counts less towards its borders, so that one fades into the next.
+/// Logits of windows, put together. A window counts less towards its borders, so that one fades into the
+/// next.
 struct Blend {
     overlap: f32,
     logits: Array,
@@ -341,7 +347,8 @@ impl Blend {
     }
 }
 
-/// What pixels along a window's side count: 1, and less the nearer to an end, over as much as windows overlap.
+/// What pixels along a window's side count: 1, and less the nearer to an end, over as much as windows
+/// overlap.
 fn ramps(length: usize, overlap: f32) -> Vec<f32> {
     let ramp = (length as f32 * overlap).max(1.0);
     let distance = |place: usize| place.min(length - 1 - place) as f32;

@@ -1,4 +1,5 @@
-//! PyTorch's files: a zip archive with a pickle that describes tensors, and an entry for each of their storages.
+//! PyTorch's files: a zip archive with a pickle that describes tensors, and an entry for each of their
+//! storages.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,7 +37,8 @@ pub(crate) struct TorchArchive {
 }
 
 impl TorchArchive {
-    /// Reads the descriptions of all tensors and checks that their storages are there and as long as they should be.
+    /// Reads the descriptions of all tensors and checks that their storages are there and as long as they
+    /// should be.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let refuse = |message: String| Error::file(path, message);
         let zip = Zip::open(open_zip(path)?).map_err(refuse)?;
@@ -95,8 +97,8 @@ impl TorchArchive {
     }
 }
 
-/// Opens a file that begins as a zip archive. Of others it says what they are and what to do, as far as the first
-/// bytes tell.
+/// Opens a file that begins as a zip archive. Of others it says what they are and what to do, as far as the
+/// first bytes tell.
 fn open_zip(path: &Path) -> Result<File> {
     let read = |path: &Path| -> std::io::Result<(File, Vec<u8>)> {
         let mut file = clipseg_files::open(path)?;

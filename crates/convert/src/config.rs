@@ -1,6 +1,7 @@
 //! `config.json` from the shapes of an original checkpoint's tensors.
 //!
-//! What shapes do not tell is as in the published checkpoints, unless the caller gives a configuration to take it from.
+//! What shapes do not tell is as in the published checkpoints, unless the caller gives a configuration to
+//! take it from.
 
 use std::collections::BTreeMap;
 
@@ -18,9 +19,9 @@ pub(crate) type Shapes<'a> = BTreeMap<&'a str, &'a [usize]>;
 
 /// Derives the configuration.
 ///
-/// From shapes: widths, inner widths, numbers of layers, patch and image size, vocabulary, positions, the projection,
-/// and the form of the upsampling. From `given`, or else as published: heads, `extract_layers` and
-/// `conditional_layer`, activations, epsilons, ids of special tokens.
+/// From shapes: widths, inner widths, numbers of layers, patch and image size, vocabulary, positions, the
+/// projection, and the form of the upsampling. From `given`, or else as published: heads, `extract_layers`
+/// and `conditional_layer`, activations, epsilons, ids of special tokens.
 pub(crate) fn derive(shapes: &Shapes<'_>, given: Option<ClipSegConfig>) -> Result<ClipSegConfig> {
     let published = given.is_none();
     let mut config = given.unwrap_or_default();

@@ -53,7 +53,8 @@ pub enum Error {
     #[error("{0}")]
     Request(String),
 
-    /// The configuration or the tokenizer, or what lies in the place of a file, in the words of the crate that reads them.
+    /// The configuration or the tokenizer, or what lies in the place of a file, in the words of the crate
+    /// that reads them.
     #[error(transparent)]
     Clip(#[from] clipseg_clip::Error),
 }

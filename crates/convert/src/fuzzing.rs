@@ -10,8 +10,8 @@ use crate::pickle::{self, Dialect};
 /// Hears of a tensor: its name, type and shape, and its numbers' bytes.
 pub type Take<'a> = &'a mut dyn FnMut(&str, Dtype, &[usize], &[u8]);
 
-/// Reads a pickle as that of a state dict or of TorchScript. What its tensors describe is taken from storages of zeros, so
-/// far as these have at most `most` bytes. Gives the number of tensors.
+/// Reads a pickle as that of a state dict or of TorchScript. What its tensors describe is taken from storages
+/// of zeros, so far as these have at most `most` bytes. Gives the number of tensors.
 pub fn pickle(program: &[u8], is_torch_script: bool, most: usize, take: Take<'_>) -> Result<usize, String> {
     let dialect = if is_torch_script { Dialect::TorchScript } else { Dialect::StateDict };
     let tensors = pickle::read_tensors(program, dialect)?;
@@ -26,7 +26,8 @@ pub fn pickle(program: &[u8], is_torch_script: bool, most: usize, take: Take<'_>
     Ok(tensors.len())
 }
 
-/// Reads a file of PyTorch's and the tensors in it, until these have had `most` bytes. Gives the number of tensors.
+/// Reads a file of PyTorch's and the tensors in it, until these have had `most` bytes. Gives the number of
+/// tensors.
 pub fn archive(path: &Path, most: usize, take: Take<'_>) -> crate::Result<usize> {
     let archive = TorchArchive::open(path)?;
     let mut left = most;

@@ -20,7 +20,8 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// The weights' files that `source` stands for: itself, those that it lists as an index, or those in it as a folder.
+/// The weights' files that `source` stands for: itself, those that it lists as an index, or those in it as a
+/// folder.
 pub(crate) fn weight_files(source: &Path) -> Result<Vec<PathBuf>> {
     let kind = std::fs::metadata(source).map_err(|error| Error::read(source, error))?;
     if !kind.is_dir() {
@@ -61,8 +62,8 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>> {
         .collect()
 }
 
-/// Plans to write all tensors as they are, once those of the model that the file `config` describes are known to be
-/// there. `path` is what the user named.
+/// Plans to write all tensors as they are, once those of the model that the file `config` describes are known
+/// to be there. `path` is what the user named.
 pub(crate) fn plan<'a>(archives: &'a [TorchArchive], config: &Path, path: &Path) -> Result<Plan<'a>> {
     let mut tensors = BTreeMap::new();
     for archive in archives {

@@ -1,7 +1,8 @@
-//! Every tensor of a CLIPSeg, by transformers' name, with its shape and where the original repositories have it.
+//! Every tensor of a CLIPSeg, by transformers' name, with its shape and where the original repositories have
+//! it.
 //!
-//! The rules are those of transformers' `convert_clipseg_original_pytorch_to_hf.py` (v4.37.2), written the other way
-//! round: from each tensor that a checkpoint must have to the one that it comes from.
+//! The rules are those of transformers' `convert_clipseg_original_pytorch_to_hf.py` (v4.37.2), written the
+//! other way round: from each tensor that a checkpoint must have to the one that it comes from.
 
 use clipseg_clip::ClipSegConfig;
 
@@ -52,8 +53,8 @@ impl List {
         self.add(format!("{name}.bias"), format!("{original}.bias"), &shape[..1]);
     }
 
-    /// One transformer layer of either repository; `names` are the original's for attention, two norms and two
-    /// linear layers.
+    /// One transformer layer of either repository; `names` are the original's for attention, two norms and
+    /// two linear layers.
     fn layer(&mut self, name: &str, original: &str, names: [&str; 5], width: usize, inner: usize) {
         let [attention, norm1, norm2, linear1, linear2] = names.map(|name| format!("{original}.{name}"));
         for (third, part) in ["q", "k", "v"].into_iter().enumerate() {
@@ -134,7 +135,8 @@ pub(crate) fn decoder(config: &ClipSegConfig) -> Vec<Wanted> {
         let (name, original) = (format!("decoder.layers.{step}"), format!("blocks.{step}"));
         list.layer(&name, &original, NAMES, reduce, config.decoder_intermediate_size);
     }
-    // Transposed convolutions have their weights as [in, out, height, width], so that a bias is as long as the second.
+    // Transposed convolutions have their weights as [in, out, height, width], so that a bias is as long as
+    // the second.
     let mut convolution = |place: &str, shape: [usize; 4], bias: usize| {
         let (name, original) =
             (format!("decoder.transposed_convolution{place}"), format!("trans_conv{place}"));

@@ -1,11 +1,13 @@
 //! Checkpoints as PyTorch saves them, turned into a folder as the Hugging Face Hub serves it: `config.json`,
 //! `model.safetensors`, `preprocessor_config.json` and the tokenizer's files.
 //!
-//! Two kinds are read: transformers' `pytorch_model.bin`, and the original `rd64-uni.pth` and its kin (timojl/clipseg)
-//! with OpenAI's `ViT-B-16.pt`. Tensors are renamed, split and transposed as transformers' own conversion script does.
+//! Two kinds are read: transformers' `pytorch_model.bin`, and the original `rd64-uni.pth` and its kin
+//! (timojl/clipseg) with OpenAI's `ViT-B-16.pt`. Tensors are renamed, split and transposed as transformers'
+//! own conversion script does.
 //!
-//! A PyTorch file is a zip archive with a pickle in it, and a pickle is a program. It is never run: a reader of its own
-//! knows the few opcodes and names that tensors need and refuses all else. Tensors are read one at a time.
+//! A PyTorch file is a zip archive with a pickle in it, and a pickle is a program. It is never run: a reader
+//! of its own knows the few opcodes and names that tensors need and refuses all else. Tensors are read one at
+//! a time.
 
 mod archive;
 mod config;
@@ -33,8 +35,8 @@ pub use crate::error::{Error, Result};
 use crate::output::Folder;
 pub use crate::tensor::WeightType;
 
-/// The processor's settings of the published checkpoints, for sources that come without: 352 × 352, ImageNet's mean and
-/// deviation, as the original repository normalises.
+/// The processor's settings of the published checkpoints, for sources that come without: 352 × 352,
+/// ImageNet's mean and deviation, as the original repository normalises.
 const PREPROCESSOR: &str = include_str!("preprocessor_config.json");
 
 /// Most bytes of a file that is not weights.
@@ -43,15 +45,15 @@ const MAX_TEXT: u64 = 64 << 20;
 /// What to convert.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
-    /// A folder of transformers' with `pytorch_model.bin` or its index, or a file: one of those, or an original
-    /// `.pth`.
+    /// A folder of transformers' with `pytorch_model.bin` or its index, or a file: one of those, or an
+    /// original `.pth`.
     pub source: &'a Path,
     /// The folder to make. It must hold none of the files to be written.
     pub out: &'a Path,
     /// OpenAI's CLIP, for an original that holds the decoder alone.
     pub clip: Option<&'a Path>,
-    /// A `config.json` (or the folder of one). For an original: for what shapes do not tell, where it is not as
-    /// published. For transformers': instead of the one beside the weights.
+    /// A `config.json` (or the folder of one). For an original: for what shapes do not tell, where it is not
+    /// as published. For transformers': instead of the one beside the weights.
     pub config: Option<&'a Path>,
     /// The folder with the tokenizer's files; that of `source` where there is none given.
     pub tokenizer: Option<&'a Path>,
@@ -68,8 +70,8 @@ pub struct Report {
     pub bytes: u64,
     /// All files written.
     pub files: Vec<PathBuf>,
-    /// Parts that were taken out of the names of tensors: `module` of DataParallel, `_orig_mod` of torch.compile, and their
-    /// kin, which training had put around the model.
+    /// Parts that were taken out of the names of tensors: `module` of DataParallel, `_orig_mod` of
+    /// torch.compile, and their kin, which training had put around the model.
     pub wrappers: Vec<&'static str>,
     /// Tensors of the source that were not written, because no CLIPSeg needs them.
     pub left_out: Vec<String>,
@@ -79,12 +81,13 @@ pub struct Report {
 
 /// Converts a checkpoint. `progress` hears of the bytes of weights done, and in all.
 ///
-/// Everything is checked before anything is written, and each file is whole or not there, the weights last: a folder
-/// that has `model.safetensors` is complete.
+/// Everything is checked before anything is written, and each file is whole or not there, the weights last: a
+/// folder that has `model.safetensors` is complete.
 ///
 /// # Errors
-/// Naming the file, tensor or setting: where a file is missing, damaged, of another kind, or asks for more than tensors
-/// need; where tensors are missing or do not fit each other; where `out` holds what is to be written.
+/// Naming the file, tensor or setting: where a file is missing, damaged, of another kind, or asks for more
+/// than tensors need; where tensors are missing or do not fit each other; where `out` holds what is to be
+/// written.
 pub fn convert(request: &Request<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<Report> {
     let archives: Vec<_> = hub::weight_files(request.source)?
         .iter()
@@ -134,8 +137,8 @@ pub fn convert(request: &Request<'_>, progress: &mut dyn FnMut(u64, u64)) -> Res
     Ok(Report { tensors, bytes, files, wrappers, left_out: plan.left_out, has_tokenizer })
 }
 
-/// `preprocessor_config.json` for the folder: the one beside the weights, or the settings that transformers 5 saves in
-/// `processor_config.json`, or else the published ones.
+/// `preprocessor_config.json` for the folder: the one beside the weights, or the settings that transformers 5
+/// saves in `processor_config.json`, or else the published ones.
 fn preprocessor(beside: &Path) -> Result<Vec<u8>> {
     let own = beside.join(PREPROCESSOR_FILE);
     if own.exists() {

@@ -1,12 +1,13 @@
 //! The pickle inside a PyTorch file, read as data.
 //!
-//! A pickle is a program for a small stack machine, and Python's machine calls whatever function the program names.
-//! This one calls nothing. It knows the opcodes that PyTorch writes (protocol 2) and a closed list of names, for each
-//! of which it has a meaning of its own ([`globals::Global`]); anything else is refused by name. What is left when the program
-//! stops is searched for tensors, which are descriptions of places in the archive.
+//! A pickle is a program for a small stack machine, and Python's machine calls whatever function the program
+//! names. This one calls nothing. It knows the opcodes that PyTorch writes (protocol 2) and a closed list of
+//! names, for each of which it has a meaning of its own ([`globals::Global`]); anything else is refused by
+//! name. What is left when the program stops is searched for tensors, which are descriptions of places in the
+//! archive.
 //!
-//! Memory is bounded: by the size of the program, by [`MAX_VALUES`], and by never following a reference twice into
-//! itself.
+//! Memory is bounded: by the size of the program, by [`MAX_VALUES`], and by never following a reference twice
+//! into itself.
 
 mod collect;
 mod globals;
@@ -26,7 +27,8 @@ const MAX_VALUES: usize = 1 << 20;
 pub(crate) enum Dialect {
     /// `torch.save` of a state dict: tensors by name.
     StateDict,
-    /// `torch.jit.save`: modules within modules, of classes that are compiled into the archive (and not looked at).
+    /// `torch.jit.save`: modules within modules, of classes that are compiled into the archive (and not
+    /// looked at).
     TorchScript,
 }
 

@@ -34,7 +34,8 @@ impl Storage {
     }
 }
 
-/// Where a tensor's numbers are. All of them lie within the storage, and there are no more of them than it has.
+/// Where a tensor's numbers are. All of them lie within the storage, and there are no more of them than it
+/// has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredTensor {
     storage: Rc<Storage>,

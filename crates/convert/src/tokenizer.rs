@@ -8,8 +8,8 @@ use clipseg_files::TOKENIZER_FILES;
 use crate::MAX_TEXT;
 use crate::error::{Error, Result};
 
-/// Names and contents of the tokenizer's files in the folder that was `given`, or else in `beside`, the weights' own,
-/// which need not have any.
+/// Names and contents of the tokenizer's files in the folder that was `given`, or else in `beside`, the
+/// weights' own, which need not have any.
 pub(crate) fn find(given: Option<&Path>, beside: &Path) -> Result<Vec<(&'static str, Vec<u8>)>> {
     let folder = match given {
         Some(folder) => folder,

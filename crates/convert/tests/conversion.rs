@@ -1,5 +1,5 @@
-//! Conversions of the committed archives equal transformers' own, byte for byte; `fixtures/convert/README.md` says how
-//! those were made.
+//! Conversions of the committed archives equal transformers' own, byte for byte; `fixtures/convert/README.md`
+//! says how those were made.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -145,7 +145,8 @@ fn what_training_had_put_around_the_model_is_taken_off() {
     assert!(run("hub", None, None, WeightType::F32).report.wrappers.is_empty());
 }
 
-/// transformers 5 saves the processor's settings in another file; the folder gets them in the one that all releases read.
+/// transformers 5 saves the processor's settings in another file; the folder gets them in the one that all
+/// releases read.
 #[test]
 fn the_settings_of_transformers_5_are_kept() {
     let source = tempfile::tempdir().unwrap();

@@ -13,7 +13,8 @@ pub struct DecoderConfig {
     pub num_attention_heads: usize,
     /// Its layers, one per activation.
     pub depth: usize,
-    /// The layer before which the condition enters, counted as the decoder walks; `None` for a decoder that does not use it.
+    /// The layer before which the condition enters, counted as the decoder walks; `None` for a decoder that
+    /// does not use it.
     pub conditional_layer: Option<usize>,
     /// The side of the vision tower's patches, and so the factor of the upsampling.
     pub patch_size: usize,

@@ -126,12 +126,14 @@ impl Decoder {
         &self.config
     }
 
-    /// The most conditions that one call takes for a scene of `grid` patches; more are given in several calls.
+    /// The most conditions that one call takes for a scene of `grid` patches; more are given in several
+    /// calls.
     #[must_use]
     pub fn pair_limit(&self, grid: (usize, usize)) -> usize {
         let tokens = 1 + grid.0 * grid.1;
         let rows = self.device.row_limit().unwrap_or(usize::MAX) / tokens;
-        // The widest tensor of a pair must fit a binding: the MLP's inside, the 3×3 neighbourhoods, or the logits.
+        // The widest tensor of a pair must fit a binding: the MLP's inside, the 3×3 neighbourhoods, or the
+        // logits.
         let side = if self.config.use_complex_transposed_convolution {
             let kernel = self.config.patch_size / 4;
             kernel * kernel
@@ -145,8 +147,9 @@ impl Decoder {
         rows.min(limit / values.max(1)).max(1)
     }
 
-    /// Segments: `activations` are the vision tower's, `[scenes, 1 + rows · columns, hidden]` each, the deepest first, and `grid`
-    /// is (rows, columns). Every condition is applied to the one scene, or each to its own.
+    /// Segments: `activations` are the vision tower's, `[scenes, 1 + rows · columns, hidden]` each, the
+    /// deepest first, and `grid` is (rows, columns). Every condition is applied to the one scene, or each to
+    /// its own.
     ///
     /// # Errors
     /// [`Error::Shape`] when the numbers or widths do not fit; the device's.
@@ -172,8 +175,8 @@ impl Decoder {
         })
     }
 
-    /// As [`forward`](Self::forward), with logits that stay on the device, `[pairs, height, width, 1]`. They are there for what is
-    /// submitted later.
+    /// As [`forward`](Self::forward), with logits that stay on the device, `[pairs, height, width, 1]`. They
+    /// are there for what is submitted later.
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
@@ -219,8 +222,8 @@ impl Decoder {
         self.plans.get_or_record(&key, || self.record(&key))
     }
 
-    /// What [`forward`](Self::forward) takes for so many conditions on one scene of `grid` patches: a plan, unless it is there, and what
-    /// the logits are read back through.
+    /// What [`forward`](Self::forward) takes for so many conditions on one scene of `grid` patches: a plan,
+    /// unless it is there, and what the logits are read back through.
     ///
     /// # Errors
     /// [`Error::TooLarge`] and [`Error::Shape`] beyond the adapter's limits.

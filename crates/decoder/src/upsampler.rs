@@ -11,7 +11,8 @@ use crate::DecoderConfig;
 pub(crate) enum Upsampler {
     /// One transposed convolution, a patch per token.
     Simple(TransposedConvolution),
-    /// A 3×3 convolution, then two transposed ones of a quarter of the patch each: (patch / 4)² pixels a side and token.
+    /// A 3×3 convolution, then two transposed ones of a quarter of the patch each: (patch / 4)² pixels a side
+    /// and token.
     Complex { smooth: Convolution3x3, first: TransposedConvolution, second: TransposedConvolution },
 }
 

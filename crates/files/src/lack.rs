@@ -130,8 +130,8 @@ impl Lack {
     }
 }
 
-/// What to do with the weights of an adapter, as the rest of a sentence that begins with the file's name. `name` is one of
-/// its tensors or files.
+/// What to do with the weights of an adapter, as the rest of a sentence that begins with the file's name.
+/// `name` is one of its tensors or files.
 #[must_use]
 pub fn merge_adapter(name: &str) -> String {
     format!(
@@ -142,7 +142,8 @@ pub fn merge_adapter(name: &str) -> String {
     )
 }
 
-/// Says of a folder that is not a checkpoint's which folders within it are, and which to give: as of the Hub's cache.
+/// Says of a folder that is not a checkpoint's which folders within it are, and which to give: as of the
+/// Hub's cache.
 pub fn folder_within(folder: &Path) -> Option<String> {
     let mut found = checkpoints_within(folder);
     found.sort_by_key(|path| !is_main(path));

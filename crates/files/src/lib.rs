@@ -1,10 +1,10 @@
 //! What the other crates need of files that strangers made.
 //!
-//! - Which files a checkpoint consists of, told by their names alone: those of a folder, or of a repository of the Hugging
-//!   Face Hub of which nothing has been downloaded yet. Where there are no weights that can be used, [`Lack`] says what
-//!   there is instead and what to do.
-//! - [`open`] and [`read`] refuse what is not a regular file or is too long; [`shown`], [`printable`] and [`quoted`] show
-//!   names and paths that may hold anything.
+//! - Which files a checkpoint consists of, told by their names alone: those of a folder, or of a repository
+//!   of the Hugging Face Hub of which nothing has been downloaded yet. Where there are no weights that can be
+//!   used, [`Lack`] says what there is instead and what to do.
+//! - [`open`] and [`read`] refuse what is not a regular file or is too long; [`shown`], [`printable`] and
+//!   [`quoted`] show names and paths that may hold anything.
 //! - With the feature `temporary`, files that are whole or not there.
 
 use std::io;
@@ -52,8 +52,8 @@ pub const TOKENIZER_FILES: [&str; 6] = [
 /// The form in which a checkpoint has its weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// `model.safetensors`, or the shards that `model.safetensors.index.json` lists; else those of a variant, as
-    /// `model.fp16.safetensors`.
+    /// `model.safetensors`, or the shards that `model.safetensors.index.json` lists; else those of a variant,
+    /// as `model.fp16.safetensors`.
     Safetensors,
     /// `pytorch_model.bin`, or the shards that `pytorch_model.bin.index.json` lists; else those of a variant.
     PyTorch,
@@ -80,7 +80,8 @@ impl Form {
         self.whole(names).or_else(|| self.variant(names)).ok_or_else(|| Lack::of(self, names))
     }
 
-    /// The weights in this form in a folder; where there are none, what to say of the folder: `has no weights, …`.
+    /// The weights in this form in a folder; where there are none, what to say of the folder:
+    /// `has no weights, …`.
     ///
     /// # Errors
     /// Where the folder cannot be read.

@@ -59,8 +59,8 @@ impl FromIterator<String> for Names {
     }
 }
 
-/// Folders within `folder` that a checkpoint is in, the least deep alone: as in the Hub's cache, in which each commit has
-/// a folder, or in what was unpacked one folder too deep.
+/// Folders within `folder` that a checkpoint is in, the least deep alone: as in the Hub's cache, in which
+/// each commit has a folder, or in what was unpacked one folder too deep.
 pub(crate) fn checkpoints_within(folder: &Path) -> Vec<PathBuf> {
     let mut folders = vec![folder.to_owned()];
     for _ in 0..DEEP {

@@ -3,8 +3,8 @@
 /// Characters of a name that [`shown`] keeps.
 const MOST: usize = 200;
 
-/// A text that does nothing to a terminal: control characters, and those that turn the direction of what follows or
-/// are not seen, are written as `\u{1b}`.
+/// A text that does nothing to a terminal: control characters, and those that turn the direction of what
+/// follows or are not seen, are written as `\u{1b}`.
 pub fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,7 +1,8 @@
 //! Files that have no lasting name until they are whole, and that no end of the program leaves behind.
 //!
-//! Who is asked to stop calls [`remove_unfinished`]. What a program leaves that is killed outright, the next one removes
-//! that writes to the folder: each holds a lock on its files, which the system lets go of whatever ends it.
+//! Who is asked to stop calls [`remove_unfinished`]. What a program leaves that is killed outright, the next
+//! one removes that writes to the folder: each holds a lock on its files, which the system lets go of
+//! whatever ends it.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -117,7 +118,8 @@ impl Drop for Temporary {
     }
 }
 
-/// Removes all files that are not finished. No other is begun or finished after that: it is for a program that ends.
+/// Removes all files that are not finished. No other is begun or finished after that: it is for a program
+/// that ends.
 pub fn remove_unfinished() {
     let state = state();
     for path in &state.unfinished {
@@ -135,7 +137,8 @@ fn new_file(folder: &Path) -> io::Result<NamedTempFile> {
     builder.tempfile_in(folder)
 }
 
-/// Removes the files in a folder whose owners are gone. `own` is locked by this program. What cannot be removed stays.
+/// Removes the files in a folder whose owners are gone. `own` is locked by this program. What cannot be
+/// removed stays.
 fn clear(folder: &Path, own: &Path, unfinished: &BTreeSet<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     let has_prefix = |path: &PathBuf| {

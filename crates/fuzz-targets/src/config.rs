@@ -4,7 +4,8 @@ use clipseg_clip::{ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig, Prepro
 
 use crate::check_refusal;
 
-/// The text is read as each kind of settings; what is accepted is the same when it was written and read again.
+/// The text is read as each kind of settings; what is accepted is the same when it was written and read
+/// again.
 pub fn run(bytes: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(bytes) else { return false };
     let model = same_again(text, ClipSegConfig::from_json, ClipSegConfig::to_json);

@@ -20,8 +20,9 @@ const PLACES: [&[u8]; 2] = [b"{HUB}/", b"{STORAGE}/"];
 /// How long either side waits for the other, which is there and answers at once.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// A repository is downloaded twice, the second time on top of what the first left, from a server that answers each
-/// connection with the next of the input's answers, bytes as they are, and hangs up after the last.
+/// A repository is downloaded twice, the second time on top of what the first left, from a server that
+/// answers each connection with the next of the input's answers, bytes as they are, and hangs up after the
+/// last.
 pub fn run(input: &[u8]) -> bool {
     // An input never leads to another host: without these no address is absolute.
     if contains(input, b"//") {
@@ -53,7 +54,8 @@ pub fn run(input: &[u8]) -> bool {
             Err(error) => accepted |= check_refusal(&error, input),
         }
     }
-    // Whatever the server said, it led to nothing beside the cache, nor beside the repository's own folder in it.
+    // Whatever the server said, it led to nothing beside the cache, nor beside the repository's own folder in
+    // it.
     assert!(names(folder.path()).iter().all(|name| name == "cache"));
     if settings.cache.exists() {
         let own = |name: &String| {

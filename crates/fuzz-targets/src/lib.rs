@@ -1,8 +1,9 @@
 //! What each fuzz target does with an input that may be anything.
 //!
-//! A target says more than that nothing panics: what was accepted is held against itself (written and read again it is the
-//! same), and no input may have more memory allocated than its length allows. libFuzzer's programs in `fuzz/` call the
-//! targets; so does `tests/replay.rs`, with every committed seed and finding. `cargo xtask fuzz` runs the former.
+//! A target says more than that nothing panics: what was accepted is held against itself (written and read
+//! again it is the same), and no input may have more memory allocated than its length allows. libFuzzer's
+//! programs in `fuzz/` call the targets; so does `tests/replay.rs`, with every committed seed and finding.
+//! `cargo xtask fuzz` runs the former.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a target fails by panicking")]
 
@@ -87,7 +88,8 @@ fn folder<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> TempDir {
     folder
 }
 
-/// Checks that a refusal says something, and not many times what the input says. False, for what was not accepted.
+/// Checks that a refusal says something, and not many times what the input says. False, for what was not
+/// accepted.
 fn check_refusal(error: &impl Display, input: &[u8]) -> bool {
     let message = error.to_string();
     assert!(!message.trim().is_empty(), "an error without a message");

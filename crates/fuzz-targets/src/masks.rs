@@ -1,7 +1,7 @@
 use clipseg_masks::{Connectivity, LabelMap, Mask, MaskOptions, ProbabilityMap, Ring, RunLengths};
 
-/// Width, height, a distance and a tolerance lead the input; the rest is the pixels' probabilities, repeated where there are
-/// too few, and, as text, run lengths of a larger mask.
+/// Width, height, a distance and a tolerance lead the input; the rest is the pixels' probabilities, repeated
+/// where there are too few, and, as text, run lengths of a larger mask.
 pub fn run(input: &[u8]) -> bool {
     let Some((&[width, height, distance, tolerance], rest)) = input.split_first_chunk() else {
         return false;

@@ -5,8 +5,8 @@ use peak_alloc::PeakAlloc;
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// What `work` gives, and the most bytes that were allocated at once meanwhile, beyond those before. Those of other threads
-/// count.
+/// What `work` gives, and the most bytes that were allocated at once meanwhile, beyond those before. Those of
+/// other threads count.
 pub fn with_peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = ALLOCATOR.current_usage();
     ALLOCATOR.reset_peak_usage();

@@ -1,10 +1,11 @@
-//! A Hugging Face Hub on loopback, for tests: one repository, answered for as the Hub was recorded to answer in 2026,
-//! with what can go wrong on the way.
+//! A Hugging Face Hub on loopback, for tests: one repository, answered for as the Hub was recorded to answer
+//! in 2026, with what can go wrong on the way.
 //!
-//! A small file is kept in Git: its request is redirected within the Hub (307, a relative `Location`, the SHA-1 of Git as
-//! `X-Linked-ETag`, no size but that of the redirect's own body). A large file lies on another host: its request is
-//! redirected there (302, a signed address), with the size and the SHA-256 on the redirect, while the storage's own
-//! `ETag` is another hash. Python's `huggingface_hub` downloads from this server; a test of `clipseg-hub` sees to that.
+//! A small file is kept in Git: its request is redirected within the Hub (307, a relative `Location`, the
+//! SHA-1 of Git as `X-Linked-ETag`, no size but that of the redirect's own body). A large file lies on
+//! another host: its request is redirected there (302, a signed address), with the size and the SHA-256 on
+//! the redirect, while the storage's own `ETag` is another hash. Python's `huggingface_hub` downloads from
+//! this server; a test of `clipseg-hub` sees to that.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -186,8 +187,8 @@ impl HubServer {
 }
 
 impl State {
-    /// The name of a file among the cache's blobs, without the quotes that it is sent in: of large files the SHA-256, of
-    /// the others the SHA-1 that Git has for them.
+    /// The name of a file among the cache's blobs, without the quotes that it is sent in: of large files the
+    /// SHA-256, of the others the SHA-1 that Git has for them.
     pub fn etag(&self, name: &str) -> String {
         let bytes = if self.lies && is_large(name) { b"another file" } else { self.files[name].as_slice() };
         if is_large(name) { hex(&Sha256::digest(bytes)) } else { git_sha1(bytes) }

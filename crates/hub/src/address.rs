@@ -4,8 +4,8 @@ use std::fmt;
 
 use ureq::http::Uri;
 
-/// An address of http or https. It is shown without what may be secret: user, password and what follows a `?`, where
-/// signatures are.
+/// An address of http or https. It is shown without what may be secret: user, password and what follows a
+/// `?`, where signatures are.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Address {
     scheme: String,
@@ -68,7 +68,8 @@ impl Address {
         self.scheme == other.scheme && self.host == other.host
     }
 
-    /// Whether what `other` may know this may know: it is of the same origin, or the same host asked over TLS.
+    /// Whether what `other` may know this may know: it is of the same origin, or the same host asked over
+    /// TLS.
     pub fn is_trusted_by(&self, other: &Self) -> bool {
         self.has_origin_of(other)
             || self.host == other.host && !self.host.contains(':') && self.scheme == "https"
@@ -142,8 +143,8 @@ fn without_dots(path: &str) -> String {
     format!("/{}{slash}{query}", parts.join("/"))
 }
 
-/// A text, be it an address or one with addresses in it, without their users and passwords and without what follows a
-/// `?` in them, where signatures and tokens are. Whatever is told of an address goes through this.
+/// A text, be it an address or one with addresses in it, without their users and passwords and without what
+/// follows a `?` in them, where signatures and tokens are. Whatever is told of an address goes through this.
 pub fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;

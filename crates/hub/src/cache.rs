@@ -43,8 +43,8 @@ pub(crate) struct Left {
 }
 
 impl Left {
-    /// Begins `path` with what the longest has. It is copied, as somebody may write to it after all; what nobody has
-    /// written to for a while goes.
+    /// Begins `path` with what the longest has. It is copied, as somebody may write to it after all; what
+    /// nobody has written to for a while goes.
     pub fn take_over(left: &[Self], path: &Path) {
         if let Some(longest) = left.first().filter(|left| left.length > 0)
             && fs::copy(&longest.path, path).is_err()
@@ -79,8 +79,8 @@ impl Cache {
         self.folder.join("blobs").join(etag)
     }
 
-    /// A new place for a blob to grow, which no other download has: on some network drives a lock is granted to several
-    /// at once. Python's downloads have a place of their own each, too.
+    /// A new place for a blob to grow, which no other download has: on some network drives a lock is granted
+    /// to several at once. Python's downloads have a place of their own each, too.
     pub fn incomplete(&self, etag: &str) -> PathBuf {
         let own = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
         self.folder.join("blobs").join(format!("{etag}{INCOMPLETE}{}.incomplete", &own[..8]))
@@ -139,8 +139,8 @@ impl Cache {
         Ok(files.filter_map(|entry| entry.file_name().into_string().ok()).collect())
     }
 
-    /// Keeps other processes, Python's among them, from downloading the same blob, until dropped. `waits` is called
-    /// where one does so now.
+    /// Keeps other processes, Python's among them, from downloading the same blob, until dropped. `waits` is
+    /// called where one does so now.
     pub fn lock(&self, etag: &str, waits: impl FnOnce() -> Result<()>) -> Result<Option<File>> {
         let path = self.locks.join(format!("{etag}.lock"));
         make_parent(&path)?;
@@ -177,8 +177,8 @@ impl Cache {
     }
 }
 
-/// Whether a file of the cache, or a link to one, is what its blob's name says. Where that says nothing, or the file is
-/// too long to be read each time, it is taken to be.
+/// Whether a file of the cache, or a link to one, is what its blob's name says. Where that says nothing, or
+/// the file is too long to be read each time, it is taken to be.
 pub(crate) fn is_sound(path: &Path) -> Result<bool> {
     let blob = fs::read_link(path).unwrap_or_else(|_| path.to_owned());
     let etag = blob.file_name().and_then(|name| name.to_str()).unwrap_or_default();

@@ -188,11 +188,11 @@ impl Client {
         Content::new(answer.response, &address.to_string(), kind, self.limits)
     }
 
-    /// Sends a request and follows redirects; that of a `HEAD` which leaves the Hub is answer enough where it describes
-    /// the file, as the storage does not.
+    /// Sends a request and follows redirects; that of a `HEAD` which leaves the Hub is answer enough where it
+    /// describes the file, as the storage does not.
     ///
-    /// ureq would follow them, but drops the token even on the way to the same host unless that is encrypted, and lets
-    /// nobody see the headers in between.
+    /// ureq would follow them, but drops the token even on the way to the same host unless that is encrypted,
+    /// and lets nobody see the headers in between.
     fn send(&self, method: Method, address: &Address) -> Result<Answer> {
         let mut target = address.clone();
         let (mut linked_etag, mut linked_size) = (None, None);
@@ -204,7 +204,8 @@ impl Client {
             if let Method::Get(start @ 1..) = method {
                 request = request.header("Range", format!("bytes={start}-"));
             }
-            // Whoever else serves the file is not told the token; the address that is sent to has a signature of its own.
+            // Whoever else serves the file is not told the token; the address that is sent to has a signature
+            // of its own.
             let token =
                 self.token.as_ref().filter(|_| target.is_trusted_by(&self.endpoint) && !target.has_user());
             if let Some(token) = token {

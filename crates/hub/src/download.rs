@@ -35,7 +35,8 @@ pub(crate) struct Wanted<'a> {
 impl Wanted<'_> {
     /// Downloads the file, unless it is there.
     ///
-    /// A connection that breaks is made again and goes on where it broke; what an earlier run left is gone on with too.
+    /// A connection that breaks is made again and goes on where it broke; what an earlier run left is gone on
+    /// with too.
     pub fn fetch(&self, progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>) -> Result<()> {
         let Self { cache, commit, file, .. } = self;
         let pointer = cache.snapshot(commit).join(file);
@@ -76,8 +77,9 @@ impl Wanted<'_> {
         Retries::new(self.file, self.client.limits.wait)
     }
 
-    /// Whether what the cache has of the file is whole. Small files are read, and of safetensors the header, which knows
-    /// the length; of what remains in doubt the Hub is asked for the size, once: without an answer, it has to do.
+    /// Whether what the cache has of the file is whole. Small files are read, and of safetensors the header,
+    /// which knows the length; of what remains in doubt the Hub is asked for the size, once: without an
+    /// answer, it has to do.
     fn is_right(&self, pointer: &Path) -> Result<bool> {
         if self.kind == Kind::Small {
             return cache::is_sound(pointer);

@@ -7,8 +7,8 @@ use std::time::Duration;
 /// Result of this crate's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Each message names the repository, file, address or variable, says what is wrong with it and what to do next. None
-/// holds a token, a password or a signature.
+/// Each message names the repository, file, address or variable, says what is wrong with it and what to do
+/// next. None holds a token, a password or a signature.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -80,8 +80,8 @@ pub enum Error {
         with_token: bool,
     },
 
-    /// The host that the Hub keeps large files on refused one, as when a signed address has expired, and did so again
-    /// with a new address.
+    /// The host that the Hub keeps large files on refused one, as when a signed address has expired, and did
+    /// so again with a new address.
     #[error(
         "{host}, where the Hub keeps {file}, refused it ({status}), also with a new address from the Hub; run this \
          again later, and check the clock and any proxy in between"
@@ -227,7 +227,8 @@ impl Error {
         }
     }
 
-    /// Whether what the cache has may do instead: the Hub did not say that there is no such thing, or not for us.
+    /// Whether what the cache has may do instead: the Hub did not say that there is no such thing, or not for
+    /// us.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Network { .. } | Self::Slow { .. } | Self::Answer { .. } => true,

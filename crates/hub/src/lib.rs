@@ -9,17 +9,17 @@
 //! # }
 //! ```
 //!
-//! Files land in the cache of Python's `huggingface_hub`, in its layout: what either has downloaded, the other finds.
-//! Its variables are heeded too; [`Settings::from_env`] lists them. A broken connection is made again and goes on where
-//! it broke, within a run and in the next one. What arrived is checked: large files by the SHA-256 that the Hub
-//! announces, small ones by the SHA-1 that Git has for them. A Hub that has too many requests is waited for as long as it
-//! asks.
+//! Files land in the cache of Python's `huggingface_hub`, in its layout: what either has downloaded, the
+//! other finds. Its variables are heeded too; [`Settings::from_env`] lists them. A broken connection is made
+//! again and goes on where it broke, within a run and in the next one. What arrived is checked: large files
+//! by the SHA-256 that the Hub announces, small ones by the SHA-1 that Git has for them. A Hub that has too
+//! many requests is waited for as long as it asks.
 //!
-//! Requests go through `ureq`, with rustls and the system's certificates. The `hf-hub` crate would take more of the work
-//! off, but not this: 1.0 brings some 280 crates (tokio, reqwest, xet), begins a broken download over HTTP anew, compares
-//! no checksum there and knows no `HF_HUB_OFFLINE`; 0.5, the last without tokio, knows neither `HF_TOKEN` nor
-//! `HF_HUB_CACHE` either, sends the token to whatever host it is redirected to, and appends the whole to a part where a
-//! server ignores ranges.
+//! Requests go through `ureq`, with rustls and the system's certificates. The `hf-hub` crate would take more
+//! of the work off, but not this: 1.0 brings some 280 crates (tokio, reqwest, xet), begins a broken download
+//! over HTTP anew, compares no checksum there and knows no `HF_HUB_OFFLINE`; 0.5, the last without tokio,
+//! knows neither `HF_TOKEN` nor `HF_HUB_CACHE` either, sends the token to whatever host it is redirected to,
+//! and appends the whole to a part where a server ignores ranges.
 
 mod address;
 mod cache;
@@ -45,8 +45,8 @@ pub use repository::Repository;
 pub use settings::{Limits, Settings, Token};
 pub use snapshot::Snapshot;
 
-/// What goes on while files come. Whoever hears of it breaks off with [`ControlFlow::Break`]: the call ends with
-/// [`Error::Cancelled`], and the next one goes on from what has arrived.
+/// What goes on while files come. Whoever hears of it breaks off with [`ControlFlow::Break`]: the call ends
+/// with [`Error::Cancelled`], and the next one goes on from what has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress<'a> {
@@ -99,7 +99,8 @@ impl Hub {
         Settings::from_env().map(Self::new)
     }
 
-    /// The repository that a text names: as [`Repository`]'s `FromStr`, and by the addresses of this endpoint's own pages.
+    /// The repository that a text names: as [`Repository`]'s `FromStr`, and by the addresses of this
+    /// endpoint's own pages.
     ///
     /// # Errors
     /// Where it names none, with the reason; where the endpoint is not an address.
@@ -107,12 +108,14 @@ impl Hub {
         Repository::parse_at(given, Some(&settings::parse_endpoint(&self.settings.endpoint)?))
     }
 
-    /// Finds the repository's commit and brings the small files of its checkpoint: settings and tokenizer, not weights.
-    /// Where the Hub does not answer, the cache is used as it is; [`Snapshot::unreachable`] tells.
+    /// Finds the repository's commit and brings the small files of its checkpoint: settings and tokenizer,
+    /// not weights. Where the Hub does not answer, the cache is used as it is; [`Snapshot::unreachable`]
+    /// tells.
     ///
     /// # Errors
-    /// Where the Hub refuses, has no such repository or revision, or one without a checkpoint's files; where it is not to
-    /// be asked or does not answer, and the cache lacks what is needed; where the cache cannot be written.
+    /// Where the Hub refuses, has no such repository or revision, or one without a checkpoint's files; where
+    /// it is not to be asked or does not answer, and the cache lacks what is needed; where the cache cannot
+    /// be written.
     pub fn snapshot(
         &self,
         repository: &Repository,
@@ -133,11 +136,13 @@ fn tell(progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>, event: Progre
     }
 }
 
-/// Brings the checkpoint `repository` (`owner/name`, `owner/name@revision`, or its page's address) into the cache, unless it is there, as the
-/// environment's variables say; its folder. `progress` hears of what goes on and may break off.
+/// Brings the checkpoint `repository` (`owner/name`, `owner/name@revision`, or its page's address) into the
+/// cache, unless it is there, as the environment's variables say; its folder. `progress` hears of what goes
+/// on and may break off.
 ///
 /// # Errors
-/// As [`Hub::from_env`], [`Hub::snapshot`] and [`Snapshot::download_weights`]; where the text names no repository.
+/// As [`Hub::from_env`], [`Hub::snapshot`] and [`Snapshot::download_weights`]; where the text names no
+/// repository.
 pub fn download(
     repository: &str,
     progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,

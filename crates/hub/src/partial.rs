@@ -43,7 +43,8 @@ impl Partial {
         self.total() == Some(self.length)
     }
 
-    /// Takes the size that is announced with the content: `Err` with the one that the Hub is certain of, if another.
+    /// Takes the size that is announced with the content: `Err` with the one that the Hub is certain of, if
+    /// another.
     pub fn announce(&mut self, total: u64) -> Result<(), u64> {
         match self.size {
             Size::Certain(size) if size != total => Err(size),
@@ -69,8 +70,8 @@ impl Partial {
         Ok(())
     }
 
-    /// Makes the whole file the blob, once it is what the Hub announced. It is read for that from where it lies, whoever
-    /// may have written to it.
+    /// Makes the whole file the blob, once it is what the Hub announced. It is read for that from where it
+    /// lies, whoever may have written to it.
     pub fn finish(self, file: &str, etag: &str, checksum: Option<Checksum>, blob: &Path) -> Result<()> {
         self.file.sync_all().map_err(Error::cache(&self.path))?;
         // Windows renames no open file.

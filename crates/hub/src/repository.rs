@@ -13,7 +13,8 @@ const DEFAULT_REVISION: &str = "main";
 /// Longest name that the Hub gives.
 const MAX_NAME: usize = 96;
 
-/// A model's repository on the Hub, at a revision: `owner/name` or `owner/name@revision`, a branch, tag or commit.
+/// A model's repository on the Hub, at a revision: `owner/name` or `owner/name@revision`, a branch, tag or
+/// commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repository {
     name: String,

@@ -61,7 +61,8 @@ impl<'a> Retries<'a> {
         Ok(())
     }
 
-    /// Does `attempt` until it succeeds or fails for good, which is also with an error that `is_waited_for` is false for.
+    /// Does `attempt` until it succeeds or fails for good, which is also with an error that `is_waited_for`
+    /// is false for.
     pub fn repeat<T>(
         &mut self,
         progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
@@ -92,8 +93,9 @@ fn pause(error: &Error, failures: usize) -> Option<Duration> {
     }
 }
 
-/// How long a server asks to wait. `RateLimit` is on every answer of the Hub, as in `"resolvers";r=0;t=257`: it counts
-/// where none of its requests remain, and one second more is waited, as Python does. `Retry-After` has seconds or a date.
+/// How long a server asks to wait. `RateLimit` is on every answer of the Hub, as in `"resolvers";r=0;t=257`:
+/// it counts where none of its requests remain, and one second more is waited, as Python does. `Retry-After`
+/// has seconds or a date.
 pub(crate) fn announced_wait(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let values = headers.get_all("ratelimit").iter().filter_map(|value| value.to_str().ok());
     let policies = values.flat_map(|value| value.split(','));

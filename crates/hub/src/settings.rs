@@ -34,7 +34,8 @@ pub struct Settings {
 pub struct Limits {
     /// A server may say nothing for so long, before it answers and amid an answer: 30 s.
     pub silence: Duration,
-    /// A small answer, the list of files or a file beside the weights, may take so long and a second more per KB: 60 s.
+    /// A small answer, the list of files or a file beside the weights, may take so long and a second more per
+    /// KB: 60 s.
     pub small: Duration,
     /// A server that asks to wait longer before it is asked again is not waited for: 10 min.
     pub wait: Duration,
@@ -89,9 +90,9 @@ impl fmt::Debug for Token {
 }
 
 impl Settings {
-    /// Reads `HF_ENDPOINT`, `HF_TOKEN` (or the file of `hf auth login`, at `HF_TOKEN_PATH`), `HF_HUB_CACHE`, `HF_HOME`,
-    /// `XDG_CACHE_HOME`, `HF_HUB_OFFLINE`, `HF_HUB_DISABLE_IMPLICIT_TOKEN` and `HF_HUB_DOWNLOAD_TIMEOUT`, and the older names
-    /// of these.
+    /// Reads `HF_ENDPOINT`, `HF_TOKEN` (or the file of `hf auth login`, at `HF_TOKEN_PATH`), `HF_HUB_CACHE`,
+    /// `HF_HOME`, `XDG_CACHE_HOME`, `HF_HUB_OFFLINE`, `HF_HUB_DISABLE_IMPLICIT_TOKEN` and
+    /// `HF_HUB_DOWNLOAD_TIMEOUT`, and the older names of these.
     ///
     /// # Errors
     /// Naming the variable whose value cannot be used.

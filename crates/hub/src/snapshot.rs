@@ -117,8 +117,8 @@ impl Snapshot {
         &self.commit
     }
 
-    /// Why the cache was used as it is, without knowing whether the Hub has something newer; nothing where it was
-    /// asked, or may not be.
+    /// Why the cache was used as it is, without knowing whether the Hub has something newer; nothing where it
+    /// was asked, or may not be.
     pub fn unreachable(&self) -> Option<&str> {
         match &self.source {
             Source::Unreachable(reason) => Some(reason),
@@ -137,8 +137,8 @@ impl Snapshot {
     /// Brings the weights of this form into the folder, unless they are there.
     ///
     /// # Errors
-    /// As [`check_weights`](Self::check_weights); where the Hub refuses or cannot be reached; where a download breaks
-    /// off time and again, or arrives damaged; where the cache cannot be written.
+    /// As [`check_weights`](Self::check_weights); where the Hub refuses or cannot be reached; where a
+    /// download breaks off time and again, or arrives damaged; where the cache cannot be written.
     pub fn download_weights(
         &self,
         form: Weights,
@@ -216,7 +216,8 @@ fn has_weights(files: &Names) -> bool {
 const OFFLINE: &str = "HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) forbids to ask the Hub; unset it and run this once with a connection, or give a \
                        folder";
 
-/// The files that an index of weights lists. It comes from elsewhere: a name that leaves the folder is refused.
+/// The files that an index of weights lists. It comes from elsewhere: a name that leaves the folder is
+/// refused.
 fn shards(index: &Path) -> Result<BTreeSet<String>> {
     #[derive(Deserialize)]
     struct Index {

@@ -46,8 +46,8 @@ impl Components {
         &self.list
     }
 
-    /// For each pixel, row by row, 0 outside of the mask and otherwise one more than the component's position in
-    /// [`list`](Self::list).
+    /// For each pixel, row by row, 0 outside of the mask and otherwise one more than the component's position
+    /// in [`list`](Self::list).
     #[must_use]
     pub fn labels(&self) -> Vec<u32> {
         let mut labels = vec![0; self.width * self.height];
@@ -91,7 +91,8 @@ impl Components {
         all.into_iter().map(finish).collect()
     }
 
-    /// The mean over the pixels of each of a value per pixel, given row by row: of probabilities, how certain a part is.
+    /// The mean over the pixels of each of a value per pixel, given row by row: of probabilities, how certain
+    /// a part is.
     ///
     /// # Errors
     /// [`Error::Length`] when the values are not one per pixel.
@@ -119,7 +120,8 @@ impl Mask {
     #[must_use]
     pub fn components(&self, connectivity: Connectivity) -> Components {
         let mut runs: Vec<Run> = Vec::new();
-        // Each run starts as a component of its own; the component that a run names is then a parent in a forest.
+        // Each run starts as a component of its own; the component that a run names is then a parent in a
+        // forest.
         let mut forest = Forest(Vec::new());
         let reach = u32::from(connectivity == Connectivity::Eight);
         let mut above = 0..0;

@@ -12,7 +12,8 @@ pub struct Contour {
 /// A closed polygon along the edges of pixels.
 ///
 /// Points are corners of pixels, `[x, y]`: the pixel in column x and row y covers the square from `[x, y]` to
-/// `[x + 1, y + 1]`, so that points lie in `0..=width` and `0..=height`. The last point is joined to the first.
+/// `[x + 1, y + 1]`, so that points lie in `0..=width` and `0..=height`. The last point is joined to the
+/// first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ring {
     /// The corners, at least 4.
@@ -30,10 +31,11 @@ impl Ring {
 impl Mask {
     /// The borders of the connected components, in the order of [`components`](Mask::components).
     ///
-    /// They run along the edges between pixels inside and outside and are exact: a pixel whose centre lies in an odd
-    /// number of a mask's rings is in the mask, and no other (the even-odd rule; the nonzero rule gives the same).
-    /// Outer borders run clockwise as seen on screen, holes the other way, so that the mask is always on the right.
-    /// Where two pixels of a component share no more than a corner, a ring may touch that corner twice.
+    /// They run along the edges between pixels inside and outside and are exact: a pixel whose centre lies in
+    /// an odd number of a mask's rings is in the mask, and no other (the even-odd rule; the nonzero rule
+    /// gives the same). Outer borders run clockwise as seen on screen, holes the other way, so that the mask
+    /// is always on the right. Where two pixels of a component share no more than a corner, a ring may touch
+    /// that corner twice.
     #[must_use]
     pub fn contours(&self, connectivity: Connectivity) -> Vec<Contour> {
         let components = self.components(connectivity);
@@ -57,7 +59,8 @@ impl Mask {
         contours
     }
 
-    /// Follows the border that runs along the top of a pixel, from its top left corner, with the mask on the right.
+    /// Follows the border that runs along the top of a pixel, from its top left corner, with the mask on the
+    /// right.
     fn follow(&self, start: [u32; 2], connectivity: Connectivity, followed: &mut [bool]) -> Ring {
         let [x0, y0] = start.map(i64::from);
         let (mut x, mut y) = (x0, y0);

@@ -1,4 +1,5 @@
-//! Exact Euclidean distances between pixels, and what is made by them: masks that grow, shrink or get a soft edge.
+//! Exact Euclidean distances between pixels, and what is made by them: masks that grow, shrink or get a soft
+//! edge.
 
 use crate::{Error, Mask};
 
@@ -8,11 +9,12 @@ const NOWHERE: u64 = u64::MAX;
 const NONE_IN_COLUMN: u32 = u32::MAX;
 
 impl Mask {
-    /// The longest distance that masks grow, shrink or fade by, in pixels: more than any picture's side needs.
+    /// The longest distance that masks grow, shrink or fade by, in pixels: more than any picture's side
+    /// needs.
     pub const MAX_DISTANCE: f64 = 100_000.0;
 
-    /// For each pixel, row by row, the distance in pixels from its centre to the centre of the nearest pixel outside of
-    /// the mask: 0 outside, and infinity where the mask is the whole picture. As
+    /// For each pixel, row by row, the distance in pixels from its centre to the centre of the nearest pixel
+    /// outside of the mask: 0 outside, and infinity where the mask is the whole picture. As
     /// `scipy.ndimage.distance_transform_edt` of a mask that has an outside.
     #[must_use]
     pub fn distances(&self) -> Vec<f32> {
@@ -21,12 +23,12 @@ impl Mask {
         distances
     }
 
-    /// For each pixel, row by row, the distance in pixels from its centre to the mask's edge, which runs half a pixel
-    /// from the centres on either side: above 0 inside, below 0 outside.
+    /// For each pixel, row by row, the distance in pixels from its centre to the mask's edge, which runs half
+    /// a pixel from the centres on either side: above 0 inside, below 0 outside.
     ///
-    /// A pixel whose nearest pixel on the other side has its centre at distance d is at d − 0.5, or at −(d − 0.5).
-    /// [`inverted`](Self::inverted) masks have the same distances with the other sign. The picture's sides are not an
-    /// edge: where there is no edge, all distances are infinite.
+    /// A pixel whose nearest pixel on the other side has its centre at distance d is at d − 0.5, or at −(d −
+    /// 0.5). [`inverted`](Self::inverted) masks have the same distances with the other sign. The picture's
+    /// sides are not an edge: where there is no edge, all distances are infinite.
     #[must_use]
     pub fn signed_distances(&self) -> Vec<f32> {
         let mut distances = self.distances();
@@ -56,9 +58,9 @@ impl Mask {
         Ok(Self::of_checked(self.width(), self.height(), grown))
     }
 
-    /// The mask without the pixels whose centre is no further than `pixels` from the centre of one outside: what is left
-    /// when everything else has [`grown`](Self::grown). The picture's sides are not an edge, as what is seen at them goes
-    /// on beyond: nothing is taken away there.
+    /// The mask without the pixels whose centre is no further than `pixels` from the centre of one outside:
+    /// what is left when everything else has [`grown`](Self::grown). The picture's sides are not an edge, as
+    /// what is seen at them goes on beyond: nothing is taken away there.
     ///
     /// # Errors
     /// As [`grown`](Self::grown).
@@ -71,10 +73,10 @@ impl Mask {
 
     /// The mask with a soft edge: for each pixel, row by row, how much it belongs to the mask, 0..=1.
     ///
-    /// That is `0.5 + d / (2 · pixels)`, no less than 0 and no more than 1, where d is the
-    /// [signed distance](Self::signed_distances): 0.5 on the edge, 1 from `pixels` inside of it on, and 0 from `pixels`
-    /// outside of it on. So a mask that has [grown](Self::grown) by `pixels` before is whole where it was. Up to half a
-    /// pixel the edge stays hard, since no centre is nearer to it.
+    /// That is `0.5 + d / (2 · pixels)`, no less than 0 and no more than 1, where d is the [signed
+    /// distance](Self::signed_distances): 0.5 on the edge, 1 from `pixels` inside of it on, and 0 from
+    /// `pixels` outside of it on. So a mask that has [grown](Self::grown) by `pixels` before is whole where
+    /// it was. Up to half a pixel the edge stays hard, since no centre is nearer to it.
     ///
     /// # Errors
     /// As [`grown`](Self::grown).
@@ -90,13 +92,13 @@ impl Mask {
         Ok(soft)
     }
 
-    /// Gives each row, from the top, the squares of the distances from its pixels' centres to the centre of the nearest
-    /// pixel that is inside the mask (`to_inside`) or outside; [`NOWHERE`] where there is none.
+    /// Gives each row, from the top, the squares of the distances from its pixels' centres to the centre of
+    /// the nearest pixel that is inside the mask (`to_inside`) or outside; [`NOWHERE`] where there is none.
     ///
-    /// The lower envelope of parabolas (Felzenszwalb and Huttenlocher, "Distance Transforms of Sampled Functions",
-    /// Theory of Computing 8, 2012): a pass down and up the columns, then one along each row, each in time that grows with
-    /// the number of pixels. In integers, as Meijster, Roerdink and Hesselink (2000) have it, so that it is exact. It holds
-    /// four bytes per pixel.
+    /// The lower envelope of parabolas (Felzenszwalb and Huttenlocher, "Distance Transforms of Sampled
+    /// Functions", Theory of Computing 8, 2012): a pass down and up the columns, then one along each row,
+    /// each in time that grows with the number of pixels. In integers, as Meijster, Roerdink and Hesselink
+    /// (2000) have it, so that it is exact. It holds four bytes per pixel.
     fn squared_distances(&self, to_inside: bool, mut row: impl FnMut(&[u64])) {
         let width = self.width();
         if width == 0 {
@@ -133,7 +135,8 @@ fn column_distances(mask: &Mask, to_inside: bool) -> Vec<u32> {
     distances
 }
 
-/// The parabolas that are lowest somewhere along a row: one column and the first place from which it is the lowest each.
+/// The parabolas that are lowest somewhere along a row: one column and the first place from which it is the
+/// lowest each.
 #[derive(Default)]
 struct Envelope(Vec<Parabola>);
 
@@ -164,7 +167,8 @@ impl Envelope {
                 lowest.pop();
             }
             if let Some(last) = lowest.last() {
-                // Where both are equally high; no further left than the last one's start, as it is lower there.
+                // Where both are equally high; no further left than the last one's start, as it is lower
+                // there.
                 let rise = next.column.pow(2) - last.column.pow(2) + next.height - last.height;
                 next.start = (rise / (2 * (next.column - last.column))) as usize + 1;
             }

@@ -2,8 +2,8 @@ use crate::{Error, Mask};
 
 /// Which of several masks each pixel belongs to most.
 ///
-/// Label 0 is the background; the first mask that is [added](Self::add) has label 1, the second 2, and so on. They are added
-/// one after the other, so that maps of large photos need not be in memory together.
+/// Label 0 is the background; the first mask that is [added](Self::add) has label 1, the second 2, and so on.
+/// They are added one after the other, so that maps of large photos need not be in memory together.
 #[derive(Clone, Debug)]
 pub struct LabelMap {
     width: usize,
@@ -24,8 +24,8 @@ impl LabelMap {
         Ok(Self { width, height, count: 0, labels: vec![0; area], best: vec![f32::NEG_INFINITY; area] })
     }
 
-    /// Gives the next label, which is returned, to the pixels of `mask` whose value in `probabilities` (row by row) is
-    /// larger than for every mask before. Equal ones stay with the lower label.
+    /// Gives the next label, which is returned, to the pixels of `mask` whose value in `probabilities` (row
+    /// by row) is larger than for every mask before. Equal ones stay with the lower label.
     ///
     /// # Errors
     /// [`Error::Sizes`] and [`Error::Length`] when mask or probabilities are not of the map's size;

@@ -1,7 +1,8 @@
-//! `clipseg-masks`: how binary masks are made of probabilities, and what they are made into for other programs.
+//! `clipseg-masks`: how binary masks are made of probabilities, and what they are made into for other
+//! programs.
 //!
-//! - [`ProbabilityMap`]: probabilities of several prompts, combined and subtracted; [`MaskOptions`] makes a mask of them, and
-//!   says in which order everything is done.
+//! - [`ProbabilityMap`]: probabilities of several prompts, combined and subtracted; [`MaskOptions`] makes a
+//!   mask of them, and says in which order everything is done.
 //! - [`Mask::grown`], [`Mask::shrunk`], [`Mask::feathered`]: edges moved and softened by true distances.
 //! - [`Mask::union`], [`Mask::intersection`], [`Mask::difference`], [`Mask::inverted`].
 //! - [`Mask::components`]: connected components with area and bounding box; the small ones can be dropped.

@@ -27,8 +27,8 @@ impl Mask {
     /// A mask of its pixels, row by row. A side may be zero.
     ///
     /// # Errors
-    /// [`Error::Length`] when there are not `width * height` of them; [`Error::TooLarge`] when these are more than
-    /// 2³¹ - 1.
+    /// [`Error::Length`] when there are not `width * height` of them; [`Error::TooLarge`] when these are more
+    /// than 2³¹ - 1.
     pub fn new(width: usize, height: usize, pixels: Vec<bool>) -> Result<Self, Error> {
         if pixels.len() != checked_area(width, height)? {
             return Err(Error::Length { width, height, values: pixels.len() });

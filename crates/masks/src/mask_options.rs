@@ -4,16 +4,17 @@ use crate::{Connectivity, Error, Mask, ProbabilityMap};
 ///
 /// The order of all steps, from a model's answers to a mask:
 ///
-/// 1. The answers of windows, and of frames over time, are averaged, then drawn at the photo's size, along its edges where
-///    that is asked for. The next steps work on probabilities at that size: a difference of logits is not one of
-///    probabilities, and to resize afterwards would smooth the kinks that maxima and differences have.
+/// 1. The answers of windows, and of frames over time, are averaged, then drawn at the photo's size, along
+///    its edges where that is asked for. The next steps work on probabilities at that size: a difference of
+///    logits is not one of probabilities, and to resize afterwards would smooth the kinks that maxima and
+///    differences have.
 /// 2. Prompts for one thing are [combined](ProbabilityMap::combine).
-/// 3. [Negative prompts](ProbabilityMap::subtract) are taken from that. As the same is taken from all, it would be no
-///    different before 2.
-/// 4. `threshold` makes a mask, or an empty one is taken where the [presence](ProbabilityMap::presence) is too low. The
-///    probabilities stay as they are from here on.
-/// 5. `invert` turns the mask, not the probabilities, into what is left over: exactly the other pixels, whatever the
-///    threshold.
+/// 3. [Negative prompts](ProbabilityMap::subtract) are taken from that. As the same is taken from all, it
+///    would be no different before 2.
+/// 4. `threshold` makes a mask, or an empty one is taken where the [presence](ProbabilityMap::presence) is
+///    too low. The probabilities stay as they are from here on.
+/// 5. `invert` turns the mask, not the probabilities, into what is left over: exactly the other pixels,
+///    whatever the threshold.
 /// 6. `min_area` drops small parts: before 7, so that specks do not grow.
 /// 7. `grow` moves the edge.
 /// 8. `feather` makes a soft edge of where it now is; areas, boxes and polygons are of the mask before.
@@ -42,8 +43,8 @@ impl MaskOptions {
     /// Checks the values.
     ///
     /// # Errors
-    /// [`Error::Probability`] for a threshold that is not within 0..=1; [`Error::Distance`] for distances beyond
-    /// [`Mask::MAX_DISTANCE`], or a feather below 0.
+    /// [`Error::Probability`] for a threshold that is not within 0..=1; [`Error::Distance`] for distances
+    /// beyond [`Mask::MAX_DISTANCE`], or a feather below 0.
     pub fn validate(&self) -> Result<(), Error> {
         let Self { threshold, grow, feather, .. } = self;
         if !(0.0..=1.0).contains(threshold) {
@@ -67,8 +68,8 @@ impl MaskOptions {
         self.shape(probabilities.mask(self.threshold))
     }
 
-    /// What [`mask`](Self::mask) does after the threshold: for a mask that was made otherwise, as the empty one of a prompt
-    /// whose [presence](ProbabilityMap::presence) is too low.
+    /// What [`mask`](Self::mask) does after the threshold: for a mask that was made otherwise, as the empty
+    /// one of a prompt whose [presence](ProbabilityMap::presence) is too low.
     ///
     /// # Errors
     /// As [`validate`](Self::validate).

@@ -1,7 +1,8 @@
 use crate::mask::checked_area;
 use crate::{Error, Mask};
 
-/// For each pixel of a picture the probability that it belongs to something; several are combined pixel by pixel.
+/// For each pixel of a picture the probability that it belongs to something; several are combined pixel by
+/// pixel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProbabilityMap {
     width: usize,
@@ -28,8 +29,8 @@ impl ProbabilityMap {
     /// A map of its probabilities, row by row. A side may be zero.
     ///
     /// # Errors
-    /// [`Error::Length`] when there are not `width * height` of them; [`Error::TooLarge`] when these are more than
-    /// 2³¹ - 1; [`Error::Probability`] for a value that is not within 0..=1.
+    /// [`Error::Length`] when there are not `width * height` of them; [`Error::TooLarge`] when these are more
+    /// than 2³¹ - 1; [`Error::Probability`] for a value that is not within 0..=1.
     pub fn new(width: usize, height: usize, values: Vec<f32>) -> Result<Self, Error> {
         if values.len() != checked_area(width, height)? {
             return Err(Error::Length { width, height, values: values.len() });
@@ -66,14 +67,17 @@ impl ProbabilityMap {
         self.values.iter().copied().fold(0.0, f32::max)
     }
 
-    /// How sure the map is that what it is of is in the picture at all, 0..=1: the mean of its largest probabilities, those of
-    /// [`PRESENCE_SHARE`](Self::PRESENCE_SHARE) of the pixels; 0 where there are no pixels.
+    /// How sure the map is that what it is of is in the picture at all, 0..=1: the mean of its largest
+    /// probabilities, those of [`PRESENCE_SHARE`](Self::PRESENCE_SHARE) of the pixels; 0 where there are no
+    /// pixels.
     ///
-    /// It is meant for a map of the size that the model answers in. It asks the same of large and of small things: that some
-    /// part of them is certain. 0.2 % of the pixels is about one patch of the published models. The score ranks; it is not a
-    /// probability. From which value on something is there differs from model to model: `clipseg eval --tune` measures it. On the scenes of this repository's small model (data set 3, 500 scenes, 1606 prompts for what is there and 394
-    /// for what is not) the area under its ROC curve is 0.977, as for shares from 0.05 to 2 % (0.976 to 0.978), and above the
-    /// mean probability (0.953) and the area over 0.5 (0.946). Other models' have not been measured.
+    /// It is meant for a map of the size that the model answers in. It asks the same of large and of small
+    /// things: that some part of them is certain. 0.2 % of the pixels is about one patch of the published
+    /// models. The score ranks; it is not a probability. From which value on something is there differs from
+    /// model to model: `clipseg eval --tune` measures it. On the scenes of this repository's small model
+    /// (data set 3, 500 scenes, 1606 prompts for what is there and 394 for what is not) the area under its
+    /// ROC curve is 0.977, as for shares from 0.05 to 2 % (0.976 to 0.978), and above the mean probability
+    /// (0.953) and the area over 0.5 (0.946). Other models' have not been measured.
     #[must_use]
     pub fn presence(&self) -> f32 {
         if self.values.is_empty() {
@@ -97,12 +101,12 @@ impl ProbabilityMap {
         }
     }
 
-    /// Takes away what another prompt finds: p becomes p − `weight` · q, no less than 0, where q is the other's
-    /// probability. Of several such prompts, subtract what they make by [`Combination::Any`].
+    /// Takes away what another prompt finds: p becomes p − `weight` · q, no less than 0, where q is the
+    /// other's probability. Of several such prompts, subtract what they make by [`Combination::Any`].
     ///
     /// # Errors
-    /// [`Error::Sizes`] when the other is of another size; [`Error::Probability`] for a weight that is not within
-    /// 0..=[`MAX_WEIGHT`](Self::MAX_WEIGHT).
+    /// [`Error::Sizes`] when the other is of another size; [`Error::Probability`] for a weight that is not
+    /// within 0..=[`MAX_WEIGHT`](Self::MAX_WEIGHT).
     pub fn subtract(&mut self, other: &Self, weight: f32) -> Result<(), Error> {
         if !(0.0..=Self::MAX_WEIGHT).contains(&weight) {
             let most = Self::MAX_WEIGHT;

@@ -3,9 +3,9 @@ use crate::{Error, Mask};
 
 /// A mask as COCO's run-length encoding (RLE) has it.
 ///
-/// Pixels are read column by column from top to bottom; the counts say how many lie outside of the mask, then inside,
-/// then outside, and so on. The first is zero where the first pixel is inside. COCO's annotations hold them as a list
-/// of numbers or as a compressed string, beside `"size": [height, width]`.
+/// Pixels are read column by column from top to bottom; the counts say how many lie outside of the mask, then
+/// inside, then outside, and so on. The first is zero where the first pixel is inside. COCO's annotations
+/// hold them as a list of numbers or as a compressed string, beside `"size": [height, width]`.
 ///
 /// As `maskApi.c` of [pycocotools](https://github.com/cocodataset/cocoapi) does it, character for character.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +44,8 @@ impl RunLengths {
     /// Run lengths of a mask of this size.
     ///
     /// # Errors
-    /// [`Error::RunLengths`] when the counts do not add up to the number of pixels; [`Error::TooLarge`] when these are
-    /// more than 2³¹ - 1.
+    /// [`Error::RunLengths`] when the counts do not add up to the number of pixels; [`Error::TooLarge`] when
+    /// these are more than 2³¹ - 1.
     pub fn from_counts(width: usize, height: usize, counts: Vec<u32>) -> Result<Self, Error> {
         let area = checked_area(width, height)? as u64;
         let sum: u64 = counts.iter().map(|&count| u64::from(count)).sum();
@@ -60,8 +60,8 @@ impl RunLengths {
     /// Reads the compressed string that [`to_compressed`](Self::to_compressed) writes.
     ///
     /// # Errors
-    /// [`Error::RunLengths`] when the string is none, names its bad character, or is of another size; [`Error::TooLarge`]
-    /// when there are more than 2³¹ - 1 pixels.
+    /// [`Error::RunLengths`] when the string is none, names its bad character, or is of another size;
+    /// [`Error::TooLarge`] when there are more than 2³¹ - 1 pixels.
     pub fn from_compressed(width: usize, height: usize, text: &str) -> Result<Self, Error> {
         let mut counts: Vec<u32> = Vec::new();
         let mut rest = text.bytes().enumerate();
@@ -96,8 +96,9 @@ impl RunLengths {
 
     /// COCO's compressed string.
     ///
-    /// Each count, from the fourth on less the one two before it, is written five bits a character, the lowest first; a
-    /// sixth bit says that more follow, the highest of the last five is the sign, and 48 is added to make it printable.
+    /// Each count, from the fourth on less the one two before it, is written five bits a character, the
+    /// lowest first; a sixth bit says that more follow, the highest of the last five is the sign, and 48 is
+    /// added to make it printable.
     #[must_use]
     pub fn to_compressed(&self) -> String {
         let mut text = String::new();

@@ -10,13 +10,13 @@ impl Contour {
 }
 
 impl Ring {
-    /// The ring with fewer corners: none that goes was further than `tolerance`, in pixels, from the edge that takes its
-    /// place. A tolerance that is not above zero leaves the ring as it is.
+    /// The ring with fewer corners: none that goes was further than `tolerance`, in pixels, from the edge
+    /// that takes its place. A tolerance that is not above zero leaves the ring as it is.
     ///
-    /// [Douglas and Peucker's algorithm](https://doi.org/10.3138/FM57-6770-U75U-7727), on the two halves between the
-    /// first corner and the one that is furthest from it; each half keeps its furthest corner too, so that no ring
-    /// collapses into a line. The result no longer encloses exactly the mask's pixels, and rings that were apart may
-    /// cross.
+    /// [Douglas and Peucker's algorithm](https://doi.org/10.3138/FM57-6770-U75U-7727), on the two halves
+    /// between the first corner and the one that is furthest from it; each half keeps its furthest corner
+    /// too, so that no ring collapses into a line. The result no longer encloses exactly the mask's pixels,
+    /// and rings that were apart may cross.
     #[must_use]
     pub fn simplified(&self, tolerance: f64) -> Self {
         let Some(&start) = self.points.first().filter(|_| tolerance > 0.0) else { return self.clone() };
@@ -50,8 +50,8 @@ impl Ring {
     }
 }
 
-/// Of the points between two others, the one that is furthest from the line segment between these, the first of equals,
-/// and how far it is.
+/// Of the points between two others, the one that is furthest from the line segment between these, the first
+/// of equals, and how far it is.
 fn furthest(points: &[[u32; 2]], from: usize, to: usize) -> Option<(usize, f64)> {
     let mut best = None;
     for place in from + 1..to {

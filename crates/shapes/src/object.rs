@@ -11,8 +11,8 @@ pub const FILLS: [&str; 3] = ["plain", "striped", "dotted"];
 /// The sizes, as prompts name them; no prompt says "medium".
 pub const SIZES: [&str; 3] = ["small", "medium", "large"];
 
-/// Places in [`COLOURS`] and [`SHAPES`] that never occur together in training, neither in pictures nor in phrases: the
-/// zero-shot test.
+/// Places in [`COLOURS`] and [`SHAPES`] that never occur together in training, neither in pictures nor in
+/// phrases: the zero-shot test.
 pub const HELD_OUT: [(usize, usize); 8] = [(0, 4), (1, 0), (2, 2), (3, 6), (4, 1), (5, 3), (6, 5), (7, 0)];
 
 const PALETTE: [[i64; 3]; 8] = [
@@ -30,7 +30,8 @@ const RADII: [(i64, i64); 3] = [(36, 44), (52, 64), (74, 92)];
 /// The fixed point of sines, directions and fractions of a radius.
 const UNIT: i64 = 1 << 14;
 
-/// What one object is. Shape, colour, fill and size are places in [`SHAPES`], [`COLOURS`], [`FILLS`] and [`SIZES`].
+/// What one object is. Shape, colour, fill and size are places in [`SHAPES`], [`COLOURS`], [`FILLS`] and
+/// [`SIZES`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
     /// Place in [`SHAPES`].
@@ -78,8 +79,8 @@ pub(crate) fn near(draws: &mut Draws, colour: [i64; 3], spread: i64) -> [i64; 3]
 }
 
 impl Object {
-    /// Draws everything but the place. Some objects take their shape or colour from an earlier one, so that one word of a
-    /// prompt is not enough.
+    /// Draws everything but the place. Some objects take their shape or colour from an earlier one, so that
+    /// one word of a prompt is not enough.
     pub(crate) fn draw(draws: &mut Draws, others: &[Self], pair: Option<(usize, usize)>) -> Self {
         let (mut shape, mut colour) = (draws.below(SHAPES.len()), draws.below(COLOURS.len()));
         if !others.is_empty() && draws.chance(25) {
@@ -154,7 +155,8 @@ const TRIANGLE: [(i64, i64); 3] = [(0, 16384), (14189, -8192), (-14189, -8192)];
 /// And of the lines of a five-pointed star: its points lie behind four of them.
 const STAR: [(i64, i64); 5] = [(0, -16384), (15582, -5063), (9630, 13255), (-9630, 13255), (-15582, -5063)];
 
-/// Whether a point of the object's frame (in half pixels / [`UNIT`]) belongs to a shape of this radius (in half pixels).
+/// Whether a point of the object's frame (in half pixels / [`UNIT`]) belongs to a shape of this radius (in
+/// half pixels).
 fn inside(shape: &str, u: i64, v: i64, radius: i64) -> bool {
     let within = |u: i64, fraction: i64| u * u + v * v <= (radius * fraction).pow(2);
     let behind = |normal: (i64, i64), fraction: i64| normal.0 * u + normal.1 * v <= radius * fraction * UNIT;

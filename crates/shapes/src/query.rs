@@ -8,7 +8,8 @@ use crate::scene::Scene;
 const TEXT_PROMPTS: usize = 3;
 const ABSENT_PERCENT: usize = 20;
 
-/// What a prompt says: places in [`COLOURS`], [`SHAPES`], [`FILLS`] and [`SIZES`], or nothing where it leaves that open.
+/// What a prompt says: places in [`COLOURS`], [`SHAPES`], [`FILLS`] and [`SIZES`], or nothing where it leaves
+/// that open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Attributes {
     /// Place in [`COLOURS`].
@@ -141,7 +142,8 @@ fn is_vague(name: Name, value: usize, names: &[Name]) -> bool {
 }
 
 impl Scene {
-    /// The prompts for this scene, of index `index` in the data set `seed`: three phrases and one image prompt.
+    /// The prompts for this scene, of index `index` in the data set `seed`: three phrases and one image
+    /// prompt.
     #[must_use]
     pub fn queries(&self, seed: u64, index: u64) -> Vec<Query> {
         let mut draws = Draws::new(&[seed, index, 2]);
@@ -156,7 +158,8 @@ impl Scene {
     }
 }
 
-/// A phrase for one of the objects and all that are like it, or, one in five times, for something that is not there.
+/// A phrase for one of the objects and all that are like it, or, one in five times, for something that is not
+/// there.
 fn draw_text_query(draws: &mut Draws, objects: &[Object]) -> Query {
     let object = &objects[draws.below(objects.len())];
     let (mut kind, _, mut names) = KINDS[draws.weighted(&KINDS.map(|(_, weight, _)| weight))];
@@ -199,7 +202,8 @@ fn phrase(draws: &mut Draws, attributes: &Attributes) -> String {
     }
 }
 
-/// Colour and shape that an image prompt shows: one of the objects', or, one in five times, what is not there.
+/// Colour and shape that an image prompt shows: one of the objects', or, one in five times, what is not
+/// there.
 fn draw_image_pair(draws: &mut Draws, objects: &[Object]) -> (usize, usize) {
     let pair = objects[draws.below(objects.len())].pair();
     if draws.chance(ABSENT_PERCENT) {

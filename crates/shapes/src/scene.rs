@@ -110,7 +110,8 @@ fn from_centre(object: &Object, column: usize, row: usize) -> (i64, i64) {
     (2 * (column as i64 - object.centre.0) + 1, 2 * (row as i64 - object.centre.1) + 1)
 }
 
-/// Finds a place that leaves three fifths of every earlier object in sight; the pixels (column, row) of the object there.
+/// Finds a place that leaves three fifths of every earlier object in sight; the pixels (column, row) of the
+/// object there.
 fn place(
     draws: &mut Draws,
     object: &mut Object,

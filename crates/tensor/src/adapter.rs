@@ -11,8 +11,9 @@ const LANES: [u32; 2] = [8, 16];
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AdapterChoice {
-    /// The fastest kind there is: a discrete GPU, an integrated one, a virtual one, then the processor itself, which needs no
-    /// driver. A driver that computes on the processor is slower and has to be asked for.
+    /// The fastest kind there is: a discrete GPU, an integrated one, a virtual one, then the processor
+    /// itself, which needs no driver. A driver that computes on the processor is slower and has to be asked
+    /// for.
     #[default]
     Best,
     /// The processor.
@@ -28,7 +29,8 @@ pub enum AdapterChoice {
 impl std::str::FromStr for AdapterChoice {
     type Err = std::convert::Infallible;
 
-    /// A number is an index, `cpu` the processor, `driver` the best that a driver offers, anything else a name.
+    /// A number is an index, `cpu` the processor, `driver` the best that a driver offers, anything else a
+    /// name.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(match text.to_ascii_lowercase().as_str() {
             "cpu" => Self::Processor,
@@ -67,10 +69,11 @@ pub struct AdapterReport {
     pub subgroups: bool,
     /// Timestamps for profiling.
     pub timestamps: bool,
-    /// Whether compiled pipelines can be kept in a file: what [`DeviceOptions::pipeline_cache`](crate::DeviceOptions) asks for.
+    /// Whether compiled pipelines can be kept in a file: what
+    /// [`DeviceOptions::pipeline_cache`](crate::DeviceOptions) asks for.
     pub pipeline_cache: bool,
-    /// Rows and columns of the matrices that its matrix units multiply, where there are kernels for them: what
-    /// [`DeviceOptions::matrix_units`](crate::DeviceOptions) turns on.
+    /// Rows and columns of the matrices that its matrix units multiply, where there are kernels for them:
+    /// what [`DeviceOptions::matrix_units`](crate::DeviceOptions) turns on.
     pub matrix_units: Option<u32>,
     /// The kernel families it can run; none of them is the processor's.
     pub families: Vec<KernelFamily>,
@@ -183,7 +186,8 @@ async fn enumerate() -> Vec<Chosen> {
     all
 }
 
-/// What `choice` means on this machine. Where `kernels` insists on a family it is an adapter, unless the choice names the processor.
+/// What `choice` means on this machine. Where `kernels` insists on a family it is an adapter, unless the
+/// choice names the processor.
 ///
 /// # Errors
 /// [`Error::NoAdapter`] when there is nothing of the kind, [`Error::Adapter`] for kernels on the processor.
@@ -256,8 +260,9 @@ pub fn describe(info: &wgpu::AdapterInfo) -> String {
 
 /// For how many lanes to run the subgroup kernels, or none to run the workgroup kernels.
 ///
-/// They need subgroups of one size, one of [`LANES`], which is what software adapters have on processors with vectors of 256 or
-/// 512 bits; a GPU may have them too, but is faster with the workgroup kernels, so `Auto` takes them on software adapters alone.
+/// They need subgroups of one size, one of [`LANES`], which is what software adapters have on processors with
+/// vectors of 256 or 512 bits; a GPU may have them too, but is faster with the workgroup kernels, so `Auto`
+/// takes them on software adapters alone.
 pub(crate) fn subgroup_lanes(
     info: &wgpu::AdapterInfo,
     features: wgpu::Features,

@@ -2,15 +2,17 @@
 
 use std::ops::{Add, AddAssign, Mul};
 
-/// The least work of a kernel's run, counted from shapes whatever the kernel really does: what the time that it takes can
-/// be measured by.
+/// The least work of a kernel's run, counted from shapes whatever the kernel really does: what the time that
+/// it takes can be measured by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cost {
-    /// Floating-point operations. Additions, multiplications, comparisons, divisions, roots and exponentials are one each.
-    /// Of matrix products and attention only the products with their sums count: what their bias, activation and softmax
-    /// add is a percent or two. Weights that lie in blocks along a diagonal count with the zeros between the blocks.
+    /// Floating-point operations. Additions, multiplications, comparisons, divisions, roots and exponentials
+    /// are one each. Of matrix products and attention only the products with their sums count: what their
+    /// bias, activation and softmax add is a percent or two. Weights that lie in blocks along a diagonal
+    /// count with the zeros between the blocks.
     pub flops: u64,
-    /// Bytes of all inputs, weights and outputs, each once, without what buffers and textures have beyond their tensors.
+    /// Bytes of all inputs, weights and outputs, each once, without what buffers and textures have beyond
+    /// their tensors.
     pub bytes: u64,
 }
 

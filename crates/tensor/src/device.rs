@@ -25,41 +25,50 @@ use crate::{Error, Precision, Result};
 /// How to open a [`Device`].
 #[derive(Clone, Debug, Default)]
 pub struct DeviceOptions {
-    /// Which adapter; by default a discrete GPU before an integrated one before the processor. [`Device::from_wgpu`] is given one.
+    /// Which adapter; by default a discrete GPU before an integrated one before the processor.
+    /// [`Device::from_wgpu`] is given one.
     pub adapter: AdapterChoice,
-    /// Which kernels, where an op has several; by default what suits the adapter. The processor, which runs none, is not taken
-    /// where this insists on some.
+    /// Which kernels, where an op has several; by default what suits the adapter. The processor, which runs
+    /// none, is not taken where this insists on some.
     pub kernels: KernelFamily,
-    /// Keep naga's bounds and loop checks in the shaders. Off, the kernels' own bounds hold; tests turn them on.
+    /// Keep naga's bounds and loop checks in the shaders. Off, the kernels' own bounds hold; tests turn them
+    /// on.
     pub runtime_checks: bool,
-    /// How the weights of linear layers are stored, by default in f16 where that loses nothing; and whether activations are.
+    /// How the weights of linear layers are stored, by default in f16 where that loses nothing; and whether
+    /// activations are.
     pub precision: Precision,
-    /// Whether products and attention run on matrix units where `precision` is [`Precision::F16`]; by default they do not.
+    /// Whether products and attention run on matrix units where `precision` is [`Precision::F16`]; by default
+    /// they do not.
     pub matrix_units: MatrixUnits,
-    /// Bytes that weights, plans, encoded images and read-backs may take together; `None`, the default, as much as there is. Plans that are
-    /// only kept to be quick make room, and models look for fewer prompts at once; what does not fit at all is refused with
-    /// [`Error::OverBudget`]. Threads that work at the same time need their memory at the same time. The driver's own needs come on top.
+    /// Bytes that weights, plans, encoded images and read-backs may take together; `None`, the default, as
+    /// much as there is. Plans that are only kept to be quick make room, and models look for fewer prompts at
+    /// once; what does not fit at all is refused with [`Error::OverBudget`]. Threads that work at the same
+    /// time need their memory at the same time. The driver's own needs come on top.
     pub memory_budget: Option<u64>,
-    /// How long a submission may take, so that a user interface on the same GPU keeps drawing. Longer runs are submitted in parts by a
-    /// thread of the device's own, each when the one before it is done; dropping the future of a run stops what is left of it. Times
-    /// are estimated by what earlier submissions took, so that some take longer, and a single kernel cannot be cut: of the published
-    /// size the longest has some 3 GFLOP. `None`, the default, submits each run at once, which is quicker for whoever is alone.
+    /// How long a submission may take, so that a user interface on the same GPU keeps drawing. Longer runs
+    /// are submitted in parts by a thread of the device's own, each when the one before it is done; dropping
+    /// the future of a run stops what is left of it. Times are estimated by what earlier submissions took, so
+    /// that some take longer, and a single kernel cannot be cut: of the published size the longest has some 3
+    /// GFLOP. `None`, the default, submits each run at once, which is quicker for whoever is alone.
     #[cfg(not(target_family = "wasm"))]
     pub longest_submission: Option<Duration>,
-    /// A folder for files that say which kernel is the fastest at which product of matrices on which adapter. What they do not say
-    /// is measured when a plan is recorded, which takes seconds, and noted there. `None`, the default, measures nothing and takes
-    /// what suits the shape. Another kernel adds up in another order: its numbers differ in the last digits.
+    /// A folder for files that say which kernel is the fastest at which product of matrices on which adapter.
+    /// What they do not say is measured when a plan is recorded, which takes seconds, and noted there.
+    /// `None`, the default, measures nothing and takes what suits the shape. Another kernel adds up in
+    /// another order: its numbers differ in the last digits.
     #[cfg(not(target_family = "wasm"))]
     pub tuning: Option<PathBuf>,
-    /// Where compiled pipelines are kept, which saves the driver their compilation in the next process: in files of a folder, which
-    /// may be that of [`tuning`](Self::tuning), or in the cache of a host. `None`, the default, keeps none, and so do adapters that
-    /// do not offer it ([`AdapterReport::pipeline_cache`](crate::AdapterReport::pipeline_cache)). Most desktop drivers keep a cache
-    /// of their own, beside which this saves little.
+    /// Where compiled pipelines are kept, which saves the driver their compilation in the next process: in
+    /// files of a folder, which may be that of [`tuning`](Self::tuning), or in the cache of a host. `None`,
+    /// the default, keeps none, and so do adapters that do not offer it
+    /// ([`AdapterReport::pipeline_cache`](crate::AdapterReport::pipeline_cache)). Most desktop drivers keep a
+    /// cache of their own, beside which this saves little.
     #[cfg(not(target_family = "wasm"))]
     pub pipeline_cache: Option<PipelineStore>,
 }
 
-/// An open adapter with its pipelines: what every tensor and plan lives on. Cloning is cheap and shares all of it.
+/// An open adapter with its pipelines: what every tensor and plan lives on. Cloning is cheap and shares all
+/// of it.
 #[derive(Clone)]
 pub struct Device(Arc<Inner>);
 
@@ -104,8 +113,8 @@ impl Device {
     /// Opens an adapter, or the processor.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] when there is none, or none of that name or number; [`Error::Adapter`] when it gives no device,
-    /// or lacks what [`DeviceOptions::kernels`] or [`DeviceOptions::precision`] insist on.
+    /// [`Error::NoAdapter`] when there is none, or none of that name or number; [`Error::Adapter`] when it
+    /// gives no device, or lacks what [`DeviceOptions::kernels`] or [`DeviceOptions::precision`] insist on.
     pub async fn open_async(options: &DeviceOptions) -> Result<Self> {
         match adapter::choose(&options.adapter, options.kernels).await? {
             Chosen::Adapter(adapter) => {
@@ -134,32 +143,36 @@ impl Device {
         }
     }
 
-    /// Lives on a device and queue of a program that opened them on `adapter` for itself: a renderer, an editor, a game.
+    /// Lives on a device and queue of a program that opened them on `adapter` for itself: a renderer, an
+    /// editor, a game.
     ///
-    /// Any device will do that was opened with `wgpu::Limits::default()` and no features; [`required_limits`](crate::required_limits) and
-    /// [`required_features`](crate::required_features) say what to ask for so that nothing is left unused. What counts is what the device
-    /// was opened with, not what the adapter offers.
+    /// Any device will do that was opened with `wgpu::Limits::default()` and no features;
+    /// [`required_limits`](crate::required_limits) and [`required_features`](crate::required_features) say
+    /// what to ask for so that nothing is left unused. What counts is what the device was opened with, not
+    /// what the adapter offers.
     ///
     /// # What stays the host's
-    /// - Its handlers of uncaptured errors and of the device's loss. The engine's own failures are caught in error scopes on
-    ///   the thread whose work it was, and come back as errors.
+    /// - Its handlers of uncaptured errors and of the device's loss. The engine's own failures are caught in
+    ///   error scopes on the thread whose work it was, and come back as errors.
     /// - The device: [`destroy`](Self::destroy) ends what the engine has there and leaves the device alone.
-    /// - Its work: the engine waits for its own submissions and for nothing after them. A queue works in order, so the host's earlier
-    ///   work is done then too. wgpu runs whatever callbacks are due on the thread that polls or submits; a host's callback may
-    ///   therefore run on a thread that waits here.
+    /// - Its work: the engine waits for its own submissions and for nothing after them. A queue works in
+    ///   order, so the host's earlier work is done then too. wgpu runs whatever callbacks are due on the
+    ///   thread that polls or submits; a host's callback may therefore run on a thread that waits here.
     ///
     /// # How a loss is noticed
-    /// wgpu tells a loss to the one handler, which is the host's. After each piece of work the engine looks whether the device is still
-    /// there, and answers with [`Error::DeviceLost`] from then on; a host that knows earlier may call [`destroy`](Self::destroy).
-    /// In a browser nothing tells a lost device from a good one: reading a result back fails there as [`Error::Device`].
+    /// wgpu tells a loss to the one handler, which is the host's. After each piece of work the engine looks
+    /// whether the device is still there, and answers with [`Error::DeviceLost`] from then on; a host that
+    /// knows earlier may call [`destroy`](Self::destroy). In a browser nothing tells a lost device from a
+    /// good one: reading a result back fails there as [`Error::Device`].
     ///
-    /// `queue` must be the device's own. wgpu tells errors of a queue to the device that it belongs to, so that another one's could not
-    /// be found out here.
+    /// `queue` must be the device's own. wgpu tells errors of a queue to the device that it belongs to, so
+    /// that another one's could not be found out here.
     ///
     /// # Errors
-    /// [`Error::Limits`] when the device was opened with too small limits, each by name; [`Error::Adapter`] when it was not opened on
-    /// `adapter`, lacks what [`DeviceOptions::kernels`] or [`DeviceOptions::precision`] insist on, or does not keep the pipelines of
-    /// a [`PipelineStore::Cache`]; [`Error::DeviceLost`] when it is lost already.
+    /// [`Error::Limits`] when the device was opened with too small limits, each by name; [`Error::Adapter`]
+    /// when it was not opened on `adapter`, lacks what [`DeviceOptions::kernels`] or
+    /// [`DeviceOptions::precision`] insist on, or does not keep the pipelines of a [`PipelineStore::Cache`];
+    /// [`Error::DeviceLost`] when it is lost already.
     pub fn from_wgpu(
         adapter: &wgpu::Adapter,
         device: wgpu::Device,
@@ -277,14 +290,16 @@ impl Device {
         self.0.identity.get_or_init(|| adapter::describe(&self.0.info))
     }
 
-    /// Rows of the largest tensor that the subgroup kernels take: the side of a texture. `None` for the workgroup kernels.
+    /// Rows of the largest tensor that the subgroup kernels take: the side of a texture. `None` for the
+    /// workgroup kernels.
     #[must_use]
     pub fn row_limit(&self) -> Option<usize> {
         self.lanes().map(|_| self.0.limits.max_texture_dimension_2d as usize)
     }
 
-    /// Waits until the device has done all that the engine submitted to it; what a host submitted later on a device of its own is not
-    /// waited for. In a browser it returns at once, and so it does for the processor, which has done a plan when it was submitted.
+    /// Waits until the device has done all that the engine submitted to it; what a host submitted later on a
+    /// device of its own is not waited for. In a browser it returns at once, and so it does for the
+    /// processor, which has done a plan when it was submitted.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] when the device is gone.
@@ -301,7 +316,8 @@ impl Device {
         self.0.created.load(Ordering::Relaxed)
     }
 
-    /// How often the engine has submitted work to the queue so far: within [`commands`](Self::commands) it does not.
+    /// How often the engine has submitted work to the queue so far: within [`commands`](Self::commands) it
+    /// does not.
     #[must_use]
     pub fn submissions(&self) -> usize {
         self.gpu().map_or(0, |gpu| gpu.submissions.load(Ordering::Relaxed))
@@ -330,7 +346,8 @@ impl Device {
             usage,
             mapped_at_creation: true,
         })?;
-        // Where there was no memory for it, or the device is lost, it cannot be mapped, as whose scope this is will be told.
+        // Where there was no memory for it, or the device is lost, it cannot be mapped, as whose scope this
+        // is will be told.
         if let Ok(mut view) = buffer.get_mapped_range_mut(..bytes.len() as u64) {
             view.copy_from_slice(bytes);
         }
@@ -391,7 +408,8 @@ impl Device {
         self.gpu().ok().and_then(|gpu| gpu.lanes)
     }
 
-    /// The matrices that matrix units multiply, where they are to: never but with [`Precision::F16`], as they round what they multiply.
+    /// The matrices that matrix units multiply, where they are to: never but with [`Precision::F16`], as they
+    /// round what they multiply.
     pub(crate) fn matrix_units(&self) -> Option<MatrixSize> {
         self.matrix_size().filter(|_| self.precision() == Precision::F16)
     }
@@ -411,7 +429,8 @@ impl Device {
         self.gpu().is_ok_and(|gpu| gpu.supports_unpack2x16float)
     }
 
-    /// How weights are stored: as [`DeviceOptions::precision`] says, and `F32` where the adapter reads no f16 values.
+    /// How weights are stored: as [`DeviceOptions::precision`] says, and `F32` where the adapter reads no f16
+    /// values.
     #[must_use]
     pub fn precision(&self) -> Precision {
         self.0.precision

@@ -41,7 +41,8 @@ pub enum Error {
         /// The tensor with its shape, or the layer.
         what: String,
     },
-    /// A result was asked for within [`Device::commands`](crate::Device::commands), where nothing is submitted that could be waited for.
+    /// A result was asked for within [`Device::commands`](crate::Device::commands), where nothing is
+    /// submitted that could be waited for.
     #[error(
         "{what} needs the device to have done its work, which is yet to be submitted; do it after Device::commands"
     )]
@@ -78,13 +79,14 @@ pub enum Error {
         /// The adapter's limit for it.
         limit: u64,
     },
-    /// The device had no memory for this piece of work; other work goes on. Smaller images, fewer prompts at once or half-precision
-    /// weights need less.
+    /// The device had no memory for this piece of work; other work goes on. Smaller images, fewer prompts at
+    /// once or half-precision weights need less.
     #[error(
         "the device is out of memory: {0}; use a smaller image, fewer prompts at once, or 16-bit weights"
     )]
     OutOfMemory(String),
-    /// The [memory budget](crate::DeviceOptions::memory_budget) of the device does not allow this piece of work; other work goes on.
+    /// The [memory budget](crate::DeviceOptions::memory_budget) of the device does not allow this piece of
+    /// work; other work goes on.
     #[error(
         "this needs at least {} of device memory, and the memory budget is {}; raise it (--memory, DeviceOptions::memory_budget), or \
          use a smaller image or 16-bit weights", Megabytes(*needed), Megabytes(*budget)
@@ -95,7 +97,8 @@ pub enum Error {
         /// Bytes that may be.
         budget: u64,
     },
-    /// The device is gone, with all that was on it: its driver was reset, or its adapter removed. Open it again and load anew.
+    /// The device is gone, with all that was on it: its driver was reset, or its adapter removed. Open it
+    /// again and load anew.
     #[error("the device was lost: {0}; open it again")]
     DeviceLost(String),
     /// The device refused a piece of work: a fault in the engine or the driver.
@@ -104,7 +107,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether there was no memory for a piece of work, on the device or in its budget: a smaller one may go well.
+    /// Whether there was no memory for a piece of work, on the device or in its budget: a smaller one may go
+    /// well.
     #[must_use]
     pub fn is_out_of_memory(&self) -> bool {
         matches!(self, Self::OutOfMemory(_) | Self::OverBudget { .. })

@@ -1,11 +1,13 @@
-//! Environment variables that Mesa's software driver, llvmpipe, reads when it is loaded, and their best values.
+//! Environment variables that Mesa's software driver, llvmpipe, reads when it is loaded, and their best
+//! values.
 
 use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The environment variable that tells llvmpipe how many bits its vectors have. It is read when the first adapter is looked for.
+/// The environment variable that tells llvmpipe how many bits its vectors have. It is read when the first
+/// adapter is looked for.
 pub const LLVMPIPE_WIDTH_VARIABLE: &str = "LP_NATIVE_VECTOR_WIDTH";
 
 /// The environment variable that tells Mesa's drivers where to keep compiled shaders.
@@ -14,12 +16,13 @@ const MESA_CACHE_VARIABLE: &str = "MESA_SHADER_CACHE_DIR";
 /// The patch number of the Vulkan headers that Mesa 22.3 was built with, which its manifest names.
 const MESA_22_3_HEADERS: u32 = 230;
 
-/// The vector width, `"512"` or `"256"`, with which the kernels run faster than with llvmpipe's own choice; `None` where its own
-/// choice is best.
+/// The vector width, `"512"` or `"256"`, with which the kernels run faster than with llvmpipe's own choice;
+/// `None` where its own choice is best.
 ///
-/// Up to Mesa 22.3, processors with AVX-512 need two thirds of the time with 512 bits, and processors without AVX half of it with
-/// 256. Mesa 25.0 and 26.2 are two to twenty times slower with 512 bits than with their own 256, so the answer depends on the driver
-/// that is installed: on the manifest (`lvp_icd*.json`) that the Vulkan loader would read.
+/// Up to Mesa 22.3, processors with AVX-512 need two thirds of the time with 512 bits, and processors without
+/// AVX half of it with 256. Mesa 25.0 and 26.2 are two to twenty times slower with 512 bits than with their
+/// own 256, so the answer depends on the driver that is installed: on the manifest (`lvp_icd*.json`) that the
+/// Vulkan loader would read.
 #[must_use]
 pub fn llvmpipe_width() -> Option<&'static str> {
     let manifests = manifests(|name| env::var_os(name), env::home_dir());
@@ -27,12 +30,12 @@ pub fn llvmpipe_width() -> Option<&'static str> {
     width_for(headers, has_avx(), has_avx512())
 }
 
-/// The environment variables to set, at the start of a program while no other thread runs, for llvmpipe to use vectors of `width`
-/// bits: the width itself, and a folder in `caches` for the shaders that it compiles.
+/// The environment variables to set, at the start of a program while no other thread runs, for llvmpipe to
+/// use vectors of `width` bits: the width itself, and a folder in `caches` for the shaders that it compiles.
 ///
-/// The folder matters: Mesa 25.0 does not key its shader cache by the width, and a process that finds the shaders of another
-/// width there crashes. A program that sets the width must not fill the cache that others share. Mesa makes that folder, but not
-/// `caches`, which must be there: otherwise it keeps no shaders.
+/// The folder matters: Mesa 25.0 does not key its shader cache by the width, and a process that finds the
+/// shaders of another width there crashes. A program that sets the width must not fill the cache that others
+/// share. Mesa makes that folder, but not `caches`, which must be there: otherwise it keeps no shaders.
 #[must_use]
 pub fn llvmpipe_environment(width: &str, caches: &Path) -> [(&'static str, OsString); 2] {
     let folder = caches.join(format!("mesa-{width}"));
@@ -67,7 +70,8 @@ fn has_avx512() -> bool {
     false
 }
 
-/// The manifests of llvmpipe among those that the Vulkan loader reads, given the environment's variables and the user's folder:
+/// The manifests of llvmpipe among those that the Vulkan loader reads, given the environment's variables and
+/// the user's folder:
 /// <https://github.com/KhronosGroup/Vulkan-Loader/blob/main/docs/LoaderDriverInterface.md#driver-discovery>.
 fn manifests(variable: impl Fn(&str) -> Option<OsString>, home: Option<PathBuf>) -> Vec<PathBuf> {
     let list = |name| variable(name).map(|value| env::split_paths(&value).collect::<Vec<_>>());
@@ -103,8 +107,8 @@ fn is_llvmpipe(manifest: &Path) -> bool {
     name.is_some_and(|name| name.starts_with("lvp_icd") && name.ends_with(".json"))
 }
 
-/// The last part of a manifest's `"api_version": "1.4.305"`: of Mesa's manifests the version of the Vulkan headers. One field of a
-/// known file is not worth a JSON reader in this crate.
+/// The last part of a manifest's `"api_version": "1.4.305"`: of Mesa's manifests the version of the Vulkan
+/// headers. One field of a known file is not worth a JSON reader in this crate.
 fn header_patch(manifest: &str) -> Option<u32> {
     let (_, rest) = manifest.split_once("\"api_version\"")?;
     let version = rest.split('"').nth(1)?;

@@ -1,19 +1,20 @@
-//! Matrix units: which adapters multiply whole matrices in hardware, and on which of them the kernels that do so are trusted.
+//! Matrix units: which adapters multiply whole matrices in hardware, and on which of them the kernels that do
+//! so are trusted.
 
 use crate::{Error, Result};
 
 /// Whether products and attention may run on matrix units, through cooperative matrices of a native driver.
 ///
-/// They multiply in f16 and add in f32, so they serve [`Precision::F16`](crate::Precision::F16) and the workgroup kernels alone. wgpu
-/// calls its support for them experimental: what its validation misses may be undefined behaviour in the driver. That is why
-/// they have to be asked for.
+/// They multiply in f16 and add in f32, so they serve [`Precision::F16`](crate::Precision::F16) and the
+/// workgroup kernels alone. wgpu calls its support for them experimental: what its validation misses may be
+/// undefined behaviour in the driver. That is why they have to be asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum MatrixUnits {
     /// Never.
     #[default]
     Off,
-    /// Where the driver offers them and is one that passed every test of these kernels ([`MatrixUnits::is_known`]); elsewhere a
-    /// warning is logged and the other kernels run.
+    /// Where the driver offers them and is one that passed every test of these kernels
+    /// ([`MatrixUnits::is_known`]); elsewhere a warning is logged and the other kernels run.
     Known,
     /// On any driver that offers them: for tests, and to find out whether another driver can be trusted.
     Any,
@@ -23,7 +24,8 @@ impl MatrixUnits {
     /// The names that it is read from.
     pub const NAMES: [&str; 3] = ["off", "known", "any"];
 
-    /// Whether the driver passed the tests of the kernels on matrix units, the step-by-step check, and verify.
+    /// Whether the driver passed the tests of the kernels on matrix units, the step-by-step check, and
+    /// verify.
     #[must_use]
     pub fn is_known(info: &wgpu::AdapterInfo) -> bool {
         KNOWN.iter().any(|&(backend, driver)| info.backend == backend && info.driver == driver)
@@ -91,7 +93,8 @@ pub(crate) fn features() -> wgpu::Features {
         | wgpu::Features::SUBGROUP_BARRIER
 }
 
-/// The largest matrices in f16 with sums in f32 that `adapter` multiplies, its device has all for, and there are kernels for.
+/// The largest matrices in f16 with sums in f32 that `adapter` multiplies, its device has all for, and there
+/// are kernels for.
 fn largest(adapter: &wgpu::Adapter, has: wgpu::Features, limits: &wgpu::Limits) -> Option<MatrixSize> {
     if !has.contains(features()) || limits.max_compute_workgroup_storage_size < WORKGROUP_MEMORY {
         return None;

@@ -4,15 +4,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::{Device, Error, Result};
 
-/// Bytes of a device's memory that are in use, padding included. Parameters of plans, kilobytes each, and what the driver needs for
-/// itself are not among them.
+/// Bytes of a device's memory that are in use, padding included. Parameters of plans, kilobytes each, and
+/// what the driver needs for itself are not among them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryUse {
     /// Weights and whatever else was uploaded.
     pub weights: u64,
-    /// The arenas of the plans that are kept, [`Plan::arena_bytes`](crate::Plan::arena_bytes) of each, and of recordings.
+    /// The arenas of the plans that are kept, [`Plan::arena_bytes`](crate::Plan::arena_bytes) of each, and of
+    /// recordings.
     pub plans: u64,
-    /// Tensors that outlive their plans, as those of encoded images do, and what dropped ones have left for the next.
+    /// Tensors that outlive their plans, as those of encoded images do, and what dropped ones have left for
+    /// the next.
     pub encoded_images: u64,
     /// What results are read back through, kept for the next ones.
     pub read_back: u64,
@@ -168,9 +170,9 @@ impl Device {
         self.memory().budget
     }
 
-    /// Gives back what is kept to be quick: the plans of all models on this device that do not run at the moment, the memory of
-    /// dropped encoded images, and what results are read back through. Weights, encoded images and prompts stay; the next call records its plans
-    /// anew, from kernels that are compiled already.
+    /// Gives back what is kept to be quick: the plans of all models on this device that do not run at the
+    /// moment, the memory of dropped encoded images, and what results are read back through. Weights, encoded
+    /// images and prompts stay; the next call records its plans anew, from kernels that are compiled already.
     pub fn trim(&self) {
         self.trim_all_but(0);
     }
@@ -181,8 +183,8 @@ impl Device {
         self.trim_staging();
     }
 
-    /// Does `work`, which takes memory. Where the budget does not allow it, it is done again without the plans of earlier sizes, and then
-    /// without any.
+    /// Does `work`, which takes memory. Where the budget does not allow it, it is done again without the
+    /// plans of earlier sizes, and then without any.
     pub(crate) fn make_room<T>(&self, mut work: impl FnMut() -> Result<T>) -> Result<T> {
         let mut result = work();
         for plans in [1, 0] {

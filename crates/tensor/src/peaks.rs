@@ -8,7 +8,8 @@ use self::bench::{Bench, Params};
 use crate::matrix_units::MatrixSize;
 use crate::{Cost, Device, Error, Result};
 
-/// Bytes of the buffers that are read, written and copied. What caches hold is faster, so each size has rates of its own.
+/// Bytes of the buffers that are read, written and copied. What caches hold is faster, so each size has rates
+/// of its own.
 const WORKING_SETS: [u64; 5] = [64 << 10, 1 << 20, 8 << 20, 32 << 20, 256 << 20];
 /// The largest of them on software adapters, whose memory is the processor's.
 const SOFTWARE_WORKING_SET: u64 = 32 << 20;
@@ -30,7 +31,8 @@ pub struct Peaks {
     pub memory: Vec<MemoryRates>,
     /// Bytes per second read from workgroup memory.
     pub workgroup_memory: f64,
-    /// Seconds from the begin of a dispatch to that of the next, which waits for it, when neither does anything.
+    /// Seconds from the begin of a dispatch to that of the next, which waits for it, when neither does
+    /// anything.
     pub dispatch_seconds: f64,
     /// Seconds from a submission that does nothing until the host knows that it is done: the median.
     pub submit_seconds: f64,
@@ -50,16 +52,17 @@ pub struct MemoryRates {
 }
 
 impl Peaks {
-    /// The least that a run of this cost takes on the adapter: its operations at the peak rate, or its bytes at the memory's,
-    /// whichever is longer (Williams, Waterman and Patterson, "Roofline", 2009). `on_matrix_units` says whose rate counts.
+    /// The least that a run of this cost takes on the adapter: its operations at the peak rate, or its bytes
+    /// at the memory's, whichever is longer (Williams, Waterman and Patterson, "Roofline", 2009).
+    /// `on_matrix_units` says whose rate counts.
     #[must_use]
     pub fn least_seconds(&self, Cost { flops, bytes }: Cost, on_matrix_units: bool) -> f64 {
         let rate = self.matrix_flops.filter(|_| on_matrix_units).unwrap_or(self.f32_flops);
         (flops as f64 / rate).max(bytes as f64 / self.memory_rate(bytes))
     }
 
-    /// The fastest that so many bytes can be read or written: what was measured at the smallest buffer that holds them, or at the
-    /// largest there is.
+    /// The fastest that so many bytes can be read or written: what was measured at the smallest buffer that
+    /// holds them, or at the largest there is.
     #[must_use]
     pub fn memory_rate(&self, bytes: u64) -> f64 {
         let fitting = self.memory.iter().find(|rates| rates.bytes >= bytes).or(self.memory.last());
@@ -68,11 +71,12 @@ impl Peaks {
 }
 
 impl Device {
-    /// Measures what the adapter reaches at best, by its own clock. That takes a second or so, during which nothing else should
-    /// run on it.
+    /// Measures what the adapter reaches at best, by its own clock. That takes a second or so, during which
+    /// nothing else should run on it.
     ///
     /// # Errors
-    /// [`Error::Adapter`] for the processor, whose rates are not measured; [`Error::Device`] when the adapter has no timestamps.
+    /// [`Error::Adapter`] for the processor, whose rates are not measured; [`Error::Device`] when the adapter
+    /// has no timestamps.
     pub fn measure_peaks(&self) -> Result<Peaks> {
         if self.is_processor() {
             let reason = "its peaks are not measured; name an adapter".to_owned();
@@ -93,7 +97,8 @@ impl Device {
         })
     }
 
-    /// Workgroups of 256 threads that keep every unit of a large GPU busy, and a processor's threads for long enough.
+    /// Workgroups of 256 threads that keep every unit of a large GPU busy, and a processor's threads for long
+    /// enough.
     fn workgroups(&self) -> u32 {
         if self.is_software() { 64 } else { 2048 }
     }
@@ -102,7 +107,8 @@ impl Device {
         self.info().device_type == wgpu::DeviceType::Cpu
     }
 
-    /// Operations per second of a kernel that does 16 × 8 fused multiplications and additions per thread and round.
+    /// Operations per second of a kernel that does 16 × 8 fused multiplications and additions per thread and
+    /// round.
     fn arithmetic(&self, source: &str) -> Result<f64> {
         let workgroups = self.workgroups();
         let threads = u64::from(workgroups) * 256;

@@ -72,9 +72,10 @@ impl PipelineCache {
         Arc::clone(pipeline)
     }
 
-    /// Compiles those of `pipelines` that are not yet, on as many threads as the machine runs at once, and has the driver's
-    /// work kept. A driver that translates kernels only when they first run, as llvmpipe does, gains little by it. In a browser,
-    /// which has no threads to give, each is compiled by the first [`Pipeline::get`].
+    /// Compiles those of `pipelines` that are not yet, on as many threads as the machine runs at once, and
+    /// has the driver's work kept. A driver that translates kernels only when they first run, as llvmpipe
+    /// does, gains little by it. In a browser, which has no threads to give, each is compiled by the first
+    /// [`Pipeline::get`].
     #[cfg(not(target_family = "wasm"))]
     pub fn compile_all<'a>(&self, device: &Device, pipelines: impl Iterator<Item = &'a Pipeline>) {
         use std::num::NonZero;
@@ -123,11 +124,12 @@ impl PipelineCache {
         let mut checks = wgpu::ShaderRuntimeChecks::unchecked();
         checks.bounds_checks = self.runtime_checks;
         checks.int_div_checks = self.runtime_checks;
-        // SAFETY: the kernels are this project's own. Each guards its loads and stores by the sizes in its parameters, which come
-        // from the tensors that are bound, and clamps the indices that it reads from a buffer; its divisors are not zero. The
-        // property tests compare each with its twin on ragged shapes. With the checks on, an access out of bounds would be
-        // clamped and not told, so they alone prove nothing: what shows it is a number that differs. Every loop counts up to a
-        // bound; the guard against endless ones stays off even then, as it hides the constant bounds that compilers unroll by.
+        // SAFETY: the kernels are this project's own. Each guards its loads and stores by the sizes in its
+        // parameters, which come from the tensors that are bound, and clamps the indices that it reads from a
+        // buffer; its divisors are not zero. The property tests compare each with its twin on ragged shapes.
+        // With the checks on, an access out of bounds would be clamped and not told, so they alone prove
+        // nothing: what shows it is a number that differs. Every loop counts up to a bound; the guard against
+        // endless ones stays off even then, as it hides the constant bounds that compilers unroll by.
         let module = unsafe { gpu.create_shader_module_trusted(descriptor, checks) };
         let constants: Vec<_> = overrides.iter().map(|&(name, value)| (name, f64::from(value))).collect();
         #[cfg(not(target_family = "wasm"))]

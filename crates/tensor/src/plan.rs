@@ -24,8 +24,8 @@ pub struct Plan {
     engine: Engine,
     /// What counts the memory of the steps.
     pool: SharedPool,
-    /// Held from the filling of the inputs to the submission: threads that share a plan take turns. What a run reads back is
-    /// copied in the same submission, so the next run may begin before it is read.
+    /// Held from the filling of the inputs to the submission: threads that share a plan take turns. What a
+    /// run reads back is copied in the same submission, so the next run may begin before it is read.
     turn: Mutex<()>,
 }
 
@@ -128,8 +128,8 @@ impl Run<'_> {
         let device = &self.plan.device;
         match buffer_in(device, input)? {
             Buffer::Gpu(_) if device.gpu()?.submits_later() => {
-                // Written through the queue they would be there with the next submission of anybody's, such as that of commands that
-                // run this very plan.
+                // Written through the queue they would be there with the next submission of anybody's, such
+                // as that of commands that run this very plan.
                 let upload = device.guard(|| device.create_filled(bytes))?;
                 self.uploads.push((upload, input.clone()));
                 Ok(())
@@ -209,8 +209,8 @@ impl Run<'_> {
     }
 
     /// As [`submit`](Self::submit), which waits where the run is submitted in parts
-    /// ([`DeviceOptions::longest_submission`](crate::DeviceOptions::longest_submission)): this gives a future that waits. Dropped
-    /// before, it stops what has not been submitted.
+    /// ([`DeviceOptions::longest_submission`](crate::DeviceOptions::longest_submission)): this gives a future
+    /// that waits. Dropped before, it stops what has not been submitted.
     ///
     /// # Errors
     /// The device's.
@@ -236,12 +236,14 @@ impl Run<'_> {
         }
     }
 
-    /// Runs the plan and reads `outputs` back. The run is submitted, and the plan free for the next one, when this returns; the
-    /// future waits for the numbers and may be dropped. No thread is blocked by awaiting it: a thread of the
-    /// device's own waits, or within [`block_on`](crate::block_on) the calling one. The processor is done when this returns.
+    /// Runs the plan and reads `outputs` back. The run is submitted, and the plan free for the next one, when
+    /// this returns; the future waits for the numbers and may be dropped. No thread is blocked by awaiting
+    /// it: a thread of the device's own waits, or within [`block_on`](crate::block_on) the calling one. The
+    /// processor is done when this returns.
     ///
     /// # Errors
-    /// [`Error::Shape`] for an output that is not the plan's, [`Error::Unsubmitted`] within [`Device::commands`], and the device's errors.
+    /// [`Error::Shape`] for an output that is not the plan's, [`Error::Unsubmitted`] within
+    /// [`Device::commands`], and the device's errors.
     pub fn finish(self, outputs: &[&Tensor]) -> impl Future<Output = Result<Vec<Array>>> + use<> {
         let started = self.start_reading(outputs);
         async move {

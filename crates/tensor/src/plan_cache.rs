@@ -5,7 +5,8 @@ use crate::{Device, commands};
 
 /// Recorded plans by shape, the latest used kept.
 ///
-/// Plans hold an arena each, so their number is bounded: a stream of photos of many sizes must not fill the device.
+/// Plans hold an arena each, so their number is bounded: a stream of photos of many sizes must not fill the
+/// device.
 pub struct PlanCache<K, P> {
     bound: usize,
     plans: Arc<Plans<K, P>>,
@@ -14,7 +15,8 @@ pub struct PlanCache<K, P> {
 /// The latest used last.
 type Plans<K, P> = Mutex<Vec<(K, Slot<P>)>>;
 
-/// A plan, or none yet. Its lock is held while it is recorded, so that those who want the same plan wait and others do not.
+/// A plan, or none yet. Its lock is held while it is recorded, so that those who want the same plan wait and
+/// others do not.
 type Slot<P> = Arc<Mutex<Option<Arc<P>>>>;
 
 impl<K: wgpu::WasmNotSendSync, P: wgpu::WasmNotSendSync> Forgetful for Plans<K, P> {
@@ -46,8 +48,9 @@ where
         Self { bound: bound.max(1), plans: Arc::default() }
     }
 
-    /// The plan of `key`, recorded by `record` where it is not there. Who asks for the same plan meanwhile waits for it, so that
-    /// none is recorded twice. A plan that could not be recorded is not kept: the next one to ask tries again.
+    /// The plan of `key`, recorded by `record` where it is not there. Who asks for the same plan meanwhile
+    /// waits for it, so that none is recorded twice. A plan that could not be recorded is not kept: the next
+    /// one to ask tries again.
     ///
     /// # Errors
     /// Those of `record`.

@@ -7,8 +7,8 @@ use crate::device::{DeviceId, F32_TEXELS};
 use crate::memory::{Counted, MemoryCount, MemoryKind};
 use crate::{Device, Error, Result};
 
-/// The free memory of one recording. Work is recorded in the order in which it runs, so memory that a dropped tensor gave
-/// back may serve the next one: whoever read the old content was recorded earlier.
+/// The free memory of one recording. Work is recorded in the order in which it runs, so memory that a dropped
+/// tensor gave back may serve the next one: whoever read the old content was recorded earlier.
 pub(crate) struct Pool {
     buffers: Vec<(Buffer, u64)>,
     textures: Vec<(wgpu::Texture, [u32; 2])>,
@@ -43,7 +43,8 @@ pub(crate) trait Reusable: Clone {
     fn give_back(self, size: Self::Size, pool: &mut Pool);
 }
 
-/// Free buffers that a pool keeps: when encoded images are dropped by the hundred, their memory goes back to the device.
+/// Free buffers that a pool keeps: when encoded images are dropped by the hundred, their memory goes back to
+/// the device.
 const FREE_BUFFERS: usize = 32;
 
 impl Reusable for Buffer {
@@ -139,7 +140,8 @@ pub(crate) fn input_buffer(device: &Device, shared: &SharedPool, bytes: u64) -> 
     })
 }
 
-/// `bytes` rounded up to whole vectors, as kernels bind arrays of vec4 over any tensor, if the adapter binds so many.
+/// `bytes` rounded up to whole vectors, as kernels bind arrays of vec4 over any tensor, if the adapter binds
+/// so many.
 fn bindable(device: &Device, bytes: u64) -> Result<u64> {
     let bytes = bytes.max(4).next_multiple_of(16);
     let limits = device.limits();
@@ -192,8 +194,9 @@ pub(crate) fn weight_texture(
     })
 }
 
-/// The sides of a texture, if the adapter has such large ones. None is a power of two where that can be helped: llvmpipe
-/// compiles a kernel, which can take a second, anew for every set of its textures' sides that are.
+/// The sides of a texture, if the adapter has such large ones. None is a power of two where that can be
+/// helped: llvmpipe compiles a kernel, which can take a second, anew for every set of its textures' sides
+/// that are.
 fn sides(device: &Device, width: usize, height: usize) -> Result<[u32; 2]> {
     let limit = device.limits().max_texture_dimension_2d;
     let side_of = |texels: usize| {

@@ -1,8 +1,9 @@
-//! The processor as a device: no driver, no environment variables. It runs a recorded plan by the CPU twins of its kernels, with
-//! the same shapes, bindings and parameters, on all cores.
+//! The processor as a device: no driver, no environment variables. It runs a recorded plan by the CPU twins
+//! of its kernels, with the same shapes, bindings and parameters, on all cores.
 //!
-//! Most steps are the twins of `clipseg-shaders` as they stand. Those in which the time goes have a form here that is quick:
-//! products by `rten-gemm`, attention built on them, and what takes exponentials by `rten-vecmath`, each tested against its twin.
+//! Most steps are the twins of `clipseg-shaders` as they stand. Those in which the time goes have a form here
+//! that is quick: products by `rten-gemm`, attention built on them, and what takes exponentials by
+//! `rten-vecmath`, each tested against its twin.
 
 mod attention;
 mod matmul;
@@ -27,7 +28,8 @@ use crate::buffer::Buffer;
 /// The name in reports, and part of what `AdapterChoice::Name` finds.
 pub(crate) const NAME: &str = "processor";
 
-/// The largest buffer: a large one of a GPU's, so that what is cut to pieces for those is for the processor, too.
+/// The largest buffer: a large one of a GPU's, so that what is cut to pieces for those is for the processor,
+/// too.
 const LARGEST_BUFFER: u64 = 1 << 30;
 
 /// The processor of this machine, opened as a device.

@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use crate::gpu::Submitted;
 use crate::{Cost, Device, Error, Result};
 
-/// What the runs of a kernel on one shape took together while a device was profiling; another shape is one of another cost.
+/// What the runs of a kernel on one shape took together while a device was profiling; another shape is one of
+/// another cost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KernelTime {
     /// The kernel's name, its file's in `shaders/wgsl/`.
@@ -41,8 +42,9 @@ impl Profile {
 }
 
 impl Device {
-    /// From now on every run of every plan on this device notes what its kernels take, until [`take_profile`](Self::take_profile).
-    /// Each kernel then runs in a pass of its own and each run is waited for, so the whole is slower than without.
+    /// From now on every run of every plan on this device notes what its kernels take, until
+    /// [`take_profile`](Self::take_profile). Each kernel then runs in a pass of its own and each run is
+    /// waited for, so the whole is slower than without.
     ///
     /// # Errors
     /// [`Error::Device`] when the adapter has no timestamps.
@@ -54,8 +56,8 @@ impl Device {
         Ok(())
     }
 
-    /// Ends profiling: the kernels that ran since [`start_profile`](Self::start_profile), the longest first, each
-    /// shape by itself.
+    /// Ends profiling: the kernels that ran since [`start_profile`](Self::start_profile), the longest first,
+    /// each shape by itself.
     #[must_use]
     pub fn take_profile(&self) -> Vec<KernelTime> {
         let times = self.profile().0.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -12,7 +12,8 @@ use crate::step::{Dispatch, Memory, Resource, Step, bytes_of};
 use crate::tensor::{DType, Tensor};
 use crate::{Cost, Device, Error, Result};
 
-/// Records ops into a [`Plan`]. Ops read like PyTorch's and are methods of this type; each allocates its output.
+/// Records ops into a [`Plan`]. Ops read like PyTorch's and are methods of this type; each allocates its
+/// output.
 pub struct Recorder {
     device: Device,
     pool: SharedPool,
@@ -21,8 +22,8 @@ pub struct Recorder {
     held: Held,
 }
 
-/// Converted copies of tensors that outlive the recording. They stay until it ends: given back at once, they would be
-/// overwritten before the op that asked for them runs.
+/// Converted copies of tensors that outlive the recording. They stay until it ends: given back at once, they
+/// would be overwritten before the op that asked for them runs.
 #[derive(Default)]
 struct Held {
     buffers: Vec<Pooled<Buffer>>,
@@ -36,8 +37,8 @@ impl Recorder {
         Self::in_pool(device, Pool::new(device, MemoryKind::Plans))
     }
 
-    /// A recording that takes no memory, to learn from [`arena_bytes`](Self::arena_bytes) what the same one would take. It cannot be
-    /// finished.
+    /// A recording that takes no memory, to learn from [`arena_bytes`](Self::arena_bytes) what the same one
+    /// would take. It cannot be finished.
     #[must_use]
     pub fn planning(device: &Device) -> Self {
         Self::in_pool(device, Pool::planned())
@@ -53,7 +54,8 @@ impl Recorder {
         &self.device
     }
 
-    /// Bytes of device memory that the recording takes so far: the plan's, [`Plan::arena_bytes`], once all is recorded.
+    /// Bytes of device memory that the recording takes so far: the plan's, [`Plan::arena_bytes`], once all is
+    /// recorded.
     #[must_use]
     pub fn arena_bytes(&self) -> u64 {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner).bytes()
@@ -64,7 +66,8 @@ impl Recorder {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner).is_planned()
     }
 
-    /// A tensor to be filled before each run. Keep a clone of it as long as the plan: its memory is reused once dropped.
+    /// A tensor to be filled before each run. Keep a clone of it as long as the plan: its memory is reused
+    /// once dropped.
     ///
     /// # Errors
     /// [`Error::TooLarge`] beyond the adapter's limits.
@@ -94,12 +97,12 @@ impl Recorder {
         Ok(tensor.clone())
     }
 
-    /// Ends the recording: here what pipelines are missing are compiled, several at once, and bind groups and parameters are
-    /// made.
+    /// Ends the recording: here what pipelines are missing are compiled, several at once, and bind groups and
+    /// parameters are made.
     ///
     /// # Errors
-    /// [`Error::Device`] when the device refuses a pipeline or bind group; [`Error::Shape`] of a recording that is only for
-    /// [`planning`](Self::planning).
+    /// [`Error::Device`] when the device refuses a pipeline or bind group; [`Error::Shape`] of a recording
+    /// that is only for [`planning`](Self::planning).
     pub fn finish(self) -> Result<Plan> {
         if self.is_planning() {
             let reason = "a recording that takes no memory has no plan".to_owned();
@@ -147,8 +150,8 @@ impl Recorder {
         Ok(memory)
     }
 
-    /// The texture that holds `tensor`, copied from its buffer where it has none. f16 values, which only the kernels on buffers read, get
-    /// none.
+    /// The texture that holds `tensor`, copied from its buffer where it has none. f16 values, which only the
+    /// kernels on buffers read, get none.
     pub(crate) fn texture_of(&mut self, tensor: &Tensor) -> Result<wgpu::Texture> {
         tensor.expect_on(&self.device)?;
         if tensor.dtype() == DType::F16 {
@@ -247,7 +250,8 @@ impl Recorder {
         Ok(())
     }
 
-    /// The grid for one invocation per element of a kernel with workgroups of 64, folded where a side would be too long.
+    /// The grid for one invocation per element of a kernel with workgroups of 64, folded where a side would
+    /// be too long.
     pub(crate) fn grid_1d(&self, length: usize) -> [u32; 3] {
         self.folded_grid(length.div_ceil(64))
     }
@@ -260,8 +264,8 @@ impl Recorder {
     }
 }
 
-/// Keeps a converted copy with its tensor, for the ops that follow. A tensor that outlives the recording must not have it:
-/// another plan would find the copy without the step that fills it.
+/// Keeps a converted copy with its tensor, for the ops that follow. A tensor that outlives the recording must
+/// not have it: another plan would find the copy without the step that fills it.
 fn keep<T: pool::Reusable>(
     slot: &OnceLock<Arc<Pooled<T>>>,
     memory: Pooled<T>,

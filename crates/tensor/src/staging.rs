@@ -13,8 +13,8 @@ pub(crate) struct Staging {
 }
 
 impl Device {
-    /// A buffer to read back through, of at least `bytes`. After a read-back that went well it is given back with
-    /// [`Self::return_staging`]; one that may still be mapped, or was never made, would fail the next.
+    /// A buffer to read back through, of at least `bytes`. After a read-back that went well it is given back
+    /// with [`Self::return_staging`]; one that may still be mapped, or was never made, would fail the next.
     pub(crate) fn staging(&self, bytes: u64) -> Result<Staging> {
         let mut free = self.free();
         let fitting = free
@@ -41,7 +41,8 @@ impl Device {
         self.free().push(staging);
     }
 
-    /// Waits for `submission`, and reads the first `bytes` of a buffer that is made to be mapped. `what` names it where that fails.
+    /// Waits for `submission`, and reads the first `bytes` of a buffer that is made to be mapped. `what`
+    /// names it where that fails.
     pub(crate) fn read_now<T>(
         &self,
         submission: Submitted,

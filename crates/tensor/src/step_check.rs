@@ -1,5 +1,5 @@
-//! Each step of a plan on an adapter beside the CPU twin of its kernel, on what the adapter itself had before the step: which step
-//! is the first to differ, whatever came of it later.
+//! Each step of a plan on an adapter beside the CPU twin of its kernel, on what the adapter itself had before
+//! the step: which step is the first to differ, whatever came of it later.
 
 mod operand;
 mod twins_of_textures;
@@ -12,8 +12,8 @@ use crate::tensor::DType;
 use crate::twin::{Call, Input, twin_of};
 use crate::{Device, Error, Result};
 
-/// How far a step may be from its twin, as a share of the twin's largest value: sums of thousands of products in another order
-/// are closer, and a wrong number is not.
+/// How far a step may be from its twin, as a share of the twin's largest value: sums of thousands of products
+/// in another order are closer, and a wrong number is not.
 const TOLERANCE: f32 = 1e-4;
 /// As much more for f16 values, of which the smallest difference in the sums may give the next.
 const F16_STEP: f32 = 1.0 / 1024.0;
@@ -46,7 +46,8 @@ pub struct Worst {
     pub actual: f32,
     /// What the twin gives.
     pub expected: f32,
-    /// How far they are from each other, as a share of the twin's largest value; infinite where one of them alone is not a number.
+    /// How far they are from each other, as a share of the twin's largest value; infinite where one of them
+    /// alone is not a number.
     pub difference: f32,
 }
 
@@ -90,8 +91,9 @@ impl StepChecks {
 }
 
 impl Device {
-    /// From now on every run of every plan on this device goes step by step, each beside the CPU twin of its kernel, until
-    /// [`take_step_checks`](Self::take_step_checks). That takes as long as plain loops on one core take.
+    /// From now on every run of every plan on this device goes step by step, each beside the CPU twin of its
+    /// kernel, until [`take_step_checks`](Self::take_step_checks). That takes as long as plain loops on one
+    /// core take.
     ///
     /// # Errors
     /// [`Error::Adapter`] for the processor, which runs the twins.
@@ -104,7 +106,8 @@ impl Device {
         Ok(())
     }
 
-    /// Ends checking: every step that was run since [`start_step_checks`](Self::start_step_checks), in the order in which they ran.
+    /// Ends checking: every step that was run since [`start_step_checks`](Self::start_step_checks), in the
+    /// order in which they ran.
     #[must_use]
     pub fn take_step_checks(&self) -> Vec<StepCheck> {
         let checks = self.step_checks().0.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -53,8 +53,8 @@ impl Tile {
         Self { height: *height, width: *width, rows: grow(rows, *height), columns: grow(columns, *width) }
     }
 
-    /// Where the map was resized bilinearly from one of `height` by `width`: what of that one this tile was made of, or a
-    /// little more.
+    /// Where the map was resized bilinearly from one of `height` by `width`: what of that one this tile was
+    /// made of, or a little more.
     #[must_use]
     pub fn source(&self, height: usize, width: usize) -> Self {
         // A pixel lies between two; another to each side, as kernels compute its place in f32.

@@ -1,4 +1,5 @@
-//! The transformer block that CLIP's towers and CLIPSeg's decoder share, under the tensor names of transformers.
+//! The transformer block that CLIP's towers and CLIPSeg's decoder share, under the tensor names of
+//! transformers.
 
 use clipseg_shaders::Activation;
 
@@ -22,8 +23,9 @@ pub struct BlockSizes {
 
 /// Self-attention and MLP, each with a layer norm and a residual connection.
 ///
-/// What lies between two of its ops may be in f16 ([`Precision::F16`](crate::Precision::F16)). The hidden states that go through,
-/// to which each half adds, stay in full: else the roundings would add up from block to block.
+/// What lies between two of its ops may be in f16 ([`Precision::F16`](crate::Precision::F16)). The hidden
+/// states that go through, to which each half adds, stay in full: else the roundings would add up from block
+/// to block.
 pub struct Block {
     sizes: BlockSizes,
     query_key_value: Linear,
@@ -34,7 +36,8 @@ pub struct Block {
 }
 
 impl Block {
-    /// Loads the block whose tensors start with `prefix`. The three projections of attention become one product.
+    /// Loads the block whose tensors start with `prefix`. The three projections of attention become one
+    /// product.
     ///
     /// # Errors
     /// Those of `weights`, and of the device.
@@ -99,8 +102,8 @@ impl Block {
         recorder.mlp(&normalised, &self.mlp, &hidden_states)
     }
 
-    /// The block of CLIPSeg's decoder: each half is added to the hidden states `[batch, tokens, hidden]`, then the sum is
-    /// normalised.
+    /// The block of CLIPSeg's decoder: each half is added to the hidden states `[batch, tokens, hidden]`,
+    /// then the sum is normalised.
     ///
     /// # Errors
     /// Those of the ops.

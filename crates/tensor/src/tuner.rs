@@ -50,8 +50,8 @@ impl Tuner {
         Self { file, notes: Mutex::new(Notes { subject, choices }) }
     }
 
-    /// Which of `names` was the fastest at `task`; `measure` says so, as a place among them, where that is not known. Others
-    /// wait meanwhile, since two measurements at once would disturb each other.
+    /// Which of `names` was the fastest at `task`; `measure` says so, as a place among them, where that is
+    /// not known. Others wait meanwhile, since two measurements at once would disturb each other.
     pub fn choose(
         &self,
         task: &str,
@@ -90,7 +90,8 @@ mod tests {
         Subject { adapter: "a GPU (driver 1)".to_owned(), kernels: "0123".to_owned() }
     }
 
-    /// The choice for `task` by one more process, in which the second of the names is the fastest, and the measurements it took.
+    /// The choice for `task` by one more process, in which the second of the names is the fastest, and the
+    /// measurements it took.
     fn choose(folder: &Path, subject: Subject, task: &str) -> (usize, usize) {
         let measured = Cell::new(0);
         let tuner = Tuner::open(folder, subject);

@@ -7,7 +7,8 @@ use crate::kernels::{activation, sigmoid};
 
 /// `activation(x)`, with the textbook formula of each activation.
 ///
-/// GELU is taken in f64, since the kernels approximate the error function and this is what they are held against.
+/// GELU is taken in f64, since the kernels approximate the error function and this is what they are held
+/// against.
 pub fn activate(activation: Activation, x: f32) -> f32 {
     match activation {
         Activation::None => x,
@@ -90,7 +91,8 @@ mod tests {
         }
     }
 
-    // x · sigmoid(1.702 x), functional.gelu, functional.gelu(approximate="tanh") and functional.selu of PyTorch, in float64.
+    // x · sigmoid(1.702 x), functional.gelu, functional.gelu(approximate="tanh") and functional.selu of
+    // PyTorch, in float64.
     #[test]
     fn activations_equal_pytorch() {
         let quick_gelu = [

@@ -8,9 +8,10 @@ pub const LOWEST: f32 = f32::MIN;
 
 /// `scores[image, head, query, key] = scale · query · key`, masked as transformers masks.
 ///
-/// `query_key_value` is `[images · tokens, (query, key, value), heads, head size]`, `key_mask` `[images, tokens]` with 0 for
-/// a key to be left out; the mask is not read where the parameters leave it out. A key that is masked or, in causal attention,
-/// later than its query scores the lowest float; one that is both scores -inf.
+/// `query_key_value` is `[images · tokens, (query, key, value), heads, head size]`, `key_mask`
+/// `[images, tokens]` with 0 for a key to be left out; the mask is not read where the parameters leave it
+/// out. A key that is masked or, in causal attention, later than its query scores the lowest float; one that
+/// is both scores -inf.
 pub fn attention_scores(
     params: &attention_scores::Params,
     query_key_value: &[f32],
@@ -46,11 +47,12 @@ pub fn attention_scores(
     }
 }
 
-/// `output[image, query, head, :] = Σ_key softmax_key(scores) · value`, with the scores of [`attention_scores()`].
+/// `output[image, query, head, :] = Σ_key softmax_key(scores) · value`, with the scores of
+/// [`attention_scores()`].
 ///
-/// Images may differ in length: where the parameters say so, `cu_seqlens` `[images + 1]` has the row that each starts with, and
-/// a row beyond the input means its end. Else the number of images, which the kernel takes from its grid, follows from the
-/// output's length.
+/// Images may differ in length: where the parameters say so, `cu_seqlens` `[images + 1]` has the row that
+/// each starts with, and a row beyond the input means its end. Else the number of images, which the kernel
+/// takes from its grid, follows from the output's length.
 pub fn attention(
     params: &attention::Params,
     query_key_value: &[f32],
@@ -127,8 +129,8 @@ mod tests {
         output
     }
 
-    // softmax(scale · q kᵀ + masks) · v with PyTorch, the masks added as transformers 4.37 adds them: the causal one and the
-    // keys' one are both torch.finfo(torch.float32).min where they mask.
+    // softmax(scale · q kᵀ + masks) · v with PyTorch, the masks added as transformers 4.37 adds them: the
+    // causal one and the keys' one are both torch.finfo(torch.float32).min where they mask.
     #[test]
     fn attention_equals_pytorch() {
         let full = [
@@ -163,7 +165,8 @@ mod tests {
         assert_near(&attention_of(1, &[]), &causal, 1e-6);
     }
 
-    // As above. The first query of the left-padded one sees no key: its weights are equal over all but the later padding.
+    // As above. The first query of the left-padded one sees no key: its weights are equal over all but the
+    // later padding.
     #[test]
     fn masked_attention_equals_pytorch() {
         let left = [

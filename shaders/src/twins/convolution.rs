@@ -2,8 +2,8 @@
 
 use crate::kernels::{depth_to_space, im2col_3x3};
 
-/// `columns[image, y, x, (ky, kx, channel)] = input[image, y + ky - 1, x + kx - 1, channel]`, zero outside the map;
-/// `skip` leading rows of each image are stepped over.
+/// `columns[image, y, x, (ky, kx, channel)] = input[image, y + ky - 1, x + kx - 1, channel]`, zero outside
+/// the map; `skip` leading rows of each image are stepped over.
 pub fn im2col_3x3(params: &im2col_3x3::Params, input: &[f32], columns: &mut [f32]) {
     let (height, width) = (params.height as usize, params.width as usize);
     let (channels, skip) = (params.channels as usize, params.skip as usize);
@@ -26,12 +26,14 @@ pub fn im2col_3x3(params: &im2col_3x3::Params, input: &[f32], columns: &mut [f32
     }
 }
 
-/// The nine places around one, row by row; what lies before the map's edge wraps to a place far beyond the other.
+/// The nine places around one, row by row; what lies before the map's edge wraps to a place far beyond the
+/// other.
 fn neighbourhood(y: usize, x: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..9).map(move |tap| ((y + tap / 3).wrapping_sub(1), (x + tap % 3).wrapping_sub(1)))
 }
 
-/// A 3×3 convolution with padding 1, step 1 and a bias: PyTorch's `Conv2d`, with its weight `[outputs, channels, 3, 3]`.
+/// A 3×3 convolution with padding 1, step 1 and a bias: PyTorch's `Conv2d`, with its weight
+/// `[outputs, channels, 3, 3]`.
 ///
 /// The input is laid out as [`im2col_3x3()`] reads it, the output is `[images, height, width, outputs]`.
 pub fn conv2d_3x3(
@@ -67,8 +69,8 @@ pub fn conv2d_3x3(
     }
 }
 
-/// `output[image, (y, a, c), (x, b, d), channel] = input[image, y, x, a, b, c, d, channel]`, with `outer` steps a and b and
-/// `inner` steps c and d.
+/// `output[image, (y, a, c), (x, b, d), channel] = input[image, y, x, a, b, c, d, channel]`, with `outer`
+/// steps a and b and `inner` steps c and d.
 pub fn depth_to_space(params: &depth_to_space::Params, input: &[f32], output: &mut [f32]) {
     let (height, width) = (params.height as usize, params.width as usize);
     let (outer, inner, channels) = (params.outer as usize, params.inner as usize, params.channels as usize);
@@ -93,11 +95,12 @@ fn grid(rows: usize, columns: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..rows * columns).map(move |place| (place / columns, place % columns))
 }
 
-/// A transposed convolution whose kernel equals its stride, with a bias: PyTorch's `ConvTranspose2d`, with its weight
-/// `[inputs, channels, stride, stride]`.
+/// A transposed convolution whose kernel equals its stride, with a bias: PyTorch's `ConvTranspose2d`, with
+/// its weight `[inputs, channels, stride, stride]`.
 ///
-/// The parameters are those of the [`depth_to_space()`] that ends it, `outer` its stride and `inner` 1. The input is
-/// `[images, height, width, inputs]`, the output `[images, height · stride, width · stride, channels]`.
+/// The parameters are those of the [`depth_to_space()`] that ends it, `outer` its stride and `inner` 1. The
+/// input is `[images, height, width, inputs]`, the output
+/// `[images, height · stride, width · stride, channels]`.
 pub fn transposed_conv2d(
     params: &depth_to_space::Params,
     input: &[f32],

@@ -2,8 +2,8 @@
 
 use crate::kernels::{gather_rows, patchify, token_embedding, vision_embedding};
 
-/// `patches[image, patch row, patch column, (channel, y, x)] = pixels[image, channel, …]`; pixels beyond whole patches are
-/// left out.
+/// `patches[image, patch row, patch column, (channel, y, x)] = pixels[image, channel, …]`; pixels beyond
+/// whole patches are left out.
 pub fn patchify(params: &patchify::Params, pixels: &[f32], patches: &mut [f32]) {
     let (height, width) = (params.height as usize, params.width as usize);
     let (channels, size) = (params.channels as usize, params.patch_size as usize);
@@ -24,8 +24,8 @@ pub fn patchify(params: &patchify::Params, pixels: &[f32], patches: &mut [f32]) 
     }
 }
 
-/// `output[token, :] = token_table[ids[token], :] + position_table[position_ids[token], :]`; an index beyond its table means
-/// the table's last row.
+/// `output[token, :] = token_table[ids[token], :] + position_table[position_ids[token], :]`; an index beyond
+/// its table means the table's last row.
 pub fn token_embedding(
     params: &token_embedding::Params,
     ids: &[u32],

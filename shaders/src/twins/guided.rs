@@ -3,7 +3,8 @@
 use super::sigmoid;
 use crate::kernels::{self, box_mean, guided_apply, guided_coefficients, guided_moments};
 
-/// `output[outer, i, inner]` = the mean of `input[outer, j, inner]` over all `j` with `|i - j| ≤ radius` that there are.
+/// `output[outer, i, inner]` = the mean of `input[outer, j, inner]` over all `j` with `|i - j| ≤ radius` that
+/// there are.
 pub fn box_mean(params: &box_mean::Params, input: &[f32], output: &mut [f32]) {
     let (length, inner, radius) = (params.length as usize, params.inner as usize, params.radius as usize);
     for start in
@@ -18,8 +19,8 @@ pub fn box_mean(params: &box_mean::Params, input: &[f32], output: &mut [f32]) {
     }
 }
 
-/// `moments[13, pixels]` of `guide[3, pixels]` and the probabilities of `logits[pixels]`: r, g, b; p; r·p, g·p, b·p; r·r, r·g,
-/// r·b, g·g, g·b, b·b.
+/// `moments[13, pixels]` of `guide[3, pixels]` and the probabilities of `logits[pixels]`: r, g, b; p; r·p,
+/// g·p, b·p; r·r, r·g, r·b, g·g, g·b, b·b.
 pub fn guided_moments(params: &guided_moments::Params, guide: &[f32], logits: &[f32], moments: &mut [f32]) {
     let n = params.pixels as usize;
     let mut probabilities = vec![0.0; n];
@@ -33,8 +34,9 @@ pub fn guided_moments(params: &guided_moments::Params, guide: &[f32], logits: &[
     }
 }
 
-/// `coefficients[4, pixels]`, a and b of `p = a · colour + b`, of `means[13, pixels]`, the means of the moments:
-/// `a = (covariance of the guide + epsilon·1)⁻¹ · covariance of guide and probability`, `b = mean of p - a · mean colour`.
+/// `coefficients[4, pixels]`, a and b of `p = a · colour + b`, of `means[13, pixels]`, the means of the
+/// moments: `a = (covariance of the guide + epsilon·1)⁻¹ · covariance of guide and probability`,
+/// `b = mean of p - a · mean colour`.
 pub fn guided_coefficients(params: &guided_coefficients::Params, means: &[f32], coefficients: &mut [f32]) {
     let n = params.pixels as usize;
     for i in 0..n {

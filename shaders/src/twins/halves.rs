@@ -3,8 +3,9 @@
 /// The largest half-precision float.
 const LARGEST: f32 = 65504.0;
 
-/// `value` as it comes back from where a kernel with `OUTPUT_F16` stored it, and so what one with `INPUT_F16` reads: the nearest
-/// half-precision float, of two equally near ones the even. What is beyond the largest becomes that, not an infinity.
+/// `value` as it comes back from where a kernel with `OUTPUT_F16` stored it, and so what one with `INPUT_F16`
+/// reads: the nearest half-precision float, of two equally near ones the even. What is beyond the largest
+/// becomes that, not an infinity.
 ///
 /// WGSL leaves adapters the choice between both neighbours of a value, and zero for what is below 2⁻¹⁴.
 #[must_use]

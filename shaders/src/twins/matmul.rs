@@ -4,7 +4,8 @@ use super::activate;
 use crate::Activation;
 use crate::kernels::matmul_tile;
 
-/// `output = activation(input · weightᵀ + bias) + residual`, the weight `[columns, inner]` as PyTorch stores a linear layer's.
+/// `output = activation(input · weightᵀ + bias) + residual`, the weight `[columns, inner]` as PyTorch stores
+/// a linear layer's.
 ///
 /// The bias and the residual are not read where the parameters leave them out.
 pub fn matmul(

@@ -5,7 +5,8 @@ use crate::kernels::film;
 /// `sum = reduced[scene(pair), token, :] + previous[pair, token, :]`, then
 /// `output[pair, token, :] = gamma[pair, :] · sum + beta[pair, :]` where conditioned, else `sum`.
 ///
-/// All pairs stand on one scene (`scenes = 1`), or each on its own. What the parameters leave out is not read.
+/// All pairs stand on one scene (`scenes = 1`), or each on its own. What the parameters leave out is not
+/// read.
 pub fn film(
     params: &film::Params,
     reduced: &[f32],

@@ -2,8 +2,9 @@
 
 use crate::kernels::{bicubic_positions, bilinear_resize};
 
-/// Position embeddings of a square grid, resized by bicubic interpolation: `positions[1 + rows·columns, width]` from
-/// `table[1 + side·side, width]`; row 0, the class token's position, is kept.
+/// Position embeddings of a square grid, resized by bicubic interpolation:
+/// `positions[1 + rows·columns, width]` from `table[1 + side·side, width]`; row 0, the class token's
+/// position, is kept.
 pub fn bicubic_positions(params: &bicubic_positions::Params, table: &[f32], positions: &mut [f32]) {
     let (side, width) = (params.side as usize, params.width as usize);
     let (rows, columns) = (params.rows as usize, params.columns as usize);
@@ -25,7 +26,8 @@ pub fn bicubic_positions(params: &bicubic_positions::Params, table: &[f32], posi
     }
 }
 
-/// The four neighbours of a place among `length` on an axis of `side` values, the edges repeated, and their weights.
+/// The four neighbours of a place among `length` on an axis of `side` values, the edges repeated, and their
+/// weights.
 fn bicubic_taps(place: usize, length: usize, side: usize) -> [(usize, f32); 4] {
     let source = (place as f32 + 0.5) * (side as f32 / length as f32) - 0.5;
     [-1.0, 0.0, 1.0, 2.0].map(|step| {
@@ -46,7 +48,8 @@ fn cubic(distance: f32) -> f32 {
     }
 }
 
-/// `output[image, :, :] = input[image, :, :]` resized by bilinear interpolation, both of them tiles of whole maps.
+/// `output[image, :, :] = input[image, :, :]` resized by bilinear interpolation, both of them tiles of whole
+/// maps.
 pub fn bilinear_resize(params: &bilinear_resize::Params, input: &[f32], output: &mut [f32]) {
     let size = |value: u32| value as usize;
     let (rows, columns) = (size(params.rows), size(params.columns));
@@ -75,7 +78,8 @@ pub fn bilinear_resize(params: &bilinear_resize::Params, input: &[f32], output: 
     }
 }
 
-/// The two neighbours of a place among `length` on an axis of `side` values, the edges repeated, and their weights.
+/// The two neighbours of a place among `length` on an axis of `side` values, the edges repeated, and their
+/// weights.
 fn bilinear_taps(place: usize, length: u32, side: u32) -> [(usize, f32); 2] {
     let source = ((place as f32 + 0.5) * (side as f32 / length as f32) - 0.5).max(0.0);
     let last = side as usize - 1;

@@ -100,13 +100,15 @@ fn the_subgroup_kernels_walk_no_more_than_eight_rows_at_once() {
     }
 }
 
-/// A caller that may give the same parameters and resources to any of these would not notice if they differed.
+/// A caller that may give the same parameters and resources to any of these would not notice if they
+/// differed.
 fn assert_interchangeable(kernels: &[&Kernel]) {
     let parameters = |kernel: &Kernel| {
         let text = &kernel.source[kernel.source.find("struct Params {").expect(kernel.name)..];
         text[..text.find('}').expect(kernel.name)].to_owned()
     };
-    // Some of them take f16 values besides floats: callers ask a binding whether it does, and give the overrides for it where it does.
+    // Some of them take f16 values besides floats: callers ask a binding whether it does, and give the
+    // overrides for it where it does.
     let bindings = |kernel: &Kernel| kernel.bindings.iter().map(|it| (it.name, it.kind)).collect::<Vec<_>>();
     let overrides = |kernel: &Kernel| {
         let others = kernel.overrides.iter().filter(|name| !name.ends_with("_F16"));
@@ -171,7 +173,8 @@ fn halves_are_read_and_written_the_same_in_every_kernel() {
     }
 }
 
-// A caller must not bind f16 values where a kernel takes the words for floats, nor say that there are f16 values where there can be none.
+// A caller must not bind f16 values where a kernel takes the words for floats, nor say that there are f16
+// values where there can be none.
 #[test]
 fn the_bindings_that_hold_halves_are_those_that_overrides_or_a_type_speak_of() {
     let holding = ALL.iter().flat_map(|kernel| {

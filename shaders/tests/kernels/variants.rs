@@ -25,7 +25,8 @@ pub fn every_variant() -> Vec<Variant> {
         .collect()
 }
 
-/// As [`every_variant`], of the kernels that WebGPU's core runs: cooperative matrices are an extension of Vulkan's and Metal's.
+/// As [`every_variant`], of the kernels that WebGPU's core runs: cooperative matrices are an extension of
+/// Vulkan's and Metal's.
 pub fn every_portable_variant() -> Vec<Variant> {
     let mut variants = every_variant();
     variants.retain(|variant| !variant.kernel.uses_matrix_units);

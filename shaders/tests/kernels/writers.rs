@@ -1,5 +1,6 @@
-//! Every kernel passes naga's writers for Metal, Direct3D, OpenGL and Vulkan, whatever its overrides: the proof that it would
-//! compile on machines that the tests do not see. Those on matrix units have to pass where there are such: Metal's and Vulkan's.
+//! Every kernel passes naga's writers for Metal, Direct3D, OpenGL and Vulkan, whatever its overrides: the
+//! proof that it would compile on machines that the tests do not see. Those on matrix units have to pass
+//! where there are such: Metal's and Vulkan's.
 
 use naga::ShaderStage;
 use naga::back::{glsl, hlsl, msl, spv};
@@ -20,7 +21,8 @@ const fn policies(policy: BoundsCheckPolicy) -> BoundsCheckPolicies {
 fn metal() {
     for bounds_check_policies in [CHECKED, UNCHECKED] {
         for Variant { kernel, title, module, info } in every_variant() {
-            // SIMD-group operations came with Metal 2.1, matrices of theirs with 2.3; texture writes and the rest are older.
+            // SIMD-group operations came with Metal 2.1, matrices of theirs with 2.3; texture writes and the
+            // rest are older.
             let lang_version = if kernel.uses_matrix_units { (2, 3) } else { (2, 1) };
             let options = msl::Options { lang_version, bounds_check_policies, ..Default::default() };
             if let Err(error) = msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())

@@ -1,4 +1,5 @@
-//! Random small checkpoints: a drawn config, weights of its shapes, both written as a folder that the engine loads.
+//! Random small checkpoints: a drawn config, weights of its shapes, both written as a folder that the engine
+//! loads.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,4 +1,5 @@
-//! The whole engine on the device beside the same model made of the kernels' CPU twins, on random small checkpoints.
+//! The whole engine on the device beside the same model made of the kernels' CPU twins, on random small
+//! checkpoints.
 //!
 //! `PROPTEST_CASES` sets how many; each compiles pipelines of its own, so there are few by default.
 

@@ -1,5 +1,5 @@
-//! `cargo xtask`: the demo, and the way to all other tasks, which are in the package `xtask-engine`. This one has no dependencies,
-//! so that the first picture on a fresh clone waits for nothing that it does not need.
+//! `cargo xtask`: the demo, and the way to all other tasks, which are in the package `xtask-engine`. This one
+//! has no dependencies, so that the first picture on a fresh clone waits for nothing that it does not need.
 
 use std::env;
 use std::ffi::OsString;
@@ -37,8 +37,8 @@ fn task(arguments: &[OsString]) -> io::Result<ExitStatus> {
     command.args(arguments).status()
 }
 
-/// Segments two committed scenes with the committed model, through the command that users run. Where there is no GPU it runs on
-/// the processor.
+/// Segments two committed scenes with the committed model, through the command that users run. Where there is
+/// no GPU it runs on the processor.
 fn demo() -> io::Result<ExitStatus> {
     let start = Instant::now();
     println!("building the command: some minutes on a fresh clone");

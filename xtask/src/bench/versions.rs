@@ -113,8 +113,8 @@ fn to_markdown(name: &str, pairs: &[Pair]) -> String {
     markdown::table(&heading, &pairs.iter().map(row).collect::<Vec<_>>())
 }
 
-/// A work tree of `commit` in `target/compare/`. It stays there with what was built in it, so that the next comparison with
-/// that name builds little.
+/// A work tree of `commit` in `target/compare/`. It stays there with what was built in it, so that the next
+/// comparison with that name builds little.
 fn check_out(commit: &Commit) -> Result<PathBuf> {
     let safe =
         |letter: char| if letter.is_ascii_alphanumeric() || "._".contains(letter) { letter } else { '-' };

@@ -44,7 +44,8 @@ impl Session {
         empty(&alone)?;
         let small = Path::new(SMALL);
         let first = self.bench(driver, width, &alone, small, 1);
-        // The command first: a program that embeds the library must survive what it has left in the common cache.
+        // The command first: a program that embeds the library must survive what it has left in the common
+        // cache.
         let shared = self.cache();
         let filled = self.bench(driver, width, &shared, small, 1);
         let small = filled.and_then(|_| self.bench(driver, width, &shared, small, 5));

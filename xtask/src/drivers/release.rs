@@ -1,7 +1,8 @@
 //! Running a program with the software Vulkan driver of a Debian release, on a Debian machine.
 //!
-//! A release lies in a folder of its own. The program has that folder as its `/`, and in it this workspace, by a bind mount that
-//! ends with the program: it finds the other release's libraries and drivers, and the same files.
+//! A release lies in a folder of its own. The program has that folder as its `/`, and in it this workspace,
+//! by a bind mount that ends with the program: it finds the other release's libraries and drivers, and the
+//! same files.
 
 use std::fmt;
 use std::fs;
@@ -133,7 +134,8 @@ exec chroot "$root" env --chdir="$here" "$@"
 "#;
 
 impl Ready {
-    /// Finds a driver, or puts it into a folder of `roots`, which takes a release 1 to 2 minutes and at most `seconds`.
+    /// Finds a driver, or puts it into a folder of `roots`, which takes a release 1 to 2 minutes and at most
+    /// `seconds`.
     pub fn get(driver: Driver, host: &Host, roots: &Path, seconds: u32) -> Result<Self> {
         if driver == Driver::Swiftshader {
             return Ok(Self { root: None, manifest: swiftshader(roots, seconds)? });
@@ -165,8 +167,8 @@ impl Ready {
         Ok(Self { root: Some(folder), manifest })
     }
 
-    /// `program` with the driver, ended after `seconds`. Arguments and environment are the caller's to add; it runs in the
-    /// workspace's folder.
+    /// `program` with the driver, ended after `seconds`. Arguments and environment are the caller's to add;
+    /// it runs in the workspace's folder.
     pub fn command(&self, program: &Path, seconds: u32) -> Command {
         let mut command = match &self.root {
             None => limited(program, seconds),
@@ -182,7 +184,8 @@ impl Ready {
             }
         };
         command.current_dir(root());
-        // Other adapters of the machine are not looked at. The loader's older name is for programs that know it alone.
+        // Other adapters of the machine are not looked at. The loader's older name is for programs that know
+        // it alone.
         command.envs(["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].map(|name| (name, &self.manifest)));
         command
     }
@@ -223,7 +226,8 @@ fn llvmpipe_manifest(release: &Path) -> Result<PathBuf> {
     })
 }
 
-/// The manifest of the installed Chromium's SwiftShader, or of one that is unpacked, not installed, into a folder of `roots`.
+/// The manifest of the installed Chromium's SwiftShader, or of one that is unpacked, not installed, into a
+/// folder of `roots`.
 fn swiftshader(roots: &Path, seconds: u32) -> Result<PathBuf> {
     const MANIFEST: &str = "usr/lib/chromium/vk_swiftshader_icd.json";
     let installed = Path::new("/").join(MANIFEST);

@@ -107,8 +107,8 @@ fn verdict(line: &str) -> String {
     }
 }
 
-/// The driver's version in the adapter's description: "llvmpipe (LLVM 15.0.6, 512 bits) (Vulkan, llvmpipe Mesa 22.3.6 (LLVM
-/// 15.0.6))". SwiftShader's has its name alone.
+/// The driver's version in the adapter's description: "llvmpipe (LLVM 15.0.6, 512 bits) (Vulkan, llvmpipe
+/// Mesa 22.3.6 (LLVM 15.0.6))". SwiftShader's has its name alone.
 fn version(adapter: &str) -> Option<String> {
     if adapter.starts_with("SwiftShader") {
         return Some("SwiftShader".to_owned());

@@ -49,7 +49,8 @@ fn minimise(failure: &Path, program: &Path, to: &Path) -> Result<bool> {
     Ok(to.exists())
 }
 
-/// A file's name for what an input does: the place and the first words of a panic, or else what libFuzzer calls it.
+/// A file's name for what an input does: the place and the first words of a panic, or else what libFuzzer
+/// calls it.
 fn name(kind: &str, text: &str) -> String {
     let Some((place, message)) = log::panic(text) else { return kind.to_owned() };
     let file = Path::new(place.split(':').next().unwrap_or_default()).file_stem().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! The Vulkan driver with which ONNX Runtime's WebGPU provider takes lavapipe. `xtask/native/lavapipe_for_dawn.c` says how.
+//! The Vulkan driver with which ONNX Runtime's WebGPU provider takes lavapipe.
+//! `xtask/native/lavapipe_for_dawn.c` says how.
 
 use std::fs;
 use std::path::{Path, PathBuf};

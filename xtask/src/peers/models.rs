@@ -10,7 +10,8 @@ use super::{Session, driver};
 use crate::cli::{Bench, clipseg, json_of, median};
 use crate::root;
 
-/// The most that an engine's logits may differ from ours, of the largest: the others round differently, and in another order.
+/// The most that an engine's logits may differ from ours, of the largest: the others round differently, and
+/// in another order.
 const TOLERANCE: f64 = 1e-3;
 
 /// The other engines, by their names in `peers.py`.
@@ -99,8 +100,8 @@ impl Engine {
         Self { name, row: String::new(), is_out: false, driver: None, first_round: Vec::new() }
     }
 
-    /// What a run would take, where that is longer than `longest`. The first round decides for all, so that no median is of
-    /// fewer rounds than another.
+    /// What a run would take, where that is longer than `longest`. The first round decides for all, so that
+    /// no median is of fewer rounds than another.
     fn too_long(&self, prompts: u16, longest: f64) -> Option<f64> {
         if self.first_round.iter().any(|(count, _)| *count == prompts) {
             return None;

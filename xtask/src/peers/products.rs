@@ -13,8 +13,9 @@ use crate::cli::{json_of, median};
 use crate::compare::Measure;
 use crate::{root, steps};
 
-/// The most that a product may differ from the host's, of the largest number in it. Sums of 3072 f32 in any order are within 1e-6;
-/// factors cut to fewer bits, as some GPUs' units for matrices take them, are not within this.
+/// The most that a product may differ from the host's, of the largest number in it. Sums of 3072 f32 in any
+/// order are within 1e-6; factors cut to fewer bits, as some GPUs' units for matrices take them, are not
+/// within this.
 const TOLERANCE: f64 = 1e-5;
 
 /// What stands above the table.
@@ -22,7 +23,8 @@ pub const ABOUT: &str = "Products as the vision tower has them, rows × inner ×
     within 1e-5 of the largest number of what the host computes. From the call until the device is done, with all that is \
     prepared once done before: weights on the device (ours packed, as they are in a model), kernels compiled, burn's tuned.\n\n";
 
-/// (rows, inner, columns) of a 352 × 352 image's tokens: the attention's output; its queries, keys and values; the MLP's two.
+/// (rows, inner, columns) of a 352 × 352 image's tokens: the attention's output; its queries, keys and
+/// values; the MLP's two.
 const SHAPES: [Shape; 4] = [(485, 768, 768), (485, 768, 2304), (485, 768, 3072), (485, 3072, 768)];
 type Shape = (usize, usize, usize);
 

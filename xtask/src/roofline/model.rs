@@ -117,7 +117,8 @@ mod tests {
     #[test]
     fn runs_are_judged_one_by_one() {
         let time = |kernel, runs, cost| KernelTime { kernel, runs, cost, seconds: 0.5 };
-        // The one is bound by arithmetic, 1 ms, and the other by memory, 2 ms: together 2 · 1 + 2, although either sum would take less.
+        // The one is bound by arithmetic, 1 ms, and the other by memory, 2 ms: together 2 · 1 + 2, although
+        // either sum would take less.
         let arithmetic = Cost { flops: 1_000_000_000, bytes: 1_000_000 };
         let memory = Cost { flops: 1_000_000, bytes: 200_000_000 };
         let times = [

@@ -39,8 +39,8 @@ impl Samples {
         sample
     }
 
-    /// What grew: where the last third of a run took more at most than the middle third, by a tenth and 16 MB. In the first,
-    /// caches are filled.
+    /// What grew: where the last third of a run took more at most than the middle third, by a tenth and 16
+    /// MB. In the first, caches are filled.
     pub fn growth(&self) -> Option<String> {
         let third = self.0.len() / 3;
         let [middle, last] = [&self.0[third..2 * third], &self.0[2 * third..]];

@@ -1,7 +1,7 @@
 //! Numbers that are a function of (seed, tensor name, index) and of nothing else.
 //!
-//! Integers up to the last step, then at most five f32 operations in a fixed order: `xtask/python/synth.py` makes the
-//! same bits, whatever the machine and however many threads.
+//! Integers up to the last step, then at most five f32 operations in a fixed order: `xtask/python/synth.py`
+//! makes the same bits, whatever the machine and however many threads.
 
 use std::num::NonZero;
 use std::thread;
@@ -18,7 +18,8 @@ const LARGE_CHANNELS: [usize; 3] = [133, 371, 690];
 pub struct Recipe {
     pub mean: f64,
     pub deviation: f64,
-    /// This many consecutive elements share a second draw, of `shared_deviation`: convolution kernels that are smooth.
+    /// This many consecutive elements share a second draw, of `shared_deviation`: convolution kernels that
+    /// are smooth.
     pub shared_run: usize,
     pub shared_deviation: f64,
     /// What the elements of the large channels are multiplied by; 1 leaves them as they are.
@@ -111,7 +112,8 @@ impl Stream {
         }
     }
 
-    /// The sum of four uniform 16-bit numbers less its mean is an integer that f32 holds exactly; one product scales it.
+    /// The sum of four uniform 16-bit numbers less its mean is an integer that f32 holds exactly; one product
+    /// scales it.
     fn draw(&self, index: usize) -> f32 {
         let mixed = mix(self.key.wrapping_add((index as u64 + 1).wrapping_mul(GOLDEN)));
         let sum = (mixed & 0xFFFF) + (mixed >> 16 & 0xFFFF) + (mixed >> 32 & 0xFFFF) + (mixed >> 48);

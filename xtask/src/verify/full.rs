@@ -1,4 +1,5 @@
-//! The main job at full size: a photo and prompts through the whole engine, beside what transformers made of them.
+//! The main job at full size: a photo and prompts through the whole engine, beside what transformers made of
+//! them.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -65,7 +65,8 @@ impl Work {
         Ok([preprocessing, image, text, decoding, total.lap()])
     }
 
-    /// Once on each of so many threads, all at the same time: the seconds of each, and those until the last was done.
+    /// Once on each of so many threads, all at the same time: the seconds of each, and those until the last
+    /// was done.
     pub fn round(&self, threads: u16) -> Result<(Vec<Seconds>, f64)> {
         let start = Instant::now();
         let runs = std::thread::scope(|scope| {

@@ -12,7 +12,8 @@ use clipseg::{
 use pollster::block_on;
 use serde::Serialize;
 
-/// A small model with seeded random weights; it has the second convolution and the transposed ones that not all have.
+/// A small model with seeded random weights; it has the second convolution and the transposed ones that not
+/// all have.
 const CONFIG: &[u8] = include_bytes!("model/config.json");
 const WEIGHTS: &[u8] = include_bytes!("model/model.safetensors");
 /// Pixels of a side of the image that it is given.
@@ -58,7 +59,8 @@ impl Outcome {
     }
 }
 
-/// Checks the adapter at `index` with every family of kernels that it has, and with weights in full and in f16.
+/// Checks the adapter at `index` with every family of kernels that it has, and with weights in full and in
+/// f16.
 pub fn check(index: usize, report: &AdapterReport) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     for &kernels in &report.families {

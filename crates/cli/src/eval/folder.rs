@@ -44,7 +44,8 @@ struct Row {
 }
 
 impl DataFolder {
-    /// Reads the prompts and checks that every file they name is there and that masks are as large as their photos.
+    /// Reads the prompts and checks that every file they name is there and that masks are as large as their
+    /// photos.
     pub fn open(path: &Path) -> Result<Self> {
         let prompts = path.join(PROMPTS);
         let unread =

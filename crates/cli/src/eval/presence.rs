@@ -7,7 +7,8 @@ use crate::table::{self, Align};
 /// How well the presence score separates, for words and for pictures.
 #[derive(Serialize)]
 pub struct Presence {
-    /// What its thresholds were chosen on: where --tune names nothing else, on the data itself, which flatters them.
+    /// What its thresholds were chosen on: where --tune names nothing else, on the data itself, which
+    /// flatters them.
     pub tuned_on: String,
     pub text: Separation,
     pub image: Separation,
@@ -27,7 +28,8 @@ pub struct Separation {
     pub present: usize,
     /// Prompts for what is not.
     pub absent: usize,
-    /// The share of pairs of the one and the other in which what is there has the higher score; equal ones count half.
+    /// The share of pairs of the one and the other in which what is there has the higher score; equal ones
+    /// count half.
     pub roc_auc: Option<f64>,
     /// From this score on something is taken to be there.
     pub threshold: Option<f32>,

@@ -80,7 +80,8 @@ impl Counts {
         }
     }
 
-    /// Intersection over union of the wanted and the marked pixels, 0 where there are neither; the threshold in hundredths.
+    /// Intersection over union of the wanted and the marked pixels, 0 where there are neither; the threshold
+    /// in hundredths.
     pub fn foreground_iou(&self, threshold: usize) -> f64 {
         let Confusion { true_positive, false_positive, false_negative, .. } = self.confusion(threshold);
         ratio(true_positive, true_positive + false_positive + false_negative)

@@ -5,8 +5,8 @@ use std::path::Path;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-/// Most bytes of a photo's name. With a prompt's, a number and an ending a name stays within 255 bytes, what file
-/// systems allow, in any script.
+/// Most bytes of a photo's name. With a prompt's, a number and an ending a name stays within 255 bytes, what
+/// file systems allow, in any script.
 const STEM_BYTES: usize = 112;
 /// Most bytes of a prompt's name.
 const SLUG_BYTES: usize = 96;
@@ -18,8 +18,8 @@ const DEVICES: [&str; 6] = ["con", "prn", "aux", "nul", "conin$", "conout$"];
 const NUMBERED_DEVICES: [&str; 2] = ["com", "lpt"];
 const DEVICE_NUMBERS: [&str; 13] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "¹", "²", "³"];
 
-/// What file systems that mind neither case nor how a letter is composed have in common for equal names. More names
-/// have a key in common than are equal to any one of them.
+/// What file systems that mind neither case nor how a letter is composed have in common for equal names. More
+/// names have a key in common than are equal to any one of them.
 pub fn key(name: &str) -> String {
     name.nfd().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfd().collect()
 }

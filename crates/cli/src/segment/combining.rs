@@ -14,14 +14,15 @@ const WEIGHT: f32 = 1.0;
 #[derive(Args)]
 #[command(next_help_heading = "Prompts")]
 pub struct CombiningArguments {
-    /// What to exclude, such as "a toy cat" beside -p "a cat"; may be repeated. At each pixel the largest probability of
-    /// these is subtracted from that of each result, down to 0 at most.
+    /// What to exclude, such as "a toy cat" beside -p "a cat"; may be repeated. At each pixel the largest
+    /// probability of these is subtracted from that of each result, down to 0 at most.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub negative: Vec<String>,
     /// How much of the negative prompts' probability is subtracted, 0 to 1000 [default: 1].
     #[arg(long, value_name = "WEIGHT", requires = "negative", allow_negative_numbers = true)]
     negative_weight: Option<f32>,
-    /// Make one result of all prompts: at each pixel the largest (any) or the smallest (all) of their probabilities.
+    /// Make one result of all prompts: at each pixel the largest (any) or the smallest (all) of their
+    /// probabilities.
     #[arg(long, value_enum, value_name = "HOW")]
     combine: Option<How>,
 }
@@ -112,8 +113,8 @@ impl Results {
         &self.members[result]
     }
 
-    /// What no result means: the largest probability of the negative prompts at each pixel, where there are any. `map` gives
-    /// that of the prompt of a position.
+    /// What no result means: the largest probability of the negative prompts at each pixel, where there are
+    /// any. `map` gives that of the prompt of a position.
     pub fn negative(
         &self,
         map: impl FnMut(usize) -> Result<ProbabilityMap>,

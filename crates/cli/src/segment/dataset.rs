@@ -48,8 +48,8 @@ pub struct Annotated<'a> {
 }
 
 impl<'a> DataSet<'a> {
-    /// Of these classes and photos, of the kinds among `saves`, with polygons that leave the pixels' edges by `simplify` pixels
-    /// at most.
+    /// Of these classes and photos, of the kinds among `saves`, with polygons that leave the pixels' edges by
+    /// `simplify` pixels at most.
     pub fn prepare(
         folder: &'a output::Folder,
         saves: &[Kind],
@@ -62,8 +62,8 @@ impl<'a> DataSet<'a> {
         Ok(Self { coco, yolo, simplify, filled: 0 })
     }
 
-    /// The instances of class number `class`; none where no data set is asked for. `score` is the probability that a pixel
-    /// belongs to the mask, given what the model says of it.
+    /// The instances of class number `class`; none where no data set is asked for. `score` is the probability
+    /// that a pixel belongs to the mask, given what the model says of it.
     pub fn instances(
         &self,
         class: usize,

@@ -37,8 +37,9 @@ pub struct Decoded {
 }
 
 impl<'a> Drawing<'a> {
-    /// Makes masks at the size of photo number `place`, writes what is wanted of them, and adds them to the data set. What is
-    /// done to probabilities and masks comes in the order that [`MaskOptions`](clipseg::masks::MaskOptions) tells.
+    /// Makes masks at the size of photo number `place`, writes what is wanted of them, and adds them to the
+    /// data set. What is done to probabilities and masks comes in the order that
+    /// [`MaskOptions`](clipseg::masks::MaskOptions) tells.
     pub fn draw(&self, place: usize, decoded: Decoded, data_set: &mut DataSet<'_>) -> Result<Report<'a>> {
         let Self { arguments, prompts, results, targets, sources, names, adapter } = *self;
         let Decoded { photo, segmentation, windows, seconds } = decoded;
@@ -63,8 +64,8 @@ impl<'a> Drawing<'a> {
         });
         let has_labels = saves.is_some() && arguments.save.contains(&Kind::Labels);
         let mut label_map = has_labels.then(|| LabelMap::new(width, height)).transpose()?;
-        // As the model answers, for what is judged of the whole, and at the photo's size; there a prompt at a time, as the maps
-        // may be large.
+        // As the model answers, for what is judged of the whole, and at the photo's size; there a prompt at a
+        // time, as the maps may be large.
         let answer = |index: usize| Ok(segmentation.probability_map(index)?);
         let drawn = |index: usize| {
             let map = arguments.resolution.draw(&segmentation.prompt(index), &photo)?;

@@ -12,9 +12,9 @@ use clipseg::Smoother;
 /// What films need.
 #[derive(Args)]
 pub struct FrameArguments {
-    /// Treat the photos as the frames of a film, in their order, and average the probabilities over time: the share of the
-    /// average so far; the rest is the new frame's. Near 1 masks flicker least and lag most.
-    /// A frame of another size or folder starts a new average; one that cannot be read is skipped.
+    /// Treat the photos as the frames of a film, in their order, and average the probabilities over time: the
+    /// share of the average so far; the rest is the new frame's. Near 1 masks flicker least and lag most. A
+    /// frame of another size or folder starts a new average; one that cannot be read is skipped.
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     smooth: Option<f32>,
 }

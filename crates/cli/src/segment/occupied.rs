@@ -26,8 +26,8 @@ impl<'a> Occupied<'a> {
         Self { folder, inputs, listed: HashMap::new() }
     }
 
-    /// Whether the folder within the output folder holds a file whose name has this key and that is read, is a picture
-    /// that this program did not write, or is not a file at all.
+    /// Whether the folder within the output folder holds a file whose name has this key and that is read, is
+    /// a picture that this program did not write, or is not a file at all.
     pub fn has(&mut self, within: &Path, key: &str) -> bool {
         if !self.listed.contains_key(within) {
             self.listed.insert(within.to_owned(), list(&self.folder.join(within)));

@@ -54,9 +54,9 @@ pub fn open(path: &Path, arguments: &Arguments, processor: &Processor) -> Result
 }
 
 impl Listing {
-    /// The photos that were named, or whose paths are on the lines of stdin; in place of each folder those in it, in the order
-    /// of their names, in which numbers count by their value; without hidden files,
-    /// and without pictures that this program has written.
+    /// The photos that were named, or whose paths are on the lines of stdin; in place of each folder those in
+    /// it, in the order of their names, in which numbers count by their value; without hidden files, and
+    /// without pictures that this program has written.
     pub fn of(named: &[PathBuf], recursive: bool) -> Result<Self> {
         let mut listing = Self::default();
         let mut ours = Vec::new();

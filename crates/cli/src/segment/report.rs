@@ -45,7 +45,8 @@ pub struct PromptResult<'a> {
     pub of: Vec<&'a str>,
     /// Whether the prompt was longer than the model reads.
     pub cut: bool,
-    /// How sure the model is that it is in the photo at all, 0 to 1: the mean of its answer's largest probabilities.
+    /// How sure the model is that it is in the photo at all, 0 to 1: the mean of its answer's largest
+    /// probabilities.
     pub presence: f32,
     /// The largest probability in the photo.
     pub peak_probability: f32,

@@ -31,18 +31,19 @@ pub enum Kind {
     Probability16,
     /// NAME-probability.npy: the probability as it is, f32 [height, width], for numpy.load
     Npy,
-    /// NAME-regions.json: area, box and run lengths (COCO's RLE) of the mask; of each connected part area, box, outer
-    /// polygon and holes, [x, y, x, y, ...] in corners of pixels
+    /// NAME-regions.json: area, box and run lengths (COCO's RLE) of the mask; of each connected part area,
+    /// box, outer polygon and holes, [x, y, x, y, ...] in corners of pixels
     Regions,
-    /// PHOTO-labels.png: the most probable prompt of each pixel, 1 for the first, 0 where none reaches the threshold
-    /// (8-bit with a palette; 16-bit grey for more than 255 prompts); PHOTO-labels.json: which prompt is which
+    /// PHOTO-labels.png: the most probable prompt of each pixel, 1 for the first, 0 where none reaches the
+    /// threshold (8-bit with a palette; 16-bit grey for more than 255 prompts); PHOTO-labels.json: which
+    /// prompt is which
     Labels,
-    /// annotations.json: the connected parts in all photos as a data set in COCO's form. Those with holes as run lengths, the
-    /// others as polygons; categories are the prompts or their classes; "score" is the mean probability; file names start
-    /// from the folder that all photos lie in, "photos" in its "info"
+    /// annotations.json: the connected parts in all photos as a data set in COCO's form. Those with holes as
+    /// run lengths, the others as polygons; categories are the prompts or their classes; "score" is the mean
+    /// probability; file names start from the folder that all photos lie in, "photos" in its "info"
     Coco,
-    /// labels/PHOTO.txt, images/PHOTO.*, data.yaml: the same in YOLO's form (ultralytics' segmentation), with copies of the
-    /// photos. Holes are filled, as that form cannot express them
+    /// labels/PHOTO.txt, images/PHOTO.*, data.yaml: the same in YOLO's form (ultralytics' segmentation), with
+    /// copies of the photos. Holes are filled, as that form cannot express them
     Yolo,
 }
 

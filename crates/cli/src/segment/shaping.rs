@@ -12,8 +12,9 @@ pub struct ShapingArguments {
     /// Probability, 0 to 1, from which a pixel belongs to the mask.
     #[arg(long, default_value_t = 0.5, allow_negative_numbers = true)]
     pub threshold: f32,
-    /// Leave the mask empty if the presence score, which the report gives for each prompt, is below this: the object is
-    /// then taken to be absent. `clipseg eval --tune` measures which value suits a model [default: 0, never].
+    /// Leave the mask empty if the presence score, which the report gives for each prompt, is below this: the
+    /// object is then taken to be absent. `clipseg eval --tune` measures which value suits a model [default:
+    /// 0, never].
     #[arg(
         long,
         value_name = "SCORE",
@@ -25,8 +26,8 @@ pub struct ShapingArguments {
     /// Mask the background of the object instead of the object. Probabilities are unaffected.
     #[arg(long)]
     invert: bool,
-    /// Drop connected regions smaller than this from masks and everything derived from them; probabilities are
-    /// unaffected. Pixels that touch at an edge or a corner are connected.
+    /// Drop connected regions smaller than this from masks and everything derived from them; probabilities
+    /// are unaffected. Pixels that touch at an edge or a corner are connected.
     #[arg(long, value_name = "PIXELS", default_value_t = 1)]
     pub min_area: usize,
     /// Grow every mask by this distance. Distances are Euclidean, so corners become round.
@@ -35,8 +36,8 @@ pub struct ShapingArguments {
     /// Shrink every mask by this distance. The photo's sides do not count as edges of the mask.
     #[arg(long, value_name = "PIXELS", allow_negative_numbers = true)]
     shrink: Option<f64>,
-    /// Soften the edge in NAME-mask.png: it fades from white, this far inside the edge, to black, this far outside.
-    /// Areas, boxes and polygons are those of the hard edge.
+    /// Soften the edge in NAME-mask.png: it fades from white, this far inside the edge, to black, this far
+    /// outside. Areas, boxes and polygons are those of the hard edge.
     #[arg(long, value_name = "PIXELS", allow_negative_numbers = true)]
     feather: Option<f64>,
 }

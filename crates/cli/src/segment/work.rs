@@ -36,12 +36,13 @@ pub struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Segments the photos, the first of which is open, and tells `outcomes` and `data_set` of each when it is done: while the device works
-    /// on one, the next is read and the results of the one before are written. What goes wrong with a photo keeps no other
-    /// from being segmented.
+    /// Segments the photos, the first of which is open, and tells `outcomes` and `data_set` of each when it
+    /// is done: while the device works on one, the next is read and the results of the one before are
+    /// written. What goes wrong with a photo keeps no other from being segmented.
     ///
     /// # Errors
-    /// Where the outcomes cannot be printed, and where the device was lost, with which nothing more can be done.
+    /// Where the outcomes cannot be printed, and where the device was lost, with which nothing more can be
+    /// done.
     pub fn run(
         &self,
         first: Result<Opened>,

@@ -171,7 +171,8 @@ fn yolo_has_a_file_for_each_photo() {
         assert_eq!(*found, mask, "{name}");
     }
 
-    // Again into the same folder, which is known to be ours; and where somebody else's labels are, not at all.
+    // Again into the same folder, which is known to be ours; and where somebody else's labels are, not at
+    // all.
     run_again(&workspace);
     workspace.write("out/data.yaml", b"names: {0: mine}");
     let arguments = arguments(&workspace, &["--save", "yolo"]);

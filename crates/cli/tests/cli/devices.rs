@@ -83,7 +83,8 @@ fn a_width_that_llvmpipe_does_not_survive_is_refused() {
     assert!(output.status.code() == Some(1) && message.contains("128, 256 or 512"), "{message}");
 }
 
-/// Mesa 25.0 crashes on shaders of another width in its cache, so those of a chosen width must not lie where others look.
+/// Mesa 25.0 crashes on shaders of another width in its cache, so those of a chosen width must not lie where
+/// others look.
 #[test]
 fn shaders_of_a_chosen_width_have_a_cache_of_their_own() {
     let caches = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! What people do with masks: prompts together, edges moved, a presence score; with the small model that was trained.
+//! What people do with masks: prompts together, edges moved, a presence score; with the small model that was
+//! trained.
 
 use std::fs;
 use std::path::Path;

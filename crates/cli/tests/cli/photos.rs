@@ -10,7 +10,8 @@ fn with<'a>(arguments: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
     arguments.iter().map(String::as_str).chain(more.iter().copied()).collect()
 }
 
-/// A workspace with `photos/`, in which there are a cat, its mirror image under the same name and a file that is not a photo.
+/// A workspace with `photos/`, in which there are a cat, its mirror image under the same name and a file that
+/// is not a photo.
 fn with_photos() -> Workspace {
     let workspace = Workspace::tiny();
     workspace.photo("photos/cat.png");

@@ -56,7 +56,8 @@ fn doubled_area(polygon: &Value) -> i64 {
     points.iter().zip(next).map(|([x0, y0], [x1, y1])| x0 * y1 - x1 * y0).sum()
 }
 
-/// A threshold between the probabilities of both prompts, so that each has a mask with an edge; the same for all tests.
+/// A threshold between the probabilities of both prompts, so that each has a mask with an edge; the same for
+/// all tests.
 const THRESHOLD: &str = "0.5";
 
 #[test]

@@ -102,7 +102,8 @@ fn windows_and_edges_make_finer_masks_of_the_same_size() {
     assert_eq!(plain["windows"], 1);
 }
 
-/// At 352 pixels three scales of so wide a photo make a map whose moments exceed what adapters bind in one piece.
+/// At 352 pixels three scales of so wide a photo make a map whose moments exceed what adapters bind in one
+/// piece.
 #[test]
 fn a_wide_photo_is_refined_at_all_scales() {
     let workspace = Workspace::tiny();

@@ -110,7 +110,8 @@ fn a_run_that_waits_can_be_stopped() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Open until the end: `wait` would close it, and the run might see the end of its input before the signal.
+    // Open until the end: `wait` would close it, and the run might see the end of its input before the
+    // signal.
     let stdin = child.stdin.take();
     sleep(Duration::from_secs(1));
     signal(&child, "-TERM");

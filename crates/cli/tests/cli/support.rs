@@ -113,7 +113,8 @@ impl Workspace {
         fs::copy(fixture("photos/chelsea.png"), path).unwrap();
     }
 
-    /// The arguments that segment these photos or folders of the workspace by "a cat" into `out`, as masks alone.
+    /// The arguments that segment these photos or folders of the workspace by "a cat" into `out`, as masks
+    /// alone.
     pub fn masks(&self, photos: &[&str], out: &str) -> Vec<String> {
         let (model, out) = (self.argument("model"), self.argument(out));
         let mut arguments = ["segment", "--model", &model, "-p", "a cat", "--save", "mask", "--out", &out]

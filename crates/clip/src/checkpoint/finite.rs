@@ -1,8 +1,8 @@
 //! Finds weights that are not finite.
 //!
-//! An exponent of ones is an infinity or no number. Adding one at the exponent's lowest bit then carries into the sign's
-//! place, which was cleared before: three integer operations per value, of which the compiler makes vectors, and one
-//! question about all of them together.
+//! An exponent of ones is an infinity or no number. Adding one at the exponent's lowest bit then carries into
+//! the sign's place, which was cleared before: three integer operations per value, of which the compiler
+//! makes vectors, and one question about all of them together.
 
 /// Whether all of these are finite.
 pub(super) fn all_finite(values: &[f32]) -> bool {
@@ -10,7 +10,8 @@ pub(super) fn all_finite(values: &[f32]) -> bool {
     values.iter().fold(0, |seen, value| seen | carry(value)) >> 31 == 0
 }
 
-/// Where the first value is that is not finite, as an index for each dimension of `shape`, and how many there are.
+/// Where the first value is that is not finite, as an index for each dimension of `shape`, and how many there
+/// are.
 pub(super) fn first_not_finite(values: &[f32], shape: &[usize]) -> Option<(f32, Vec<usize>, usize)> {
     let mut place = values.iter().position(|value| !value.is_finite())?;
     let value = values[place];

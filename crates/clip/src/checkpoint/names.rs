@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-/// Parts that training puts into the names of a model's tensors: DataParallel (and DeepSpeed), torch.compile, and FSDP with
-/// its checkpoints of activations. A CLIPSeg has no part of its own with such a name.
+/// Parts that training puts into the names of a model's tensors: DataParallel (and DeepSpeed), torch.compile,
+/// and FSDP with its checkpoints of activations. A CLIPSeg has no part of its own with such a name.
 const WRAPPERS: [&str; 4] = ["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
 
-/// The name of a tensor without the parts that wrappers for training added, wherever they stand in it, and those parts.
+/// The name of a tensor without the parts that wrappers for training added, wherever they stand in it, and
+/// those parts.
 #[must_use]
 pub fn unwrapped(name: &str) -> (Cow<'_, str>, Vec<&'static str>) {
     let wrapper = |part: &str| WRAPPERS.into_iter().find(|wrapper| *wrapper == part);

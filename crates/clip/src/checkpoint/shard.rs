@@ -13,16 +13,17 @@ use crate::error::{Error, Result};
 
 /// Bytes of the number at the beginning that says how long the header is.
 const LENGTH_BYTES: usize = 8;
-/// Longest header accepted, of some fifty thousand tensors, where CLIPSeg has four hundred. Parsed, it takes ten times as
-/// much.
+/// Longest header accepted, of some fifty thousand tensors, where CLIPSeg has four hundred. Parsed, it takes
+/// ten times as much.
 const MAX_HEADER: u64 = 8 << 20;
 /// Longest header of other models' files: the limit of the reference implementation.
 const MAX_HEADER_OF_ANY: u64 = 100_000_000;
 
 /// One file of weights, its header parsed and checked against its length.
 ///
-/// Tensors are read when they are asked for. Mapped into memory the file would count as the process's own, beside the device's
-/// copy of it; and cut short by someone else meanwhile it would end the process, not fail a read.
+/// Tensors are read when they are asked for. Mapped into memory the file would count as the process's own,
+/// beside the device's copy of it; and cut short by someone else meanwhile it would end the process, not fail
+/// a read.
 pub(super) struct Shard {
     /// The file, or what the caller calls the bytes.
     path: PathBuf,
@@ -79,7 +80,8 @@ impl Shard {
 
     /// Fills `bytes` with what lies `offset` bytes behind the header.
     pub(super) fn read(&self, offset: usize, bytes: &mut [u8]) -> Result<()> {
-        // `parse_header` has checked that the last tensor ends where the file does, so the sum cannot overflow.
+        // `parse_header` has checked that the last tensor ends where the file does, so the sum cannot
+        // overflow.
         let start = self.data + offset as u64;
         let read = match &self.bytes {
             Bytes::Reader(reader) => read_at(reader, start, bytes),
@@ -182,11 +184,13 @@ fn not_safetensors(start: &[u8; LENGTH_BYTES]) -> String {
     }
 }
 
-/// Parses the header of a file of `length` bytes and returns it with the position of the first tensor's bytes.
+/// Parses the header of a file of `length` bytes and returns it with the position of the first tensor's
+/// bytes.
 ///
-/// The `safetensors` crate checks the header in itself: tensors that follow each other without gap or overlap, each
-/// as long as its shape and type say. How it lies in the file is checked here, for two reasons: the crate adds
-/// lengths that a hostile header can make overflow, and a message should say how many bytes a download lacks.
+/// The `safetensors` crate checks the header in itself: tensors that follow each other without gap or
+/// overlap, each as long as its shape and type say. How it lies in the file is checked here, for two reasons:
+/// the crate adds lengths that a hostile header can make overflow, and a message should say how many bytes a
+/// download lacks.
 fn parse_header(header: &[u8], length: u64) -> Result<(Metadata, u64), String> {
     let metadata: Metadata =
         serde_json::from_slice(header).map_err(|error| format!("has a bad header: {error}"))?;
@@ -265,7 +269,8 @@ mod tests {
         assert!(refused(&long).contains("has a header of 8388609 bytes"), "{}", refused(&long));
     }
 
-    /// Two tensors, each just short of what its own length check refuses, whose end wraps round the address space.
+    /// Two tensors, each just short of what its own length check refuses, whose end wraps round the address
+    /// space.
     #[test]
     fn a_header_that_wraps_round_is_truncated_not_accepted() {
         let half = 1_usize << 60;

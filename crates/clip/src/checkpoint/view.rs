@@ -74,8 +74,8 @@ impl<'a> TensorView<'a> {
     /// The values as f32, converted where they are stored as f16 or bf16.
     ///
     /// # Errors
-    /// Naming the tensor where it is of another type, or holds a value that is not finite; where the file cannot be
-    /// read any more.
+    /// Naming the tensor where it is of another type, or holds a value that is not finite; where the file
+    /// cannot be read any more.
     pub fn to_f32(&self) -> Result<Vec<f32>> {
         match self.dtype() {
             Dtype::F32 => self.read_f32(),

@@ -32,14 +32,17 @@ config_struct! {
         pub decoder_num_attention_heads: usize = 4,
         /// Dropout of the decoder's attention in training; no effect on inference.
         pub decoder_attention_dropout: f64 = 0.0,
-        /// Kept for completeness: transformers ignores it, the decoder's MLPs always use [`Activation::Relu`].
+        /// Kept for completeness: transformers ignores it, the decoder's MLPs always use
+        /// [`Activation::Relu`].
         pub decoder_hidden_act: Activation = Activation::QuickGelu,
         /// Inner width of the decoder's MLPs.
         pub decoder_intermediate_size: usize = 2048,
-        /// Step of the decoder in which the condition enters by FiLM; step 0 reads the last of `extract_layers`. What a
-        /// negative one means, [`conditional_step`](ClipSegConfig::conditional_step) says.
+        /// Step of the decoder in which the condition enters by FiLM; step 0 reads the last of
+        /// `extract_layers`. What a negative one means, [`conditional_step`](ClipSegConfig::conditional_step)
+        /// says.
         pub conditional_layer: isize = 0,
-        /// Whether the decoder ends in a convolution and two transposed ones instead of a single transposed one.
+        /// Whether the decoder ends in a convolution and two transposed ones instead of a single transposed
+        /// one.
         pub use_complex_transposed_convolution: bool = false,
     }
 }
@@ -47,8 +50,8 @@ config_struct! {
 impl ClipSegConfig {
     /// Reads a `config.json`, or the one in a folder, and checks its CLIP half.
     ///
-    /// The decoder's half is checked by [`validate`](Self::validate): a `CLIPSegModel` without a decoder carries
-    /// default values there that need not fit its towers.
+    /// The decoder's half is checked by [`validate`](Self::validate): a `CLIPSegModel` without a decoder
+    /// carries default values there that need not fit its towers.
     ///
     /// # Errors
     /// Where the file is missing, is not JSON, is of another kind of model, or holds an impossible value.
@@ -153,8 +156,9 @@ impl ClipSegConfig {
 
     /// The step of the decoder in which the condition enters, counted from 0.
     ///
-    /// `None` where `conditional_layer` is negative: transformers compares it with each step's number, which it then never
-    /// equals, and so does not use the condition. The masks are the same whatever the prompt, there and here.
+    /// `None` where `conditional_layer` is negative: transformers compares it with each step's number, which
+    /// it then never equals, and so does not use the condition. The masks are the same whatever the prompt,
+    /// there and here.
     pub fn conditional_step(&self) -> Option<usize> {
         usize::try_from(self.conditional_layer).ok()
     }
@@ -186,8 +190,8 @@ impl ClipSegConfig {
         self.vision_config.patch_size / 4
     }
 
-    /// Logits along one side of one patch: `patch_size`, or in the complex form `(patch_size / 4)²`. Only for a
-    /// patch size of 16 are these the same.
+    /// Logits along one side of one patch: `patch_size`, or in the complex form `(patch_size / 4)²`. Only for
+    /// a patch size of 16 are these the same.
     pub fn logits_per_patch(&self) -> usize {
         match self.use_complex_transposed_convolution {
             true => self.complex_kernel() * self.complex_kernel(),
@@ -208,9 +212,9 @@ pub(super) fn is_whole_model(object: &Object) -> bool {
     }
 }
 
-/// Folds `text_config_dict` into `text_config` (or the same of vision), as transformers does for old files: where it
-/// is given it decides all known fields, by its own values or by their defaults; of the newer object the unknown
-/// keys stay.
+/// Folds `text_config_dict` into `text_config` (or the same of vision), as transformers does for old files:
+/// where it is given it decides all known fields, by its own values or by their defaults; of the newer object
+/// the unknown keys stay.
 fn merge_legacy(object: &mut Object, name: &str, defaults: &impl Serialize) -> Result<()> {
     let legacy_name = format!("{name}_dict");
     let legacy = match object.remove(&legacy_name) {

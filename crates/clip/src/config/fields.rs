@@ -20,7 +20,8 @@ impl Fields {
         Self { object, prefix: prefix.into() }
     }
 
-    /// Takes the field `name` out, read as an `R`, or its default where the file does not have it or has null.
+    /// Takes the field `name` out, read as an `R`, or its default where the file does not have it or has
+    /// null.
     pub(crate) fn take<T, R: FieldValue + Into<T>>(
         &mut self,
         name: &str,
@@ -41,8 +42,8 @@ impl Fields {
 
 /// A type that a configuration field can have, or can be read as.
 pub(crate) trait FieldValue: Sized {
-    /// Whether null is a value of its own. For all other types it stands for the field's default, as in the files of
-    /// transformers 5, which writes it wherever a setting was not made.
+    /// Whether null is a value of its own. For all other types it stands for the field's default, as in the
+    /// files of transformers 5, which writes it wherever a setting was not made.
     const HAS_NULL: bool = false;
 
     /// Converts `value`, or says why it cannot, calling the field by its `path`.
@@ -85,8 +86,8 @@ impl FieldValue for Option<u32> {
     }
 }
 
-/// What a field is that transformers 5 types as a number or a list of them, and computes with as one number. Lists of
-/// that number are taken for it.
+/// What a field is that transformers 5 types as a number or a list of them, and computes with as one number.
+/// Lists of that number are taken for it.
 pub(crate) struct OneOrEqual<T>(T);
 
 impl<T: FieldValue + PartialEq> OneOrEqual<T> {
@@ -130,9 +131,8 @@ impl From<OneOrEqual<u32>> for u32 {
     }
 }
 
-/// Declares a configuration: each field with its documentation, type, what it is read as where that differs, and
-/// default in one place. Adds `extra` for
-/// unknown keys, `Default`, and `from_fields`.
+/// Declares a configuration: each field with its documentation, type, what it is read as where that differs,
+/// and default in one place. Adds `extra` for unknown keys, `Default`, and `from_fields`.
 macro_rules! config_struct {
     (
         $(#[$struct_attribute:meta])*
@@ -168,7 +168,8 @@ macro_rules! config_struct {
 
             /// The configuration as indented JSON, unknown keys included.
             pub fn to_json(&self) -> String {
-                // Serialisation fails on keys that are not texts and on writers that fail; there are none here.
+                // Serialisation fails on keys that are not texts and on writers that fail; there are none
+                // here.
                 serde_json::to_string_pretty(self).expect("a configuration has text keys alone")
             }
         }

@@ -1,5 +1,5 @@
-//! The checks that the configurations share. Bounds are far above any CLIP ever trained; they keep sizes computed
-//! from a hostile file from overflowing or asking for absurd memory.
+//! The checks that the configurations share. Bounds are far above any CLIP ever trained; they keep sizes
+//! computed from a hostile file from overflowing or asking for absurd memory.
 
 use crate::error::{Error, Result};
 

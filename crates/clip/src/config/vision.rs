@@ -45,8 +45,8 @@ config_struct! {
 }
 
 impl ClipSegVisionConfig {
-    /// Reads a `config.json` (or the one in a folder): that of a vision tower alone, or a whole CLIPSeg's, of which
-    /// `vision_config` is taken.
+    /// Reads a `config.json` (or the one in a folder): that of a vision tower alone, or a whole CLIPSeg's, of
+    /// which `vision_config` is taken.
     ///
     /// # Errors
     /// Where the file is missing, is not JSON, is of another kind of model, or holds an impossible value.
@@ -78,8 +78,8 @@ impl ClipSegVisionConfig {
         Ok(config)
     }
 
-    /// Checks that the sizes are possible: none zero or absurd, heads that divide the width, a patch that fits into
-    /// the image, a usable epsilon.
+    /// Checks that the sizes are possible: none zero or absurd, heads that divide the width, a patch that
+    /// fits into the image, a usable epsilon.
     ///
     /// # Errors
     /// Naming the first field that is impossible, its value and the legal range.
@@ -117,9 +117,10 @@ impl ClipSegVisionConfig {
         check_eps(prefix, self.layer_norm_eps)
     }
 
-    /// The entry of `hidden_states` that layer `layer` of `extract_layers` stands for, as Python indexes the list: the
-    /// output of layer `i`, counted from 0, is entry `i + 1`, the embeddings' is entry 0, and negative indices count
-    /// from the end. So -1 is the embeddings' output, -2 the last layer's. `None` where there is no such entry.
+    /// The entry of `hidden_states` that layer `layer` of `extract_layers` stands for, as Python indexes the
+    /// list: the output of layer `i`, counted from 0, is entry `i + 1`, the embeddings' is entry 0, and
+    /// negative indices count from the end. So -1 is the embeddings' output, -2 the last layer's. `None`
+    /// where there is no such entry.
     pub fn hidden_state(&self, layer: isize) -> Option<usize> {
         let entries = self.num_hidden_layers.checked_add(1)?;
         let index = layer.checked_add(1)?;

@@ -2,14 +2,15 @@
 
 use serde::de::DeserializeOwned;
 
-/// Parses JSON, also with the `NaN`, `Infinity` and `-Infinity` that Python's `json` writes and no standard has, and with
-/// numbers too large for f64, which Python reads as infinities.
+/// Parses JSON, also with the `NaN`, `Infinity` and `-Infinity` that Python's `json` writes and no standard
+/// has, and with numbers too large for f64, which Python reads as infinities.
 ///
 /// Such a number becomes a text: where a number is needed, it is then refused under its field's name;
 /// where nobody reads it, it does not make the rest of the file unreadable.
 pub(crate) fn parse_json<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
     serde_json::from_str(text).or_else(|error| match quote_non_finite(text) {
-        // The place that the second message names would be off by the quotes; the first is about the file as it is.
+        // The place that the second message names would be off by the quotes; the first is about the file as
+        // it is.
         Some(quoted) => serde_json::from_str(&quoted).map_err(|_| error),
         None => Err(error),
     })
@@ -49,7 +50,8 @@ fn word_end(text: &str) -> usize {
     text.find(|character| !belongs(character)).unwrap_or(text.len())
 }
 
-/// Length of the string literal at the beginning of `text`, quotes included; the whole of one that does not end.
+/// Length of the string literal at the beginning of `text`, quotes included; the whole of one that does not
+/// end.
 fn string_end(text: &str) -> usize {
     let mut escaped = false;
     for (place, character) in text.char_indices().skip(1) {

@@ -21,8 +21,8 @@ pub enum ImageSize {
         /// Columns.
         width: usize,
     },
-    /// A bound on the edges. `ViTImageProcessor` takes it from a file and refuses to resize by it, so it is legal
-    /// only where `do_resize` is off.
+    /// A bound on the edges. `ViTImageProcessor` takes it from a file and refuses to resize by it, so it is
+    /// legal only where `do_resize` is off.
     Edges {
         /// The shorter side.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,8 +34,8 @@ pub enum ImageSize {
 }
 
 config_struct! {
-    /// Settings of the processor, with the defaults of `ViTImageProcessor`, which transformers uses for CLIPSeg
-    /// whatever kind the file names.
+    /// Settings of the processor, with the defaults of `ViTImageProcessor`, which transformers uses for
+    /// CLIPSeg whatever kind the file names.
     pub struct PreprocessorConfig {
         /// Whether to resize to `size`.
         pub do_resize: bool = true,
@@ -61,8 +61,8 @@ impl PreprocessorConfig {
     /// `processor_config.json` that transformers 5 saves in its place.
     ///
     /// # Errors
-    /// Where the file is missing, is not JSON, or asks for something impossible; where a folder has both files and they
-    /// prepare photos differently.
+    /// Where the file is missing, is not JSON, or asks for something impossible; where a folder has both
+    /// files and they prepare photos differently.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         config_file::read(path.as_ref())
     }
@@ -128,8 +128,8 @@ impl PreprocessorConfig {
         Ok(())
     }
 
-    /// The normalised value of each byte in `channel`, rounded where numpy rounds: the product with the factor is
-    /// computed in f64 and stored in f32, mean and deviation are f32.
+    /// The normalised value of each byte in `channel`, rounded where numpy rounds: the product with the
+    /// factor is computed in f64 and stored in f32, mean and deviation are f32.
     pub(super) fn value_of_byte(&self, channel: usize) -> [f32; 256] {
         let (mean, std) = (self.image_mean[channel] as f32, self.image_std[channel] as f32);
         std::array::from_fn(|byte| {

@@ -16,7 +16,8 @@ pub const PROCESSOR_FILE: &str = "processor_config.json";
 /// The field of [`PROCESSOR_FILE`] with the settings.
 const NESTED: &str = "image_processor";
 
-/// Reads the settings at `path`: of a folder `preprocessor_config.json`, or what transformers 5 saves in its place.
+/// Reads the settings at `path`: of a folder `preprocessor_config.json`, or what transformers 5 saves in its
+/// place.
 pub(super) fn read(path: &Path) -> Result<PreprocessorConfig> {
     let hint = format!(
         "it says how photos are resized and normalised, unless a {PROCESSOR_FILE} of transformers 5 does; download it \
@@ -68,7 +69,8 @@ fn settings(object: Object, prefix: &str) -> Result<PreprocessorConfig> {
     Ok(config)
 }
 
-/// transformers 5 cuts out the centre where it is told to; older releases ignored that for CLIPSeg, and so does this crate.
+/// transformers 5 cuts out the centre where it is told to; older releases ignored that for CLIPSeg, and so
+/// does this crate.
 fn refuse_crop(config: &PreprocessorConfig) -> Result<()> {
     if config.extra.get("do_center_crop") != Some(&Value::Bool(true)) {
         return Ok(());

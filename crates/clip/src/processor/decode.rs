@@ -131,7 +131,8 @@ fn png_exif(bytes: &[u8]) -> Option<&[u8]> {
 
 /// The EXIF block of a WebP file. Its decoder makes room for as many bytes as the block claims, up to 4 GB.
 fn webp_exif(bytes: &[u8]) -> Option<&[u8]> {
-    // Chunks after the file's mark: their kind, their length, the data, and a byte more where that makes it even.
+    // Chunks after the file's mark: their kind, their length, the data, and a byte more where that makes it
+    // even.
     let mut rest = bytes.get(12..)?;
     while let Some((kind, after)) = rest.split_first_chunk::<4>() {
         let (length, after) = after.split_first_chunk::<4>()?;
@@ -145,16 +146,17 @@ fn webp_exif(bytes: &[u8]) -> Option<&[u8]> {
     None
 }
 
-/// Decodes a JPEG to the very bytes of Pillow's libjpeg-turbo. The decoder within `image` differs from it by up to 4
-/// in a fifth of the values of an ordinary photo, and reads a truncated file as if it were grey to the end.
+/// Decodes a JPEG to the very bytes of Pillow's libjpeg-turbo. The decoder within `image` differs from it by
+/// up to 4 in a fifth of the values of an ordinary photo, and reads a truncated file as if it were grey to
+/// the end.
 fn decode_jpeg(bytes: &[u8]) -> Result<Picture> {
     let picture = libjpeg_turbo_rs::decompress_to(bytes, PixelFormat::Rgb).map_err(damaged)?;
     let (width, height) = (picture.width, picture.height);
     Ok(Picture { width, height, rgb: picture.data, alpha: None, is_clipped: false })
 }
 
-/// Whether a JPEG has four channels and stores some of them at lower resolution, which is rare. On such files, where
-/// damaged, libjpeg-turbo-rs 0.9 can reach beyond its rows and panic.
+/// Whether a JPEG has four channels and stores some of them at lower resolution, which is rare. On such
+/// files, where damaged, libjpeg-turbo-rs 0.9 can reach beyond its rows and panic.
 fn is_subsampled_cmyk(bytes: &[u8]) -> Result<bool> {
     let decoder = libjpeg_turbo_rs::Decoder::new(bytes).map_err(damaged)?;
     let channels = &decoder.header().components;
@@ -163,8 +165,9 @@ fn is_subsampled_cmyk(bytes: &[u8]) -> Result<bool> {
     Ok(channels.len() == 4 && sampling.any(|factors| factors != (1, 1)))
 }
 
-/// Decodes the other formats and brings their pixels to 8-bit RGB by Pillow's rules: alpha is dropped, grey repeated,
-/// and of 16 bits the upper 8 are kept; but 16-bit grey, which Pillow reads at full depth, is cut off at 255.
+/// Decodes the other formats and brings their pixels to 8-bit RGB by Pillow's rules: alpha is dropped, grey
+/// repeated, and of 16 bits the upper 8 are kept; but 16-bit grey, which Pillow reads at full depth, is cut
+/// off at 255.
 fn decode_other(decoder: impl ImageDecoder) -> Result<Picture> {
     let picture = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
     let (width, height) = (picture.width() as usize, picture.height() as usize);

@@ -53,8 +53,8 @@ impl Resample {
         }
     }
 
-    /// Weight of a pixel at distance `x`. The order of operations is Pillow's: weights are rounded later, and a
-    /// last bit here could show there.
+    /// Weight of a pixel at distance `x`. The order of operations is Pillow's: weights are rounded later, and
+    /// a last bit here could show there.
     fn weight(self, x: f64) -> f64 {
         use std::f64::consts::PI;
         match self {

@@ -38,8 +38,8 @@ impl ClipSegProcessor {
         Ok(Self { image_processor: Processor::from_dir(folder)?, tokenizer: Tokenizer::from_dir(folder)? })
     }
 
-    /// Processes what is given: images, and prompts of one kind, in words (`text`) or in pictures (`visual_prompt`).
-    /// There need not be as many of one as of the other; the model judges that.
+    /// Processes what is given: images, and prompts of one kind, in words (`text`) or in pictures
+    /// (`visual_prompt`). There need not be as many of one as of the other; the model judges that.
     ///
     /// # Errors
     /// [`Error::Input`], in the reference's words, where nothing is given or prompts of both kinds;

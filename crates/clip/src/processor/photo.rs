@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::{Resample, resize::resize};
 use crate::error::{Error, Result};
 
-/// Most pixels that a picture may have, Pillow's limit against decompression bombs: small files that would fill the
-/// memory.
+/// Most pixels that a picture may have, Pillow's limit against decompression bombs: small files that would
+/// fill the memory.
 pub const MAX_PIXELS: u64 = 178_956_970;
 
 /// How the pixels of a picture lie in memory: a byte per channel, in this order.
@@ -17,8 +17,8 @@ pub enum PixelFormat {
     Rgb8,
     /// Blue, green, red, as OpenCV has them.
     Bgr8,
-    /// Red, green, blue and an alpha that is left out, as Pillow does: colours stay as they are. Where alpha is premultiplied, divide by
-    /// it first.
+    /// Red, green, blue and an alpha that is left out, as Pillow does: colours stay as they are. Where alpha
+    /// is premultiplied, divide by it first.
     Rgba8,
     /// As `Rgba8` with blue first, as many windows and cameras have it.
     Bgra8,
@@ -63,9 +63,10 @@ impl Photo {
         Ok(Self { rgb, width, height })
     }
 
-    /// A picture of pixels that another program has, row after row. Each row begins `row_bytes` after the one before: `width` times
-    /// [`PixelFormat::bytes`], or more where rows are padded, as those that wgpu copies from a texture to a buffer. The padding of the
-    /// last row may be left out. The pixels are copied once, to packed RGB.
+    /// A picture of pixels that another program has, row after row. Each row begins `row_bytes` after the one
+    /// before: `width` times [`PixelFormat::bytes`], or more where rows are padded, as those that wgpu copies
+    /// from a texture to a buffer. The padding of the last row may be left out. The pixels are copied once,
+    /// to packed RGB.
     ///
     /// ```
     /// use clipseg_clip::{Photo, PixelFormat};
@@ -78,8 +79,8 @@ impl Photo {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Image`] where the picture is empty or larger than [`MAX_PIXELS`], a row does not fit into `row_bytes`, or `bytes` ends
-    /// within the picture.
+    /// [`Error::Image`] where the picture is empty or larger than [`MAX_PIXELS`], a row does not fit into
+    /// `row_bytes`, or `bytes` ends within the picture.
     pub fn from_pixels(
         format: PixelFormat,
         width: usize,

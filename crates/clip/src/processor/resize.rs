@@ -24,8 +24,9 @@ pub(super) fn resize(rgb: &[u8], from: (usize, usize), to: (usize, usize), resam
     }
 }
 
-/// Whether Pillow resizes columns before rows. Each pass rounds, so the order shows in the result. Pillow 13 turned
-/// it round for pictures that lose more than twice as many rows as columns; up to Pillow 12 rows came first always.
+/// Whether Pillow resizes columns before rows. Each pass rounds, so the order shows in the result. Pillow 13
+/// turned it round for pictures that lose more than twice as many rows as columns; up to Pillow 12 rows came
+/// first always.
 pub(super) fn down_first(from: (usize, usize), to: (usize, usize)) -> bool {
     let lost = |from: usize, to: usize| from as i128 - to as i128;
     let (columns, rows) = (lost(from.0, to.0), lost(from.1, to.1));

@@ -1,4 +1,5 @@
-//! Image prompts as the paper engineers them: the object kept, what is around it blurred, darkened and cropped away.
+//! Image prompts as the paper engineers them: the object kept, what is around it blurred, darkened and
+//! cropped away.
 
 use super::{PixelValues, Processor};
 use crate::Photo;
@@ -7,8 +8,9 @@ use crate::error::{Error, Result};
 /// Columns of the blur's kernel.
 const KERNEL: usize = 15;
 
-/// How a prompt image is prepared around its object: table 5 of the paper (Lüddecke and Ecker 2022), `img_preprocess` of its
-/// code. The default is the best one there: [`CROP_BLUR_DARKEN`](Self::CROP_BLUR_DARKEN).
+/// How a prompt image is prepared around its object: table 5 of the paper (Lüddecke and Ecker 2022),
+/// `img_preprocess` of its code. The default is the best one there:
+/// [`CROP_BLUR_DARKEN`](Self::CROP_BLUR_DARKEN).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PromptStyle {
     /// Standard deviation of the Gaussian that blurs the background, in pixels of the model's input; above 0.
@@ -39,8 +41,8 @@ impl Default for PromptStyle {
 }
 
 impl Processor {
-    /// A photo as an image prompt for the object under `mask` (`[height, width]` of the photo): preprocessed, then
-    /// [`PixelValues::visual_prompt`]. The mask is resized as Pillow does with `NEAREST`.
+    /// A photo as an image prompt for the object under `mask` (`[height, width]` of the photo): preprocessed,
+    /// then [`PixelValues::visual_prompt`]. The mask is resized as Pillow does with `NEAREST`.
     ///
     /// # Errors
     /// Where the mask has another size than the photo, or marks nothing of what the model would see.
@@ -64,8 +66,8 @@ impl Processor {
 }
 
 impl PixelValues {
-    /// `mask · x + background · (1 − mask) · blur(x)`, then the crop, padded with zeros to a square and resized to the same
-    /// size by nearest neighbour. `mask` is `[height, width]`.
+    /// `mask · x + background · (1 − mask) · blur(x)`, then the crop, padded with zeros to a square and
+    /// resized to the same size by nearest neighbour. `mask` is `[height, width]`.
     ///
     /// # Errors
     /// Where the mask has another size or marks nothing.
@@ -150,8 +152,8 @@ impl Bounds {
     }
 }
 
-/// Each channel blurred, along the rows and then along the columns; beyond the border it is mirrored, the border's own
-/// pixels not repeated.
+/// Each channel blurred, along the rows and then along the columns; beyond the border it is mirrored, the
+/// border's own pixels not repeated.
 fn blurred(pixels: &PixelValues, deviation: f32) -> Vec<f32> {
     let weights = gaussian(deviation);
     let (width, height) = (pixels.width, pixels.height);

@@ -3,12 +3,13 @@ use clipseg_tensor::Run;
 use super::{Layout, TextInput, TextPlan};
 use crate::Result;
 
-/// The rows are a multiple of this, and the longest text counts as one: else every batch would ask for a plan of its own.
+/// The rows are a multiple of this, and the longest text counts as one: else every batch would ask for a plan
+/// of its own.
 const ROWS: usize = 8;
 const LONGEST: usize = 16;
 
-/// Texts one behind the other, each up to the token whose place is pooled: attention looks back only, so nothing that follows
-/// it counts. Filled up to the longest, most of a batch of prompts would be padding.
+/// Texts one behind the other, each up to the token whose place is pooled: attention looks back only, so
+/// nothing that follows it counts. Filled up to the longest, most of a batch of prompts would be padding.
 pub(super) struct Packed {
     ids: Vec<u32>,
     position_ids: Vec<u32>,
@@ -17,8 +18,8 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// Packs texts whose pooled tokens have these `places`. `None` where it would change what a token sees: positions of the caller's
-    /// own, or padding before a token that counts.
+    /// Packs texts whose pooled tokens have these `places`. `None` where it would change what a token sees:
+    /// positions of the caller's own, or padding before a token that counts.
     pub fn of(input: TextInput<'_>, places: &[usize]) -> Option<Self> {
         let mut packed = Self { ids: Vec::new(), position_ids: Vec::new(), cu_seqlens: vec![0] };
         if input.position_ids.is_some() {

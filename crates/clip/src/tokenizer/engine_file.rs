@@ -1,8 +1,8 @@
 //! `tokenizer.json`, read as data.
 //!
-//! The `tokenizers` crate has a reader too, but that panics on some damaged files, and it builds whatever a file
-//! describes: also replacements that make 8 GB of one letter. What CLIP's files hold is known, as transformers 4 and 5
-//! write them. That is built here, and all else refused by its field.
+//! The `tokenizers` crate has a reader too, but that panics on some damaged files, and it builds whatever a
+//! file describes: also replacements that make 8 GB of one letter. What CLIP's files hold is known, as
+//! transformers 4 and 5 write them. That is built here, and all else refused by its field.
 
 use std::collections::HashMap;
 
@@ -23,8 +23,8 @@ use super::settings::is_id;
 use crate::config::MAX_VOCABULARY;
 use crate::files::parse_json;
 
-/// How the same words are told apart where the pattern names the special tokens too, as OpenAI's file and transformers 5
-/// have it.
+/// How the same words are told apart where the pattern names the special tokens too, as OpenAI's file and
+/// transformers 5 have it.
 const WORDS_AND_SPECIAL: &str =
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 /// Steps of a normalizer or pre-tokenizer; CLIP's have three and two.

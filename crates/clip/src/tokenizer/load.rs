@@ -22,7 +22,8 @@ const ENGINE_FILE: &str = "tokenizer.json";
 const VOCAB_FILE: &str = "vocab.json";
 const MERGES_FILE: &str = "merges.txt";
 
-/// Merges that CLIP's own reader takes from `merges.txt`: its vocabulary less 2 × 256 bytes and 2 special tokens.
+/// Merges that CLIP's own reader takes from `merges.txt`: its vocabulary less 2 × 256 bytes and 2 special
+/// tokens.
 const MAX_MERGES: usize = 49_152 - 256 - 2;
 
 /// The tokenizer of a checkpoint. `whole` stands for the files together in errors.
@@ -78,17 +79,17 @@ fn give_ids(vocab: &mut Vocab, listed: &[Listed]) -> Result<(), String> {
     Ok(())
 }
 
-/// Has the engine look for the tokens that the files list, and for special ones, before it encodes what is between them;
-/// in the order and with the rules of transformers' `PreTrainedTokenizerFast`. `whole` tells an engine that was read from
-/// `tokenizer.json` from one that was made of a vocabulary.
+/// Has the engine look for the tokens that the files list, and for special ones, before it encodes what is
+/// between them; in the order and with the rules of transformers' `PreTrainedTokenizerFast`. `whole` tells an
+/// engine that was read from `tokenizer.json` from one that was made of a vocabulary.
 fn add_tokens(
     engine: &mut Engine,
     listed: &[Listed],
     settings: &Settings,
     whole: bool,
 ) -> Result<(), String> {
-    // Made from a vocabulary, the tokens with which CLIP's own class begins are looked for in the normalised text, which
-    // is in lower case, and all others in the prompt as it stands.
+    // Made from a vocabulary, the tokens with which CLIP's own class begins are looked for in the normalised
+    // text, which is in lower case, and all others in the prompt as it stands.
     let special = settings.special_tokens(|role, text| {
         let normalized = !whole && matches!(role, "bos_token" | "eos_token" | "unk_token");
         AddedToken::from(text, true).normalized(normalized)

@@ -13,7 +13,8 @@ pub(super) const WORDS: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p
 
 /// Most tokens added to a vocabulary; a few thousand are known.
 pub(super) const MAX_ADDED: usize = 1 << 16;
-/// Most bytes of all added tokens: the engine looks for all at once, with some fifty bytes for each of theirs.
+/// Most bytes of all added tokens: the engine looks for all at once, with some fifty bytes for each of
+/// theirs.
 const MAX_ADDED_BYTES: usize = 1 << 20;
 /// Longest token in bytes. CLIP's longest has some fifty.
 const MAX_TOKEN: usize = 1024;

@@ -196,7 +196,8 @@ fn listed_by_id(decoder: &Value) -> Result<Vec<Listed>, String> {
         .collect()
 }
 
-/// Whether a vocabulary can have this id. The engine counts on from the largest, which has to have a successor.
+/// Whether a vocabulary can have this id. The engine counts on from the largest, which has to have a
+/// successor.
 pub(super) fn is_id(id: u32) -> bool {
     (id as usize) < MAX_VOCABULARY
 }

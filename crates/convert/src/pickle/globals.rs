@@ -102,8 +102,8 @@ fn number_type(name: &str) -> Option<Dtype> {
     })
 }
 
-/// The storage that a persistent id stands for: `("storage", class, key, device, length)`. On which device it once
-/// was does not matter.
+/// The storage that a persistent id stands for: `("storage", class, key, device, length)`. On which device it
+/// once was does not matter.
 pub(super) fn storage(id: &Value, objects: &Objects) -> Result<Rc<Storage>, String> {
     match objects.tuple(id)? {
         [

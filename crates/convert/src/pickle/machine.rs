@@ -101,8 +101,8 @@ impl<'a> Machine<'a> {
                 let place = u32::from_le_bytes(self.take()?);
                 self.get(place)
             }
-            // Containers: EMPTY_TUPLE, TUPLE1, TUPLE2, TUPLE3, TUPLE, EMPTY_LIST, APPEND, APPENDS, EMPTY_DICT,
-            // SETITEM, SETITEMS
+            // Containers: EMPTY_TUPLE, TUPLE1, TUPLE2, TUPLE3, TUPLE, EMPTY_LIST, APPEND, APPENDS,
+            // EMPTY_DICT, SETITEM, SETITEMS
             b')' => self.tuple(0),
             0x85..=0x87 => self.tuple(usize::from(opcode - 0x84)),
             b't' => {

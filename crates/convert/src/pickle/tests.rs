@@ -3,8 +3,8 @@ use super::*;
 /// Ends every tensor's arguments after its strides, and calls.
 const REBUILD: &[u8] = b"\x89ccollections\nOrderedDict\n)RtR";
 
-/// A program that puts one tensor of f32 into a dict: `length` numbers in its storage, `offset`, shape and strides of
-/// one dimension each.
+/// A program that puts one tensor of f32 into a dict: `length` numbers in its storage, `offset`, shape and
+/// strides of one dimension each.
 fn one_tensor(length: i32, offset: i32, shape: i32, stride: i32) -> Vec<u8> {
     let int = |number: i32| [b"J".as_slice(), &number.to_le_bytes()].concat();
     [
@@ -34,8 +34,8 @@ fn a_tensor_is_read() {
     assert_eq!((name.as_str(), tensor.shape(), tensor.storage().bytes()), ("a", &[3][..], 32));
 }
 
-/// `os.system` as `pickle.dumps` writes it on Linux, in a value, as the call that makes the state dict, and in a
-/// TorchScript archive.
+/// `os.system` as `pickle.dumps` writes it on Linux, in a value, as the call that makes the state dict, and
+/// in a TorchScript archive.
 #[test]
 fn a_program_that_asks_for_more_is_refused_by_name() {
     for program in [
@@ -173,8 +173,8 @@ fn endless_things_end() {
     assert!(refused(&doubling, Dialect::TorchScript).contains("attributes"));
 }
 
-/// Modules that share one dict of many attributes, as their program recalls it: what is held grows with the program, not
-/// with modules times attributes.
+/// Modules that share one dict of many attributes, as their program recalls it: what is held grows with the
+/// program, not with modules times attributes.
 #[test]
 fn attributes_that_modules_share_are_held_once() {
     let mut program = b"c__torch__\nM\nr\x00\0\0\0}r\x01\0\0\0(".to_vec();

@@ -6,8 +6,8 @@ use super::MAX_VALUES;
 use super::globals::Global;
 use crate::tensor::{Storage, StoredTensor};
 
-/// A value on the stack. Containers are in [`Objects`], so that values are flat: they are copied and dropped without
-/// recursion, however deep a program nests them.
+/// A value on the stack. Containers are in [`Objects`], so that values are flat: they are copied and dropped
+/// without recursion, however deep a program nests them.
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     None,
@@ -46,8 +46,8 @@ pub(super) struct Id(usize);
 pub(super) enum Object {
     Tuple(Vec<Value>),
     Dict(Vec<(Value, Value)>),
-    /// A TorchScript module, with the dict of its attributes once that is there: modules may share one, which copied
-    /// for each would let a small program fill the memory.
+    /// A TorchScript module, with the dict of its attributes once that is there: modules may share one, which
+    /// copied for each would let a small program fill the memory.
     Module(Option<Id>),
     Storage(Rc<Storage>),
     Tensor(StoredTensor),

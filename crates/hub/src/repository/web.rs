@@ -13,7 +13,8 @@ const PAGES: [&str; 7] = ["tree", "blob", "resolve", "raw", "commit", "commits",
 const NOT_ITS_PAGE: &str = "the address is not that of a model's page (https://huggingface.co/owner/name, or with \
                             /tree/REVISION behind it)";
 
-/// Name and revision that an address gives, of the public Hub or of `endpoint`; none where the text is not an address.
+/// Name and revision that an address gives, of the public Hub or of `endpoint`; none where the text is not an
+/// address.
 pub(super) fn repository(
     given: &str,
     endpoint: Option<&Address>,

@@ -100,8 +100,8 @@ fn what_others_write_is_neither_used_nor_touched() {
     others.iter().for_each(|path| assert_eq!(fs::read_to_string(path).unwrap(), "of another program"));
 }
 
-/// As where a drive grants one lock to all: another download of ours goes on, and this one neither writes to its file nor
-/// lets it write to what it makes of it.
+/// As where a drive grants one lock to all: another download of ours goes on, and this one neither writes to
+/// its file nor lets it write to what it makes of it.
 #[test]
 fn a_download_that_goes_on_elsewhere_is_kept_apart() {
     let tiny = Tiny::new();

@@ -1,5 +1,5 @@
-//! Python's own `huggingface_hub` against the same server and the same cache: it holds the server to what the real
-//! client takes, and our cache to what it finds. `cargo xtask test` runs this with its pinned versions.
+//! Python's own `huggingface_hub` against the same server and the same cache: it holds the server to what the
+//! real client takes, and our cache to what it finds. `cargo xtask test` runs this with its pinned versions.
 
 use std::path::Path;
 use std::process::Command;
@@ -28,7 +28,8 @@ for kind, ask in [
     raise SystemExit(f'{kind} was not raised')
 print('ok')";
 
-/// Runs a program with `huggingface_hub` against the server and the cache of `tiny`; the last line that it prints.
+/// Runs a program with `huggingface_hub` against the server and the cache of `tiny`; the last line that it
+/// prints.
 fn python(tiny: &Tiny, is_offline: bool, code: &str, arguments: &[&str]) -> String {
     let python = std::env::var_os(PYTHON)
         .unwrap_or_else(|| panic!("{PYTHON} names no Python; `cargo xtask test` does"));

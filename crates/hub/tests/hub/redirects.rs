@@ -17,8 +17,8 @@ fn a_first_download_brings_small_files_and_large_ones() {
     let requests = tiny.server.requests();
     assert_eq!(ranges(&requests), [None]);
     assert!(requests.iter().all(|request| !request.path.contains("README")), "{requests:?}");
-    // One for the list; a question with its redirect and a file with its redirect for each of four small files; of the
-    // large one the question is answered by the redirect.
+    // One for the list; a question with its redirect and a file with its redirect for each of four small
+    // files; of the large one the question is answered by the redirect.
     assert_eq!(requests.len(), 1 + 4 * 4 + 3, "{requests:?}");
 
     tiny.succeed();

@@ -17,7 +17,8 @@ fn doubled_area(ring: &Ring) -> i64 {
         .fold(0, |sum, [x0, y0, x1, y1]| sum + x0 * y1 - x1 * y0)
 }
 
-/// The pixels whose centre lies in an odd number of rings: those with an odd number of upright edges to their left.
+/// The pixels whose centre lies in an odd number of rings: those with an odd number of upright edges to their
+/// left.
 fn filled<'a>(rings: impl Iterator<Item = &'a Ring>, width: usize, height: usize) -> Vec<bool> {
     let mut pixels = vec![false; width * height];
     for ([x0, y0], [x1, y1]) in rings.flat_map(edges) {

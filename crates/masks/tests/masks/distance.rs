@@ -13,7 +13,8 @@ struct Case {
     squares: Vec<f64>,
 }
 
-/// The square of the distance from a pixel to the nearest that is inside (or outside), by looking at all of them.
+/// The square of the distance from a pixel to the nearest that is inside (or outside), by looking at all of
+/// them.
 fn nearest(mask: &Mask, place: usize, inside: bool) -> Option<f64> {
     let at = |place: usize| ((place % mask.width()) as f64, (place / mask.width()) as f64);
     let (x, y) = at(place);

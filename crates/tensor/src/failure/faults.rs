@@ -1,7 +1,8 @@
 //! Failures on purpose, for tests: the device refuses a piece of work, or is lost before it.
 //!
-//! Everything that asks something of the device is a guarded piece of work: making a buffer or texture, writing to it, making a
-//! plan's bind groups, submitting, mapping. A test has one of them after the other fail, until the work is done before.
+//! Everything that asks something of the device is a guarded piece of work: making a buffer or texture,
+//! writing to it, making a plan's bind groups, submitting, mapping. A test has one of them after the other
+//! fail, until the work is done before.
 
 use std::cell::Cell;
 
@@ -20,12 +21,14 @@ thread_local! {
     static NEXT: Cell<Option<(usize, Fault)>> = const { Cell::new(None) };
 }
 
-/// Has one of the calling thread's pieces of work fail: number `place` from now, counted from 0. Other threads notice nothing.
+/// Has one of the calling thread's pieces of work fail: number `place` from now, counted from 0. Other
+/// threads notice nothing.
 pub fn at(place: usize, fault: Fault) {
     NEXT.set(Some((place, fault)));
 }
 
-/// Ends what [`at`] began. `None` where it has failed; else how many more pieces of work would have gone well.
+/// Ends what [`at`] began. `None` where it has failed; else how many more pieces of work would have gone
+/// well.
 pub fn end() -> Option<usize> {
     NEXT.take().map(|(place, _)| place)
 }

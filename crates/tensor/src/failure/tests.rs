@@ -137,7 +137,8 @@ fn whole(device: &Device, value: f32) -> Result<Vec<f32>> {
     run(&try_doubling(device)?, value)
 }
 
-/// What [`whole`] gives when its pieces of work fail one after the other; the last one is that of the first place behind them.
+/// What [`whole`] gives when its pieces of work fail one after the other; the last one is that of the first
+/// place behind them.
 fn results_of(
     fault: Fault,
     device: impl Fn() -> Device,
@@ -157,7 +158,8 @@ fn results_of(
     }
 }
 
-/// Weights, input, output, parameters and bind groups, writing the input, staging, submitting, mapping, to name the chief ones.
+/// Weights, input, output, parameters and bind groups, writing the input, staging, submitting, mapping, to
+/// name the chief ones.
 const PIECES: usize = 9;
 
 #[test]
@@ -184,7 +186,8 @@ fn whatever_fails_is_told_and_harms_nothing_that_follows() {
     }
 }
 
-/// Seven threads that run `plan` over and over until `done`, or until it fails. Each gives how often it went well, and the failure.
+/// Seven threads that run `plan` over and over until `done`, or until it fails. Each gives how often it went
+/// well, and the failure.
 fn seven_at_work<'scope>(
     scope: &'scope thread::Scope<'scope, '_>,
     plan: &'scope (Plan, Tensor, Tensor),

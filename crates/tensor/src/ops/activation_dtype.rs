@@ -5,9 +5,10 @@ use crate::tensor::DType;
 use crate::{Precision, Recorder, Result};
 
 impl Recorder {
-    /// The dtype of an activation that passes between exactly two ops. It is f16 only if both support that (`ends`), the
-    /// precision is [`Precision::F16`] and the workgroup kernels run. [`Precision::Auto`] changes no number; the
-    /// subgroup kernels serve software adapters, where f16 would save no time, and their textures hold f32.
+    /// The dtype of an activation that passes between exactly two ops. It is f16 only if both support that
+    /// (`ends`), the precision is [`Precision::F16`] and the workgroup kernels run. [`Precision::Auto`]
+    /// changes no number; the subgroup kernels serve software adapters, where f16 would save no time, and
+    /// their textures hold f32.
     pub(crate) fn dtype_between(&self, ends: [bool; 2]) -> DType {
         let device = self.device();
         let wanted = device.precision() == Precision::F16 && device.lanes().is_none();

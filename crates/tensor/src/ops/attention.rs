@@ -20,12 +20,12 @@ pub struct AttentionMask<'a> {
     pub packing: Option<Packing<'a>>,
 }
 
-/// Where the sequences lie that a batch of one holds, as FlashAttention's varlen functions take them. Rows beyond the last are
-/// not looked at, and their output is undefined.
+/// Where the sequences lie that a batch of one holds, as FlashAttention's varlen functions take them. Rows
+/// beyond the last are not looked at, and their output is undefined.
 #[derive(Clone, Copy, Debug)]
 pub struct Packing<'a> {
-    /// `[sequences + 1]` of `u32`, rising: the row that each starts with, and the one after the last. The device cannot refuse
-    /// what is beyond the rows; it takes that for their end.
+    /// `[sequences + 1]` of `u32`, rising: the row that each starts with, and the one after the last. The
+    /// device cannot refuse what is beyond the rows; it takes that for their end.
     pub cu_seqlens: &'a Tensor,
     /// No sequence is longer.
     pub max_seqlen: usize,
@@ -71,8 +71,8 @@ impl Sizes {
         Ok(Self { batch, tokens, sequences, max_seqlen, heads, head_size: width / (3 * heads) })
     }
 
-    /// Operations of the product of queries and keys, over the pairs that may see each other; values take as many. Packed sequences
-    /// count as if all were as long as the longest may be.
+    /// Operations of the product of queries and keys, over the pairs that may see each other; values take as
+    /// many. Packed sequences count as if all were as long as the longest may be.
     fn product_flops(&self, mask: &AttentionMask<'_>) -> u64 {
         let pairs =
             if mask.causal { self.max_seqlen * (self.max_seqlen + 1) / 2 } else { self.max_seqlen.pow(2) };
@@ -88,14 +88,16 @@ impl Sizes {
     }
 }
 
-/// Whether the vec4 and subgroup kernels support heads of this size. Of the workgroup kernels only the vec4 one supports f16.
+/// Whether the vec4 and subgroup kernels support heads of this size. Of the workgroup kernels only the vec4
+/// one supports f16.
 pub(crate) fn heads_fit_vectors(head_size: usize) -> bool {
     head_size <= 64 && head_size.is_multiple_of(4)
 }
 
 impl Recorder {
-    /// Multi-head attention over fused queries, keys and values `[batch, tokens, 3 · heads · head_size]`, in that order:
-    /// `softmax(query · keyᵀ / √head_size) · value`, `[batch, tokens, heads · head_size]`. No score reaches memory.
+    /// Multi-head attention over fused queries, keys and values `[batch, tokens, 3 · heads · head_size]`, in
+    /// that order: `softmax(query · keyᵀ / √head_size) · value`, `[batch, tokens, heads · head_size]`. No
+    /// score reaches memory.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the shapes do not fit or a head has more than 128 values.
@@ -111,7 +113,8 @@ impl Recorder {
     /// As [`attention`](Self::attention), stored as `dtype`; queries, keys and values may be in f16.
     ///
     /// # Errors
-    /// As [`attention`](Self::attention), and when either is in f16 but the size of a head is not a multiple of four up to 64.
+    /// As [`attention`](Self::attention), and when either is in f16 but the size of a head is not a multiple
+    /// of four up to 64.
     pub fn attention_as(
         &mut self,
         dtype: DType,
@@ -137,7 +140,8 @@ impl Recorder {
         }
     }
 
-    /// The probabilities that [`attention`](Self::attention) weighs values with, `[batch, heads, tokens, tokens]`.
+    /// The probabilities that [`attention`](Self::attention) weighs values with,
+    /// `[batch, heads, tokens, tokens]`.
     ///
     /// # Errors
     /// As [`attention`](Self::attention).
@@ -207,8 +211,8 @@ impl Recorder {
         self.attention_on_buffers(kernel, &overrides, queries, dtype, query_key_value, sizes, mask)
     }
 
-    /// Attention by one of the kernels on buffers, a workgroup of which has so many `queries`. All take the same parameters and
-    /// resources, which a test in the shader crate sees to.
+    /// Attention by one of the kernels on buffers, a workgroup of which has so many `queries`. All take the
+    /// same parameters and resources, which a test in the shader crate sees to.
     #[expect(clippy::too_many_arguments, reason = "the kernel and what it is given")]
     fn attention_on_buffers(
         &mut self,

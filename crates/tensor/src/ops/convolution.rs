@@ -4,7 +4,8 @@ use super::{expect_shape, shape_error};
 use crate::tensor::DType;
 use crate::{Device, Linear, Recorder, Result, Tensor};
 
-/// A 3×3 convolution with padding 1: a matrix product over each pixel's neighbourhood, direction by direction.
+/// A 3×3 convolution with padding 1: a matrix product over each pixel's neighbourhood, direction by
+/// direction.
 pub struct Convolution3x3 {
     /// `[outputs, (3, 3, channels)]`
     linear: Linear,
@@ -42,8 +43,8 @@ impl Convolution3x3 {
 }
 
 impl Recorder {
-    /// `activation(conv(input))` of maps with channels last, `[images, skip + height · width, channels]`, of which the first
-    /// `skip` rows (a class token) are left out: `[images, height · width, outputs]`.
+    /// `activation(conv(input))` of maps with channels last, `[images, skip + height · width, channels]`, of
+    /// which the first `skip` rows (a class token) are left out: `[images, height · width, outputs]`.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the shapes do not fit.

@@ -46,10 +46,11 @@ impl Recorder {
         Ok(output)
     }
 
-    /// `sum = reduced + previous`, then `gamma · sum + beta` where there is a modulation (FiLM, Perez et al. 2018).
+    /// `sum = reduced + previous`, then `gamma · sum + beta` where there is a modulation (FiLM, Perez et al.
+    /// 2018).
     ///
-    /// `reduced` is `[scenes, tokens, columns]` with one scene for all pairs or one each; `previous` and the output are
-    /// `[pairs, tokens, columns]`.
+    /// `reduced` is `[scenes, tokens, columns]` with one scene for all pairs or one each; `previous` and the
+    /// output are `[pairs, tokens, columns]`.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the shapes do not fit.

@@ -7,8 +7,8 @@ use crate::{Recorder, Result, Tensor};
 impl Recorder {
     /// `tokens[ids] + positions[position_ids]`, `[batch, length, width]`.
     ///
-    /// `ids` and `position_ids` are `[batch, length]` of `u32`. The device cannot refuse one that is beyond its table and takes
-    /// the table's last row: callers check ids before they write them.
+    /// `ids` and `position_ids` are `[batch, length]` of `u32`. The device cannot refuse one that is beyond
+    /// its table and takes the table's last row: callers check ids before they write them.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the shapes do not fit, or a table is empty.
@@ -48,7 +48,8 @@ impl Recorder {
         Ok(output)
     }
 
-    /// The rows of `input` that `rows` (`[count]` of `u32`) names, `[count, width]`. An index beyond the input gives its last row.
+    /// The rows of `input` that `rows` (`[count]` of `u32`) names, `[count, width]`. An index beyond the
+    /// input gives its last row.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when `rows` is not a list, or the input has no rows.
@@ -72,8 +73,8 @@ impl Recorder {
         Ok(output)
     }
 
-    /// Pixels `[images, channels, height, width]` as patches `[images, patches, channels · patch_size²]`, row by row: the
-    /// input of a patch embedding as a linear layer.
+    /// Pixels `[images, channels, height, width]` as patches `[images, patches, channels · patch_size²]`, row
+    /// by row: the input of a patch embedding as a linear layer.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the image is smaller than a patch.

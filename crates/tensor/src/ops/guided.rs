@@ -5,13 +5,14 @@ use crate::tensor::DType;
 use crate::{Recorder, Result, Tensor};
 
 impl Recorder {
-    /// The linear models that tell a map's probabilities from a guide's colours, averaged over the windows that a pixel lies in:
-    /// `[4, height, width]`, three weights and a constant, from logits `[height, width]` and a guide `[3, height, width]` with
-    /// values of at most about 1. Windows reach `radius` pixels to each side; colours whose variance in a window is well below
-    /// `epsilon` tell nothing. [`guided_apply`](Self::guided_apply) makes logits of them.
+    /// The linear models that tell a map's probabilities from a guide's colours, averaged over the windows
+    /// that a pixel lies in: `[4, height, width]`, three weights and a constant, from logits
+    /// `[height, width]` and a guide `[3, height, width]` with values of at most about 1. Windows reach
+    /// `radius` pixels to each side; colours whose variance in a window is well below `epsilon` tell nothing.
+    /// [`guided_apply`](Self::guided_apply) makes logits of them.
     ///
-    /// He, Sun and Tang, "Guided image filtering" (2013); resized in between, the two are He and Sun's "Fast guided filter"
-    /// (2015).
+    /// He, Sun and Tang, "Guided image filtering" (2013); resized in between, the two are He and Sun's "Fast
+    /// guided filter" (2015).
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the guide is of another size.
@@ -69,8 +70,8 @@ impl Recorder {
         Ok(maps)
     }
 
-    /// The logits `[height, width]` that coefficients `[4, height, width]` tell from a guide `[3, height, width]`; their
-    /// probabilities lie within 0.0001..=0.9999.
+    /// The logits `[height, width]` that coefficients `[4, height, width]` tell from a guide
+    /// `[3, height, width]`; their probabilities lie within 0.0001..=0.9999.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the shapes do not fit.

@@ -45,7 +45,8 @@ impl LayerNorm {
         Ok(Self { weight: upload(weight)?, bias: upload(bias)?, epsilon, for_lanes })
     }
 
-    /// Whether the vec4 kernel supports rows of this width. It is the only workgroup kernel of layer norm that can write f16.
+    /// Whether the vec4 kernel supports rows of this width. It is the only workgroup kernel of layer norm
+    /// that can write f16.
     pub(crate) fn fits_vectors(&self) -> bool {
         let columns = self.weight.len();
         columns.is_multiple_of(4) && columns <= VEC4_MAX_COLUMNS
@@ -61,8 +62,8 @@ impl ForLanes {
     }
 }
 
-/// Of each value: its sum, its difference from the mean, the square and the squares' sum, then a product with 1 / √(variance + ε)
-/// and one with the weight, and the bias.
+/// Of each value: its sum, its difference from the mean, the square and the squares' sum, then a product with
+/// 1 / √(variance + ε) and one with the weight, and the bias.
 fn layer_norm_flops(input: &Tensor) -> u64 {
     7 * input.len() as u64
 }
@@ -79,7 +80,8 @@ impl Recorder {
     /// As [`layer_norm`](Self::layer_norm), stored as `dtype`.
     ///
     /// # Errors
-    /// As [`layer_norm`](Self::layer_norm), and when it is to be stored in f16 but the width is not a multiple of four up to 1024.
+    /// As [`layer_norm`](Self::layer_norm), and when it is to be stored in f16 but the width is not a
+    /// multiple of four up to 1024.
     pub fn layer_norm_as(&mut self, dtype: DType, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
         expect_floats("layer_norm", dtype)?;
         expect_shape("layer_norm", "the weight", &layer.weight, &[input.columns()])?;

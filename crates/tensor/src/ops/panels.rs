@@ -10,7 +10,8 @@ pub(crate) fn panel_columns(lanes: u32) -> usize {
     4 * lanes as usize
 }
 
-/// Rows of the weight that a panel has in one row of its texture: what the kernels walk in a step, a texel of the input per lane.
+/// Rows of the weight that a panel has in one row of its texture: what the kernels walk in a step, a texel of
+/// the input per lane.
 fn panel_depth(lanes: u32) -> usize {
     4 * lanes as usize
 }
@@ -18,14 +19,17 @@ fn panel_depth(lanes: u32) -> usize {
 /// Rows of the output that a workgroup of the subgroup kernels for products makes.
 pub(crate) const PRODUCT_ROWS: usize = matmul_subgroup::ROWS as usize;
 
-/// A weight `[out_features, in_features]` in the order in which the subgroup kernels read it, from end to end.
+/// A weight `[out_features, in_features]` in the order in which the subgroup kernels read it, from end to
+/// end.
 ///
-/// It is cut into panels of [`panel_columns`] columns (out_features). A row of the texture holds [`panel_depth`] values of K
-/// (in_features) of one panel, and for each of them the panel's columns. Panels and rows are padded with zeros. A texel has four
-/// columns of one K in f32, or four columns of two values of K in f16.
+/// It is cut into panels of [`panel_columns`] columns (out_features). A row of the texture holds
+/// [`panel_depth`] values of K (in_features) of one panel, and for each of them the panel's columns. Panels
+/// and rows are padded with zeros. A texel has four columns of one K in f32, or four columns of two values of
+/// K in f16.
 ///
-/// With 16 lanes the kernel rotates the input strip by one lane per step, so that lane l sees the values of K starting at
-/// its own. The packing rotates each lane's columns to match. With 4 lanes, the K that a lane's columns have at each step:
+/// With 16 lanes the kernel rotates the input strip by one lane per step, so that lane l sees the values of K
+/// starting at its own. The packing rotates each lane's columns to match. With 4 lanes, the K that a lane's
+/// columns have at each step:
 ///
 /// ```text
 ///          lane 0  lane 1  lane 2  lane 3
@@ -91,7 +95,8 @@ impl Panels {
     }
 }
 
-/// The weight `[out_features, in_features]` that panels hold, a row of whose texture has `row` floats or f16 values.
+/// The weight `[out_features, in_features]` that panels hold, a row of whose texture has `row` floats or f16
+/// values.
 pub(crate) fn unpack(
     values: &[f32],
     row: usize,

@@ -6,8 +6,8 @@ use crate::{Recorder, Result, Tensor, Tile};
 
 impl Recorder {
     /// Position embeddings `[1 + side², width]` of a square grid, resized to `rows` by `columns`:
-    /// `[1 + rows · columns, width]`. Bicubic as PyTorch's `interpolate(mode="bicubic", align_corners=False)`; row 0, the
-    /// class token's, is kept.
+    /// `[1 + rows · columns, width]`. Bicubic as PyTorch's
+    /// `interpolate(mode="bicubic", align_corners=False)`; row 0, the class token's, is kept.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the table is not one of a square grid.
@@ -31,13 +31,14 @@ impl Recorder {
         Ok(output)
     }
 
-    /// The tile `to` of maps that are resized as PyTorch's `interpolate(mode="bilinear", align_corners=False)`:
-    /// `[images, rows, columns]` from `[images, rows, columns]` of the tile `from` of the maps before. That need hold no
-    /// more than [`to.source(…)`](Tile::source); values are the same whatever the tiles.
+    /// The tile `to` of maps that are resized as PyTorch's
+    /// `interpolate(mode="bilinear", align_corners=False)`: `[images, rows, columns]` from
+    /// `[images, rows, columns]` of the tile `from` of the maps before. That need hold no more than
+    /// [`to.source(…)`](Tile::source); values are the same whatever the tiles.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) when a tile is empty or reaches beyond its map, `input` has not the shape of
-    /// `from`, or `from` does not hold all that `to` is made of.
+    /// [`Error::Shape`](crate::Error::Shape) when a tile is empty or reaches beyond its map, `input` has not
+    /// the shape of `from`, or `from` does not hold all that `to` is made of.
     pub fn bilinear_resize(&mut self, input: &Tensor, from: &Tile, to: &Tile) -> Result<Tensor> {
         let mismatch = || shape_error("bilinear_resize", format!("{input:?} as {from:?} to {to:?}"));
         let &[images, rows, columns] = input.shape() else { return mismatch() };

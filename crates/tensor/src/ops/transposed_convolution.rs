@@ -6,8 +6,8 @@ use super::{expect_shape, shape_error};
 use crate::tensor::DType;
 use crate::{Device, Linear, Recorder, Result, Tensor};
 
-/// One transposed convolution whose kernel equals its stride, before its pixels are put in place: every input pixel becomes
-/// its `kernel`² output pixels by one matrix product.
+/// One transposed convolution whose kernel equals its stride, before its pixels are put in place: every input
+/// pixel becomes its `kernel`² output pixels by one matrix product.
 pub struct TransposedConvolution {
     linear: Linear,
     channels: usize,
@@ -27,8 +27,8 @@ pub enum UpsampleInput {
 }
 
 impl TransposedConvolution {
-    /// Uploads `weight` `[in, out, kernel, kernel]`, as PyTorch's `nn.ConvTranspose2d` has it, and `bias` `[out]`. One that
-    /// follows another takes pixels, of which there are many, instead of tokens.
+    /// Uploads `weight` `[in, out, kernel, kernel]`, as PyTorch's `nn.ConvTranspose2d` has it, and `bias`
+    /// `[out]`. One that follows another takes pixels, of which there are many, instead of tokens.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the lengths do not fit.
@@ -89,8 +89,9 @@ impl TransposedConvolution {
     }
 }
 
-/// How many of a token's `count` pixels the subgroup kernel takes at once: a divisor that fills a panel as far as it goes, as
-/// the lanes of a product with fewer columns would idle. Where there are several such groups, each must be whole texels.
+/// How many of a token's `count` pixels the subgroup kernel takes at once: a divisor that fills a panel as
+/// far as it goes, as the lanes of a product with fewer columns would idle. Where there are several such
+/// groups, each must be whole texels.
 fn pixels_of_a_product(count: usize, columns: usize, channels: usize, lanes: u32) -> Option<usize> {
     let fits = |group: usize| {
         (SUBGROUP_MIN_COLUMNS..=panel_columns(lanes)).contains(&(group * columns))
@@ -115,9 +116,9 @@ fn block_diagonal(weight: &[f32], columns: usize, inner: usize, count: usize) ->
 }
 
 impl Recorder {
-    /// One or two transposed convolutions in a row, each with kernel = stride, with `activation` between them. `input` holds
-    /// maps with channels last, `[images, height · width, channels]`; the output is `[images, height · k, width · k, outputs]`
-    /// where `k` is the product of the kernels.
+    /// One or two transposed convolutions in a row, each with kernel = stride, with `activation` between
+    /// them. `input` holds maps with channels last, `[images, height · width, channels]`; the output is
+    /// `[images, height · k, width · k, outputs]` where `k` is the product of the kernels.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the shapes do not fit.
@@ -130,7 +131,8 @@ impl Recorder {
     ) -> Result<Tensor> {
         let images = input.shape().first().copied().unwrap_or(1);
         expect_shape("transposed_conv2d", "the input", input, &[images, height * width, input.columns()])?;
-        // The second convolution takes pixel by pixel too, so the first one's pixels need not be put in place before it.
+        // The second convolution takes pixel by pixel too, so the first one's pixels need not be put in place
+        // before it.
         match second {
             None => self.in_place(input, [images, height, width], 1, first),
             Some((activation, second)) => {
@@ -140,7 +142,8 @@ impl Recorder {
         }
     }
 
-    /// The last transposed convolution, of tokens that have `outer`² pixels each, with its pixels put in place.
+    /// The last transposed convolution, of tokens that have `outer`² pixels each, with its pixels put in
+    /// place.
     fn in_place(
         &mut self,
         input: &Tensor,

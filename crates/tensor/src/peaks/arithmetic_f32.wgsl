@@ -1,5 +1,5 @@
-// The rate of f32 arithmetic from registers: sixteen chains of fused multiplications and additions per thread, which do not wait for
-// each other. 16 × 8 × 2 operations per round.
+// The rate of f32 arithmetic from registers: sixteen chains of fused multiplications and additions per
+// thread, which do not wait for each other. 16 × 8 × 2 operations per round.
 
 struct Params {
     rounds: u32,

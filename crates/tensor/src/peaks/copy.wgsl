@@ -1,4 +1,5 @@
-// The rate of copying: every thread copies vectors from all over one buffer to another. 32 bytes per vector and round.
+// The rate of copying: every thread copies vectors from all over one buffer to another. 32 bytes per vector
+// and round.
 
 struct Params {
     rounds: u32,

@@ -1,5 +1,5 @@
-// The rate of matrix units from registers, in f16 with sums in f32: four chains of products per subgroup, which do not wait for
-// each other. 4 × 2 · SIDE³ operations per round and subgroup.
+// The rate of matrix units from registers, in f16 with sums in f32: four chains of products per subgroup,
+// which do not wait for each other. 4 × 2 · SIDE³ operations per round and subgroup.
 //
 // This kernel has one file per size of a matrix. They differ in SIDE and the types of the matrices.
 

@@ -1,5 +1,5 @@
-// The rate of reading workgroup memory: every thread adds vectors of a tile, neighbours neighbouring ones. 8 × 16 bytes per thread
-// and round.
+// The rate of reading workgroup memory: every thread adds vectors of a tile, neighbours neighbouring ones. 8
+// × 16 bytes per thread and round.
 
 struct Params {
     rounds: u32,

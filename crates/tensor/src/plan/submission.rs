@@ -122,7 +122,8 @@ impl<'a> Submission<'a> {
         0..self.run.plan.steps.len()
     }
 
-    /// The run and what `last` adds to it as command buffers, one for each of the `ranges` of its steps, which follow each other.
+    /// The run and what `last` adds to it as command buffers, one for each of the `ranges` of its steps,
+    /// which follow each other.
     fn commands(
         &self,
         ranges: impl IntoIterator<Item = Range<usize>>,
@@ -232,7 +233,8 @@ impl<'a> Submission<'a> {
         Ok(())
     }
 
-    /// With `timestamps` every dispatch has a pass of its own; without, as many as follow each other share one.
+    /// With `timestamps` every dispatch has a pass of its own; without, as many as follow each other share
+    /// one.
     fn encode_steps(
         &self,
         encoder: &mut wgpu::CommandEncoder,

@@ -1,4 +1,5 @@
-//! Attention built on products of matrices: the scores of a few queries at a time, so that no more of them is ever stored.
+//! Attention built on products of matrices: the scores of a few queries at a time, so that no more of them is
+//! ever stored.
 
 use clipseg_shaders::kernels::{attention, attention_scores};
 use clipseg_shaders::twins::LOWEST;
@@ -15,7 +16,8 @@ use crate::twin::Call;
 /// Queries whose scores are stored at once.
 const QUERIES: usize = 32;
 
-/// Fused queries, keys and values, `[tokens, (query, key, value), heads, head_size]`, and who may look at what.
+/// Fused queries, keys and values, `[tokens, (query, key, value), heads, head_size]`, and who may look at
+/// what.
 #[derive(Clone, Copy)]
 struct Fused<'a> {
     values: &'a [f32],
@@ -148,14 +150,15 @@ pub(super) fn attention(call: Call<'_>) -> Result<()> {
     })
 }
 
-/// Sequences one behind the other, of which each starts where the one before ends; none reaches beyond `tokens`. Starts that fall
-/// are those of sequences without tokens.
+/// Sequences one behind the other, of which each starts where the one before ends; none reaches beyond
+/// `tokens`. Starts that fall are those of sequences without tokens.
 fn packed_sequences(starts: &[u32], tokens: usize) -> Vec<Sequence> {
     let mut reached = 0;
     let mut sequences = Vec::new();
     for ends in starts.windows(2) {
         let [first, end] = [ends[0], ends[1]].map(|row| (row as usize).min(tokens));
-        // A sequence of no tokens has nothing to write, and one that starts before the last ended would write its rows again.
+        // A sequence of no tokens has nothing to write, and one that starts before the last ended would write
+        // its rows again.
         if end > first && first >= reached {
             sequences.push(Sequence { first, tokens: end - first });
             reached = end;

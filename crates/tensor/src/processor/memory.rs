@@ -8,8 +8,9 @@ use crate::{Error, Result};
 
 /// A buffer in host memory. A clone is the same memory.
 ///
-/// The lock is never waited for by work that holds another buffer's: a step of a plan takes those of its inputs to read and that
-/// of its output to write, plans take turns with their own buffers, and weights are written once.
+/// The lock is never waited for by work that holds another buffer's: a step of a plan takes those of its
+/// inputs to read and that of its output to write, plans take turns with their own buffers, and weights are
+/// written once.
 #[derive(Clone)]
 pub(crate) struct HostBuffer(Arc<RwLock<Values>>);
 
@@ -51,7 +52,8 @@ impl HostBuffer {
         Self(Arc::new(RwLock::new(values)))
     }
 
-    /// What it holds. No buffer is left half written by a panic that would matter: whoever writes next writes the whole of it.
+    /// What it holds. No buffer is left half written by a panic that would matter: whoever writes next writes
+    /// the whole of it.
     pub fn read(&self) -> RwLockReadGuard<'_, Values> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }

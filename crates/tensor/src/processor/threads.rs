@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-/// Threads of its own: shared ones might be those that wait for a run, and take up another run that waits for the
-/// first. None where the system gives no threads; then the caller's does all.
+/// Threads of its own: shared ones might be those that wait for a run, and take up another run that waits for
+/// the first. None where the system gives no threads; then the caller's does all.
 pub(crate) struct Threads(Option<rayon::ThreadPool>);
 
 impl Threads {
@@ -19,8 +19,9 @@ impl Threads {
         if rayon::current_thread_index().is_none() {
             return threads.install(work);
         }
-        // On a thread of a pool, the caller's or this one, waiting means taking up other work of that pool; if
-        // that asked the same plan for a run, it would wait for this one for ever. A thread of no pool just waits.
+        // On a thread of a pool, the caller's or this one, waiting means taking up other work of that pool;
+        // if that asked the same plan for a run, it would wait for this one for ever. A thread of no pool
+        // just waits.
         std::thread::scope(|scope| match scope.spawn(|| threads.install(work)).join() {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic),

@@ -77,7 +77,8 @@ impl Operand {
         if self.is_f16 { 2 * words } else { words }
     }
 
-    /// The first `columns` of the first `rows` rows of a texture, or so many values of a buffer. What is not there is zero.
+    /// The first `columns` of the first `rows` rows of a texture, or so many values of a buffer. What is not
+    /// there is zero.
     pub fn matrix(&self, rows: usize, columns: usize) -> Vec<f32> {
         let floats = self.floats();
         let stride = if self.row.is_some() { self.row() } else { columns };

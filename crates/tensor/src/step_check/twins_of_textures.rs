@@ -24,7 +24,8 @@ struct Step<'a> {
     groups: u32,
 }
 
-/// What the kernel of `dispatch` has written to `output`, `length` values, and what it should have; none where that is not known here.
+/// What the kernel of `dispatch` has written to `output`, `length` values, and what it should have; none
+/// where that is not known here.
 ///
 /// # Errors
 /// [`Error::Device`] where an operand is missing.

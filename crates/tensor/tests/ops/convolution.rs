@@ -12,8 +12,9 @@ const TOLERANCE: f32 = 2e-6;
 proptest! {
     #![proptest_config(cases(16))]
 
-    // Held against the convolution itself, not against the rearrangement that the op is made of. One activation, as for
-    // `linear`, and few shapes: each is compiled anew where the side of a texture is a power of two.
+    // Held against the convolution itself, not against the rearrangement that the op is made of. One
+    // activation, as for `linear`, and few shapes: each is compiled anew where the side of a texture is a
+    // power of two.
     #[test]
     fn conv2d_3x3_equals_its_twin(
         (images, skip) in (1..=2_usize, 0..=1_usize),

@@ -6,7 +6,8 @@ use clipseg_tensor::{
 
 use super::support::{Random, another, devices};
 
-/// The cost of the kernels whose names start with `name`; moving between buffers and textures is none of theirs.
+/// The cost of the kernels whose names start with `name`; moving between buffers and textures is none of
+/// theirs.
 #[track_caller]
 fn cost_of(
     device: &Device,
@@ -55,8 +56,8 @@ fn attention_costs_the_pairs_that_see_each_other() {
                 recorder.attention(&input, 2, &AttentionMask { causal, ..AttentionMask::default() })
             })
         };
-        // Two images, two heads, 5 · 5 pairs, 8 products and sums for the score, as many for the values; three inputs and an
-        // output of 2 · 5 · 16 values.
+        // Two images, two heads, 5 · 5 pairs, 8 products and sums for the score, as many for the values;
+        // three inputs and an output of 2 · 5 · 16 values.
         assert_eq!(cost(false), (1, Cost { flops: 2 * 2 * 25 * 32, bytes: 4 * 640 }));
         // 1 + 2 + 3 + 4 + 5 pairs.
         assert_eq!(cost(true), (1, Cost { flops: 2 * 2 * 15 * 32, bytes: 4 * 640 }));

@@ -6,7 +6,8 @@ use proptest::sample::select;
 
 use super::support::{ACTIVATIONS, Random, assert_close, cases, devices, ragged, run};
 
-/// One function of one value: the kernels' error function is good to 1.5e-7, an exponential to a few units in the last place.
+/// One function of one value: the kernels' error function is good to 1.5e-7, an exponential to a few units in
+/// the last place.
 const TOLERANCE: f32 = 1e-6;
 
 proptest! {

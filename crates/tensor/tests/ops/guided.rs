@@ -6,7 +6,8 @@ use super::support::{Random, assert_close, cases, devices, run};
 
 /// Covariances are differences of means, and are divided by no less than epsilon.
 const COEFFICIENTS: f32 = 1e-6;
-/// The logit of a probability of 0.9999 is that of its distance from 1, in which roundings are ten thousand times as large.
+/// The logit of a probability of 0.9999 is that of its distance from 1, in which roundings are ten thousand
+/// times as large.
 const LOGITS: f32 = 2e-4;
 
 /// Each of `maps` maps through the twin, along rows and then along columns.

@@ -1,4 +1,5 @@
-//! Activations in f16: what reads and writes them against the CPU twin, and that nothing else takes their bits for floats.
+//! Activations in f16: what reads and writes them against the CPU twin, and that nothing else takes their
+//! bits for floats.
 
 use std::sync::OnceLock;
 
@@ -328,8 +329,8 @@ const SIZES: BlockSizes =
 fn a_blocks_inside_lies_in_halves_where_precision_asks() {
     let rows = 37;
     let [full, rounded] = run_both(&SIZES, rows, false);
-    // Two normalised copies, queries, keys and values, the context, and what is inside the MLP: two bytes less per value, written once
-    // and read once.
+    // Two normalised copies, queries, keys and values, the context, and what is inside the MLP: two bytes
+    // less per value, written once and read once.
     let inside = rows * (2 * 64 + 3 * 64 + 64 + 96);
     assert_eq!(full.bytes - rounded.bytes, 2 * 2 * inside as u64);
     assert!(rounded.hidden_states != full.hidden_states);
@@ -345,7 +346,8 @@ fn probabilities_are_of_queries_and_keys_in_full() {
     assert_close(&rounded.hidden_states, &full.hidden_states, 2e-3);
 }
 
-// Heads of six values, a width of thirty inside the MLP, or rows longer than the layer norm on vectors takes: the rest is in f16.
+// Heads of six values, a width of thirty inside the MLP, or rows longer than the layer norm on vectors takes:
+// the rest is in f16.
 #[test]
 fn what_the_kernels_on_vectors_do_not_take_stays_in_full() {
     let rows = 5;

@@ -88,7 +88,8 @@ fn an_encoder_sized_product_equals_its_twin() {
     }
 }
 
-// The input, the residual and the output have one shape, so that memory given back too early would be taken at once.
+// The input, the residual and the output have one shape, so that memory given back too early would be taken
+// at once.
 #[test]
 fn operands_of_one_shape_do_not_share_memory() {
     for device in devices() {

@@ -37,7 +37,8 @@ struct Case {
     seed: u64,
 }
 
-/// The workgroup kernels with weights in full, and in f16. Opened here, so that these tests run whatever the subgroups' size.
+/// The workgroup kernels with weights in full, and in f16. Opened here, so that these tests run whatever the
+/// subgroups' size.
 fn precisions() -> &'static [Device; 2] {
     static DEVICES: OnceLock<[Device; 2]> = OnceLock::new();
     DEVICES.get_or_init(|| {

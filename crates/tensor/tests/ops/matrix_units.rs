@@ -1,5 +1,5 @@
-//! The kernels on matrix units against the CPU twins, where there are such: Mesa 26.2's llvmpipe at 256 bits has them, and GPUs.
-//! `cargo test -p clipseg-tensor --test ops -- --ignored matrix_units`
+//! The kernels on matrix units against the CPU twins, where there are such: Mesa 26.2's llvmpipe at 256 bits
+//! has them, and GPUs. `cargo test -p clipseg-tensor --test ops -- --ignored matrix_units`
 
 use std::sync::OnceLock;
 

@@ -9,7 +9,8 @@ use super::support::{ACTIVATIONS, Random, assert_close, cases, devices, ragged, 
 const TOLERANCE: f32 = 2e-6;
 
 /// Compares an MLP with two products of the twin. Each weight is in f16, and stored as such, if so asked.
-/// What is added at the end is the input itself, as in the decoder, if so asked: one kernel then does the whole of a narrow one.
+/// What is added at the end is the input itself, as in the decoder, if so asked: one kernel then does the
+/// whole of a narrow one.
 fn check(
     device: &Device,
     [rows, width, hidden]: [usize; 3],

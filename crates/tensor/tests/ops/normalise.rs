@@ -9,7 +9,8 @@ use super::support::{Random, assert_close, cases, devices, ragged, run};
 /// Sums in other orders, an exponential or a root, and a division.
 const TOLERANCE: f32 = 2e-6;
 
-/// Rows around `mean` that range over ±1, their ends included: a row of nearly equal values would be nothing but roundings.
+/// Rows around `mean` that range over ±1, their ends included: a row of nearly equal values would be nothing
+/// but roundings.
 fn rows_around(mean: f32, random: &mut Random, rows: usize, columns: usize) -> Vec<f32> {
     let mut values = random.values(rows * columns);
     for row in values.chunks_exact_mut(columns) {
@@ -22,7 +23,8 @@ fn rows_around(mean: f32, random: &mut Random, rows: usize, columns: usize) -> V
 proptest! {
     #![proptest_config(cases(20))]
 
-    // The subgroup kernel and the workgroup kernel on vectors serve widths of multiples of four, the latter up to 1024.
+    // The subgroup kernel and the workgroup kernel on vectors serve widths of multiples of four, the latter
+    // up to 1024.
     #[test]
     fn layer_norm_equals_its_twin(
         rows in ragged(),

@@ -49,7 +49,8 @@ fn a_word_names_it() {
     }
 }
 
-// A thread that waits for a run may take up other work of its pool. Were that a run of the same plan, it would wait for itself.
+// A thread that waits for a run may take up other work of its pool. Were that a run of the same plan, it
+// would wait for itself.
 #[test]
 fn threads_of_a_pool_share_a_plan() {
     let plan = Arc::new(product(&open(DeviceOptions::default()), &Random(1).values(64 * 64)));

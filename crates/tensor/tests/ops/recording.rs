@@ -80,7 +80,8 @@ fn an_input_made_late_keeps_what_is_written_to_it() {
     }
 }
 
-// Tensors of a plan's own and tensors from outside, in buffers and in textures, through ops that want one or the other.
+// Tensors of a plan's own and tensors from outside, in buffers and in textures, through ops that want one or
+// the other.
 #[test]
 fn tensors_move_between_buffers_and_textures() {
     let values = Random(4).values(420);

@@ -32,10 +32,11 @@ pub fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, max_shrink_iters: 100, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// A device for each kernel family, with naga's runtime checks on, and the processor, which runs the twins' quick forms.
+/// A device for each kernel family, with naga's runtime checks on, and the processor, which runs the twins'
+/// quick forms.
 ///
-/// An adapter may lack subgroups of the size that the subgroup kernels want, and is then tested with the workgroup kernels only.
-/// No adapter, or llvmpipe where it was kept from running both, fails the test.
+/// An adapter may lack subgroups of the size that the subgroup kernels want, and is then tested with the
+/// workgroup kernels only. No adapter, or llvmpipe where it was kept from running both, fails the test.
 pub fn devices() -> &'static [Device] {
     static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
     DEVICES.get_or_init(|| {
@@ -101,7 +102,8 @@ impl Random {
         (0..length).map(|_| (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0).collect()
     }
 
-    /// Values between -1 and 1 that f16 holds exactly, as weights of a checkpoint in f16 are: devices store these so.
+    /// Values between -1 and 1 that f16 holds exactly, as weights of a checkpoint in f16 are: devices store
+    /// these so.
     pub fn halves(&mut self, length: usize) -> Vec<f32> {
         self.values(length).iter().map(|value| (value * 1024.0).round() / 1024.0).collect()
     }
@@ -112,8 +114,9 @@ impl Random {
     }
 }
 
-/// Fails unless there are as many values as expected, each within `tolerance` times the largest expected magnitude. That is
-/// taken as no less than 1, the magnitude of the inputs: a few sums may all happen to cancel, but not their roundings.
+/// Fails unless there are as many values as expected, each within `tolerance` times the largest expected
+/// magnitude. That is taken as no less than 1, the magnitude of the inputs: a few sums may all happen to
+/// cancel, but not their roundings.
 #[track_caller]
 pub fn assert_close(actual: &[f32], expected: &[f32], tolerance: f32) {
     assert!(actual.is_empty() || !std::ptr::eq(actual, expected), "a slice was compared with itself");
@@ -128,8 +131,9 @@ pub fn assert_close(actual: &[f32], expected: &[f32], tolerance: f32) {
     }
 }
 
-/// As [`assert_close`], of values that went through f16: each may besides be one step of a half off, as WGSL leaves adapters the
-/// choice between both neighbours, or have become zero where only such a half as is not normal would hold it.
+/// As [`assert_close`], of values that went through f16: each may besides be one step of a half off, as WGSL
+/// leaves adapters the choice between both neighbours, or have become zero where only such a half as is not
+/// normal would hold it.
 #[track_caller]
 pub fn assert_close_in_halves(actual: &[f32], expected: &[f32], tolerance: f32) {
     assert_eq!(actual.len(), expected.len(), "the lengths differ");

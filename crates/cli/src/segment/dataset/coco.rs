@@ -17,13 +17,14 @@ use crate::paths::PathText;
 const FILE: &str = "annotations.json";
 /// What it begins with, by which it is known to be of an earlier run.
 const START: &str = "{\"info\":{\"description\":\"masks found by clipseg\",";
-/// The file is written with the first photo and then at most as often, so that an early end loses no more than the photos
-/// since.
+/// The file is written with the first photo and then at most as often, so that an early end loses no more
+/// than the photos since.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// And so that no more than this part of the time goes into it.
 const SHARE: u32 = 20;
 
-/// The file in the making: annotations lie in a file without a name until they are put together with the rest.
+/// The file in the making: annotations lie in a file without a name until they are put together with the
+/// rest.
 pub struct Coco<'a> {
     folder: &'a output::Folder,
     /// The file's beginning, up to the list of images.

@@ -1,4 +1,5 @@
-//! YOLO's form, as ultralytics documents it for segmentation: `images/`, `labels/` with a text file for each, `data.yaml`.
+//! YOLO's form, as ultralytics documents it for segmentation: `images/`, `labels/` with a text file for each,
+//! `data.yaml`.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,4 +1,5 @@
-//! Directories of TIFF data: what a TIFF file says of its picture, and what a camera wrote into a picture of another format.
+//! Directories of TIFF data: what a TIFF file says of its picture, and what a camera wrote into a picture of
+//! another format.
 
 use image::metadata::Orientation;
 
@@ -67,7 +68,8 @@ impl<'a> Directory<'a> {
         Some(Entry { tag, size, is_integer, count, start })
     }
 
-    /// The integers of a tag, unsigned; none where the tag is missing, has other values, or reaches beyond the data.
+    /// The integers of a tag, unsigned; none where the tag is missing, has other values, or reaches beyond
+    /// the data.
     pub fn integers(&self, tag: u16) -> Option<Vec<u64>> {
         // First, so that no more values are announced than there are.
         self.bytes(tag)?;

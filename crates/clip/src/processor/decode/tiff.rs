@@ -28,7 +28,8 @@ const EXTRA_SAMPLES: u16 = 338;
 const SAMPLE_FORMAT: u16 = 339;
 const SUBSAMPLING: u16 = 530;
 const DNG_VERSION: u16 = 50706;
-/// What the decoder reads: the tags above, and those of strips and tiles, of the predictor, and of JPEG's tables.
+/// What the decoder reads: the tags above, and those of strips and tiles, of the predictor, and of JPEG's
+/// tables.
 const DECODER_READS: [u16; 19] = [
     WIDTH,
     HEIGHT,
@@ -129,8 +130,8 @@ impl Samples {
         if is_reversed && compression != UNCOMPRESSED {
             return Err(unsupported("bits in reverse order (FillOrder 2) and compression"));
         }
-        // The decoder knows no palettes and inverts some pictures but not others. All it is asked for is the values as they are
-        // stored, which it gives of any picture that calls itself grey.
+        // The decoder knows no palettes and inverts some pictures but not others. All it is asked for is the
+        // values as they are stored, which it gives of any picture that calls itself grey.
         let place =
             directory.place(PHOTOMETRIC).ok_or_else(|| damaged("it does not say what its values mean"))?;
         let mut grey = bytes.to_vec();

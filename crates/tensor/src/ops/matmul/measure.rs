@@ -15,8 +15,8 @@ const MOST_PRODUCTS: f64 = 32.0;
 /// A plan is run this often, or until so much time has passed; its best run counts.
 const RUNS: usize = 10;
 const ENOUGH: Duration = Duration::from_millis(50);
-/// How far a number may be from the reference's, as a share of the largest: sums in another order are much closer, and a
-/// wrong number is not.
+/// How far a number may be from the reference's, as a share of the largest: sums in another order are much
+/// closer, and a wrong number is not.
 const TOLERANCE: f32 = 1e-4;
 /// As much more for f16 values, of which the smallest difference in the sums may give the next.
 const F16_STEP: f32 = 1.0 / 1024.0;
@@ -36,8 +36,8 @@ pub(super) fn title(problem: &Problem) -> String {
     format!("matmul {rows}x{columns}x{inner} {weight:?}{bias} {activation:?}{residual}{from}{to}")
 }
 
-/// The place of the fastest of `candidates` whose numbers equal the reference's, which has to be among them. The layer's own
-/// weight is multiplied with random inputs.
+/// The place of the fastest of `candidates` whose numbers equal the reference's, which has to be among them.
+/// The layer's own weight is multiplied with random inputs.
 pub(super) fn fastest(
     device: &Device,
     problem: &Problem,
@@ -125,7 +125,8 @@ fn agree(actual: &[f32], expected: &[f32], tolerance: f32) -> bool {
         && actual.iter().zip(expected).all(|(a, b)| (a - b).abs() <= tolerance * largest)
 }
 
-/// Values between -1 and 1 that look random: the upper bits of a linear congruential generator (Knuth's MMIX).
+/// Values between -1 and 1 that look random: the upper bits of a linear congruential generator (Knuth's
+/// MMIX).
 fn noise(length: usize) -> Vec<f32> {
     let step = |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
     let states = std::iter::successors(Some(1_u64), step).skip(1);
