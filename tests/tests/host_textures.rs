@@ -235,6 +235,13 @@ fn what_cannot_be_used_is_told_with_what_to_change() {
     assert_eq!(kind(found.write_mask(0, &foreign, probability)).0, "other device");
     let foreign = buffer(&other, 4800, wgpu::BufferUsages::COPY_DST);
     assert_eq!(kind(found.write_mask_to_buffer(0, (40, 30), &foreign, probability)).0, "other device");
+    // Of another instance, whose numbers mean nothing here.
+    let stranger = Host::plain();
+    let many: Vec<_> = (0..500).map(|_| stranger.photo(Rgba8Unorm, (1, 1), &[0; 3])).collect();
+    assert_eq!(kind(model.encode_texture(&many[499])).0, "other device");
+    let many: Vec<_> = (0..500).map(|_| stranger.texture(R8Unorm, (40, 30), TARGET)).collect();
+    assert_eq!(kind(found.write_mask(0, &many[499], probability)).0, "other device");
+
     let texture = host.texture(Rgba8Unorm, (40, 30), sampled);
     texture.destroy();
     assert_eq!(kind(model.encode_texture(&texture)).0, "another");
