@@ -43,13 +43,13 @@ fn size(photo: &Photo) -> (u32, u32) {
 /// What lies in a tensor.
 fn values(device: &clipseg::Device, tensor: &Tensor) -> Vec<f32> {
     let mut recorder = Recorder::new(device);
-    let input = recorder.input(tensor.shape()).unwrap();
-    let output = recorder.activation(&input, Activation::None).unwrap();
-    let output = recorder.output(&output).unwrap();
-    let plan = recorder.finish().unwrap();
+    let input = recorder.input(tensor.shape()).expect("it fits");
+    let output = recorder.activation(&input, Activation::None).expect("it fits");
+    let output = recorder.output(&output).expect("it fits");
+    let plan = recorder.finish().expect("the plan is made");
     let mut run = plan.run();
-    run.copy_in(tensor, &input).unwrap();
-    block_on(run.finish(&[&output])).unwrap().remove(0).values
+    run.copy_in(tensor, &input).expect("the shapes are equal");
+    block_on(run.finish(&[&output])).expect("the plan runs").remove(0).values
 }
 
 #[test]
