@@ -38,6 +38,12 @@ pub fn open_alone() -> Device {
     open(AdapterChoice::Driver, KernelFamily::Auto, Precision::Auto)
 }
 
+/// The processor, likewise.
+#[must_use]
+pub fn open_processor_alone() -> Device {
+    open(AdapterChoice::Processor, KernelFamily::Auto, Precision::Auto)
+}
+
 /// The folder of a committed checkpoint.
 #[must_use]
 pub fn fixture(name: &str) -> PathBuf {

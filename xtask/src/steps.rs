@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{deny, drivers, hub, prose, root, vulkan, wasm};
+use crate::{deny, drivers, hub, light, names, prose, root, vulkan, wasm};
 
 /// Everything that has to hold before a change lands, the quickest first.
 pub fn test() -> Result<()> {
@@ -17,10 +17,7 @@ pub fn test() -> Result<()> {
     step("lints", cargo(["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]))?;
     deny::check()?;
     step("tests", cargo(["test", "--workspace"]))?;
-    step(
-        "the library without its features",
-        cargo(["check", "--package", "clipseg", "--no-default-features"]),
-    )?;
+    light::check()?;
     wasm::check()?;
     // llvmpipe has as many lanes as it is told, also on processors for which that is not fast; by itself it has eight.
     let mut sixteen_lanes = cargo(["test", "--package", "clipseg-tensor", "--test", "ops"]);
@@ -35,6 +32,7 @@ pub fn test() -> Result<()> {
     let mut documentation = cargo(["doc", "--workspace", "--no-deps", "--quiet"]);
     documentation.env("RUSTDOCFLAGS", "--deny warnings");
     step("documentation", documentation)?;
+    names::check()?;
     // After the tests, the numbers: on the processor, with both families of kernels on the small checkpoints, and full size once.
     step("verify, the processor", cargo(["xtask", "verify", "--adapter", "cpu"]))?;
     step("verify, workgroup kernels", cargo(["xtask", "verify", "--adapter", "driver", "--workgroup"]))?;

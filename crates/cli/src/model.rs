@@ -1,5 +1,6 @@
 //! Where the checkpoint is: a folder, or a repository of the Hugging Face Hub.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -71,7 +72,7 @@ pub fn repository(path: &Path) -> Result<Option<Repository>> {
 pub fn snapshot(repository: &Repository, given: &str) -> Result<Snapshot> {
     let mut transfer = Transfer::default();
     let snapshot = Hub::from_env()?
-        .snapshot(repository, &mut |progress| transfer.show(progress))
+        .snapshot(repository, &mut show(&mut transfer))
         .with_context(|| format!("{given}: there is no such folder, and as a repository of the Hub"))?;
     drop(transfer);
     if let Some(reason) = snapshot.unreachable() {
@@ -86,7 +87,15 @@ pub fn snapshot(repository: &Repository, given: &str) -> Result<Snapshot> {
 /// Brings the weights of a repository, with a bar where there is a terminal.
 pub fn download_weights(snapshot: &Snapshot, form: Weights) -> Result<()> {
     let mut transfer = Transfer::default();
-    Ok(snapshot.download_weights(form, &mut |progress| transfer.show(progress))?)
+    Ok(snapshot.download_weights(form, &mut show(&mut transfer))?)
+}
+
+/// Shows what goes on, and never breaks off: a signal ends the process.
+fn show(transfer: &mut Transfer) -> impl FnMut(hub::Progress<'_>) -> ControlFlow<()> {
+    |progress| {
+        transfer.show(progress);
+        ControlFlow::Continue(())
+    }
 }
 
 /// A checkpoint that was found.

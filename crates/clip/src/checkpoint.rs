@@ -1,18 +1,25 @@
-//! Weights of a checkpoint folder: `model.safetensors`, or several shards with an index.
+//! Weights of a checkpoint: of a folder with `model.safetensors`, or several shards with an index; or of memory.
 
 mod finite;
 mod location;
 pub mod names;
+mod progress;
 mod shard;
 mod view;
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::{Read, Seek};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clipseg_files::{merge_adapter, shown};
+use clipseg_tensor::wgpu::WasmNotSendSync;
 use serde::Deserialize;
 
 use self::location::weights_file;
+pub use self::progress::LoadProgress;
+use self::progress::Watch;
 use self::shard::Shard;
 pub use self::view::TensorView;
 use crate::error::{Error, Result};
@@ -25,14 +32,16 @@ pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
 /// The weights of one model, by name.
 ///
-/// No tensor is read until it is asked for, each time from its file unless the checkpoint is [kept](Self::keep) in memory.
-#[derive(Debug)]
+/// No tensor is read until it is asked for, each time from its file unless the checkpoint is [kept](Self::keep) in memory or was
+/// made [of bytes](Self::from_bytes). Cloning is cheap and shares the files and the memory.
+#[derive(Clone, Debug)]
 pub struct Checkpoint {
-    /// What the caller opened.
+    /// What the caller opened, or what it calls the bytes.
     path: PathBuf,
-    shards: Vec<Shard>,
+    shards: Vec<Arc<Shard>>,
     /// The shard that holds each tensor.
     tensors: BTreeMap<String, usize>,
+    watch: Option<Arc<Watch>>,
 }
 
 /// `model.safetensors.index.json`.
@@ -67,10 +76,101 @@ impl Checkpoint {
         weights_file(path.as_ref()).map(drop)
     }
 
-    fn open_single(path: &Path, file: &Path) -> Result<Self> {
-        let shard = Shard::open(file)?;
+    /// Weights in memory: the bytes of a safetensors file, owned (`Vec<u8>`, `Arc<[u8]>`, a mapped file) or compiled in
+    /// (`include_bytes!`). They are used where they are, without a copy. `label` stands for them in errors.
+    ///
+    /// # Errors
+    /// Where the header contradicts the contents.
+    ///
+    /// ```
+    /// use clipseg_clip::{Checkpoint, Error};
+    ///
+    /// let header = br#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+    /// let file = [&(header.len() as u64).to_le_bytes()[..], header, &1.5_f32.to_le_bytes()].concat();
+    /// let checkpoint = Checkpoint::from_bytes("my weights", file)?;
+    /// assert_eq!(checkpoint.tensor("a", &[1])?.to_f32()?, [1.5]);
+    ///
+    /// let error = Checkpoint::from_bytes("my weights", b"Not found").unwrap_err();
+    /// assert!(error.to_string().starts_with("my weights: is not a safetensors file"));
+    /// # Ok::<_, Error>(())
+    /// ```
+    pub fn from_bytes(
+        label: impl AsRef<Path>,
+        bytes: impl AsRef<[u8]> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let label = label.as_ref();
+        Ok(Self::of_shard(label, Shard::of_bytes(label, bytes)?))
+    }
+
+    /// Weights behind a reader: a safetensors file within an archive, or one that is decrypted as it is read. Its position 0 is the
+    /// file's beginning. Each tensor is read when it is asked for. `label` stands for the reader in errors.
+    ///
+    /// # Errors
+    /// Where the reader fails, or the header contradicts the contents.
+    pub fn from_reader(label: impl AsRef<Path>, reader: impl Read + Seek + Send + 'static) -> Result<Self> {
+        let label = label.as_ref();
+        Ok(Self::of_shard(label, Shard::of_reader(label, reader)?))
+    }
+
+    /// The weights of several shards as one checkpoint, which `label` stands for in errors about the whole.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] where two shards have a tensor of the same name.
+    pub fn from_shards(label: impl AsRef<Path>, shards: impl IntoIterator<Item = Self>) -> Result<Self> {
+        let path = label.as_ref().to_owned();
+        let mut all = Self { path, shards: Vec::new(), tensors: BTreeMap::new(), watch: None };
+        for part in shards {
+            let before = all.shards.len();
+            all.shards.extend(part.shards);
+            for (name, shard) in part.tensors {
+                if let Some(&other) = all.tensors.get(&name) {
+                    let (one, other) = (all.shards[before + shard].path(), all.shards[other].path());
+                    let (name, other) = (shown(&name), other.display());
+                    return Err(Error::checkpoint(
+                        one,
+                        format!("has the tensor `{name}`, which {other} has too"),
+                    ));
+                }
+                all.tensors.insert(name, before + shard);
+            }
+        }
+        Ok(all)
+    }
+
+    /// The same checkpoint, which tells `progress` of each weight that a model read. The loading stops with [`Error::Cancelled`] where
+    /// `progress` breaks off, and every later one from this value too; the memory that it took on the device is free again.
+    ///
+    /// Weights are read by several threads at once, but `progress` is called by one at a time.
+    ///
+    /// ```no_run
+    /// # fn run(device: &clipseg_tensor::Device) -> clipseg_clip::Result<()> {
+    /// use std::ops::ControlFlow;
+    ///
+    /// let checkpoint = clipseg_clip::Checkpoint::open("clipseg-rd64-refined")?;
+    /// let checkpoint = checkpoint.with_progress(|progress| {
+    ///     println!("{:.0} %", 100.0 * progress.share());
+    ///     ControlFlow::Continue(())
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_progress(
+        &self,
+        progress: impl Fn(LoadProgress) -> ControlFlow<()> + WasmNotSendSync + 'static,
+    ) -> Self {
+        let weights = self.names().filter_map(|name| self.get(name)).filter(TensorView::is_weight);
+        let total = weights.map(|weight| weight.size()).sum();
+        Self { watch: Some(Arc::new(Watch::new(total, progress))), ..self.clone() }
+    }
+
+    fn of_shard(path: &Path, shard: Shard) -> Self {
         let tensors = shard.names().into_iter().map(|name| (name, 0)).collect();
-        Ok(Self { path: path.to_owned(), shards: vec![shard], tensors })
+        Self { path: path.to_owned(), shards: vec![Arc::new(shard)], tensors, watch: None }
+    }
+
+    fn open_single(path: &Path, file: &Path) -> Result<Self> {
+        Ok(Self::of_shard(path, Shard::open(file)?))
     }
 
     fn open_sharded(path: &Path, index: &Path) -> Result<Self> {
@@ -85,7 +185,7 @@ impl Checkpoint {
             let shard = match shard_of_file.get(&file) {
                 Some(&shard) => shard,
                 None => {
-                    shards.push(open_listed_shard(path, index, &file)?);
+                    shards.push(Arc::new(open_listed_shard(path, index, &file)?));
                     shard_of_file.insert(file.clone(), shards.len() - 1);
                     shards.len() - 1
                 }
@@ -102,7 +202,7 @@ impl Checkpoint {
             }
             tensors.insert(name, shard);
         }
-        Ok(Self { path: path.to_owned(), shards, tensors })
+        Ok(Self { path: path.to_owned(), shards, tensors, watch: None })
     }
 
     /// Brings all of it into memory, as much as the files are long. A model is then loaded from it without a look at the files: again
@@ -111,11 +211,15 @@ impl Checkpoint {
     /// # Errors
     /// Where a file cannot be read.
     pub fn keep(mut self) -> Result<Self> {
-        self.shards.iter_mut().try_for_each(Shard::keep)?;
+        for shard in &mut self.shards {
+            if let Some(kept) = shard.kept()? {
+                *shard = Arc::new(kept);
+            }
+        }
         Ok(self)
     }
 
-    /// The path that was opened.
+    /// The path that was opened, or the label of what was given.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -148,6 +252,16 @@ impl Checkpoint {
         })?;
         view.expect(expected)?;
         Ok(view)
+    }
+
+    /// The values of the weights `name`, for a model: whoever [watches](Self::with_progress) is told.
+    pub(crate) fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let view = self.tensor(name, shape)?;
+        let Some(watch) = &self.watch else { return view.to_f32() };
+        watch.check()?;
+        let values = view.to_f32()?;
+        watch.tell(name, view.size())?;
+        Ok(values)
     }
 
     /// What the names of CLIP's tensors start with: `clip.` in the checkpoint of a segmentation model, nothing in

@@ -27,6 +27,7 @@ pub const CONFIG_FILE: &str = "config.json";
 /// Non-linearity between the two linear layers of an MLP; the legal values of `hidden_act`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Activation {
     /// `x · σ(1.702 x)`, OpenAI's approximation of GELU.
     QuickGelu,

@@ -13,7 +13,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What can go wrong between a checkpoint folder, a prompt, a photo and the tensors made of them.
 ///
 /// Each message names the file, tensor, field or prompt, says what is wrong with it and, where that is not
-/// obvious, what to do next.
+/// obvious, what to do next. Of what came from memory, `path` is the label that the caller gave it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -165,8 +165,17 @@ pub enum Error {
         message: String,
     },
 
-    /// A file of conditions is another model's.
-    #[error("{}: {message}; encode the prompts with this model: clipseg encode-prompts --model …", path.display())]
+    /// A file of an encoded image is malformed.
+    #[error("{}: {message}", path.display())]
+    SavedImage {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+
+    /// Conditions or an encoded image are another model's.
+    #[error("{}: {message}", path.display())]
     OtherModel {
         /// The file.
         path: PathBuf,
@@ -182,6 +191,10 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+
+    /// [`Checkpoint::with_progress`](crate::Checkpoint::with_progress) was told to break off.
+    #[error("loading was cancelled")]
+    Cancelled,
 
     /// Values were given that the model cannot take.
     #[error("{0}")]

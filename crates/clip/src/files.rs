@@ -1,12 +1,16 @@
-//! Reading the small files of a checkpoint folder.
+//! Reading the small files of a checkpoint.
 
 mod json;
+#[cfg(feature = "tokenizer")]
+mod small_files;
 mod stand_in;
 
 use std::io::ErrorKind;
 use std::path::Path;
 
 pub(crate) use self::json::parse_json;
+#[cfg(feature = "tokenizer")]
+pub(crate) use self::small_files::SmallFiles;
 pub use self::stand_in::StandIn;
 use crate::error::{Error, Result};
 
@@ -21,6 +25,10 @@ pub(crate) fn read_text(path: &Path, hint: &str) -> Result<String> {
         ErrorKind::NotFound => Error::MissingFile { path: path.to_owned(), hint: hint.to_owned() },
         _ => Error::read(path, source),
     })?;
+    text_of(path, bytes)
+}
+
+fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String> {
     if let Some(stand_in) = StandIn::recognise(&bytes) {
         return Err(Error::StandIn { path: path.to_owned(), stand_in });
     }

@@ -1,27 +1,37 @@
-//! CLIP for CLIPSeg: what lies between a checkpoint folder, a prompt, a photo and the tensors made of them.
+//! CLIP for CLIPSeg: what lies between a checkpoint, a prompt, a photo and the tensors made of them.
+//!
+//! The feature `decode` reads picture files and `tokenizer` makes ids of words. Both are on by default; without them, programs
+//! bring pixels ([`Photo::from_pixels`]) and token ids ([`TextInput`]), and a third of the dependencies goes.
 
 pub mod checkpoint;
 pub mod config;
 mod error;
 mod files;
+#[cfg(feature = "decode")]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod processor;
 mod text;
+#[cfg(feature = "tokenizer")]
 pub mod tokenizer;
 mod tower;
 mod vision;
 mod weights;
 
-pub use self::checkpoint::{Checkpoint, TensorView};
+pub use self::checkpoint::{Checkpoint, LoadProgress, TensorView};
 pub use self::config::{Activation, ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig};
 pub use self::error::{Error, Result};
 pub use self::files::StandIn;
+#[cfg(feature = "tokenizer")]
+pub use self::processor::{ClipSegProcessor, ProcessedInputs};
 pub use self::processor::{
-    ClipSegProcessor, ImageSize, MAX_PIXELS, Orientation, Photo, PhotoFile, PixelBatch, PixelValues,
-    PreprocessorConfig, ProcessedInputs, Processor, PromptStyle, Resample,
+    ImageSize, MAX_PIXELS, Photo, PixelBatch, PixelFormat, PixelValues, PreprocessorConfig, Processor,
+    PromptStyle, Resample,
 };
+#[cfg(feature = "decode")]
+pub use self::processor::{Orientation, PhotoFile};
 pub use self::text::{TextEncoder, TextInput};
+#[cfg(feature = "tokenizer")]
 pub use self::tokenizer::{PaddingSide, TextBatch, TokenIds, Tokenizer};
 pub use self::tower::{OutputOptions, TowerOutput};
 pub use self::vision::{EncodedImage, ImageInput, VisionEncoder};

@@ -2,11 +2,15 @@
 
 mod config;
 mod config_file;
+#[cfg(feature = "decode")]
 pub(crate) mod decode;
 mod filter;
+#[cfg(feature = "tokenizer")]
 mod inputs;
 mod on_device;
 mod photo;
+#[cfg(feature = "decode")]
+mod photo_file;
 mod resize;
 mod visual_prompt;
 
@@ -15,8 +19,11 @@ use std::path::Path;
 pub use self::config::{ImageSize, PreprocessorConfig};
 pub use self::config_file::{PREPROCESSOR_FILE, PROCESSOR_FILE};
 pub use self::filter::Resample;
+#[cfg(feature = "tokenizer")]
 pub use self::inputs::{ClipSegProcessor, ProcessedInputs};
-pub use self::photo::{MAX_PIXELS, Orientation, Photo, PhotoFile};
+pub use self::photo::{MAX_PIXELS, Photo, PixelFormat};
+#[cfg(feature = "decode")]
+pub use self::photo_file::{Orientation, PhotoFile};
 pub use self::visual_prompt::PromptStyle;
 use crate::ImageInput;
 use crate::error::{Error, Result};

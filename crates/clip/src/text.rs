@@ -13,7 +13,7 @@ use clipseg_tensor::{
 use self::packed::Packed;
 use crate::checkpoint::Tower;
 use crate::tower::{Layers, OutputOptions, TowerOutput, TowerTensors};
-use crate::{Checkpoint, ClipSegTextConfig, Error, Result, TextBatch};
+use crate::{Checkpoint, ClipSegTextConfig, Error, Result};
 
 /// Plans kept: one per number of prompts and of their tokens.
 const PLANS: usize = 16;
@@ -65,17 +65,6 @@ impl TextInput<'_> {
             length: self.length,
             attention_mask: self.attention_mask.map(|mask| &mask[range.clone()]),
             position_ids: self.position_ids.map(|ids| &ids[range.clone()]),
-        }
-    }
-}
-
-impl<'a> From<&'a TextBatch> for TextInput<'a> {
-    fn from(batch: &'a TextBatch) -> Self {
-        Self {
-            input_ids: &batch.input_ids,
-            length: batch.length,
-            attention_mask: Some(&batch.attention_mask),
-            position_ids: None,
         }
     }
 }

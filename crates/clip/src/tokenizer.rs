@@ -12,7 +12,9 @@ use std::path::Path;
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy};
 use tokenizers::{PostProcessor, Tokenizer as Engine};
 
+use crate::TextInput;
 use crate::error::{Error, Result};
+use crate::files::SmallFiles;
 
 /// What the pieces of a word's end carry in CLIP's vocabulary.
 const END_OF_WORD: &str = "</w>";
@@ -45,6 +47,7 @@ pub enum PaddingSide {
 
 /// The ids of one prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TokenIds {
     /// Start token, the text's tokens, end token.
     pub ids: Vec<u32>,
@@ -54,6 +57,7 @@ pub struct TokenIds {
 
 /// The ids of several prompts, padded to the longest.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TextBatch {
     /// Token ids, `[batch, length]`, row-major.
     pub input_ids: Vec<u32>,
@@ -65,6 +69,17 @@ pub struct TextBatch {
     pub length: usize,
     /// Positions of the prompts that were cut to fit, ascending.
     pub truncated: Vec<usize>,
+}
+
+impl<'a> From<&'a TextBatch> for TextInput<'a> {
+    fn from(batch: &'a TextBatch) -> Self {
+        Self {
+            input_ids: &batch.input_ids,
+            length: batch.length,
+            attention_mask: Some(&batch.attention_mask),
+            position_ids: None,
+        }
+    }
 }
 
 impl Tokenizer {
@@ -79,7 +94,35 @@ impl Tokenizer {
     /// # Errors
     /// Where the files are missing, malformed, or do not fit each other.
     pub fn from_dir(folder: impl AsRef<Path>) -> Result<Self> {
-        load::from_dir(folder.as_ref())
+        let folder = folder.as_ref();
+        if !folder.is_dir() {
+            let hint = "there is no such checkpoint folder".to_owned();
+            return Err(Error::MissingFile { path: folder.to_owned(), hint });
+        }
+        load::load(&SmallFiles::Folder(folder), folder)
+    }
+
+    /// As [`from_dir`](Self::from_dir), of files in memory by their names in such a folder; files of other names are ignored. Errors
+    /// name the file.
+    ///
+    /// ```
+    /// # fn bytes(vocabulary: &[u8], merges: &[u8]) -> clipseg_clip::Result<()> {
+    /// use clipseg_clip::Tokenizer;
+    ///
+    /// let tokenizer = Tokenizer::from_files([("vocab.json", vocabulary), ("merges.txt", merges)])?;
+    /// # Ok(())
+    /// # }
+    /// let error = Tokenizer::from_files([("tokenizer.json", "{")]).unwrap_err();
+    /// assert!(error.to_string().starts_with("tokenizer.json: is not a tokenizer"));
+    /// ```
+    ///
+    /// # Errors
+    /// As [`from_dir`](Self::from_dir).
+    pub fn from_files<'a, B: AsRef<[u8]> + ?Sized + 'a>(
+        files: impl IntoIterator<Item = (&'a str, &'a B)>,
+    ) -> Result<Self> {
+        let files = files.into_iter().map(|(name, bytes)| (name, bytes.as_ref())).collect();
+        load::load(&SmallFiles::Memory(files), Path::new("the tokenizer"))
     }
 
     /// Puts the parts together and makes the engine truncate.

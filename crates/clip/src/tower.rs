@@ -14,6 +14,7 @@ pub struct OutputOptions {
 
 /// What a tower gives, as transformers' `BaseModelOutputWithPooling`.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct TowerOutput {
     /// The last layer's output (for text after the final layer norm), `[batch, tokens, hidden]`.
     pub last_hidden_state: Array,

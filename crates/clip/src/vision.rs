@@ -1,5 +1,8 @@
 //! The vision tower.
 
+mod encoded;
+mod sampled;
+
 use std::sync::Arc;
 
 use clipseg_tensor::transformer::{BlockSizes, load_layer_norm};
@@ -7,6 +10,8 @@ use clipseg_tensor::{
     Array, AttentionMask, Device, LayerNorm, Linear, MemoryUse, Plan, PlanCache, Recorder, Tensor, Weights,
 };
 
+pub use self::encoded::EncodedImage;
+use self::sampled::Sampled;
 use crate::checkpoint::Tower;
 use crate::tower::{Layers, OutputOptions, TowerOutput, TowerTensors};
 use crate::{Checkpoint, ClipSegVisionConfig, Error, Result};
@@ -27,6 +32,7 @@ pub struct VisionEncoder {
     projection: Option<Linear>,
     /// Entries of the hidden states that an [`EncodedImage`] holds, as the decoder walks them: the last of `extract_layers` first.
     extracted: Vec<usize>,
+    fingerprint: Arc<str>,
     plans: PlanCache<Key, VisionPlan>,
 }
 
@@ -43,17 +49,7 @@ pub struct ImageInput<'a> {
     pub width: usize,
 }
 
-/// An encoded image, or a batch of them, on the device: what any number of prompts are decoded against.
-pub struct EncodedImage {
-    /// The extract layers' outputs, `[batch, tokens, hidden]` each, in the order in which the decoder walks them.
-    pub activations: Vec<Tensor>,
-    /// Rows and columns of patches.
-    pub grid: (usize, usize),
-    /// Images.
-    pub batch: usize,
-}
-
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, PartialEq)]
 struct Key {
     batch: usize,
     height: usize,
@@ -99,19 +95,20 @@ impl VisionEncoder {
                 .hidden_state(layer)
                 .ok_or_else(|| Error::config(format!("extract_layers: {layer} does not exist")))
         });
-        let extracted = extracted.collect::<Result<_>>()?;
+        let extracted = extracted.collect::<Result<Vec<_>>>()?;
         let hidden = config.hidden_size;
         let tower = checkpoint.tower_prefix(prefix, Tower::Vision);
         let patch = config.patch_size;
         let inner = config.num_channels * patch * patch;
         let shape = [hidden, config.num_channels, patch, patch];
-        let patch_weight = checkpoint.floats(&format!("{tower}embeddings.patch_embedding.weight"), &shape)?;
-        let class_embedding = checkpoint.floats(&format!("{tower}embeddings.class_embedding"), &[hidden])?;
+        let weights = Sampled::new(checkpoint);
+        let patch_weight = weights.floats(&format!("{tower}embeddings.patch_embedding.weight"), &shape)?;
+        let class_embedding = weights.floats(&format!("{tower}embeddings.class_embedding"), &[hidden])?;
         let table = [config.num_positions(), hidden];
-        let positions = checkpoint.floats(&format!("{tower}embeddings.position_embedding.weight"), &table)?;
+        let positions = weights.floats(&format!("{tower}embeddings.position_embedding.weight"), &table)?;
         let epsilon = config.layer_norm_eps as f32;
         let layer_norm =
-            |name: &str| load_layer_norm(device, checkpoint, &format!("{tower}{name}"), hidden, epsilon);
+            |name: &str| load_layer_norm(device, &weights, &format!("{tower}{name}"), hidden, epsilon);
         let sizes = BlockSizes {
             hidden,
             intermediate: config.intermediate_size,
@@ -127,18 +124,27 @@ impl VisionEncoder {
             }
             None => None,
         };
+        let (patch_embedding, class_embedding, positions) = (
+            Linear::new(device, hidden, inner, &patch_weight, None)?,
+            device.upload(&[hidden], &class_embedding)?,
+            device.upload(&table, &positions)?,
+        );
+        // The checkpoints' own spelling.
+        let pre_layer_norm = layer_norm("pre_layrnorm")?;
+        let layers = Layers::load(device, &weights, &tower, config.num_hidden_layers, &sizes)?;
+        let fingerprint = weights.fingerprint(config, &extracted).into();
         Ok(Self {
             device: device.clone(),
             config: config.clone(),
-            patch_embedding: Linear::new(device, hidden, inner, &patch_weight, None)?,
-            class_embedding: device.upload(&[hidden], &class_embedding)?,
-            positions: device.upload(&table, &positions)?,
-            // The checkpoints' own spelling.
-            pre_layer_norm: layer_norm("pre_layrnorm")?,
-            layers: Layers::load(device, checkpoint, &tower, config.num_hidden_layers, &sizes)?,
+            patch_embedding,
+            class_embedding,
+            positions,
+            pre_layer_norm,
+            layers,
             post_layer_norm: layer_norm("post_layernorm")?,
             projection,
             extracted,
+            fingerprint,
             plans: PlanCache::new(device, PLANS),
         })
     }
@@ -155,7 +161,7 @@ impl VisionEncoder {
             (self.copy_activations(&plan, &mut run)?, run.submitted())
         };
         submitted.await?;
-        Ok(EncodedImage { activations, grid: self.grid(input.height, input.width), batch: input.batch })
+        Ok(self.encoded(activations, self.grid(input.height, input.width), input.batch))
     }
 
     /// As [`encode`](Self::encode), of pixel values that are on the device, `[batch, channels, height, width]`.
@@ -178,7 +184,7 @@ impl VisionEncoder {
             (self.copy_activations(&plan, &mut run)?, run.submitted())
         };
         submitted.await?;
-        Ok(EncodedImage { activations, grid: self.grid(height, width), batch })
+        Ok(self.encoded(activations, self.grid(height, width), batch))
     }
 
     /// The projected embeddings of images, not normalised, `[batch, projection_dim]`.
@@ -217,8 +223,7 @@ impl VisionEncoder {
             (self.copy_activations(&plan, &mut run)?, run.finish(&outputs.all()))
         };
         let arrays = reading.await?;
-        let image =
-            EncodedImage { activations, grid: self.grid(input.height, input.width), batch: input.batch };
+        let image = self.encoded(activations, self.grid(input.height, input.width), input.batch);
         Ok((outputs.sort(arrays), image))
     }
 
@@ -250,7 +255,8 @@ impl VisionEncoder {
     }
 
     fn plan_for(&self, key: Key) -> Result<Arc<VisionPlan>> {
-        let (Key { height, width, .. }, patch) = (key, self.config.patch_size);
+        let (Key { height, width, .. }, patch) = (&key, self.config.patch_size);
+        let (height, width) = (*height, *width);
         if height < patch || width < patch {
             return Err(Error::Input(format!(
                 "pixel_values: {height} by {width} pixels are less than one patch of {patch} by {patch}"

@@ -6,7 +6,7 @@ impl Weights for Checkpoint {
     type Error = Error;
 
     fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        self.tensor(name, shape)?.to_f32()
+        self.read(name, shape)
     }
 }
 

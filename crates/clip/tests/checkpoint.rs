@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clipseg_clip::{Checkpoint, Error, StandIn};
 use half::{bf16, f16};
@@ -211,6 +214,107 @@ fn what_is_kept_in_memory_needs_no_file() {
     std::fs::write(&file, []).unwrap();
     let error = opened.keep().unwrap_err().to_string();
     assert!(error.contains("model.safetensors"), "{error}");
+}
+
+/// The bytes of a file.
+fn bytes(tensors: &[Stored]) -> Vec<u8> {
+    let folder = folder_with(tensors);
+    std::fs::read(folder.path().join("model.safetensors")).unwrap()
+}
+
+/// Counts the bytes that are read.
+struct Counting(Cursor<Vec<u8>>, Arc<AtomicUsize>);
+
+impl Read for Counting {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.0.read(buffer)?;
+        self.1.fetch_add(length, Ordering::Relaxed);
+        Ok(length)
+    }
+}
+
+impl Seek for Counting {
+    fn seek(&mut self, position: SeekFrom) -> std::io::Result<u64> {
+        self.0.seek(position)
+    }
+}
+
+#[test]
+fn weights_come_from_memory_and_readers_as_from_files() {
+    let file = bytes(&[f32s("a", &[1.0, 2.0]), f32s("b", &[3.0])]);
+    let length = file.len();
+    let leaked: &'static [u8] = file.clone().leak();
+    let count = Arc::new(AtomicUsize::new(0));
+    let reader = Counting(Cursor::new(file.clone()), Arc::clone(&count));
+    let reader = Checkpoint::from_reader("reader", reader).unwrap();
+    for checkpoint in [
+        Checkpoint::from_bytes("owned", file.clone()).unwrap(),
+        Checkpoint::from_bytes("compiled in", leaked).unwrap(),
+        Checkpoint::from_bytes("shared", Arc::<[u8]>::from(file)).unwrap(),
+        reader.clone(),
+    ] {
+        assert_eq!(checkpoint.names().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(checkpoint.tensor("a", &[2]).unwrap().to_f32().unwrap(), [1.0, 2.0]);
+        let label = checkpoint.path().display().to_string();
+        let error = checkpoint.tensor("a", &[3]).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{label}: tensor `a` has shape [2]")), "{error}");
+        let error = checkpoint.tensor("c", &[3]).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{label}: tensor `c` is missing")), "{error}");
+    }
+    // Kept, a reader is read once, whoever asks for what.
+    count.store(0, Ordering::Relaxed);
+    let kept = reader.keep().unwrap();
+    for _ in 0..3 {
+        assert_eq!(kept.tensor("b", &[1]).unwrap().to_f32().unwrap(), [3.0]);
+    }
+    assert_eq!(count.load(Ordering::Relaxed), length);
+}
+
+#[test]
+fn damaged_memory_is_named_by_its_label() {
+    let whole = bytes(&[f32s("a", &[1.0, 2.0])]);
+    for length in 0..whole.len() {
+        for checkpoint in [
+            Checkpoint::from_bytes("my weights", whole[..length].to_vec()),
+            Checkpoint::from_reader("my weights", Cursor::new(whole[..length].to_vec())),
+        ] {
+            let error = checkpoint.unwrap_err().to_string();
+            assert!(error.starts_with("my weights"), "cut at {length}: {error}");
+        }
+    }
+    // What shrank after it was opened is an error too.
+    struct Shrinks(Vec<u8>, AtomicUsize);
+    impl AsRef<[u8]> for Shrinks {
+        fn as_ref(&self) -> &[u8] {
+            let is_open = self.1.fetch_add(1, Ordering::Relaxed) == 0;
+            if is_open { &self.0 } else { &self.0[..self.0.len() - 1] }
+        }
+    }
+    let checkpoint = Checkpoint::from_bytes("my weights", Shrinks(whole, AtomicUsize::new(0))).unwrap();
+    let error = checkpoint.tensor("a", &[2]).unwrap().to_f32().unwrap_err();
+    assert!(matches!(&error, Error::Read { .. }) && error.to_string().contains("my weights"), "{error}");
+}
+
+#[test]
+fn shards_in_memory_are_joined_one_by_one() {
+    let part = |label: &str, tensors: &[Stored]| Checkpoint::from_bytes(label, bytes(tensors)).unwrap();
+    let (one, two) =
+        (part("one", &[f32s("a", &[1.0]), f32s("c", &[3.0])]), part("two", &[f32s("b", &[2.0])]));
+    let all = Checkpoint::from_shards("all", [one.clone(), two.clone()]).unwrap();
+    assert_eq!(all.names().collect::<Vec<_>>(), ["a", "b", "c"]);
+    for (name, value) in [("a", 1.0), ("b", 2.0), ("c", 3.0)] {
+        assert_eq!(all.tensor(name, &[1]).unwrap().to_f32().unwrap(), [value]);
+    }
+    let error = all.tensor("b", &[7]).unwrap_err().to_string();
+    assert!(error.starts_with("two: "), "{error}");
+    let error = all.tensor("d", &[7]).unwrap_err().to_string();
+    assert!(error.starts_with("all: "), "{error}");
+    let three = Checkpoint::from_shards("three", [all, part("third", &[f32s("d", &[4.0])])]).unwrap();
+    assert_eq!(three.tensor("d", &[1]).unwrap().to_f32().unwrap(), [4.0]);
+    assert_eq!(three.tensor("b", &[1]).unwrap().to_f32().unwrap(), [2.0]);
+    let error = Checkpoint::from_shards("all", [one, two.clone(), two]).unwrap_err().to_string();
+    assert_eq!(error, "two: has the tensor `b`, which two has too");
+    assert_eq!(Checkpoint::from_shards("none", []).unwrap().names().count(), 0);
 }
 
 #[test]

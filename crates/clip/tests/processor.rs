@@ -4,7 +4,9 @@
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use clipseg_clip::{Checkpoint, ImageSize, Orientation, Photo, PreprocessorConfig, Processor, Resample};
+use clipseg_clip::{
+    Checkpoint, Error, ImageSize, Orientation, Photo, PixelFormat, PreprocessorConfig, Processor, Resample,
+};
 use image::{ImageBuffer, ImageFormat, Luma, LumaA, Rgb, Rgba};
 use proptest::prelude::*;
 
@@ -32,6 +34,61 @@ fn noise(width: usize, height: usize) -> Photo {
 fn size(text: &str) -> (usize, usize) {
     let (width, height) = text.split_once('x').unwrap();
     (width.parse().unwrap(), height.parse().unwrap())
+}
+
+/// Pixels in every format and in rows of every padding are the picture of packed RGB.
+#[test]
+fn pixels_of_other_programs_are_repacked() {
+    let photo = noise(13, 7);
+    let (pixels, _) = photo.rgb().as_chunks::<3>();
+    type Pack = fn(&[u8; 3]) -> Vec<u8>;
+    let formats: [(PixelFormat, Pack); 4] = [
+        (PixelFormat::Rgb8, |rgb| rgb.to_vec()),
+        (PixelFormat::Bgr8, |&[r, g, b]| vec![b, g, r]),
+        (PixelFormat::Rgba8, |&[r, g, b]| vec![r, g, b, 77]),
+        (PixelFormat::Bgra8, |&[r, g, b]| vec![b, g, r, 0]),
+    ];
+    for (format, pack) in formats {
+        let row = 13 * format.bytes();
+        assert_eq!(pack(&[1, 2, 3]).len(), format.bytes());
+        for row_bytes in [row, row + 1, 256] {
+            let mut bytes = Vec::new();
+            for pixels in pixels.chunks(13) {
+                bytes.extend(pixels.iter().flat_map(pack));
+                bytes.resize(bytes.len() + row_bytes - row, 99);
+            }
+            let whole = Photo::from_pixels(format, 13, 7, &bytes, row_bytes).unwrap();
+            assert_eq!(whole, photo, "{format:?}, {row_bytes}");
+            // The padding of the last row may be missing, and nothing else.
+            let least = 6 * row_bytes + row;
+            assert_eq!(Photo::from_pixels(format, 13, 7, &bytes[..least], row_bytes).unwrap(), photo);
+            assert!(Photo::from_pixels(format, 13, 7, &bytes[..least - 1], row_bytes).is_err());
+        }
+    }
+    let grey = Photo::from_pixels(PixelFormat::Gray8, 2, 2, &[1, 2, 0, 3, 4], 3).unwrap();
+    assert_eq!(grey.rgb(), [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]);
+}
+
+#[test]
+fn pixels_that_are_not_there_are_refused() {
+    let huge = usize::MAX;
+    for (width, height, row_bytes) in [
+        (0, 1, 4),
+        (1, 0, 4),
+        (2, 1, 7),
+        (1, 3, 4),
+        (huge, 1, huge),
+        (1, huge, huge),
+        (huge, huge, 0),
+        (1, 1, 0),
+    ] {
+        let error = Photo::from_pixels(PixelFormat::Rgba8, width, height, &[0; 8], row_bytes).unwrap_err();
+        assert!(matches!(&error, Error::Image { .. }), "{error:?}");
+        assert!(error.to_string().contains("Rgba8 need"), "{error}");
+    }
+    let many = vec![0; 178_956_971];
+    let error = Photo::from_pixels(PixelFormat::Gray8, many.len(), 1, &many, many.len()).unwrap_err();
+    assert!(error.to_string().contains("more than the 178956970 allowed"), "{error}");
 }
 
 #[test]

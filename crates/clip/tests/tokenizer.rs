@@ -48,6 +48,51 @@ fn ids_and_decoded_text_equal_transformers() {
 }
 
 #[test]
+fn files_in_memory_make_the_tokenizer_of_their_folder() {
+    for folder in ["clip-tokenizer", "models/clipseg-shapes", "models/tiny-transformers-5"] {
+        let folder = fixture(folder);
+        let files: Vec<(String, Vec<u8>)> = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file())
+            .map(|path| {
+                (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(path).unwrap())
+            })
+            .collect();
+        let named = || files.iter().map(|(name, bytes)| (name.as_str(), bytes));
+        let (memory, disk) = (Tokenizer::from_files(named()).unwrap(), Tokenizer::from_dir(&folder).unwrap());
+        for case in cases() {
+            let encoded = [&memory, &disk].map(|tokenizer| tokenizer.encode(&case.text).unwrap());
+            assert_eq!(encoded[0], encoded[1], "{}: {:?}", folder.display(), case.text);
+        }
+        assert_eq!(
+            (memory.pad_token_id(), memory.padding_side(), memory.max_length()),
+            (disk.pad_token_id(), disk.padding_side(), disk.max_length())
+        );
+    }
+}
+
+#[test]
+fn files_in_memory_are_named_in_errors() {
+    let vocab = std::fs::read_to_string(fixture("clip-tokenizer/vocab.json")).unwrap();
+    for (files, words) in [
+        (vec![], "tokenizer.json is missing: there is no tokenizer"),
+        (vec![("vocab.json", vocab.as_str())], "merges.txt is missing: vocab.json and merges.txt make"),
+        (vec![("vocab.json", "{}"), ("merges.txt", "#version\na b c\n")], "merges.txt: line 2"),
+        (vec![("vocab.json", "<html>"), ("merges.txt", "#version\n")], "vocab.json is a web page"),
+        (vec![("tokenizer.json", "[]")], "tokenizer.json: is not a tokenizer"),
+        (vec![("vocab.json", "{}"), ("merges.txt", "#version\n")], "the tokenizer: the eos_token"),
+        (
+            vec![("tokenizer_config.json", "1"), ("vocab.json", "{}")],
+            "tokenizer_config.json: is not a JSON object",
+        ),
+    ] {
+        let error = Tokenizer::from_files(files).unwrap_err().to_string();
+        assert!(error.starts_with(words), "{error}");
+    }
+}
+
+#[test]
 fn a_batch_is_padded_to_the_longest() {
     let tokenizer = tokenizer();
     let long = "cat ".repeat(100);
@@ -137,7 +182,7 @@ fn settings_come_from_the_folder() {
     std::fs::remove_file(folder.path().join("merges.txt")).unwrap();
     assert!(open().unwrap_err().to_string().contains("merges.txt is missing"));
     std::fs::remove_file(folder.path().join("vocab.json")).unwrap();
-    assert!(open().unwrap_err().to_string().contains("the folder has no tokenizer"));
+    assert!(open().unwrap_err().to_string().contains("there is no tokenizer"));
     assert!(
         Tokenizer::from_dir(folder.path().join("nowhere"))
             .unwrap_err()

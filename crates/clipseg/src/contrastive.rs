@@ -17,6 +17,7 @@ pub struct ClipSegModel {
 
 /// What [`ClipSegModel::forward`] gives, under transformers' names.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ClipSegOutput {
     /// The contrastive loss, where asked for.
     pub loss: Option<f32>,
@@ -41,12 +42,19 @@ impl ClipSegModel {
     /// A missing or malformed file, a missing or misshapen tensor, or the device's.
     pub fn from_pretrained(device: &Device, path: impl AsRef<Path>) -> Result<Self> {
         let config = ClipSegConfig::from_file(path.as_ref())?;
-        let checkpoint = Checkpoint::open(path)?;
+        Self::load(device, &Checkpoint::open(path)?, &config)
+    }
+
+    /// Loads the weights of an open checkpoint, of a `CLIPSegModel` or of a whole CLIPSeg.
+    ///
+    /// # Errors
+    /// An impossible config, a missing or misshapen tensor, or the device's.
+    pub fn load(device: &Device, checkpoint: &Checkpoint, config: &ClipSegConfig) -> Result<Self> {
         let prefix = checkpoint.clip_prefix()?;
         let width = Some(config.projection_dim);
         let (text, vision) = join(
-            || TextEncoder::load(device, &checkpoint, prefix, &config.text_config, width),
-            || VisionEncoder::load(device, &checkpoint, prefix, &config.vision_config, width, &[]),
+            || TextEncoder::load(device, checkpoint, prefix, &config.text_config, width),
+            || VisionEncoder::load(device, checkpoint, prefix, &config.vision_config, width, &[]),
         );
         Ok(Self {
             text: text?,

@@ -11,7 +11,7 @@ use crate::loading::join;
 use crate::parts::{Parts, needed_in_parts, say_need};
 use crate::{
     Checkpoint, ClipSegConfig, Condition, DecoderOutput, DecoderOutputOptions, EncodedImage, Error,
-    ImageInput, OutputOptions, Result, TextEncoder, TextInput, TowerOutput, VisionEncoder, loss,
+    ImageInput, OutputOptions, Result, SavedImage, TextEncoder, TextInput, TowerOutput, VisionEncoder, loss,
 };
 
 /// CLIPSeg whole, transformers' `CLIPSegForImageSegmentation`: ids and pixels in, logits out.
@@ -29,6 +29,7 @@ pub struct ClipSegForImageSegmentation {
 
 /// Where [`ClipSegForImageSegmentation::forward`] takes its conditions from; one per image.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum ConditionInput<'a> {
     /// Prompts in words.
     Text(TextInput<'a>),
@@ -53,6 +54,7 @@ pub struct SegmentationInput<'a> {
 
 /// What [`ClipSegForImageSegmentation::forward`] gives, under transformers' names.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SegmentationOutput {
     /// Mean binary cross-entropy against the labels, where there are any.
     pub loss: Option<f32>,
@@ -184,15 +186,35 @@ impl ClipSegForImageSegmentation {
         Ok(Condition { embeddings: parts.finish() })
     }
 
+    /// Copies an encoded image to the host, to be kept there or as a file.
+    ///
+    /// # Errors
+    /// [`Error::OtherModel`] for an image that another model encoded; the device's.
+    pub async fn save_image(&self, image: &EncodedImage) -> Result<SavedImage> {
+        let activations = self.vision.download(image).await?;
+        Ok(SavedImage::new(image.model(), image.grid, activations))
+    }
+
+    /// Copies an encoded image from the host to the device that this model is on. The logits are then those of the image that it was
+    /// made of.
+    ///
+    /// # Errors
+    /// [`Error::OtherModel`] for an image that another model encoded; the device's.
+    pub fn restore_image(&self, saved: &SavedImage) -> Result<EncodedImage> {
+        self.vision.expect_model(saved.path(), saved.model())?;
+        self.vision.upload(saved.activations(), saved.grid())
+    }
+
     /// Logits `[prompts, height, width]` of every prompt on the one encoded image, or of each prompt on its own image.
     ///
     /// # Errors
     /// [`Error::Input`] when an encoded batch does not have as many as there are prompts, or the condition is not one of
-    /// this model's `projection_dim`; [`OtherDevice`](clipseg_tensor::Error::OtherDevice) when the image is another device's; the
+    /// this model's `projection_dim`; [`Error::OtherModel`] when another model encoded the image; [`OtherDevice`](clipseg_tensor::Error::OtherDevice) when the image is another device's; the
     /// device's own.
     pub async fn decode(&self, image: &EncodedImage, condition: &Condition) -> Result<Array> {
         let prompts = condition.len();
         condition.check(self.config.projection_dim)?;
+        self.vision.expect_own(image)?;
         if image.batch != 1 && image.batch != prompts {
             let images = image.batch;
             return Err(Error::Input(format!(
@@ -360,7 +382,8 @@ fn weights_of(device: &Device, checkpoint: &Checkpoint) -> u64 {
         let is_half = match device.precision() {
             Precision::F16 => true,
             Precision::F32 => false,
-            Precision::Auto => tensor.dtype() == Dtype::F16,
+            // As the checkpoint has them.
+            _ => tensor.dtype() == Dtype::F16,
         };
         if is_half { 2 * tensor.len() } else { 4 * tensor.len() }
     });

@@ -7,7 +7,7 @@ use crate::map_plans::MapPlans;
 use crate::prompt_cache::PromptCache;
 use crate::{
     Checkpoint, ClipSegForImageSegmentation, Condition, DeviceSegmentation, EncodedImage, Error, ImageSize,
-    Photo, PixelValues, Processor, Result, Segmentation, Template, Tokenizer, phrases,
+    Photo, PixelValues, Processor, Result, SavedImage, Segmentation, Template, Tokenizer, phrases,
 };
 
 /// Prompts whose conditions are kept: some 2 KB each at the published size.
@@ -175,6 +175,22 @@ impl ClipSeg {
         let patch = self.model.config().vision_config.patch_size;
         let size = (image.grid.0 * patch, image.grid.1 * patch);
         Ok(DeviceSegmentation::new(&self.maps, parts, size))
+    }
+
+    /// Copies an encoded photo to the host, to be kept there or as a file: [`SavedImage`] tells what for.
+    ///
+    /// # Errors
+    /// [`Error::OtherModel`] for a photo that another model encoded; the device's.
+    pub fn save_image(&self, image: &EncodedImage) -> Result<SavedImage> {
+        block_on(self.model.save_image(image))
+    }
+
+    /// Copies an encoded photo from the host to the device that this model is on.
+    ///
+    /// # Errors
+    /// [`Error::OtherModel`] for a photo that another model encoded; the device's.
+    pub fn restore_image(&self, saved: &SavedImage) -> Result<EncodedImage> {
+        self.model.restore_image(saved)
     }
 
     /// Waits until the device has done all that it was given. Results wait for themselves; this is for measuring steps, since

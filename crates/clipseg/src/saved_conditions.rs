@@ -122,6 +122,8 @@ impl SavedConditions {
         } else {
             format!("holds conditions of {found} numbers, but the model's projection_dim is {width}")
         };
+        let message =
+            format!("{message}; encode the prompts with this model: clipseg encode-prompts --model …");
         Err(Error::OtherModel { path: self.path.clone(), message })
     }
 

@@ -43,6 +43,7 @@ pub fn phrases<S: AsRef<str>>(templates: &[Template], prompts: &[S]) -> Vec<Stri
 
 /// The sets of templates that CLIPSeg was trained and tried with, `get_prompt_list` of its authors' code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TemplateSet {
     /// The prompt as it is.
     Plain,

@@ -19,8 +19,15 @@ impl ClipSegTextModel {
     /// A missing or malformed file, a missing or misshapen tensor, or the device's.
     pub fn from_pretrained(device: &Device, path: impl AsRef<Path>) -> Result<Self> {
         let config = ClipSegTextConfig::from_file(path.as_ref())?;
-        let checkpoint = Checkpoint::open(path)?;
-        Ok(Self(TextEncoder::load(device, &checkpoint, checkpoint.clip_prefix()?, &config, None)?))
+        Self::load(device, &Checkpoint::open(path)?, &config)
+    }
+
+    /// Loads the weights of an open checkpoint, of this tower or of a model that has it.
+    ///
+    /// # Errors
+    /// An impossible config, a missing or misshapen tensor, or the device's.
+    pub fn load(device: &Device, checkpoint: &Checkpoint, config: &ClipSegTextConfig) -> Result<Self> {
+        Ok(Self(TextEncoder::load(device, checkpoint, checkpoint.clip_prefix()?, config, None)?))
     }
 
     /// The hidden states of texts, `[batch, tokens, hidden_size]`, and those at their ends.
@@ -42,9 +49,16 @@ impl ClipSegVisionModel {
     /// A missing or malformed file, a missing or misshapen tensor, or the device's.
     pub fn from_pretrained(device: &Device, path: impl AsRef<Path>) -> Result<Self> {
         let config = ClipSegVisionConfig::from_file(path.as_ref())?;
-        let checkpoint = Checkpoint::open(path)?;
+        Self::load(device, &Checkpoint::open(path)?, &config)
+    }
+
+    /// Loads the weights of an open checkpoint, of this tower or of a model that has it.
+    ///
+    /// # Errors
+    /// An impossible config, a missing or misshapen tensor, or the device's.
+    pub fn load(device: &Device, checkpoint: &Checkpoint, config: &ClipSegVisionConfig) -> Result<Self> {
         let prefix = checkpoint.clip_prefix()?;
-        Ok(Self(VisionEncoder::load(device, &checkpoint, prefix, &config, None, &[])?))
+        Ok(Self(VisionEncoder::load(device, checkpoint, prefix, config, None, &[])?))
     }
 
     /// The hidden states of images, `[batch, 1 + patches, hidden_size]`, and those of the class tokens, normalised.

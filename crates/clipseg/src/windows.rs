@@ -45,6 +45,7 @@ enum View {
 
 /// What [`ClipSeg::segment_windows`] has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WindowStep {
     /// Another window is encoded.
     Encoded,

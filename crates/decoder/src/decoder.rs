@@ -23,6 +23,7 @@ pub struct DecoderOutputOptions {
 
 /// What the decoder gives, as transformers' `CLIPSegDecoderOutput`.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct DecoderOutput {
     /// `[pairs, height, width]`; the probability of the prompt's object is their sigmoid.
     pub logits: Array,

@@ -1,6 +1,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -39,8 +40,8 @@ pub fn run(input: &[u8]) -> bool {
     let mut accepted = false;
     for _ in 0..2 {
         let repository = "tiny/model".parse().unwrap();
-        let snapshot = hub.snapshot(&repository, &mut |_| {}).and_then(|snapshot| {
-            snapshot.download_weights(Weights::Safetensors, &mut |_| {})?;
+        let snapshot = hub.snapshot(&repository, &mut |_| ControlFlow::Continue(())).and_then(|snapshot| {
+            snapshot.download_weights(Weights::Safetensors, &mut |_| ControlFlow::Continue(()))?;
             Ok(snapshot)
         });
         match snapshot {

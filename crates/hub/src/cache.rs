@@ -141,13 +141,13 @@ impl Cache {
 
     /// Keeps other processes, Python's among them, from downloading the same blob, until dropped. `waits` is called
     /// where one does so now.
-    pub fn lock(&self, etag: &str, waits: impl FnOnce()) -> Result<Option<File>> {
+    pub fn lock(&self, etag: &str, waits: impl FnOnce() -> Result<()>) -> Result<Option<File>> {
         let path = self.locks.join(format!("{etag}.lock"));
         make_parent(&path)?;
         let file = File::options().create(true).append(true).open(&path).map_err(Error::cache(&path))?;
         let locked = match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
-                waits();
+                waits()?;
                 file.lock()
             }
             Err(TryLockError::Error(error)) => Err(error),

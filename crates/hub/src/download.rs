@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::Progress;
 use crate::address::Address;
 use crate::cache::{self, Cache, Left};
 use crate::client::{Client, Metadata, Size};
@@ -15,6 +15,7 @@ use crate::content::Kind;
 use crate::error::{Error, Result};
 use crate::partial::Partial;
 use crate::retries::Retries;
+use crate::{Progress, tell};
 
 /// Bytes that are read at a time.
 const PIECE: usize = 64 * 1024;
@@ -35,7 +36,7 @@ impl Wanted<'_> {
     /// Downloads the file, unless it is there.
     ///
     /// A connection that breaks is made again and goes on where it broke; what an earlier run left is gone on with too.
-    pub fn fetch(&self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+    pub fn fetch(&self, progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>) -> Result<()> {
         let Self { cache, commit, file, .. } = self;
         let pointer = cache.snapshot(commit).join(file);
         if pointer.exists() {
@@ -48,7 +49,7 @@ impl Wanted<'_> {
         let blob = cache.blob(&metadata.etag);
         if !is_there(&blob, &metadata) {
             cache::make_parent(&blob)?;
-            let lock = cache.lock(&metadata.etag, || progress(Progress::Waits { file }))?;
+            let lock = cache.lock(&metadata.etag, || tell(progress, Progress::Waits { file }))?;
             // Whoever held the lock may have brought it.
             if !is_there(&blob, &metadata) {
                 let path = cache.incomplete(&metadata.etag);
@@ -94,7 +95,7 @@ impl Wanted<'_> {
         path: &Path,
         metadata: &Metadata,
         blob: &Path,
-        progress: &mut dyn FnMut(Progress<'_>),
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> Result<()> {
         let mut partial = Partial::open(path.to_owned(), metadata.size)?;
         let mut retries = self.retries();
@@ -133,7 +134,11 @@ impl Wanted<'_> {
     }
 
     /// Fetches what is missing of the file, until it is whole or the connection breaks.
-    fn receive(&self, partial: &mut Partial, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+    fn receive(
+        &self,
+        partial: &mut Partial,
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
         if partial.is_whole() {
             return Ok(());
         }
@@ -164,7 +169,7 @@ impl Wanted<'_> {
             partial.restart()?;
         }
         let mut piece = vec![0; PIECE];
-        progress(Progress::Bytes { file, done: partial.length(), total: partial.total() });
+        tell(progress, Progress::Bytes { file, done: partial.length(), total: partial.total() })?;
         loop {
             let count = content.read(&mut piece)?;
             if count == 0 {
@@ -176,7 +181,7 @@ impl Wanted<'_> {
                 return Err(Error::answer(&url, format!("it sends more than the {size} bytes announced")));
             }
             partial.write(&piece[..count])?;
-            progress(Progress::Bytes { file, done: partial.length(), total: partial.total() });
+            tell(progress, Progress::Bytes { file, done: partial.length(), total: partial.total() })?;
         }
         if partial.total().is_some_and(|size| partial.length() < size) {
             return Err(broke("the connection was closed"));

@@ -12,6 +12,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// Whoever heard of the progress broke off.
+    #[error("the download was cancelled; the next one goes on from what has arrived")]
+    Cancelled,
+
     /// A text that names no repository.
     #[error(
         "{given:?} names no repository of the Hub: {reason}; write owner/name, owner/name@revision or the address of its page"

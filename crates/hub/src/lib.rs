@@ -2,7 +2,9 @@
 //!
 //! ```no_run
 //! # fn main() -> clipseg_hub::Result<()> {
-//! let folder = clipseg_hub::download("CIDAS/clipseg-rd64-refined", &mut |_| {})?;
+//! use std::ops::ControlFlow;
+//!
+//! let folder = clipseg_hub::download("CIDAS/clipseg-rd64-refined", &mut |_| ControlFlow::Continue(()))?;
 //! # Ok(())
 //! # }
 //! ```
@@ -32,6 +34,7 @@ mod retries;
 mod settings;
 mod snapshot;
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,7 +45,8 @@ pub use repository::Repository;
 pub use settings::{Limits, Settings, Token};
 pub use snapshot::Snapshot;
 
-/// What goes on while files come.
+/// What goes on while files come. Whoever hears of it breaks off with [`ControlFlow::Break`]: the call ends with
+/// [`Error::Cancelled`], and the next one goes on from what has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress<'a> {
@@ -112,18 +116,32 @@ impl Hub {
     pub fn snapshot(
         &self,
         repository: &Repository,
-        progress: &mut dyn FnMut(Progress<'_>),
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> Result<Snapshot> {
         Snapshot::open(&self.settings, repository, progress)
     }
 }
 
+/// Tells of what goes on.
+///
+/// # Errors
+/// [`Error::Cancelled`] where that is the end of it.
+fn tell(progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>, event: Progress<'_>) -> Result<()> {
+    match progress(event) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::Cancelled),
+    }
+}
+
 /// Brings the checkpoint `repository` (`owner/name`, `owner/name@revision`, or its page's address) into the cache, unless it is there, as the
-/// environment's variables say; its folder. `progress` hears of what goes on.
+/// environment's variables say; its folder. `progress` hears of what goes on and may break off.
 ///
 /// # Errors
 /// As [`Hub::from_env`], [`Hub::snapshot`] and [`Snapshot::download_weights`]; where the text names no repository.
-pub fn download(repository: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf> {
+pub fn download(
+    repository: &str,
+    progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+) -> Result<PathBuf> {
     let hub = Hub::from_env()?;
     let snapshot = hub.snapshot(&hub.repository(repository)?, progress)?;
     snapshot.download_weights(Weights::Safetensors, progress)?;

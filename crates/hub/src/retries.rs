@@ -1,12 +1,13 @@
 //! When to ask again, and how long to wait before.
 
+use std::ops::ControlFlow;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use ureq::http::HeaderMap;
 
-use crate::Progress;
 use crate::error::{Error, Result};
+use crate::{Progress, tell};
 
 /// How long to wait after each failure in a row where nobody says how long.
 const PAUSES: [Duration; 4] = [
@@ -44,14 +45,18 @@ impl<'a> Retries<'a> {
     }
 
     /// Waits before the next attempt; gives `error` back where there is to be none.
-    pub fn wait(&mut self, error: Error, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+    pub fn wait(
+        &mut self,
+        error: Error,
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
         self.failures += 1;
         let Some(wait) = pause(&error, self.failures).filter(|wait| *wait <= self.longest) else {
             return Err(error);
         };
         let (what, failures) = (self.what, self.failures);
         let is_asked_for = matches!(error, Error::Status { wait: Some(_), .. });
-        progress(Progress::Retries { what, failures, wait, is_asked_for, reason: &error.in_short() });
+        tell(progress, Progress::Retries { what, failures, wait, is_asked_for, reason: &error.in_short() })?;
         thread::sleep(wait);
         Ok(())
     }
@@ -59,7 +64,7 @@ impl<'a> Retries<'a> {
     /// Does `attempt` until it succeeds or fails for good, which is also with an error that `is_waited_for` is false for.
     pub fn repeat<T>(
         &mut self,
-        progress: &mut dyn FnMut(Progress<'_>),
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
         is_waited_for: impl Fn(&Error) -> bool,
         mut attempt: impl FnMut() -> Result<T>,
     ) -> Result<T> {
@@ -155,7 +160,13 @@ mod tests {
         assert_eq!(pause(&status(400, 3), 1), None);
         let mut told = 0;
         let mut retries = Retries::new("x", Duration::from_secs(600));
-        assert!(retries.wait(status(429, 86_400), &mut |_| told += 1).is_err());
+        let mut count = |_: Progress<'_>| {
+            told += 1;
+            ControlFlow::Continue(())
+        };
+        assert!(retries.wait(status(429, 86_400), &mut count).is_err());
         assert_eq!(told, 0, "a day is not waited");
+        let cancelled = retries.wait(status(503, 60), &mut |_| ControlFlow::Break(()));
+        assert!(matches!(cancelled, Err(Error::Cancelled)), "and nothing after a break");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clipseg_files::{Form as Weights, Lack, Names, SMALL_FILES, Weights as WeightsFile};
@@ -43,7 +44,7 @@ impl Snapshot {
     pub(crate) fn open(
         settings: &Settings,
         repository: &Repository,
-        progress: &mut dyn FnMut(Progress<'_>),
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> Result<Self> {
         let cache = Cache::new(&settings.cache, repository);
         let noted = cache.commit(repository.revision());
@@ -87,7 +88,7 @@ impl Snapshot {
         Ok(snapshot)
     }
 
-    fn fetch_small_files(&self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+    fn fetch_small_files(&self, progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>) -> Result<()> {
         let small: Vec<_> = SMALL_FILES.into_iter().filter(|name| self.files.has(name)).collect();
         if small.is_empty() {
             return Err(match Weights::Safetensors.find(&self.files) {
@@ -138,7 +139,11 @@ impl Snapshot {
     /// # Errors
     /// As [`check_weights`](Self::check_weights); where the Hub refuses or cannot be reached; where a download breaks
     /// off time and again, or arrives damaged; where the cache cannot be written.
-    pub fn download_weights(&self, form: Weights, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+    pub fn download_weights(
+        &self,
+        form: Weights,
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
         let weights = self.weights(form)?;
         self.fetch(&weights.file, if weights.is_index { Kind::Small } else { Kind::Large }, progress)?;
         if weights.is_index {
@@ -163,7 +168,12 @@ impl Snapshot {
         }
     }
 
-    fn fetch(&self, file: &str, kind: Kind, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+    fn fetch(
+        &self,
+        file: &str,
+        kind: Kind,
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
         match &self.source {
             Source::Hub(client) => {
                 let address = client.file_address(&self.repository, &self.commit, file);

@@ -11,6 +11,7 @@ pub struct ProbabilityMap {
 
 /// What several prompts for one thing make together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Combination {
     /// What any of them finds: at each pixel the largest probability.
     Any,

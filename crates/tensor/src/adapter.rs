@@ -2,13 +2,14 @@
 
 #[cfg(feature = "processor")]
 use crate::processor;
-use crate::{Error, Result};
+use crate::{Error, Result, matrix_units};
 
 /// Lanes of a subgroup that the subgroup kernels are written for.
 const LANES: [u32; 2] = [8, 16];
 
 /// Which adapter to open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AdapterChoice {
     /// The fastest kind there is: a discrete GPU, an integrated one, a virtual one, then the processor itself, which needs no
     /// driver. A driver that computes on the processor is slower and has to be asked for.
@@ -41,6 +42,7 @@ impl std::str::FromStr for AdapterChoice {
 
 /// Which kernels run, where an op has several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum KernelFamily {
     /// Subgroup kernels on software adapters that can run them, workgroup kernels elsewhere.
     #[default]
@@ -53,6 +55,7 @@ pub enum KernelFamily {
 
 /// An adapter of this machine, as [`adapters`] lists it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct AdapterReport {
     /// Name, driver, backend and kind.
     pub info: wgpu::AdapterInfo,
@@ -66,6 +69,9 @@ pub struct AdapterReport {
     pub timestamps: bool,
     /// Whether compiled pipelines can be kept in a file: what [`DeviceOptions::pipeline_cache`](crate::DeviceOptions) asks for.
     pub pipeline_cache: bool,
+    /// Rows and columns of the matrices that its matrix units multiply, where there are kernels for them: what
+    /// [`DeviceOptions::matrix_units`](crate::DeviceOptions) turns on.
+    pub matrix_units: Option<u32>,
     /// The kernel families it can run; none of them is the processor's.
     pub families: Vec<KernelFamily>,
     /// The family that [`KernelFamily::Auto`] takes on it.
@@ -130,6 +136,7 @@ impl Chosen {
                 subgroups: false,
                 timestamps: true,
                 pipeline_cache: false,
+                matrix_units: None,
                 families: Vec::new(),
                 automatic: KernelFamily::Auto,
             },
@@ -153,6 +160,7 @@ fn report(adapter: &wgpu::Adapter) -> AdapterReport {
         subgroups: features.contains(wgpu::Features::SUBGROUP),
         timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
         pipeline_cache: features.contains(wgpu::Features::PIPELINE_CACHE),
+        matrix_units: matrix_units::offered(adapter).map(|size| size.side() as u32),
         families,
         automatic,
     }

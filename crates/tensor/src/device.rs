@@ -9,6 +9,7 @@ use crate::adapter::{self, AdapterChoice, Chosen, KernelFamily};
 use crate::buffer::Buffer;
 use crate::failure::Failures;
 use crate::gpu::{self, Gpu};
+use crate::matrix_units::{MatrixSize, MatrixUnits};
 use crate::memory::{MemoryCount, MemoryKind, PlanCaches};
 use crate::pipeline::PipelineCache;
 #[cfg(not(target_family = "wasm"))]
@@ -33,6 +34,8 @@ pub struct DeviceOptions {
     pub runtime_checks: bool,
     /// How the weights of linear layers are stored, by default in f16 where that loses nothing; and whether activations are.
     pub precision: Precision,
+    /// Whether products and attention run on matrix units where `precision` is [`Precision::F16`]; by default they do not.
+    pub matrix_units: MatrixUnits,
     /// Bytes that weights, plans, encoded images and read-backs may take together; `None`, the default, as much as there is. Plans that are
     /// only kept to be quick make room, and models look for fewer prompts at once; what does not fit at all is refused with
     /// [`Error::OverBudget`]. Threads that work at the same time need their memory at the same time. The driver's own needs come on top.
@@ -386,6 +389,16 @@ impl Device {
     /// Lanes of a subgroup, 8 or 16, where the subgroup kernels run.
     pub(crate) fn lanes(&self) -> Option<u32> {
         self.gpu().ok().and_then(|gpu| gpu.lanes)
+    }
+
+    /// The matrices that matrix units multiply, where they are to: never but with [`Precision::F16`], as they round what they multiply.
+    pub(crate) fn matrix_units(&self) -> Option<MatrixSize> {
+        self.matrix_size().filter(|_| self.precision() == Precision::F16)
+    }
+
+    /// The matrices that the device's matrix units multiply, where it was opened with them.
+    pub(crate) fn matrix_size(&self) -> Option<MatrixSize> {
+        self.gpu().ok().and_then(|gpu| gpu.matrix_units)
     }
 
     /// Whether the driver offers something: subgroup operations (whatever the subgroups' size), timestamps.

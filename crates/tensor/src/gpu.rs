@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::adapter;
 use crate::device::{DeviceOptions, F32_TEXELS};
 use crate::failure::Failures;
+use crate::matrix_units::{self, MatrixSize};
 #[cfg(not(target_family = "wasm"))]
 use crate::pacer::Pacer;
 use crate::requirements;
@@ -29,6 +30,8 @@ pub(crate) struct Gpu {
     /// Whether shaders may have the functions that pack and unpack f16 values: all but llvmpipe on old processors. A kernel that has
     /// them does not compile without.
     pub supports_unpack2x16float: bool,
+    /// The matrices that kernels on matrix units multiply, where they are to.
+    pub matrix_units: Option<MatrixSize>,
     /// Stand in for operands that a kernel's flags leave out.
     pub empty_buffer: wgpu::Buffer,
     pub empty_texture: wgpu::Texture,
@@ -68,11 +71,19 @@ impl Gpu {
         let mut features = requirements::USED;
         #[cfg(not(target_family = "wasm"))]
         features.set(wgpu::Features::PIPELINE_CACHE, options.pipeline_cache.is_some());
+        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+        if matrix_units::wanted(adapter, options.matrix_units).is_some() {
+            features |= matrix_units::features();
+            // SAFETY: wgpu asks for an acknowledgement that experimental features may be unsound. The one asked for is that of
+            // cooperative matrices, for kernels that stay within their memory, at the caller's wish.
+            experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
         let opened = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("clipseg"),
                 required_features: features & adapter.features(),
                 required_limits: adapter.limits(),
+                experimental_features,
                 ..Default::default()
             })
             .await;
@@ -125,6 +136,10 @@ impl Gpu {
         if options.precision == Precision::F16 && !supports_unpack2x16float {
             return Err(failed("its shaders cannot read half-precision floats; take f32".to_owned()));
         }
+        let matrix_units = match lanes {
+            None => matrix_units::choose(adapter, &device, options.matrix_units)?,
+            Some(_) => None,
+        };
         let (empty_buffer, empty_texture) = failures.guard(&device, || {
             let buffer = device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("empty"),
@@ -147,6 +162,7 @@ impl Gpu {
             failures,
             lanes,
             supports_unpack2x16float,
+            matrix_units,
             empty_buffer,
             empty_texture,
             uploading: AtomicUsize::new(0),

@@ -1,26 +1,4 @@
-//! Tensors, ops and recorded plans on wgpu.
-//!
-//! Ops are called on a [`Recorder`] and read like PyTorch. [`Recorder::finish`] gives a [`Plan`]: prebuilt bind groups and
-//! dispatches, run any number of times with one submit each.
-//!
-//! ```no_run
-//! use clipseg_tensor::{Device, DeviceOptions, Linear, Recorder};
-//!
-//! # async fn example() -> clipseg_tensor::Result<()> {
-//! let device = Device::open_async(&DeviceOptions::default()).await?;
-//! let layer = Linear::new(&device, 2, 3, &[1.0, 0.0, 0.0, 0.0, 1.0, 0.0], None)?;
-//! let mut recorder = Recorder::new(&device);
-//! let input = recorder.input(&[1, 3])?;
-//! let output = recorder.linear(&input, &layer)?;
-//! let output = recorder.output(&output)?;
-//! let plan = recorder.finish()?;
-//!
-//! let mut run = plan.run();
-//! run.write(&input, &[5.0, 6.0, 7.0])?;
-//! assert_eq!(run.finish(&[&output]).await?[0].values, [5.0, 6.0]);
-//! # Ok(())
-//! # }
-//! ```
+#![doc = include_str!("../README.md")]
 
 mod adapter;
 mod array;
@@ -37,10 +15,13 @@ mod gpu;
 mod host_memory;
 mod llvmpipe;
 mod mask;
+mod matrix_units;
 mod memory;
 mod ops;
 #[cfg(not(target_family = "wasm"))]
 mod pacer;
+#[cfg(not(target_family = "wasm"))]
+mod peaks;
 mod photo;
 mod pipeline;
 #[cfg(not(target_family = "wasm"))]
@@ -59,6 +40,7 @@ mod step;
 mod step_check;
 mod tensor;
 mod tile;
+mod transfer;
 pub mod transformer;
 #[cfg(not(target_family = "wasm"))]
 mod tuner;
@@ -70,7 +52,7 @@ mod weights;
 
 pub use adapter::{AdapterChoice, AdapterReport, KernelFamily, adapters, describe};
 pub use array::Array;
-pub use checksum::checksum;
+pub use checksum::{Checksum, checksum};
 pub use clipseg_shaders::Activation;
 pub use cost::Cost;
 pub use device::{Device, DeviceOptions};
@@ -80,11 +62,14 @@ pub use error::{Error, Result};
 pub use failure::faults;
 pub use llvmpipe::{LLVMPIPE_WIDTH_VARIABLE, llvmpipe_environment, llvmpipe_width};
 pub use mask::{MaskTarget, MaskTexels, MaskValues, MaskWriter};
+pub use matrix_units::MatrixUnits;
 pub use memory::MemoryUse;
 pub use ops::{
     AttentionMask, Convolution3x3, LayerNorm, Linear, Mlp, Modulation, Packing, TransposedConvolution,
     UpsampleInput,
 };
+#[cfg(not(target_family = "wasm"))]
+pub use peaks::{MemoryRates, Peaks};
 pub use photo::{PhotoResize, PhotoResizing, ResizeAxis};
 #[cfg(not(target_family = "wasm"))]
 pub use pipeline_file::PipelineStore;

@@ -2,6 +2,7 @@ use half::f16;
 
 /// How the weights of linear layers lie on the device, and what flows between them. Sums are in f32 whatever this is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Precision {
     /// As f16 where that loses nothing, as with weights that a checkpoint holds as f16: half the memory and the same numbers,
     /// except that a GPU may flush subnormals (|x| < 6e-5) to zero.

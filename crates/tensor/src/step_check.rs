@@ -20,6 +20,7 @@ const F16_STEP: f32 = 1.0 / 1024.0;
 
 /// A step of a plan beside the twin of its kernel.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct StepCheck {
     /// Its place in the plan, from 0.
     pub step: usize,
@@ -37,6 +38,7 @@ pub struct StepCheck {
 
 /// Where a step differs most from its twin.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Worst {
     /// Which value of the output, row by row.
     pub place: usize,

@@ -12,6 +12,7 @@ use crate::{Device, Error, Result};
 
 /// What a tensor's elements are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DType {
     /// 32-bit floats.
     F32,

@@ -91,11 +91,19 @@ static TWINS: [(&[&Kernel], Twin); 24] = [
         twins::activation(&call.params()?, call.activation(), call.floats(0)?, call.output);
         Ok(())
     }),
-    (&[&kernels::attention::KERNEL, &kernels::attention_vec4::KERNEL], |call| {
-        let [key_mask, cu_seqlens] = [call.integers(1)?, call.integers(2)?];
-        twins::attention(&call.params()?, call.floats(0)?, key_mask, cu_seqlens, call.output);
-        Ok(())
-    }),
+    (
+        &[
+            &kernels::attention::KERNEL,
+            &kernels::attention_cooperative_8::KERNEL,
+            &kernels::attention_cooperative_16::KERNEL,
+            &kernels::attention_vec4::KERNEL,
+        ],
+        |call| {
+            let [key_mask, cu_seqlens] = [call.integers(1)?, call.integers(2)?];
+            twins::attention(&call.params()?, call.floats(0)?, key_mask, cu_seqlens, call.output);
+            Ok(())
+        },
+    ),
     (&[&kernels::attention_scores::KERNEL], |call| {
         twins::attention_scores(&call.params()?, call.floats(0)?, call.integers(1)?, call.output);
         Ok(())
@@ -152,6 +160,10 @@ static TWINS: [(&[&Kernel], Twin); 24] = [
     (
         &[
             &kernels::matmul_broadcast::KERNEL,
+            &kernels::matmul_cooperative_8::KERNEL,
+            &kernels::matmul_cooperative_16::KERNEL,
+            &kernels::matmul_cooperative_small_8::KERNEL,
+            &kernels::matmul_cooperative_small_16::KERNEL,
             &kernels::matmul_skinny::KERNEL,
             &kernels::matmul_skinny_packed_f16::KERNEL,
             &kernels::matmul_tile::KERNEL,

@@ -38,6 +38,7 @@ fn activation(activation: clipseg::Activation) -> Activation {
         clipseg::Activation::GeluNew => Activation::GeluNew,
         clipseg::Activation::Relu => Activation::Relu,
         clipseg::Activation::Selu => Activation::Selu,
+        other => panic!("{other:?} has no twin"),
     }
 }
 

@@ -126,6 +126,7 @@ impl Work<'_> {
                     progress.step(format!("{which}{done} of {count} windows{left}"));
                 }
             }
+            _ => {}
         })?;
         // What it took to put windows together.
         seconds.decode += stopwatch.lap();

@@ -1,7 +1,7 @@
 //! One safetensors file: eight bytes of header length, a JSON header, the tensors' bytes without a gap.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::fmt;
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -23,8 +23,8 @@ const MAX_HEADER_OF_ANY: u64 = 100_000_000;
 ///
 /// Tensors are read when they are asked for. Mapped into memory the file would count as the process's own, beside the device's
 /// copy of it; and cut short by someone else meanwhile it would end the process, not fail a read.
-#[derive(Debug)]
 pub(super) struct Shard {
+    /// The file, or what the caller calls the bytes.
     path: PathBuf,
     bytes: Bytes,
     metadata: Metadata,
@@ -33,26 +33,32 @@ pub(super) struct Shard {
 }
 
 /// Where the tensors' bytes are.
-#[derive(Debug)]
 enum Bytes {
-    File(Mutex<File>),
+    Reader(Mutex<Box<dyn ReadSeek>>),
     /// All of the file's.
-    Memory(Vec<u8>),
+    Memory(Box<dyn AsRef<[u8]> + Send + Sync>),
 }
+
+/// What can be read from any position.
+trait ReadSeek: Read + Seek + Send {}
+
+impl<R: Read + Seek + Send> ReadSeek for R {}
 
 impl Shard {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let refused = |source| Error::read(path, source);
-        let mut file = clipseg_files::open(path).map_err(refused)?;
-        let length = file.metadata().map_err(refused)?.len();
-        if let Some(stand_in) = recognise(&mut file).map_err(refused)? {
-            return Err(Error::StandIn { path: path.to_owned(), stand_in });
-        }
-        let header = read_header(&mut file, length).map_err(refused)?;
-        let (metadata, data) = header
-            .and_then(|header| parse_header(&header, length))
-            .map_err(|message| Error::checkpoint(path, message))?;
-        Ok(Self { path: path.to_owned(), bytes: Bytes::File(Mutex::new(file)), metadata, data })
+        let file = clipseg_files::open(path).map_err(|source| Error::read(path, source))?;
+        Self::of_reader(path, file)
+    }
+
+    pub(super) fn of_reader(path: &Path, mut reader: impl Read + Seek + Send + 'static) -> Result<Self> {
+        let (metadata, data) = parse(path, &mut reader)?;
+        let bytes = Bytes::Reader(Mutex::new(Box::new(reader)));
+        Ok(Self { path: path.to_owned(), bytes, metadata, data })
+    }
+
+    pub(super) fn of_bytes(path: &Path, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Self> {
+        let (metadata, data) = parse(path, &mut Cursor::new(bytes.as_ref()))?;
+        Ok(Self { path: path.to_owned(), bytes: Bytes::Memory(Box::new(bytes)), metadata, data })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -76,33 +82,55 @@ impl Shard {
         // `parse_header` has checked that the last tensor ends where the file does, so the sum cannot overflow.
         let start = self.data + offset as u64;
         let read = match &self.bytes {
-            Bytes::File(file) => read_at(file, start, bytes),
-            Bytes::Memory(all) => all.get(start as usize..).unwrap_or_default().read_exact(bytes),
+            Bytes::Reader(reader) => read_at(reader, start, bytes),
+            Bytes::Memory(all) => {
+                (**all).as_ref().get(start as usize..).unwrap_or_default().read_exact(bytes)
+            }
         };
         read.map_err(|source| Error::read(&self.path, source))
     }
 
-    /// Brings the whole file into memory, unless it is there.
-    pub(super) fn keep(&mut self) -> Result<()> {
-        let Bytes::File(file) = &self.bytes else { return Ok(()) };
+    /// The same in memory; none where it is there already.
+    pub(super) fn kept(&self) -> Result<Option<Self>> {
+        let Bytes::Reader(reader) = &self.bytes else { return Ok(None) };
         let mut all = vec![0; self.data as usize + self.metadata.data_len()];
-        read_at(file, 0, &mut all).map_err(|source| Error::read(&self.path, source))?;
-        self.bytes = Bytes::Memory(all);
-        Ok(())
+        read_at(reader, 0, &mut all).map_err(|source| Error::read(&self.path, source))?;
+        let (path, metadata) = (self.path.clone(), self.metadata.clone());
+        Ok(Some(Self { path, bytes: Bytes::Memory(Box::new(all)), metadata, data: self.data }))
     }
 }
 
-fn read_at(file: &Mutex<File>, start: u64, bytes: &mut [u8]) -> std::io::Result<()> {
-    // A reader that panicked has left nothing behind but the position, which is set here.
-    let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-    file.seek(SeekFrom::Start(start))?;
-    file.read_exact(bytes)
+impl fmt::Debug for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shard").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+fn read_at(reader: &Mutex<Box<dyn ReadSeek>>, start: u64, bytes: &mut [u8]) -> std::io::Result<()> {
+    // A thread that panicked has left nothing behind but the position, which is set here.
+    let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+    reader.seek(SeekFrom::Start(start))?;
+    reader.read_exact(bytes)
+}
+
+/// Parses the header and returns it with the position of the first tensor's bytes.
+fn parse(path: &Path, file: &mut (impl Read + Seek)) -> Result<(Metadata, u64)> {
+    let refused = |source| Error::read(path, source);
+    let length = file.seek(SeekFrom::End(0)).map_err(refused)?;
+    file.rewind().map_err(refused)?;
+    if let Some(stand_in) = recognise(file).map_err(refused)? {
+        return Err(Error::StandIn { path: path.to_owned(), stand_in });
+    }
+    let header = read_header(file, length).map_err(refused)?;
+    header
+        .and_then(|header| parse_header(&header, length))
+        .map_err(|message| Error::checkpoint(path, message))
 }
 
 /// Recognises what is not a file of weights by its first bytes, and goes back to the beginning.
-fn recognise(file: &mut File) -> std::io::Result<Option<StandIn>> {
+fn recognise(file: &mut (impl Read + Seek)) -> std::io::Result<Option<StandIn>> {
     let mut start = Vec::new();
-    file.take(256).read_to_end(&mut start)?;
+    file.by_ref().take(256).read_to_end(&mut start)?;
     file.rewind()?;
     Ok(StandIn::recognise(&start))
 }

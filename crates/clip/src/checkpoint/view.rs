@@ -49,6 +49,17 @@ impl<'a> TensorView<'a> {
         self.len() == 0
     }
 
+    /// Bytes of the values as stored.
+    pub(super) fn size(&self) -> u64 {
+        let (start, end) = self.info.data_offsets;
+        (end - start) as u64
+    }
+
+    /// Whether it is of a type that weights have.
+    pub(super) fn is_weight(&self) -> bool {
+        matches!(self.dtype(), Dtype::F32 | Dtype::F16 | Dtype::BF16)
+    }
+
     /// The values as stored, little endian.
     ///
     /// # Errors
@@ -132,10 +143,7 @@ impl<'a> TensorView<'a> {
                 found: self.shape().to_vec(),
             });
         }
-        match self.dtype() {
-            Dtype::F32 | Dtype::F16 | Dtype::BF16 => Ok(()),
-            _ => Err(self.wrong_type()),
-        }
+        if self.is_weight() { Ok(()) } else { Err(self.wrong_type()) }
     }
 
     fn wrong_type(&self) -> Error {

@@ -11,6 +11,7 @@ use image::{DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, Imag
 use libjpeg_turbo_rs::PixelFormat;
 
 use self::directory::Directory;
+use super::photo::check_size;
 use super::{MAX_PIXELS, Orientation, Photo, PhotoFile};
 use crate::error::{Error, Result};
 
@@ -142,17 +143,6 @@ fn webp_exif(bytes: &[u8]) -> Option<&[u8]> {
         rest = after.get(length.next_multiple_of(2)..)?;
     }
     None
-}
-
-/// The sides of a picture, of which it has no more pixels than are allowed.
-fn check_size(width: u64, height: u64) -> Result<(usize, usize)> {
-    let pixels = width.saturating_mul(height);
-    if pixels > MAX_PIXELS || width > u64::from(u32::MAX) || height > u64::from(u32::MAX) {
-        return Err(Error::image(format!(
-            "has {width} × {height} = {pixels} pixels, more than the {MAX_PIXELS} allowed; scale it down first"
-        )));
-    }
-    Ok((width as usize, height as usize))
 }
 
 /// Decodes a JPEG to the very bytes of Pillow's libjpeg-turbo. The decoder within `image` differs from it by up to 4

@@ -18,6 +18,7 @@ pub struct ClipSegProcessor {
 
 /// What [`ClipSegProcessor::process`] gives; each where it was asked for.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct ProcessedInputs {
     /// `input_ids` and `attention_mask` of the texts, padded to the longest.
     pub text: Option<TextBatch>,

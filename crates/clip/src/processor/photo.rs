@@ -1,9 +1,7 @@
 //! Photos as 8-bit RGB pixels.
 
 use std::ops::Range;
-use std::path::Path;
 
-use super::decode::decode;
 use super::{Resample, resize::resize};
 use crate::error::{Error, Result};
 
@@ -11,30 +9,33 @@ use crate::error::{Error, Result};
 /// memory.
 pub const MAX_PIXELS: u64 = 178_956_970;
 
-/// Most bytes that a file may have: the most pixels of four channels of 16 bits, and what is said of them.
-const MAX_BYTES: u64 = MAX_PIXELS * 8 + (64 << 20);
-
-/// What to do with the orientation that a camera wrote into the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Orientation {
-    /// Turn the picture upright, as viewers show it.
-    #[default]
-    Apply,
-    /// Take the pixels as stored, as transformers does; but TIFFs turned upright, as Pillow gives them to it.
-    Ignore,
+/// How the pixels of a picture lie in memory: a byte per channel, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PixelFormat {
+    /// Red, green, blue.
+    Rgb8,
+    /// Blue, green, red, as OpenCV has them.
+    Bgr8,
+    /// Red, green, blue and an alpha that is left out, as Pillow does: colours stay as they are. Where alpha is premultiplied, divide by
+    /// it first.
+    Rgba8,
+    /// As `Rgba8` with blue first, as many windows and cameras have it.
+    Bgra8,
+    /// One value for red, green and blue.
+    Gray8,
 }
 
-/// A picture and what else its file says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PhotoFile {
-    /// The picture.
-    pub photo: Photo,
-    /// How opaque each pixel is, 0 (transparent) to 255, `[height, width]`; where the file has transparency.
-    pub alpha: Option<Vec<u8>>,
-    /// Whether the file holds grey of more than 8 bits, and some of it was cut off at 0 or 255, as Pillow and so
-    /// transformers do: such a picture may come out white or black.
-    pub is_clipped: bool,
+impl PixelFormat {
+    /// Bytes per pixel.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Gray8 => 1,
+            Self::Rgb8 | Self::Bgr8 => 3,
+            Self::Rgba8 | Self::Bgra8 => 4,
+        }
+    }
 }
 
 /// A picture of 8-bit RGB pixels; never empty.
@@ -45,45 +46,7 @@ pub struct Photo {
     height: usize,
 }
 
-impl PhotoFile {
-    /// Decodes the picture in a file. While that goes on, it takes at most 8 bytes per pixel and 64 MB beside the file and
-    /// the picture.
-    ///
-    /// # Errors
-    /// Where the file cannot be read, is not a picture of a known format or kind, is damaged, or is larger than
-    /// [`MAX_PIXELS`].
-    pub fn open(path: impl AsRef<Path>, orientation: Orientation) -> Result<Self> {
-        let path = path.as_ref();
-        let bytes = clipseg_files::read(path, MAX_BYTES).map_err(|source| Error::read(path, source))?;
-        Self::from_bytes(&bytes, orientation).map_err(|error| error.in_file(path))
-    }
-
-    /// Decodes a picture from the bytes of a file.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub fn from_bytes(bytes: &[u8], orientation: Orientation) -> Result<Self> {
-        decode(bytes, orientation)
-    }
-}
-
 impl Photo {
-    /// Decodes the picture in a file; [`PhotoFile::open`] tells more about it.
-    ///
-    /// # Errors
-    /// As [`PhotoFile::open`].
-    pub fn open(path: impl AsRef<Path>, orientation: Orientation) -> Result<Self> {
-        Ok(PhotoFile::open(path, orientation)?.photo)
-    }
-
-    /// Decodes a picture from the bytes of a file.
-    ///
-    /// # Errors
-    /// As [`PhotoFile::open`].
-    pub fn from_bytes(bytes: &[u8], orientation: Orientation) -> Result<Self> {
-        Ok(PhotoFile::from_bytes(bytes, orientation)?.photo)
-    }
-
     /// A picture of pixels at hand: `rgb` is `[height, width, 3]`, row-major.
     ///
     /// # Errors
@@ -96,6 +59,55 @@ impl Photo {
                 expected.map_or("too many".to_owned(), |bytes| bytes.to_string()),
                 rgb.len()
             )));
+        }
+        Ok(Self { rgb, width, height })
+    }
+
+    /// A picture of pixels that another program has, row after row. Each row begins `row_bytes` after the one before: `width` times
+    /// [`PixelFormat::bytes`], or more where rows are padded, as those that wgpu copies from a texture to a buffer. The padding of the
+    /// last row may be left out. The pixels are copied once, to packed RGB.
+    ///
+    /// ```
+    /// use clipseg_clip::{Photo, PixelFormat};
+    ///
+    /// // Two pixels, red and blue, in a row that is padded to 12 bytes.
+    /// let frame = [0, 0, 255, 255, 255, 0, 0, 255, 0, 0, 0, 0];
+    /// let photo = Photo::from_pixels(PixelFormat::Bgra8, 2, 1, &frame, 12)?;
+    /// assert_eq!(photo.rgb(), [255, 0, 0, 0, 0, 255]);
+    /// # Ok::<_, clipseg_clip::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Image`] where the picture is empty or larger than [`MAX_PIXELS`], a row does not fit into `row_bytes`, or `bytes` ends
+    /// within the picture.
+    pub fn from_pixels(
+        format: PixelFormat,
+        width: usize,
+        height: usize,
+        bytes: &[u8],
+        row_bytes: usize,
+    ) -> Result<Self> {
+        let row = width.checked_mul(format.bytes()).filter(|&row| row > 0 && row <= row_bytes);
+        let whole = height.checked_sub(1).and_then(|above| above.checked_mul(row_bytes)?.checked_add(row?));
+        let (Some(row), true) = (row, whole.is_some_and(|whole| whole <= bytes.len())) else {
+            return Err(Error::image(format!(
+                "{width} × {height} pixels of {format:?} need at least one pixel, {} bytes per row (row_bytes is {row_bytes}), and \
+                 all of their rows in the {} bytes that are there",
+                width.saturating_mul(format.bytes()),
+                bytes.len()
+            )));
+        };
+        check_size(width as u64, height as u64)?;
+        let mut rgb = vec![0; 3 * width * height];
+        for (to, from) in rgb.chunks_exact_mut(3 * width).zip(bytes.chunks(row_bytes)) {
+            let (to, from) = (to.as_chunks_mut().0, &from[..row]);
+            match format {
+                PixelFormat::Rgb8 => repack(to, from, |&rgb| rgb),
+                PixelFormat::Bgr8 => repack(to, from, |&[blue, green, red]| [red, green, blue]),
+                PixelFormat::Rgba8 => repack(to, from, |&[red, green, blue, _]| [red, green, blue]),
+                PixelFormat::Bgra8 => repack(to, from, |&[blue, green, red, _]| [red, green, blue]),
+                PixelFormat::Gray8 => repack(to, from, |&[grey]| [grey; 3]),
+            }
         }
         Ok(Self { rgb, width, height })
     }
@@ -136,4 +148,22 @@ impl Photo {
         let row = |row: usize| &self.rgb[3 * (row * self.width + columns.start)..][..3 * width];
         Self { rgb: rows.flat_map(row).copied().collect(), width, height }
     }
+}
+
+/// The pixels of a row, each as `convert` makes it.
+fn repack<const N: usize>(to: &mut [[u8; 3]], from: &[u8], convert: impl Fn(&[u8; N]) -> [u8; 3]) {
+    for (to, from) in to.iter_mut().zip(from.as_chunks().0) {
+        *to = convert(from);
+    }
+}
+
+/// The sides of a picture, of which it has no more pixels than are allowed.
+pub(super) fn check_size(width: u64, height: u64) -> Result<(usize, usize)> {
+    let pixels = width.saturating_mul(height);
+    if pixels > MAX_PIXELS || width > u64::from(u32::MAX) || height > u64::from(u32::MAX) {
+        return Err(Error::image(format!(
+            "has {width} × {height} = {pixels} pixels, more than the {MAX_PIXELS} allowed; scale it down first"
+        )));
+    }
+    Ok((width as usize, height as usize))
 }

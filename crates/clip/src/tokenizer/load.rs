@@ -1,4 +1,4 @@
-//! The tokenizer's files in a checkpoint folder.
+//! The tokenizer's files.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -16,7 +16,7 @@ use super::settings::{CONFIG_FILE, Listed, SPECIAL_FILE, Settings, Special, is_i
 use super::{END_OF_WORD, Padding, Tokenizer, engine_file};
 use crate::config::MAX_VOCABULARY;
 use crate::error::{Error, Result};
-use crate::files::{parse_json, read_text};
+use crate::files::{SmallFiles, parse_json};
 
 const ENGINE_FILE: &str = "tokenizer.json";
 const VOCAB_FILE: &str = "vocab.json";
@@ -25,46 +25,37 @@ const MERGES_FILE: &str = "merges.txt";
 /// Merges that CLIP's own reader takes from `merges.txt`: its vocabulary less 2 × 256 bytes and 2 special tokens.
 const MAX_MERGES: usize = 49_152 - 256 - 2;
 
-pub(super) fn from_dir(folder: &Path) -> Result<Tokenizer> {
-    if !folder.is_dir() {
-        return Err(Error::MissingFile {
-            path: folder.to_owned(),
-            hint: "there is no such checkpoint folder".to_owned(),
-        });
-    }
-    let settings = Settings::read(folder)?;
-    let in_folder = |message: String| Error::Tokenizer { path: folder.to_owned(), message };
-    let listed = settings.listed().map_err(in_folder)?;
-    let whole = folder.join(ENGINE_FILE).exists();
-    let mut engine = if whole {
-        engine_from_json(&folder.join(ENGINE_FILE))?
+/// The tokenizer of a checkpoint. `whole` stands for the files together in errors.
+pub(super) fn load(files: &SmallFiles<'_>, whole: &Path) -> Result<Tokenizer> {
+    let settings = Settings::read(files)?;
+    let together = |message: String| Error::Tokenizer { path: whole.to_owned(), message };
+    let listed = settings.listed().map_err(together)?;
+    let has_engine = files.has(ENGINE_FILE);
+    let mut engine = if has_engine {
+        let text = files.read(ENGINE_FILE, "it is the tokenizer")?;
+        let wrong = |message| Error::Tokenizer { path: files.path(ENGINE_FILE), message };
+        engine_file::engine(&text).map_err(wrong)?
     } else {
-        let (vocab, merges) = (folder.join(VOCAB_FILE), folder.join(MERGES_FILE));
-        if !vocab.exists() && !merges.exists() {
+        if !files.has(VOCAB_FILE) && !files.has(MERGES_FILE) {
             let hint = format!(
-                "the folder has no tokenizer, neither {ENGINE_FILE} nor {VOCAB_FILE} and {MERGES_FILE}; download them \
-                 with the checkpoint"
+                "there is no tokenizer, neither {ENGINE_FILE} nor {VOCAB_FILE} and {MERGES_FILE}; download them with the \
+                 checkpoint"
             );
-            return Err(Error::MissingFile { path: folder.join(ENGINE_FILE), hint });
+            return Err(Error::MissingFile { path: files.path(ENGINE_FILE), hint });
         }
         let hint = "vocab.json and merges.txt make a tokenizer together; download both";
-        let (mut vocab, merges) =
-            (parse_vocab(&vocab, &read_text(&vocab, hint)?)?, read_text(&merges, hint)?);
-        give_ids(&mut vocab, &listed).map_err(in_folder)?;
-        engine_from_vocabulary(vocab, parse_merges(&folder.join(MERGES_FILE), &merges)?, &settings)
-            .map_err(in_folder)?
+        let (vocab, merges) = (files.read(VOCAB_FILE, hint)?, files.read(MERGES_FILE, hint)?);
+        let mut vocab = parse_vocab(&files.path(VOCAB_FILE), &vocab)?;
+        give_ids(&mut vocab, &listed).map_err(together)?;
+        let merges = parse_merges(&files.path(MERGES_FILE), &merges)?;
+        engine_from_vocabulary(vocab, merges, &settings).map_err(together)?
     };
-    add_tokens(&mut engine, &listed, &settings, whole).map_err(in_folder)?;
+    add_tokens(&mut engine, &listed, &settings, has_engine).map_err(together)?;
     let pad = settings.token("pad_token");
-    let id = engine.token_to_id(&pad).ok_or_else(|| missing_token("pad_token", &pad)).map_err(in_folder)?;
-    let padding = Padding { id, side: settings.padding_side().map_err(in_folder)? };
-    let clean_up = settings.clean_up().map_err(in_folder)?;
-    Tokenizer::new(engine, settings.max_length(), padding, clean_up).map_err(in_folder)
-}
-
-fn engine_from_json(path: &Path) -> Result<Engine> {
-    let text = read_text(path, "it is the tokenizer")?;
-    engine_file::engine(&text).map_err(|message| Error::Tokenizer { path: path.to_owned(), message })
+    let id = engine.token_to_id(&pad).ok_or_else(|| missing_token("pad_token", &pad)).map_err(together)?;
+    let padding = Padding { id, side: settings.padding_side().map_err(together)? };
+    let clean_up = settings.clean_up().map_err(together)?;
+    Tokenizer::new(engine, settings.max_length(), padding, clean_up).map_err(together)
 }
 
 /// Gives the listed tokens their ids. The engine would number those itself that the vocabulary lacks.

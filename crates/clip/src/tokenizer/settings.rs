@@ -1,7 +1,5 @@
 //! What the files beside a vocabulary say: special tokens, padding, the longest length.
 
-use std::path::Path;
-
 use clipseg_files::shown;
 use serde_json::Value;
 use tokenizers::AddedToken;
@@ -9,7 +7,7 @@ use tokenizers::AddedToken;
 use super::PaddingSide;
 use crate::config::MAX_VOCABULARY;
 use crate::error::{Error, Result};
-use crate::files::{parse_json, read_text};
+use crate::files::{SmallFiles, parse_json};
 
 pub(super) const CONFIG_FILE: &str = "tokenizer_config.json";
 pub(super) const SPECIAL_FILE: &str = "special_tokens_map.json";
@@ -49,13 +47,13 @@ pub(super) struct Special {
 }
 
 impl Settings {
-    pub fn read(folder: &Path) -> Result<Self> {
+    pub fn read(files: &SmallFiles<'_>) -> Result<Self> {
         let object = |name: &str| -> Result<Value> {
-            let path = folder.join(name);
-            if !path.exists() {
+            if !files.has(name) {
                 return Ok(Value::Null);
             }
-            match parse_json(&read_text(&path, "")?) {
+            let path = files.path(name);
+            match parse_json(&files.read(name, "")?) {
                 Ok(value @ Value::Object(_)) => Ok(value),
                 Ok(_) => Err(Error::Tokenizer { path, message: "is not a JSON object".to_owned() }),
                 Err(error) => Err(Error::Tokenizer { path, message: format!("is not valid JSON: {error}") }),

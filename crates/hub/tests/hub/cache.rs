@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::ops::ControlFlow;
 
 use clipseg_hub::{Error, Progress, Weights};
 use clipseg_hub_server::MAIN;
@@ -114,11 +115,34 @@ fn a_download_that_goes_on_elsewhere_is_kept_apart() {
             if let Progress::Bytes { .. } = progress {
                 other.write_all(b"more").unwrap();
             }
+            ControlFlow::Continue(())
         })
         .unwrap();
     other.write_all(b"and more").unwrap();
     tiny.assert_whole();
     assert_eq!(ranges(&tiny.server.requests()), [Some("bytes=300000-")]);
+}
+
+#[test]
+fn a_download_that_was_broken_off_is_gone_on_with() {
+    let tiny = Tiny::new();
+    let snapshot = tiny.snapshot().unwrap();
+    tiny.server.requests();
+    let mut is_over = |progress: Progress<'_>| match progress {
+        Progress::Bytes { done: 100_000.., .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let error = snapshot.download_weights(Weights::Safetensors, &mut is_over).unwrap_err();
+    assert!(matches!(error, Error::Cancelled), "{error}");
+    let arrived = fs::metadata(&tiny.incomplete()[0]).unwrap().len();
+    assert!(arrived >= 100_000);
+    assert_eq!(ranges(&tiny.server.requests()), [None], "nothing is tried again");
+    snapshot.download_weights(Weights::Safetensors, &mut |_| ControlFlow::Continue(())).unwrap();
+    tiny.assert_whole();
+    assert_eq!(ranges(&tiny.server.requests()), [Some(format!("bytes={arrived}-").as_str())]);
+    // Broken off before anything is asked for.
+    let error = Tiny::new().snapshot_of("tiny/model", &mut |_| ControlFlow::Break(())).unwrap_err();
+    assert!(matches!(error, Error::Cancelled), "{error}");
 }
 
 /// Somebody else writes into the very file: what is read from there in the end does not fit.
@@ -138,6 +162,7 @@ fn a_part_that_another_wrote_to_is_found_out() {
                 bytes[50_000] ^= 1;
                 fs::write(&path, bytes).unwrap();
             }
+            ControlFlow::Continue(())
         })
         .unwrap();
     assert!(is_spoilt);

@@ -1,5 +1,7 @@
 //! What the Hub and its storage refuse, and how the reasons are told apart.
 
+use std::ops::ControlFlow;
+
 use clipseg_hub::{Error, Token};
 use clipseg_hub_server::Reply;
 
@@ -87,7 +89,7 @@ fn gated_and_missing_are_told_apart() {
     tiny.server.mend();
     let mut missing = |token: Option<&str>| {
         tiny.settings.token = token.map(|token| Token::new(token, "HF_TOKEN").unwrap());
-        tiny.snapshot_of("tiny/none", &mut |_| {}).unwrap_err()
+        tiny.snapshot_of("tiny/none", &mut |_| ControlFlow::Continue(())).unwrap_err()
     };
     assert!(matches!(missing(None), Error::Denied { status: 401, with_token: false, .. }));
     assert!(matches!(missing(Some("hf_secret")), Error::NotFound { status: 404, .. }));

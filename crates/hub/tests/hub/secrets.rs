@@ -1,6 +1,8 @@
 //! Tokens, passwords and signatures, which nobody is told who need not know.
 
-use clipseg_hub::Token;
+use std::ops::ControlFlow;
+
+use clipseg_hub::{Progress, Token};
 use clipseg_hub_server::Reply;
 
 use crate::support::Tiny;
@@ -52,8 +54,11 @@ fn a_password_of_the_endpoint_is_sent_and_never_shown() {
     for status in [400, 401, 403, 404, 416, 500] {
         tiny.server.state().status = Some(status);
         let mut shown = String::new();
-        let error =
-            tiny.snapshot_of("tiny/other", &mut |progress| shown += &format!("{progress:?}")).unwrap_err();
+        let mut note = |progress: Progress<'_>| {
+            shown += &format!("{progress:?}");
+            ControlFlow::Continue(())
+        };
+        let error = tiny.snapshot_of("tiny/other", &mut note).unwrap_err();
         let text = format!("{error} {error:?} {shown}");
         assert!(text.contains(&host) && !text.contains("geheim"), "{text}");
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -59,16 +60,20 @@ impl Tiny {
     }
 
     pub fn snapshot(&self) -> Result<Snapshot> {
-        self.snapshot_of("tiny/model", &mut |_| {})
+        self.snapshot_of("tiny/model", &mut |_| ControlFlow::Continue(()))
     }
 
-    pub fn snapshot_of(&self, name: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Snapshot> {
+    pub fn snapshot_of(
+        &self,
+        name: &str,
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<Snapshot> {
         Hub::new(self.settings.clone()).snapshot(&name.parse()?, progress)
     }
 
     /// Downloads all that a checkpoint needs.
     pub fn download(&self) -> Result<()> {
-        self.snapshot()?.download_weights(Weights::Safetensors, &mut |_| {})
+        self.snapshot()?.download_weights(Weights::Safetensors, &mut |_| ControlFlow::Continue(()))
     }
 
     /// Downloads, which must succeed and bring what the Hub has.

@@ -1,5 +1,6 @@
 //! A Hub that is asked too often, or is out of order for a while.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant, SystemTime};
 
 use clipseg_hub::{Error, Progress, Weights};
@@ -29,6 +30,7 @@ fn waits(tiny: &Tiny) -> Vec<(String, usize, Duration, bool)> {
         if let Progress::Retries { what, failures, wait, is_asked_for, .. } = progress {
             waits.push((what.to_owned(), failures, wait, is_asked_for));
         }
+        ControlFlow::Continue(())
     };
     let snapshot = tiny.snapshot_of("tiny/model", &mut note).unwrap();
     snapshot.download_weights(Weights::Safetensors, &mut note).unwrap();
@@ -112,5 +114,5 @@ fn a_whole_cache_does_not_wait() {
     busy(&tiny, u32::MAX, Request::is_listing, || Reply::new(503, "").with("Retry-After", "60"));
     let snapshot = tiny.snapshot().unwrap();
     assert!(snapshot.unreachable().unwrap().contains("503"));
-    snapshot.download_weights(Weights::Safetensors, &mut |_| {}).unwrap();
+    snapshot.download_weights(Weights::Safetensors, &mut |_| ControlFlow::Continue(())).unwrap();
 }

@@ -18,6 +18,7 @@ pub struct TransposedConvolution {
 
 /// What a [`TransposedConvolution`] is applied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum UpsampleInput {
     /// A transformer's tokens.
     Tokens,

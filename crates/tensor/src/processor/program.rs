@@ -1,8 +1,7 @@
 //! A plan as the processor runs it.
 
-use std::time::Instant;
-
 use super::steps::{run_step, twin_of};
+use super::threads::timed;
 use crate::plan::TensorCopy;
 use crate::step::Step;
 use crate::twin::Twin;
@@ -49,17 +48,17 @@ impl Program {
             return Err(Error::Device("a plan of the processor's on another device".to_owned()));
         };
         copy(before)?;
-        processor.run(|| -> Result<()> {
+        processor.threads().run(|| -> Result<()> {
             let dispatches = steps.iter().filter_map(|step| match step {
                 Step::Dispatch(dispatch) => Some(dispatch),
                 Step::BufferToTexture { .. } | Step::TextureToBuffer { .. } => None,
             });
             for (dispatch, &twin) in dispatches.zip(&self.twins) {
-                let start = Instant::now();
-                run_step(twin, dispatch, &self.uniforms)?;
-                device
-                    .profile()
-                    .add((dispatch.pipeline.kernel.name, dispatch.cost), start.elapsed().as_secs_f64());
+                let (done, seconds) = timed(|| run_step(twin, dispatch, &self.uniforms));
+                done?;
+                if let Some(seconds) = seconds {
+                    device.profile().add((dispatch.pipeline.kernel.name, dispatch.cost), seconds);
+                }
             }
             Ok(())
         })?;

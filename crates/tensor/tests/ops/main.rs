@@ -10,6 +10,7 @@ mod halves;
 mod host_memory;
 mod linear;
 mod matmul;
+mod matrix_units;
 mod mlp;
 mod normalise;
 mod pipelines;

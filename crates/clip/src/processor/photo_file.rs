@@ -1,0 +1,73 @@
+//! Photos from picture files.
+
+use std::path::Path;
+
+use super::decode::decode;
+use super::{MAX_PIXELS, Photo};
+use crate::error::{Error, Result};
+
+/// Most bytes that a file may have: the most pixels of four channels of 16 bits, and what is said of them.
+const MAX_BYTES: u64 = MAX_PIXELS * 8 + (64 << 20);
+
+/// What to do with the orientation that a camera wrote into the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Orientation {
+    /// Turn the picture upright, as viewers show it.
+    #[default]
+    Apply,
+    /// Take the pixels as stored, as transformers does; but TIFFs turned upright, as Pillow gives them to it.
+    Ignore,
+}
+
+/// A picture and what else its file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PhotoFile {
+    /// The picture.
+    pub photo: Photo,
+    /// How opaque each pixel is, 0 (transparent) to 255, `[height, width]`; where the file has transparency.
+    pub alpha: Option<Vec<u8>>,
+    /// Whether the file holds grey of more than 8 bits, and some of it was cut off at 0 or 255, as Pillow and so
+    /// transformers do: such a picture may come out white or black.
+    pub is_clipped: bool,
+}
+
+impl PhotoFile {
+    /// Decodes the picture in a file. While that goes on, it takes at most 8 bytes per pixel and 64 MB beside the file and
+    /// the picture.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, is not a picture of a known format or kind, is damaged, or is larger than
+    /// [`MAX_PIXELS`].
+    pub fn open(path: impl AsRef<Path>, orientation: Orientation) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = clipseg_files::read(path, MAX_BYTES).map_err(|source| Error::read(path, source))?;
+        Self::from_bytes(&bytes, orientation).map_err(|error| error.in_file(path))
+    }
+
+    /// Decodes a picture from the bytes of a file.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn from_bytes(bytes: &[u8], orientation: Orientation) -> Result<Self> {
+        decode(bytes, orientation)
+    }
+}
+
+impl Photo {
+    /// Decodes the picture in a file; [`PhotoFile::open`] tells more about it.
+    ///
+    /// # Errors
+    /// As [`PhotoFile::open`].
+    pub fn open(path: impl AsRef<Path>, orientation: Orientation) -> Result<Self> {
+        Ok(PhotoFile::open(path, orientation)?.photo)
+    }
+
+    /// Decodes a picture from the bytes of a file.
+    ///
+    /// # Errors
+    /// As [`PhotoFile::open`].
+    pub fn from_bytes(bytes: &[u8], orientation: Orientation) -> Result<Self> {
+        Ok(PhotoFile::from_bytes(bytes, orientation)?.photo)
+    }
+}

@@ -1,0 +1,35 @@
+//! Tensors that outlive recordings, to the host and back.
+
+use crate::{Array, Device, Error, Recorder, Result, Tensor};
+
+impl Device {
+    /// The values of a tensor that outlives recordings, as they are once all is done that was submitted before. The copy is submitted
+    /// when this returns; the future waits for the numbers and may be dropped.
+    ///
+    /// # Errors
+    /// [`Error::OtherDevice`] for a tensor of another device, [`Error::Shape`] for one that was not made an output, and the device's.
+    pub fn download(&self, tensor: &Tensor) -> impl Future<Output = Result<Array>> + use<> {
+        let reading = Recorder::new(self).finish().map(|nothing| nothing.run().finish(&[tensor]));
+        async move {
+            let mut arrays = reading?.await?;
+            arrays.pop().ok_or_else(|| Error::Device("nothing was read back".to_owned()))
+        }
+    }
+
+    /// As [`uninit`](Self::uninit), with `values`: the way back of what was [downloaded](Self::download).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when `values` are not as many as `shape` says; [`Error::TooLarge`] beyond the adapter's limits.
+    pub fn upload_recycled(&self, shape: &[usize], values: &[f32]) -> Result<Tensor> {
+        let length = shape.iter().try_fold(1usize, |length, &side| length.checked_mul(side));
+        if length != Some(values.len()) {
+            let reason = format!("{} values for shape {shape:?}", values.len());
+            return Err(Error::Shape { op: "upload", reason });
+        }
+        let tensor = self.uninit(shape)?;
+        if let Some(buffer) = tensor.storage().buffer.get() {
+            self.write_buffer(buffer.get(), bytemuck::cast_slice(values))?;
+        }
+        Ok(tensor)
+    }
+}
