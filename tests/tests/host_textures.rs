@@ -280,6 +280,28 @@ fn a_frame_is_submitted_by_the_host() {
     });
     assert!(expected[0] != expected[1], "or nothing would be tested");
 
+    // What it takes beside the way over host memory: the texture read back, resized and masked on the processor, and uploaded.
+    let mean = |work: &dyn Fn()| {
+        let begin = std::time::Instant::now();
+        (0..5).for_each(|_| work());
+        begin.elapsed() / 5
+    };
+    let on_device = mean(&|| {
+        frame(0).unwrap();
+        device.wait().unwrap();
+    });
+    let over_host = mean(&|| {
+        let photo = scene(0);
+        let found = model.decode(&model.encode_image(&photo).unwrap(), &condition).unwrap();
+        let mask = found.resized(size.0 as usize, size.1 as usize).unwrap().probabilities(0);
+        let bytes: Vec<_> = mask.iter().map(|value| (value * 255.0 + 0.5) as u8).collect();
+        let target = &targets[1];
+        let layout =
+            wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(size.0), rows_per_image: None };
+        host.queue.write_texture(target.as_image_copy(), &bytes, layout, target.size());
+    });
+    println!("a frame takes {on_device:?} on the device, {over_host:?} over host memory");
+
     let clear = || targets.each_ref().map(|target| clear(&host, target));
     clear();
     let [(_, first), (_, second)] = [0, 1].map(|place| device.commands(|| frame(place)).unwrap());
