@@ -145,6 +145,9 @@ impl ClipSeg {
     /// those of [`Processor::preprocess`]. Of an sRGB texture the driver gives linear values, which are encoded again: exact
     /// where the driver decodes exactly, which is what drivers do that look bytes up in a table.
     ///
+    /// It must be made from the `wgpu::Instance` that the device came from: wgpu numbers the resources of each instance by itself, so
+    /// that one of another instance could be taken for another texture.
+    ///
     /// The texture is read when the device has come to the work, which this submits or within [`Device::commands`] gives to the host.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Work of a run on memory that a host gives with it: photos in its textures, masks into its textures and buffers. It stands before or
 //! behind the steps of a plan, which only know the plan's own memory.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytemuck::Pod;
@@ -40,21 +41,23 @@ impl HostStep {
         let gpu = &device.gpu()?.device;
         let pipeline = device.pipelines().find(kernel, &[]);
         let compiled = pipeline.get(device)?;
-        let bound = device.guard(|| {
-            let uniforms =
-                device.create_filled_as(bytemuck::bytes_of(params), wgpu::BufferUsages::UNIFORM)?;
-            let uniforms = uniforms.as_entire_binding();
-            let all = std::iter::once(uniforms).chain(resources.iter().cloned());
-            let entries: Vec<_> = (0..)
-                .zip(all)
-                .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
-                .collect();
-            device.count_created();
-            Ok(gpu.create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some(kernel.name),
-                layout: &compiled.get_bind_group_layout(0),
-                entries: &entries,
-            }))
+        let bound = of_this_instance(what, || {
+            device.guard(|| {
+                let uniforms =
+                    device.create_filled_as(bytemuck::bytes_of(params), wgpu::BufferUsages::UNIFORM)?;
+                let uniforms = uniforms.as_entire_binding();
+                let all = std::iter::once(uniforms).chain(resources.iter().cloned());
+                let entries: Vec<_> = (0..)
+                    .zip(all)
+                    .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
+                    .collect();
+                device.count_created();
+                Ok(gpu.create_bind_group(&wgpu::BindGroupDescriptor {
+                    label: Some(kernel.name),
+                    layout: &compiled.get_bind_group_layout(0),
+                    entries: &entries,
+                }))
+            })
         });
         let bind_group = bound.map_err(|error| of_another_device(error, what))?;
         Ok(Self::Dispatch { pipeline, bind_group, grid })
@@ -89,6 +92,12 @@ pub(crate) fn grid_1d(device: &Device, length: usize) -> [u32; 3] {
     let workgroups = length.div_ceil(64).max(1);
     let x = workgroups.min(limit);
     [x as u32, workgroups.div_ceil(x) as u32, 1]
+}
+
+/// Does what hands a host's memory to wgpu, which panics where it knows of nothing with that memory's number: every `wgpu::Instance`
+/// numbers what it makes by itself, so memory of another one is seldom anything here.
+pub(crate) fn of_this_instance<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Error::OtherDevice { what: what.to_owned() }))
 }
 
 /// Says of a host's memory that it is another device's, where wgpu does.

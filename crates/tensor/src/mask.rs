@@ -2,7 +2,7 @@
 
 use clipseg_shaders::kernels::pack_mask;
 
-use crate::host_memory::{HostStep, expect_texture, grid_1d, of_another_device};
+use crate::host_memory::{HostStep, expect_texture, grid_1d, of_another_device, of_this_instance};
 use crate::plan::Plan;
 use crate::{Device, Error, Recorder, Result, Tensor, Tile};
 
@@ -122,7 +122,7 @@ impl MaskWriter {
         run.copy_in_part(logits, prompt, &self.logits)?;
         run.last(self.pack(values)?);
         run.last(to_host);
-        run.submit().map_err(|error| of_another_device(error, WHAT))
+        of_this_instance(WHAT, || run.submit()).map_err(|error| of_another_device(error, WHAT))
     }
 
     fn pack(&self, values: MaskValues) -> Result<HostStep> {

@@ -190,7 +190,7 @@ proptest! {
         let row_bits = width * bits as usize;
         for row in found.chunks_exact_mut(stride) {
             row[row_bits.div_ceil(32)..].fill(0);
-            if row_bits % 32 > 0 {
+            if !row_bits.is_multiple_of(32) {
                 row[row_bits / 32] &= (1 << (row_bits % 32)) - 1;
             }
         }
