@@ -1,9 +1,9 @@
 // output[batch, M, N] = left[batch, M, K] · right[batch, K, N],
 // where M is rows, K is inner and N is columns.
 //
-// The product of two activations: a 32×32 tile of the output per workgroup, 2×2 of it per thread, both operands
-// staged 16 deep in workgroup memory. With `right_transposed`, `right` is [batch, N, K]. Any shape; edges are padded
-// with zeros in the tile.
+// The product of two activations: a 32×32 tile of the output per workgroup, 2×2 of it per thread, both
+// operands staged 16 deep in workgroup memory. With `right_transposed`, `right` is [batch, N, K]. Any shape;
+// edges are padded with zeros in the tile.
 
 struct Params {
     rows: u32,
@@ -38,7 +38,8 @@ fn main(
     var sums: array<array<f32, 2>, 2>;
 
     for (var depth = 0u; depth < params.inner; depth += DEPTH) {
-        // Tiles are stored [depth][row]. Neighbouring threads read neighbouring values of a row, where rows lie so.
+        // Tiles are stored [depth][row]. Neighbouring threads read neighbouring values of a row, where rows
+        // lie so.
         for (var i = thread; i < TILE * DEPTH; i += 256u) {
             let k = depth + i % DEPTH;
             let row = first_row + i / DEPTH;

@@ -1,6 +1,7 @@
 // output[i, j, k, l] = input[start + i · stride_0 + j · stride_1 + k · stride_2 + l · stride_3]
 //
-// The output is contiguous. With the input's strides in another order this transposes, with a start it slices.
+// The output is contiguous. With the input's strides in another order this transposes, with a start it
+// slices.
 
 struct Params {
     length: u32,

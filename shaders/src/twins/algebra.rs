@@ -69,8 +69,9 @@ pub fn concat(params: &concat::Params, left: &[f32], right: &[f32], output: &mut
     }
 }
 
-/// `output[batch, M, N] = left[batch, M, K] · right[batch, K, N]`; `right` is `[batch, N, K]` where it is transposed, and has no batch
-/// where it is shared. Sums are in f64, as every order of them is held against this.
+/// `output[batch, M, N] = left[batch, M, K] · right[batch, K, N]`; `right` is `[batch, N, K]` where it is
+/// transposed, and has no batch where it is shared. Sums are in f64, as every order of them is held against
+/// this.
 pub fn batched_matmul(params: &batched_matmul::Params, left: &[f32], right: &[f32], output: &mut [f32]) {
     let (rows, inner, columns) = (params.rows as usize, params.inner as usize, params.columns as usize);
     for (place, value) in output.iter_mut().enumerate() {

@@ -10,8 +10,8 @@ use crate::{Recorder, Result, Tensor};
 const TILE: usize = kernels::batched_matmul::TILE as usize;
 
 impl Recorder {
-    /// `input + other`. `other` has the shape of `input`, or that of its last dimensions and stands for all before them, as a bias does;
-    /// or it is one value, which stands for all.
+    /// `input + other`. `other` has the shape of `input`, or that of its last dimensions and stands for all
+    /// before them, as a bias does; or it is one value, which stands for all.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the shapes do not fit.
@@ -67,10 +67,12 @@ impl Recorder {
         Ok(output)
     }
 
-    /// The dimensions in another order: dimension `i` of the output is `order[i]` of the input, as PyTorch's `permute`. Of at most four.
+    /// The dimensions in another order: dimension `i` of the output is `order[i]` of the input, as PyTorch's
+    /// `permute`. Of at most four.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) when `order` does not name each dimension once, or there are more than four.
+    /// [`Error::Shape`](crate::Error::Shape) when `order` does not name each dimension once, or there are
+    /// more than four.
     pub fn permute(&mut self, input: &Tensor, order: &[usize]) -> Result<Tensor> {
         let shape = input.shape();
         let mut sorted = order.to_vec();
@@ -101,7 +103,8 @@ impl Recorder {
         self.permute(input, &order)
     }
 
-    /// The same values under other dimensions, whichever; [`Tensor::reshape`] does it where the last one stays.
+    /// The same values under other dimensions, whichever; [`Tensor::reshape`] does it where the last one
+    /// stays.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the number of values would change.
@@ -201,8 +204,9 @@ impl Recorder {
         Ok(output)
     }
 
-    /// The product of two activations, matrix by matrix: `[.., M, K] · [.., K, N]`, `[.., M, N]`. `right` has the leading dimensions of
-    /// `left`, or none and stands for all. Where `right` holds weights, [`linear`](Self::linear) is quicker.
+    /// The product of two activations, matrix by matrix: `[.., M, K] · [.., K, N]`, `[.., M, N]`. `right` has
+    /// the leading dimensions of `left`, or none and stands for all. Where `right` holds weights,
+    /// [`linear`](Self::linear) is quicker.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the shapes do not fit.
