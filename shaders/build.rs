@@ -11,11 +11,13 @@ use naga::{
     TypeInner, VectorSize,
 };
 
-/// What a kernel may need beyond WebGPU's core: subgroups, which a kernel says that it uses, and what naga calls a capability although
-/// WGSL's core has it, `unpack2x16float`.
+/// What a kernel may need beyond WebGPU's core: subgroups and matrix units, which a kernel says that it uses, and what naga calls a
+/// capability although WGSL's core has it, `unpack2x16float`.
 const CAPABILITIES: Capabilities = Capabilities::SUBGROUP
     .union(Capabilities::SUBGROUP_BARRIER)
-    .union(Capabilities::SHADER_FLOAT16_IN_FLOAT32);
+    .union(Capabilities::SHADER_FLOAT16_IN_FLOAT32)
+    .union(Capabilities::SHADER_FLOAT16)
+    .union(Capabilities::COOPERATIVE_MATRIX);
 
 fn main() {
     let folder = Path::new("wgsl");
@@ -101,13 +103,15 @@ fn write_kernel(out: &mut String, name: &str, source: &str, module: &Module) {
         })
         .collect();
     let subgroups = source.contains("subgroup_invocation_id");
+    let matrix_units = source.contains("enable wgpu_cooperative_matrix;");
     writeln!(
         out,
         "/// The kernel `{name}.wgsl`.\npub mod {name} {{\n    use crate::{{Binding, BindingKind, Kernel}};\n\n{params}\n{constants}{about}    \
          pub static KERNEL: Kernel = Kernel {{\n        name: {name:?},\n        \
          source: include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/wgsl/{name}.wgsl\")),\n        \
          entry_point: {entry:?},\n        workgroup_size: {size:?},\n        bindings: &[\n{rows}        ],\n        \
-         overrides: &{overrides:?},\n        uses_subgroups: {subgroups},\n    }};\n}}\n",
+         overrides: &{overrides:?},\n        uses_subgroups: {subgroups},\n        \
+         uses_matrix_units: {matrix_units},\n    }};\n}}\n",
         entry = entry.name,
         size = entry.workgroup_size,
     )
@@ -133,7 +137,9 @@ fn constants(name: &str, module: &Module) -> String {
 /// Whether a binding is an array that f16 values may lie in: of pairs of words, each of which unpacks to four.
 fn may_hold_f16(module: &Module, kind: Handle<Type>) -> bool {
     let TypeInner::Array { base, .. } = module.types[kind].inner else { return false };
-    module.types[base].inner == TypeInner::Vector { size: VectorSize::Bi, scalar: Scalar::U32 }
+    let words = TypeInner::Vector { size: VectorSize::Bi, scalar: Scalar::U32 };
+    let halves = TypeInner::Vector { size: VectorSize::Quad, scalar: Scalar::F16 };
+    [words, halves].contains(&module.types[base].inner)
 }
 
 /// The Rust twin of the kernel's `Params`: scalars of four bytes in order, so both lay them out alike.

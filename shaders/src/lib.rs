@@ -52,6 +52,8 @@ pub struct Kernel {
     pub overrides: &'static [&'static str],
     /// Whether the kernel needs subgroup operations, which WebGPU's core does not promise.
     pub uses_subgroups: bool,
+    /// Whether it needs cooperative matrices and f16 arithmetic, which some native drivers offer and WebGPU does not.
+    pub uses_matrix_units: bool,
 }
 
 /// One module per kernel, written by the build from the WGSL files.

@@ -24,6 +24,7 @@ mod layout;
 mod matmul;
 mod modulation;
 mod normalise;
+mod photo;
 mod resample;
 
 pub use activation::{activate, activation, sigmoid};
@@ -37,6 +38,7 @@ pub use layout::{buffer_from_texture, texture_from_buffer};
 pub use matmul::matmul;
 pub use modulation::film;
 pub use normalise::{l2_norm, layer_norm, softmax};
+pub use photo::{pack_mask, resize_bytes, resize_photo};
 pub use resample::{bicubic_positions, bilinear_resize};
 
 /// Fails unless every value lies within `tolerance` of the expected one; a NaN does not.

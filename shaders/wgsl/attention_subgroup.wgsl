@@ -1,11 +1,12 @@
 // output[image, query, head, :] = Σ_key softmax_key(scale · query · key) · value, for heads of at most 64 values
 //
-// The form for software adapters, in the manner of matmul_subgroup: storage textures of four columns per texel, a workgroup is
-// one subgroup of eight or sixteen lanes and owns ROWS queries of one head. For the scores a lane owns four keys; for the
-// values it owns one texel of the head, of eight lanes two, and where a head has so few that lanes are left over, those take a
-// share of the keys. Keys come four per lane at a time, with a running maximum and sum (Milakov and Gimelshein 2018), so that no
-// score is stored. Eight lanes are handed a query's texel, or a lane's four probabilities, by subgroupShuffle; sixteen turn
-// what they hold by one, and each looks up what meets it. A head's values fill whole texels.
+// The form for software adapters, built like matmul_subgroup: operands are storage textures of four columns per texel, and a
+// workgroup is one subgroup of 8 or 16 lanes that owns ROWS queries of one head. While it computes scores, a lane owns four
+// keys. While it weighs values, a lane owns one texel of the head (two with 8 lanes); if the head has fewer texels than
+// there are lanes, the lanes left over take a share of the keys. Keys come four per lane at a time, with a running maximum
+// and sum (Milakov and Gimelshein 2018), so that no score is stored. With 8 lanes, subgroupShuffle passes a query's texel or
+// a lane's four probabilities around; with 16, the lanes rotate what they hold by one, and each looks up what matches it.
+// The head size is a multiple of four.
 
 struct Params {
     /// Of an image, where all have as many.

@@ -2,8 +2,8 @@
 //
 // As attention, for heads of a multiple of four values up to 64: a workgroup owns 32 queries of one head and walks over the keys
 // 16 at a time, all of it in vectors of four channels. For the scores four threads share a query, each with every fourth key;
-// for the values a thread owns four channels of four queries. Input and output may lie in f16, two per word; in full, a
-// vector is two neighbouring pairs of words, which compilers load as one.
+// for the values a thread owns four channels of four queries. Input and output may be f16, two per word. In f32 a vector
+// is two neighbouring pairs of words, which compilers load as one.
 
 struct Params {
     /// Of an image, where all have as many.

@@ -1,6 +1,6 @@
 // output[image, :, :] = input[image, :, :] resized, as PyTorch's bilinear interpolation with align_corners=False does
-// (no antialiasing: masks are enlarged to the photo). Both are tiles, rows and columns from a first one on, of whole maps:
-// the mask of a large photo exceeds what an adapter binds in one piece.
+// (no antialiasing: masks are enlarged to the photo). Input and output are tiles of whole maps, from a first row and column
+// on: the map of a large photo is larger than the largest binding of an adapter.
 
 struct Params {
     images: u32,

@@ -1,6 +1,6 @@
-// output[outer, i, inner] = the mean of input[outer, j, inner] over all j with |i - j| ≤ radius that there are.
+// output[outer, i, inner] = the mean of input[outer, j, inner] over all j inside the map with |i - j| ≤ radius
 //
-// Run over rows and then over columns it is the box filter of a map, in which windows end where the map does.
+// Run over rows and then over columns, it is the box filter of a map; windows are cut off at the map's edges.
 
 struct Params {
     outer: u32,

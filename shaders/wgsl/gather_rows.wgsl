@@ -1,6 +1,6 @@
 // output[i, :] = input[rows[i], :]
 //
-// An index beyond the input means its last row, so that none reads what lies behind it.
+// An index beyond the input is clamped to its last row, so that nothing behind the input is read.
 
 struct Params {
     count: u32,

@@ -1,6 +1,6 @@
-// logits[pixels] of the probabilities that coefficients[4, pixels] tell from guide[3, pixels]: p = a · colour + b.
+// logits[pixels] = logit(p) with p = a · guide[3, pixels] + b, where coefficients[4, pixels] are a and b
 //
-// A linear model may leave 0..1; what it does is cut off a little before, where logits end.
+// A linear model may leave 0..1, and logits end there: p is clamped to a little inside.
 
 struct Params {
     pixels: u32,

@@ -1,4 +1,4 @@
-// coefficients[4, pixels] of the linear model that tells the probability from the guide's colour around each pixel:
+// coefficients[4, pixels] of the linear model that predicts the probability from the guide's colour around each pixel:
 // a = (covariance of the guide + epsilon·1)⁻¹ · covariance of guide and probability, b = mean of p - a · mean of the guide.
 //
 // `means[13, pixels]` are the box means of `guided_moments`. He, Sun and Tang, "Guided image filtering" (2013), equations

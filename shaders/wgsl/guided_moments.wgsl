@@ -1,8 +1,8 @@
-// moments[13, pixels]: what a guided filter takes the means of, from guide[3, pixels] and the probabilities
+// moments[13, pixels]: the values whose means a guided filter needs, from guide[3, pixels] and the probabilities
 // p = sigmoid(logits[pixels]): r, g, b; p; r·p, g·p, b·p; r·r, r·g, r·b, g·g, g·b, b·b.
 //
-// He, Sun and Tang, "Guided image filtering" (2013), equations 14 and 15. Probabilities, as a logit far from 0 would pull an
-// edge away from where the answer turns.
+// He, Sun and Tang, "Guided image filtering" (2013), equations 14 and 15. It filters probabilities, because logits far
+// from 0 would pull an edge away from where p crosses 0.5.
 
 struct Params {
     pixels: u32,

@@ -1,6 +1,6 @@
 // output[row, :] = input[row, :] / |input[row, :]|
 //
-// One invocation a row: rows are as many as prompts or images.
+// One invocation per row: there are only as many rows as prompts or images.
 
 struct Params {
     rows: u32,

@@ -1,6 +1,6 @@
 // output[row, :] = (input[row, :] - mean) / sqrt(variance + epsilon) * weight + bias
 //
-// A workgroup a row. Mean first, then the variance around it: the one-pass form loses digits where the mean is large.
+// One workgroup per row. Mean first, then the variance around it: the one-pass form loses digits where the mean is large.
 
 struct Params {
     rows: u32,

@@ -1,9 +1,9 @@
 // output[row, :] = (input[row, :] - mean) / sqrt(variance + epsilon) * weight + bias
 //
-// The form for software adapters: a workgroup is one subgroup and owns ROWS rows; textures of four columns per texel, as storage
-// buffers are read lane by lane. The lanes hold a whole row, so that it is loaded once, and keep the weight and the bias for
-// all rows. Loops over a row's texels have constant bounds, which the width gives, and are unrolled.
-// Columns must be a multiple of four, and at most 128 times the lanes.
+// The form for software adapters: a workgroup is one subgroup and owns ROWS rows. Operands are textures of four columns per
+// texel, because such adapters read storage buffers lane by lane. The lanes hold a whole row between them, so that it is
+// loaded once, and keep the weight and the bias for all rows. COLUMN_TEXELS makes the bounds of the loops constant, so that
+// they are unrolled. Columns must be a multiple of four, and at most 128 times the lanes.
 
 struct Params {
     rows: u32,

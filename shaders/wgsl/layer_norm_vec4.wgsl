@@ -1,7 +1,7 @@
 // output[row, :] = (input[row, :] - mean) / sqrt(variance + epsilon) * weight + bias
 //
 // As layer_norm, loading vectors: columns must be a multiple of four, and at most 1024, so that a row is read once and kept
-// in registers. The output may lie in f16, two per word; in full, a vector is two neighbouring pairs of words, which compilers
+// in registers. The output may be f16, two per word. In f32 a vector is two neighbouring pairs of words, which compilers
 // store as one.
 
 struct Params {

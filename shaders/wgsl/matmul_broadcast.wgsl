@@ -2,8 +2,8 @@
 // where M is rows, N is columns and K is inner.
 //
 // The form for GPUs on which lanes of a subgroup exchange values faster than workgroup memory does: a workgroup owns eight
-// rows, a lane four columns of them. The lanes between them hold a strip of every row, four inner values each, and hand it
-// around. Subgroups may have any size. Inner and columns must be multiples of four.
+// rows, and a lane four columns of them. The lanes hold a strip of every row between them, four values of K each, and
+// broadcast it lane by lane. Subgroups may have any size. K and N must be multiples of four.
 
 struct Params {
     rows: u32,

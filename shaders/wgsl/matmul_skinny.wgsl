@@ -1,8 +1,8 @@
 // output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
 // where M is rows, N is columns and K is inner.
 //
-// The form for few rows, which is bound by reading the weight: a workgroup owns two columns of four rows, and the thirty-two
-// threads of a column share out the inner values, then add up what they have. Inner must be a multiple of four.
+// The form for few rows, which is bound by reading the weight: a workgroup owns two columns of four rows. The 32 threads of
+// a column split K between them and then add up their partial sums. K must be a multiple of four.
 
 struct Params {
     rows: u32,

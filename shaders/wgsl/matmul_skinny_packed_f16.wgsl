@@ -1,9 +1,9 @@
 // output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
 // where M is rows, N is columns and K is inner.
 //
-// The form for few rows, as matmul_skinny, with a weight of half-precision floats, two per word, as matmul_tile_packed_f16: a workgroup
-// owns four columns of four rows, and the thirty-two threads of a column share out the inner values, then add up what they have.
-// Inner and columns must be multiples of four.
+// As matmul_skinny, with a weight of f16 values, two per word, as in matmul_tile_packed_f16. A workgroup owns four columns of
+// four rows. The 32 threads of a column split K between them and then add up their partial sums. K and N must be multiples of
+// four.
 
 struct Params {
     rows: u32,

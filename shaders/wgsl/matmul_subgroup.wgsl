@@ -1,23 +1,23 @@
 // output[M, N] = activation(input[M, K] · weight[K, N] + bias[N]) + residual[M, N],
 // where M is rows, N is columns and K is inner.
 //
-// The form for software adapters, which load texels as vectors but storage and workgroup memory lane by lane, and for
-// which a barrier is dear: a workgroup is one subgroup, which owns ROWS rows and a texel of columns per lane, and both operands
-// are rgba32float textures of four columns per texel. The lanes between them hold a strip of every row of the input, a texel each,
-// and every texel of it has to meet all lanes. Eight lanes are handed one after the other by subgroupShuffle. For more lanes
-// lavapipe does that one by one, unless the lanes it reads are constants: sixteen lanes turn the strip by one instead, so that a
-// lane multiplies its own texel first, then the next one's.
+// The form for software adapters. They load texels as vectors, but storage and workgroup memory lane by lane, and barriers
+// are slow on them. So a workgroup is one subgroup, which owns ROWS rows and one texel of columns per lane, and both operands
+// are rgba32float textures of four columns per texel. The lanes hold a strip of every row of the input between them, one
+// texel each, and each lane needs every texel of the strip. With 8 lanes, subgroupShuffle passes the texels around. With more
+// lanes lavapipe shuffles lane by lane unless the source lanes are constants, so 16 lanes rotate the strip by one instead:
+// a lane multiplies its own texel first, then the next lane's.
 //
-// The operands are storage textures, since a sampled one is loaded through a function that looks up levels of detail. The
-// weight lies in panels, a workgroup's columns together, a texture row being what meets a strip, in the order in which it
-// does: the workgroup reads it from end to end, and the processor fetches ahead. It is padded with zeros to whole panels.
-// Neighbouring workgroups share a panel rather than rows of the input. The loop over lanes stays a loop, so that the kernel
-// fits the processor's instruction cache.
+// The operands are storage textures, because a sampled texture is loaded through a function that looks up levels of detail.
+// The weight is packed in panels: the columns of one workgroup together, and in each texture row what is multiplied with one
+// strip, in that order. So a workgroup reads its panel from end to end, and the processor prefetches it. Panels are padded
+// with zeros. Neighbouring workgroups share a panel, not rows of the input. The loop over lanes is not unrolled, so that the
+// kernel fits the processor's instruction cache.
 //
-// The rows lie in arrays of eight, as the loops over them must be unrolled: what they walk then lies in registers, else in memory,
-// which lavapipe reads and writes lane by lane. Mesa 25.0 unrolls such a loop over eight rows, and none over 24.
+// Rows are kept in arrays of eight, because the loops over them must be unrolled: their arrays then live in registers;
+// otherwise in memory, which lavapipe reads and writes lane by lane. Mesa 25.0 unrolls a loop over 8 rows, but not over 24.
 //
-// Several groups of columns may lie side by side in the input and the output. Each meets the same weight.
+// The input and the output may hold several groups of columns side by side, all multiplied with the same weight.
 
 struct Params {
     rows: u32,

@@ -1,8 +1,8 @@
 // output[M, N] = activation(input[M, K] · weight[K, N] + bias[N]) + residual[M, N],
 // where M is rows, N is columns and K is inner.
 //
-// matmul_subgroup for a weight in f16: a texel of its panels has four columns of two of its rows. Half the memory and
-// half the loads of it; what is not the weight is the same, which a test sees to.
+// As matmul_subgroup, with an f16 weight: a texel of a panel has four columns of two values of K. That halves the weight's
+// memory and its loads. Everything else is the same text, which a test checks.
 
 struct Params {
     rows: u32,

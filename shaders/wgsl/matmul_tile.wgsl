@@ -1,8 +1,8 @@
 // output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
 // where M is rows, N is columns and K is inner.
 //
-// The plain form for GPUs: a 64×64 tile of the output per workgroup, 4×4 of it per thread, both operands
-// staged 16 columns at a time in workgroup memory. Any shape; edges are padded with zeros in the tile.
+// The plain form for GPUs: a 64×64 tile of the output per workgroup, 4×4 of it per thread, both operands staged in
+// workgroup memory, 16 values of K at a time. Any shape; the tiles are padded with zeros at the edges.
 
 struct Params {
     rows: u32,

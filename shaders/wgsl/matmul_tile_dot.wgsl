@@ -1,8 +1,8 @@
 // output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
 // where M is rows, N is columns and K is inner.
 //
-// As matmul_tile_vec4, in the form of inner products: workgroup memory holds vectors of four inner values of one row, or one column,
-// as they lie in memory, and a sum grows by `dot`. Nothing is transposed; for GPUs that have such an instruction.
+// As matmul_tile_vec4, as dot products: workgroup memory holds vectors of four values of K of one row or one column, in the
+// order of global memory, and sums are accumulated with `dot`. Nothing is transposed. For GPUs with such an instruction.
 
 struct Params {
     rows: u32,

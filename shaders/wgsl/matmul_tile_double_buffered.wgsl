@@ -2,7 +2,7 @@
 // where M is rows, N is columns and K is inner.
 //
 // As matmul_tile_vec4, with 8×8 of the 64×64 tile per thread and two tiles of each operand in workgroup memory: while one is
-// multiplied the next is on its way, and a step has one barrier.
+// multiplied the next is loaded, so that a step needs one barrier.
 
 struct Params {
     rows: u32,

@@ -1,9 +1,9 @@
 // output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
 // where M is rows, N is columns and K is inner.
 //
-// As matmul_tile_vec4, with a weight of half-precision floats, two per word: half the memory and half the traffic. They are
-// widened on their way to workgroup memory, which WGSL can without any feature; all arithmetic is in f32. The input and the
-// output may lie in f16 too.
+// As matmul_tile_vec4, with a weight of f16 values, two per word: half the memory and half the traffic. They are widened on
+// their way to workgroup memory by unpack2x16float, which needs no feature; all arithmetic is in f32. The input and the output
+// may be f16 too.
 
 struct Params {
     rows: u32,

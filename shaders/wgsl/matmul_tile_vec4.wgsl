@@ -1,10 +1,10 @@
 // output[M, N] = activation(input[M, K] · weight[N, K]ᵀ + bias[N]) + residual[M, N],
 // where M is rows, N is columns and K is inner.
 //
-// The form for GPUs where inner and columns are multiples of four: a 64×64 tile of the output per workgroup, 8×4 of it per thread.
-// Operands are loaded as vectors of four inner values; blocks of 4×4 are transposed on their way to workgroup memory, where a
-// vector is then four rows, or four columns, of one inner value. Sums are matrices and loops have no array of them to index,
-// so that every compiler keeps them in registers.
+// The form for GPUs if K and N are multiples of four: a 64×64 tile of the output per workgroup, 8×4 of it per thread.
+// Operands are loaded as vectors of four values of K. Blocks of 4×4 are transposed on their way to workgroup memory, where
+// a vector is then four rows, or four columns, of one K. Sums are matrix variables, not an array that loops would index, so
+// that every compiler keeps them in registers.
 
 struct Params {
     rows: u32,

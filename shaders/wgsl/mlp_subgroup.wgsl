@@ -1,12 +1,12 @@
 // output[rows, columns] = activation(input[rows, inner] · up[inner, hidden] + up_bias) · down[hidden, columns] + down_bias
 //                         + input[rows, columns], inner = columns, 33 to 64
 //
-// A narrow model's MLP with its residual for software adapters, in the manner of matmul_subgroup: the hidden values, many times as
-// wide as what goes in and out, never leave the lanes, while two products would store and load them all (and an image store costs
-// as much as 60 products of a narrow weight). A workgroup is one subgroup of eight or sixteen lanes. Between them they hold
-// ROWS whole rows of the input, of the output and, a texel per lane at a time, of the hidden values. Of eight lanes each has two
-// texels of the input and the output, a left and a right one, of sixteen one.
-// Both weights lie in panels, as matmul_subgroup has them.
+// A narrow model's MLP with its residual, for software adapters, built like matmul_subgroup. The hidden values, many times as
+// wide as the input and the output, never leave the lanes; two products would store and load them all, and an image store
+// costs as much as 60 products of a narrow weight. A workgroup is one subgroup of 8 or 16 lanes. Between them the lanes hold
+// ROWS whole rows of the input and the output, and of the hidden values one texel per lane at a time. With 8 lanes each has
+// two texels of the input and the output, a left and a right one; with 16, one.
+// Both weights are packed in panels, as for matmul_subgroup.
 
 struct Params {
     rows: u32,

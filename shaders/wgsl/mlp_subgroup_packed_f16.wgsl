@@ -1,8 +1,8 @@
 // output[rows, columns] = activation(input[rows, inner] · up[inner, hidden] + up_bias) · down[hidden, columns] + down_bias
 //                         + input[rows, columns], inner = columns, 33 to 64
 //
-// mlp_subgroup for weights in f16: a texel of their panels has four columns of two of their rows. What is not a weight is the
-// same, which a test sees to.
+// As mlp_subgroup, with f16 weights: a texel of a panel has four columns of two values of K. Everything else is the same
+// text, which a test checks.
 
 struct Params {
     rows: u32,

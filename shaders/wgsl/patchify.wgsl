@@ -1,5 +1,5 @@
 // patches[image, patch row, patch column, (channel, y, x)] = pixels[image, channel, …]: the rows of the patch embedding,
-// a convolution whose kernel equals its stride, as one matrix product. Pixels beyond whole patches are left out.
+// a convolution whose kernel equals its stride, as one matrix product. Pixels beyond the last whole patch are left out.
 
 struct Params {
     images: u32,

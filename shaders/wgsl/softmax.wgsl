@@ -1,6 +1,6 @@
 // output[row, :] = exp(input[row, :] - max) / sum
 //
-// A workgroup a row, the largest value subtracted first. -inf stands for a key that takes no part.
+// One workgroup per row. The largest value is subtracted first; -inf stands for a key that is masked out.
 
 struct Params {
     rows: u32,

@@ -1,6 +1,6 @@
 // output[token, :] = tokens[ids[token], :] + positions[position_ids[token], :]
 //
-// An index beyond its table means the table's last row, so that no id reads what lies behind it.
+// An index beyond its table is clamped to the last row, so that nothing behind the table is read.
 
 struct Params {
     tokens: u32,

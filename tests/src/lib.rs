@@ -1,5 +1,7 @@
 //! What the whole-engine tests share: a device for each family of kernels and the processor, and inputs that are random, never constant.
 
+pub mod host;
+
 use std::path::PathBuf;
 use std::sync::LazyLock;
 

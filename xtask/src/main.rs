@@ -6,6 +6,7 @@ mod compare;
 mod deny;
 mod drivers;
 mod fuzz;
+mod gpu_day;
 mod hub;
 mod install;
 mod light;
@@ -27,8 +28,9 @@ mod vulkan;
 mod wasm;
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use clap::{Parser, Subcommand};
 
@@ -64,8 +66,10 @@ enum Task {
     Peers(peers::PeersArguments),
     /// Check and measure with the software Vulkan drivers of several Debian releases and of Chromium, in turn
     Drivers(drivers::DriversArguments),
-    /// Print what each kernel costs, and what named GPUs would take for it at best
+    /// Measure what an adapter reaches at best, and what each kernel makes of it
     Roofline(roofline::RooflineArguments),
+    /// Check and measure a machine with a GPU by one command, into a folder
+    GpuDay(gpu_day::GpuDayArguments),
     /// Write generated scenes as a folder of pictures, masks and prompts
     Scenes(scenes::ScenesArguments),
     /// Write a full-size checkpoint of made-up numbers
@@ -79,10 +83,19 @@ enum Task {
     },
 }
 
-/// The repository's root.
+/// The repository's root: where this program was built, or, on a machine that has only its files, the folder with `fixtures/` that
+/// the program lies in or below, else the one that it is called in.
 fn root() -> &'static Path {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask)
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let has_fixtures = |folder: &&Path| folder.join("fixtures").is_dir();
+        let built = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+        if let Some(built) = built.filter(has_fixtures) {
+            return built.to_owned();
+        }
+        let own = std::env::current_exe().unwrap_or_default();
+        own.ancestors().find(has_fixtures).map_or_else(|| PathBuf::from("."), Path::to_owned)
+    })
 }
 
 fn main() -> ExitCode {
@@ -99,6 +112,7 @@ fn main() -> ExitCode {
         Task::Peers(arguments) => peers::run(&arguments),
         Task::Drivers(arguments) => drivers::run(&arguments),
         Task::Roofline(arguments) => roofline::run(&arguments),
+        Task::GpuDay(arguments) => gpu_day::run(&arguments),
         Task::Scenes(arguments) => scenes::run(&arguments),
         Task::Synth(arguments) => synth::run(&arguments),
         Task::Convert { arguments } => steps::convert(&arguments),

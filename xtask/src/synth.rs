@@ -25,7 +25,7 @@ pub use numbers::{bits_of, checksum};
 use crate::root;
 
 /// The tokenizer is the real one: it is small, public, and every CLIPSeg checkpoint ships the same.
-const TOKENIZER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/clip-tokenizer");
+const TOKENIZER: &str = "fixtures/clip-tokenizer";
 
 /// The seed to which the committed reference belongs.
 const SEED: u64 = 0;
@@ -99,7 +99,7 @@ pub fn write_checkpoint(preset: Preset, seed: u64, directory: &Path) -> Result<(
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     for name in ["vocab.json", "merges.txt", "special_tokens_map.json", "tokenizer_config.json"] {
-        let (from, to) = (Path::new(TOKENIZER).join(name), directory.join(name));
+        let (from, to) = (root().join(TOKENIZER).join(name), directory.join(name));
         fs::copy(&from, &to)
             .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use clipseg::{AdapterChoice, Device, DeviceOptions, KernelFamily, Precision, StepCheck};
+use clipseg::{AdapterChoice, Device, DeviceOptions, KernelFamily, MatrixUnits, Precision, StepCheck};
 
 use crate::compare::{Comparison, print_table};
 use crate::reference_file::Reference;
@@ -56,6 +56,9 @@ pub struct VerifyArguments {
     /// costs [auto, f32, f16]
     #[arg(long, default_value = "auto")]
     precision: Precision,
+    /// Whether products and attention run on matrix units, with --precision f16 and the workgroup kernels [off, known, any]
+    #[arg(long, default_value = "off", value_name = "WHERE")]
+    matrix_units: MatrixUnits,
     /// Run every plan step by step, compare each step on the adapter with the CPU twin of its kernel, and name the
     /// first that differs: its kernel, sizes, overrides and worst value
     #[arg(long)]
@@ -74,6 +77,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<()> {
         adapter,
         kernels,
         precision,
+        matrix_units: arguments.matrix_units,
         runtime_checks,
         ..DeviceOptions::default()
     })?;

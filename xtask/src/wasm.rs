@@ -13,7 +13,8 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// Checks the library for browsers, with its default features and with none. Without the target's standard library rustup
 /// is asked for it; where it cannot bring it, this says so and checks nothing.
 pub fn check() -> Result<()> {
-    if !(is_there()? || add() && is_there()?) {
+    let is_ready = is_there()? || add() && is_there()?;
+    if !is_ready {
         println!(
             "\n== the library in a browser: not checked, as this toolchain has no standard library for {TARGET}; \
              `rustup target add {TARGET}` brings it"

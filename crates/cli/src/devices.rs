@@ -53,6 +53,8 @@ struct Adapter {
     timestamps: bool,
     /// Whether compiled pipelines are kept in a file.
     pipeline_cache: bool,
+    /// Rows and columns of the matrices that its matrix units multiply, where there are kernels for them.
+    matrix_units: Option<u32>,
     /// The kernel families that it can run.
     kernels: Vec<&'static str>,
     /// The family that is taken.
@@ -147,6 +149,7 @@ impl Adapter {
                 .then_some(SubgroupSizes { min: info.subgroup_min_size, max: info.subgroup_max_size }),
             timestamps: report.timestamps,
             pipeline_cache: report.pipeline_cache,
+            matrix_units: report.matrix_units,
             kernels: report.families.iter().copied().map(family).collect(),
             automatic_kernels: family(report.automatic),
             // A lane has 32 bits.
@@ -194,11 +197,15 @@ impl Adapter {
             format!("   vectors   of {} bits, {reason}\n", width.bits)
         });
         let width = width.unwrap_or_default();
+        let matrices = match self.matrix_units {
+            Some(side) => format!("matrices of {side} × {side}"),
+            None => has(false, "matrix units"),
+        };
         let hint = self.hint.map(|hint| format!("   hint      {hint}\n")).unwrap_or_default();
         format!(
             "{}: {}\n   kind      {}\n   \
              limits    buffers of {}, bindings of {}, textures of {side} × {side}, workgroups of {} invocations \
-             with {} of memory\n   features  {}, {subgroups}, {}, {}\n   kernels   {}\n{width}{hint}{}",
+             with {} of memory\n   features  {}, {subgroups}, {}, {}, {matrices}\n   kernels   {}\n{width}{hint}{}",
             self.index,
             self.description,
             self.kind,

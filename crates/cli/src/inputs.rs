@@ -9,7 +9,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clipseg::{
     AdapterChoice, ClipSeg, ClipSegConfig, ClipSegForImageSegmentation, Device, DeviceOptions, Error,
-    Orientation, Photo, PhotoFile, Precision, Processor, TextBatch, Tokenizer,
+    MatrixUnits, Orientation, Photo, PhotoFile, PipelineStore, Precision, Processor, TextBatch, Tokenizer,
 };
 use clipseg_files::shown;
 
@@ -29,6 +29,11 @@ pub struct AdapterArguments {
     /// 16 bits. Arithmetic is in 32 bits.
     #[arg(long, default_value = "auto", value_parser = precision_parser())]
     precision: Precision,
+    /// Multiply on the adapter's matrix units, with --precision f16: never, where its driver passed our tests (known),
+    /// or wherever there are kernels for them (any). What drivers do with them is young: compare masks before you trust
+    /// one that is not known.
+    #[arg(long, value_name = "WHERE", default_value = "off", value_parser = matrix_units_parser())]
+    matrix_units: MatrixUnits,
     /// Measure which kernels are fastest on the adapter, and remember it in the user's cache folder. Takes seconds
     /// for each new size of photos and number of prompts.
     #[arg(long)]
@@ -56,9 +61,10 @@ impl AdapterArguments {
         let options = DeviceOptions {
             adapter: choice,
             precision: self.precision,
+            matrix_units: self.matrix_units,
             memory_budget: self.memory,
             tuning: tuning.transpose()?,
-            pipeline_cache: caches,
+            pipeline_cache: caches.map(PipelineStore::Folder),
             ..DeviceOptions::default()
         };
         match &self.adapter {
@@ -70,6 +76,10 @@ impl AdapterArguments {
 
 fn precision_parser() -> impl TypedValueParser<Value = Precision> {
     PossibleValuesParser::new(Precision::NAMES).try_map(|name| name.parse::<Precision>())
+}
+
+fn matrix_units_parser() -> impl TypedValueParser<Value = MatrixUnits> {
+    PossibleValuesParser::new(MatrixUnits::NAMES).try_map(|name| name.parse::<MatrixUnits>())
 }
 
 /// This command's folder among the user's caches.

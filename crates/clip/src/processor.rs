@@ -7,6 +7,7 @@ pub(crate) mod decode;
 mod filter;
 #[cfg(feature = "tokenizer")]
 mod inputs;
+mod on_device;
 mod photo;
 #[cfg(feature = "decode")]
 mod photo_file;

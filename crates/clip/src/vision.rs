@@ -155,11 +155,36 @@ impl VisionEncoder {
     /// As [`forward`](Self::forward).
     pub async fn encode(&self, input: ImageInput<'_>) -> Result<EncodedImage> {
         let plan = self.prepare(input, PlanOutputs::Activations)?;
-        let mut run = plan.plan.run();
-        run.write(&plan.pixels, input.pixel_values)?;
-        let activations = self.copy_activations(&plan, &mut run)?;
-        run.submit()?;
-        Ok(self.encoded(activations, self.grid(input), input.batch))
+        let (activations, submitted) = {
+            let mut run = plan.plan.run();
+            run.write(&plan.pixels, input.pixel_values)?;
+            (self.copy_activations(&plan, &mut run)?, run.submitted())
+        };
+        submitted.await?;
+        Ok(self.encoded(activations, self.grid(input.height, input.width), input.batch))
+    }
+
+    /// As [`encode`](Self::encode), of pixel values that are on the device, `[batch, channels, height, width]`.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub async fn encode_on_device(&self, pixels: &Tensor) -> Result<EncodedImage> {
+        let &[batch, channels, height, width] = pixels.shape() else {
+            let message = format!("{pixels:?}: pixel values are [batch, channels, height, width]");
+            return Err(Error::Input(message));
+        };
+        if channels != self.config.num_channels || batch == 0 {
+            let expected = self.config.num_channels;
+            return Err(Error::Input(format!("{pixels:?}: the model reads images of {expected} channels")));
+        }
+        let plan = self.plan_for(Key { batch, height, width, outputs: PlanOutputs::Activations })?;
+        let (activations, submitted) = {
+            let mut run = plan.plan.run();
+            run.copy_in(pixels, &plan.pixels)?;
+            (self.copy_activations(&plan, &mut run)?, run.submitted())
+        };
+        submitted.await?;
+        Ok(self.encoded(activations, self.grid(height, width), batch))
     }
 
     /// The projected embeddings of images, not normalised, `[batch, projection_dim]`.
@@ -198,7 +223,7 @@ impl VisionEncoder {
             (self.copy_activations(&plan, &mut run)?, run.finish(&outputs.all()))
         };
         let arrays = reading.await?;
-        let image = self.encoded(activations, self.grid(input), input.batch);
+        let image = self.encoded(activations, self.grid(input.height, input.width), input.batch);
         Ok((outputs.sort(arrays), image))
     }
 
@@ -212,8 +237,8 @@ impl VisionEncoder {
         Ok(copies)
     }
 
-    fn grid(&self, input: ImageInput<'_>) -> (usize, usize) {
-        (input.height / self.config.patch_size, input.width / self.config.patch_size)
+    fn grid(&self, height: usize, width: usize) -> (usize, usize) {
+        (height / self.config.patch_size, width / self.config.patch_size)
     }
 
     fn prepare(&self, input: ImageInput<'_>, outputs: PlanOutputs) -> Result<Arc<VisionPlan>> {
@@ -226,13 +251,17 @@ impl VisionEncoder {
                 pixel_values.len()
             )));
         }
-        let patch = self.config.patch_size;
+        self.plan_for(Key { batch, height, width, outputs })
+    }
+
+    fn plan_for(&self, key: Key) -> Result<Arc<VisionPlan>> {
+        let (Key { height, width, .. }, patch) = (&key, self.config.patch_size);
+        let (height, width) = (*height, *width);
         if height < patch || width < patch {
             return Err(Error::Input(format!(
                 "pixel_values: {height} by {width} pixels are less than one patch of {patch} by {patch}"
             )));
         }
-        let key = Key { batch, height, width, outputs };
         Ok(self.plans.get_or_record(&key, || self.record(&key))?)
     }
 

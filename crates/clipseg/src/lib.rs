@@ -76,6 +76,7 @@
 
 mod condition;
 mod contrastive;
+mod device_segmentation;
 mod fingerprint;
 mod loading;
 mod loss;
@@ -114,11 +115,15 @@ pub use clipseg_masks as masks;
 pub use clipseg_tensor as tensor;
 pub use clipseg_tensor::{
     AdapterChoice, AdapterReport, Array, Cost, Device, DeviceOptions, Error as DeviceError, KernelFamily,
-    KernelTime, LLVMPIPE_WIDTH_VARIABLE, MemoryUse, Precision, StepCheck, Tensor, Worst, adapters, describe,
-    llvmpipe_environment, llvmpipe_width, wgpu,
+    KernelTime, LLVMPIPE_WIDTH_VARIABLE, LimitTooSmall, MaskValues, MatrixUnits, MemoryUse, Precision,
+    StepCheck, Tensor, Worst, adapters, describe, llvmpipe_environment, llvmpipe_width, minimum_limits,
+    required_features, required_limits, wgpu,
 };
+#[cfg(not(target_family = "wasm"))]
+pub use clipseg_tensor::{MemoryRates, Peaks, PipelineStore, block_on};
 pub use condition::Condition;
 pub use contrastive::{ClipSegModel, ClipSegOutput};
+pub use device_segmentation::DeviceSegmentation;
 pub use model::{ClipSegForImageSegmentation, ConditionInput, SegmentationInput, SegmentationOutput};
 #[cfg(all(feature = "tokenizer", not(target_family = "wasm")))]
 pub use pipeline::ClipSeg;

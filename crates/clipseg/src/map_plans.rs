@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use clipseg_tensor::{Device, MemoryUse, Plan, PlanCache, Recorder, Tensor, Tile};
+use clipseg_tensor::{Device, MaskTexels, MaskWriter, MemoryUse, Plan, PlanCache, Recorder, Tensor, Tile};
 
 use crate::{Refinement, Result};
 
@@ -16,7 +16,11 @@ pub(crate) struct MapPlans {
     piece: u64,
     resizes: PlanCache<ResizeKey, ResizePlan>,
     refinements: PlanCache<RefinementKey, RefinementPlan>,
+    masks: PlanCache<MaskKey, MaskWriter>,
 }
+
+/// The sizes of logits and of a mask of them, rows and columns each; what its texels are, and whether rows are padded.
+type MaskKey = ((usize, usize), (usize, usize), MaskTexels, bool);
 
 /// A tile of a resized map, and what it is made of.
 #[derive(Clone, PartialEq)]
@@ -61,6 +65,7 @@ impl MapPlans {
     }
 
     /// What resizing a map takes: the plans that are kept then, and what the map is read back through.
+    #[cfg(all(feature = "tokenizer", not(target_family = "wasm")))]
     pub fn memory_needed(&self, from: (usize, usize), to: (usize, usize)) -> Result<MemoryUse> {
         let mut needed = MemoryUse::default();
         let keys = self.resizes(from, to);
@@ -76,7 +81,21 @@ impl MapPlans {
     /// As [`new`](Self::new), with another bound on the pieces.
     pub fn with_piece(device: &Device, piece: u64) -> Arc<Self> {
         let (resizes, refinements) = (PlanCache::new(device, PLANS), PlanCache::new(device, PLANS));
-        Arc::new(Self { device: device.clone(), piece, resizes, refinements })
+        let masks = PlanCache::new(device, PLANS);
+        Arc::new(Self { device: device.clone(), piece, resizes, refinements, masks })
+    }
+
+    /// What writes masks of `to` from logits of `from`, rows and columns each.
+    pub fn mask(
+        &self,
+        from: (usize, usize),
+        to: (usize, usize),
+        texels: MaskTexels,
+        is_padded: bool,
+    ) -> Result<Arc<MaskWriter>> {
+        self.masks.get_or_record(&(from, to, texels, is_padded), || {
+            Ok(MaskWriter::new(&self.device, from, to, texels, is_padded)?)
+        })
     }
 
     /// The keys of all tiles of a map of `to` made from one of `from`, rows and columns each: as few as keep the maps of each

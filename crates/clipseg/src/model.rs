@@ -3,7 +3,7 @@ use std::path::Path;
 
 use clipseg_clip::config::CONFIG_FILE;
 use clipseg_decoder::{Conditions, Decoder, DecoderConfig};
-use clipseg_tensor::{Array, Device, MemoryUse, Precision};
+use clipseg_tensor::{Array, Device, MemoryUse, Precision, Tensor};
 use safetensors::Dtype;
 
 use crate::fingerprint::fingerprint;
@@ -238,6 +238,43 @@ impl ClipSegForImageSegmentation {
             parts.take(say_need(&self.device, logits, || needed(1)))?;
         }
         Ok(parts.finish())
+    }
+
+    /// As [`encode_image`](Self::encode_image), of pixel values that are on the device, `[batch, channels, height, width]`. It is ready when
+    /// the work is submitted.
+    ///
+    /// # Errors
+    /// As [`encode_image`](Self::encode_image).
+    pub async fn encode_image_on_device(&self, pixels: &Tensor) -> Result<EncodedImage> {
+        let &[batch, _, height, width] = pixels.shape() else {
+            // It says what is wrong.
+            return self.vision.encode_on_device(pixels).await;
+        };
+        let needed = || self.vision.memory_needed(batch, height, width);
+        say_need(&self.device, self.vision.encode_on_device(pixels).await, needed)
+    }
+
+    /// As [`decode`](Self::decode) of a single image, with logits that stay on the device: `[prompts, height, width, 1]`, in as many tensors
+    /// as the device's limits ask for. It is ready when the work is submitted.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub async fn decode_on_device(&self, image: &EncodedImage, condition: &Condition) -> Result<Vec<Tensor>> {
+        condition.check(self.config.projection_dim)?;
+        if image.batch != 1 {
+            let message = format!("{} images: what is decoded on the device is of one", image.batch);
+            return Err(Error::Input(message));
+        }
+        let limit = self.decoder.pair_limit(image.grid);
+        let width = self.config.projection_dim;
+        let mut parts = Vec::new();
+        for embeddings in condition.embeddings.values.chunks(limit.saturating_mul(width).max(1)) {
+            let conditions = Conditions { embeddings, count: embeddings.len() / width };
+            let logits = self.decoder.decode_on_device(&image.activations, image.grid, conditions).await;
+            let needed = || Ok(self.decoder.memory_needed(conditions.count, image.grid)?);
+            parts.push(say_need(&self.device, logits.map_err(Error::from), needed)?);
+        }
+        Ok(parts)
     }
 
     async fn decode_part(

@@ -1,18 +1,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use clipseg_tensor::{Array, Device, MemoryUse};
-use pollster::block_on;
+use clipseg_tensor::{Array, Device, MemoryUse, PhotoResize, PlanCache, block_on, wgpu};
 
 use crate::map_plans::MapPlans;
 use crate::prompt_cache::PromptCache;
 use crate::{
-    Checkpoint, ClipSegForImageSegmentation, Condition, EncodedImage, Error, ImageSize, Photo, PixelValues,
-    Processor, Result, SavedImage, Segmentation, Template, Tokenizer, phrases,
+    Checkpoint, ClipSegForImageSegmentation, Condition, DeviceSegmentation, EncodedImage, Error, ImageSize,
+    Photo, PixelValues, Processor, Result, SavedImage, Segmentation, Template, Tokenizer, phrases,
 };
 
 /// Prompts whose conditions are kept: some 2 KB each at the published size.
 const KEPT_PROMPTS: usize = 1024;
+/// Sizes of textures for which the plan that resizes them is kept.
+const KEPT_PHOTO_SIZES: usize = 2;
 
 /// A checkpoint with its processor and tokenizer: photos and words in, masks out. It may be shared between threads.
 ///
@@ -31,6 +32,7 @@ pub struct ClipSeg {
     tokenizer: Tokenizer,
     prompts: PromptCache,
     maps: Arc<MapPlans>,
+    photos: PlanCache<(usize, usize), PhotoResize>,
 }
 
 impl ClipSeg {
@@ -60,7 +62,8 @@ impl ClipSeg {
         tokenizer.limit_length(text.max_position_embeddings)?;
         tokenizer.check_added_tokens(text.vocab_size)?;
         let maps = MapPlans::new(model.device());
-        Ok(Self { model, processor, tokenizer, prompts: PromptCache::new(KEPT_PROMPTS), maps })
+        let photos = PlanCache::new(model.device(), KEPT_PHOTO_SIZES);
+        Ok(Self { model, processor, tokenizer, prompts: PromptCache::new(KEPT_PROMPTS), maps, photos })
     }
 
     /// The same on another device, as after the loss of this one: weights are loaded from `checkpoint`, the one that this was loaded
@@ -134,6 +137,41 @@ impl ClipSeg {
     /// The device's.
     pub fn encode_pixels(&self, pixels: &PixelValues) -> Result<EncodedImage> {
         block_on(self.model.encode_image(pixels.into()))
+    }
+
+    /// As [`encode_image`](Self::encode_image), of a photo in a texture of a host's on the [device](Device::from_wgpu) that it opened: of any
+    /// size, `Rgba8Unorm` or `Bgra8Unorm`, with or without `Srgb`, made with `TEXTURE_BINDING`. Its bytes are taken as they are
+    /// stored and alpha is left out, as Pillow's `convert("RGB")` does; they are resized with Pillow's integers, so that the pixel values are
+    /// those of [`Processor::preprocess`]. Of an sRGB texture the driver gives linear values, which are encoded again: exact
+    /// where the driver decodes exactly, which is what drivers do that look bytes up in a table.
+    ///
+    /// The texture is read when the device has come to the work, which this submits or within [`Device::commands`] gives to the host.
+    ///
+    /// # Errors
+    /// Of the device's kinds [`Texture`](crate::DeviceError::Texture) for one of another format or usage, which says what to change;
+    /// [`OtherDevice`](crate::DeviceError::OtherDevice) for one of another device, and on the processor, which has none.
+    pub fn encode_texture(&self, photo: &wgpu::Texture) -> Result<EncodedImage> {
+        let size = (photo.width() as usize, photo.height() as usize);
+        let device = self.model.device();
+        let resize = self.photos.get_or_record(&size, || {
+            PhotoResize::new(device, self.processor.photo_resizing(size.0, size.1))
+        })?;
+        block_on(self.model.encode_image_on_device(&resize.run(photo)?))
+    }
+
+    /// As [`decode`](Self::decode), with logits that stay on the device, to be written into a host's textures.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_on_device(
+        &self,
+        image: &EncodedImage,
+        condition: &Condition,
+    ) -> Result<DeviceSegmentation> {
+        let parts = block_on(self.model.decode_on_device(image, condition))?;
+        let patch = self.model.config().vision_config.patch_size;
+        let size = (image.grid.0 * patch, image.grid.1 * patch);
+        Ok(DeviceSegmentation::new(&self.maps, parts, size))
     }
 
     /// Copies an encoded photo to the host, to be kept there or as a file: [`SavedImage`] tells what for.

@@ -52,7 +52,7 @@ impl Segmentation {
     /// As [`Refinement::validate`]; the device's.
     #[cfg(not(target_family = "wasm"))]
     pub fn refined(&self, photo: &Photo, refinement: Refinement) -> Result<Self> {
-        pollster::block_on(self.refined_async(photo, refinement))
+        clipseg_tensor::block_on(self.refined_async(photo, refinement))
     }
 
     /// [`refined`](Self::refined), asynchronously.

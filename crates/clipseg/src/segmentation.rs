@@ -157,7 +157,7 @@ impl Segmentation {
     /// When a side is zero; the device's.
     #[cfg(not(target_family = "wasm"))]
     pub fn resized(&self, width: usize, height: usize) -> Result<Self> {
-        pollster::block_on(self.resized_async(width, height))
+        clipseg_tensor::block_on(self.resized_async(width, height))
     }
 
     /// [`resized`](Self::resized), asynchronously.

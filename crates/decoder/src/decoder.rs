@@ -172,6 +172,28 @@ impl Decoder {
         })
     }
 
+    /// As [`forward`](Self::forward), with logits that stay on the device, `[pairs, height, width, 1]`. They are there for what is
+    /// submitted later.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub async fn decode_on_device(
+        &self,
+        activations: &[Tensor],
+        grid: (usize, usize),
+        conditions: Conditions<'_>,
+    ) -> Result<Tensor> {
+        let plan = self.prepare(activations, grid, conditions, DecoderOutputOptions::default())?;
+        let logits = self.device.uninit(plan.tensors.logits.shape())?;
+        let submitted = {
+            let mut run = fill(&plan, activations, conditions)?;
+            run.copy_out(&plan.tensors.logits, &logits)?;
+            run.submitted()
+        };
+        submitted.await?;
+        Ok(logits)
+    }
+
     fn prepare(
         &self,
         activations: &[Tensor],

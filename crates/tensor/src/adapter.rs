@@ -2,7 +2,7 @@
 
 #[cfg(feature = "processor")]
 use crate::processor;
-use crate::{Error, Result};
+use crate::{Error, Result, matrix_units};
 
 /// Lanes of a subgroup that the subgroup kernels are written for.
 const LANES: [u32; 2] = [8, 16];
@@ -69,6 +69,9 @@ pub struct AdapterReport {
     pub timestamps: bool,
     /// Whether compiled pipelines can be kept in a file: what [`DeviceOptions::pipeline_cache`](crate::DeviceOptions) asks for.
     pub pipeline_cache: bool,
+    /// Rows and columns of the matrices that its matrix units multiply, where there are kernels for them: what
+    /// [`DeviceOptions::matrix_units`](crate::DeviceOptions) turns on.
+    pub matrix_units: Option<u32>,
     /// The kernel families it can run; none of them is the processor's.
     pub families: Vec<KernelFamily>,
     /// The family that [`KernelFamily::Auto`] takes on it.
@@ -133,6 +136,7 @@ impl Chosen {
                 subgroups: false,
                 timestamps: true,
                 pipeline_cache: false,
+                matrix_units: None,
                 families: Vec::new(),
                 automatic: KernelFamily::Auto,
             },
@@ -141,21 +145,22 @@ impl Chosen {
 }
 
 fn report(adapter: &wgpu::Adapter) -> AdapterReport {
-    let features = adapter.features();
-    let subgroup = subgroup_lanes(adapter, KernelFamily::Subgroup).is_ok();
-    let automatic = match subgroup_lanes(adapter, KernelFamily::Auto) {
+    let (info, features) = (adapter.get_info(), adapter.features());
+    let subgroup = subgroup_lanes(&info, features, KernelFamily::Subgroup).is_ok();
+    let automatic = match subgroup_lanes(&info, features, KernelFamily::Auto) {
         Ok(Some(_)) => KernelFamily::Subgroup,
         _ => KernelFamily::Workgroup,
     };
     let mut families = vec![KernelFamily::Workgroup];
     families.extend(subgroup.then_some(KernelFamily::Subgroup));
     AdapterReport {
-        info: adapter.get_info(),
+        info,
         limits: adapter.limits(),
         shader_f16: features.contains(wgpu::Features::SHADER_F16),
         subgroups: features.contains(wgpu::Features::SUBGROUP),
         timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
         pipeline_cache: features.contains(wgpu::Features::PIPELINE_CACHE),
+        matrix_units: matrix_units::offered(adapter).map(|size| size.side() as u32),
         families,
         automatic,
     }
@@ -253,9 +258,12 @@ pub fn describe(info: &wgpu::AdapterInfo) -> String {
 ///
 /// They need subgroups of one size, one of [`LANES`], which is what software adapters have on processors with vectors of 256 or
 /// 512 bits; a GPU may have them too, but is faster with the workgroup kernels, so `Auto` takes them on software adapters alone.
-pub(crate) fn subgroup_lanes(adapter: &wgpu::Adapter, family: KernelFamily) -> Result<Option<u32>, String> {
-    let info = adapter.get_info();
-    let has_subgroups = adapter.features().contains(wgpu::Features::SUBGROUP);
+pub(crate) fn subgroup_lanes(
+    info: &wgpu::AdapterInfo,
+    features: wgpu::Features,
+    family: KernelFamily,
+) -> Result<Option<u32>, String> {
+    let has_subgroups = features.contains(wgpu::Features::SUBGROUP);
     let sizes = [info.subgroup_min_size, info.subgroup_max_size];
     let lanes = LANES.into_iter().find(|&lanes| has_subgroups && sizes == [lanes, lanes]);
     match family {

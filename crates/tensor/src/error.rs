@@ -1,3 +1,5 @@
+use crate::LimitTooSmall;
+
 /// What can go wrong on a device.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -13,6 +15,18 @@ pub enum Error {
         /// What it lacks.
         reason: String,
     },
+    /// A device that a host opened was asked for less than the kernels need.
+    #[error(
+        "the device that was opened on {adapter} has {}; open it with limits that are at least those of `minimum_limits()`: \
+         `wgpu::Limits::default()` is enough",
+        Listed(missing)
+    )]
+    Limits {
+        /// The adapter's name.
+        adapter: String,
+        /// Every limit that is too small.
+        missing: Vec<LimitTooSmall>,
+    },
     /// An op was called on shapes that do not fit together.
     #[error("{op}: {reason}")]
     Shape {
@@ -26,6 +40,30 @@ pub enum Error {
     OtherDevice {
         /// The tensor with its shape, or the layer.
         what: String,
+    },
+    /// A result was asked for within [`Device::commands`](crate::Device::commands), where nothing is submitted that could be waited for.
+    #[error(
+        "{what} needs the device to have done its work, which is yet to be submitted; do it after Device::commands"
+    )]
+    Unsubmitted {
+        /// What was asked for.
+        what: String,
+    },
+    /// A texture of a host's that cannot be used for what it was given for.
+    #[error("{what}: {reason}")]
+    Texture {
+        /// Which one.
+        what: &'static str,
+        /// What is wrong with it, and what is needed.
+        reason: String,
+    },
+    /// A buffer of a host's that cannot be used for what it was given for.
+    #[error("{what}: {reason}")]
+    Buffer {
+        /// Which one.
+        what: &'static str,
+        /// What is wrong with it, and what is needed.
+        reason: String,
     },
     /// A tensor larger than the device takes in one piece.
     #[error(
@@ -70,6 +108,19 @@ impl Error {
     #[must_use]
     pub fn is_out_of_memory(&self) -> bool {
         matches!(self, Self::OutOfMemory(_) | Self::OverBudget { .. })
+    }
+}
+
+/// Limits, one after the other.
+struct Listed<'a>(&'a [LimitTooSmall]);
+
+impl std::fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (place, limit) in self.0.iter().enumerate() {
+            let comma = if place == 0 { "" } else { ", " };
+            write!(f, "{comma}{limit}")?;
+        }
+        Ok(())
     }
 }
 

@@ -12,6 +12,8 @@ use crate::{Device, Error, Result};
 pub(crate) struct Failures {
     /// Why the device was lost. Once lost it stays so.
     lost: OnceLock<String>,
+    /// Whether the device is a host's, whose handlers are not ours.
+    is_hosts: bool,
     /// Held for reading while a buffer is mapped, whose memory goes when the device is destroyed.
     mapping: RwLock<()>,
     /// What a browser reported: there an error scope answers only later, and there is one thread alone whose failure it can be.
@@ -43,6 +45,16 @@ impl Failures {
         failures
     }
 
+    /// Those of a device whose handlers are its host's.
+    pub fn of_a_host() -> Self {
+        Self { is_hosts: true, ..Self::default() }
+    }
+
+    /// Whether the device is a host's.
+    pub fn is_of_a_host(&self) -> bool {
+        self.is_hosts
+    }
+
     /// Whether the device can still be used.
     pub fn check(&self) -> Result<()> {
         if let Some(reason) = self.lost.get() {
@@ -69,7 +81,7 @@ impl Failures {
             [Internal, Validation, OutOfMemory].map(|filter| gpu.push_error_scope(filter))
         };
         #[cfg(target_family = "wasm")]
-        let _: (_, Option<wgpu::Error>) = (gpu, fault);
+        let _: Option<wgpu::Error> = fault;
         let result = work();
         #[cfg(not(target_family = "wasm"))]
         // The last one first, as they are nested. Out of memory outdoes what follows from it.
@@ -78,12 +90,39 @@ impl Failures {
             failure.or(of_scope)
         });
         // A loss explains whatever else went wrong.
-        self.check()?;
+        self.look(gpu)?;
         #[cfg(not(target_family = "wasm"))]
         if let Some(error) = failure {
             return Err(error.into());
         }
         result
+    }
+
+    /// Finds out whether the device can still be used. The host's handler, where there is one, is the only one that wgpu tells of a loss;
+    /// but a buffer that was asked for as mapped is not mapped on a lost device.
+    pub fn look(&self, gpu: &wgpu::Device) -> Result<()> {
+        self.check()?;
+        #[cfg(not(target_family = "wasm"))]
+        if self.is_hosts {
+            use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
+            let scopes = [Internal, Validation, OutOfMemory].map(|filter| gpu.push_error_scope(filter));
+            let buffer = gpu.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("is the device there"),
+                size: 4,
+                usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
+                mapped_at_creation: true,
+            });
+            let is_mapped = buffer.get_mapped_range(..).is_ok();
+            // Of a device that is there, only for want of memory.
+            let has_failed = scopes.into_iter().rev().any(|scope| pollster::block_on(scope.pop()).is_some());
+            if !is_mapped && !has_failed {
+                self.lose("its host lost it");
+                return self.check();
+            }
+        }
+        #[cfg(target_family = "wasm")]
+        let _ = gpu;
+        Ok(())
     }
 
     /// As [`guard`](Self::guard), on the processor, which tells its failures where they happen.
@@ -116,9 +155,12 @@ impl Failures {
         let _ = self.lost.set(reason.to_owned());
     }
 
-    /// Destroys `gpu`, which is lost from now on.
+    /// Destroys `gpu`, which is lost from now on; a host's is lost for the engine alone.
     fn destroy(&self, gpu: &wgpu::Device) {
         self.lose("it was destroyed");
+        if self.is_hosts {
+            return;
+        }
         // Who comes after this finds the device lost and maps nothing; who maps something now is waited for.
         let mapping = self.mapping.write().unwrap_or_else(PoisonError::into_inner);
         gpu.destroy();
@@ -140,6 +182,9 @@ impl Device {
     /// Gives back all that is on the device, when it has done what it was given, whoever still has tensors, plans or models there.
     /// To all of them the device is lost from now on: whatever they do with it is answered with [`Error::DeviceLost`]. Dropping all
     /// of them does the same without their noticing.
+    ///
+    /// A device that came from [`from_wgpu`](Self::from_wgpu) stays its host's: it is lost for the engine alone, and what tensors, plans
+    /// and models have there goes when they are dropped.
     pub fn destroy(&self) {
         match self.gpu() {
             Ok(gpu) => self.failures().destroy(&gpu.device),

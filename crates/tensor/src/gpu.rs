@@ -1,13 +1,21 @@
 //! What a wgpu device has and the processor does not: queue, pipelines, features.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+#[cfg(not(target_family = "wasm"))]
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::adapter;
 use crate::device::{DeviceOptions, F32_TEXELS};
 use crate::failure::Failures;
+use crate::matrix_units::{self, MatrixSize};
+#[cfg(not(target_family = "wasm"))]
+use crate::pacer::Pacer;
+use crate::requirements;
 #[cfg(not(target_family = "wasm"))]
 use crate::tuner::{Subject, Tuner};
+#[cfg(not(target_family = "wasm"))]
+use crate::waiting::{Waited, Waiter};
 use crate::{Error, Precision, Result};
 
 /// An open adapter of a driver's.
@@ -15,19 +23,43 @@ pub(crate) struct Gpu {
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
     pub failures: Arc<Failures>,
+    /// Whether others submit to the queue too.
+    pub is_hosts: bool,
     /// Lanes of a subgroup, 8 or 16, where the subgroup kernels run.
     pub lanes: Option<u32>,
     /// Whether shaders may have the functions that pack and unpack f16 values: all but llvmpipe on old processors. A kernel that has
     /// them does not compile without.
     pub supports_unpack2x16float: bool,
+    /// The matrices that kernels on matrix units multiply, where they are to.
+    pub matrix_units: Option<MatrixSize>,
     /// Stand in for operands that a kernel's flags leave out.
     pub empty_buffer: wgpu::Buffer,
     pub empty_texture: wgpu::Texture,
     /// Bytes given to the queue by uploads since the last submit on their behalf.
     pub uploading: AtomicUsize,
+    /// The latest submission.
+    last: Mutex<Option<Submitted>>,
+    /// How many there were.
+    pub submissions: AtomicUsize,
+    /// What submits long work in parts, where it is to be.
+    #[cfg(not(target_family = "wasm"))]
+    pub pacer: Option<Pacer>,
+    /// Who waits while others await.
+    #[cfg(not(target_family = "wasm"))]
+    waiter: Waiter,
     /// The measured choices of kernels, where the device is to make them.
     #[cfg(not(target_family = "wasm"))]
     pub tuner: Option<Tuner>,
+}
+
+/// Work that was handed to the queue. A browser cannot wait for it.
+#[derive(Clone)]
+pub(crate) struct Submitted {
+    #[cfg(not(target_family = "wasm"))]
+    pub index: wgpu::SubmissionIndex,
+    /// On a host's device, whether it is done.
+    #[cfg(not(target_family = "wasm"))]
+    pub is_done: Option<Arc<AtomicBool>>,
 }
 
 impl Gpu {
@@ -36,28 +68,78 @@ impl Gpu {
     /// # Errors
     /// [`Error::Adapter`] when it gives no device, or lacks what the options insist on.
     pub async fn open(adapter: &wgpu::Adapter, options: &DeviceOptions) -> Result<Self> {
-        let info = adapter.get_info();
-        let failed = |reason: String| Error::Adapter { adapter: info.name.clone(), reason };
-        let lanes = adapter::subgroup_lanes(adapter, options.kernels).map_err(failed)?;
-        let mut features = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        let mut features = requirements::USED;
         #[cfg(not(target_family = "wasm"))]
         features.set(wgpu::Features::PIPELINE_CACHE, options.pipeline_cache.is_some());
-        let downlevel = adapter.get_downlevel_capabilities().flags;
-        let supports_unpack2x16float = downlevel.contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32);
-        if options.precision == Precision::F16 && !supports_unpack2x16float {
-            return Err(failed("its shaders cannot read half-precision floats; take f32".to_owned()));
+        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+        if matrix_units::wanted(adapter, options.matrix_units).is_some() {
+            features |= matrix_units::features();
+            // SAFETY: wgpu asks for an acknowledgement that experimental features may be unsound. The one asked for is that of
+            // cooperative matrices, for kernels that stay within their memory, at the caller's wish.
+            experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
         }
-        let (device, queue) = adapter
+        let opened = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("clipseg"),
                 required_features: features & adapter.features(),
                 required_limits: adapter.limits(),
+                experimental_features,
                 ..Default::default()
             })
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-
+            .await;
+        let (device, queue) = opened.map_err(|error| Error::Adapter {
+            adapter: adapter.get_info().name,
+            reason: error.to_string(),
+        })?;
         let failures = Failures::of(&device);
+        Self::new(adapter, device, queue, failures, options)
+    }
+
+    /// Takes a device and its queue that a host opened on `adapter`. The host's handlers stay its own.
+    ///
+    /// # Errors
+    /// [`Error::Limits`] when it was asked for too little, [`Error::Adapter`] when it is another adapter's, or lacks what the
+    /// options insist on, [`Error::DeviceLost`] when it is lost already.
+    pub fn adopt(
+        adapter: &wgpu::Adapter,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        options: &DeviceOptions,
+    ) -> Result<Self> {
+        let info = device.adapter_info();
+        if info != adapter.get_info() {
+            let reason = format!(
+                "the device was opened on another one, {}; give the adapter whose `request_device` gave the device",
+                adapter::describe(&info)
+            );
+            return Err(Error::Adapter { adapter: adapter.get_info().name, reason });
+        }
+        requirements::check(&info, &device.limits())?;
+        Self::new(adapter, device, queue, Arc::new(Failures::of_a_host()), options)
+    }
+
+    fn new(
+        adapter: &wgpu::Adapter,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        failures: Arc<Failures>,
+        options: &DeviceOptions,
+    ) -> Result<Self> {
+        let info = device.adapter_info();
+        let failed = |reason: String| Error::Adapter { adapter: info.name.clone(), reason };
+        let lanes = adapter::subgroup_lanes(&info, device.features(), options.kernels).map_err(failed)?;
+        let downlevel = adapter.get_downlevel_capabilities().flags;
+        if !downlevel.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
+            return Err(failed("it has no compute shaders; take another adapter".to_owned()));
+        }
+        let supports_unpack2x16float = downlevel.contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32);
+        if options.precision == Precision::F16 && !supports_unpack2x16float {
+            return Err(failed("its shaders cannot read half-precision floats; take f32".to_owned()));
+        }
+        let matrix_units = match lanes {
+            None => matrix_units::choose(adapter, &device, options.matrix_units)?,
+            Some(_) => None,
+        };
         let (empty_buffer, empty_texture) = failures.guard(&device, || {
             let buffer = device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("empty"),
@@ -76,12 +158,20 @@ impl Gpu {
         Ok(Self {
             device,
             queue,
+            is_hosts: failures.is_of_a_host(),
             failures,
             lanes,
             supports_unpack2x16float,
+            matrix_units,
             empty_buffer,
             empty_texture,
             uploading: AtomicUsize::new(0),
+            last: Mutex::default(),
+            submissions: AtomicUsize::new(0),
+            #[cfg(not(target_family = "wasm"))]
+            pacer: options.longest_submission.map(Pacer::new),
+            #[cfg(not(target_family = "wasm"))]
+            waiter: Waiter::default(),
             #[cfg(not(target_family = "wasm"))]
             tuner,
         })
@@ -92,17 +182,75 @@ impl Gpu {
         self.device.features().contains(features)
     }
 
-    /// Waits until what `until` says has been done.
+    /// Whether what a run reads has to come with its commands: others submit in between, or it is submitted later.
+    pub fn submits_later(&self) -> bool {
+        #[cfg(not(target_family = "wasm"))]
+        let is_paced = self.pacer.is_some();
+        #[cfg(target_family = "wasm")]
+        let is_paced = false;
+        self.is_hosts || is_paced
+    }
+
+    /// Hands work to the queue. All that the engine submits goes through here, so that it can be waited for and nothing else.
+    pub fn submit(&self, commands: impl IntoIterator<Item = wgpu::CommandBuffer>) -> Submitted {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        #[cfg(not(target_family = "wasm"))]
+        let submitted = {
+            let index = self.queue.submit(commands);
+            let is_done = self.is_hosts.then(Arc::<AtomicBool>::default);
+            if let Some(is_done) = &is_done {
+                let is_done = Arc::clone(is_done);
+                self.queue.on_submitted_work_done(move || is_done.store(true, Ordering::Release));
+            }
+            Submitted { index, is_done }
+        };
+        #[cfg(target_family = "wasm")]
+        let submitted = {
+            self.queue.submit(commands);
+            Submitted {}
+        };
+        *last = Some(submitted.clone());
+        self.submissions.fetch_add(1, Ordering::Relaxed);
+        submitted
+    }
+
+    /// Waits until all that was submitted here is done. A browser cannot wait.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] when the device is gone.
-    pub fn poll(&self, until: wgpu::PollType) -> Result<()> {
-        // Polled again, wgpu gives back the memory of a lost device, under the hands of who may still read it.
-        self.failures.check()?;
-        let polled = self.device.poll(until).map_err(|error| Error::Device(error.to_string()));
-        // A lost device explains why it could not be waited for.
-        self.failures.check()?;
-        polled.map(|_| ())
+    pub fn wait(&self) -> Result<()> {
+        #[cfg(not(target_family = "wasm"))]
+        {
+            let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(last) = last {
+                return self.waited().wait_for_last(&last);
+            }
+        }
+        self.failures.look(&self.device)
+    }
+
+    /// Waits until the work is done and no longer. A browser cannot wait.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`] when the device is gone.
+    pub fn wait_for(&self, submitted: &Submitted) -> Result<()> {
+        #[cfg(not(target_family = "wasm"))]
+        return self.waited().wait_for(submitted);
+        #[cfg(target_family = "wasm")]
+        return self.failures.check().map(|()| drop(submitted.clone()));
+    }
+
+    /// Is ready when the work is done, without blocking the thread that awaits it. A browser calls back by itself.
+    pub fn done(&self, submitted: Submitted) -> impl Future<Output = Result<()>> + use<> {
+        #[cfg(not(target_family = "wasm"))]
+        return self.waiter.wait_for(self.waited(), submitted);
+        #[cfg(target_family = "wasm")]
+        return std::future::ready(self.failures.check().map(|()| drop(submitted)));
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn waited(&self) -> Waited {
+        Waited { device: self.device.clone(), failures: Arc::clone(&self.failures) }
     }
 }
 

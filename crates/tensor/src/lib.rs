@@ -6,14 +6,23 @@ mod buffer;
 #[cfg(not(target_family = "wasm"))]
 mod cache_file;
 mod checksum;
+mod commands;
 mod cost;
 mod device;
 mod error;
 mod failure;
 mod gpu;
+mod host_memory;
 mod llvmpipe;
+mod mask;
+mod matrix_units;
 mod memory;
 mod ops;
+#[cfg(not(target_family = "wasm"))]
+mod pacer;
+#[cfg(not(target_family = "wasm"))]
+mod peaks;
+mod photo;
 mod pipeline;
 #[cfg(not(target_family = "wasm"))]
 mod pipeline_file;
@@ -25,6 +34,7 @@ mod precision;
 mod processor;
 mod profile;
 mod recorder;
+mod requirements;
 mod staging;
 mod step;
 mod step_check;
@@ -36,6 +46,8 @@ pub mod transformer;
 mod tuner;
 mod twin;
 mod upload;
+#[cfg(not(target_family = "wasm"))]
+mod waiting;
 mod weights;
 
 pub use adapter::{AdapterChoice, AdapterReport, KernelFamily, adapters, describe};
@@ -49,18 +61,28 @@ pub use error::{Error, Result};
 #[doc(hidden)]
 pub use failure::faults;
 pub use llvmpipe::{LLVMPIPE_WIDTH_VARIABLE, llvmpipe_environment, llvmpipe_width};
+pub use mask::{MaskTarget, MaskTexels, MaskValues, MaskWriter};
+pub use matrix_units::MatrixUnits;
 pub use memory::MemoryUse;
 pub use ops::{
     AttentionMask, Convolution3x3, LayerNorm, Linear, Mlp, Modulation, Packing, TransposedConvolution,
     UpsampleInput,
 };
+#[cfg(not(target_family = "wasm"))]
+pub use peaks::{MemoryRates, Peaks};
+pub use photo::{PhotoResize, PhotoResizing, ResizeAxis};
+#[cfg(not(target_family = "wasm"))]
+pub use pipeline_file::PipelineStore;
 pub use plan::{Plan, Run};
 pub use plan_cache::PlanCache;
 pub use precision::Precision;
 pub use profile::KernelTime;
 pub use recorder::Recorder;
+pub use requirements::{LimitTooSmall, minimum_limits, required_features, required_limits};
 pub use step_check::{StepCheck, Worst};
 pub use tensor::{DType, Tensor};
 pub use tile::Tile;
+#[cfg(not(target_family = "wasm"))]
+pub use waiting::block_on;
 pub use weights::Weights;
 pub use wgpu;

@@ -44,7 +44,7 @@ fn shape_error<T>(op: &'static str, reason: String) -> Result<T> {
 }
 
 impl crate::Recorder {
-    fn buffer(&mut self, tensor: &Tensor) -> Result<Resource> {
+    pub(crate) fn buffer(&mut self, tensor: &Tensor) -> Result<Resource> {
         let buffer = self.buffer_of(tensor)?;
         let is_f16 = tensor.dtype() == DType::F16;
         Ok(Resource { is_f16, ..Resource::buffer(buffer, tensor.bytes()) })

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use clipseg_shaders::Kernel;
 
 #[cfg(not(target_family = "wasm"))]
-use crate::pipeline_file::PipelineFile;
+use crate::pipeline_file::OpenStore;
 use crate::{Device, Result};
 
 /// A kernel with values for its overrides, shared by all dispatches that need it.
@@ -49,16 +49,16 @@ pub(crate) struct PipelineCache {
     pipelines: Mutex<HashMap<(&'static str, Overrides), Arc<Pipeline>>>,
     /// What the driver keeps from one process to the next.
     #[cfg(not(target_family = "wasm"))]
-    file: Option<PipelineFile>,
+    store: Option<OpenStore>,
 }
 
 impl PipelineCache {
-    pub fn new(runtime_checks: bool, #[cfg(not(target_family = "wasm"))] file: Option<PipelineFile>) -> Self {
+    pub fn new(runtime_checks: bool, #[cfg(not(target_family = "wasm"))] store: Option<OpenStore>) -> Self {
         Self {
             runtime_checks,
             pipelines: Mutex::default(),
             #[cfg(not(target_family = "wasm"))]
-            file,
+            store,
         }
     }
 
@@ -106,8 +106,8 @@ impl PipelineCache {
             }
             compile();
         });
-        if let Some(file) = &self.file {
-            file.save();
+        if let Some(store) = &self.store {
+            store.save();
         }
     }
 
@@ -131,7 +131,7 @@ impl PipelineCache {
         let module = unsafe { gpu.create_shader_module_trusted(descriptor, checks) };
         let constants: Vec<_> = overrides.iter().map(|&(name, value)| (name, f64::from(value))).collect();
         #[cfg(not(target_family = "wasm"))]
-        let cache = self.file.as_ref().map(PipelineFile::cache);
+        let cache = self.store.as_ref().map(OpenStore::cache);
         #[cfg(target_family = "wasm")]
         let cache = None;
         Ok(gpu.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {

@@ -11,6 +11,54 @@ use crate::adapter;
 use crate::cache_file::{fingerprint, replace};
 use crate::checksum;
 
+/// Where compiled pipelines are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PipelineStore {
+    /// A folder for files, one for each adapter. Drivers trust what they once wrote: others should not be able to write there.
+    Folder(PathBuf),
+    /// A cache that the host of a device made on it, and keeps as it likes. It is for
+    /// [`Device::from_wgpu`](crate::Device::from_wgpu) alone.
+    Cache(wgpu::PipelineCache),
+}
+
+impl From<PathBuf> for PipelineStore {
+    fn from(folder: PathBuf) -> Self {
+        Self::Folder(folder)
+    }
+}
+
+/// What a device compiles its pipelines with.
+pub(crate) enum OpenStore {
+    File(PipelineFile),
+    Cache(wgpu::PipelineCache),
+}
+
+impl OpenStore {
+    /// `None` where the device keeps no pipelines.
+    pub fn open(store: &PipelineStore, gpu: &wgpu::Device, info: &wgpu::AdapterInfo) -> Option<Self> {
+        match store {
+            PipelineStore::Folder(folder) => PipelineFile::open(folder, gpu, info).map(Self::File),
+            PipelineStore::Cache(cache) => Some(Self::Cache(cache.clone())),
+        }
+    }
+
+    /// To compile with.
+    pub fn cache(&self) -> &wgpu::PipelineCache {
+        match self {
+            Self::File(file) => &file.cache,
+            Self::Cache(cache) => cache,
+        }
+    }
+
+    /// Writes what the driver has by now to the file, if there is one.
+    pub fn save(&self) {
+        match self {
+            Self::File(file) => file.save(),
+            Self::Cache(_) => (),
+        }
+    }
+}
+
 /// The driver's own cache of pipelines, and the file that outlives it. There is one for each adapter.
 ///
 /// It saves the translation of shaders to machine code in the next process. Desktop drivers keep caches themselves, beside
@@ -27,7 +75,7 @@ pub(crate) struct PipelineFile {
 impl PipelineFile {
     /// Gives the driver what `folder` has for it: nothing where there is no file, or it is damaged. `None` where the device
     /// keeps no pipelines.
-    pub fn open(folder: &Path, gpu: &wgpu::Device, info: &wgpu::AdapterInfo) -> Option<Self> {
+    fn open(folder: &Path, gpu: &wgpu::Device, info: &wgpu::AdapterInfo) -> Option<Self> {
         if !gpu.features().contains(wgpu::Features::PIPELINE_CACHE) {
             return None;
         }
@@ -54,19 +102,14 @@ impl PipelineFile {
         };
         // SAFETY: the data are `PipelineCache::get_data`'s: `read` gives only what stands behind a header that `save` wrote for
         // this adapter, driver, version and kernels, of that length and checksum. That finds damage; it does not find forgery,
-        // which is why `DeviceOptions::pipeline_cache` asks for a folder that others cannot write.
+        // which is why `PipelineStore::Folder` asks for one that others cannot write.
         let cache = unsafe { gpu.create_pipeline_cache(&descriptor) };
         let saved = Mutex::new(data.map(checksum));
         Some(Self { path, subject, cache, saved })
     }
 
-    /// To compile with.
-    pub fn cache(&self) -> &wgpu::PipelineCache {
-        &self.cache
-    }
-
     /// Writes what the driver has by now, unless the file has it already.
-    pub fn save(&self) {
+    fn save(&self) {
         let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(data) = self.cache.get_data() else { return };
         let sum = checksum(data.iter().copied());

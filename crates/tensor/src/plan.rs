@@ -4,6 +4,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use self::submission::{Prepared, Submission};
 use crate::buffer::Buffer;
+#[cfg(not(target_family = "wasm"))]
+use crate::gpu::Submitted;
+use crate::host_memory::HostStep;
+#[cfg(not(target_family = "wasm"))]
+use crate::pacer::Paced;
 use crate::pool::SharedPool;
 #[cfg(feature = "processor")]
 use crate::processor::Program;
@@ -46,7 +51,15 @@ impl Plan {
     /// Starts a run: waits for its turn, then takes inputs, runs and gives outputs.
     pub fn run(&self) -> Run<'_> {
         let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        Run { plan: self, _turn: turn, before: Vec::new(), after: Vec::new() }
+        Run {
+            plan: self,
+            _turn: turn,
+            uploads: Vec::new(),
+            first: Vec::new(),
+            before: Vec::new(),
+            after: Vec::new(),
+            last: Vec::new(),
+        }
     }
 
     /// Bytes of device memory that the plan's tensors share.
@@ -70,12 +83,24 @@ impl Plan {
     }
 }
 
+/// A copy between two tensors, from a byte of the one on to the whole of the other.
+pub(crate) struct TensorCopy {
+    pub from: Tensor,
+    pub first: u64,
+    pub to: Tensor,
+}
+
 /// One run of a [`Plan`]: give it inputs, then [`finish`](Self::finish).
 pub struct Run<'plan> {
     plan: &'plan Plan,
     _turn: MutexGuard<'plan, ()>,
-    before: Vec<(Tensor, Tensor)>,
-    after: Vec<(Tensor, Tensor)>,
+    /// Values on their way to inputs, where they go in the run's own submission.
+    uploads: Vec<(wgpu::Buffer, Tensor)>,
+    /// What is done with a host's memory before and behind the plan's steps.
+    first: Vec<HostStep>,
+    before: Vec<TensorCopy>,
+    after: Vec<TensorCopy>,
+    last: Vec<HostStep>,
 }
 
 impl Run<'_> {
@@ -102,6 +127,13 @@ impl Run<'_> {
         }
         let device = &self.plan.device;
         match buffer_in(device, input)? {
+            Buffer::Gpu(_) if device.gpu()?.submits_later() => {
+                // Written through the queue they would be there with the next submission of anybody's, such as that of commands that
+                // run this very plan.
+                let upload = device.guard(|| device.create_filled(bytes))?;
+                self.uploads.push((upload, input.clone()));
+                Ok(())
+            }
             Buffer::Gpu(buffer) => {
                 let gpu = device.gpu()?;
                 device.guard(|| {
@@ -120,8 +152,37 @@ impl Run<'_> {
     /// [`Error::Shape`] when the shapes differ.
     pub fn copy_in(&mut self, from: &Tensor, input: &Tensor) -> Result<()> {
         self.expect_copy("copy_in", from, input)?;
-        self.before.push((from.clone(), input.clone()));
+        self.before.push(TensorCopy { from: from.clone(), first: 0, to: input.clone() });
         Ok(())
+    }
+
+    /// As [`copy_in`](Self::copy_in), of the elements number `index` along the first dimension of a tensor.
+    pub(crate) fn copy_in_part(&mut self, from: &Tensor, index: usize, input: &Tensor) -> Result<()> {
+        let device = &self.plan.device;
+        from.expect_on(device)?;
+        input.expect_on(device)?;
+        let parts = from.shape().first().copied().unwrap_or(0);
+        let fits = index < parts && from.len() == parts * input.len() && from.dtype() == input.dtype();
+        if !fits {
+            let reason = format!("part {index} of {from:?} to {input:?}");
+            return Err(Error::Shape { op: "copy_in", reason });
+        }
+        self.before.push(TensorCopy {
+            from: from.clone(),
+            first: index as u64 * input.bytes(),
+            to: input.clone(),
+        });
+        Ok(())
+    }
+
+    /// Does this before the plan's steps.
+    pub(crate) fn first(&mut self, step: HostStep) {
+        self.first.push(step);
+    }
+
+    /// Does this behind the plan's steps.
+    pub(crate) fn last(&mut self, step: HostStep) {
+        self.last.push(step);
     }
 
     /// Copies an output of the plan to a tensor of the same shape, after the run.
@@ -130,31 +191,57 @@ impl Run<'_> {
     /// [`Error::Shape`] when the shapes differ.
     pub fn copy_out(&mut self, output: &Tensor, to: &Tensor) -> Result<()> {
         self.expect_copy("copy_out", output, to)?;
-        self.after.push((output.clone(), to.clone()));
+        self.after.push(TensorCopy { from: output.clone(), first: 0, to: to.clone() });
         Ok(())
     }
 
-    /// Runs the plan without waiting: what is submitted later to the same device finds its outputs. The processor has run it when
-    /// this returns.
+    /// Runs the plan without waiting: what is submitted later to the same device finds its outputs. Within
+    /// [`Device::commands`] it is submitted with these. The processor has run it when this returns.
     ///
     /// # Errors
     /// The device's.
     pub fn submit(self) -> Result<()> {
+        match self.start()? {
+            Started::Now(()) => Ok(()),
+            #[cfg(not(target_family = "wasm"))]
+            Started::InParts(parts) => pollster::block_on(all_of(parts)).map(|_| ()),
+        }
+    }
+
+    /// As [`submit`](Self::submit), which waits where the run is submitted in parts
+    /// ([`DeviceOptions::longest_submission`](crate::DeviceOptions::longest_submission)): this gives a future that waits. Dropped
+    /// before, it stops what has not been submitted.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn submitted(self) -> impl Future<Output = Result<()>> + use<> {
+        let started = self.start();
+        async move {
+            match started? {
+                Started::Now(()) => Ok(()),
+                #[cfg(not(target_family = "wasm"))]
+                Started::InParts(parts) => all_of(parts).await.map(|_| ()),
+            }
+        }
+    }
+
+    fn start(self) -> Result<Started<()>> {
         match &self.plan.engine {
             Engine::Gpu(prepared) => Submission::of(&self, prepared).submit(),
             #[cfg(feature = "processor")]
             Engine::Processor(program) => {
-                program.run(&self.plan.device, &self.plan.steps, &self.before, &self.after)
+                program.run(&self.plan.device, &self.plan.steps, &self.before, &self.after)?;
+                Ok(Started::Now(()))
             }
         }
     }
 
     /// Runs the plan and reads `outputs` back. The run is submitted, and the plan free for the next one, when this returns; the
-    /// future waits for the numbers and may be dropped. Except in browsers its first poll blocks until the device is done. The
-    /// processor is done when this returns.
+    /// future waits for the numbers and may be dropped. No thread is blocked by awaiting it: a thread of the
+    /// device's own waits, or within [`block_on`](crate::block_on) the calling one. The processor is done when this returns.
     ///
     /// # Errors
-    /// [`Error::Shape`] for an output that is not the plan's, and the device's errors.
+    /// [`Error::Shape`] for an output that is not the plan's, [`Error::Unsubmitted`] within [`Device::commands`], and the device's errors.
     pub fn finish(self, outputs: &[&Tensor]) -> impl Future<Output = Result<Vec<Array>>> + use<> {
         let started = self.start_reading(outputs);
         async move {
@@ -192,6 +279,21 @@ impl Run<'_> {
         }
         Err(Error::Shape { op, reason: format!("{from:?} to {to:?}") })
     }
+}
+
+/// A run that was begun.
+enum Started<T> {
+    /// It is with the device.
+    Now(T),
+    /// It will be, part by part.
+    #[cfg(not(target_family = "wasm"))]
+    InParts(Paced),
+}
+
+/// The last submission of a run in parts, when all are done.
+#[cfg(not(target_family = "wasm"))]
+async fn all_of(parts: Paced) -> Result<Submitted> {
+    parts.await.unwrap_or_else(|_| Err(Error::Device("the thread that submits has ended".to_owned())))
 }
 
 /// What a run gives back.

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::Device;
 use crate::memory::Forgetful;
+use crate::{Device, commands};
 
 /// Recorded plans by shape, the latest used kept.
 ///
@@ -57,6 +57,8 @@ where
         if let Some(plan) = &*plan {
             return Ok(Arc::clone(plan));
         }
+        // Others may run the plan before what the calling thread collects is submitted.
+        let _aside = commands::aside();
         let recorded = Arc::new(record()?);
         *plan = Some(Arc::clone(&recorded));
         Ok(recorded)

@@ -13,11 +13,14 @@ mod program;
 mod resample;
 mod rows;
 mod steps;
+#[cfg_attr(target_family = "wasm", path = "processor/one_thread.rs")]
+mod threads;
 
 pub(crate) use matmul::PackedWeight;
 pub(crate) use memory::HostBuffer;
 pub(crate) use program::Program;
 
+use self::threads::Threads;
 use crate::Result;
 use crate::buffer::Buffer;
 
@@ -29,18 +32,13 @@ const LARGEST_BUFFER: u64 = 1 << 30;
 
 /// The processor of this machine, opened as a device.
 pub(crate) struct Processor {
-    /// Threads of its own: shared ones might be those that wait for a run, and take up another run that waits for the first.
-    /// None where the system gives no threads, as in a browser; then the caller's does all.
-    threads: Option<rayon::ThreadPool>,
+    threads: Threads,
     empty: Buffer,
 }
 
 impl Processor {
     pub fn open() -> Result<Self> {
-        let name = |index| format!("clipseg-{index}");
-        let threads = rayon::ThreadPoolBuilder::new().thread_name(name).build();
-        let threads = threads.map_err(|error| log::warn!("one thread alone: {error}")).ok();
-        Ok(Self { threads, empty: Buffer::Host(HostBuffer::new(16)?) })
+        Ok(Self { threads: Threads::new(), empty: Buffer::Host(HostBuffer::new(16)?) })
     }
 
     /// What stands for an operand that a kernel's flags leave out.
@@ -48,18 +46,9 @@ impl Processor {
         &self.empty
     }
 
-    /// Runs `work` on the device's threads, and waits for it.
-    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let Some(threads) = &self.threads else { return work() };
-        if rayon::current_thread_index().is_none() {
-            return threads.install(work);
-        }
-        // On a thread of a pool, the caller's or this one, waiting means taking up other work of that pool; if that asked the same
-        // plan for a run, it would wait for this one for ever. A thread of no pool just waits.
-        std::thread::scope(|scope| match scope.spawn(|| threads.install(work)).join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
+    /// The threads that run its plans.
+    pub fn threads(&self) -> &Threads {
+        &self.threads
     }
 }
 

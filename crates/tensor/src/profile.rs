@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use crate::gpu::Submitted;
 use crate::{Cost, Device, Error, Result};
 
 /// What the runs of a kernel on one shape took together while a device was profiling; another shape is one of another cost.
@@ -115,9 +116,9 @@ impl Timestamps {
     }
 
     /// Waits for the run and adds its times to the device's profile.
-    pub fn collect(self, device: &Device) -> Result<()> {
+    pub fn collect(self, device: &Device, submission: Submitted) -> Result<()> {
         let second = 1e9 / f64::from(device.gpu()?.queue.get_timestamp_period());
-        device.read_now(&self.read_back, self.read_back.size(), "timestamps", |bytes| {
+        device.read_now(submission, (&self.read_back, self.read_back.size()), "timestamps", |bytes| {
             let ticks: &[u64] = bytemuck::cast_slice(bytes);
             for (&kernel, ticks) in self.kernels.iter().zip(ticks.chunks_exact(2)) {
                 device.profile().add(kernel, ticks[1].saturating_sub(ticks[0]) as f64 / second);

@@ -2,6 +2,7 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
+use crate::gpu::Submitted;
 use crate::memory::{Counted, MemoryKind};
 use crate::{Device, Result};
 
@@ -40,12 +41,11 @@ impl Device {
         self.free().push(staging);
     }
 
-    /// Waits for all that was submitted, and reads the first `bytes` of a buffer that is made to be mapped. `what` names it where
-    /// that fails.
+    /// Waits for `submission`, and reads the first `bytes` of a buffer that is made to be mapped. `what` names it where that fails.
     pub(crate) fn read_now<T>(
         &self,
-        buffer: &wgpu::Buffer,
-        bytes: u64,
+        submission: Submitted,
+        (buffer, bytes): (&wgpu::Buffer, u64),
         what: &str,
         read: impl FnOnce(&[u8]) -> T,
     ) -> Result<T> {
@@ -58,7 +58,11 @@ impl Device {
             });
             Ok(())
         })?;
-        self.wait()?;
+        self.gpu()?.wait_for(&submission)?;
+        // Another thread that polled may be about to say so. A browser, which cannot wait, may not have.
+        #[cfg(not(target_family = "wasm"))]
+        let mapped = receiver.recv().map_err(|error| failed(error.to_string()))?;
+        #[cfg(target_family = "wasm")]
         let mapped = receiver.try_recv().map_err(|error| failed(error.to_string()))?;
         mapped.map_err(|error| failed(error.to_string()))?;
         self.failures().read_mapped(|| {

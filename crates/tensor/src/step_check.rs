@@ -267,7 +267,9 @@ mod tests {
         let ops = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ops");
         let files = std::fs::read_dir(ops).unwrap().map(|entry| entry.unwrap().path());
         let mut sources: Vec<_> = files.filter_map(|path| std::fs::read_to_string(path).ok()).collect();
-        sources.push(include_str!("recorder.rs").to_owned());
+        // What meets a host's own memory stands before or behind a plan's steps.
+        let others = [include_str!("recorder.rs"), include_str!("photo.rs"), include_str!("mask.rs")];
+        sources.extend(others.map(str::to_owned));
         for kernel in clipseg_shaders::kernels::ALL {
             let has_twin = twin_of(kernel).is_some() || twins_of_textures::has_twin(kernel.name);
             assert!(has_twin, "{} has no twin", kernel.name);

@@ -158,6 +158,13 @@ impl Tensor {
         device.expect_own(owner.unwrap_or(device.id()), || format!("{self:?}"))
     }
 
+    /// The buffer that it lies in, where `device` is one of wgpu's.
+    pub(crate) fn gpu_buffer(&self, device: &Device) -> Result<&wgpu::Buffer> {
+        self.expect_on(device)?;
+        let buffer = self.storage.buffer.get();
+        buffer.ok_or_else(|| Error::Device(format!("{self:?} has no buffer")))?.get().gpu()
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.dtype.bytes(self.len())
     }

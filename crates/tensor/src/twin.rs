@@ -86,16 +86,24 @@ fn missing(what: &str) -> Error {
 }
 
 /// The twins, by the kernels that lie on buffers. The forms of one operation share a twin.
-static TWINS: [(&[&Kernel], Twin); 25] = [
+static TWINS: [(&[&Kernel], Twin); 28] = [
     (&[&kernels::activation::KERNEL], |call| {
         twins::activation(&call.params()?, call.activation(), call.floats(0)?, call.output);
         Ok(())
     }),
-    (&[&kernels::attention::KERNEL, &kernels::attention_vec4::KERNEL], |call| {
-        let [key_mask, cu_seqlens] = [call.integers(1)?, call.integers(2)?];
-        twins::attention(&call.params()?, call.floats(0)?, key_mask, cu_seqlens, call.output);
-        Ok(())
-    }),
+    (
+        &[
+            &kernels::attention::KERNEL,
+            &kernels::attention_cooperative_8::KERNEL,
+            &kernels::attention_cooperative_16::KERNEL,
+            &kernels::attention_vec4::KERNEL,
+        ],
+        |call| {
+            let [key_mask, cu_seqlens] = [call.integers(1)?, call.integers(2)?];
+            twins::attention(&call.params()?, call.floats(0)?, key_mask, cu_seqlens, call.output);
+            Ok(())
+        },
+    ),
     (&[&kernels::attention_scores::KERNEL], |call| {
         twins::attention_scores(&call.params()?, call.floats(0)?, call.integers(1)?, call.output);
         Ok(())
@@ -167,6 +175,10 @@ static TWINS: [(&[&Kernel], Twin); 25] = [
     (
         &[
             &kernels::matmul_broadcast::KERNEL,
+            &kernels::matmul_cooperative_8::KERNEL,
+            &kernels::matmul_cooperative_16::KERNEL,
+            &kernels::matmul_cooperative_small_8::KERNEL,
+            &kernels::matmul_cooperative_small_16::KERNEL,
             &kernels::matmul_skinny::KERNEL,
             &kernels::matmul_skinny_packed_f16::KERNEL,
             &kernels::matmul_tile::KERNEL,
@@ -185,6 +197,23 @@ static TWINS: [(&[&Kernel], Twin); 25] = [
     ),
     (&[&kernels::patchify::KERNEL], |call| {
         twins::patchify(&call.params()?, call.floats(0)?, call.output);
+        Ok(())
+    }),
+    (&[&kernels::pack_mask::KERNEL], |call| {
+        twins::pack_mask(&call.params()?, call.floats(0)?, bytemuck::cast_slice_mut(call.output));
+        Ok(())
+    }),
+    (&[&kernels::resize_photo::KERNEL], |call| {
+        let starts = call.integers(1)?;
+        let weights = bytemuck::cast_slice(call.integers(2)?);
+        let (params, photo) = (call.params()?, call.floats(0)?);
+        twins::resize_photo(&params, photo, starts, weights, bytemuck::cast_slice_mut(call.output));
+        Ok(())
+    }),
+    (&[&kernels::resize_bytes::KERNEL], |call| {
+        let [picture, starts, weights] = [call.integers(0)?, call.integers(1)?, call.integers(2)?];
+        let weights = bytemuck::cast_slice(weights);
+        twins::resize_bytes(&call.params()?, picture, starts, weights, call.floats(3)?, call.output);
         Ok(())
     }),
     (&[&kernels::sigmoid::KERNEL], |call| {

@@ -44,8 +44,7 @@ impl Device {
     fn bound_uploads(&self, gpu: &Gpu, bytes: usize) -> Result<()> {
         if gpu.uploading.fetch_add(bytes, Ordering::Relaxed) + bytes >= UPLOAD_BUDGET {
             gpu.uploading.store(0, Ordering::Relaxed);
-            let submission = gpu.queue.submit([]);
-            self.wait_for(submission)?;
+            gpu.wait_for(&gpu.submit([]))?;
         }
         Ok(())
     }

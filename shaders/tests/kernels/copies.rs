@@ -2,14 +2,15 @@
 
 use clipseg_shaders::Kernel;
 use clipseg_shaders::kernels::{
-    ALL, attention, attention_vec4, layer_norm, layer_norm_vec4, matmul_broadcast, matmul_skinny,
-    matmul_skinny_packed_f16, matmul_subgroup, matmul_subgroup_packed_f16, matmul_tile, matmul_tile_dot,
-    matmul_tile_double_buffered, matmul_tile_packed_f16, matmul_tile_vec4, mlp_subgroup,
-    mlp_subgroup_packed_f16,
+    ALL, attention, attention_cooperative_8, attention_cooperative_16, attention_vec4, layer_norm,
+    layer_norm_vec4, matmul_broadcast, matmul_cooperative_8, matmul_cooperative_16,
+    matmul_cooperative_small_8, matmul_cooperative_small_16, matmul_skinny, matmul_skinny_packed_f16,
+    matmul_subgroup, matmul_subgroup_packed_f16, matmul_tile, matmul_tile_dot, matmul_tile_double_buffered,
+    matmul_tile_packed_f16, matmul_tile_vec4, mlp_subgroup, mlp_subgroup_packed_f16,
 };
 
 /// The forms of one matrix product on storage buffers: callers give each the same parameters and resources.
-const MATMULS: [&Kernel; 8] = [
+const MATMULS: [&Kernel; 12] = [
     &matmul_tile::KERNEL,
     &matmul_tile_vec4::KERNEL,
     &matmul_tile_double_buffered::KERNEL,
@@ -18,6 +19,10 @@ const MATMULS: [&Kernel; 8] = [
     &matmul_skinny::KERNEL,
     &matmul_skinny_packed_f16::KERNEL,
     &matmul_broadcast::KERNEL,
+    &matmul_cooperative_8::KERNEL,
+    &matmul_cooperative_16::KERNEL,
+    &matmul_cooperative_small_8::KERNEL,
+    &matmul_cooperative_small_16::KERNEL,
 ];
 
 /// The text of a function, from its first line to the closing brace at the line's start.
@@ -119,16 +124,22 @@ fn forms_of_one_operation_take_the_same_parameters_and_resources() {
     assert_interchangeable(&MATMULS);
     assert_interchangeable(&[&matmul_subgroup::KERNEL, &matmul_subgroup_packed_f16::KERNEL]);
     assert_interchangeable(&[&mlp_subgroup::KERNEL, &mlp_subgroup_packed_f16::KERNEL]);
-    assert_interchangeable(&[&attention::KERNEL, &attention_vec4::KERNEL]);
+    assert_interchangeable(&[
+        &attention::KERNEL,
+        &attention_vec4::KERNEL,
+        &attention_cooperative_8::KERNEL,
+        &attention_cooperative_16::KERNEL,
+    ]);
     let sequences = copies("sequence_of");
-    assert!(sequences.len() == 3 && sequences.iter().all(|(_, text)| *text == sequences[0].1));
+    assert!(sequences.len() == 5 && sequences.iter().all(|(_, text)| *text == sequences[0].1));
     assert_interchangeable(&[&layer_norm::KERNEL, &layer_norm_vec4::KERNEL]);
 }
 
 #[test]
 fn the_matmuls_on_vectors_share_their_functions() {
     for name in ["input_vector", "input_block", "weight_block", "multiply_add", "finish_block", "finish"] {
-        let copies = MATMULS.iter().filter_map(|kernel| Some((kernel.name, function(kernel, name)?)));
+        let on_vectors = MATMULS.iter().filter(|kernel| !kernel.uses_matrix_units);
+        let copies = on_vectors.filter_map(|kernel| Some((kernel.name, function(kernel, name)?)));
         let copies: Vec<_> = copies.collect();
         assert!(copies.len() > 2, "{name}");
         for (kernel, text) in &copies {
@@ -168,9 +179,25 @@ fn the_bindings_that_hold_halves_are_those_that_overrides_or_a_type_speak_of() {
         bindings.map(|binding| (kernel.name, binding.name))
     });
     let expected = [
+        ("attention_cooperative_16", "query_key_value"),
+        ("attention_cooperative_16", "output"),
+        ("attention_cooperative_8", "query_key_value"),
+        ("attention_cooperative_8", "output"),
         ("attention_vec4", "query_key_value"),
         ("attention_vec4", "output"),
         ("layer_norm_vec4", "output"),
+        ("matmul_cooperative_16", "input"),
+        ("matmul_cooperative_16", "weight"),
+        ("matmul_cooperative_16", "output"),
+        ("matmul_cooperative_8", "input"),
+        ("matmul_cooperative_8", "weight"),
+        ("matmul_cooperative_8", "output"),
+        ("matmul_cooperative_small_16", "input"),
+        ("matmul_cooperative_small_16", "weight"),
+        ("matmul_cooperative_small_16", "output"),
+        ("matmul_cooperative_small_8", "input"),
+        ("matmul_cooperative_small_8", "weight"),
+        ("matmul_cooperative_small_8", "output"),
         ("matmul_skinny_packed_f16", "input"),
         ("matmul_skinny_packed_f16", "weight"),
         ("matmul_skinny_packed_f16", "output"),
@@ -182,8 +209,34 @@ fn the_bindings_that_hold_halves_are_those_that_overrides_or_a_type_speak_of() {
     for kernel in ALL {
         let has = |name| kernel.overrides.contains(&name);
         let holds = |name| kernel.bindings.iter().any(|binding| binding.name == name && binding.may_hold_f16);
-        assert_eq!(has("INPUT_F16"), holds("input") || holds("query_key_value"), "{}", kernel.name);
+        // On matrix units the input lies in f16 always.
+        let may_choose = !kernel.uses_matrix_units && (holds("input") || holds("query_key_value"));
+        assert_eq!(has("INPUT_F16"), may_choose, "{}", kernel.name);
         assert_eq!(has("OUTPUT_F16"), holds("output"), "{}", kernel.name);
+    }
+}
+
+#[test]
+fn the_kernels_on_matrix_units_differ_in_the_size_of_a_matrix() {
+    let of_sixteen = |kernel: &Kernel| {
+        let text = kernel.source.replace("SIDE: u32 = 8u", "SIDE: u32 = 16u");
+        text.replace("LANES: u32 = 8u", "LANES: u32 = 32u").replace("coop_mat8x8", "coop_mat16x16")
+    };
+    for (eight, sixteen) in [
+        (&attention_cooperative_8::KERNEL, &attention_cooperative_16::KERNEL),
+        (&matmul_cooperative_8::KERNEL, &matmul_cooperative_16::KERNEL),
+        (&matmul_cooperative_small_8::KERNEL, &matmul_cooperative_small_16::KERNEL),
+    ] {
+        assert_ne!(eight.source, sixteen.source);
+        assert_eq!(of_sixteen(eight), sixteen.source, "{}", eight.name);
+    }
+    for name in ["input_block", "weight_block", "finish_matrix", "finish", "write_output"] {
+        let large = function(&matmul_cooperative_16::KERNEL, name);
+        assert!(large.is_some() && large == function(&matmul_cooperative_small_16::KERNEL, name), "{name}");
+    }
+    for name in ["sequence_of", "masks_of"] {
+        let other = function(&attention_vec4::KERNEL, name);
+        assert!(other.is_some() && other == function(&attention_cooperative_16::KERNEL, name), "{name}");
     }
 }
 

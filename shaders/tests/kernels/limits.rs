@@ -32,11 +32,13 @@ fn resources(module: &Module) -> [usize; 3] {
 }
 
 #[test]
-fn workgroup_memory_is_at_most_16_kib() {
+fn workgroup_memory_is_at_most_16_kib_and_with_matrix_units_32() {
     let mut largest = 0;
     for variant in every_variant() {
         let bytes = workgroup_memory(&variant.module);
-        assert!(bytes <= 16 << 10, "{}: {bytes} bytes of workgroup memory", variant.title);
+        // A device with matrix units is only taken where it offers so much.
+        let most = if variant.kernel.uses_matrix_units { 32 << 10 } else { 16 << 10 };
+        assert!(bytes <= most, "{}: {bytes} bytes of workgroup memory", variant.title);
         largest = largest.max(bytes);
     }
     // Else the loop above looked at nothing.

@@ -8,6 +8,8 @@ use naga::{Module, ShaderStage};
 
 /// A kernel with one value chosen for each override.
 pub struct Variant {
+    /// The kernel that it is of.
+    pub kernel: &'static Kernel,
     /// The kernel's name and its overrides, for messages.
     pub title: String,
     /// The module, free of overrides.
@@ -21,6 +23,13 @@ pub fn every_variant() -> Vec<Variant> {
     ALL.iter()
         .flat_map(|kernel| constants(kernel).into_iter().map(|constants| variant(kernel, &constants)))
         .collect()
+}
+
+/// As [`every_variant`], of the kernels that WebGPU's core runs: cooperative matrices are an extension of Vulkan's and Metal's.
+pub fn every_portable_variant() -> Vec<Variant> {
+    let mut variants = every_variant();
+    variants.retain(|variant| !variant.kernel.uses_matrix_units);
+    variants
 }
 
 /// The values that an override may take.
@@ -55,7 +64,7 @@ fn constants(kernel: &Kernel) -> Vec<PipelineConstants> {
     combinations
 }
 
-fn variant(kernel: &Kernel, constants: &PipelineConstants) -> Variant {
+fn variant(kernel: &'static Kernel, constants: &PipelineConstants) -> Variant {
     let title = format!("{} {constants:?}", kernel.name);
     let module = naga::front::wgsl::parse_str(kernel.source).expect(&title);
     let info = validator().validate(&module).expect(&title);
@@ -64,11 +73,15 @@ fn variant(kernel: &Kernel, constants: &PipelineConstants) -> Variant {
     let module = module.into_owned();
     // Again: a value put in may make an invalid module of a valid one.
     let info = validator().validate(&module).expect(&title);
-    Variant { title, module, info }
+    Variant { kernel, title, module, info }
 }
 
 fn validator() -> Validator {
     // As in build.rs.
-    let capabilities = Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    let capabilities = Capabilities::SUBGROUP
+        | Capabilities::SUBGROUP_BARRIER
+        | Capabilities::SHADER_FLOAT16_IN_FLOAT32
+        | Capabilities::SHADER_FLOAT16
+        | Capabilities::COOPERATIVE_MATRIX;
     Validator::new(ValidationFlags::all(), capabilities)
 }

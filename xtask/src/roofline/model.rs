@@ -1,37 +1,8 @@
-//! The model: a kernel's run takes as long as its operations at the GPU's peak rate, or its bytes at the memory's bandwidth,
-//! whichever is longer (Williams, Waterman and Patterson, "Roofline", 2009).
+//! The tables: what the adapter reaches at best, and what each kernel makes of it.
 
-use clipseg::{Cost, KernelTime};
+use clipseg::{Cost, KernelTime, Peaks};
 
 use crate::markdown;
-
-/// A GPU by its maker's numbers.
-pub struct Gpu {
-    name: &'static str,
-    /// Peak rate of f32 arithmetic, a fused multiplication and addition being two operations.
-    flops_per_second: f64,
-    /// Of its memory.
-    bytes_per_second: f64,
-}
-
-/// Sources: NVIDIA, "Ada GPU Architecture" whitepaper, appendix A (82.6 TFLOPS, 1008 GB/s); NVIDIA's GeForce RTX 3060 (3584
-/// cores at 1.78 GHz boost, two operations each; 192 bits at 15 Gbit/s); Apple's announcement of M2, June 2022 (3.6 TFLOPS,
-/// 100 GB/s); Intel ARK, Arc A770 16 GB (32 Xe cores of 128 lanes at 2.1 GHz, two operations each; 560 GB/s); AMD's Radeon RX
-/// 7900 XTX (61 TFLOPS with both halves of the dual-issue units, 960 GB/s).
-pub const GPUS: [Gpu; 5] = [
-    Gpu { name: "RTX 4090", flops_per_second: 82.6e12, bytes_per_second: 1008e9 },
-    Gpu { name: "RTX 3060", flops_per_second: 12.7e12, bytes_per_second: 360e9 },
-    Gpu { name: "Apple M2", flops_per_second: 3.6e12, bytes_per_second: 100e9 },
-    Gpu { name: "Arc A770", flops_per_second: 17.2e12, bytes_per_second: 560e9 },
-    Gpu { name: "RX 7900 XTX", flops_per_second: 61.4e12, bytes_per_second: 960e9 },
-];
-
-impl Gpu {
-    /// The least that one run of this cost takes.
-    fn seconds(&self, Cost { flops, bytes }: Cost) -> f64 {
-        (flops as f64 / self.flops_per_second).max(bytes as f64 / self.bytes_per_second)
-    }
-}
 
 /// All runs of a kernel, or of all of them.
 #[derive(Debug, Default, PartialEq)]
@@ -39,37 +10,42 @@ struct Row {
     kernel: &'static str,
     runs: usize,
     cost: Cost,
-    /// On each of [`GPUS`], run by run.
-    predicted: [f64; GPUS.len()],
+    /// The least that these runs take on the adapter, run by run.
+    least: f64,
     measured: f64,
 }
 
 impl Row {
-    fn add(&mut self, time: &KernelTime) {
+    fn add(&mut self, time: &KernelTime, peaks: &Peaks) {
         self.runs += time.runs;
         self.cost += time.cost * time.runs as u64;
-        for (seconds, gpu) in self.predicted.iter_mut().zip(&GPUS) {
-            *seconds += time.runs as f64 * gpu.seconds(time.cost);
-        }
+        self.least += time.runs as f64 * peaks.least_seconds(time.cost, is_on_matrix_units(time.kernel));
         self.measured += time.seconds;
     }
 
     fn cells(&self) -> Vec<String> {
         let Cost { flops, bytes } = self.cost;
-        let cells = [
+        vec![
             self.kernel.to_owned(),
             self.runs.to_string(),
             format!("{:.2}", 1e-9 * flops as f64),
             format!("{:.1}", 1e-6 * bytes as f64),
             format!("{:.1}", flops as f64 / bytes as f64),
-        ];
-        let times = self.predicted.iter().map(|seconds| format!("{:.3}", 1e3 * seconds));
-        cells.into_iter().chain(times).chain([format!("{:.1}", 1e3 * self.measured)]).collect()
+            format!("{:.3}", 1e3 * self.measured),
+            format!("{:.1}", 1e-9 * flops as f64 / self.measured),
+            format!("{:.1}", 1e-9 * bytes as f64 / self.measured),
+            format!("{:.3}", 1e3 * self.least),
+            format!("{:.0} %", 1e2 * self.least / self.measured),
+        ]
     }
 }
 
+fn is_on_matrix_units(kernel: &str) -> bool {
+    clipseg_shaders::kernels::ALL.iter().any(|known| known.name == kernel && known.uses_matrix_units)
+}
+
 /// Kernels, the longest first, and a last row of all together.
-fn rows(times: &[KernelTime]) -> Vec<Row> {
+fn rows(times: &[KernelTime], peaks: &Peaks) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     let mut total = Row { kernel: "all", ..Row::default() };
     for time in times {
@@ -78,53 +54,95 @@ fn rows(times: &[KernelTime]) -> Vec<Row> {
         if known.is_none() {
             rows.push(Row { kernel: time.kernel, ..Row::default() });
         }
-        rows[place].add(time);
-        total.add(time);
+        rows[place].add(time, peaks);
+        total.add(time, peaks);
     }
     rows.sort_by(|a, b| b.measured.total_cmp(&a.measured));
     rows.push(total);
     rows
 }
 
-/// The table; times are in milliseconds.
-pub fn to_markdown(times: &[KernelTime]) -> String {
-    let names = ["kernel", "runs", "GFLOP", "MB", "FLOP/byte"].into_iter();
-    let names = names.chain(GPUS.iter().map(|gpu| gpu.name)).chain(["measured here"]);
-    let heading: Vec<_> = names.map(str::to_owned).collect();
-    markdown::table(&heading, &rows(times).iter().map(Row::cells).collect::<Vec<_>>())
+/// What kernels take, and the share of that which they cannot do without.
+pub fn kernels(times: &[KernelTime], peaks: &Peaks) -> String {
+    let heading =
+        ["kernel", "runs", "GFLOP", "MB", "FLOP/byte", "ms", "GFLOP/s", "GB/s", "least ms", "of the ceiling"];
+    let rows: Vec<_> = rows(times, peaks).iter().map(Row::cells).collect();
+    markdown::table(&heading.map(str::to_owned), &rows)
+}
+
+/// The adapter's ceilings.
+pub fn peaks(peaks: &Peaks) -> String {
+    let tera = |rate: f64| format!("{:.2} TFLOP/s", 1e-12 * rate);
+    let giga = |rate: f64| format!("{:.0} GB/s", 1e-9 * rate);
+    let micro = |seconds: f64| format!("{:.1} µs", 1e6 * seconds);
+    let mut rows = vec![vec!["f32 arithmetic".to_owned(), tera(peaks.f32_flops)]];
+    let others =
+        [("f16 arithmetic", peaks.f16_flops), ("matrix units, f16 with sums in f32", peaks.matrix_flops)];
+    for (name, rate) in others {
+        rows.extend(rate.map(|rate| vec![name.to_owned(), tera(rate)]));
+    }
+    rows.push(vec!["workgroup memory, read".to_owned(), giga(peaks.workgroup_memory)]);
+    for rates in &peaks.memory {
+        let size = match rates.bytes >> 20 {
+            0 => format!("{} KiB", rates.bytes >> 10),
+            mebibytes => format!("{mebibytes} MiB"),
+        };
+        for (how, rate) in [("read", rates.read), ("written", rates.write), ("copied", rates.copy)] {
+            rows.push(vec![format!("{size}, {how}"), giga(rate)]);
+        }
+    }
+    rows.push(vec!["a dispatch that waits for the one before".to_owned(), micro(peaks.dispatch_seconds)]);
+    rows.push(vec!["a submission, until the host knows".to_owned(), micro(peaks.submit_seconds)]);
+    markdown::table(&["what", "measured"].map(str::to_owned), &rows)
 }
 
 #[cfg(test)]
 mod tests {
+    use clipseg::MemoryRates;
+
     use super::*;
 
-    const GPU: Gpu = Gpu { name: "", flops_per_second: 1e12, bytes_per_second: 1e11 };
-
-    #[test]
-    fn the_longer_of_both_counts() {
-        // Two milliseconds of arithmetic, one of memory; and the other way round.
-        assert_eq!(GPU.seconds(Cost { flops: 2_000_000_000, bytes: 100_000_000 }), 2e-3);
-        assert_eq!(GPU.seconds(Cost { flops: 1_000_000_000, bytes: 200_000_000 }), 2e-3);
-        assert_eq!(GPU.seconds(Cost::default()), 0.0);
+    fn measured() -> Peaks {
+        Peaks {
+            f32_flops: 1e12,
+            f16_flops: None,
+            matrix_flops: Some(1e13),
+            memory: vec![MemoryRates { bytes: 1 << 20, read: 1e11, write: 5e10, copy: 5e10 }],
+            workgroup_memory: 1e12,
+            dispatch_seconds: 2e-6,
+            submit_seconds: 1e-5,
+        }
     }
 
     #[test]
     fn runs_are_judged_one_by_one() {
         let time = |kernel, runs, cost| KernelTime { kernel, runs, cost, seconds: 0.5 };
-        // On the first GPU the one is bound by arithmetic, 1 ms, and the other by memory, 2 ms: together 2 · 1 + 2, although
-        // either sum would take less.
-        let arithmetic = Cost { flops: 82_600_000_000, bytes: 1_008_000 };
-        let memory = Cost { flops: 82_600_000, bytes: 2_016_000_000 };
-        let rows = rows(&[
+        // The one is bound by arithmetic, 1 ms, and the other by memory, 2 ms: together 2 · 1 + 2, although either sum would take less.
+        let arithmetic = Cost { flops: 1_000_000_000, bytes: 1_000_000 };
+        let memory = Cost { flops: 1_000_000, bytes: 200_000_000 };
+        let times = [
             time("matmul", 2, arithmetic),
             time("matmul", 1, memory),
-            time("film", 1, Cost { flops: 0, bytes: 1_008_000 }),
-        ]);
+            time("film", 1, Cost { flops: 0, bytes: 100_000 }),
+        ];
+        let rows = rows(&times, &measured());
         let names: Vec<_> = rows.iter().map(|row| (row.kernel, row.runs)).collect();
         assert_eq!(names, [("matmul", 3), ("film", 1), ("all", 4)]);
         assert_eq!(rows[0].cost, arithmetic * 2 + memory);
-        assert!((rows[0].predicted[0] - 4e-3).abs() < 1e-9, "{rows:?}");
-        assert!((rows[2].predicted[0] - 4.001e-3).abs() < 1e-9, "{rows:?}");
+        assert!((rows[0].least - 4e-3).abs() < 1e-9, "{rows:?}");
+        assert!((rows[2].least - 4.001e-3).abs() < 1e-9, "{rows:?}");
         assert_eq!((rows[0].measured, rows[2].measured), (1.0, 1.5));
+    }
+
+    #[test]
+    fn kernels_on_matrix_units_are_held_against_these() {
+        let cost = Cost { flops: 10_000_000_000, bytes: 1_000_000 };
+        let time = |kernel| KernelTime { kernel, runs: 1, cost, seconds: 0.5 };
+        let rows = rows(&[time("matmul_tile"), time("matmul_cooperative_16")], &measured());
+        let least: Vec<_> = rows.iter().map(|row| (row.kernel, (1e3 * row.least).round())).collect();
+        assert!(
+            least.contains(&("matmul_tile", 10.0)) && least.contains(&("matmul_cooperative_16", 1.0)),
+            "{least:?}"
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use clipseg::{
     AdapterChoice, AdapterReport, ClipSegForImageSegmentation, Device, DeviceOptions, ImageInput,
-    KernelFamily, Precision, StepCheck, TextInput,
+    KernelFamily, MatrixUnits, Precision, StepCheck, TextInput,
 };
 use pollster::block_on;
 use serde::Serialize;
@@ -63,21 +63,29 @@ pub fn check(index: usize, report: &AdapterReport) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     for &kernels in &report.families {
         for (precision, name) in [(Precision::F32, "f32"), (Precision::F16, "f16")] {
-            let mut outcome = Outcome {
-                run: format!("{} kernels, {name}", super::family(kernels)),
-                steps: 0,
-                kernels: BTreeMap::new(),
-                differs: None,
-                failed: None,
-            };
-            match steps(index, kernels, precision) {
-                Ok(steps) => outcome.note(&steps),
-                Err(error) => outcome.failed = Some(format!("{error:#}")),
-            }
-            outcomes.push(outcome);
+            let options = DeviceOptions { kernels, precision, ..DeviceOptions::default() };
+            outcomes.push(outcome(index, format!("{} kernels, {name}", super::family(kernels)), options));
         }
     }
+    if report.matrix_units.is_some() {
+        let options = DeviceOptions {
+            kernels: KernelFamily::Workgroup,
+            precision: Precision::F16,
+            matrix_units: MatrixUnits::Any,
+            ..DeviceOptions::default()
+        };
+        outcomes.push(outcome(index, "matrix units, f16".to_owned(), options));
+    }
     outcomes
+}
+
+fn outcome(index: usize, run: String, options: DeviceOptions) -> Outcome {
+    let mut outcome = Outcome { run, steps: 0, kernels: BTreeMap::new(), differs: None, failed: None };
+    match steps(&DeviceOptions { adapter: AdapterChoice::Index(index), ..options }) {
+        Ok(steps) => outcome.note(&steps),
+        Err(error) => outcome.failed = Some(format!("{error:#}")),
+    }
+    outcome
 }
 
 impl Outcome {
@@ -91,10 +99,9 @@ impl Outcome {
     }
 }
 
-/// Every step of the small model on two prompts and an image.
-fn steps(index: usize, kernels: KernelFamily, precision: Precision) -> Result<Vec<StepCheck>> {
-    let adapter = AdapterChoice::Index(index);
-    let device = Device::open(&DeviceOptions { adapter, kernels, precision, ..DeviceOptions::default() })?;
+/// Every step of the small model on two prompts and an image, on a device opened so.
+fn steps(options: &DeviceOptions) -> Result<Vec<StepCheck>> {
+    let device = Device::open(options)?;
     let folder = tempfile::tempdir().context("a temporary folder for the model")?;
     for (name, content) in [("config.json", CONFIG), ("model.safetensors", WEIGHTS)] {
         fs::write(folder.path().join(name), content).with_context(|| format!("writing {name}"))?;

@@ -26,7 +26,7 @@ pub(super) fn resize(rgb: &[u8], from: (usize, usize), to: (usize, usize), resam
 
 /// Whether Pillow resizes columns before rows. Each pass rounds, so the order shows in the result. Pillow 13 turned
 /// it round for pictures that lose more than twice as many rows as columns; up to Pillow 12 rows came first always.
-fn down_first(from: (usize, usize), to: (usize, usize)) -> bool {
+pub(super) fn down_first(from: (usize, usize), to: (usize, usize)) -> bool {
     let lost = |from: usize, to: usize| from as i128 - to as i128;
     let (columns, rows) = (lost(from.0, to.0), lost(from.1, to.1));
     rows > 0 && rows > 2 * columns
@@ -82,7 +82,7 @@ fn nearest(rgb: &[u8], from: (usize, usize), to: (usize, usize)) -> Vec<u8> {
 }
 
 /// Pillow walks in steps of the scale, adding up (`ImagingScaleAffine`); so does this, to round alike.
-fn nearest_positions(source: usize, target: usize) -> Vec<usize> {
+pub(super) fn nearest_positions(source: usize, target: usize) -> Vec<usize> {
     let step = source as f64 / target as f64;
     let walk = std::iter::successors(Some(step * 0.5), |position| Some(position + step));
     walk.take(target).map(|position| (position as usize).min(source - 1)).collect()

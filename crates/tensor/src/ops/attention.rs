@@ -1,7 +1,8 @@
-use clipseg_shaders::kernels;
+use clipseg_shaders::{Kernel, kernels};
 
 use super::activation_dtype::expect_floats;
 use super::{expect_shape, shape_error};
+use crate::matrix_units::MatrixSize;
 use crate::tensor::DType;
 use crate::{Recorder, Result, Tensor};
 
@@ -121,6 +122,13 @@ impl Recorder {
         expect_floats("attention", dtype)?;
         let sizes = Sizes::of(query_key_value, heads, mask)?;
         let in_full = [query_key_value.dtype(), dtype] == [DType::F32; 2];
+        if let Some(matrix) = self.device().matrix_units()
+            && query_key_value.dtype() == DType::F16
+            && sizes.head_size.is_multiple_of(4)
+            && sizes.head_size <= 4 * matrix.side()
+        {
+            return self.attention_cooperative(dtype, query_key_value, &sizes, mask, matrix);
+        }
         match self.device().lanes() {
             Some(lanes) if sizes.fit_vectors() && in_full => {
                 self.attention_subgroup(query_key_value, &sizes, mask, lanes)
@@ -169,6 +177,49 @@ impl Recorder {
         sizes: &Sizes,
         mask: &AttentionMask<'_>,
     ) -> Result<Tensor> {
+        let overrides = [
+            ("INPUT_F16", (query_key_value.dtype() == DType::F16).into()),
+            ("OUTPUT_F16", (dtype == DType::F16).into()),
+        ];
+        let (kernel, overrides, queries) =
+            match sizes.fit_vectors() && self.device().supports_unpack2x16float() {
+                true => (&kernels::attention_vec4::KERNEL, &overrides[..], kernels::attention_vec4::QUERIES),
+                false => (&kernels::attention::KERNEL, &[][..], kernels::attention::QUERIES),
+            };
+        self.attention_on_buffers(kernel, overrides, queries, dtype, query_key_value, sizes, mask)
+    }
+
+    /// The attention of matrix units, of queries, keys and values in f16.
+    fn attention_cooperative(
+        &mut self,
+        dtype: DType,
+        query_key_value: &Tensor,
+        sizes: &Sizes,
+        mask: &AttentionMask<'_>,
+        matrix: MatrixSize,
+    ) -> Result<Tensor> {
+        use kernels::{attention_cooperative_8 as eight, attention_cooperative_16 as sixteen};
+        let (kernel, queries) = match matrix {
+            MatrixSize::Eight => (&eight::KERNEL, eight::QUERIES),
+            MatrixSize::Sixteen => (&sixteen::KERNEL, sixteen::QUERIES),
+        };
+        let overrides = [("OUTPUT_F16", (dtype == DType::F16).into())];
+        self.attention_on_buffers(kernel, &overrides, queries, dtype, query_key_value, sizes, mask)
+    }
+
+    /// Attention by one of the kernels on buffers, a workgroup of which has so many `queries`. All take the same parameters and
+    /// resources, which a test in the shader crate sees to.
+    #[expect(clippy::too_many_arguments, reason = "the kernel and what it is given")]
+    fn attention_on_buffers(
+        &mut self,
+        kernel: &'static Kernel,
+        overrides: &[(&'static str, u32)],
+        queries: u32,
+        dtype: DType,
+        query_key_value: &Tensor,
+        sizes: &Sizes,
+        mask: &AttentionMask<'_>,
+    ) -> Result<Tensor> {
         let output = self.allocate(&[sizes.batch, sizes.tokens, sizes.heads * sizes.head_size], dtype)?;
         let params = kernels::attention::Params {
             tokens: sizes.tokens as u32,
@@ -185,16 +236,6 @@ impl Recorder {
             self.buffer_or_empty(mask.packing.map(|packing| packing.cu_seqlens))?,
             self.buffer(&output)?,
         ];
-        // Both take the same parameters, which a test in the shader crate sees to.
-        let overrides = [
-            ("INPUT_F16", (query_key_value.dtype() == DType::F16).into()),
-            ("OUTPUT_F16", (dtype == DType::F16).into()),
-        ];
-        let (kernel, overrides, queries) =
-            match sizes.fit_vectors() && self.device().supports_unpack2x16float() {
-                true => (&kernels::attention_vec4::KERNEL, &overrides[..], kernels::attention_vec4::QUERIES),
-                false => (&kernels::attention::KERNEL, &[][..], kernels::attention::QUERIES),
-            };
         let grid = [(sizes.max_seqlen as u32).div_ceil(queries), params.heads, sizes.sequences as u32];
         let flops = 2 * sizes.product_flops(mask);
         self.dispatch(kernel, overrides, params, resources, grid, flops)?;

@@ -4,13 +4,15 @@
 mod measure;
 
 use clipseg_shaders::kernels::{
-    matmul_broadcast, matmul_skinny, matmul_skinny_packed_f16, matmul_tile, matmul_tile_dot,
+    matmul_broadcast, matmul_cooperative_8, matmul_cooperative_16, matmul_cooperative_small_8,
+    matmul_cooperative_small_16, matmul_skinny, matmul_skinny_packed_f16, matmul_tile, matmul_tile_dot,
     matmul_tile_double_buffered, matmul_tile_packed_f16, matmul_tile_vec4,
 };
 use clipseg_shaders::{Activation, Kernel};
 
 use super::shape_error;
 use crate::cost::product_flops;
+use crate::matrix_units::MatrixSize;
 use crate::tensor::DType;
 use crate::{Device, Linear, Recorder, Result, Tensor};
 
@@ -74,6 +76,10 @@ struct Variant {
     most_rows: usize,
     /// The weight that it reads. One that reads f16 values may take the input, and give the output, in f16 or in full.
     weight: DType,
+    /// The matrices that it multiplies, where it runs on matrix units. Its input is then in f16, too.
+    matrix_units: Option<MatrixSize>,
+    /// With fewer tiles of the output, one per workgroup, a large GPU is not busy: another variant comes first.
+    fewest_tiles: usize,
 }
 
 /// Any shape, any adapter.
@@ -83,29 +89,64 @@ static FALLBACK: Variant = Variant {
     multiples: [1, 1],
     most_rows: usize::MAX,
     weight: DType::F32,
+    matrix_units: None,
+    fewest_tiles: 0,
 };
-static SKINNY: Variant = Variant {
-    kernel: &matmul_skinny::KERNEL,
-    tile: [4, 2],
-    multiples: [1, 4],
-    most_rows: 16,
-    weight: DType::F32,
-};
+static SKINNY: Variant =
+    Variant { kernel: &matmul_skinny::KERNEL, tile: [4, 2], multiples: [1, 4], most_rows: 16, ..FALLBACK };
 static VEC4: Variant = Variant { kernel: &matmul_tile_vec4::KERNEL, multiples: [4, 4], ..FALLBACK };
 static PACKED_F16: Variant = Variant { kernel: &matmul_tile_packed_f16::KERNEL, weight: DType::F16, ..VEC4 };
 static SKINNY_PACKED_F16: Variant =
     Variant { kernel: &matmul_skinny_packed_f16::KERNEL, tile: [4, 4], most_rows: 16, ..PACKED_F16 };
 static DOT: Variant = Variant { kernel: &matmul_tile_dot::KERNEL, ..VEC4 };
 static DOUBLE_BUFFERED: Variant = Variant { kernel: &matmul_tile_double_buffered::KERNEL, ..VEC4 };
+static COOPERATIVE_16: Variant = Variant {
+    kernel: &matmul_cooperative_16::KERNEL,
+    tile: [matmul_cooperative_16::TILE as usize; 2],
+    matrix_units: Some(MatrixSize::Sixteen),
+    fewest_tiles: 192,
+    ..PACKED_F16
+};
+static COOPERATIVE_SMALL_16: Variant = Variant {
+    kernel: &matmul_cooperative_small_16::KERNEL,
+    tile: [matmul_cooperative_small_16::TILE as usize; 2],
+    fewest_tiles: 0,
+    ..COOPERATIVE_16
+};
+static COOPERATIVE_8: Variant = Variant {
+    kernel: &matmul_cooperative_8::KERNEL,
+    tile: [matmul_cooperative_8::TILE as usize; 2],
+    matrix_units: Some(MatrixSize::Eight),
+    ..COOPERATIVE_16
+};
+static COOPERATIVE_SMALL_8: Variant = Variant {
+    kernel: &matmul_cooperative_small_8::KERNEL,
+    tile: [matmul_cooperative_small_8::TILE as usize; 2],
+    fewest_tiles: 0,
+    ..COOPERATIVE_8
+};
 static BROADCAST: Variant = Variant { kernel: &matmul_broadcast::KERNEL, tile: [8, 256], ..VEC4 };
 
 /// Every variant. The first that takes a problem is its default; those after the fallback serve where they were measured to be
 /// faster.
-static VARIANTS: [&Variant; 8] =
-    [&SKINNY, &SKINNY_PACKED_F16, &VEC4, &PACKED_F16, &FALLBACK, &DOT, &DOUBLE_BUFFERED, &BROADCAST];
+static VARIANTS: [&Variant; 12] = [
+    &SKINNY,
+    &SKINNY_PACKED_F16,
+    &COOPERATIVE_16,
+    &COOPERATIVE_8,
+    &COOPERATIVE_SMALL_16,
+    &COOPERATIVE_SMALL_8,
+    &VEC4,
+    &PACKED_F16,
+    &FALLBACK,
+    &DOT,
+    &DOUBLE_BUFFERED,
+    &BROADCAST,
+];
 
 impl Variant {
     /// The plainest that takes `problem`, on any adapter: what the others are held against.
+    #[cfg(not(target_family = "wasm"))]
     fn reference(problem: &Problem) -> &'static Self {
         if problem.weight == DType::F16 { &PACKED_F16 } else { &FALLBACK }
     }
@@ -121,7 +162,14 @@ impl Variant {
             && problem.inner.is_multiple_of(inner)
             && problem.rows <= self.most_rows
             && self.grid(problem).iter().all(|&side| side <= limit)
-            && (!self.kernel.uses_subgroups || device.has(wgpu::Features::SUBGROUP))
+            && match self.matrix_units {
+                Some(_) => problem.input == DType::F16 && device.matrix_units() == self.matrix_units,
+                None => !self.kernel.uses_subgroups || device.has(wgpu::Features::SUBGROUP),
+            }
+    }
+
+    fn tiles(&self, problem: &Problem) -> usize {
+        self.grid(problem).iter().map(|&side| side as usize).product()
     }
 
     fn grid(&self, problem: &Problem) -> [u32; 3] {
@@ -135,6 +183,7 @@ impl Variant {
 fn candidates(device: &Device, problem: &Problem) -> Vec<&'static Variant> {
     let mut variants = VARIANTS.to_vec();
     variants.retain(|variant| variant.takes(device, problem));
+    variants.sort_by_key(|variant| variant.tiles(problem) < variant.fewest_tiles);
     let is_software = device.info().device_type == wgpu::DeviceType::Cpu;
     if is_software && 2 * problem.columns >= BROADCAST.tile[1] {
         variants.sort_by_key(|variant| variant.kernel != BROADCAST.kernel);
@@ -231,9 +280,10 @@ impl Recorder {
             self.buffer(&output)?,
         ];
         let mut overrides = vec![("ACTIVATION", problem.activation as u32)];
-        if variant.weight == DType::F16 {
-            overrides.push(("INPUT_F16", (problem.input == DType::F16).into()));
-            overrides.push(("OUTPUT_F16", (problem.output == DType::F16).into()));
+        for (name, dtype) in [("INPUT_F16", problem.input), ("OUTPUT_F16", problem.output)] {
+            if variant.kernel.overrides.contains(&name) {
+                overrides.push((name, (dtype == DType::F16).into()));
+            }
         }
         let flops = product_flops(problem.rows, problem.inner, problem.columns);
         self.dispatch(variant.kernel, &overrides, params, resources, variant.grid(&problem), flops)?;

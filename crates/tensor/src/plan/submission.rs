@@ -1,6 +1,11 @@
 //! Runs a plan on wgpu: one submission, then the read-back.
 
-use super::{Run, buffer_in};
+use std::ops::Range;
+
+#[cfg(not(target_family = "wasm"))]
+use super::all_of;
+use super::{Run, Started, TensorCopy, buffer_in};
+use crate::gpu::Submitted;
 use crate::profile::Timestamps;
 use crate::staging::Staging;
 use crate::step::{Step, bind_group, row_layout, texel_extent};
@@ -55,13 +60,24 @@ impl<'a> Submission<'a> {
         &self.run.plan.device
     }
 
-    pub fn submit(&self) -> Result<()> {
-        self.submit_with(|_| Ok(())).map(|_| ())
+    pub fn submit(&self) -> Result<Started<()>> {
+        let device = self.device();
+        if device.is_collecting() {
+            let commands = self.commands([self.all_steps()], |_| Ok(()))?;
+            commands.into_iter().for_each(|commands| device.collect(commands));
+            return Ok(Started::Now(()));
+        }
+        Ok(match self.submit_with(|_| Ok(()))? {
+            Started::Now(_) => Started::Now(()),
+            #[cfg(not(target_family = "wasm"))]
+            Started::InParts(parts) => Started::InParts(parts),
+        })
     }
 
     /// Submits the run, and copies of its outputs to where they can be read.
     pub fn read(&self, outputs: &[&Tensor]) -> Result<ReadBack> {
         let device = self.device().clone();
+        device.expect_submitting("reading a result back")?;
         let total = outputs.iter().map(|output| output.bytes()).sum();
         // A buffer of no bytes cannot be mapped.
         let staging = (total > 0).then(|| device.staging(total)).transpose()?;
@@ -83,19 +99,78 @@ impl<'a> Submission<'a> {
     fn submit_with(
         &self,
         last: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>,
-    ) -> Result<wgpu::SubmissionIndex> {
+    ) -> Result<Started<Submitted>> {
         let device = self.device();
         let gpu = device.gpu()?;
         if device.step_checks().is_on() {
-            return self.submit_checked(last);
+            return self.submit_checked(last).map(Started::Now);
         }
+        if device.profile().is_on() && !self.prepared.bind_groups.is_empty() {
+            return self.submit_profiled(last).map(Started::Now);
+        }
+        #[cfg(not(target_family = "wasm"))]
+        if let Some(pacer) = &gpu.pacer {
+            let (ranges, operations): (Vec<_>, Vec<_>) = pacer.cut(&self.run.plan.steps).into_iter().unzip();
+            let parts = self.commands(ranges, last)?.into_iter().zip(operations).collect();
+            return Ok(Started::InParts(pacer.submit(device, parts)));
+        }
+        let commands = self.commands([self.all_steps()], last)?;
+        device.guard(|| Ok(gpu.submit(commands))).map(Started::Now)
+    }
+
+    fn all_steps(&self) -> Range<usize> {
+        0..self.run.plan.steps.len()
+    }
+
+    /// The run and what `last` adds to it as command buffers, one for each of the `ranges` of its steps, which follow each other.
+    fn commands(
+        &self,
+        ranges: impl IntoIterator<Item = Range<usize>>,
+        last: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>,
+    ) -> Result<Vec<wgpu::CommandBuffer>> {
+        let device = self.device();
+        let gpu = device.gpu()?;
         device.guard(|| {
-            let timestamps = self.timestamps()?;
-            let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            self.encode(&mut encoder, timestamps.as_ref())?;
+            let descriptor = wgpu::CommandEncoderDescriptor::default();
+            let mut encoder = gpu.device.create_command_encoder(&descriptor);
+            self.encode_inputs(&mut encoder)?;
+            let mut bind_groups = &self.prepared.bind_groups[..];
+            let mut commands = Vec::new();
+            for (place, range) in ranges.into_iter().enumerate() {
+                if place > 0 {
+                    let next = gpu.device.create_command_encoder(&descriptor);
+                    commands.push(std::mem::replace(&mut encoder, next).finish());
+                }
+                let steps = &self.run.plan.steps[range];
+                self.encode_steps(&mut encoder, steps, bind_groups, None)?;
+                let dispatches = steps.iter().filter(|step| matches!(step, Step::Dispatch(_))).count();
+                bind_groups = &bind_groups[dispatches..];
+            }
+            self.encode_outputs(&mut encoder)?;
             last(&mut encoder)?;
-            let submission = gpu.queue.submit([encoder.finish()]);
-            timestamps.map_or(Ok(()), |timestamps| timestamps.collect(device))?;
+            commands.push(encoder.finish());
+            Ok(commands)
+        })
+    }
+
+    /// As [`submit_with`](Self::submit_with), with timestamps, which are waited for.
+    fn submit_profiled(
+        &self,
+        last: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>,
+    ) -> Result<Submitted> {
+        let device = self.device();
+        let gpu = device.gpu()?;
+        device.guard(|| {
+            let timestamps = Timestamps::new(device, self.run.plan.kernels())?;
+            let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            self.encode_inputs(&mut encoder)?;
+            let (steps, bind_groups) = (&self.run.plan.steps, &self.prepared.bind_groups);
+            self.encode_steps(&mut encoder, steps, bind_groups, Some(&timestamps))?;
+            timestamps.resolve(&mut encoder);
+            self.encode_outputs(&mut encoder)?;
+            last(&mut encoder)?;
+            let submission = gpu.submit([encoder.finish()]);
+            timestamps.collect(device, submission.clone())?;
             Ok(submission)
         })
     }
@@ -104,10 +179,10 @@ impl<'a> Submission<'a> {
     fn submit_checked(
         &self,
         last: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>,
-    ) -> Result<wgpu::SubmissionIndex> {
+    ) -> Result<Submitted> {
         let device = self.device();
         let steps = &self.run.plan.steps;
-        self.submit_alone(|encoder| self.encode_copies(encoder, &self.run.before))?;
+        self.submit_alone(|encoder| self.encode_inputs(encoder))?;
         let mut dispatched = 0;
         check_steps(device, steps, &self.prepared.uniforms, &mut |place| {
             let step = &steps[place..=place];
@@ -116,7 +191,7 @@ impl<'a> Submission<'a> {
             self.submit_alone(|encoder| self.encode_steps(encoder, step, bind_groups, None)).map(|_| ())
         })?;
         self.submit_alone(|encoder| {
-            self.encode_copies(encoder, &self.run.after)?;
+            self.encode_outputs(encoder)?;
             last(encoder)
         })
     }
@@ -125,36 +200,34 @@ impl<'a> Submission<'a> {
     fn submit_alone(
         &self,
         encode: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>,
-    ) -> Result<wgpu::SubmissionIndex> {
+    ) -> Result<Submitted> {
         let device = self.device();
         let gpu = device.gpu()?;
         device.guard(|| {
             let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             encode(&mut encoder)?;
-            Ok(gpu.queue.submit([encoder.finish()]))
+            Ok(gpu.submit([encoder.finish()]))
         })
     }
 
-    /// The timestamps of a run, where the device is profiling.
-    fn timestamps(&self) -> Result<Option<Timestamps>> {
-        let is_wanted = self.device().profile().is_on() && !self.prepared.bind_groups.is_empty();
-        is_wanted.then(|| Timestamps::new(self.device(), self.run.plan.kernels())).transpose()
-    }
-
-    fn encode(&self, encoder: &mut wgpu::CommandEncoder, timestamps: Option<&Timestamps>) -> Result<()> {
-        self.encode_copies(encoder, &self.run.before)?;
-        self.encode_steps(encoder, &self.run.plan.steps, &self.prepared.bind_groups, timestamps)?;
-        if let Some(timestamps) = timestamps {
-            timestamps.resolve(encoder);
+    fn encode_inputs(&self, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
+        for (from, to) in &self.run.uploads {
+            encoder.copy_buffer_to_buffer(from, 0, buffer_in(self.device(), to)?.gpu()?, 0, to.bytes());
         }
-        self.encode_copies(encoder, &self.run.after)
+        self.encode_copies(encoder, &self.run.before)?;
+        self.run.first.iter().try_for_each(|step| step.encode(self.device(), encoder))
     }
 
-    fn encode_copies(&self, encoder: &mut wgpu::CommandEncoder, copies: &[(Tensor, Tensor)]) -> Result<()> {
-        for (from, to) in copies {
+    fn encode_outputs(&self, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
+        self.encode_copies(encoder, &self.run.after)?;
+        self.run.last.iter().try_for_each(|step| step.encode(self.device(), encoder))
+    }
+
+    fn encode_copies(&self, encoder: &mut wgpu::CommandEncoder, copies: &[TensorCopy]) -> Result<()> {
+        for TensorCopy { from, first, to } in copies {
             let [from_buffer, to_buffer] =
                 [buffer_in(self.device(), from)?.gpu()?, buffer_in(self.device(), to)?.gpu()?];
-            encoder.copy_buffer_to_buffer(from_buffer, 0, to_buffer, 0, from.bytes());
+            encoder.copy_buffer_to_buffer(from_buffer, *first, to_buffer, 0, to.bytes());
         }
         Ok(())
     }
@@ -207,7 +280,7 @@ pub(super) struct ReadBack {
     device: Device,
     /// None where all outputs are empty.
     staging: Option<Staging>,
-    submission: wgpu::SubmissionIndex,
+    submission: Started<Submitted>,
     total: u64,
     /// The outputs, one behind the other.
     parts: Vec<(Vec<usize>, DType)>,
@@ -216,6 +289,11 @@ pub(super) struct ReadBack {
 impl ReadBack {
     pub async fn finish(self) -> Result<Vec<Array>> {
         let Self { device, staging, submission, total, parts } = self;
+        let submission = match submission {
+            Started::Now(submission) => submission,
+            #[cfg(not(target_family = "wasm"))]
+            Started::InParts(all) => all_of(all).await?,
+        };
         let Some(staging) = staging else {
             return Ok(split(&[], parts));
         };
@@ -227,8 +305,8 @@ impl ReadBack {
             });
             Ok(())
         })?;
-        // In a browser this does nothing and the event loop calls back.
-        device.wait_for(submission)?;
+        let done = device.gpu()?.done(submission);
+        done.await?;
         let failed = |reason: String| device.failures().failed(format!("reading back: {reason}"));
         let mapped = receiver.await.map_err(|_| failed("it was dropped".to_owned()))?;
         mapped.map_err(|error| failed(error.to_string()))?;

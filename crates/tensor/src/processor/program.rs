@@ -1,10 +1,9 @@
 //! A plan as the processor runs it.
 
-use std::time::Instant;
-
 use super::steps::{run_step, twin_of};
+use super::threads::timed;
+use crate::plan::TensorCopy;
 use crate::step::Step;
-use crate::tensor::Tensor;
 use crate::twin::Twin;
 use crate::{Device, Error, Result};
 
@@ -32,8 +31,8 @@ impl Program {
         &self,
         device: &Device,
         steps: &[Step],
-        before: &[(Tensor, Tensor)],
-        after: &[(Tensor, Tensor)],
+        before: &[TensorCopy],
+        after: &[TensorCopy],
     ) -> Result<()> {
         device.guard(|| self.run_guarded(device, steps, before, after))
     }
@@ -42,24 +41,24 @@ impl Program {
         &self,
         device: &Device,
         steps: &[Step],
-        before: &[(Tensor, Tensor)],
-        after: &[(Tensor, Tensor)],
+        before: &[TensorCopy],
+        after: &[TensorCopy],
     ) -> Result<()> {
         let Some(processor) = device.processor() else {
             return Err(Error::Device("a plan of the processor's on another device".to_owned()));
         };
         copy(before)?;
-        processor.run(|| -> Result<()> {
+        processor.threads().run(|| -> Result<()> {
             let dispatches = steps.iter().filter_map(|step| match step {
                 Step::Dispatch(dispatch) => Some(dispatch),
                 Step::BufferToTexture { .. } | Step::TextureToBuffer { .. } => None,
             });
             for (dispatch, &twin) in dispatches.zip(&self.twins) {
-                let start = Instant::now();
-                run_step(twin, dispatch, &self.uniforms)?;
-                device
-                    .profile()
-                    .add((dispatch.pipeline.kernel.name, dispatch.cost), start.elapsed().as_secs_f64());
+                let (done, seconds) = timed(|| run_step(twin, dispatch, &self.uniforms));
+                done?;
+                if let Some(seconds) = seconds {
+                    device.profile().add((dispatch.pipeline.kernel.name, dispatch.cost), seconds);
+                }
             }
             Ok(())
         })?;
@@ -67,20 +66,20 @@ impl Program {
     }
 }
 
-/// Copies the whole of each first tensor to the second.
-fn copy(tensors: &[(Tensor, Tensor)]) -> Result<()> {
-    for (from, to) in tensors {
+fn copy(copies: &[TensorCopy]) -> Result<()> {
+    for TensorCopy { from, first, to } in copies {
         let [from_buffer, to_buffer] = [host(from)?, host(to)?];
         if from_buffer == to_buffer {
             continue;
         }
         let values = from_buffer.read();
-        to_buffer.fill(&bytemuck::cast_slice(values.words()?)[..from.bytes() as usize])?;
+        let first = *first as usize;
+        to_buffer.fill(&bytemuck::cast_slice(values.words()?)[first..first + to.bytes() as usize])?;
     }
     Ok(())
 }
 
-fn host(tensor: &Tensor) -> Result<&super::HostBuffer> {
+fn host(tensor: &crate::Tensor) -> Result<&super::HostBuffer> {
     let memory = tensor.storage().buffer.get();
     memory.ok_or_else(|| Error::Device(format!("{tensor:?} has no memory")))?.get().host()
 }

@@ -97,14 +97,14 @@ fn read(
 ) -> Result<Vec<u32>> {
     let gpu = device.gpu()?;
     let staging = device.staging(bytes)?;
-    device.guard(|| {
+    let submission = device.guard(|| {
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         copy(&mut encoder, &staging.buffer);
-        gpu.queue.submit([encoder.finish()]);
-        Ok(())
+        Ok(gpu.submit([encoder.finish()]))
     })?;
-    let words = device
-        .read_now(&staging.buffer, bytes, "a step's operand", |bytes| bytemuck::cast_slice(bytes).to_vec())?;
+    let words = device.read_now(submission, (&staging.buffer, bytes), "a step's operand", |bytes| {
+        bytemuck::cast_slice(bytes).to_vec()
+    })?;
     device.return_staging(staging);
     Ok(words)
 }

@@ -74,7 +74,7 @@ fn a_recording_that_needs_a_pipeline_twice_compiles_it_once() {
 
 /// The numbers of a process that keeps its pipelines in `folder`.
 fn numbers(folder: Option<&Path>) -> Vec<f32> {
-    let options = DeviceOptions { pipeline_cache: folder.map(Path::to_owned), ..driver() };
+    let options = DeviceOptions { pipeline_cache: folder.map(|folder| folder.to_owned().into()), ..driver() };
     let device = Device::open(&options).expect("this test needs an adapter");
     let input = device.upload(&[3, 17], &Random(7).values(3 * 17)).expect("the input fits");
     run(&device, |recorder| chain(recorder, &input))

@@ -98,7 +98,7 @@ fn record(
 }
 
 fn read(plan: &Plan, output: &Tensor) -> Result<Vec<f32>> {
-    let arrays = pollster::block_on(plan.run().finish(&[output]))?;
+    let arrays = crate::block_on(plan.run().finish(&[output]))?;
     Ok(arrays.into_iter().flat_map(|array| array.values).collect())
 }
 

@@ -1,0 +1,158 @@
+//! Matrix units: which adapters multiply whole matrices in hardware, and on which of them the kernels that do so are trusted.
+
+use crate::{Error, Result};
+
+/// Whether products and attention may run on matrix units, through cooperative matrices of a native driver.
+///
+/// They multiply in f16 and add in f32, so they serve [`Precision::F16`](crate::Precision::F16) and the workgroup kernels alone. wgpu
+/// calls its support for them experimental: what its validation misses may be undefined behaviour in the driver. That is why
+/// they have to be asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum MatrixUnits {
+    /// Never.
+    #[default]
+    Off,
+    /// Where the driver offers them and is one that passed every test of these kernels ([`MatrixUnits::is_known`]); elsewhere a
+    /// warning is logged and the other kernels run.
+    Known,
+    /// On any driver that offers them: for tests, and to find out whether another driver can be trusted.
+    Any,
+}
+
+impl MatrixUnits {
+    /// The names that it is read from.
+    pub const NAMES: [&str; 3] = ["off", "known", "any"];
+
+    /// Whether the driver passed the tests of the kernels on matrix units, the step-by-step check, and verify.
+    #[must_use]
+    pub fn is_known(info: &wgpu::AdapterInfo) -> bool {
+        KNOWN.iter().any(|&(backend, driver)| info.backend == backend && info.driver == driver)
+    }
+}
+
+impl std::str::FromStr for MatrixUnits {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "off" => Ok(Self::Off),
+            "known" => Ok(Self::Known),
+            "any" => Ok(Self::Any),
+            _ => {
+                Err(format!("{name:?} is not a choice of matrix units; there are {}", Self::NAMES.join(", ")))
+            }
+        }
+    }
+}
+
+/// Drivers on which the kernels passed. Each is here because it was run, not because its maker promises it.
+const KNOWN: [(wgpu::Backend, &str); 2] = [
+    // Mesa 26.2: 8×8 matrices on 8 lanes.
+    (wgpu::Backend::Vulkan, "llvmpipe"),
+    // 580.159.04 on an H100: 16×16 matrices on 32 lanes.
+    (wgpu::Backend::Vulkan, "NVIDIA"),
+];
+
+/// The matrices that an adapter multiplies, of those that there are kernels for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MatrixSize {
+    /// 8×8 on subgroups of 8 lanes.
+    Eight,
+    /// 16×16 on subgroups of 32 lanes.
+    Sixteen,
+}
+
+impl MatrixSize {
+    /// Rows and columns.
+    pub fn side(self) -> usize {
+        match self {
+            Self::Eight => 8,
+            Self::Sixteen => 16,
+        }
+    }
+
+    /// Lanes of a subgroup that hold one together.
+    pub fn lanes(self) -> u32 {
+        match self {
+            Self::Eight => 8,
+            Self::Sixteen => 32,
+        }
+    }
+}
+
+/// Bytes of workgroup memory that the largest of the kernels needs.
+const WORKGROUP_MEMORY: u32 = 32 << 10;
+
+/// What the kernels need of a driver.
+pub(crate) fn features() -> wgpu::Features {
+    wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
+        | wgpu::Features::SHADER_F16
+        | wgpu::Features::SUBGROUP
+        | wgpu::Features::SUBGROUP_BARRIER
+}
+
+/// The largest matrices in f16 with sums in f32 that `adapter` multiplies, its device has all for, and there are kernels for.
+fn largest(adapter: &wgpu::Adapter, has: wgpu::Features, limits: &wgpu::Limits) -> Option<MatrixSize> {
+    if !has.contains(features()) || limits.max_compute_workgroup_storage_size < WORKGROUP_MEMORY {
+        return None;
+    }
+    let info = adapter.get_info();
+    let properties = adapter.cooperative_matrix_properties();
+    [MatrixSize::Sixteen, MatrixSize::Eight].into_iter().find(|size| {
+        let side = size.side() as u32;
+        [info.subgroup_min_size, info.subgroup_max_size] == [size.lanes(); 2]
+            && properties.iter().any(|offered| {
+                [offered.m_size, offered.n_size, offered.k_size] == [side; 3]
+                    && offered.ab_type == wgpu::CooperativeScalarType::F16
+                    && offered.cr_type == wgpu::CooperativeScalarType::F32
+            })
+    })
+}
+
+/// The matrices that a device of `adapter` could multiply.
+pub(crate) fn offered(adapter: &wgpu::Adapter) -> Option<MatrixSize> {
+    largest(adapter, adapter.features(), &adapter.limits())
+}
+
+/// As [`offered`], where `choice` wants them: what a device has to be asked for [`features`] for.
+pub(crate) fn wanted(adapter: &wgpu::Adapter, choice: MatrixUnits) -> Option<MatrixSize> {
+    let is_wanted = match choice {
+        MatrixUnits::Off => false,
+        MatrixUnits::Known => MatrixUnits::is_known(&adapter.get_info()),
+        MatrixUnits::Any => true,
+    };
+    if is_wanted { offered(adapter) } else { None }
+}
+
+/// What `choice` comes to on a device of `adapter`.
+///
+/// # Errors
+/// [`Error::Adapter`] when matrix units are insisted on and it has none that there are kernels for.
+pub(crate) fn choose(
+    adapter: &wgpu::Adapter,
+    device: &wgpu::Device,
+    choice: MatrixUnits,
+) -> Result<Option<MatrixSize>> {
+    if choice == MatrixUnits::Off {
+        return Ok(None);
+    }
+    let info = adapter.get_info();
+    let size = largest(adapter, device.features(), &device.limits());
+    match choice {
+        MatrixUnits::Known if size.is_none() || !MatrixUnits::is_known(&info) => {
+            let adapter = crate::describe(&info);
+            log::warn!(
+                "{adapter}: no matrix units are used: the kernels for them are not known to be right there"
+            );
+            Ok(None)
+        }
+        MatrixUnits::Any if size.is_none() => {
+            let reason = "it does not multiply matrices of 16×16 on 32 lanes or of 8×8 on 8 lanes, in f16 with sums in f32, or a host \
+                          opened its device without wgpu's cooperative matrices, f16 and subgroups; leave the choice of matrix units \
+                          out"
+                .to_owned();
+            Err(Error::Adapter { adapter: info.name, reason })
+        }
+        _ => Ok(size),
+    }
+}

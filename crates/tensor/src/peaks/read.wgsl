@@ -1,0 +1,21 @@
+// The rate of reading: every thread adds vectors from all over the buffer. 16 bytes per vector and round.
+
+struct Params {
+    rounds: u32,
+    vectors: u32,
+    threads: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> input: array<vec4<f32>>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    var sum = vec4<f32>();
+    for (var round = 0u; round < params.rounds; round++) {
+        for (var i = id.x; i < params.vectors; i += params.threads) { sum += input[i]; }
+    }
+    // Never so, but no compiler knows.
+    if sum.x == 1.0 { output[id.x] = sum; }
+}

@@ -1,0 +1,189 @@
+//! `cargo xtask gpu-day`: all that is worth knowing of a machine with a GPU, by one command that needs neither a compiler nor a
+//! network, and as a folder that can be sent back.
+
+mod steps;
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use clipseg::AdapterReport;
+
+use self::steps::{Program, Step};
+use crate::{markdown, synth};
+
+/// What `cargo xtask gpu-day` takes.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  cargo xtask gpu-day --out gpu-day
+  cargo xtask gpu-day --out gpu-day --adapter nvidia --quick
+  xtask-engine gpu-day --out gpu-day     without a toolchain: both programs in one folder, fixtures/ in it or above it
+
+Every step writes what it prints to a file of its own; one that fails or takes too long does not keep the others from running.
+Exits with 1 when a step failed.")]
+pub struct GpuDayArguments {
+    /// The folder for the results; it is made, and is to be empty
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The adapter's name or number, as `clipseg devices` lists them [default: the best that a driver offers]
+    #[arg(long, value_name = "NAME|INDEX", default_value = "driver")]
+    adapter: String,
+    /// Leave out the model of the published size, which takes 600 MB in target/full
+    #[arg(long)]
+    quick: bool,
+    /// End a step that takes longer
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    longest: u64,
+}
+
+/// Runs all steps, and says which failed.
+pub fn run(arguments: &GpuDayArguments) -> Result<()> {
+    let out = std::path::absolute(&arguments.out)?;
+    fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+    let is_empty = fs::read_dir(&out)?.next().is_none();
+    ensure!(is_empty, "--out {}: the folder is not empty; name another", out.display());
+    let report = find(&arguments.adapter)?;
+    let description = clipseg::describe(&report.info);
+    println!("{description}");
+    let clipseg = beside_this_program("clipseg")?;
+    let tasks = std::env::current_exe().context("where this program lies")?;
+    let model = if arguments.quick { None } else { Some(synth::given_or_full_size(None)?) };
+
+    let mut rows = Vec::new();
+    let mut failed = Vec::new();
+    for (number, step) in
+        steps::all(&arguments.adapter, report.matrix_units.is_some(), model.as_deref()).iter().enumerate()
+    {
+        let program = match step.program {
+            Program::Clipseg => &clipseg,
+            Program::Tasks => &tasks,
+        };
+        let file = out.join(format!("{:02}-{}.txt", number + 1, step.name));
+        let start = Instant::now();
+        let outcome = print_to(&file, program, step, Duration::from_secs(arguments.longest));
+        let seconds = start.elapsed().as_secs_f64();
+        let result = match &outcome {
+            Ok(()) => "ok".to_owned(),
+            Err(error) => format!("FAILED: {error:#}"),
+        };
+        println!("{:<24} {seconds:>7.1} s  {result}", step.name);
+        if outcome.is_err() {
+            failed.push(step.name.clone());
+        }
+        rows.push(vec![step.name.clone(), step.line(), format!("{seconds:.1}"), result]);
+        // After each step: what was measured stays when the machine does not.
+        summarize(&out, &description, &rows)?;
+    }
+    println!("\nwrote {}", out.display());
+    if !failed.is_empty() {
+        bail!("{} of {} steps failed: {}", failed.len(), rows.len(), failed.join(", "));
+    }
+    Ok(())
+}
+
+/// The adapter that the steps will run on.
+fn find(adapter: &str) -> Result<AdapterReport> {
+    let Ok(choice) = adapter.parse();
+    let device = clipseg::Device::open(&clipseg::DeviceOptions { adapter: choice, ..Default::default() })
+        .with_context(|| format!("--adapter {adapter}"))?;
+    ensure!(!device.is_processor(), "--adapter {adapter}: the processor is not a GPU; name an adapter");
+    let adapters = pollster::block_on(clipseg::adapters());
+    let own = adapters.into_iter().find(|report| clipseg::describe(&report.info) == device.description());
+    own.context("the adapter is no longer there")
+}
+
+/// A program in this one's folder.
+fn beside_this_program(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe().context("where this program lies")?;
+    let program = own.with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    ensure!(
+        program.is_file(),
+        "{}: not found; build it with `cargo build --release --package clipseg-cli`, or put it there",
+        program.display()
+    );
+    Ok(program)
+}
+
+/// Runs a step with what it prints in a file.
+fn print_to(file: &Path, program: &Path, step: &Step, longest: Duration) -> Result<()> {
+    let output = File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
+    let errors = output.try_clone()?;
+    let mut child = Command::new(program)
+        .args(&step.arguments)
+        .stdin(Stdio::null())
+        .stdout(output)
+        .stderr(errors)
+        .spawn()
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            ensure!(status.success(), "{status}");
+            return Ok(());
+        }
+        if start.elapsed() > longest {
+            child.kill()?;
+            child.wait()?;
+            bail!("ended after {} s", longest.as_secs());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn summarize(out: &Path, description: &str, rows: &[Vec<String>]) -> Result<()> {
+    let mut text = format!("# {description}\n\n");
+    let heading = ["step", "command", "seconds", "result"].map(str::to_owned);
+    writeln!(text, "{}", markdown::table(&heading, rows)).context("writing to a string")?;
+    writeln!(
+        text,
+        "clipseg {}, {} {}",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    )
+    .context("writing to a string")?;
+    let file = out.join("summary.md");
+    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn outcome_of(script: &str, longest: Duration) -> (Result<()>, String) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("printed.txt");
+        let arguments = vec!["-c".to_owned(), script.to_owned()];
+        let step = Step { name: "a step".to_owned(), program: Program::Clipseg, arguments };
+        let outcome = print_to(&file, Path::new("sh"), &step, longest);
+        (outcome, fs::read_to_string(file).expect("what it printed"))
+    }
+
+    #[test]
+    fn what_a_step_prints_is_kept_however_it_ends() {
+        let minute = Duration::from_secs(60);
+        let (outcome, printed) = outcome_of("echo fine; echo words >&2", minute);
+        assert!(outcome.is_ok() && printed == "fine\nwords\n", "{printed}");
+        let (outcome, printed) = outcome_of("echo before; exit 3", minute);
+        assert!(outcome.is_err_and(|error| error.to_string().contains('3')) && printed == "before\n");
+        let (outcome, printed) = outcome_of("echo before; exec sleep 60", Duration::from_millis(300));
+        assert!(
+            outcome.is_err_and(|error| error.to_string().contains("ended after")) && printed == "before\n"
+        );
+    }
+
+    #[test]
+    fn the_summary_names_every_step_and_the_adapter() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let row = ["check", "clipseg devices --check", "1.0", "FAILED: exit status: 1"].map(str::to_owned);
+        summarize(folder.path(), "A Card (Vulkan)", &[row.to_vec()]).expect("a summary");
+        let text = fs::read_to_string(folder.path().join("summary.md")).expect("a summary");
+        assert!(text.starts_with("# A Card (Vulkan)\n") && text.contains("FAILED: exit status: 1"), "{text}");
+    }
+}
