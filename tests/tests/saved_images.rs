@@ -107,6 +107,8 @@ fn another_model_is_told_apart() {
         };
         let error = block_on(other.decode(&image, &condition)).unwrap_err();
         assert!(error.to_string().contains("encode the photo with this model"), "{error}");
+        let error = block_on(other.decode_on_device(&image, &condition)).err().unwrap();
+        assert!(matches!(error, Error::OtherModel { .. }), "{error}");
     }
 }
 
