@@ -77,5 +77,35 @@ fn embeddings(criterion: &mut Criterion) {
     });
 }
 
-criterion_group! { name = rows; config = criterion(); targets = norms, film, embeddings }
+/// Sums and parts of the vision tower's hidden states, and the products of its heads.
+fn algebra(criterion: &mut Criterion) {
+    bench(criterion, "add", "485x768", |device, recorder| {
+        let other = random_tensor(device, &[TOKENS, 768])?;
+        repeated(&random_tensor(device, &[TOKENS, 768])?, |tensor| recorder.add(tensor, &other))
+    });
+    bench(criterion, "permute", "485x12x64", |device, recorder| {
+        recorder.permute(&random_tensor(device, &[TOKENS, 12, 64])?, &[1, 0, 2])
+    });
+    bench(criterion, "slice", "485x768 of 2304", |device, recorder| {
+        recorder.slice(&random_tensor(device, &[TOKENS, 2304])?, 1, 768, 768)
+    });
+    bench(criterion, "concat", "485x768 and 485x768", |device, recorder| {
+        let right = random_tensor(device, &[TOKENS, 768])?;
+        recorder.concat(&random_tensor(device, &[TOKENS, 768])?, &right, 1)
+    });
+    let mut group = criterion.benchmark_group("batched_matmul");
+    for (name, device) in families() {
+        bench_op(&mut group, BenchmarkId::new(name, "12x485x64x485"), &device, Rate::Flops, |recorder| {
+            let keys = random_tensor(&device, &[12, TOKENS, 64])?;
+            recorder.matmul_transposed(&random_tensor(&device, &[12, TOKENS, 64])?, &keys)
+        });
+        bench_op(&mut group, BenchmarkId::new(name, "12x485x485x64"), &device, Rate::Flops, |recorder| {
+            let values = random_tensor(&device, &[12, TOKENS, 64])?;
+            recorder.matmul(&random_tensor(&device, &[12, TOKENS, TOKENS])?, &values)
+        });
+    }
+    group.finish();
+}
+
+criterion_group! { name = rows; config = criterion(); targets = norms, film, embeddings, algebra }
 criterion_main!(rows);

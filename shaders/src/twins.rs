@@ -14,6 +14,7 @@
 //! A twin panics where a slice is shorter than the parameters say.
 
 mod activation;
+mod algebra;
 mod attention;
 mod convolution;
 mod embedding;
@@ -27,6 +28,7 @@ mod photo;
 mod resample;
 
 pub use activation::{activate, activation, sigmoid};
+pub use algebra::{BinaryOperation, batched_matmul, binary, concat, strided_copy};
 pub use attention::{LOWEST, attention, attention_scores};
 pub use convolution::{conv2d_3x3, depth_to_space, im2col_3x3, transposed_conv2d};
 pub use embedding::{gather_rows, patchify, token_embedding, vision_embedding};

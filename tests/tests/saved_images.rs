@@ -1,4 +1,5 @@
 //! Encoded photos that are kept: counted, freed, copied to the host and back, written and read.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use clipseg::{
     Array, Checkpoint, ClipSeg, ClipSegConfig, ClipSegForImageSegmentation, Device, EncodedImage, Error,
@@ -106,6 +107,8 @@ fn another_model_is_told_apart() {
         };
         let error = block_on(other.decode(&image, &condition)).unwrap_err();
         assert!(error.to_string().contains("encode the photo with this model"), "{error}");
+        let error = block_on(other.decode_on_device(&image, &condition)).err().unwrap();
+        assert!(matches!(error, Error::OtherModel { .. }), "{error}");
     }
 }
 

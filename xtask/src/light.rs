@@ -9,7 +9,8 @@ const MOST: usize = 80;
 /// What it does without.
 const ABSENT: [&str; 6] = ["image", "libjpeg-turbo-rs", "tiff", "tokenizers", "rayon", "rten-gemm"];
 
-/// Runs the test of pixels and ids without any feature, compiles the library with each alone, and counts its dependencies.
+/// Runs the test of pixels and ids without any feature, compiles the library with each alone, and counts its
+/// dependencies.
 pub fn check() -> Result<()> {
     let test = ["test", "--package", "clipseg", "--no-default-features", "--test", "pixels_and_ids"];
     step("the library without its features", cargo(test))?;

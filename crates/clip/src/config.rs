@@ -16,7 +16,9 @@ use serde_json::{Map, Value};
 
 pub use self::clipseg::ClipSegConfig;
 pub use self::text::ClipSegTextConfig;
-pub(crate) use self::validate::{MAX_IMAGE, MAX_VOCABULARY};
+pub(crate) use self::validate::MAX_IMAGE;
+#[cfg(feature = "tokenizer")]
+pub(crate) use self::validate::MAX_VOCABULARY;
 pub use self::vision::ClipSegVisionConfig;
 use crate::error::{Error, Result};
 use crate::files::{parse_json, read_text};

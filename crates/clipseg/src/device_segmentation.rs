@@ -21,7 +21,8 @@ pub struct DeviceSegmentation {
 }
 
 impl DeviceSegmentation {
-    #[cfg(not(target_family = "wasm"))]
+    // `ClipSeg` alone makes it.
+    #[cfg(all(feature = "tokenizer", not(target_family = "wasm")))]
     pub(crate) fn new(plans: &Arc<MapPlans>, parts: Vec<Tensor>, size: (usize, usize)) -> Self {
         Self { plans: Arc::clone(plans), parts, size }
     }

@@ -65,7 +65,7 @@ impl MapPlans {
     }
 
     /// What resizing a map takes: the plans that are kept then, and what the map is read back through.
-    #[cfg(not(target_family = "wasm"))]
+    #[cfg(all(feature = "tokenizer", not(target_family = "wasm")))]
     pub fn memory_needed(&self, from: (usize, usize), to: (usize, usize)) -> Result<MemoryUse> {
         let mut needed = MemoryUse::default();
         let keys = self.resizes(from, to);

@@ -261,6 +261,7 @@ impl ClipSegForImageSegmentation {
     /// As [`decode`](Self::decode).
     pub async fn decode_on_device(&self, image: &EncodedImage, condition: &Condition) -> Result<Vec<Tensor>> {
         condition.check(self.config.projection_dim)?;
+        self.vision.expect_own(image)?;
         if image.batch != 1 {
             let message = format!("{} images: what is decoded on the device is of one", image.batch);
             return Err(Error::Input(message));

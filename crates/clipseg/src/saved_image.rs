@@ -14,16 +14,17 @@ const VERSION: u32 = 1;
 /// The largest file that is read: an image of some 5000 by 5000 pixels at the published size.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// An encoded image in the host's memory, to be kept there or as a file, and segmented later without the photo: in the same process, in
-/// another one, on another device.
+/// An encoded image in the host's memory, to be kept there or as a file, and segmented later without the
+/// photo: in the same process, in another one, on another device.
 ///
-/// [`ClipSeg::save_image`](crate::ClipSeg::save_image) makes it and [`ClipSeg::restore_image`](crate::ClipSeg::restore_image) brings it
-/// back to a device, where the logits are bit for bit those of the image itself. At the published size (352 by 352 pixels) it takes
-/// 4.5 MB.
+/// [`ClipSeg::save_image`](crate::ClipSeg::save_image) makes it and
+/// [`ClipSeg::restore_image`](crate::ClipSeg::restore_image) brings it back to a device, where the logits are
+/// bit for bit those of the image itself. At the published size (352 by 352 pixels) it takes 4.5 MB.
 ///
-/// The file is safetensors: the tensors `activations.0`, `activations.1`, …, f32 `[batch, 1 + rows · columns, hidden_size]`, and in the
-/// metadata under `clipseg-encoded-image` a JSON object of `version` (1), `model` (the vision tower's
-/// [fingerprint](crate::VisionEncoder::fingerprint)), `grid` (rows and columns of patches) and `checksum` of all of it.
+/// The file is safetensors: the tensors `activations.0`, `activations.1`, …, f32
+/// `[batch, 1 + rows · columns, hidden_size]`, and in the metadata under `clipseg-encoded-image` a JSON
+/// object of `version` (1), `model` (the vision tower's [fingerprint](crate::VisionEncoder::fingerprint)),
+/// `grid` (rows and columns of patches) and `checksum` of all of it.
 ///
 /// ```no_run
 /// use clipseg::{ClipSeg, Device, DeviceOptions, Orientation, Photo, SavedImage};
@@ -80,10 +81,12 @@ impl SavedImage {
         Self { path: "the encoded image".into(), header, activations }
     }
 
-    /// Reads a file. Whether it is of the model in use, [`ClipSeg::restore_image`](crate::ClipSeg::restore_image) says.
+    /// Reads a file. Whether it is of the model in use,
+    /// [`ClipSeg::restore_image`](crate::ClipSeg::restore_image) says.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::SavedImage`] for a file that is not of this format, was cut or altered, or is of a later version.
+    /// [`Error::Read`]; [`Error::SavedImage`] for a file that is not of this format, was cut or altered, or
+    /// is of a later version.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let read = clipseg_files::read(path, MOST_BYTES);

@@ -1,5 +1,5 @@
-//! The library without codecs and tokenizer: pixels and token ids in, transformers' logits out. `cargo xtask test` runs it without the
-//! default features too.
+//! The library without codecs and tokenizer: pixels and token ids in, transformers' logits out.
+//! `cargo xtask test` runs it without the default features too.
 
 use clipseg::{
     Checkpoint, ClipSegConfig, ClipSegForImageSegmentation, Device, DeviceOptions, ImageInput, Photo,

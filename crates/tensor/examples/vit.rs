@@ -1,5 +1,5 @@
-//! A vision transformer on this crate alone: CLIP's image encoder from a safetensors file. Two pictures are compared by the angle
-//! between their embeddings.
+//! A vision transformer on this crate alone: CLIP's image encoder from a safetensors file. Two pictures are
+//! compared by the angle between their embeddings.
 //!
 //! ```sh
 //! cargo run --package clipseg-tensor --example vit

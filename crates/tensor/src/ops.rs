@@ -1,6 +1,7 @@
 //! The ops, as methods of [`Recorder`](crate::Recorder).
 
 mod activation_dtype;
+mod algebra;
 mod attention;
 mod convolution;
 mod elementwise;

@@ -34,6 +34,10 @@ impl DType {
 
     /// What lies in `bytes`, as floats; the bits of integers stay as they are.
     pub(crate) fn floats(self, bytes: &[u8]) -> Vec<f32> {
+        // Nothing lies nowhere, which need not be aligned.
+        if bytes.is_empty() {
+            return Vec::new();
+        }
         match self {
             Self::F32 | Self::U32 => bytemuck::cast_slice(bytes).to_vec(),
             Self::F16 => {
@@ -126,13 +130,20 @@ impl Tensor {
         Ok(reshaped)
     }
 
-    /// The same buffer as rows of `columns` values. It has to be there; a texture, whose rows are others, is left behind.
+    /// The same buffer as rows of `columns` values.
     pub(crate) fn view_rows(&self, columns: usize) -> Result<Self> {
-        let reason = || format!("{self:?} to rows of {columns}");
-        let buffer = self.storage.buffer.get().filter(|_| columns > 0 && self.len().is_multiple_of(columns));
-        let buffer = buffer.ok_or_else(|| Error::Shape { op: "view_rows", reason: reason() })?;
+        self.view(&[self.len() / columns.max(1), columns])
+    }
+
+    /// The same buffer under other dimensions. It has to be there; a texture, whose rows are others, is left behind.
+    pub(crate) fn view(&self, shape: &[usize]) -> Result<Self> {
+        let length = shape.iter().try_fold(1usize, |length, &side| length.checked_mul(side));
+        let buffer = self.storage.buffer.get().filter(|_| length == Some(self.len()));
+        let Some(buffer) = buffer else {
+            return Err(Error::Shape { op: "reshape", reason: format!("{self:?} to {shape:?}") });
+        };
         let storage = Storage { buffer: OnceLock::from(Arc::clone(buffer)), texture: OnceLock::new() };
-        Ok(Self { shape: vec![self.len() / columns, columns], dtype: self.dtype, storage: Arc::new(storage) })
+        Ok(Self { shape: shape.to_vec(), dtype: self.dtype, storage: Arc::new(storage) })
     }
 
     pub(crate) fn storage(&self) -> &Storage {

@@ -3,11 +3,12 @@
 use crate::{Array, Device, Error, Recorder, Result, Tensor};
 
 impl Device {
-    /// The values of a tensor that outlives recordings, as they are once all is done that was submitted before. The copy is submitted
-    /// when this returns; the future waits for the numbers and may be dropped.
+    /// The values of a tensor that outlives recordings, as they are once all is done that was submitted
+    /// before. The copy is submitted when this returns; the future waits for the numbers and may be dropped.
     ///
     /// # Errors
-    /// [`Error::OtherDevice`] for a tensor of another device, [`Error::Shape`] for one that was not made an output, and the device's.
+    /// [`Error::OtherDevice`] for a tensor of another device, [`Error::Shape`] for one that was not made an
+    /// output, and the device's.
     pub fn download(&self, tensor: &Tensor) -> impl Future<Output = Result<Array>> + use<> {
         let reading = Recorder::new(self).finish().map(|nothing| nothing.run().finish(&[tensor]));
         async move {
@@ -19,7 +20,8 @@ impl Device {
     /// As [`uninit`](Self::uninit), with `values`: the way back of what was [downloaded](Self::download).
     ///
     /// # Errors
-    /// [`Error::Shape`] when `values` are not as many as `shape` says; [`Error::TooLarge`] beyond the adapter's limits.
+    /// [`Error::Shape`] when `values` are not as many as `shape` says; [`Error::TooLarge`] beyond the
+    /// adapter's limits.
     pub fn upload_recycled(&self, shape: &[usize], values: &[f32]) -> Result<Tensor> {
         let length = shape.iter().try_fold(1usize, |length, &side| length.checked_mul(side));
         if length != Some(values.len()) {

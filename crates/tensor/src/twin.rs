@@ -86,7 +86,7 @@ fn missing(what: &str) -> Error {
 }
 
 /// The twins, by the kernels that lie on buffers. The forms of one operation share a twin.
-static TWINS: [(&[&Kernel], Twin); 24] = [
+static TWINS: [(&[&Kernel], Twin); 28] = [
     (&[&kernels::activation::KERNEL], |call| {
         twins::activation(&call.params()?, call.activation(), call.floats(0)?, call.output);
         Ok(())
@@ -108,6 +108,10 @@ static TWINS: [(&[&Kernel], Twin); 24] = [
         twins::attention_scores(&call.params()?, call.floats(0)?, call.integers(1)?, call.output);
         Ok(())
     }),
+    (&[&kernels::batched_matmul::KERNEL], |call| {
+        twins::batched_matmul(&call.params()?, call.floats(0)?, call.floats(1)?, call.output);
+        Ok(())
+    }),
     (&[&kernels::bicubic_positions::KERNEL], |call| {
         twins::bicubic_positions(&call.params()?, call.floats(0)?, call.output);
         Ok(())
@@ -116,8 +120,19 @@ static TWINS: [(&[&Kernel], Twin); 24] = [
         twins::bilinear_resize(&call.params()?, call.floats(0)?, call.output);
         Ok(())
     }),
+    (&[&kernels::binary::KERNEL], |call| {
+        let operation = override_of(call.overrides, "OPERATION").unwrap_or_default();
+        let operation = twins::BinaryOperation::ALL.into_iter().find(|&known| known as u32 == operation);
+        let operation = operation.ok_or_else(|| missing("an operation"))?;
+        twins::binary(&call.params()?, operation, call.floats(0)?, call.floats(1)?, call.output);
+        Ok(())
+    }),
     (&[&kernels::box_mean::KERNEL], |call| {
         twins::box_mean(&call.params()?, call.floats(0)?, call.output);
+        Ok(())
+    }),
+    (&[&kernels::concat::KERNEL], |call| {
+        twins::concat(&call.params()?, call.floats(0)?, call.floats(1)?, call.output);
         Ok(())
     }),
     (&[&kernels::depth_to_space::KERNEL], |call| {
@@ -207,6 +222,10 @@ static TWINS: [(&[&Kernel], Twin); 24] = [
     }),
     (&[&kernels::softmax::KERNEL], |call| {
         twins::softmax(&call.params()?, call.floats(0)?, call.output);
+        Ok(())
+    }),
+    (&[&kernels::strided_copy::KERNEL], |call| {
+        twins::strided_copy(&call.params()?, call.floats(0)?, call.output);
         Ok(())
     }),
     (&[&kernels::vision_embedding::KERNEL], |call| {

@@ -15,7 +15,8 @@ use crate::error::{Error, Result};
 pub struct LoadProgress {
     /// Bytes of the weights that were read, each weight counted once.
     pub done: u64,
-    /// Bytes of all weights. A model that leaves some unread, as one tower of a CLIP does, is loaded before `done` is as many.
+    /// Bytes of all weights. A model that leaves some unread, as one tower of a CLIP does, is loaded before
+    /// `done` is as many.
     pub total: u64,
 }
 

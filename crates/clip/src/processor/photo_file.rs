@@ -27,18 +27,18 @@ pub struct PhotoFile {
     pub photo: Photo,
     /// How opaque each pixel is, 0 (transparent) to 255, `[height, width]`; where the file has transparency.
     pub alpha: Option<Vec<u8>>,
-    /// Whether the file holds grey of more than 8 bits, and some of it was cut off at 0 or 255, as Pillow and so
-    /// transformers do: such a picture may come out white or black.
+    /// Whether the file holds grey of more than 8 bits, and some of it was cut off at 0 or 255, as Pillow and
+    /// so transformers do: such a picture may come out white or black.
     pub is_clipped: bool,
 }
 
 impl PhotoFile {
-    /// Decodes the picture in a file. While that goes on, it takes at most 8 bytes per pixel and 64 MB beside the file and
-    /// the picture.
+    /// Decodes the picture in a file. While that goes on, it takes at most 8 bytes per pixel and 64 MB beside
+    /// the file and the picture.
     ///
     /// # Errors
-    /// Where the file cannot be read, is not a picture of a known format or kind, is damaged, or is larger than
-    /// [`MAX_PIXELS`].
+    /// Where the file cannot be read, is not a picture of a known format or kind, is damaged, or is larger
+    /// than [`MAX_PIXELS`].
     pub fn open(path: impl AsRef<Path>, orientation: Orientation) -> Result<Self> {
         let path = path.as_ref();
         let bytes = clipseg_files::read(path, MAX_BYTES).map_err(|source| Error::read(path, source))?;

@@ -8,10 +8,11 @@ use clipseg_tensor::{Array, Tensor};
 use super::VisionEncoder;
 use crate::{Error, Result};
 
-/// An encoded image, or a batch of them, on the device: what any number of prompts are decoded against. Its memory is free again when
-/// it is dropped.
+/// An encoded image, or a batch of them, on the device: what any number of prompts are decoded against. Its
+/// memory is free again when it is dropped.
 pub struct EncodedImage {
-    /// The extract layers' outputs, `[batch, tokens, hidden]` each, in the order in which the decoder walks them.
+    /// The extract layers' outputs, `[batch, tokens, hidden]` each, in the order in which the decoder walks
+    /// them.
     pub activations: Vec<Tensor>,
     /// Rows and columns of patches.
     pub grid: (usize, usize),
@@ -45,9 +46,10 @@ impl VisionEncoder {
         EncodedImage { activations, grid, batch, model: Arc::clone(&self.fingerprint) }
     }
 
-    /// A name for what the tower makes of images, by which kept ones know theirs: 16 hexadecimal digits of its settings and of a sample
-    /// of every weight, in f16. It is the same for a checkpoint and what `clipseg convert --dtype f16` makes of it, and for models that
-    /// share the tower and its extract layers, whatever their decoders.
+    /// A name for what the tower makes of images, by which kept ones know theirs: 16 hexadecimal digits of
+    /// its settings and of a sample of every weight, in f16. It is the same for a checkpoint and what
+    /// `clipseg convert --dtype f16` makes of it, and for models that share the tower and its extract layers,
+    /// whatever their decoders.
     #[must_use]
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
@@ -61,8 +63,8 @@ impl VisionEncoder {
         self.expect_model(Path::new("the encoded image"), &image.model)
     }
 
-    /// As [`expect_own`](Self::expect_own), of an image in the host's memory: `model` is what [`EncodedImage::model`] said, and `label`
-    /// stands for it in the error.
+    /// As [`expect_own`](Self::expect_own), of an image in the host's memory: `model` is what
+    /// [`EncodedImage::model`] said, and `label` stands for it in the error.
     ///
     /// # Errors
     /// [`Error::OtherModel`].
@@ -90,7 +92,8 @@ impl VisionEncoder {
         Ok(arrays)
     }
 
-    /// Copies an encoded image back to the device: the activations that [`download`](Self::download) gave, and their grid.
+    /// Copies an encoded image back to the device: the activations that [`download`](Self::download) gave,
+    /// and their grid.
     ///
     /// # Errors
     /// [`Error::Input`] when they are not what this tower gives for an image of that grid; the device's.

@@ -14,8 +14,8 @@ const STRIDE: usize = 61;
 
 /// A checkpoint that notes what was read of it.
 ///
-/// Values are taken in f16, so that a checkpoint and what `clipseg convert --dtype f16` makes of it are the same. Not all of them, which
-/// would take as long as reading them: training changes whole matrices.
+/// Values are taken in f16, so that a checkpoint and what `clipseg convert --dtype f16` makes of it are the
+/// same. Not all of them, which would take as long as reading them: training changes whole matrices.
 pub(super) struct Sampled<'a> {
     checkpoint: &'a Checkpoint,
     checksum: Cell<Checksum>,
@@ -26,7 +26,8 @@ impl<'a> Sampled<'a> {
         Self { checkpoint, checksum: Cell::default() }
     }
 
-    /// Of the weights that were read, in their order, and all else that the outputs of `layers` depend on: 16 hexadecimal digits.
+    /// Of the weights that were read, in their order, and all else that the outputs of `layers` depend on: 16
+    /// hexadecimal digits.
     pub fn fingerprint(&self, config: &ClipSegVisionConfig, layers: &[usize]) -> String {
         let mut checksum = self.checksum.get();
         let ClipSegVisionConfig { patch_size, num_attention_heads, hidden_act, layer_norm_eps, .. } = config;

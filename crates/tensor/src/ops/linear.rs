@@ -177,7 +177,7 @@ impl Recorder {
             Weight::Rows(weight) => {
                 let operands =
                     Operands { input, weight, bias: layer.bias(), residual, activation, output: dtype };
-                self.matmul(&operands, &shape)
+                self.weight_product(&operands, &shape)
             }
             Weight::Panels(_) if [input.dtype(), dtype].contains(&DType::F16) => {
                 shape_error("linear", format!("{input:?} to {dtype:?}: textures hold no f16"))

@@ -241,7 +241,7 @@ impl RowWeight {
 
 impl Recorder {
     /// The product with the variant that suits it, into a tensor of `shape`.
-    pub(crate) fn matmul(&mut self, operands: &Operands<'_>, shape: &[usize]) -> Result<Tensor> {
+    pub(crate) fn weight_product(&mut self, operands: &Operands<'_>, shape: &[usize]) -> Result<Tensor> {
         let problem = operands.problem();
         let candidates = candidates(self.device(), &problem);
         let Some(&default) = candidates.first() else {

@@ -1,5 +1,6 @@
 //! Every op on the device against its CPU twin, on ragged shapes, with each kernel family that the adapter runs.
 
+mod algebra;
 mod attention;
 mod convolution;
 mod cost;
