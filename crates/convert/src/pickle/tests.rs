@@ -92,15 +92,15 @@ fn what_is_on_the_list_cannot_be_misused() {
         (b"N)R.", "not a function"),
         (b"ccollections\nOrderedDict\nNR.", "a tuple is due"),
         // Objects of other classes, states of other things.
-        (b"ccollections\nOrderedDict\n)\x81.", "no TorchScript module"),
-        (b"N)\x81.", "no TorchScript module"),
+        (b"ccollections\nOrderedDict\n)\x81.", "not a TorchScript module"),
+        (b"N)\x81.", "not a TorchScript module"),
         (b"c__torch__\nM\n)\x81Nb.", "as its state"),
         (b"N}b.", "gives None a state"),
         (b"NNNs.", "sets items of None"),
         (b"}(Nu.", "a key without a value"),
         (b"NNa.", "appends to None"),
         (b"NQ.", "a tuple is due"),
-        (b"(X\x07\0\0\0storageNNNNtQ.", "no (\"storage\""),
+        (b"(X\x07\0\0\0storageNNNNtQ.", "not (\"storage\""),
         // A broken machine.
         (b".", "empty stack"),
         (b"N(R.", "empty stack"),
