@@ -1,6 +1,6 @@
-// output = probabilities[height, width] in texels of 8, 16 or 32 bits, the lowest bits of a word first, each row in `stride` words: what
-// is copied to a texture of r8unorm, r16float or r32float. Texels behind a row's end are zero. With a threshold a texel is 1 where the
-// probability reaches it, else 0.
+// output = probabilities[height, width] in texels of 8, 16 or 32 bits, the lowest bits of a word first, each
+// row in `stride` words: what is copied to a texture of r8unorm, r16float or r32float. Texels behind a row's
+// end are zero. With a threshold a texel is 1 where the probability reaches it, else 0.
 
 struct Params {
     height: u32,
@@ -16,7 +16,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read> probabilities: array<f32>;
 @group(0) @binding(2) var<storage, read_write> output: array<u32>;
 
-// The half-precision float nearest to one of 0..=1, of two as near ones the even. Not `pack2x16float`, which not every adapter has.
+// The half-precision float nearest to one of 0..=1, of two as near ones the even. Not `pack2x16float`, which
+// not every adapter has.
 fn half(value: f32) -> u32 {
     // Below 2⁻¹⁴ halves are multiples of 2⁻²⁴.
     if value < 6.103515625e-5 { return u32(round(value * 16777216.0)); }

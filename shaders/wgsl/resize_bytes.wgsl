@@ -1,8 +1,9 @@
-// output[channel, y, x] = table[channel, byte], where byte is that of a picture's pixel, resized along one axis and rounded as Pillow
-// does it. A pixel is a word: red, green and blue, the lowest byte first. The table is what a processor makes of each byte.
+// output[channel, y, x] = table[channel, byte], where byte is that of a picture's pixel, resized along one
+// axis and rounded as Pillow does it. A pixel is a word: red, green and blue, the lowest byte first. The
+// table is what a processor makes of each byte.
 //
-// Along the axis, output pixel i is the sum of the picture's pixels starts[i], starts[i] + 1, … by weights[i, …], integers in
-// units of 2⁻²². Behind those of a pixel with fewer, weights are zero.
+// Along the axis, output pixel i is the sum of the picture's pixels starts[i], starts[i] + 1, … by weights[i,
+// …], integers in units of 2⁻²². Behind those of a pixel with fewer, weights are zero.
 
 struct Params {
     // The picture.

@@ -1,8 +1,9 @@
-// output[y, x] = a pixel of a photo that is resized along one axis: red, green and blue as Pillow rounds them to bytes, the lowest
-// first, in one word. The photo is a texture as renderers have them; what is stored as sRGB, and read as linear, is made sRGB again.
+// output[y, x] = a pixel of a photo that is resized along one axis: red, green and blue as Pillow rounds them
+// to bytes, the lowest first, in one word. The photo is a texture as renderers have them; what is stored as
+// sRGB, and read as linear, is made sRGB again.
 //
-// Along the axis, output pixel i is the sum of the photo's pixels starts[i], starts[i] + 1, … by weights[i, …], integers in units
-// of 2⁻²². Behind those of a pixel with fewer, weights are zero.
+// Along the axis, output pixel i is the sum of the photo's pixels starts[i], starts[i] + 1, … by weights[i,
+// …], integers in units of 2⁻²². Behind those of a pixel with fewer, weights are zero.
 
 struct Params {
     // The photo.

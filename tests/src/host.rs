@@ -90,7 +90,8 @@ impl Host {
         }));
     }
 
-    /// Submits work that keeps a software driver busy for a good while, and gives a flag that is set when it is done.
+    /// Submits work that keeps a software driver busy for a good while, and gives a flag that is set when it
+    /// is done.
     #[must_use]
     pub fn submit_a_long_frame(&self) -> Arc<std::sync::atomic::AtomicBool> {
         let source = "

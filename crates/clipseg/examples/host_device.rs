@@ -1,5 +1,6 @@
-//! A renderer that owns the GPU: it draws a picture, has the engine find a word in it, and lays the mask over it, all on its own
-//! device and in one submission of its own per frame. Only the finished picture comes back, for a PNG.
+//! A renderer that owns the GPU: it draws a picture, has the engine find a word in it, and lays the mask over
+//! it, all on its own device and in one submission of its own per frame. Only the finished picture comes
+//! back, for a PNG.
 //!
 //! `cargo run --release --example host_device -- "the orange ring" out.png`
 
@@ -82,8 +83,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// The bytes of the picture, of the mask, and of what is shown, four a texel but for the mask's one.
 pub fn run(prompt: &str) -> Result<[Vec<u8>; 3], Box<dyn std::error::Error>> {
-    // What every renderer does first. It asks for what the engine likes to have besides what it needs itself; a device that was opened
-    // with `wgpu::Limits::default()` and no features would do too.
+    // What every renderer does first. It asks for what the engine likes to have besides what it needs itself;
+    // a device that was opened with `wgpu::Limits::default()` and no features would do too.
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     let adapter = block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))?;
     let (device, queue) = block_on(adapter.request_device(&wgpu::DeviceDescriptor {

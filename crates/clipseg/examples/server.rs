@@ -1,5 +1,6 @@
-//! A program that serves many callers at once from one model, as a web service does: each caller is a task of an async executor, and no
-//! task blocks the thread that runs it. The executor here is the smallest there is; any other does as well.
+//! A program that serves many callers at once from one model, as a web service does: each caller is a task of
+//! an async executor, and no task blocks the thread that runs it. The executor here is the smallest there is;
+//! any other does as well.
 //!
 //! `cargo run --release --example server`
 
@@ -39,7 +40,8 @@ pub fn run(device: &Device) -> Result<Served> {
     let photo = Photo::open(format!("{PHOTOS}/scene-1.png"), Orientation::Apply)?;
     // To decode and resize photos is work for the processor, which services give to threads of their own.
     let pixels = Arc::new(model.processor().preprocess(&photo));
-    // The first request of a size has plans recorded and kernels compiled, which takes a thread a while: done before serving.
+    // The first request of a size has plans recorded and kernels compiled, which takes a thread a while: done
+    // before serving.
     pollster::block_on(serve(Arc::clone(&model), Arc::clone(&pixels), 0))?;
 
     let masks = Arc::new(Mutex::new(BTreeMap::new()));

@@ -7,9 +7,11 @@ use clipseg_tensor::{MaskTarget, MaskTexels, MaskValues, Tensor, wgpu};
 use crate::map_plans::MapPlans;
 use crate::{Error, Result};
 
-/// Logits of several prompts on one image that stay on the device, to be written as masks into a host's textures and buffers.
+/// Logits of several prompts on one image that stay on the device, to be written as masks into a host's
+/// textures and buffers.
 ///
-/// Each call submits its work, or within [`Device::commands`](crate::Device::commands) gives it to the host, and waits for nothing.
+/// Each call submits its work, or within [`Device::commands`](crate::Device::commands) gives it to the host,
+/// and waits for nothing.
 pub struct DeviceSegmentation {
     plans: Arc<MapPlans>,
     /// `[prompts, height, width, 1]` each, in the order of the prompts.
@@ -48,15 +50,16 @@ impl DeviceSegmentation {
     }
 
     /// Writes the mask of a prompt over the whole of a texture, most often of the photo's size, as
-    /// [`Segmentation::resized`](crate::Segmentation::resized) would have it: logits are interpolated bilinearly, then made probabilities.
+    /// [`Segmentation::resized`](crate::Segmentation::resized) would have it: logits are interpolated
+    /// bilinearly, then made probabilities.
     ///
     /// The texture is `R8Unorm`, `R16Float` or `R32Float` and was made with `COPY_DST`.
     ///
     /// # Errors
     /// [`Error::Input`] when there is no such prompt, or a threshold is not a number; of the device's kinds
-    /// [`Texture`](crate::DeviceError::Texture) for a texture that cannot be written to, which says what to change,
-    /// [`OtherDevice`](crate::DeviceError::OtherDevice) for one of another device, [`TooLarge`](crate::DeviceError::TooLarge) beyond the
-    /// device's limits.
+    /// [`Texture`](crate::DeviceError::Texture) for a texture that cannot be written to, which says what to
+    /// change, [`OtherDevice`](crate::DeviceError::OtherDevice) for one of another device,
+    /// [`TooLarge`](crate::DeviceError::TooLarge) beyond the device's limits.
     pub fn write_mask(&self, prompt: usize, texture: &wgpu::Texture, values: MaskValues) -> Result<()> {
         let to = (texture.height() as usize, texture.width() as usize);
         let writer = self.plans.mask(self.size, to, MaskTexels::of(texture)?, true)?;
@@ -64,11 +67,12 @@ impl DeviceSegmentation {
         Ok(writer.run(logits, place, MaskTarget::Texture(texture), values)?)
     }
 
-    /// As [`write_mask`](Self::write_mask), to the begin of a buffer that was made with `COPY_DST`: `width` by `height` floats of 32 bits, row
-    /// by row.
+    /// As [`write_mask`](Self::write_mask), to the begin of a buffer that was made with `COPY_DST`: `width`
+    /// by `height` floats of 32 bits, row by row.
     ///
     /// # Errors
-    /// As [`write_mask`](Self::write_mask); [`Buffer`](crate::DeviceError::Buffer) for one that is too small or of another usage.
+    /// As [`write_mask`](Self::write_mask); [`Buffer`](crate::DeviceError::Buffer) for one that is too small
+    /// or of another usage.
     pub fn write_mask_to_buffer(
         &self,
         prompt: usize,

@@ -33,22 +33,25 @@ impl Drop for Aside {
     }
 }
 
-/// What the calling thread does until this is dropped is submitted although it is within [`Device::commands`]: what plans are
-/// prepared by, which others may use before the commands are submitted.
+/// What the calling thread does until this is dropped is submitted although it is within
+/// [`Device::commands`]: what plans are prepared by, which others may use before the commands are submitted.
 pub(crate) fn aside() -> Aside {
     Aside(COLLECTING.take())
 }
 
 impl Device {
-    /// Does `work`, and gives what it would have submitted to this device as command buffers that the caller submits: for a host that
-    /// does not want others to submit to its queue, or wants its frame and the engine's work in one submission.
+    /// Does `work`, and gives what it would have submitted to this device as command buffers that the caller
+    /// submits: for a host that does not want others to submit to its queue, or wants its frame and the
+    /// engine's work in one submission.
     ///
-    /// Submit all of them, once, in the order in which calls of this function gave them. Until then tensors and images that the work
-    /// made are empty: what reads them has to be submitted later too, in other commands or by a call that submits. Dropping the
-    /// command buffers leaves the images empty and harms nothing else. Command buffers hold the memory that they work on.
+    /// Submit all of them, once, in the order in which calls of this function gave them. Until then tensors
+    /// and images that the work made are empty: what reads them has to be submitted later too, in other
+    /// commands or by a call that submits. Dropping the command buffers leaves the images empty and harms
+    /// nothing else. Command buffers hold the memory that they work on.
     ///
-    /// It holds for the calling thread alone. What cannot wait is submitted all the same: uploads of weights, and preparations the first
-    /// time that something is done for a size. To have these out of the way, do the same work once before.
+    /// It holds for the calling thread alone. What cannot wait is submitted all the same: uploads of weights,
+    /// and preparations the first time that something is done for a size. To have these out of the way, do
+    /// the same work once before.
     ///
     /// The processor has nothing to submit: there the work is done when this returns.
     ///

@@ -1,4 +1,5 @@
-//! Error scopes around each piece of work, so that a failure reaches its own thread; and the loss of the device.
+//! Error scopes around each piece of work, so that a failure reaches its own thread; and the loss of the
+//! device.
 
 #[cfg(any(test, feature = "faults"))]
 pub mod faults;
@@ -16,7 +17,8 @@ pub(crate) struct Failures {
     is_hosts: bool,
     /// Held for reading while a buffer is mapped, whose memory goes when the device is destroyed.
     mapping: RwLock<()>,
-    /// What a browser reported: there an error scope answers only later, and there is one thread alone whose failure it can be.
+    /// What a browser reported: there an error scope answers only later, and there is one thread alone whose
+    /// failure it can be.
     #[cfg(target_family = "wasm")]
     reported: std::sync::Mutex<Option<Error>>,
 }
@@ -67,8 +69,8 @@ impl Failures {
         Ok(())
     }
 
-    /// Does a piece of work on `gpu` and gives its failure alone, whatever other threads do meanwhile: wgpu keeps scopes per
-    /// thread. What was made in work that failed may be unusable: drop it.
+    /// Does a piece of work on `gpu` and gives its failure alone, whatever other threads do meanwhile: wgpu
+    /// keeps scopes per thread. What was made in work that failed may be unusable: drop it.
     pub fn guard<T>(&self, gpu: &wgpu::Device, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.check()?;
         #[cfg(any(test, feature = "faults"))]
@@ -98,8 +100,9 @@ impl Failures {
         result
     }
 
-    /// Finds out whether the device can still be used. The host's handler, where there is one, is the only one that wgpu tells of a loss;
-    /// but a buffer that was asked for as mapped is not mapped on a lost device.
+    /// Finds out whether the device can still be used. The host's handler, where there is one, is the only
+    /// one that wgpu tells of a loss; but a buffer that was asked for as mapped is not mapped on a lost
+    /// device.
     pub fn look(&self, gpu: &wgpu::Device) -> Result<()> {
         self.check()?;
         #[cfg(not(target_family = "wasm"))]
@@ -179,12 +182,12 @@ impl Device {
         }
     }
 
-    /// Gives back all that is on the device, when it has done what it was given, whoever still has tensors, plans or models there.
-    /// To all of them the device is lost from now on: whatever they do with it is answered with [`Error::DeviceLost`]. Dropping all
-    /// of them does the same without their noticing.
+    /// Gives back all that is on the device, when it has done what it was given, whoever still has tensors,
+    /// plans or models there. To all of them the device is lost from now on: whatever they do with it is
+    /// answered with [`Error::DeviceLost`]. Dropping all of them does the same without their noticing.
     ///
-    /// A device that came from [`from_wgpu`](Self::from_wgpu) stays its host's: it is lost for the engine alone, and what tensors, plans
-    /// and models have there goes when they are dropped.
+    /// A device that came from [`from_wgpu`](Self::from_wgpu) stays its host's: it is lost for the engine
+    /// alone, and what tensors, plans and models have there goes when they are dropped.
     pub fn destroy(&self) {
         match self.gpu() {
             Ok(gpu) => self.failures().destroy(&gpu.device),

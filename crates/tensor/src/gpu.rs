@@ -27,8 +27,8 @@ pub(crate) struct Gpu {
     pub is_hosts: bool,
     /// Lanes of a subgroup, 8 or 16, where the subgroup kernels run.
     pub lanes: Option<u32>,
-    /// Whether shaders may have the functions that pack and unpack f16 values: all but llvmpipe on old processors. A kernel that has
-    /// them does not compile without.
+    /// Whether shaders may have the functions that pack and unpack f16 values: all but llvmpipe on old
+    /// processors. A kernel that has them does not compile without.
     pub supports_unpack2x16float: bool,
     /// The matrices that kernels on matrix units multiply, where they are to.
     pub matrix_units: Option<MatrixSize>,
@@ -74,8 +74,9 @@ impl Gpu {
         let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
         if matrix_units::wanted(adapter, options.matrix_units).is_some() {
             features |= matrix_units::features();
-            // SAFETY: wgpu asks for an acknowledgement that experimental features may be unsound. The one asked for is that of
-            // cooperative matrices, for kernels that stay within their memory, at the caller's wish.
+            // SAFETY: wgpu asks for an acknowledgement that experimental features may be unsound. The one
+            // asked for is that of cooperative matrices, for kernels that stay within their memory, at the
+            // caller's wish.
             experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
         }
         let opened = adapter
@@ -98,8 +99,8 @@ impl Gpu {
     /// Takes a device and its queue that a host opened on `adapter`. The host's handlers stay its own.
     ///
     /// # Errors
-    /// [`Error::Limits`] when it was asked for too little, [`Error::Adapter`] when it is another adapter's, or lacks what the
-    /// options insist on, [`Error::DeviceLost`] when it is lost already.
+    /// [`Error::Limits`] when it was asked for too little, [`Error::Adapter`] when it is another adapter's,
+    /// or lacks what the options insist on, [`Error::DeviceLost`] when it is lost already.
     pub fn adopt(
         adapter: &wgpu::Adapter,
         device: wgpu::Device,
@@ -182,7 +183,8 @@ impl Gpu {
         self.device.features().contains(features)
     }
 
-    /// Whether what a run reads has to come with its commands: others submit in between, or it is submitted later.
+    /// Whether what a run reads has to come with its commands: others submit in between, or it is submitted
+    /// later.
     pub fn submits_later(&self) -> bool {
         #[cfg(not(target_family = "wasm"))]
         let is_paced = self.pacer.is_some();
@@ -191,7 +193,8 @@ impl Gpu {
         self.is_hosts || is_paced
     }
 
-    /// Hands work to the queue. All that the engine submits goes through here, so that it can be waited for and nothing else.
+    /// Hands work to the queue. All that the engine submits goes through here, so that it can be waited for
+    /// and nothing else.
     pub fn submit(&self, commands: impl IntoIterator<Item = wgpu::CommandBuffer>) -> Submitted {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         #[cfg(not(target_family = "wasm"))]
@@ -240,7 +243,8 @@ impl Gpu {
         return self.failures.check().map(|()| drop(submitted.clone()));
     }
 
-    /// Is ready when the work is done, without blocking the thread that awaits it. A browser calls back by itself.
+    /// Is ready when the work is done, without blocking the thread that awaits it. A browser calls back by
+    /// itself.
     pub fn done(&self, submitted: Submitted) -> impl Future<Output = Result<()>> + use<> {
         #[cfg(not(target_family = "wasm"))]
         return self.waiter.wait_for(self.waited(), submitted);

@@ -43,7 +43,8 @@ impl ResizeAxis {
     }
 }
 
-/// How photos of one size become what a model reads: along which axis first, by which weights, and what each byte becomes.
+/// How photos of one size become what a model reads: along which axis first, by which weights, and what each
+/// byte becomes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PhotoResizing {
     /// Rows and columns of the photo.
@@ -58,7 +59,8 @@ pub struct PhotoResizing {
     pub table: Vec<f32>,
 }
 
-/// A plan that resizes photos in textures of one size, rounding as Pillow does, and makes of each byte what a table says.
+/// A plan that resizes photos in textures of one size, rounding as Pillow does, and makes of each byte what a
+/// table says.
 pub struct PhotoResize {
     device: Device,
     resizing: PhotoResizing,
@@ -118,11 +120,13 @@ impl PhotoResize {
         Ok(Self { device: device.clone(), starts, weights, plan, picture, values, resizing })
     }
 
-    /// The values `[1, 3, rows, columns]` of a photo. The texture is read when the work that this submits, or within
-    /// [`Device::commands`] gives, is done; textures that are stored as sRGB are taken as they are stored.
+    /// The values `[1, 3, rows, columns]` of a photo. The texture is read when the work that this submits, or
+    /// within [`Device::commands`] gives, is done; textures that are stored as sRGB are taken as they are
+    /// stored.
     ///
     /// # Errors
-    /// [`Error::Texture`] for one of another format, usage or size; [`Error::OtherDevice`] for one of another device; the device's.
+    /// [`Error::Texture`] for one of another format, usage or size; [`Error::OtherDevice`] for one of another
+    /// device; the device's.
     pub fn run(&self, photo: &wgpu::Texture) -> Result<Tensor> {
         let (height, width) = self.resizing.size;
         expect_texture(WHAT, photo, &FORMATS, wgpu::TextureUsages::TEXTURE_BINDING)?;

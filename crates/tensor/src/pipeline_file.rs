@@ -14,7 +14,8 @@ use crate::checksum;
 /// Where compiled pipelines are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PipelineStore {
-    /// A folder for files, one for each adapter. Drivers trust what they once wrote: others should not be able to write there.
+    /// A folder for files, one for each adapter. Drivers trust what they once wrote: others should not be
+    /// able to write there.
     Folder(PathBuf),
     /// A cache that the host of a device made on it, and keeps as it likes. It is for
     /// [`Device::from_wgpu`](crate::Device::from_wgpu) alone.
@@ -61,8 +62,9 @@ impl OpenStore {
 
 /// The driver's own cache of pipelines, and the file that outlives it. There is one for each adapter.
 ///
-/// It saves the translation of shaders to machine code in the next process. Desktop drivers keep caches themselves, beside
-/// which it brings little; it is for those that leave this to the application, as on Android, or whose cache is off.
+/// It saves the translation of shaders to machine code in the next process. Desktop drivers keep caches
+/// themselves, beside which it brings little; it is for those that leave this to the application, as on
+/// Android, or whose cache is off.
 pub(crate) struct PipelineFile {
     path: PathBuf,
     /// A hash of all that decides whether the data can be of use.
@@ -73,8 +75,8 @@ pub(crate) struct PipelineFile {
 }
 
 impl PipelineFile {
-    /// Gives the driver what `folder` has for it: nothing where there is no file, or it is damaged. `None` where the device
-    /// keeps no pipelines.
+    /// Gives the driver what `folder` has for it: nothing where there is no file, or it is damaged. `None`
+    /// where the device keeps no pipelines.
     fn open(folder: &Path, gpu: &wgpu::Device, info: &wgpu::AdapterInfo) -> Option<Self> {
         if !gpu.features().contains(wgpu::Features::PIPELINE_CACHE) {
             return None;
@@ -100,9 +102,10 @@ impl PipelineFile {
             // What the driver no longer takes is left, without an error.
             fallback: true,
         };
-        // SAFETY: the data are `PipelineCache::get_data`'s: `read` gives only what stands behind a header that `save` wrote for
-        // this adapter, driver, version and kernels, of that length and checksum. That finds damage; it does not find forgery,
-        // which is why `PipelineStore::Folder` asks for one that others cannot write.
+        // SAFETY: the data are `PipelineCache::get_data`'s: `read` gives only what stands behind a header
+        // that `save` wrote for this adapter, driver, version and kernels, of that length and checksum. That
+        // finds damage; it does not find forgery, which is why `PipelineStore::Folder` asks for one that
+        // others cannot write.
         let cache = unsafe { gpu.create_pipeline_cache(&descriptor) };
         let saved = Mutex::new(data.map(checksum));
         Some(Self { path, subject, cache, saved })

@@ -5,11 +5,11 @@ use std::fmt;
 use crate::{Error, Result};
 
 /// What a device that is to run the kernels must be asked for: never more than WebGPU's defaults, so that
-/// `wgpu::Limits::default()` is enough, and so is what every WebGPU adapter offers. A host that asks for less takes
-/// `limits.or_better_values_from(&minimum_limits())`.
+/// `wgpu::Limits::default()` is enough, and so is what every WebGPU adapter offers. A host that asks for less
+/// takes `limits.or_better_values_from(&minimum_limits())`.
 ///
-/// The sizes of buffers and bindings are those that CLIPSeg's published size needs. A device may have smaller ones only
-/// by not being asked; [`Device::from_wgpu`](crate::Device::from_wgpu) refuses it.
+/// The sizes of buffers and bindings are those that CLIPSeg's published size needs. A device may have smaller
+/// ones only by not being asked; [`Device::from_wgpu`](crate::Device::from_wgpu) refuses it.
 #[must_use]
 pub fn minimum_limits() -> wgpu::Limits {
     let default = wgpu::Limits::default();
@@ -49,8 +49,8 @@ const NEEDED: [&str; 13] = [
     "max_compute_workgroups_per_dimension",
 ];
 
-/// What a host should ask for so that the engine can do all that it could on a device of its own: [`minimum_limits`], and where
-/// `adapter` offers more, larger buffers, bindings and textures.
+/// What a host should ask for so that the engine can do all that it could on a device of its own:
+/// [`minimum_limits`], and where `adapter` offers more, larger buffers, bindings and textures.
 #[must_use]
 pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
     let offered = adapter.limits();
@@ -66,8 +66,8 @@ pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
     }
 }
 
-/// The features of `adapter` that the engine makes use of: subgroups, timestamps for profiles, and pipelines that are kept. None
-/// is needed. A host adds them to its own, `mine | required_features(&adapter)`.
+/// The features of `adapter` that the engine makes use of: subgroups, timestamps for profiles, and pipelines
+/// that are kept. None is needed. A host adds them to its own, `mine | required_features(&adapter)`.
 #[must_use]
 pub fn required_features(adapter: &wgpu::Adapter) -> wgpu::Features {
     adapter.features() & USED

@@ -1,4 +1,5 @@
-//! Waiting for the device: on the caller's thread where it blocks, on a thread of the device's own where it awaits.
+//! Waiting for the device: on the caller's thread where it blocks, on a thread of the device's own where it
+//! awaits.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,8 +21,9 @@ thread_local! {
     static BLOCKS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Waits for a future of this crate's on the calling thread, which polls the device meanwhile: for the blocking form of an
-/// asynchronous function. Any executor may run such futures too; then a thread of the device's own polls.
+/// Waits for a future of this crate's on the calling thread, which polls the device meanwhile: for the
+/// blocking form of an asynchronous function. Any executor may run such futures too; then a thread of the
+/// device's own polls.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     /// What the thread did before, also after a panic.
     struct Before(bool);
@@ -59,7 +61,8 @@ impl Waited {
         }
     }
 
-    /// As [`wait_for`](Self::wait_for), of work that the queue may have refused: then for what came before it.
+    /// As [`wait_for`](Self::wait_for), of work that the queue may have refused: then for what came before
+    /// it.
     pub fn wait_for_last(&self, submitted: &Submitted) -> Result<()> {
         match &submitted.is_done {
             Some(is_done) => self.look_until(is_done),
@@ -68,8 +71,8 @@ impl Waited {
         }
     }
 
-    /// Polls until the work is done. wgpu is not asked to wait: meanwhile it would hold a lock that a host's `present` needs, and
-    /// where it gives up after a time it may lose the callbacks of others.
+    /// Polls until the work is done. wgpu is not asked to wait: meanwhile it would hold a lock that a host's
+    /// `present` needs, and where it gives up after a time it may lose the callbacks of others.
     fn look_until(&self, is_done: &AtomicBool) -> Result<()> {
         let mut sleep = Duration::from_micros(20);
         loop {
@@ -84,7 +87,8 @@ impl Waited {
 
     /// Whether there is such a submission.
     fn poll(&self, until: wgpu::PollType) -> Result<bool> {
-        // Polled again, wgpu gives back the memory of a lost device, under the hands of who may still read it.
+        // Polled again, wgpu gives back the memory of a lost device, under the hands of who may still read
+        // it.
         self.failures.look(&self.device)?;
         // wgpu panics where the driver tells it of a loss.
         let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(until)));
@@ -104,7 +108,8 @@ fn wait_for(submission: Option<&wgpu::SubmissionIndex>) -> wgpu::PollType {
     wgpu::PollType::Wait { submission_index: submission.cloned(), timeout: None }
 }
 
-/// Who waits for a device on behalf of futures: a thread that begins with the first one and ends with the device.
+/// Who waits for a device on behalf of futures: a thread that begins with the first one and ends with the
+/// device.
 #[derive(Default)]
 pub(crate) struct Waiter(Mutex<Option<mpsc::Sender<Waiting>>>);
 

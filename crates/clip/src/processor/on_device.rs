@@ -7,8 +7,9 @@ use super::resize::{down_first, nearest_positions};
 use super::{ImageSize, Processor, Resample};
 
 impl Processor {
-    /// What [`preprocess`](Self::preprocess) does to photos of a size, for [`PhotoResize`](clipseg_tensor::PhotoResize): the same
-    /// integers in the same order, so that the values are the same too.
+    /// What [`preprocess`](Self::preprocess) does to photos of a size, for
+    /// [`PhotoResize`](clipseg_tensor::PhotoResize): the same integers in the same order, so that the values
+    /// are the same too.
     pub fn photo_resizing(&self, width: usize, height: usize) -> PhotoResizing {
         let from = (width, height);
         let to = match self.config.size {
