@@ -280,7 +280,8 @@ fn a_frame_is_submitted_by_the_host() {
     });
     assert!(expected[0] != expected[1], "or nothing would be tested");
 
-    // What it takes beside the way over host memory: the texture read back, resized and masked on the processor, and uploaded.
+    // What it takes beside the way over host memory: the texture read back, resized and masked on the
+    // processor, and uploaded.
     let mean = |work: &dyn Fn()| {
         let begin = std::time::Instant::now();
         (0..5).for_each(|_| work());

@@ -1,5 +1,5 @@
-//! Work of a run on memory that a host gives with it: photos in its textures, masks into its textures and buffers. It stands before or
-//! behind the steps of a plan, which only know the plan's own memory.
+//! Work of a run on memory that a host gives with it: photos in its textures, masks into its textures and
+//! buffers. It stands before or behind the steps of a plan, which only know the plan's own memory.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -86,7 +86,8 @@ impl HostStep {
     }
 }
 
-/// The grid for one invocation per element of a kernel with workgroups of 64, folded where a side would be too long.
+/// The grid for one invocation per element of a kernel with workgroups of 64, folded where a side would be
+/// too long.
 pub(crate) fn grid_1d(device: &Device, length: usize) -> [u32; 3] {
     let limit = device.limits().max_compute_workgroups_per_dimension as usize;
     let workgroups = length.div_ceil(64).max(1);
@@ -94,8 +95,8 @@ pub(crate) fn grid_1d(device: &Device, length: usize) -> [u32; 3] {
     [x as u32, workgroups.div_ceil(x) as u32, 1]
 }
 
-/// Does what hands a host's memory to wgpu, which panics where it knows of nothing with that memory's number: every `wgpu::Instance`
-/// numbers what it makes by itself, so memory of another one is seldom anything here.
+/// Does what hands a host's memory to wgpu, which panics where it knows of nothing with that memory's number:
+/// every `wgpu::Instance` numbers what it makes by itself, so memory of another one is seldom anything here.
 pub(crate) fn of_this_instance<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Error::OtherDevice { what: what.to_owned() }))
 }

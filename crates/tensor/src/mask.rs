@@ -1,4 +1,5 @@
-//! Masks for a host: from logits on the device to its textures and buffers, without a detour over host memory.
+//! Masks for a host: from logits on the device to its textures and buffers, without a detour over host
+//! memory.
 
 use clipseg_shaders::kernels::pack_mask;
 
@@ -108,8 +109,9 @@ impl MaskWriter {
     /// Writes the mask of one of `logits`, `[prompts, rows, columns]`.
     ///
     /// # Errors
-    /// [`Error::Shape`] when there is no such prompt or the logits have another size; [`Error::Texture`] and [`Error::Buffer`] for a
-    /// target that cannot be written to, or is of another size or format; [`Error::OtherDevice`] for another device's; the device's.
+    /// [`Error::Shape`] when there is no such prompt or the logits have another size; [`Error::Texture`] and
+    /// [`Error::Buffer`] for a target that cannot be written to, or is of another size or format;
+    /// [`Error::OtherDevice`] for another device's; the device's.
     pub fn run(
         &self,
         logits: &Tensor,

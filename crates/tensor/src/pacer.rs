@@ -11,11 +11,12 @@ use crate::gpu::Submitted;
 use crate::step::Step;
 use crate::{Cost, Device, Error, Result};
 
-/// Operations that take as long as a byte read or written: so many to a byte is where kernels stop waiting for memory, roughly.
+/// Operations that take as long as a byte read or written: so many to a byte is where kernels stop waiting
+/// for memory, roughly.
 const FLOPS_PER_BYTE: f64 = 10.0;
 
-/// How long an operation takes before anything was measured, in seconds: as on a slow device, so that the first submissions are
-/// rather too short.
+/// How long an operation takes before anything was measured, in seconds: as on a slow device, so that the
+/// first submissions are rather too short.
 const FIRST_GUESS: f64 = 1e-10;
 
 /// What hands submissions to a device one at a time: each when the one before it is done.
@@ -43,7 +44,8 @@ impl Pacer {
         Self { longest, pace: Mutex::new(FIRST_GUESS), jobs: Mutex::default() }
     }
 
-    /// The ranges of steps that go into a submission each, with their operations: as many as fit the time, one at least.
+    /// The ranges of steps that go into a submission each, with their operations: as many as fit the time,
+    /// one at least.
     pub fn cut(&self, steps: &[Step]) -> Vec<(Range<usize>, f64)> {
         let pace = *self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         cut(steps.iter().map(operations), self.longest.as_secs_f64() / pace)
@@ -73,8 +75,8 @@ impl Pacer {
         }
     }
 
-    /// A submission of so many operations took so long. The slowest of late counts: kernels differ in what they get out of a
-    /// device, and a host's own work may be in between.
+    /// A submission of so many operations took so long. The slowest of late counts: kernels differ in what
+    /// they get out of a device, and a host's own work may be in between.
     fn note(&self, operations: f64, took: Duration) {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         *pace = (took.as_secs_f64() / operations.max(1e6)).max(0.8 * *pace);
