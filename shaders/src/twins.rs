@@ -1,9 +1,10 @@
 //! A CPU twin of every kernel: the same arithmetic as plain loops over row-major slices.
 //!
-//! A twin is its kernel's specification and the oracle of its tests, so it favours the plainest form over a quick one.
-//! It has the kernel's name and takes the kernel's parameters, then its resources in binding order, the output last.
-//! The forms of one operation share a twin: [`matmul`] speaks for every kernel named `matmul_*`, [`layer_norm`], [`attention`] and
-//! [`film`] for theirs. Textures are row-major slices here; [`texture_from_buffer`] says how they are padded.
+//! A twin is its kernel's specification and the oracle of its tests, so it favours the plainest form over a
+//! quick one. It has the kernel's name and takes the kernel's parameters, then its resources in binding
+//! order, the output last. The forms of one operation share a twin: [`matmul`] speaks for every kernel named
+//! `matmul_*`, [`layer_norm`], [`attention`] and [`film`] for theirs. Textures are row-major slices here;
+//! [`texture_from_buffer`] says how they are padded.
 //!
 //! [`conv2d_3x3`] and [`transposed_conv2d`] take the parameters of [`im2col_3x3`] and [`depth_to_space`]: they are the
 //! convolutions, written directly, that the engine computes as a rearrangement and a matrix product.

@@ -109,7 +109,7 @@ fn a_mask_in_a_texture_is_that_of_the_way_over_host_memory() {
 
     let found = model.decode_on_device(&model.encode_texture(&texture).unwrap(), &condition).unwrap();
     assert_eq!((found.len(), found.height(), found.width()), (3, expected.height(), expected.width()));
-    // Of sides that are no multiples of what a row is padded to, larger and smaller than the logits.
+    // Of sides that are not multiples of what a row is padded to, larger and smaller than the logits.
     for (width, height) in [(size(&photo).0, size(&photo).1), (301, 95), (17, 3), (1, 1)] {
         let expected = expected.resized(width as usize, height as usize).unwrap();
         for prompt in 0..prompts.len() {

@@ -1,5 +1,5 @@
-//! `cargo xtask gpu-day`: all that is worth knowing of a machine with a GPU, by one command that needs neither a compiler nor a
-//! network, and as a folder that can be sent back.
+//! `cargo xtask gpu-day`: all that is worth knowing of a machine with a GPU, by one command that needs
+//! neither a compiler nor a network, and as a folder that can be sent back.
 
 mod archive;
 mod steps;

@@ -1,7 +1,7 @@
 //! `config.json`: the sizes and choices that a checkpoint was trained with.
 //!
-//! Field names, defaults and meaning are those of transformers v4.37.2 (`configuration_clipseg.py`). Keys that this
-//! crate does not know are kept in `extra` and written back by `to_json`.
+//! Field names, defaults and meaning are those of transformers v4.37.2 (`configuration_clipseg.py`). Keys
+//! that this crate does not know are kept in `extra` and written back by `to_json`.
 
 mod clipseg;
 pub(crate) mod fields;
@@ -55,8 +55,8 @@ pub(crate) fn parse_object(text: &str) -> Result<Object> {
     }
 }
 
-/// Reads the file at `path` (a folder stands for the file `name` in it), hands its object to `parse`, and names the
-/// file in whatever goes wrong. Where it is missing, `hint` says what it is for.
+/// Reads the file at `path` (a folder stands for the file `name` in it), hands its object to `parse`, and
+/// names the file in whatever goes wrong. Where it is missing, `hint` says what it is for.
 pub(crate) fn read_config<T>(
     path: &Path,
     name: &str,

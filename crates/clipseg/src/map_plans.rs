@@ -6,7 +6,8 @@ use crate::{Refinement, Result};
 
 /// Plans of each kind that are kept: a large photo's hold maps of a tile's size.
 const PLANS: usize = 2;
-/// Most bytes of a map that is worked on in one piece, where the adapter takes as many: what WebGPU asks of every adapter.
+/// Most bytes of a map that is worked on in one piece, where the adapter takes as many: what WebGPU asks of
+/// every adapter.
 const PIECE: u64 = 128 << 20;
 
 /// A device with the plans that resized and refined maps the last times; what a model gives shares them.
@@ -19,7 +20,8 @@ pub(crate) struct MapPlans {
     masks: PlanCache<MaskKey, MaskWriter>,
 }
 
-/// The sizes of logits and of a mask of them, rows and columns each; what its texels are, and whether rows are padded.
+/// The sizes of logits and of a mask of them, rows and columns each; what its texels are, and whether rows
+/// are padded.
 type MaskKey = ((usize, usize), (usize, usize), MaskTexels, bool);
 
 /// A tile of a resized map, and what it is made of.
@@ -98,8 +100,8 @@ impl MapPlans {
         })
     }
 
-    /// The keys of all tiles of a map of `to` made from one of `from`, rows and columns each: as few as keep the maps of each
-    /// within the largest piece.
+    /// The keys of all tiles of a map of `to` made from one of `from`, rows and columns each: as few as keep
+    /// the maps of each within the largest piece.
     pub fn resizes(&self, from: (usize, usize), to: (usize, usize)) -> Vec<ResizeKey> {
         let key = |to: Tile| ResizeKey { from: to.source(from.0, from.1), to };
         let fits = |key: &ResizeKey| self.fits(1, &key.from) && self.fits(1, &key.to);
@@ -160,7 +162,8 @@ fn record_resize(recorder: &mut Recorder, key: &ResizeKey) -> Result<(Tensor, Te
     Ok((input, output))
 }
 
-/// So large a piece that the plans of maps, of which each takes up to four, leave most of the budget to others.
+/// So large a piece that the plans of maps, of which each takes up to four, leave most of the budget to
+/// others.
 fn piece_within_budget(device: &Device) -> u64 {
     device.memory_budget().map_or(u64::MAX, |budget| {
         let MemoryUse { weights, encoded_images, .. } = device.memory_use();
@@ -168,7 +171,8 @@ fn piece_within_budget(device: &Device) -> u64 {
     })
 }
 
-/// The keys of the tiles of a map of `height` by `width`, which are cut in half along the longer side until each key fits.
+/// The keys of the tiles of a map of `height` by `width`, which are cut in half along the longer side until
+/// each key fits.
 fn tiles<K>((height, width): (usize, usize), key: impl Fn(Tile) -> K, fits: impl Fn(&K) -> bool) -> Vec<K> {
     let (mut rows, mut columns) = (height.max(1), width.max(1));
     loop {
@@ -246,8 +250,8 @@ mod tests {
         let device = Device::open(&DeviceOptions::default()).unwrap();
         let plans = MapPlans::with_piece(&device, PIECE);
         let refinement = Refinement::default();
-        // The model's own picture for a photo of 12 million pixels; and three scales of a wide photo, whose moments would
-        // take 139 MB at once.
+        // The model's own picture for a photo of 12 million pixels; and three scales of a wide photo, whose
+        // moments would take 139 MB at once.
         assert_eq!(plans.refinements((352, 352), (3000, 4000), refinement).len(), 2);
         assert_eq!(plans.refinements((1056, 2534), (1000, 2400), refinement).len(), 2);
         assert_eq!(plans.resizes((352, 352), (3000, 4000)).len(), 1);

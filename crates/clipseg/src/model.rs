@@ -82,8 +82,8 @@ impl ClipSegForImageSegmentation {
         Self::load(device, &Checkpoint::open(path)?, &config)
     }
 
-    /// Loads the weights of an open checkpoint: of one that is [kept](Checkpoint::keep) in memory without reading a file, on as many
-    /// devices as are wanted.
+    /// Loads the weights of an open checkpoint: of one that is [kept](Checkpoint::keep) in memory without
+    /// reading a file, on as many devices as are wanted.
     ///
     /// # Errors
     /// An impossible config, a missing or misshapen tensor, or the device's.
@@ -122,10 +122,11 @@ impl ClipSegForImageSegmentation {
         &self.config
     }
 
-    /// A name for the space that the model's conditions lie in, by which [`SavedConditions`](crate::SavedConditions) know
-    /// theirs: 16 hexadecimal digits of its width, of how texts are pooled, and of the last weights that conditions are made
-    /// by. It is the same for a checkpoint and what `clipseg convert --dtype f16` makes of it, and for models that share
-    /// CLIP's towers; further training shows unless it left these weights alone.
+    /// A name for the space that the model's conditions lie in, by which
+    /// [`SavedConditions`](crate::SavedConditions) know theirs: 16 hexadecimal digits of its width, of how
+    /// texts are pooled, and of the last weights that conditions are made by. It is the same for a checkpoint
+    /// and what `clipseg convert --dtype f16` makes of it, and for models that share CLIP's towers; further
+    /// training shows unless it left these weights alone.
     #[must_use]
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
@@ -195,8 +196,8 @@ impl ClipSegForImageSegmentation {
         Ok(SavedImage::new(image.model(), image.grid, activations))
     }
 
-    /// Copies an encoded image from the host to the device that this model is on. The logits are then those of the image that it was
-    /// made of.
+    /// Copies an encoded image from the host to the device that this model is on. The logits are then those
+    /// of the image that it was made of.
     ///
     /// # Errors
     /// [`Error::OtherModel`] for an image that another model encoded; the device's.
@@ -205,12 +206,14 @@ impl ClipSegForImageSegmentation {
         self.vision.upload(saved.activations(), saved.grid())
     }
 
-    /// Logits `[prompts, height, width]` of every prompt on the one encoded image, or of each prompt on its own image.
+    /// Logits `[prompts, height, width]` of every prompt on the one encoded image, or of each prompt on its
+    /// own image.
     ///
     /// # Errors
-    /// [`Error::Input`] when an encoded batch does not have as many as there are prompts, or the condition is not one of
-    /// this model's `projection_dim`; [`Error::OtherModel`] when another model encoded the image; [`OtherDevice`](clipseg_tensor::Error::OtherDevice) when the image is another device's; the
-    /// device's own.
+    /// [`Error::Input`] when an encoded batch does not have as many as there are prompts, or the condition is
+    /// not one of this model's `projection_dim`; [`Error::OtherModel`] when another model encoded the image;
+    /// [`OtherDevice`](clipseg_tensor::Error::OtherDevice) when the image is another device's; the device's
+    /// own.
     pub async fn decode(&self, image: &EncodedImage, condition: &Condition) -> Result<Array> {
         let prompts = condition.len();
         condition.check(self.config.projection_dim)?;
@@ -240,8 +243,8 @@ impl ClipSegForImageSegmentation {
         Ok(parts.finish())
     }
 
-    /// As [`encode_image`](Self::encode_image), of pixel values that are on the device, `[batch, channels, height, width]`. It is ready when
-    /// the work is submitted.
+    /// As [`encode_image`](Self::encode_image), of pixel values that are on the device,
+    /// `[batch, channels, height, width]`. It is ready when the work is submitted.
     ///
     /// # Errors
     /// As [`encode_image`](Self::encode_image).
@@ -254,8 +257,9 @@ impl ClipSegForImageSegmentation {
         say_need(&self.device, self.vision.encode_on_device(pixels).await, needed)
     }
 
-    /// As [`decode`](Self::decode) of a single image, with logits that stay on the device: `[prompts, height, width, 1]`, in as many tensors
-    /// as the device's limits ask for. It is ready when the work is submitted.
+    /// As [`decode`](Self::decode) of a single image, with logits that stay on the device:
+    /// `[prompts, height, width, 1]`, in as many tensors as the device's limits ask for. It is ready when the
+    /// work is submitted.
     ///
     /// # Errors
     /// As [`decode`](Self::decode).
@@ -291,9 +295,9 @@ impl ClipSegForImageSegmentation {
         Ok(self.decoder.forward(&image.activations, image.grid, conditions, options).await?.logits)
     }
 
-    /// What [`Device::memory_use`] will be at most on a device that this model has for itself, after it encoded an image of `height`
-    /// by `width`, texts of up to `length` tokens, and decoded them against the image; without a budget, which would cut them.
-    /// What is there already counts, and nothing is taken.
+    /// What [`Device::memory_use`] will be at most on a device that this model has for itself, after it
+    /// encoded an image of `height` by `width`, texts of up to `length` tokens, and decoded them against the
+    /// image; without a budget, which would cut them. What is there already counts, and nothing is taken.
     ///
     /// # Errors
     /// The device's, of sizes beyond the adapter's limits.
@@ -319,8 +323,8 @@ impl ClipSegForImageSegmentation {
     /// Everything that transformers' `forward` gives.
     ///
     /// # Errors
-    /// [`Error::Input`] in the reference's words when there are not as many conditions as images, or they are of another width
-    /// than `projection_dim`; when labels are not as many as logits; the device's.
+    /// [`Error::Input`] in the reference's words when there are not as many conditions as images, or they are
+    /// of another width than `projection_dim`; when labels are not as many as logits; the device's.
     pub async fn forward(&self, input: SegmentationInput<'_>) -> Result<SegmentationOutput> {
         let batch = input.images.batch;
         let refuse = |message: &str| Err(Error::Input(message.to_owned()));

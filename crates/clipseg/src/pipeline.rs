@@ -15,17 +15,19 @@ const KEPT_PROMPTS: usize = 1024;
 /// Sizes of textures for which the plan that resizes them is kept.
 const KEPT_PHOTO_SIZES: usize = 2;
 
-/// A checkpoint with its processor and tokenizer: photos and words in, masks out. It may be shared between threads.
+/// A checkpoint with its processor and tokenizer: photos and words in, masks out. It may be shared between
+/// threads.
 ///
 /// # When something fails
-/// A failure is told to the call whose work it was, and harms no other: neither those of other threads nor the next one, for which
-/// what was recorded and cached before is still there.
+/// A failure is told to the call whose work it was, and harms no other: neither those of other threads nor
+/// the next one, for which what was recorded and cached before is still there.
 ///
-/// After a loss of the device ([`DeviceLost`](crate::DeviceError::DeviceLost)) every call is told of it. Lost are the weights, the
-/// [`EncodedImage`]s and whatever else was on the device. Kept are what is the host's: photos, [`Condition`]s, [`Segmentation`]s (which
-/// can be looked at, but no longer resized), the processor, the tokenizer, and of this type the conditions of prompts. Open the device again
-/// and go on with [`reloaded`](Self::reloaded); with a checkpoint that was [kept](Checkpoint::keep) in memory, no file is read.
-/// `examples/lost_device.rs` shows it.
+/// After a loss of the device ([`DeviceLost`](crate::DeviceError::DeviceLost)) every call is told of it. Lost
+/// are the weights, the [`EncodedImage`]s and whatever else was on the device. Kept are what is the host's:
+/// photos, [`Condition`]s, [`Segmentation`]s (which can be looked at, but no longer resized), the processor,
+/// the tokenizer, and of this type the conditions of prompts. Open the device again and go on with
+/// [`reloaded`](Self::reloaded); with a checkpoint that was [kept](Checkpoint::keep) in memory, no file is
+/// read. `examples/lost_device.rs` shows it.
 pub struct ClipSeg {
     model: ClipSegForImageSegmentation,
     processor: Processor,
@@ -37,7 +39,8 @@ pub struct ClipSeg {
 
 impl ClipSeg {
     /// Loads a checkpoint folder as the Hub serves it: `config.json`, `model.safetensors` (or its shards),
-    /// `preprocessor_config.json` (or the `processor_config.json` of transformers 5), and `tokenizer.json` or `vocab.json` with `merges.txt`.
+    /// `preprocessor_config.json` (or the `processor_config.json` of transformers 5), and `tokenizer.json` or
+    /// `vocab.json` with `merges.txt`.
     ///
     /// # Errors
     /// A missing or malformed file, an impossible config, a missing or misshapen tensor, or the device's.
@@ -48,7 +51,8 @@ impl ClipSeg {
         Self::from_parts(ClipSegForImageSegmentation::from_pretrained(device, path)?, processor, tokenizer)
     }
 
-    /// Puts together what was loaded apart. The tokenizer's longest encoding is lowered to the model's positions.
+    /// Puts together what was loaded apart. The tokenizer's longest encoding is lowered to the model's
+    /// positions.
     ///
     /// # Errors
     /// [`Error::Config`] when the model has too few positions for a single token, or no embedding for
@@ -66,8 +70,8 @@ impl ClipSeg {
         Ok(Self { model, processor, tokenizer, prompts: PromptCache::new(KEPT_PROMPTS), maps, photos })
     }
 
-    /// The same on another device, as after the loss of this one: weights are loaded from `checkpoint`, the one that this was loaded
-    /// from; processor, tokenizer and the prompts that are known are taken along.
+    /// The same on another device, as after the loss of this one: weights are loaded from `checkpoint`, the
+    /// one that this was loaded from; processor, tokenizer and the prompts that are known are taken along.
     ///
     /// # Errors
     /// As [`ClipSegForImageSegmentation::load`]; [`Error::Input`] when the checkpoint is of another model.
@@ -101,10 +105,11 @@ impl ClipSeg {
         &self.tokenizer
     }
 
-    /// What [`Device::memory_use`] will be at most on a device that this model has for itself, after it segmented a photo of `width` by
-    /// `height` by so many prompts, and resized them to the photo's size. It is counted from what would be recorded: nothing is taken.
-    /// Where that is more than [`DeviceOptions::memory_budget`](crate::DeviceOptions::memory_budget), prompts are looked for in
-    /// parts and large maps are made in tiles, which takes less.
+    /// What [`Device::memory_use`] will be at most on a device that this model has for itself, after it
+    /// segmented a photo of `width` by `height` by so many prompts, and resized them to the photo's size. It
+    /// is counted from what would be recorded: nothing is taken. Where that is more than
+    /// [`DeviceOptions::memory_budget`](crate::DeviceOptions::memory_budget), prompts are looked for in parts
+    /// and large maps are made in tiles, which takes less.
     ///
     /// # Errors
     /// The device's, of sizes beyond the adapter's limits.
@@ -139,20 +144,24 @@ impl ClipSeg {
         block_on(self.model.encode_image(pixels.into()))
     }
 
-    /// As [`encode_image`](Self::encode_image), of a photo in a texture of a host's on the [device](Device::from_wgpu) that it opened: of any
-    /// size, `Rgba8Unorm` or `Bgra8Unorm`, with or without `Srgb`, made with `TEXTURE_BINDING`. Its bytes are taken as they are
-    /// stored and alpha is left out, as Pillow's `convert("RGB")` does; they are resized with Pillow's integers, so that the pixel values are
-    /// those of [`Processor::preprocess`]. Of an sRGB texture the driver gives linear values, which are encoded again: exact
-    /// where the driver decodes exactly, which is what drivers do that look bytes up in a table.
+    /// As [`encode_image`](Self::encode_image), of a photo in a texture of a host's on the
+    /// [device](Device::from_wgpu) that it opened: of any size, `Rgba8Unorm` or `Bgra8Unorm`, with or without
+    /// `Srgb`, made with `TEXTURE_BINDING`. Its bytes are taken as they are stored and alpha is left out, as
+    /// Pillow's `convert("RGB")` does; they are resized with Pillow's integers, so that the pixel values are
+    /// those of [`Processor::preprocess`]. Of an sRGB texture the driver gives linear values, which are
+    /// encoded again: exact where the driver decodes exactly, which is what drivers do that look bytes up in
+    /// a table.
     ///
-    /// It must be made from the `wgpu::Instance` that the device came from: wgpu numbers the resources of each instance by itself, so
-    /// that one of another instance could be taken for another texture.
+    /// It must be made from the `wgpu::Instance` that the device came from: wgpu numbers the resources of
+    /// each instance by itself, so that one of another instance could be taken for another texture.
     ///
-    /// The texture is read when the device has come to the work, which this submits or within [`Device::commands`] gives to the host.
+    /// The texture is read when the device has come to the work, which this submits or within
+    /// [`Device::commands`] gives to the host.
     ///
     /// # Errors
-    /// Of the device's kinds [`Texture`](crate::DeviceError::Texture) for one of another format or usage, which says what to change;
-    /// [`OtherDevice`](crate::DeviceError::OtherDevice) for one of another device, and on the processor, which has none.
+    /// Of the device's kinds [`Texture`](crate::DeviceError::Texture) for one of another format or usage,
+    /// which says what to change; [`OtherDevice`](crate::DeviceError::OtherDevice) for one of another device,
+    /// and on the processor, which has none.
     pub fn encode_texture(&self, photo: &wgpu::Texture) -> Result<EncodedImage> {
         let size = (photo.width() as usize, photo.height() as usize);
         let device = self.model.device();
@@ -162,7 +171,8 @@ impl ClipSeg {
         block_on(self.model.encode_image_on_device(&resize.run(photo)?))
     }
 
-    /// As [`decode`](Self::decode), with logits that stay on the device, to be written into a host's textures.
+    /// As [`decode`](Self::decode), with logits that stay on the device, to be written into a host's
+    /// textures.
     ///
     /// # Errors
     /// As [`decode`](Self::decode).
@@ -193,8 +203,8 @@ impl ClipSeg {
         self.model.restore_image(saved)
     }
 
-    /// Waits until the device has done all that it was given. Results wait for themselves; this is for measuring steps, since
-    /// [`encode_image`](Self::encode_image) returns when its work is handed over.
+    /// Waits until the device has done all that it was given. Results wait for themselves; this is for
+    /// measuring steps, since [`encode_image`](Self::encode_image) returns when its work is handed over.
     ///
     /// # Errors
     /// The device's, also of the work that was waited for.
@@ -202,8 +212,8 @@ impl ClipSeg {
         Ok(self.model.device().wait()?)
     }
 
-    /// Encodes prompts, together those that were not asked for lately; the others' conditions are kept. One beyond the model's
-    /// 77 tokens is cut, as [`Tokenizer::encode_batch`] reports.
+    /// Encodes prompts, together those that were not asked for lately; the others' conditions are kept. One
+    /// beyond the model's 77 tokens is cut, as [`Tokenizer::encode_batch`] reports.
     ///
     /// # Errors
     /// [`Error::EmptyPrompt`]; the device's.
@@ -226,7 +236,8 @@ impl ClipSeg {
         self.encode_text(&phrases(templates, prompts))?.means(templates.len())
     }
 
-    /// Encodes a prompt in pixels: most often a [`Processor::visual_prompt`], which shows an object and hides the rest.
+    /// Encodes a prompt in pixels: most often a [`Processor::visual_prompt`], which shows an object and hides
+    /// the rest.
     ///
     /// # Errors
     /// The device's.
@@ -247,7 +258,8 @@ impl ClipSeg {
         Segmentation::new(&self.maps, logits)
     }
 
-    /// Segments an encoded image by prompts: [`encode_text`](Self::encode_text), then [`decode`](Self::decode).
+    /// Segments an encoded image by prompts: [`encode_text`](Self::encode_text), then
+    /// [`decode`](Self::decode).
     ///
     /// # Errors
     /// As these two.

@@ -50,8 +50,8 @@ impl DType {
 
 /// An array on the device, row-major, the last dimension fastest.
 ///
-/// Cloning shares the memory. A tensor that an op made belongs to the recording: dropping its last clone while recording
-/// gives its memory to the ops that follow.
+/// Cloning shares the memory. A tensor that an op made belongs to the recording: dropping its last clone
+/// while recording gives its memory to the ops that follow.
 #[derive(Clone)]
 pub struct Tensor {
     shape: Vec<usize>,
@@ -59,7 +59,8 @@ pub struct Tensor {
     storage: Arc<Storage>,
 }
 
-/// A tensor lies in a buffer, in a texture of four columns per texel, or in both, one made from the other on demand.
+/// A tensor lies in a buffer, in a texture of four columns per texel, or in both, one made from the other on
+/// demand.
 #[derive(Default)]
 pub(crate) struct Storage {
     pub buffer: OnceLock<Arc<Pooled<Buffer>>>,
@@ -135,7 +136,8 @@ impl Tensor {
         self.view(&[self.len() / columns.max(1), columns])
     }
 
-    /// The same buffer under other dimensions. It has to be there; a texture, whose rows are others, is left behind.
+    /// The same buffer under other dimensions. It has to be there; a texture, whose rows are others, is left
+    /// behind.
     pub(crate) fn view(&self, shape: &[usize]) -> Result<Self> {
         let length = shape.iter().try_fold(1usize, |length, &side| length.checked_mul(side));
         let buffer = self.storage.buffer.get().filter(|_| length == Some(self.len()));
@@ -180,7 +182,8 @@ impl Device {
     /// A tensor of its own memory, holding `values`.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `values` are not as many as `shape` says, [`Error::TooLarge`] beyond the adapter's limits.
+    /// [`Error::Shape`] when `values` are not as many as `shape` says, [`Error::TooLarge`] beyond the
+    /// adapter's limits.
     pub fn upload(&self, shape: &[usize], values: &[f32]) -> Result<Tensor> {
         self.upload_bytes(shape, DType::F32, bytemuck::cast_slice(values))
     }
@@ -193,7 +196,8 @@ impl Device {
         self.upload_bytes(shape, DType::U32, bytemuck::cast_slice(values))
     }
 
-    /// As [`upload`](Self::upload), rounded to half-precision floats, the nearest ones. What is beyond the largest becomes that.
+    /// As [`upload`](Self::upload), rounded to half-precision floats, the nearest ones. What is beyond the
+    /// largest becomes that.
     ///
     /// # Errors
     /// As [`upload`](Self::upload), and for an odd number of values.
@@ -203,8 +207,9 @@ impl Device {
         self.upload_bytes(shape, DType::F16, bytemuck::cast_slice(&halves))
     }
 
-    /// As [`upload`](Self::upload), of a weight `[columns, inner]` that products alone read, in the order in which the processor
-    /// does. With [`Precision::F16`] its values are those of f16, though they lie there in full.
+    /// As [`upload`](Self::upload), of a weight `[columns, inner]` that products alone read, in the order in
+    /// which the processor does. With [`Precision::F16`] its values are those of f16, though they lie there
+    /// in full.
     #[cfg(feature = "processor")]
     pub(crate) fn upload_for_products(&self, shape: [usize; 2], values: &[f32]) -> Result<Tensor> {
         let bytes = DType::F32.bytes(values.len());
@@ -221,8 +226,8 @@ impl Device {
         Ok(Tensor::in_buffer(&shape, DType::F32, buffer))
     }
 
-    /// A tensor that outlives recordings, to copy outputs to; until then its values are undefined. The memory of the last ones that were
-    /// dropped is used again.
+    /// A tensor that outlives recordings, to copy outputs to; until then its values are undefined. The memory
+    /// of the last ones that were dropped is used again.
     ///
     /// # Errors
     /// [`Error::TooLarge`] beyond the adapter's limits.

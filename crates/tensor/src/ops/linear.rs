@@ -28,11 +28,12 @@ enum Weight {
 }
 
 impl Linear {
-    /// Uploads a layer: `weight` is `[out_features, in_features]`, as PyTorch's `nn.Linear` has it, and `bias` `[out_features]`.
+    /// Uploads a layer: `weight` is `[out_features, in_features]`, as PyTorch's `nn.Linear` has it, and
+    /// `bias` `[out_features]`.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) when the lengths do not fit, [`Error::TooLarge`](crate::Error::TooLarge)
-    /// beyond the adapter's limits.
+    /// [`Error::Shape`](crate::Error::Shape) when the lengths do not fit,
+    /// [`Error::TooLarge`](crate::Error::TooLarge) beyond the adapter's limits.
     pub fn new(
         device: &Device,
         out_features: usize,
@@ -49,7 +50,8 @@ impl Linear {
         })
     }
 
-    /// As [`new`](Self::new), for inputs of any number of rows: a batch of pixels has more than a texture is high.
+    /// As [`new`](Self::new), for inputs of any number of rows: a batch of pixels has more than a texture is
+    /// high.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -144,10 +146,12 @@ impl Recorder {
         self.linear_with(input, layer, Activation::None, None)
     }
 
-    /// `activation(input [.., in_features] · weightᵀ + bias) + residual [.., out_features]`, in one pass over memory.
+    /// `activation(input [.., in_features] · weightᵀ + bias) + residual [.., out_features]`, in one pass over
+    /// memory.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) when the shapes do not fit, or the rows exceed [`Device::row_limit`].
+    /// [`Error::Shape`](crate::Error::Shape) when the shapes do not fit, or the rows exceed
+    /// [`Device::row_limit`].
     pub fn linear_with(
         &mut self,
         input: &Tensor,
@@ -158,11 +162,12 @@ impl Recorder {
         self.linear_as(DType::F32, input, layer, activation, residual)
     }
 
-    /// As [`linear_with`](Self::linear_with), stored as `dtype`; the input may be in f16, the residual may not.
+    /// As [`linear_with`](Self::linear_with), stored as `dtype`; the input may be in f16, the residual may
+    /// not.
     ///
     /// # Errors
-    /// As [`linear_with`](Self::linear_with), and when either is in f16 but the weight is not, or lies as the subgroup kernels
-    /// want it.
+    /// As [`linear_with`](Self::linear_with), and when either is in f16 but the weight is not, or lies as the
+    /// subgroup kernels want it.
     pub fn linear_as(
         &mut self,
         dtype: DType,
@@ -186,8 +191,9 @@ impl Recorder {
         }
     }
 
-    /// `groups` times [`linear`](Self::linear) of inputs that lie side by side in each row: `[rows, groups · in_features]` to
-    /// `[rows, groups · out_features]`. More than one have to be whole texels, both in the input and in the output.
+    /// `groups` times [`linear`](Self::linear) of inputs that lie side by side in each row:
+    /// `[rows, groups · in_features]` to `[rows, groups · out_features]`. More than one have to be whole
+    /// texels, both in the input and in the output.
     pub(super) fn linear_in_groups(
         &mut self,
         input: &Tensor,

@@ -16,7 +16,8 @@ use crate::matrix_units::MatrixSize;
 use crate::tensor::DType;
 use crate::{Device, Linear, Recorder, Result, Tensor};
 
-/// A product `activation(input [rows, inner] · weight [columns, inner]ᵀ + bias) + residual`: M is `rows`, N `columns` and K `inner`.
+/// A product `activation(input [rows, inner] · weight [columns, inner]ᵀ + bias) + residual`: M is `rows`, N
+/// `columns` and K `inner`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Problem {
     rows: usize,
@@ -63,8 +64,8 @@ impl Operands<'_> {
     }
 }
 
-/// A kernel for the product, and what it needs. All take the same parameters and resources, which a test in the shader crate
-/// holds together.
+/// A kernel for the product, and what it needs. All take the same parameters and resources, which a test in
+/// the shader crate holds together.
 #[derive(Debug)]
 struct Variant {
     kernel: &'static Kernel,
@@ -74,11 +75,13 @@ struct Variant {
     multiples: [usize; 2],
     /// The most rows that it is meant for.
     most_rows: usize,
-    /// The weight that it reads. One that reads f16 values may take the input, and give the output, in f16 or in full.
+    /// The weight that it reads. One that reads f16 values may take the input, and give the output, in f16 or
+    /// in full.
     weight: DType,
     /// The matrices that it multiplies, where it runs on matrix units. Its input is then in f16, too.
     matrix_units: Option<MatrixSize>,
-    /// With fewer tiles of the output, one per workgroup, a large GPU is not busy: another variant comes first.
+    /// With fewer tiles of the output, one per workgroup, a large GPU is not busy: another variant comes
+    /// first.
     fewest_tiles: usize,
 }
 
@@ -127,8 +130,8 @@ static COOPERATIVE_SMALL_8: Variant = Variant {
 };
 static BROADCAST: Variant = Variant { kernel: &matmul_broadcast::KERNEL, tile: [8, 256], ..VEC4 };
 
-/// Every variant. The first that takes a problem is its default; those after the fallback serve where they were measured to be
-/// faster.
+/// Every variant. The first that takes a problem is its default; those after the fallback serve where they
+/// were measured to be faster.
 static VARIANTS: [&Variant; 12] = [
     &SKINNY,
     &SKINNY_PACKED_F16,
@@ -178,8 +181,9 @@ impl Variant {
     }
 }
 
-/// The variants that take a problem, the default first: the table's first. On software adapters, where barriers are slow, it is
-/// the variant without barriers, unless the output is so narrow that most of its lanes would be idle.
+/// The variants that take a problem, the default first: the table's first. On software adapters, where
+/// barriers are slow, it is the variant without barriers, unless the output is so narrow that most of its
+/// lanes would be idle.
 fn candidates(device: &Device, problem: &Problem) -> Vec<&'static Variant> {
     let mut variants = VARIANTS.to_vec();
     variants.retain(|variant| variant.takes(device, problem));
@@ -290,8 +294,8 @@ impl Recorder {
         Ok(output)
     }
 
-    /// The kernels on buffers that can compute [`linear`](Self::linear) of `input`, stored as `dtype`; the one it takes without
-    /// tuning first. None where the weight lies as the subgroup kernels want it.
+    /// The kernels on buffers that can compute [`linear`](Self::linear) of `input`, stored as `dtype`; the
+    /// one it takes without tuning first. None where the weight lies as the subgroup kernels want it.
     #[must_use]
     pub fn linear_kernels(&self, dtype: DType, input: &Tensor, layer: &Linear) -> Vec<&'static str> {
         let Some(weight) = layer.rows() else { return Vec::new() };
@@ -307,10 +311,12 @@ impl Recorder {
         candidates.into_iter().map(|variant| variant.kernel.name).collect()
     }
 
-    /// As [`linear_as`](Self::linear_as), by one of its [`linear_kernels`](Self::linear_kernels): for tests and benchmarks.
+    /// As [`linear_as`](Self::linear_as), by one of its [`linear_kernels`](Self::linear_kernels): for tests
+    /// and benchmarks.
     ///
     /// # Errors
-    /// As [`linear_as`](Self::linear_as), and [`Error::Shape`](crate::Error::Shape) when the kernel does not take the shape.
+    /// As [`linear_as`](Self::linear_as), and [`Error::Shape`](crate::Error::Shape) when the kernel does not
+    /// take the shape.
     pub fn linear_by(
         &mut self,
         kernel: &str,

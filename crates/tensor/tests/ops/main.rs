@@ -1,4 +1,5 @@
-//! Every op on the device against its CPU twin, on ragged shapes, with each kernel family that the adapter runs.
+//! Every op on the device against its CPU twin, on ragged shapes, with each kernel family that the adapter
+//! runs.
 
 mod algebra;
 mod attention;
