@@ -408,14 +408,9 @@ impl Device {
         self.gpu().ok().and_then(|gpu| gpu.lanes)
     }
 
-    /// The matrices that matrix units multiply, where they are to: never but with [`Precision::F16`], as they
+    /// The matrices that matrix units multiply, where they are to: with [`Precision::F16`] alone, as they
     /// round what they multiply.
     pub(crate) fn matrix_units(&self) -> Option<MatrixSize> {
-        self.matrix_size().filter(|_| self.precision() == Precision::F16)
-    }
-
-    /// The matrices that the device's matrix units multiply, where it was opened with them.
-    pub(crate) fn matrix_size(&self) -> Option<MatrixSize> {
         self.gpu().ok().and_then(|gpu| gpu.matrix_units)
     }
 

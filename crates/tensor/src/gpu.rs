@@ -137,10 +137,7 @@ impl Gpu {
         if options.precision == Precision::F16 && !supports_unpack2x16float {
             return Err(failed("its shaders cannot read half-precision floats; take f32".to_owned()));
         }
-        let matrix_units = match lanes {
-            None => matrix_units::choose(adapter, &device, options.matrix_units)?,
-            Some(_) => None,
-        };
+        let matrix_units = matrix_units::choose(adapter, &device, options, lanes)?;
         let (empty_buffer, empty_texture) = failures.guard(&device, || {
             let buffer = device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("empty"),

@@ -1,7 +1,7 @@
 //! Matrix units: which adapters multiply whole matrices in hardware, and on which of them the kernels that do
 //! so are trusted.
 
-use crate::{Error, Result};
+use crate::{DeviceOptions, Error, Precision, Result};
 
 /// Whether products and attention may run on matrix units, through cooperative matrices of a native driver.
 ///
@@ -13,7 +13,7 @@ pub enum MatrixUnits {
     /// Never.
     #[default]
     Off,
-    /// Where the driver offers them and is one that passed every test of these kernels
+    /// Where they can be used and the driver is one that passed every test of these kernels
     /// ([`MatrixUnits::is_known`]); elsewhere a warning is logged and the other kernels run.
     Known,
     /// On any driver that offers them: for tests, and to find out whether another driver can be trusted.
@@ -127,35 +127,39 @@ pub(crate) fn wanted(adapter: &wgpu::Adapter, choice: MatrixUnits) -> Option<Mat
     if is_wanted { offered(adapter) } else { None }
 }
 
-/// What `choice` comes to on a device of `adapter`.
+/// The matrices that the kernels on a device of `adapter` multiply, as `options` want it; `lanes` where the
+/// device runs the subgroup kernels.
 ///
 /// # Errors
-/// [`Error::Adapter`] when matrix units are insisted on and it has none that there are kernels for.
+/// [`Error::Adapter`] when matrix units are insisted on and cannot be used.
 pub(crate) fn choose(
     adapter: &wgpu::Adapter,
     device: &wgpu::Device,
-    choice: MatrixUnits,
+    options: &DeviceOptions,
+    lanes: Option<u32>,
 ) -> Result<Option<MatrixSize>> {
-    if choice == MatrixUnits::Off {
+    if options.matrix_units == MatrixUnits::Off {
         return Ok(None);
     }
     let info = adapter.get_info();
+    let is_known = options.matrix_units == MatrixUnits::Any || MatrixUnits::is_known(&info);
     let size = largest(adapter, device.features(), &device.limits());
-    match choice {
-        MatrixUnits::Known if size.is_none() || !MatrixUnits::is_known(&info) => {
-            let adapter = crate::describe(&info);
-            log::warn!(
-                "{adapter}: no matrix units are used: the kernels for them are not known to be right there"
-            );
-            Ok(None)
-        }
-        MatrixUnits::Any if size.is_none() => {
-            let reason = "it does not multiply matrices of 16×16 on 32 lanes or of 8×8 on 8 lanes, in f16 with sums in f32, or a host \
-                          opened its device without wgpu's cooperative matrices, f16 and subgroups; leave the choice of matrix units \
-                          out"
-                .to_owned();
-            Err(Error::Adapter { adapter: info.name, reason })
-        }
-        _ => Ok(size),
+    let reason = if lanes.is_some() {
+        "the subgroup kernels do not; take the workgroup kernels"
+    } else if options.precision != Precision::F16 {
+        "they multiply in f16; take that precision"
+    } else if size.is_none() {
+        "there are kernels for matrices of 16×16 on 32 lanes and of 8×8 on 8, in f16 with sums in f32; a host has to \
+         open its device with wgpu's cooperative matrices, f16 and subgroups"
+    } else if !is_known {
+        "the kernels for them are not known to be right with its driver"
+    } else {
+        return Ok(size);
+    };
+    let reason = format!("no matrix units can be used: {reason}");
+    if options.matrix_units == MatrixUnits::Any {
+        return Err(Error::Adapter { adapter: info.name, reason });
     }
+    log::warn!("{}: {reason}", crate::describe(&info));
+    Ok(None)
 }

@@ -89,7 +89,7 @@ impl Device {
         Ok(Peaks {
             f32_flops: self.arithmetic(include_str!("peaks/arithmetic_f32.wgsl"))?,
             f16_flops: self.has(wgpu::Features::SHADER_F16).then(f16).transpose()?,
-            matrix_flops: self.matrix_size().map(|size| self.matrix_products(size)).transpose()?,
+            matrix_flops: self.matrix_units().map(|size| self.matrix_products(size)).transpose()?,
             memory: self.memory_rates()?,
             workgroup_memory: self.workgroup_memory()?,
             dispatch_seconds: self.dispatch_seconds()?,

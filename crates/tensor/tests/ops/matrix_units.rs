@@ -137,6 +137,11 @@ fn an_adapter_without_matrix_units_is_refused_where_they_are_insisted_on() {
         Err(Error::Adapter { reason, .. }) => assert!(reason.contains("matrix units"), "{reason}"),
         Err(other) => panic!("{other}"),
     }
+    // In full they would round what is not to be rounded.
+    match Device::open(&DeviceOptions { precision: Precision::F32, ..options(MatrixUnits::Any) }) {
+        Err(Error::Adapter { reason, .. }) => assert!(reason.contains("f16"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
     // Wished for, they are left out.
     Device::open(&options(MatrixUnits::Known)).expect("an adapter, with or without matrix units");
 }
