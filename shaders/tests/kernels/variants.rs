@@ -41,6 +41,7 @@ fn legal_values(name: &str) -> Vec<f64> {
         "COLUMN_TEXELS" => vec![1.0, 17.0, 192.0],
         "LANES" | "SHARE_LANES" => vec![8.0, 16.0],
         "ACTIVATION" => (0..=5).map(f64::from).collect(),
+        "OPERATION" => (0..=3).map(f64::from).collect(),
         other => panic!("say here which values {other} may take"),
     }
 }
