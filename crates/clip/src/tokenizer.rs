@@ -106,9 +106,9 @@ impl Tokenizer {
     /// names are ignored. Errors name the file.
     ///
     /// ```
-    /// # fn bytes(vocabulary: &[u8], merges: &[u8]) -> clipseg_clip::Result<()> {
     /// use clipseg_clip::Tokenizer;
     ///
+    /// # fn bytes(vocabulary: &[u8], merges: &[u8]) -> clipseg_clip::Result<()> {
     /// let tokenizer = Tokenizer::from_files([("vocab.json", vocabulary), ("merges.txt", merges)])?;
     /// # Ok(())
     /// # }
