@@ -10,7 +10,7 @@ use crate::steps::{cargo, step};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Checks the library for browsers, with its default features and with none. Without the target's standard
+/// Checks the library for browsers, with its default features. Without the target's standard
 /// library rustup is asked for it; where it cannot bring it, this says so and checks nothing.
 pub fn check() -> Result<()> {
     let is_ready = is_there()? || add() && is_there()?;
@@ -21,14 +21,7 @@ pub fn check() -> Result<()> {
         );
         return Ok(());
     }
-    for (name, features) in
-        [("the library in a browser", None), ("the same without its features", Some("--no-default-features"))]
-    {
-        let mut check = cargo(["check", "--package", "clipseg", "--target", TARGET]);
-        check.args(features);
-        step(name, check)?;
-    }
-    Ok(())
+    step("the library in a browser", cargo(["check", "--package", "clipseg", "--target", TARGET]))
 }
 
 /// Whether the toolchain that runs this task has the target's standard library.
