@@ -19,14 +19,14 @@ pub fn test() -> Result<()> {
     step("tests", cargo(["test", "--workspace"]))?;
     light::check()?;
     wasm::check()?;
-    // llvmpipe has as many lanes as it is told, also on processors for which that is not fast; by itself it
-    // has eight.
-    let mut sixteen_lanes = cargo(["test", "--package", "clipseg-tensor", "--test", "ops"]);
+    // Of the whole workspace here and below, as one package alone has other features of wgpu, which is then
+    // built anew. llvmpipe has as many lanes as it is told, also on processors for which that is not fast; by
+    // itself it has eight.
+    let mut sixteen_lanes = cargo(["test", "--workspace", "--test", "ops"]);
     sixteen_lanes.envs(llvmpipe_of("512"));
     step("tests of the ops, sixteen lanes", sixteen_lanes)?;
     for python in hub::pythons()? {
-        let mut hub =
-            cargo(["test", "--package", "clipseg-hub", "--test", "hub", "python", "--", "--ignored"]);
+        let mut hub = cargo(["test", "--workspace", "--test", "hub", "python", "--", "--ignored"]);
         hub.env("CLIPSEG_TEST_PYTHON", &python);
         step("downloads beside Python's", hub)?;
     }
