@@ -13,7 +13,7 @@ use clipseg_tensor::{
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::support::{Random, assert_close, assert_close_in_halves, cases, devices, ragged, run};
+use super::support::{Random, assert_close, assert_close_as, cases, devices, ragged, run};
 
 /// As without f16: sums in another order.
 const TOLERANCE: f32 = 2e-6;
@@ -53,14 +53,6 @@ fn upload(device: &Device, dtype: DType, shape: &[usize], values: &[f32]) -> (Te
             (tensor, values.iter().map(|&value| twins::half(value)).collect())
         }
         _ => (device.upload(shape, values).expect("a tensor"), values.to_vec()),
-    }
-}
-
-#[track_caller]
-fn assert_close_as(dtype: DType, actual: &[f32], expected: &[f32], tolerance: f32) {
-    match dtype {
-        DType::F16 => assert_close_in_halves(actual, expected, tolerance),
-        _ => assert_close(actual, expected, tolerance),
     }
 }
 

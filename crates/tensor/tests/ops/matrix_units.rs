@@ -12,7 +12,7 @@ use clipseg_tensor::{
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::support::{ACTIVATIONS, Random, assert_close, assert_close_in_halves, cases, ragged, run};
+use super::support::{ACTIVATIONS, Random, assert_close_as, cases, ragged, run};
 
 /// Products of halves are exact; matrix units may round their sums more coarsely than f32 does.
 const PRODUCT_TOLERANCE: f32 = 1e-5;
@@ -37,14 +37,6 @@ fn device() -> &'static Device {
     DEVICE.get_or_init(|| {
         Device::open(&options(MatrixUnits::Any)).expect("these tests need an adapter with matrix units")
     })
-}
-
-#[track_caller]
-fn assert_close_as(element: DType, actual: &[f32], expected: &[f32], tolerance: f32) {
-    match element {
-        DType::F16 => assert_close_in_halves(actual, expected, tolerance),
-        _ => assert_close(actual, expected, tolerance),
-    }
 }
 
 proptest! {

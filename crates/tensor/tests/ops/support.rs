@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use clipseg_tensor::{
-    Activation, AdapterChoice, Device, DeviceOptions, KernelFamily, Recorder, Result, Tensor,
+    Activation, AdapterChoice, DType, Device, DeviceOptions, KernelFamily, Recorder, Result, Tensor,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -145,6 +145,15 @@ pub fn assert_close_in_halves(actual: &[f32], expected: &[f32], tolerance: f32) 
     };
     let without_rounding: Vec<_> = actual.iter().zip(expected).map(nearest).collect();
     assert_close(&without_rounding, expected, tolerance);
+}
+
+/// [`assert_close`] of what was stored in full, [`assert_close_in_halves`] of what was stored in f16.
+#[track_caller]
+pub fn assert_close_as(dtype: DType, actual: &[f32], expected: &[f32], tolerance: f32) {
+    match dtype {
+        DType::F16 => assert_close_in_halves(actual, expected, tolerance),
+        _ => assert_close(actual, expected, tolerance),
+    }
 }
 
 mod tests {
