@@ -55,10 +55,14 @@ pub fn run(arguments: &GpuDayArguments) -> Result<()> {
     let tasks = std::env::current_exe().context("where this program lies")?;
     let model = if arguments.quick { None } else { Some(synth::given_or_full_size(None)?) };
 
+    // The subgroup kernels, which benches take on a software adapter, use none.
+    let has_matrix_units =
+        report.matrix_units.is_some() && report.automatic == clipseg::KernelFamily::Workgroup;
+
     let mut rows = Vec::new();
     let mut failed = Vec::new();
     for (number, step) in
-        steps::all(&arguments.adapter, report.matrix_units.is_some(), model.as_deref()).iter().enumerate()
+        steps::all(&arguments.adapter, has_matrix_units, model.as_deref()).iter().enumerate()
     {
         let program = match step.program {
             Program::Clipseg => &clipseg,
