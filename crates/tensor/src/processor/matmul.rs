@@ -106,8 +106,12 @@ pub(super) fn activate(activation: Activation, values: &mut [f32]) {
         Activation::QuickGelu => apply(values, &Swish { alpha: 1.702 }),
         Activation::Gelu => apply(values, &Gelu {}),
         Activation::GeluNew => apply(values, &ApproxGelu {}),
-        Activation::Relu | Activation::Selu => rows::in_pieces(values, |values| {
-            values.iter_mut().for_each(|value| *value = twins::activate(activation, *value));
+        // On its own, so that the loop has nothing to decide and becomes vectors.
+        Activation::Relu => rows::in_pieces(values, |values| {
+            values.iter_mut().for_each(|value| *value = value.max(0.0));
+        }),
+        Activation::Selu => rows::in_pieces(values, |values| {
+            values.iter_mut().for_each(|value| *value = twins::activate(Activation::Selu, *value));
         }),
     }
 }
