@@ -40,7 +40,10 @@ impl Plan {
     pub(crate) fn new(device: Device, steps: Vec<Step>, uniforms: Vec<u8>, pool: SharedPool) -> Result<Self> {
         #[cfg(feature = "processor")]
         let engine = match device.processor() {
-            Some(_) => Engine::Processor(Program::new(&steps, uniforms)?),
+            Some(_) => {
+                let pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
+                Engine::Processor(Program::new(&steps, uniforms, &pool)?)
+            }
             None => Engine::Gpu(Prepared::new(&device, &steps, uniforms)?),
         };
         #[cfg(not(feature = "processor"))]
@@ -66,6 +69,15 @@ impl Plan {
     #[must_use]
     pub fn arena_bytes(&self) -> u64 {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner).bytes()
+    }
+
+    /// The processor's program.
+    #[cfg(all(test, feature = "processor"))]
+    pub(crate) fn program(&self) -> Option<&Program> {
+        match &self.engine {
+            Engine::Processor(program) => Some(program),
+            Engine::Gpu(_) => None,
+        }
     }
 
     /// The number of kernel runs in one replay.

@@ -242,6 +242,12 @@ impl Pool {
         self.is_planned
     }
 
+    /// Whether `buffer` belongs to no tensor any more.
+    #[cfg(feature = "processor")]
+    pub fn is_free(&self, buffer: &Buffer) -> bool {
+        self.buffers.iter().any(|(free, _)| free == buffer)
+    }
+
     /// Gives back free memory. What was free in a recording, its steps hold.
     pub fn trim(&mut self) {
         for (_, bytes) in std::mem::take(&mut self.buffers) {

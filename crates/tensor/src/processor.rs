@@ -10,6 +10,7 @@ mod matmul;
 mod memory;
 mod modulation;
 mod normalise;
+mod pairs;
 mod program;
 mod resample;
 mod rows;

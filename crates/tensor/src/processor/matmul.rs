@@ -1,7 +1,10 @@
 //! Products of matrices, by `rten-gemm`.
 
-use clipseg_shaders::kernels::matmul_tile;
-use clipseg_shaders::{Activation, twins};
+use clipseg_shaders::kernels::{
+    matmul_broadcast, matmul_skinny, matmul_tile, matmul_tile_dot, matmul_tile_double_buffered,
+    matmul_tile_vec4,
+};
+use clipseg_shaders::{Activation, Kernel, twins};
 use rten_gemm::{BiasVector, GemmExecutor, GemmInputA, GemmInputB, GemmOptions, PackedBMatrix};
 use rten_simd::SimdUnaryOp;
 use rten_tensor::{Matrix, NdTensorView};
@@ -10,6 +13,16 @@ use rten_vecmath::{ApproxGelu, Gelu, Swish};
 use super::rows;
 use crate::twin::{Call, Input};
 use crate::{Error, Result};
+
+/// The kernels of products that the processor runs.
+pub(super) static KERNELS: [&Kernel; 6] = [
+    &matmul_broadcast::KERNEL,
+    &matmul_skinny::KERNEL,
+    &matmul_tile::KERNEL,
+    &matmul_tile_dot::KERNEL,
+    &matmul_tile_double_buffered::KERNEL,
+    &matmul_tile_vec4::KERNEL,
+];
 
 /// A weight `[columns, inner]` in the order in which products read it. It is packed once, when it is loaded.
 pub(crate) struct PackedWeight(PackedBMatrix<f32>);
@@ -67,36 +80,66 @@ fn failed(error: impl std::fmt::Display) -> Error {
     Error::Device(format!("a product of matrices: {error}"))
 }
 
+/// Whether [`matmul`] is the kernel's twin.
+pub(super) fn is_product(kernel: &Kernel) -> bool {
+    KERNELS.iter().any(|product| product.name == kernel.name)
+}
+
+/// A product as a step records it, all but its input and its output.
+pub(super) struct Layer<'a> {
+    weight: GemmInputB<'a, f32>,
+    pub rows: usize,
+    pub columns: usize,
+    pub inner: usize,
+    bias: Option<&'a [f32]>,
+    /// `[rows, columns]`
+    residual: Option<&'a [f32]>,
+    activation: Activation,
+}
+
+impl<'a> Layer<'a> {
+    pub fn of(call: &Call<'a>) -> Result<Self> {
+        let params: matmul_tile::Params = call.params()?;
+        let [rows, columns, inner] = [params.rows, params.columns, params.inner].map(|size| size as usize);
+        let weight = match call.input(1)? {
+            Input::Weight(PackedWeight(packed)) => GemmInputB::Packed(packed),
+            Input::Words(words) => {
+                let plain = matrix(bytemuck::cast_slice(words), [columns, inner], [inner, 1])?;
+                GemmInputB::Unpacked(plain.transposed())
+            }
+        };
+        let bias = if params.has_bias != 0 { Some(call.floats_of(2, columns)?) } else { None };
+        let residual = if params.has_residual != 0 { Some(call.floats_of(3, rows * columns)?) } else { None };
+        Ok(Self { weight, rows, columns, inner, bias, residual, activation: call.activation() })
+    }
+
+    /// The rows of the product from `first` on that `output` has room for, of as many rows of `input`.
+    pub fn run(&self, first: usize, input: &[f32], output: &mut [f32]) -> Result<()> {
+        let rows = output.len() / self.columns.max(1);
+        let input = matrix(input, [rows, self.inner], [self.inner, 1])?;
+        let residual = self.residual.map(|residual| &residual[first * self.columns..][..output.len()]);
+        // Without an activation between them, the product is added to the residual as it is made.
+        let added = residual.filter(|_| self.activation == Activation::None);
+        if let Some(residual) = added {
+            output.copy_from_slice(residual);
+        }
+        let share = if added.is_some() { 1.0 } else { 0.0 };
+        Product { input, weight: self.weight, scale: 1.0, share, bias: self.bias }.run(output)?;
+        activate(self.activation, output);
+        if let Some(residual) = residual.filter(|_| added.is_none()) {
+            rows::for_each(output, self.columns, |row, values| {
+                let residual = &residual[row * self.columns..][..self.columns];
+                values.iter_mut().zip(residual).for_each(|(value, residual)| *value += residual);
+            });
+        }
+        Ok(())
+    }
+}
+
 /// The twin of every `matmul_*` on buffers.
 pub(super) fn matmul(call: Call<'_>) -> Result<()> {
-    let params: matmul_tile::Params = call.params()?;
-    let [rows, columns, inner] = [params.rows, params.columns, params.inner].map(|size| size as usize);
-    let input = matrix(call.floats(0)?, [rows, inner], [inner, 1])?;
-    let weight = match call.input(1)? {
-        Input::Weight(PackedWeight(packed)) => GemmInputB::Packed(packed),
-        Input::Words(words) => {
-            let plain = matrix(bytemuck::cast_slice(words), [columns, inner], [inner, 1])?;
-            GemmInputB::Unpacked(plain.transposed())
-        }
-    };
-    let bias = if params.has_bias != 0 { Some(call.floats_of(2, columns)?) } else { None };
-    let residual = if params.has_residual != 0 { Some(call.floats_of(3, rows * columns)?) } else { None };
-    let activation = call.activation();
-    // Without an activation between them, the product is added to the residual as it is made.
-    let first = residual.filter(|_| activation == Activation::None);
-    if let Some(residual) = first {
-        call.output.copy_from_slice(residual);
-    }
-    let share = if first.is_some() { 1.0 } else { 0.0 };
-    Product { input, weight, scale: 1.0, share, bias }.run(call.output)?;
-    activate(activation, call.output);
-    if let Some(residual) = residual.filter(|_| first.is_none()) {
-        rows::for_each(call.output, columns, |row, values| {
-            let residual = &residual[row * columns..][..columns];
-            values.iter_mut().zip(residual).for_each(|(value, residual)| *value += residual);
-        });
-    }
-    Ok(())
+    let layer = Layer::of(&call)?;
+    layer.run(0, call.floats(0)?, call.output)
 }
 
 /// Replaces each value by its activation.

@@ -103,6 +103,16 @@ impl Values {
             Self::Weight(_) => Err(packed()),
         }
     }
+
+    /// The floats in the first bytes, to be changed.
+    ///
+    /// # Errors
+    /// As [`words`](Self::words).
+    pub fn floats_mut(&mut self, bytes: usize) -> Result<&mut [f32]> {
+        let all = self.bytes_mut()?;
+        let length = bytes.min(all.len());
+        Ok(bytemuck::cast_slice_mut(&mut all[..length]))
+    }
 }
 
 fn packed() -> Error {

@@ -1,29 +1,50 @@
 //! A plan as the processor runs it.
 
+use super::pairs::{is_pair, run_pair};
 use super::steps::{run_step, twin_of};
 use super::threads::timed;
 use crate::plan::TensorCopy;
-use crate::step::Step;
+use crate::pool::Pool;
+use crate::step::{Dispatch, Step};
 use crate::twin::Twin;
 use crate::{Device, Error, Result};
 
-/// The twins of a plan's steps, in order, and the parameters of all.
+/// What a plan's steps do, in order, and the parameters of all.
 pub(crate) struct Program {
-    twins: Vec<Twin>,
+    work: Vec<Work>,
     uniforms: Vec<u8>,
 }
 
+/// What one step does, or two.
+enum Work {
+    One(Twin),
+    /// The two products of an MLP.
+    Pair,
+}
+
 impl Program {
+    /// The program of recorded `steps`, whose memory is of `pool`.
+    ///
     /// # Errors
     /// [`Error::Device`] where a step has no twin.
-    pub fn new(steps: &[Step], uniforms: Vec<u8>) -> Result<Self> {
-        let twin = |step: &Step| match step {
-            Step::Dispatch(dispatch) => twin_of(dispatch.pipeline.kernel),
-            Step::BufferToTexture { .. } | Step::TextureToBuffer { .. } => {
-                Err(Error::Device("the processor has no textures".to_owned()))
-            }
-        };
-        Ok(Self { twins: steps.iter().map(twin).collect::<Result<_>>()?, uniforms })
+    pub fn new(steps: &[Step], uniforms: Vec<u8>, pool: &Pool) -> Result<Self> {
+        let (mut work, mut place) = (Vec::new(), 0);
+        while let Some(step) = steps.get(place) {
+            let Step::Dispatch(dispatch) = step else {
+                return Err(Error::Device("the processor has no textures".to_owned()));
+            };
+            let twin = twin_of(dispatch.pipeline.kernel)?;
+            let is_pair = is_pair(steps, place, &uniforms, |buffer| pool.is_free(buffer));
+            work.push(if is_pair { Work::Pair } else { Work::One(twin) });
+            place += if is_pair { 2 } else { 1 };
+        }
+        Ok(Self { work, uniforms })
+    }
+
+    /// How many pairs of products run as one.
+    #[cfg(test)]
+    pub fn pairs(&self) -> usize {
+        self.work.iter().filter(|work| matches!(work, Work::Pair)).count()
     }
 
     /// Copies what is to be there `before`, runs the steps and copies what is wanted `after`.
@@ -49,21 +70,38 @@ impl Program {
         };
         copy(before)?;
         processor.threads().run(|| -> Result<()> {
-            let dispatches = steps.iter().filter_map(|step| match step {
+            let mut dispatches = steps.iter().filter_map(|step| match step {
                 Step::Dispatch(dispatch) => Some(dispatch),
                 Step::BufferToTexture { .. } | Step::TextureToBuffer { .. } => None,
             });
-            for (dispatch, &twin) in dispatches.zip(&self.twins) {
-                let (done, seconds) = timed(|| run_step(twin, dispatch, &self.uniforms));
+            for work in &self.work {
+                let mut next = || dispatches.next().ok_or_else(too_few);
+                let first = next()?;
+                let second = if let Work::Pair = work { Some(next()?) } else { None };
+                let (done, seconds) = timed(|| match (work, second) {
+                    (Work::One(twin), _) => run_step(*twin, first, &self.uniforms),
+                    (Work::Pair, Some(second)) => run_pair(first, second, &self.uniforms),
+                    (Work::Pair, None) => Err(too_few()),
+                });
                 done?;
-                if let Some(seconds) = seconds {
-                    device.profile().add((dispatch.pipeline.kernel.name, dispatch.cost), seconds);
+                // Two that ran as one share the time as they share the operations.
+                let flops = |dispatch: &Dispatch| dispatch.cost.flops as f64;
+                let all: f64 = std::iter::once(first).chain(second).map(flops).sum();
+                for dispatch in std::iter::once(first).chain(second) {
+                    let share = if second.is_some() { flops(dispatch) / all } else { 1.0 };
+                    if let Some(seconds) = seconds {
+                        device.profile().add((dispatch.pipeline.kernel.name, dispatch.cost), share * seconds);
+                    }
                 }
             }
             Ok(())
         })?;
         copy(after)
     }
+}
+
+fn too_few() -> Error {
+    Error::Device("a plan has fewer steps than its program".to_owned())
 }
 
 fn copy(copies: &[TensorCopy]) -> Result<()> {

@@ -5,12 +5,12 @@ use clipseg_shaders::{Kernel, kernels};
 use super::memory::{HostBuffer, Values};
 use super::{attention, matmul, modulation, normalise, resample};
 use crate::buffer::Buffer;
-use crate::step::{Dispatch, Memory};
-use crate::twin::{self, Call, Twin};
+use crate::step::{Dispatch, Memory, Resource};
+use crate::twin::{self, Call, Input, Twin};
 use crate::{Error, Result};
 
-/// Quick forms of the twins in which the time goes.
-static QUICK: [(&Kernel, Twin); 17] = [
+/// Quick forms of the twins in which the time goes, beside the products.
+static QUICK: [(&Kernel, Twin); 11] = [
     (&kernels::activation::KERNEL, modulation::activation),
     (&kernels::attention::KERNEL, attention::attention),
     (&kernels::attention_scores::KERNEL, attention::scores),
@@ -20,12 +20,6 @@ static QUICK: [(&Kernel, Twin); 17] = [
     (&kernels::film::KERNEL, modulation::film),
     (&kernels::im2col_3x3::KERNEL, resample::im2col_3x3),
     (&kernels::layer_norm::KERNEL, normalise::layer_norm),
-    (&kernels::matmul_broadcast::KERNEL, matmul::matmul),
-    (&kernels::matmul_skinny::KERNEL, matmul::matmul),
-    (&kernels::matmul_tile::KERNEL, matmul::matmul),
-    (&kernels::matmul_tile_dot::KERNEL, matmul::matmul),
-    (&kernels::matmul_tile_double_buffered::KERNEL, matmul::matmul),
-    (&kernels::matmul_tile_vec4::KERNEL, matmul::matmul),
     (&kernels::sigmoid::KERNEL, modulation::sigmoid),
     (&kernels::softmax::KERNEL, attention::softmax),
 ];
@@ -35,6 +29,9 @@ static QUICK: [(&Kernel, Twin); 17] = [
 /// # Errors
 /// [`Error::Device`] where it has none.
 pub(crate) fn twin_of(kernel: &Kernel) -> Result<Twin> {
+    if matmul::is_product(kernel) {
+        return Ok(matmul::matmul);
+    }
     let quick = QUICK.iter().find(|(other, _)| other.name == kernel.name).map(|&(_, twin)| twin);
     quick
         .or_else(|| twin::twin_of(kernel))
@@ -43,38 +40,69 @@ pub(crate) fn twin_of(kernel: &Kernel) -> Result<Twin> {
 
 /// Runs a recorded step whose parameters lie in `uniforms`.
 pub(crate) fn run_step(twin: Twin, dispatch: &Dispatch, uniforms: &[u8]) -> Result<()> {
-    let name = dispatch.pipeline.kernel.name;
-    let wrong = |what: &str| Error::Device(format!("{name}: {what}"));
-    let (written, read) = dispatch.resources.split_last().ok_or_else(|| wrong("it writes nothing"))?;
-    let memory = |memory: &Memory| match memory {
-        Memory::Buffer(Buffer::Host(buffer)) => Ok(buffer.clone()),
-        _ => Err(wrong("its memory is another device's")),
-    };
-    let output = memory(&written.memory)?;
-    let inputs: Vec<HostBuffer> =
-        read.iter().map(|resource| memory(&resource.memory)).collect::<Result<_>>()?;
-    if inputs.contains(&output) {
-        return Err(wrong("it would read what it writes"));
+    let Operands { read, written, bytes } = Operands::of(dispatch)?;
+    if read.contains(&written) {
+        return Err(wrong(dispatch, "it would read what it writes"));
     }
-    // One that is bound twice, an input that is also the residual, is locked once.
-    let first_of = |buffer: &HostBuffer| inputs.iter().position(|other| other == buffer);
-    let locked: Vec<_> = inputs
+    with_inputs(&read, |inputs| {
+        let mut output = written.write();
+        twin(call(dispatch, uniforms, inputs, output.floats_mut(bytes)?))
+    })
+}
+
+/// The memory of a dispatch.
+pub(super) struct Operands {
+    pub read: Vec<HostBuffer>,
+    pub written: HostBuffer,
+    /// Bytes that are written.
+    pub bytes: usize,
+}
+
+impl Operands {
+    pub fn of(dispatch: &Dispatch) -> Result<Self> {
+        let (written, read) =
+            dispatch.resources.split_last().ok_or_else(|| wrong(dispatch, "it writes nothing"))?;
+        let memory = |resource: &Resource| match &resource.memory {
+            Memory::Buffer(Buffer::Host(buffer)) => Ok(buffer.clone()),
+            _ => Err(wrong(dispatch, "its memory is another device's")),
+        };
+        let read = read.iter().map(memory).collect::<Result<_>>()?;
+        Ok(Self { read, written: memory(written)?, bytes: written.bytes as usize })
+    }
+}
+
+/// Calls `work` with what the buffers hold. A buffer that is there twice, such as an input that is also the
+/// residual, is locked once.
+pub(super) fn with_inputs<T>(buffers: &[HostBuffer], work: impl FnOnce(&[Input<'_>]) -> T) -> T {
+    let first_of = |buffer: &HostBuffer| buffers.iter().position(|other| other == buffer);
+    let locked: Vec<_> = buffers
         .iter()
         .enumerate()
         .map(|(place, buffer)| (first_of(buffer) == Some(place)).then(|| buffer.read()))
         .collect();
-    let values = inputs.iter().filter_map(|buffer| locked[first_of(buffer)?].as_deref());
-    let values: Vec<_> = values.map(Values::input).collect();
-    let mut output = output.write();
-    let bytes = output.bytes_mut()?;
-    let length = (written.bytes as usize).min(bytes.len());
+    let values = buffers.iter().filter_map(|buffer| locked[first_of(buffer)?].as_deref());
+    let inputs: Vec<_> = values.map(Values::input).collect();
+    work(&inputs)
+}
+
+/// A dispatch with its parameters, as twins take it.
+pub(super) fn call<'a>(
+    dispatch: &'a Dispatch,
+    uniforms: &'a [u8],
+    inputs: &'a [Input<'a>],
+    output: &'a mut [f32],
+) -> Call<'a> {
     let start = dispatch.uniform_offset as usize;
-    twin(Call {
+    Call {
         params: uniforms.get(start..start + dispatch.uniform_bytes as usize).unwrap_or_default(),
         overrides: dispatch.pipeline.overrides(),
-        inputs: &values,
-        output: bytemuck::cast_slice_mut(&mut bytes[..length]),
-    })
+        inputs,
+        output,
+    }
+}
+
+fn wrong(dispatch: &Dispatch, what: &str) -> Error {
+    Error::Device(format!("{}: {what}", dispatch.pipeline.kernel.name))
 }
 
 #[cfg(test)]
