@@ -1,4 +1,4 @@
-//! Prompts to ids against transformers' `CLIPTokenizerFast`, and the tokenizer's files.
+//! Compares token ids with transformers' `CLIPTokenizerFast`; tests the tokenizer's files.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
@@ -129,7 +129,7 @@ fn a_shorter_text_tower_cuts_earlier() {
     assert!(tokenizer.limit_length(2).unwrap_err().to_string().contains("leaves no room"));
 }
 
-/// A folder with a small vocabulary, to try its files one by one.
+/// A folder with a small vocabulary, whose files the tests change one by one.
 fn small() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
@@ -191,7 +191,7 @@ fn settings_come_from_the_folder() {
     );
 }
 
-/// `tokenizer.json` wins over the vocabulary, and its own padding and truncation do not count.
+/// `tokenizer.json` takes precedence over the vocabulary, and its own padding and truncation are ignored.
 #[test]
 fn tokenizer_json_is_read() {
     let folder = small();
