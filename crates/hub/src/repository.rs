@@ -1,4 +1,4 @@
-//! Names of repositories.
+//! Parses the names of repositories.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,9 +8,9 @@ use crate::error::Error;
 
 mod web;
 
-/// The revision where none is given.
+/// The revision if none is given.
 const DEFAULT_REVISION: &str = "main";
-/// Longest name that the Hub gives.
+/// Longest name that the Hub allows.
 const MAX_NAME: usize = 96;
 
 /// A model's repository on the Hub, at a revision: `owner/name` or `owner/name@revision`, a branch, tag or
@@ -39,13 +39,13 @@ impl Repository {
 }
 
 impl Repository {
-    /// As [`FromStr`], where the addresses of pages of `endpoint` are known too.
+    /// As [`FromStr`], but also accepts addresses of `endpoint`'s pages.
     pub(crate) fn parse_at(given: &str, endpoint: Option<&Address>) -> Result<Self, Error> {
         let parsed = match web::repository(given, endpoint) {
             Some(parsed) => parsed,
             None => {
                 let (name, revision) = given.split_once('@').unwrap_or((given, DEFAULT_REVISION));
-                // As a shell completes a folder's name.
+                // A shell's completion of a folder's name adds a slash.
                 let name = if revision == DEFAULT_REVISION { name.trim_end_matches('/') } else { name };
                 Ok((name.to_owned(), revision.to_owned()))
             }
@@ -61,7 +61,7 @@ impl Repository {
 }
 
 /// `owner/name`, `owner/name@revision`, or the address of a page of the repository on the Hub:
-/// `https://huggingface.co/owner/name`, with `/tree/REVISION` or without.
+/// `https://huggingface.co/owner/name`, with or without `/tree/REVISION`.
 impl FromStr for Repository {
     type Err = Error;
 
@@ -77,7 +77,7 @@ impl fmt::Display for Repository {
     }
 }
 
-/// The Hub's own rules. `--` stands for the slash in the cache's folders, so no name may hold it.
+/// The Hub's own rules. In the cache's folder names `--` stands for the slash, so no name may contain it.
 fn check_name(name: &str) -> Result<(), &'static str> {
     let parts: Vec<_> = name.split('/').collect();
     if parts.len() != 2 || parts.iter().any(|part| part.is_empty()) {
@@ -93,7 +93,8 @@ fn check_name(name: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// A revision becomes a path in the cache and in the Hub's addresses: what would leave either is refused.
+/// A revision becomes part of a path in the cache and of the Hub's addresses; one that would lead out of
+/// either is refused.
 fn check_revision(revision: &str) -> Result<(), &'static str> {
     let is_legal = |c: char| c.is_ascii_alphanumeric() || "-_.+/".contains(c);
     if !revision.chars().all(is_legal) {
