@@ -81,14 +81,14 @@ impl fmt::Display for Repository {
 fn check_name(name: &str) -> Result<(), &'static str> {
     let parts: Vec<_> = name.split('/').collect();
     if parts.len() != 2 || parts.iter().any(|part| part.is_empty()) {
-        return Err("a name is an owner and a name with one slash between");
+        return Err("a name consists of an owner and a name with one slash between them");
     }
     let is_legal = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if parts.iter().any(|part| !part.chars().all(is_legal) || part.starts_with(['.', '-'])) {
-        return Err("owner and name are of letters, digits, - _ and ., and begin with no - or .");
+        return Err("owner and name consist of letters, digits, - _ and ., and do not start with - or .");
     }
     if name.contains("--") || name.contains("..") || name.ends_with(".git") || name.len() > MAX_NAME {
-        return Err("a name has no -- and no .., does not end in .git, and is at most 96 letters long");
+        return Err("a name does not contain -- or .., does not end in .git, and is at most 96 letters long");
     }
     Ok(())
 }
@@ -98,10 +98,10 @@ fn check_name(name: &str) -> Result<(), &'static str> {
 fn check_revision(revision: &str) -> Result<(), &'static str> {
     let is_legal = |c: char| c.is_ascii_alphanumeric() || "-_.+/".contains(c);
     if !revision.chars().all(is_legal) {
-        return Err("a revision is of letters, digits, - _ . + and /");
+        return Err("a revision consists of letters, digits, - _ . + and /");
     }
     if revision.split('/').any(|part| part.is_empty() || part.starts_with('.')) {
-        return Err("a revision's parts between slashes are not empty and begin with no .");
+        return Err("the parts of a revision between slashes are not empty and do not start with .");
     }
     Ok(())
 }

@@ -72,7 +72,7 @@ impl Token {
         // The token becomes a header, which a line break would end.
         if text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic()) {
             let message =
-                "is not a token: tokens are of letters, digits and _, with nothing between".to_owned();
+                "is not a token: tokens consist of letters, digits and _, without spaces".to_owned();
             return Err(Error::Setting { variable: origin.to_owned(), message });
         }
         Ok(Self(text.to_owned()))

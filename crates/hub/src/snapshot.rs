@@ -215,7 +215,7 @@ fn has_weights(files: &Names) -> bool {
 }
 
 /// Why the Hub is not asked.
-const OFFLINE: &str = "HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) forbids to ask the Hub; unset it and run this once with a connection, or give a \
+const OFFLINE: &str = "HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) forbids asking the Hub; unset it and run this once with a connection, or give a \
                        folder";
 
 /// The files that an index of weights lists. The index is untrusted: a name that leads out of the folder is

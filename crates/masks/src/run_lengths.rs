@@ -149,7 +149,7 @@ fn read_number(
     loop {
         // Seven characters are 35 bits, enough for the difference of two counts.
         let bits = byte.checked_sub(48).filter(|&bits| bits < 0x40 && shift < 35).ok_or_else(|| {
-            Error::RunLengths(format!("character {place} of the compressed string is none that it can have"))
+            Error::RunLengths(format!("character {place} of the compressed string is not a legal one"))
         })?;
         number |= i64::from(bits & 0x1f) << shift;
         shift += 5;
