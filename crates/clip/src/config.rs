@@ -1,4 +1,4 @@
-//! `config.json`: the sizes and choices that a checkpoint was trained with.
+//! `config.json`: the sizes and choices with which a checkpoint was trained.
 //!
 //! Field names, defaults and meaning are those of transformers v4.37.2 (`configuration_clipseg.py`). Keys
 //! that this crate does not know are kept in `extra` and written back by `to_json`.

@@ -1,4 +1,4 @@
-//! Reading the small files of a checkpoint.
+//! Reads the small files of a checkpoint.
 
 mod json;
 #[cfg(feature = "tokenizer")]

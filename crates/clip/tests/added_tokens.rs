@@ -1,4 +1,4 @@
-//! Tokens that a tokenizer's files add to its vocabulary, against transformers' `CLIPTokenizerFast`.
+//! Compares tokens that a tokenizer's files add to its vocabulary with transformers' `CLIPTokenizerFast`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;

@@ -152,7 +152,7 @@ pub(crate) fn item_size(dtype: Dtype) -> usize {
     dtype.bitsize() / 8
 }
 
-/// The type that weights are written in.
+/// The type in which weights are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WeightType {
     /// Four bytes per number; what transformers converts to.

@@ -29,7 +29,7 @@ impl<'a> TensorView<'a> {
         &self.name
     }
 
-    /// Type that the values are stored in.
+    /// Type in which the values are stored.
     pub fn dtype(&self) -> Dtype {
         self.info.dtype
     }

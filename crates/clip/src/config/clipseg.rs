@@ -23,8 +23,8 @@ config_struct! {
         pub projection_dim: usize = 512,
         /// Logarithm of the similarity's initial scale; the trained one is a tensor.
         pub logit_scale_init_value: f64 = 2.6592,
-        /// Vision layers whose outputs the decoder reads, counted from 0; negative ones as
-        /// [`hidden_state`](ClipSegVisionConfig::hidden_state) says.
+        /// Vision layers whose outputs the decoder reads, counted from 0; for negative ones see
+        /// [`hidden_state`](ClipSegVisionConfig::hidden_state).
         pub extract_layers: Vec<isize> = vec![3, 6, 9],
         /// Width of the decoder.
         pub reduce_dim: usize = 64,

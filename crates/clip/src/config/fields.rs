@@ -1,4 +1,4 @@
-//! Reading a JSON object field by field, so that a bad value is reported under its full name.
+//! Reads a JSON object field by field, so that a bad value is reported under its full name.
 //!
 //! A derived `Deserialize` with a flattened `extra` would buffer the object and lose the field's name in
 //! errors.
@@ -46,7 +46,7 @@ pub(crate) trait FieldValue: Sized {
     /// files of transformers 5, which writes null for every setting that was not made.
     const HAS_NULL: bool = false;
 
-    /// Converts `value`, or says why it cannot, calling the field by its `path`.
+    /// Converts `value`; the error names the field by its `path`.
     fn from_value(value: Value, path: &str) -> Result<Self>;
 }
 

@@ -29,7 +29,7 @@ struct Picture {
     rgb: Vec<u8>,
     /// Opacity of each pixel, `[height, width]`, if the file has it.
     alpha: Option<Vec<u8>>,
-    /// Whether values were cut off to fit into 8 bits.
+    /// Whether values were clipped to fit into 8 bits.
     is_clipped: bool,
 }
 
