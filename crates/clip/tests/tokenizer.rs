@@ -177,6 +177,7 @@ fn settings_come_from_the_folder() {
     );
     refused("vocab.json", "[]", "vocab.json: is not a vocabulary");
     refused("merges.txt", "#version: 0.2\na\n", "merges.txt: line 2: expected two pieces");
+    refused("merges.txt", "\n \n#version: 0.2\na\n", "merges.txt: line 4: expected two pieces");
     refused("merges.txt", "#version: 0.2\na x\n", "do not fit each other");
 
     std::fs::remove_file(folder.path().join("merges.txt")).unwrap();

@@ -55,11 +55,16 @@ impl TorchArchive {
                 return Err(refuse(merge_adapter(&name)));
             }
             let (own, found) = names::unwrapped(&name);
-            wrappers.extend(found);
             if tensors.insert(own.into_owned(), tensor).is_some() {
-                let message = "is there twice, once with a wrapper's name in its own; re-save the model inside the wrapper";
+                let message = match found.is_empty() && wrappers.is_empty() {
+                    true => "is there twice; save the model again",
+                    false => {
+                        "is there twice, once with a wrapper's name in its own; re-save the model inside the wrapper"
+                    }
+                };
                 return Err(Error::tensor(path, &name, message));
             }
+            wrappers.extend(found);
         }
         Ok(Self { path: path.to_owned(), zip, root, tensors, wrappers, last: RefCell::default() })
     }

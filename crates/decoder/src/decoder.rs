@@ -134,17 +134,21 @@ impl Decoder {
         let rows = self.device.row_limit().unwrap_or(usize::MAX) / tokens;
         // The widest tensor of a pair must fit into a binding: the hidden layer of the MLP, the 3×3
         // neighbourhoods, or the logits.
-        let side = if self.config.use_complex_transposed_convolution {
-            let kernel = self.config.patch_size / 4;
-            kernel * kernel
-        } else {
-            self.config.patch_size
-        };
+        let side = self.pixels_per_patch();
         let values = (tokens * self.config.intermediate_size.max(9 * self.config.reduce_dim))
             .max(tokens * side * side)
             .max(tokens * side * self.config.reduce_dim / 2);
         let limit = self.device.limits().max_storage_buffer_binding_size as usize / 4;
         rows.min(limit / values.max(1)).max(1)
+    }
+
+    /// Rows of pixels in the logits per row of patches, and columns per column. The three convolutions of the
+    /// complex upsampling keep the grid, and enlarge it by a quarter of a patch twice.
+    fn pixels_per_patch(&self) -> usize {
+        match self.config.use_complex_transposed_convolution {
+            true => (self.config.patch_size / 4).pow(2),
+            false => self.config.patch_size,
+        }
     }
 
     /// Segments scenes. `activations` are those of the vision tower, `[scenes, 1 + rows · columns, hidden]`
@@ -228,7 +232,7 @@ impl Decoder {
     /// # Errors
     /// [`Error::TooLarge`] and [`Error::Shape`] beyond the adapter's limits.
     pub fn memory_needed(&self, pairs: usize, grid: (usize, usize)) -> Result<MemoryUse> {
-        let side = self.config.patch_size;
+        let side = self.pixels_per_patch();
         let read_back = 4 * (pairs * grid.0 * side * grid.1 * side) as u64;
         let key = Key { pairs, scenes: 1, grid, options: DecoderOutputOptions::default() };
         if self.plans.has(&key) {

@@ -88,7 +88,8 @@ impl Form {
     pub fn find_in(self, folder: &Path) -> io::Result<Result<Weights, String>> {
         let names = Names::of_folder(folder)?;
         Ok(self.find(&names).map_err(|lack| {
-            match folder_within(folder).filter(|_| !names.has("config.json")) {
+            let within = if names.has("config.json") { None } else { folder_within(folder) };
+            match within {
                 Some(within) => within,
                 None => lack.describe(&folder.display().to_string()),
             }

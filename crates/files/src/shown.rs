@@ -4,8 +4,8 @@
 const MOST: usize = 200;
 
 /// The text with every character escaped (`\u{1b}`) that a terminal would act on instead of showing it:
-/// control characters, line separators, those that change the direction of the text, byte order marks and
-/// tags.
+/// control characters, line separators, those that change the direction of the text, byte order marks, tags,
+/// and those that are never seen. The two that join and part letters in some scripts stay.
 pub fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {
@@ -28,7 +28,8 @@ fn acts(c: char) -> bool {
         matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let breaks = matches!(c, '\u{2028}' | '\u{2029}');
     let is_tag = matches!(c, '\u{feff}' | '\u{e0000}'..='\u{e007f}');
-    c.is_control() || turns || breaks || is_tag
+    let is_unseen = matches!(c, '\u{ad}' | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2064}');
+    c.is_control() || turns || breaks || is_tag || is_unseen
 }
 
 #[cfg(test)]
@@ -41,6 +42,7 @@ mod tests {
             ("Käse\u{1b}[31m.png", "Käse\\u{1b}[31m.png"),
             ("a\nb\r\u{7f}\u{9b}2J", "a\\u{a}b\\u{d}\\u{7f}\\u{9b}2J"),
             ("\u{202e}gnp.exe", "\\u{202e}gnp.exe"),
+            ("cat\u{200b}.png\u{2060}\u{ad}", "cat\\u{200b}.png\\u{2060}\\u{ad}"),
             // A zero-width joiner is invisible too, but harmless.
             ("👩\u{200d}🚀 日本", "👩\u{200d}🚀 日本"),
         ] {

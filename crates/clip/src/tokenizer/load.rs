@@ -138,17 +138,16 @@ fn parse_vocab(path: &Path, text: &str) -> Result<Vocab> {
 
 /// One merge per line, after a first line that names the version, as in CLIP's own reader.
 fn parse_merges(path: &Path, text: &str) -> Result<Vec<(String, String)>> {
-    let lines = text.trim().lines().enumerate().skip(1).take(MAX_MERGES);
+    // Python strips the text before it splits it, but lines are counted as an editor shows them.
+    let blank = text.len() - text.trim_start().len();
+    let first = 1 + text[..blank].matches('\n').count();
+    let lines = text.trim().lines().zip(first..).skip(1).take(MAX_MERGES);
     lines
-        .map(|(number, line)| match line.split_whitespace().collect::<Vec<_>>()[..] {
+        .map(|(line, number)| match line.split_whitespace().collect::<Vec<_>>()[..] {
             [left, right] => Ok((left.to_owned(), right.to_owned())),
             _ => Err(Error::Tokenizer {
                 path: path.to_owned(),
-                message: format!(
-                    "line {}: expected two pieces to merge, found {:?}",
-                    number + 1,
-                    shown(line)
-                ),
+                message: format!("line {}: expected two pieces to merge, found {:?}", number, shown(line)),
             }),
         })
         .collect()

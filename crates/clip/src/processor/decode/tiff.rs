@@ -224,11 +224,7 @@ impl Samples {
         let is_unsigned = format == Format::Unsigned;
         let is_jpeg = directory.first(COMPRESSION) == Some(JPEG);
         // Samples that are not colours.
-        let others = count.checked_sub(match photometric {
-            0 | 1 | 3 => 1,
-            5 => 4,
-            _ => 3,
-        });
+        let others = count.checked_sub(colours(photometric));
         let Some(others) = others else { return Err(damaged("it has too few values per pixel")) };
         let mut is_clipped = false;
         let rgb = match (photometric, bits) {
@@ -319,11 +315,22 @@ impl Samples {
     /// Opacity of each pixel, if the file declares the sample after the colour to be alpha.
     fn alpha(&self, directory: &Directory, width: usize, height: usize) -> Option<Vec<u8>> {
         let extra = self.extra(directory);
-        let sample = self.count.checked_sub(extra.len())?;
+        // A damaged file may list more extra samples than there are beside the colours.
+        let colours = colours(directory.first(PHOTOMETRIC).unwrap_or_default());
+        let sample = self.count.checked_sub(extra.len()).filter(|&sample| sample >= colours)?;
         let is_alpha = matches!(extra.first(), Some(&(MULTIPLIED_ALPHA | ALPHA)));
         let pixels = (0..height).flat_map(|row| (0..width).map(move |column| (row, column)));
         (is_alpha && self.bits >= 8)
             .then(|| pixels.map(|(row, column)| self.byte(row, column, sample)).collect())
+    }
+}
+
+/// Samples of a pixel that are colours.
+fn colours(photometric: u64) -> usize {
+    match photometric {
+        0 | 1 | 3 => 1,
+        5 => 4,
+        _ => 3,
     }
 }
 
