@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the seeds that the fuzz targets begin with: small inputs, most of them right. Nothing is copied from elsewhere."""
+"""Writes the seeds that the fuzz targets start with: small inputs, most of them valid. Nothing is copied from elsewhere."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ def write(target, name, data):
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
 
 
-# photo: fixtures/processor/kinds has the rest
+# photo: the other seeds are fixtures/processor/kinds
 
 
 def bmp(width, height):
@@ -163,7 +163,7 @@ write("config", "processor", json.dumps(PROCESSOR))
 write("config", "processor-5", json.dumps({"image_processor": {**PROCESSOR, "do_center_crop": True, "crop_size": 32}, "processor_class": "CLIPSegProcessor"}))
 write("config", "edges", json.dumps({"do_resize": False, "size": {"shortest_edge": 224}}))
 
-# tokenizer: the files in their order, with a zero between
+# tokenizer: the files in their order, separated by zeros
 
 VOCABULARY = {"a": 0, "b": 1, "a</w>": 2, "b</w>": 3, "ab</w>": 4, "!</w>": 5, "Ã": 6, "<|startoftext|>": 7, "<|endoftext|>": 8}
 
@@ -209,7 +209,7 @@ write("tokenizer", "vocabulary", "\0".join(["", json.dumps(VOCABULARY), "#versio
 DECODER = {"added_tokens_decoder": {"7": added(7, "<|startoftext|>"), "8": added(8, "<|endoftext|>"), "9": {"content": "<y>", "rstrip": True}}}
 write("tokenizer", "decoder", "\0".join(["", json.dumps(VOCABULARY), "#version: 0.2\na b</w>\n", "", json.dumps(DECODER)]))
 
-# prompts: beside images/1.png of 2 x 1 pixels, images/2.png of 1 x 2, and their masks
+# prompts: prompts.jsonl; the photos are images/1.png of 2 x 1 pixels and images/2.png of 1 x 2, with masks
 
 ROWS = [
     {"image": "1.png", "text": "a cat", "mask": "1.png"},
@@ -228,7 +228,7 @@ write("masks", "run-lengths", bytes([4, 4, 1, 1]) + b"35311N2")
 write("masks", "all", bytes([3, 2, 255, 255]) + b"6")
 write("masks", "none", bytes([0, 7, 3, 3]) + b"0")
 
-# hub: answers to one connection after the other
+# hub: answers to successive connections
 
 
 def git(data):

@@ -1,4 +1,4 @@
-//! Weights of a checkpoint: of a folder with `model.safetensors`, or several shards with an index; or of
+//! The weights of a checkpoint: in a folder, as `model.safetensors` or as several shards with an index, or in
 //! memory.
 
 mod finite;
@@ -26,19 +26,19 @@ pub use self::view::TensorView;
 use crate::error::{Error, Result};
 use crate::files::{parse_json, read_text};
 
-/// Name of the weights' file in a checkpoint folder.
+/// Name of the weights file in a checkpoint folder.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
-/// Name of the index over several files of weights.
+/// Name of the index that lists several weights files.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
 /// The weights of one model, by name.
 ///
-/// No tensor is read until it is asked for, each time from its file unless the checkpoint is
-/// [kept](Self::keep) in memory or was made [of bytes](Self::from_bytes). Cloning is cheap and shares the
-/// files and the memory.
+/// Tensors are read on demand, and from the file each time, unless the checkpoint is [kept](Self::keep) in
+/// memory or was made [from bytes](Self::from_bytes). Cloning is cheap: clones share the files and the
+/// memory.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
-    /// What the caller opened, or what it calls the bytes.
+    /// The path that the caller opened, or the label that it gave the bytes.
     path: PathBuf,
     shards: Vec<Arc<Shard>>,
     /// The shard that holds each tensor.
@@ -55,8 +55,8 @@ struct Index {
 
 impl Checkpoint {
     /// Opens the weights in the folder `path`: `model.safetensors`, else all shards that
-    /// `model.safetensors.index.json` lists, else those of a variant (`model.fp16.safetensors`). A path to a
-    /// single safetensors file is opened as it stands.
+    /// `model.safetensors.index.json` lists, else a variant (`model.fp16.safetensors`). If `path` is a single
+    /// safetensors file, that file is opened.
     ///
     /// # Errors
     /// Where the folder, the weights or a shard are missing, or where a file's header contradicts its
@@ -72,17 +72,16 @@ impl Checkpoint {
         if weights.is_index { Self::open_sharded(path, &file) } else { Self::open_single(path, &file) }
     }
 
-    /// Checks that the folder `path` has weights to open, by the names of its files alone.
+    /// Checks, by file names alone, that the folder `path` has weights to open.
     ///
     /// # Errors
-    /// Where the folder cannot be read or has none, with what it has instead.
+    /// Where the folder cannot be read or has no weights; the error says what it has instead.
     pub fn find(path: impl AsRef<Path>) -> Result<()> {
         weights_file(path.as_ref()).map(drop)
     }
 
     /// Weights in memory: the bytes of a safetensors file, owned (`Vec<u8>`, `Arc<[u8]>`, a mapped file) or
-    /// compiled in (`include_bytes!`). They are used where they are, without a copy. `label` stands for them
-    /// in errors.
+    /// compiled in (`include_bytes!`). They are used in place, without a copy. Errors call them `label`.
     ///
     /// # Errors
     /// Where the header contradicts the contents.
@@ -108,8 +107,8 @@ impl Checkpoint {
     }
 
     /// Weights behind a reader: a safetensors file within an archive, or one that is decrypted as it is read.
-    /// Its position 0 is the file's beginning. Each tensor is read when it is asked for. `label` stands for
-    /// the reader in errors.
+    /// The file starts at the reader's position 0. Each tensor is read on demand. Errors call the reader
+    /// `label`.
     ///
     /// # Errors
     /// Where the reader fails, or the header contradicts the contents.
@@ -118,7 +117,8 @@ impl Checkpoint {
         Ok(Self::of_shard(label, Shard::of_reader(label, reader)?))
     }
 
-    /// The weights of several shards as one checkpoint, which `label` stands for in errors about the whole.
+    /// The weights of several shards as one checkpoint. Errors about the whole call it `label`. Nobody is told
+    /// of its progress: call [`with_progress`](Self::with_progress) on the whole, not on the shards.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] where two shards have a tensor of the same name.
@@ -143,9 +143,9 @@ impl Checkpoint {
         Ok(all)
     }
 
-    /// The same checkpoint, which tells `progress` of each weight that a model read. The loading stops with
-    /// [`Error::Cancelled`] where `progress` breaks off, and every later one from this value too; the memory
-    /// that it took on the device is free again.
+    /// The same checkpoint, which reports each weight that a model reads to `progress`. If `progress` returns
+    /// `Break`, the loading stops with [`Error::Cancelled`], and so does every later loading from this value;
+    /// the device memory that the loading took is freed.
     ///
     /// Weights are read by several threads at once, but `progress` is called by one at a time.
     ///
@@ -212,8 +212,8 @@ impl Checkpoint {
         Ok(Self { path: path.to_owned(), shards, tensors, watch: None })
     }
 
-    /// Brings all of it into memory, as much as the files are long. A model is then loaded from it without a
-    /// look at the files: again after its device was lost, or on a second device.
+    /// Reads the whole checkpoint into memory, which takes as much as the files are long. Models are then
+    /// loaded without touching the files: again after a device was lost, or on a second device.
     ///
     /// # Errors
     /// Where a file cannot be read.
@@ -226,7 +226,7 @@ impl Checkpoint {
         Ok(self)
     }
 
-    /// The path that was opened, or the label of what was given.
+    /// The path that was opened, or the label that was given.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -241,7 +241,7 @@ impl Checkpoint {
         self.tensors.contains_key(name)
     }
 
-    /// The tensor `name` whatever its shape and type, or `None` where there is none.
+    /// The tensor `name`, whatever its shape and type, or `None` where there is none.
     pub fn get(&self, name: &str) -> Option<TensorView<'_>> {
         self.shards[*self.tensors.get(name)?].view(name)
     }
@@ -249,8 +249,8 @@ impl Checkpoint {
     /// The weights `name`, which must have the shape `expected` and be stored as f32, f16 or bf16.
     ///
     /// # Errors
-    /// Naming the tensor, and what was expected and found, where it is missing, of another shape, or of a
-    /// type that weights cannot have.
+    /// Where the tensor is missing, has another shape, or has a type that weights cannot have; the error
+    /// names the tensor, what was expected and what was found.
     pub fn tensor(&self, name: &str, expected: &[usize]) -> Result<TensorView<'_>> {
         let view = self.get(name).ok_or_else(|| Error::MissingTensor {
             path: self.path.clone(),
@@ -261,7 +261,8 @@ impl Checkpoint {
         Ok(view)
     }
 
-    /// The values of the weights `name`, for a model: whoever [watches](Self::with_progress) is told.
+    /// The values of the weights `name`, for a model; reports to the listener of
+    /// [`with_progress`](Self::with_progress).
     pub(crate) fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let view = self.tensor(name, shape)?;
         let Some(watch) = &self.watch else { return view.to_f32() };
@@ -271,11 +272,11 @@ impl Checkpoint {
         Ok(values)
     }
 
-    /// What the names of CLIP's tensors start with: `clip.` in the checkpoint of a segmentation model,
-    /// nothing in that of a `CLIPSegModel` or of one tower alone.
+    /// The prefix of the names of CLIP's tensors: `clip.` in the checkpoint of a segmentation model, nothing
+    /// in that of a `CLIPSegModel` or of a single tower.
     ///
     /// # Errors
-    /// Where no tensor of either tower is there under either name.
+    /// Where neither tower has a tensor under either prefix.
     pub fn clip_prefix(&self) -> Result<&'static str> {
         let has_tower = |prefix: &str| Tower::ALL.iter().any(|tower| self.starts(&tower.within(prefix)));
         if has_tower("clip.") {
@@ -309,8 +310,8 @@ impl Checkpoint {
         }
     }
 
-    /// What the names of one tower's tensors start with, in a CLIP whose names start with `prefix`. That is
-    /// nothing in the checkpoint of a tower alone that transformers 5.6 or later saved.
+    /// The prefix of the names of one tower's tensors, in a CLIP with the prefix `prefix`. It is empty for a
+    /// single tower that transformers 5.6 or later saved.
     pub(crate) fn tower_prefix(&self, prefix: &str, tower: Tower) -> String {
         let within = tower.within(prefix);
         match prefix.is_empty() && !self.starts(&within) && self.contains(tower.marker()) {
@@ -319,7 +320,7 @@ impl Checkpoint {
         }
     }
 
-    /// Whether some tensor's name starts so.
+    /// Whether any tensor's name starts with `with`.
     fn starts(&self, with: &str) -> bool {
         self.tensors.range(with.to_owned()..).next().is_some_and(|(name, _)| name.starts_with(with))
     }
@@ -335,7 +336,7 @@ pub(crate) enum Tower {
 impl Tower {
     const ALL: [Self; 2] = [Self::Text, Self::Vision];
 
-    /// What its tensors' names start with where it is a part of a CLIP.
+    /// The prefix of its tensors' names within a CLIP.
     fn within(self, prefix: &str) -> String {
         match self {
             Self::Text => format!("{prefix}text_model."),
@@ -343,7 +344,7 @@ impl Tower {
         }
     }
 
-    /// A tensor that it has and the other has not, as it is named where the tower stands alone.
+    /// A tensor that only this tower has, by its name in the checkpoint of a single tower.
     fn marker(self) -> &'static str {
         match self {
             Self::Text => "embeddings.token_embedding.weight",
@@ -352,7 +353,7 @@ impl Tower {
     }
 }
 
-/// Opens a shard that the index lists. The index comes from elsewhere: a name that leaves the folder is
+/// Opens a shard that the index lists. The index is untrusted: a name that leads out of the folder is
 /// refused.
 fn open_listed_shard(folder: &Path, index: &Path, file: &str) -> Result<Shard> {
     if Path::new(file).file_name() != Some(file.as_ref()) {

@@ -1,4 +1,4 @@
-//! `config.json`: the sizes and choices that a checkpoint was trained with.
+//! `config.json`: the sizes and choices with which a checkpoint was trained.
 //!
 //! Field names, defaults and meaning are those of transformers v4.37.2 (`configuration_clipseg.py`). Keys
 //! that this crate does not know are kept in `extra` and written back by `to_json`.
@@ -33,9 +33,9 @@ pub const CONFIG_FILE: &str = "config.json";
 pub enum Activation {
     /// `x · σ(1.702 x)`, OpenAI's approximation of GELU.
     QuickGelu,
-    /// `x · Φ(x)` by the error function.
+    /// `x · Φ(x)`, with Φ by the error function.
     Gelu,
-    /// `x · Φ(x)` by the hyperbolic tangent.
+    /// `x · Φ(x)`, with Φ approximated by the hyperbolic tangent.
     GeluNew,
     /// `max(x, 0)`.
     Relu,
@@ -55,8 +55,9 @@ pub(crate) fn parse_object(text: &str) -> Result<Object> {
     }
 }
 
-/// Reads the file at `path` (a folder stands for the file `name` in it), hands its object to `parse`, and
-/// names the file in whatever goes wrong. Where it is missing, `hint` says what it is for.
+/// Reads the file at `path` (a folder stands for the file `name` in it) and hands its object to `parse`.
+/// Every error names the file; if the file is missing, the error gives `hint`, which says what the file is
+/// for.
 pub(crate) fn read_config<T>(
     path: &Path,
     name: &str,

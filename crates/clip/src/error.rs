@@ -1,4 +1,4 @@
-//! The one error type of this crate.
+//! The error type of this crate.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What can go wrong between a checkpoint folder, a prompt, a photo and the tensors made of them.
 ///
 /// Each message names the file, tensor, field or prompt, says what is wrong with it and, where that is not
-/// obvious, what to do next. Of what came from memory, `path` is the label that the caller gave it.
+/// obvious, what to do next. For data from memory, `path` is the label that the caller gave.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -35,7 +35,7 @@ pub enum Error {
         hint: String,
     },
 
-    /// Something else lies where a file should be, as downloads that went wrong leave it.
+    /// The file is something else than a checkpoint's file, usually because a download went wrong.
     #[error("{} {stand_in}", path.display())]
     StandIn {
         /// The file.
@@ -101,7 +101,7 @@ pub enum Error {
         found: Dtype,
     },
 
-    /// A tensor holds values that are not numbers, or infinite.
+    /// A tensor holds infinities or NaNs.
     #[error(
         "{}: tensor `{}` holds {value} at {position:?}; values that are not finite numbers: {count}. Either the \
          weights are damaged (download them again), or the training that made them diverged (take an earlier checkpoint)",
@@ -114,7 +114,7 @@ pub enum Error {
         name: String,
         /// The first such value.
         value: f32,
-        /// Where that is, an index for each dimension.
+        /// Its index in each dimension.
         position: Vec<usize>,
         /// How many there are.
         count: usize,
@@ -174,12 +174,12 @@ pub enum Error {
         message: String,
     },
 
-    /// Conditions or an encoded image are another model's.
+    /// Conditions or an encoded image were made by another model.
     #[error("{}: {message}", path.display())]
     OtherModel {
         /// The file.
         path: PathBuf,
-        /// How it shows.
+        /// What shows it.
         message: String,
     },
 
@@ -192,7 +192,7 @@ pub enum Error {
         source: std::io::Error,
     },
 
-    /// [`Checkpoint::with_progress`](crate::Checkpoint::with_progress) was told to break off.
+    /// The listener of [`Checkpoint::with_progress`](crate::Checkpoint::with_progress) cancelled the loading.
     #[error("loading was cancelled")]
     Cancelled,
 

@@ -1,4 +1,4 @@
-//! Reading the small files of a checkpoint.
+//! Reads the small files of a checkpoint.
 
 mod json;
 #[cfg(feature = "tokenizer")]
@@ -14,12 +14,14 @@ pub(crate) use self::small_files::SmallFiles;
 pub use self::stand_in::StandIn;
 use crate::error::{Error, Result};
 
-/// Most bytes of a text; the largest, a vocabulary of a million tokens, has half as many.
+/// Largest text file that is read. A vocabulary of a million tokens, the largest there is, has half as many
+/// bytes.
 const MOST_BYTES: u64 = 64 << 20;
-/// What editors on Windows put before UTF-8. It is not part of the text.
+/// The byte order mark, which editors on Windows put before UTF-8. It is not part of the text.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// Reads `path` as UTF-8, without a byte order mark; where it is missing, `hint` says what it is for.
+/// Reads `path` as UTF-8, without the byte order mark. If the file is missing, the error gives `hint`, which
+/// says what the file is for.
 pub(crate) fn read_text(path: &Path, hint: &str) -> Result<String> {
     let bytes = clipseg_files::read(path, MOST_BYTES).map_err(|source| match source.kind() {
         ErrorKind::NotFound => Error::MissingFile { path: path.to_owned(), hint: hint.to_owned() },

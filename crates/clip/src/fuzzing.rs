@@ -1,8 +1,8 @@
-//! What the fuzz targets reach of the readers; nothing else is to use it.
+//! Internals that the fuzz targets use; not for anyone else.
 
 use crate::processor::decode;
 
-/// How many pixels a file says that its picture has; none where it does not say it.
+/// The number of pixels that a picture file declares, if it declares one.
 pub fn pixels(bytes: &[u8]) -> Option<u64> {
     let (width, height) = decode::dimensions(bytes)?;
     width.checked_mul(height)

@@ -1,8 +1,8 @@
-//! CLIP for CLIPSeg: what lies between a checkpoint, a prompt, a photo and the tensors made of them.
+//! CLIP for CLIPSeg: everything between a checkpoint, a prompt or a photo, and the tensors made from them.
 //!
-//! The feature `decode` reads picture files and `tokenizer` makes ids of words. Both are on by default;
-//! without them, programs bring pixels ([`Photo::from_pixels`]) and token ids ([`TextInput`]), and a third of
-//! the dependencies goes.
+//! The feature `decode` reads picture files and `tokenizer` turns words into token ids. Both are on by
+//! default. Without them, programs supply pixels ([`Photo::from_pixels`]) and token ids ([`TextInput`]), and
+//! need a third fewer dependencies.
 
 pub mod checkpoint;
 pub mod config;

@@ -1,4 +1,4 @@
-//! Photos to the pixel values that the vision tower reads, as transformers' `ViTImageProcessor` does it.
+//! Turns photos into the pixel values that the vision tower reads, as transformers' `ViTImageProcessor` does.
 
 mod config;
 mod config_file;
@@ -50,7 +50,7 @@ pub struct PixelValues {
 pub struct PixelBatch {
     /// The values, `[batch, 3, height, width]`, row-major.
     pub values: Vec<f32>,
-    /// Images.
+    /// Number of images.
     pub batch: usize,
     /// Rows.
     pub height: usize,
@@ -73,8 +73,8 @@ impl<'a> From<&'a PixelBatch> for ImageInput<'a> {
 }
 
 impl Processor {
-    /// Reads `preprocessor_config.json` of a checkpoint folder, or the `processor_config.json` of
-    /// transformers 5.
+    /// Reads the `preprocessor_config.json` in a checkpoint folder, or the `processor_config.json` that
+    /// transformers 5 writes.
     ///
     /// # Errors
     /// As [`PreprocessorConfig::from_file`].
@@ -96,19 +96,19 @@ impl Processor {
         &self.config
     }
 
-    /// The photo in the size that the model reads (aspect ratio not kept), still in 8 bits, equal to Pillow's
-    /// `resize` bit for bit. With `do_resize` off, the photo as it is.
+    /// The photo resized to what the model reads (aspect ratio not kept), still with 8 bits per channel,
+    /// equal to Pillow's `resize` bit for bit. With `do_resize` off, the photo unchanged.
     pub fn resize(&self, photo: &Photo) -> Photo {
         match self.config.size {
             ImageSize::Sides { height, width } if self.config.do_resize => {
                 photo.resized(width, height, self.config.resample)
             }
-            // A valid config has edges only where nothing is resized.
+            // A valid config gives edges only where `do_resize` is off.
             ImageSize::Sides { .. } | ImageSize::Edges { .. } => photo.clone(),
         }
     }
 
-    /// Resizes, rescales and normalises: what transformers calls `pixel_values`.
+    /// Resizes, rescales and normalises, which gives what transformers calls `pixel_values`.
     pub fn preprocess(&self, photo: &Photo) -> PixelValues {
         if !self.config.do_resize {
             return self.normalise(photo);
@@ -119,8 +119,8 @@ impl Processor {
     /// Several photos as one batch, each as [`preprocess`](Self::preprocess) makes it.
     ///
     /// # Errors
-    /// [`Error::Input`] where there are none, or where they come out in different sizes, with `do_resize`
-    /// off.
+    /// [`Error::Input`] where there are no photos, or where they come out in different sizes because
+    /// `do_resize` is off.
     pub fn preprocess_batch(&self, photos: &[Photo]) -> Result<PixelBatch> {
         let Some((first, rest)) = photos.split_first() else {
             return Err(Error::Input("there is no image to process".to_owned()));

@@ -15,7 +15,7 @@ use crate::checkpoint::Tower;
 use crate::tower::{Layers, OutputOptions, TowerOutput, TowerTensors};
 use crate::{Checkpoint, ClipSegTextConfig, Error, Result};
 
-/// Plans kept: one per number of prompts and of their tokens.
+/// Most plans kept, one for each number of prompts and of tokens.
 const PLANS: usize = 16;
 
 /// CLIP's text tower with its projection: token ids in, embeddings out.
@@ -44,7 +44,7 @@ pub struct TextInput<'a> {
 }
 
 impl TextInput<'_> {
-    /// The number of texts; none where there is no text, or the lengths contradict each other.
+    /// The number of texts; `None` if there is no text or the lengths contradict each other.
     #[must_use]
     pub fn count(&self) -> Option<usize> {
         let ids = self.input_ids.len();
@@ -53,10 +53,10 @@ impl TextInput<'_> {
         ids.checked_div(self.length).filter(|&count| fits && count > 0 && count * self.length == ids)
     }
 
-    /// Some of the texts alone.
+    /// The texts in `range` only.
     ///
     /// # Panics
-    /// When there are not so many, as slices do.
+    /// If `range` goes beyond the texts, as slicing does.
     #[must_use]
     pub fn texts(&self, range: Range<usize>) -> Self {
         let range = range.start * self.length..range.end * self.length;
@@ -75,12 +75,12 @@ struct Key {
     options: OutputOptions,
 }
 
-/// How the texts of a batch lie in memory.
+/// The memory layout of a batch of texts.
 #[derive(Clone, PartialEq)]
 enum Layout {
-    /// All as long as the longest, as transformers has them.
+    /// All padded to the length of the longest, as in transformers.
     Padded { batch: usize, length: usize, masked: bool },
-    /// One behind the other in so many rows.
+    /// One after another without padding between them, in `rows` rows.
     Packed { texts: usize, rows: usize, max_seqlen: usize },
 }
 
@@ -93,18 +93,19 @@ struct TextTensors {
     ids: Tensor,
     position_ids: Tensor,
     mask: Option<Tensor>,
-    /// Of packed texts.
+    /// For packed texts only.
     cu_seqlens: Option<Tensor>,
     pooled_rows: Tensor,
     outputs: TowerTensors,
 }
 
 impl TextEncoder {
-    /// Loads the tower of the CLIP whose tensors start with `prefix` (`clip.` or nothing), or which is all
-    /// that the checkpoint has, and its projection to `projection_dim` values unless that is `None`.
+    /// Loads the tower from a checkpoint, together with its projection to `projection_dim` values unless that
+    /// is `None`. `prefix` is that of the whole CLIP's tensors (`clip.` or nothing); a checkpoint of the
+    /// tower alone is accepted too.
     ///
     /// # Errors
-    /// An impossible config, a missing or misshapen tensor, or the device's.
+    /// An impossible config, a missing or misshapen tensor, or an error of the device.
     pub fn load(
         device: &Device,
         checkpoint: &Checkpoint,
@@ -167,11 +168,11 @@ impl TextEncoder {
         Ok(run.finish(&[embedding]).await?.swap_remove(0))
     }
 
-    /// Everything the tower gives, as transformers' `CLIPSegTextModel`.
+    /// All outputs of the tower, as from transformers' `CLIPSegTextModel`.
     ///
     /// # Errors
-    /// [`Error::Input`] for ids beyond the vocabulary, positions beyond the table, or lengths that do not
-    /// fit; the device's.
+    /// [`Error::Input`] for ids beyond the vocabulary, positions beyond the table, or lengths that contradict
+    /// each other; errors of the device.
     pub async fn forward(&self, input: TextInput<'_>, options: OutputOptions) -> Result<TowerOutput> {
         self.check(input)?;
         let plan = self.plan(Key { layout: padded(input), options })?;
@@ -239,8 +240,9 @@ impl TextEncoder {
         Ok(())
     }
 
-    /// The place of each text's end token. Old checkpoints say `eos_token_id` 2 and mean the largest id;
-    /// where the token is missing, transformers' argmax over zeros takes the first.
+    /// The position of each text's end token. Old checkpoints set `eos_token_id` to 2 and mean the largest id
+    /// in the text. A text without the token is pooled at its first token, which transformers' argmax over
+    /// zeros picks.
     fn pooled_places(&self, input: TextInput<'_>) -> Vec<usize> {
         let place = |text: &[u32]| match self.config.eos_token_id {
             2 => (0..text.len()).rev().max_by_key(|&place| text[place]).unwrap_or(0),
@@ -249,18 +251,18 @@ impl TextEncoder {
         input.input_ids.chunks_exact(input.length).map(place).collect()
     }
 
-    /// The most texts of `length` tokens that one call takes on this device; more are given in several calls.
+    /// The most texts of `length` tokens that fit into one call on this device; callers split larger batches.
     #[must_use]
     pub fn text_limit(&self, length: usize) -> usize {
-        // The widest tensors are the inside of an MLP, and queries, keys and values together.
+        // The widest tensors are the hidden layer of an MLP, and the fused queries, keys and values.
         let widest = self.config.intermediate_size.max(3 * self.config.hidden_size);
         let values = self.device.limits().max_storage_buffer_binding_size as usize / 4;
         let rows = self.device.row_limit().unwrap_or(usize::MAX).min(values / widest.max(1));
         (rows / length.max(1)).max(1)
     }
 
-    /// What [`embed`](Self::embed) takes at most of so many texts of up to `length` tokens: a plan, unless it
-    /// is there, and what the embeddings are read back through.
+    /// The most memory that [`embed`](Self::embed) takes for `texts` texts of up to `length` tokens: a plan,
+    /// unless it exists already, and the buffer for reading back the embeddings.
     ///
     /// # Errors
     /// [`TooLarge`](clipseg_tensor::Error::TooLarge) and [`Shape`](clipseg_tensor::Error::Shape) beyond the

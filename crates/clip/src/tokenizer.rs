@@ -1,4 +1,4 @@
-//! CLIP's byte-pair encoding of prompts, as transformers' `CLIPTokenizerFast` does it.
+//! CLIP's byte-pair encoding of prompts, as in transformers' `CLIPTokenizerFast`.
 
 mod engine_file;
 mod field;
@@ -16,7 +16,7 @@ use crate::TextInput;
 use crate::error::{Error, Result};
 use crate::files::SmallFiles;
 
-/// What the pieces of a word's end carry in CLIP's vocabulary.
+/// Suffix of the pieces that end a word, in CLIP's vocabulary.
 const END_OF_WORD: &str = "</w>";
 
 /// Turns prompts into token ids and back.
@@ -28,14 +28,14 @@ pub struct Tokenizer {
     clean_up: bool,
 }
 
-/// How the shorter texts of a batch are filled up.
+/// How the shorter texts of a batch are padded.
 #[derive(Debug, Clone, Copy)]
 struct Padding {
     id: u32,
     side: PaddingSide,
 }
 
-/// The side on which the shorter texts of a batch are filled up; `padding_side` of `tokenizer_config.json`.
+/// The side on which the shorter texts of a batch are padded; `padding_side` of `tokenizer_config.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PaddingSide {
     /// Before the start token.
@@ -51,7 +51,7 @@ pub enum PaddingSide {
 pub struct TokenIds {
     /// Start token, the text's tokens, end token.
     pub ids: Vec<u32>,
-    /// Whether the text was cut to fit; the end token is kept.
+    /// Whether the text was truncated; the end token is kept.
     pub truncated: bool,
 }
 
@@ -67,7 +67,7 @@ pub struct TextBatch {
     pub batch: usize,
     /// Tokens per prompt, padding included.
     pub length: usize,
-    /// Positions of the prompts that were cut to fit, ascending.
+    /// Indices of the prompts that were truncated, ascending.
     pub truncated: Vec<usize>,
 }
 
@@ -83,13 +83,17 @@ impl<'a> From<&'a TextBatch> for TextInput<'a> {
 }
 
 impl Tokenizer {
-    /// Reads the tokenizer of a checkpoint folder: `tokenizer.json`, or else `vocab.json` and `merges.txt`;
-    /// added and special tokens, the padding token and its side, the longest length, and whether decoded text
-    /// is cleaned up from `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` where
-    /// they are there; `<|endoftext|>`, the right side, 77 and yes where not.
+    /// Reads the tokenizer of a checkpoint folder: `tokenizer.json`, or else `vocab.json` and `merges.txt`.
+    /// Further settings come from `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`:
+    /// the added and special tokens, and the ones below with their defaults.
     ///
-    /// Added and special tokens are found in a prompt wherever they stand in it, also within a word: with `!`
-    /// as the padding token, each `!` of a prompt becomes that.
+    /// - The padding token: `<|endoftext|>`.
+    /// - The padding side: right.
+    /// - The longest length: 77.
+    /// - Whether decoded text is cleaned up: yes.
+    ///
+    /// Added and special tokens are recognised anywhere in a prompt, even within a word: if `!` is the
+    /// padding token, each `!` in a prompt becomes that token.
     ///
     /// # Errors
     /// Where the files are missing, malformed, or do not fit each other.
@@ -102,8 +106,8 @@ impl Tokenizer {
         load::load(&SmallFiles::Folder(folder), folder)
     }
 
-    /// As [`from_dir`](Self::from_dir), of files in memory by their names in such a folder; files of other
-    /// names are ignored. Errors name the file.
+    /// As [`from_dir`](Self::from_dir), from files in memory, each given with the name that it would have in
+    /// the folder. Files of other names are ignored. Errors name the file.
     ///
     /// ```
     /// use clipseg_clip::Tokenizer;
@@ -125,7 +129,7 @@ impl Tokenizer {
         load::load(&SmallFiles::Memory(files), Path::new("the tokenizer"))
     }
 
-    /// Puts the parts together and makes the engine truncate.
+    /// Assembles a tokenizer and turns on truncation in the engine.
     fn new(engine: Engine, max_length: usize, padding: Padding, clean_up: bool) -> Result<Self, String> {
         let mut tokenizer = Self { engine, max_length, padding, clean_up };
         tokenizer.engine.with_padding(None);
@@ -138,12 +142,12 @@ impl Tokenizer {
         self.max_length
     }
 
-    /// Id that fills the shorter prompts of a batch.
+    /// Id that pads the shorter prompts of a batch.
     pub fn pad_token_id(&self) -> u32 {
         self.padding.id
     }
 
-    /// The side on which they are filled.
+    /// The side on which they are padded.
     pub fn padding_side(&self) -> PaddingSide {
         self.padding.side
     }
@@ -161,7 +165,7 @@ impl Tokenizer {
     /// Checks that a model with `embeddings` tokens has one for each token that was added to the vocabulary.
     ///
     /// # Errors
-    /// [`Error::Config`] with the token that has none.
+    /// [`Error::Config`] naming the first token without one.
     pub fn check_added_tokens(&self, embeddings: usize) -> Result<()> {
         let added = self.engine.get_added_tokens_decoder();
         let mut beyond: Vec<_> = added.into_iter().filter(|(id, _)| *id as usize >= embeddings).collect();
@@ -179,7 +183,7 @@ impl Tokenizer {
 
     fn truncate_to(&mut self, max_length: usize) -> Result<(), String> {
         let added = self.engine.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
-        // The engine subtracts the one from the other unchecked.
+        // The engine subtracts `added` from `max_length` unchecked.
         if max_length <= added {
             return Err(format!(
                 "a longest length of {max_length} tokens leaves no room beside {added} special tokens"
@@ -196,8 +200,8 @@ impl Tokenizer {
         Ok(())
     }
 
-    /// Encodes one prompt: start token, text, end token; cut to [`max_length`](Self::max_length) with the end
-    /// kept.
+    /// Encodes one prompt as start token, text and end token, truncated to [`max_length`](Self::max_length)
+    /// with the end token kept.
     ///
     /// # Errors
     /// Where the prompt is empty or blank.
@@ -219,7 +223,8 @@ impl Tokenizer {
     /// Encodes several prompts as [`encode`](Self::encode) does and pads them to the longest.
     ///
     /// # Errors
-    /// Naming the first prompt that is empty or blank. No prompts at all give an empty batch.
+    /// Names the first prompt that is empty or blank. An empty slice is not an error; it gives an empty
+    /// batch.
     pub fn encode_batch<S: AsRef<str>>(&self, texts: &[S]) -> Result<TextBatch> {
         let encoded = texts
             .iter()
@@ -251,9 +256,9 @@ impl Tokenizer {
         Ok(batch)
     }
 
-    /// The text of `ids`, in lower case as CLIP sees it, punctuation closed up as transformers does unless
-    /// `clean_up_tokenization_spaces` is off in `tokenizer_config.json`; with `skip_special` without start,
-    /// end and padding. Ids beyond the vocabulary are left out.
+    /// The text of `ids`, in lower case as CLIP sees it. Spaces before punctuation are removed as
+    /// transformers does, unless `clean_up_tokenization_spaces` is off in `tokenizer_config.json`. With
+    /// `skip_special`, start, end and padding tokens are left out. Ids beyond the vocabulary are ignored.
     ///
     /// # Errors
     /// Where the engine cannot decode.

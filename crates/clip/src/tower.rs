@@ -3,16 +3,16 @@
 use clipseg_tensor::transformer::{Block, BlockSizes};
 use clipseg_tensor::{Array, AttentionMask, Device, Recorder, Tensor, Weights};
 
-/// What a tower is to give out besides its result. Each costs memory and time; by default there is none.
+/// Additional outputs of a tower. Each costs memory and time; by default all are off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutputOptions {
-    /// The embedding's output and that of every layer.
+    /// The output of the embedding and of every layer.
     pub hidden_states: bool,
     /// The attention probabilities of every layer.
     pub attentions: bool,
 }
 
-/// What a tower gives, as transformers' `BaseModelOutputWithPooling`.
+/// The outputs of a tower, as transformers' `BaseModelOutputWithPooling`.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct TowerOutput {
@@ -20,10 +20,10 @@ pub struct TowerOutput {
     pub last_hidden_state: Array,
     /// One vector per input, `[batch, hidden]`.
     pub pooler_output: Array,
-    /// `pooler_output` through the projection where the checkpoint has one, not normalised,
+    /// `pooler_output` through the projection, if the checkpoint has one; not normalised,
     /// `[batch, projection_dim]`.
     pub embedding: Option<Array>,
-    /// The embedding's output and that of every layer, `[batch, tokens, hidden]` each; empty unless asked
+    /// The output of the embedding and of every layer, `[batch, tokens, hidden]` each; empty unless asked
     /// for.
     pub hidden_states: Vec<Array>,
     /// Attention probabilities of every layer, `[batch, heads, tokens, tokens]` each; empty unless asked for.
@@ -50,7 +50,7 @@ impl TowerTensors {
             .collect()
     }
 
-    /// The arrays that [`all`](Self::all) was read back as, sorted into fields.
+    /// Sorts the arrays that [`all`](Self::all) was read back as into fields.
     pub fn sort(&self, arrays: Vec<Array>) -> TowerOutput {
         let mut arrays = arrays.into_iter();
         let mut next = || arrays.next().unwrap_or_default();
@@ -67,9 +67,9 @@ impl TowerTensors {
 /// A stack of pre-norm layers.
 pub(crate) struct Layers(Vec<Block>);
 
-/// What a run through [`Layers`] left behind.
+/// The tensors that remain after running [`Layers`].
 pub(crate) struct Trace {
-    /// The stack's input and the output of every layer that was asked for, else `None`.
+    /// The stack's input and the output of every layer; `None` for those not asked for.
     pub hidden_states: Vec<Option<Tensor>>,
     pub attentions: Vec<Tensor>,
     pub last: Tensor,
@@ -89,7 +89,7 @@ impl Layers {
             .map(Self)
     }
 
-    /// Runs the first `depth` layers; `keep` tells which entries of [`Trace::hidden_states`] stay in memory.
+    /// Runs the first `depth` layers; `keep` says which entries of [`Trace::hidden_states`] stay in memory.
     pub fn record(
         &self,
         recorder: &mut Recorder,

@@ -16,10 +16,10 @@ use crate::checkpoint::Tower;
 use crate::tower::{Layers, OutputOptions, TowerOutput, TowerTensors};
 use crate::{Checkpoint, ClipSegVisionConfig, Error, Result};
 
-/// Plans kept: one per batch and image size.
+/// Most plans kept, one for each batch and image size.
 const PLANS: usize = 4;
 
-/// CLIP's vision tower with its projection: pixels in; activations, or embeddings, out.
+/// CLIP's vision tower with its projection: pixels in, activations or embeddings out.
 pub struct VisionEncoder {
     device: Device,
     config: ClipSegVisionConfig,
@@ -30,8 +30,8 @@ pub struct VisionEncoder {
     layers: Layers,
     post_layer_norm: LayerNorm,
     projection: Option<Linear>,
-    /// Entries of the hidden states that an [`EncodedImage`] holds, as the decoder walks them: the last of
-    /// `extract_layers` first.
+    /// Indices of the hidden states that an [`EncodedImage`] holds, in the order in which the decoder uses
+    /// them: the last of `extract_layers` first.
     extracted: Vec<usize>,
     fingerprint: Arc<str>,
     plans: PlanCache<Key, VisionPlan>,
@@ -42,7 +42,7 @@ pub struct VisionEncoder {
 pub struct ImageInput<'a> {
     /// The values, row-major.
     pub pixel_values: &'a [f32],
-    /// Images.
+    /// Number of images.
     pub batch: usize,
     /// Rows of pixels.
     pub height: usize,
@@ -58,7 +58,7 @@ struct Key {
     outputs: PlanOutputs,
 }
 
-/// What a plan is recorded for; it computes no more than that.
+/// What a plan computes; nothing else is recorded.
 #[derive(Clone, Copy, PartialEq)]
 enum PlanOutputs {
     Activations,
@@ -69,19 +69,20 @@ enum PlanOutputs {
 struct VisionPlan {
     plan: Plan,
     pixels: Tensor,
-    /// The extract layers' outputs, as [`EncodedImage::activations`].
+    /// The outputs of the extract layers, as in [`EncodedImage::activations`].
     activations: Vec<Tensor>,
     outputs: Option<TowerTensors>,
 }
 
 impl VisionEncoder {
-    /// Loads the tower of the CLIP whose tensors start with `prefix` (`clip.` or nothing), or which is all
-    /// that the checkpoint has, and its projection to `projection_dim` values unless that is `None`.
-    /// `extract_layers` are those whose outputs [`encode`](Self::encode) keeps, counted as
-    /// [`ClipSegVisionConfig::hidden_state`] says.
+    /// Loads the tower from a checkpoint, together with its projection to `projection_dim` values unless that
+    /// is `None`. `prefix` is that of the whole CLIP's tensors (`clip.` or nothing); a checkpoint of the
+    /// tower alone is accepted too. [`encode`](Self::encode) keeps the outputs of `extract_layers`, counted
+    /// as in [`ClipSegVisionConfig::hidden_state`].
     ///
     /// # Errors
-    /// An impossible config, a layer that does not exist, a missing or misshapen tensor, or the device's.
+    /// An impossible config, a layer that does not exist, a missing or misshapen tensor, or an error of the
+    /// device.
     pub fn load(
         device: &Device,
         checkpoint: &Checkpoint,
@@ -130,7 +131,7 @@ impl VisionEncoder {
             device.upload(&[hidden], &class_embedding)?,
             device.upload(&table, &positions)?,
         );
-        // The checkpoints' own spelling.
+        // The checkpoints spell it so.
         let pre_layer_norm = layer_norm("pre_layrnorm")?;
         let layers = Layers::load(device, &weights, &tower, config.num_hidden_layers, &sizes)?;
         let fingerprint = weights.fingerprint(config, &extracted).into();
@@ -165,7 +166,7 @@ impl VisionEncoder {
         Ok(self.encoded(activations, self.grid(input.height, input.width), input.batch))
     }
 
-    /// As [`encode`](Self::encode), of pixel values that are on the device,
+    /// As [`encode`](Self::encode), for pixel values that are already on the device,
     /// `[batch, channels, height, width]`.
     ///
     /// # Errors
@@ -206,12 +207,12 @@ impl VisionEncoder {
         Ok(reading.await?.swap_remove(0))
     }
 
-    /// Everything the tower gives, as transformers' `CLIPSegVisionModel`, and the image as the decoder takes
-    /// it.
+    /// All outputs of the tower, as from transformers' `CLIPSegVisionModel`, and the image encoded for the
+    /// decoder.
     ///
     /// # Errors
-    /// [`Error::Input`] when the pixels are not as many as the sizes say, or the image is smaller than a
-    /// patch; the device's.
+    /// [`Error::Input`] when the number of pixels does not match the sizes, or the image is smaller than a
+    /// patch; errors of the device.
     pub async fn forward(
         &self,
         input: ImageInput<'_>,
@@ -269,8 +270,8 @@ impl VisionEncoder {
         Ok(self.plans.get_or_record(&key, || self.record(&key))?)
     }
 
-    /// What [`encode`](Self::encode) takes of so many images of a size: a plan, unless it is there, and the
-    /// encoded image.
+    /// The memory that [`encode`](Self::encode) takes for a batch of images of one size: a plan, unless it
+    /// exists already, and the encoded image.
     ///
     /// # Errors
     /// [`TooLarge`](clipseg_tensor::Error::TooLarge) and [`Shape`](clipseg_tensor::Error::Shape) beyond the
@@ -284,8 +285,8 @@ impl VisionEncoder {
         Ok(MemoryUse { plans: self.plan_bytes(&key)?, encoded_images, ..MemoryUse::default() })
     }
 
-    /// What [`embed`](Self::embed) takes of so many images of a size: a plan, unless it is there, and what
-    /// the embeddings are read back through.
+    /// The memory that [`embed`](Self::embed) takes for a batch of images of one size: a plan, unless it
+    /// exists already, and the buffer for reading back the embeddings.
     ///
     /// # Errors
     /// As [`memory_needed`](Self::memory_needed).
@@ -384,13 +385,14 @@ impl VisionEncoder {
         let (rows, columns) = (key.height / patch, key.width / patch);
         let patches = recorder.patchify(pixels, patch)?;
         let patches = recorder.linear(&patches, &self.patch_embedding)?;
-        // transformers 4.37 resizes by the number of patches alone; later releases by the grid. They differ
-        // only where the number is that of the trained grid and its sides are not.
+        // transformers 4.37 decides by the number of patches whether to resize, later releases by the grid.
+        // They differ only for a grid that is not the trained one but has as many patches.
         let trained = self.config.grid();
         if (rows, columns) == (trained, trained) {
             return recorder.vision_embedding(&patches, &self.class_embedding, &self.positions);
         }
-        // They are the same for every image of this size: resized once, before the plan's first run.
+        // The positions are the same for every image of this size, so they are resized only once, while the
+        // plan is recorded.
         let mut resizing = Recorder::new(&self.device);
         let positions = resizing.bicubic_positions(&self.positions, rows, columns)?;
         resizing.finish()?.run().submit()?;

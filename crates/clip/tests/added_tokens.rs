@@ -1,4 +1,4 @@
-//! Tokens that a tokenizer's files add to its vocabulary, against transformers' `CLIPTokenizerFast`.
+//! Compares tokens that a tokenizer's files add to its vocabulary with transformers' `CLIPTokenizerFast`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ fn ids_equal_those_of_transformers_whatever_the_files_say() {
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// A byte order mark and Windows' line ends, as editors leave them.
+/// Editors on Windows add a byte order mark and their own line ends.
 #[test]
 fn files_that_windows_saved_give_the_same_ids() {
     let fixture = fixture();
@@ -83,7 +83,8 @@ fn files_that_windows_saved_give_the_same_ids() {
     }
 }
 
-/// Python's slow tokenizer takes any id, its fast one numbers from the vocabulary's end on without a word.
+/// Python's slow tokenizer accepts any id; its fast one silently numbers such tokens on from the end of the
+/// vocabulary.
 #[test]
 fn an_id_beyond_a_gap_is_kept() {
     let fixture = fixture();
@@ -127,7 +128,7 @@ fn lists_that_contradict_the_vocabulary_are_refused_by_name() {
     refused(config, json!({"pad_token": "<none>"}), &["the pad_token \"<none>\" is not in the vocabulary"]);
 }
 
-/// The engine gives added tokens ids of its own where the vocabulary lacks them.
+/// The engine would choose its own ids for added tokens that the vocabulary lacks.
 #[test]
 fn a_tokenizer_json_whose_added_ids_leave_a_gap_is_refused() {
     let fixture = fixture();

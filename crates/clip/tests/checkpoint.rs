@@ -1,4 +1,4 @@
-//! Weights from files: single, sharded, converted, and damaged ones.
+//! Reading weights: from single, sharded, converted and damaged files, and from memory.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
@@ -85,7 +85,7 @@ fn the_prefix_of_clip_is_found() {
         ("clip.vision_model.embeddings.class_embedding", "clip."),
         ("text_model.final_layer_norm.bias", ""),
         ("vision_model.embeddings.class_embedding", ""),
-        // A tower alone, as transformers 5.6 and later save it.
+        // A single tower, as transformers 5.6 and later save it.
         ("embeddings.token_embedding.weight", ""),
         ("embeddings.class_embedding", ""),
     ] {
@@ -114,7 +114,7 @@ fn a_value_that_is_no_number_is_named_with_its_tensor_and_place() {
         values.iter().flat_map(|&value| convert(value).to_le_bytes()).collect()
     };
     for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        // More than are read at once, the wrong one in the last block.
+        // More values than are read at once, with the wrong one in the last block.
         let mut values: Vec<f32> = (0..70_000).map(|n| (n % 7) as f32).collect();
         values[69_999] = wrong;
         let halves = bytes(&values, |value| f16::from_f32(value).to_bits());
@@ -205,7 +205,7 @@ fn what_is_kept_in_memory_needs_no_file() {
     let file = folder.path().join("model.safetensors");
     let opened = Checkpoint::open(folder.path()).unwrap();
     let kept = Checkpoint::open(folder.path()).unwrap().keep().unwrap();
-    // As long as it was, so that it shows who still reads it.
+    // Overwritten at the same length, so that reading the file again would give zeros, not an error.
     let length = std::fs::metadata(&file).unwrap().len() as usize;
     std::fs::write(&file, vec![0; length]).unwrap();
     let a = |checkpoint: &Checkpoint| checkpoint.tensor("a", &[2]).unwrap().to_f32().unwrap();
@@ -216,13 +216,13 @@ fn what_is_kept_in_memory_needs_no_file() {
     assert!(error.contains("model.safetensors"), "{error}");
 }
 
-/// The bytes of a file.
+/// The bytes of a safetensors file.
 fn bytes(tensors: &[Stored]) -> Vec<u8> {
     let folder = folder_with(tensors);
     std::fs::read(folder.path().join("model.safetensors")).unwrap()
 }
 
-/// Counts the bytes that are read.
+/// Counts the bytes read from it.
 struct Counting(Cursor<Vec<u8>>, Arc<AtomicUsize>);
 
 impl Read for Counting {
@@ -261,7 +261,7 @@ fn weights_come_from_memory_and_readers_as_from_files() {
         let error = checkpoint.tensor("c", &[3]).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{label}: tensor `c` is missing")), "{error}");
     }
-    // Kept, a reader is read once, whoever asks for what.
+    // Once kept, the reader is not read again.
     count.store(0, Ordering::Relaxed);
     let kept = reader.keep().unwrap();
     for _ in 0..3 {
@@ -282,7 +282,7 @@ fn damaged_memory_is_named_by_its_label() {
             assert!(error.starts_with("my weights"), "cut at {length}: {error}");
         }
     }
-    // What shrank after it was opened is an error too.
+    // Memory that shrinks after it was opened gives an error too.
     struct Shrinks(Vec<u8>, AtomicUsize);
     impl AsRef<[u8]> for Shrinks {
         fn as_ref(&self) -> &[u8] {
@@ -340,7 +340,8 @@ fn damaged_files_are_named() {
 }
 
 proptest! {
-    /// Whatever single byte of a header is wrong: an error or a checkpoint whose tensors can all be read.
+    /// Whichever byte of the header is wrong, opening gives an error, or a checkpoint that can be read
+    /// without a panic.
     #[test]
     fn a_wrong_byte_never_panics(position in 0_usize..120, byte in any::<u8>()) {
         let folder = folder_with(&[f32s("a", &[1.0, 2.0]), f32s("b", &[3.0])]);

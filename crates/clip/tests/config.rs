@@ -139,7 +139,7 @@ fn two_towers_make_a_whole() {
         },
         ClipSegConfig::default()
     );
-    // The reference's further arguments.
+    // transformers' method takes further arguments; here they are struct update syntax.
     let config = ClipSegConfig { reduce_dim: 16, ..config };
     assert_eq!(ClipSegConfig::from_json(&config.to_json()).unwrap(), config);
     config.validate().unwrap();
@@ -160,7 +160,7 @@ fn a_legacy_dict_decides_every_known_field() {
     assert_eq!((config.text_config.hidden_size, config.text_config.num_attention_heads), (128, 2));
     assert_eq!(config.text_config.extra["kept"], true);
     assert_eq!(config.vision_config.patch_size, 16);
-    // Not in the dict, so back to its default, not to the newer object's value.
+    // It is missing from the dict, so it gets its default, not the newer object's value.
     assert_eq!(config.vision_config.hidden_act, Activation::QuickGelu);
     assert!(!config.to_json().contains("_dict"));
 }
@@ -260,7 +260,7 @@ fn impossible_values_are_named_with_their_field() {
     assert!(ClipSegConfig::from_json("{").unwrap_err().to_string().contains("not valid JSON"));
 }
 
-/// transformers 5 types these three as `int | list[int]`, and computes with one number.
+/// transformers 5 declares these three as `int | list[int]`, but computes with one number.
 #[test]
 fn lists_of_one_number_are_that_number() {
     let config = ClipSegConfig::from_json(
@@ -294,7 +294,7 @@ fn lists_of_one_number_are_that_number() {
     }
 }
 
-/// Python's `hidden_states[layer + 1]`, of a list with the embeddings' output and 12 layers' outputs.
+/// Python's `hidden_states[layer + 1]`, in a list of the embeddings' output and the outputs of 12 layers.
 #[test]
 fn extract_layers_are_counted_as_python_does() {
     let vision = ClipSegVisionConfig::default();
@@ -327,7 +327,7 @@ fn null_stands_for_the_default_everywhere() {
     let mut written: Value = serde_json::from_str(&ClipSegConfig::default().to_json()).unwrap();
     nulls(&mut written);
     let mut expected = ClipSegConfig::default();
-    // Here null is a value, in Python too.
+    // For these two null is a value, as in Python.
     (expected.text_config.pad_token_id, expected.text_config.bos_token_id) = (None, None);
     assert_eq!(ClipSegConfig::from_json(&written.to_string()).unwrap(), expected);
     let whole = r#"{"text_config": null, "vision_config": null, "model_type": null}"#;
@@ -363,7 +363,7 @@ fn files_that_python_and_editors_write_are_read() {
     }
 }
 
-/// A `CLIPSegModel` has no decoder: what the decoder's fields say must not stop it.
+/// A `CLIPSegModel` has no decoder, so values in the decoder's fields must not keep it from loading.
 #[test]
 fn the_clip_half_is_judged_alone() {
     let config = r#"{"vision_config":{"num_hidden_layers":2}}"#;

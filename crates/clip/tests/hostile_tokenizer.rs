@@ -1,4 +1,4 @@
-//! `tokenizer.json` as nobody should write it: cut short, changed at random, and made to hurt.
+//! Hostile versions of `tokenizer.json`: cut short, changed at random, and made to do harm.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,8 @@ fn good() -> String {
     std::fs::read_to_string(file).expect("a fixture")
 }
 
-/// What comes of a folder with this `tokenizer.json`; a tokenizer has to take a prompt, too.
+/// The result for a folder with this `tokenizer.json`. If there is a tokenizer, it must also survive a
+/// prompt.
 fn open(text: &[u8]) -> Result<Tokenizer, Error> {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("tokenizer.json"), text).expect("a file");
@@ -131,7 +132,7 @@ fn what_clip_does_not_have_is_refused_by_field() {
     assert!(refused(&deep).contains("recursion limit"), "{}", refused(&deep));
 }
 
-/// Every value of a JSON file, by its path.
+/// Collects the paths of all values in a JSON file.
 fn paths(value: &Value, at: &str, found: &mut Vec<String>) {
     found.push(at.to_owned());
     match value {
@@ -167,8 +168,8 @@ proptest! {
         ];
         for (place, other) in changes {
             let mut found = Vec::new();
-            // Those above the vocabulary and the merges are a hundredth of all: half of the changes are among
-            // them.
+            // Values outside the vocabulary and the merges are one in a hundred, so half of the changes are
+            // made among them only.
             let mut outline = file.clone();
             if other % 2 == 0 && let Some(model) = outline.get_mut("model").and_then(Value::as_object_mut) {
                 model.insert("vocab".to_owned(), json!(0));

@@ -1,5 +1,5 @@
-//! Texts, images and visual prompts at once, batches, and ids back to text, against transformers'
-//! `CLIPSegProcessor`.
+//! Compares with transformers' `CLIPSegProcessor`: texts, images and visual prompts in one call, batches, and
+//! ids back to text.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ fn expected() -> Value {
     serde_json::from_str(&std::fs::read_to_string(fixture("processor/inputs.json")).unwrap()).unwrap()
 }
 
-/// The committed vocabulary with these settings more.
+/// The committed vocabulary with these additional settings.
 fn tokenizer(settings: &Value) -> (TempDir, Tokenizer) {
     let folder = tempfile::tempdir().unwrap();
     for name in ["vocab.json", "merges.txt", "special_tokens_map.json"] {
@@ -35,7 +35,7 @@ fn processor(settings: &Value) -> ClipSegProcessor {
     ClipSegProcessor { image_processor: Processor::new(config).unwrap(), tokenizer: tokenizer(&json!({})).1 }
 }
 
-/// The upper left corner of the noise.
+/// The upper left corner of the noise image.
 fn crop(width: usize, height: usize) -> Photo {
     let noise = Photo::open(fixture("processor/noise.png"), Orientation::Ignore).unwrap();
     let rows = noise.rgb().chunks(noise.width() * 3).take(height);

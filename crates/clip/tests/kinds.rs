@@ -1,4 +1,4 @@
-//! Pictures of every kind against Pillow.
+//! Compares pictures of every kind with Pillow.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
@@ -34,7 +34,7 @@ fn pictures_of_every_kind_decode_as_in_pillow() {
                 continue;
             }
             let photo = photo.unwrap();
-            // Pillow reads some kinds not at all.
+            // Some kinds cannot be read by Pillow.
             let Some(expected) = expected.get(&format!("{view}/{name}")) else { continue };
             assert_eq!([photo.height(), photo.width(), 3], expected.shape(), "{view}/{name}");
             if photo.rgb() != expected.bytes().unwrap() {
@@ -47,7 +47,7 @@ fn pictures_of_every_kind_decode_as_in_pillow() {
     assert_eq!(compared, 2 * 97);
 }
 
-/// A PNG may tell how it is to be turned after its pixels.
+/// A PNG may have its orientation after its pixels.
 #[test]
 fn orientations_after_the_pixels_are_found() {
     let whole = fs::read(fixture("orientation-6.png")).unwrap();
@@ -91,7 +91,7 @@ fn what_is_cut_off_and_what_is_opaque_is_told() {
     assert_eq!(png.alpha.unwrap(), rgba.pixels().map(|pixel| pixel.0[3]).collect::<Vec<_>>());
 }
 
-/// Every file of the folder, in an order that stays.
+/// Every file of the folder, in a fixed order.
 fn files() -> Vec<PathBuf> {
     let mut files: Vec<_> =
         fs::read_dir(fixture("kinds")).unwrap().map(|file| file.unwrap().path()).collect();
@@ -102,7 +102,7 @@ fn files() -> Vec<PathBuf> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// A damaged file is refused or read, and never a reason to panic.
+    /// A damaged file is refused or read, but never causes a panic.
     #[test]
     fn damage_is_survived(
         file in any::<prop::sample::Index>(),

@@ -1,5 +1,5 @@
-//! Photos to pixels against Pillow and transformers' `ViTImageProcessor`, settings, and pictures that must be
-//! refused.
+//! Compares pixels with Pillow's and those of transformers' `ViTImageProcessor`; tests settings, and pictures
+//! that must be refused.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Cursor;
@@ -24,20 +24,20 @@ fn open(name: &str, orientation: Orientation) -> Photo {
     Photo::open(fixture(name), orientation).unwrap()
 }
 
-/// The upper left corner of the noise that all cases are cut from.
+/// The upper left corner of the noise image, from which all cases are cut.
 fn noise(width: usize, height: usize) -> Photo {
     let noise = open("processor/noise.png", Orientation::Ignore);
     let rows = noise.rgb().chunks(noise.width() * 3).take(height);
     Photo::from_rgb(width, height, rows.flat_map(|row| &row[..width * 3]).copied().collect()).unwrap()
 }
 
-/// `61x47` as width and height.
+/// Parses `61x47` as width and height.
 fn size(text: &str) -> (usize, usize) {
     let (width, height) = text.split_once('x').unwrap();
     (width.parse().unwrap(), height.parse().unwrap())
 }
 
-/// Pixels in every format and in rows of every padding are the picture of packed RGB.
+/// Pixels in every format and with any row padding give the same picture as packed RGB.
 #[test]
 fn pixels_of_other_programs_are_repacked() {
     let photo = noise(13, 7);
@@ -60,7 +60,7 @@ fn pixels_of_other_programs_are_repacked() {
             }
             let whole = Photo::from_pixels(format, 13, 7, &bytes, row_bytes).unwrap();
             assert_eq!(whole, photo, "{format:?}, {row_bytes}");
-            // The padding of the last row may be missing, and nothing else.
+            // The last row may lack its padding, but nothing else.
             let least = 6 * row_bytes + row;
             assert_eq!(Photo::from_pixels(format, 13, 7, &bytes[..least], row_bytes).unwrap(), photo);
             assert!(Photo::from_pixels(format, 13, 7, &bytes[..least - 1], row_bytes).is_err());
@@ -228,7 +228,7 @@ fn settings_are_read_with_the_defaults_of_transformers() {
         (r#"{"image_std": [1, 0, 1]}"#, "image_std = [1.0, 0.0, 1.0]: must be numbers that f32 can hold"),
         (r#"{"image_mean": [1, 0]}"#, "image_mean = [1,0]: must be a number, or a list of three"),
         (r#"{"do_resize": 1}"#, "do_resize = 1: must be true or false"),
-        // What exceeds f32, by itself or computed with.
+        // Numbers that exceed f32, by themselves or in the computation.
         (r#"{"image_mean": 1e308}"#, "image_mean = [1e308, 1e308, 1e308]: must be numbers that f32 can hold"),
         (r#"{"image_std": 1e-320}"#, "none of them zero in it"),
         (r#"{"image_std": [1, 1e39, 1]}"#, "image_std = [1.0, 1e39, 1.0]: must be numbers that f32 can hold"),
@@ -255,7 +255,8 @@ fn settings_are_read_with_the_defaults_of_transformers() {
     assert!(error.contains("preprocessor_config.json is missing"), "{error}");
 }
 
-/// What transformers 5 saves instead of `preprocessor_config.json`, here with every null that it may have.
+/// The file that transformers 5 saves instead of `preprocessor_config.json`, here with every null that it may
+/// have.
 #[test]
 fn the_processor_config_of_transformers_5_is_read() {
     let folder = tempfile::tempdir().unwrap();
@@ -280,13 +281,13 @@ fn the_processor_config_of_transformers_5_is_read() {
     assert_eq!(PreprocessorConfig::from_json(nested).unwrap(), config);
     assert_eq!(PreprocessorConfig::from_file(folder.path().join("processor_config.json")).unwrap(), config);
 
-    // Both are there: they may differ in what does not matter.
+    // With both files there, they may differ in settings that do not matter.
     write("preprocessor_config.json", &expected.to_json());
     assert_eq!(open().unwrap().size, expected.size);
     write("preprocessor_config.json", r#"{"size": 224}"#);
     let message = open().unwrap_err().to_string();
     assert!(message.contains("processor_config.json: image_processor differs from preproc"), "{message}");
-    // Releases before 5 write no settings of the image processor there.
+    // Releases before 5 do not write the image processor's settings there.
     for old in [r#"{"processor_class": "CLIPSegProcessor"}"#, r#"{"image_processor": null}"#] {
         write("processor_config.json", old);
         assert_eq!(open().unwrap().size, ImageSize::Sides { height: 224, width: 224 });
@@ -336,7 +337,7 @@ fn what_is_no_picture_is_refused_by_name() {
 }
 
 proptest! {
-    /// Every filter keeps a picture of one colour as it is, at any size.
+    /// A picture of one colour keeps that colour with every filter and at any size.
     #[test]
     fn one_colour_stays(
         from in (1_usize..80, 1_usize..80), to in (1_usize..80, 1_usize..80),

@@ -1,4 +1,4 @@
-//! Prompts to ids against transformers' `CLIPTokenizerFast`, and the tokenizer's files.
+//! Compares token ids with transformers' `CLIPTokenizerFast`; tests the tokenizer's files.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
@@ -129,7 +129,7 @@ fn a_shorter_text_tower_cuts_earlier() {
     assert!(tokenizer.limit_length(2).unwrap_err().to_string().contains("leaves no room"));
 }
 
-/// A folder with a small vocabulary, to try its files one by one.
+/// A folder with a small vocabulary, whose files the tests change one by one.
 fn small() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
@@ -177,6 +177,7 @@ fn settings_come_from_the_folder() {
     );
     refused("vocab.json", "[]", "vocab.json: is not a vocabulary");
     refused("merges.txt", "#version: 0.2\na\n", "merges.txt: line 2: expected two pieces");
+    refused("merges.txt", "\n \n#version: 0.2\na\n", "merges.txt: line 4: expected two pieces");
     refused("merges.txt", "#version: 0.2\na x\n", "do not fit each other");
 
     std::fs::remove_file(folder.path().join("merges.txt")).unwrap();
@@ -191,7 +192,7 @@ fn settings_come_from_the_folder() {
     );
 }
 
-/// `tokenizer.json` wins over the vocabulary, and its own padding and truncation do not count.
+/// `tokenizer.json` takes precedence over the vocabulary, and its own padding and truncation are ignored.
 #[test]
 fn tokenizer_json_is_read() {
     let folder = small();

@@ -1,5 +1,5 @@
-//! A folder as transformers 5 saves it: `processor_config.json`, `tokenizer.json`, and neither of the older
-//! files.
+//! Reads a folder as transformers 5 saves it, with `processor_config.json` and `tokenizer.json` but without
+//! the older files.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Image prompts against `xtask/python/visual_prompt.py`, which is the paper's code in torch.
+//! Compares image prompts with `xtask/python/visual_prompt.py`, the paper's code in torch.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;

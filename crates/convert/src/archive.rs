@@ -1,5 +1,5 @@
-//! PyTorch's files: a zip archive with a pickle that describes tensors, and an entry for each of their
-//! storages.
+//! PyTorch's file format: a zip archive with a pickle that describes the tensors, and one entry for each of
+//! their storages.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,28 +17,27 @@ use crate::pickle::{self, Dialect, MAX_PROGRAM};
 use crate::tensor::{Storage, StoredTensor};
 use crate::zip::Zip;
 
-/// How a zip archive begins.
+/// The first bytes of a zip archive.
 const ZIP: &[u8] = b"PK";
-/// How a file of PyTorch before 1.6 begins: a pickle of protocol 2.
+/// The first bytes of a file from PyTorch before 1.6: a pickle of protocol 2.
 const LEGACY: &[u8] = &[0x80, 0x02];
 
-/// An open file of `torch.save` or `torch.jit.save`.
+/// An open file that `torch.save` or `torch.jit.save` wrote.
 pub(crate) struct TorchArchive {
     path: PathBuf,
     zip: Zip,
-    /// The folder within the archive that everything is in, with a slash at its end.
+    /// The folder in the archive that contains all entries, ending in a slash.
     root: String,
-    /// By their names without the parts that `wrappers` are.
+    /// By name, without the parts in `wrappers`.
     tensors: BTreeMap<String, StoredTensor>,
-    /// Parts of names that wrappers for training added.
+    /// Name parts that training wrappers inserted.
     wrappers: BTreeSet<&'static str>,
-    /// The storage read last, by its key: several tensors may be parts of one.
+    /// The storage that was read last, with its key: several tensors may share one storage.
     last: RefCell<Option<(Rc<str>, Vec<u8>)>>,
 }
 
 impl TorchArchive {
-    /// Reads the descriptions of all tensors and checks that their storages are there and as long as they
-    /// should be.
+    /// Reads the descriptions of all tensors and checks that their storages exist and have the right lengths.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let refuse = |message: String| Error::file(path, message);
         let zip = Zip::open(open_zip(path)?).map_err(refuse)?;
@@ -56,11 +55,16 @@ impl TorchArchive {
                 return Err(refuse(merge_adapter(&name)));
             }
             let (own, found) = names::unwrapped(&name);
-            wrappers.extend(found);
             if tensors.insert(own.into_owned(), tensor).is_some() {
-                let message = "is there twice, once with a wrapper's name in its own; re-save the model inside the wrapper";
+                let message = match found.is_empty() && wrappers.is_empty() {
+                    true => "is there twice; save the model again",
+                    false => {
+                        "is there twice, once with a wrapper's name in its own; re-save the model inside the wrapper"
+                    }
+                };
                 return Err(Error::tensor(path, &name, message));
             }
+            wrappers.extend(found);
         }
         Ok(Self { path: path.to_owned(), zip, root, tensors, wrappers, last: RefCell::default() })
     }
@@ -69,7 +73,7 @@ impl TorchArchive {
         &self.path
     }
 
-    /// What wrappers for training had put into the names of tensors.
+    /// The name parts that training wrappers had inserted into tensor names.
     pub(crate) fn wrappers(&self) -> &BTreeSet<&'static str> {
         &self.wrappers
     }
@@ -79,7 +83,7 @@ impl TorchArchive {
         &self.tensors
     }
 
-    /// Reads a tensor of this archive: row-major and little-endian, in its own type.
+    /// Reads a tensor of this archive: row-major, little-endian, in the type it is stored in.
     pub(crate) fn read(&self, tensor: &StoredTensor) -> Result<Vec<u8>> {
         let storage = tensor.storage();
         let mut last = self.last.borrow_mut();
@@ -90,15 +94,15 @@ impl TorchArchive {
                 self.zip.read(&entry).map_err(|message| Error::file(&self.path, message))?
             }
         };
-        // `open` has checked the length, and reading compares it with the directory's.
+        // `open` has checked the length in the directory, and `Zip::read` fails on any other.
         let numbers = tensor.gather(&bytes);
         *last = Some((storage.key.clone(), bytes));
         Ok(numbers)
     }
 }
 
-/// Opens a file that begins as a zip archive. Of others it says what they are and what to do, as far as the
-/// first bytes tell.
+/// Opens a file that starts like a zip archive. For any other file, the error says what it is and what to do,
+/// as far as the first bytes tell.
 fn open_zip(path: &Path) -> Result<File> {
     let read = |path: &Path| -> std::io::Result<(File, Vec<u8>)> {
         let mut file = clipseg_files::open(path)?;
@@ -125,7 +129,7 @@ fn open_zip(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// The folder that `data.pkl` is in.
+/// The folder that contains `data.pkl`.
 fn find_root(zip: &Zip) -> Result<String, String> {
     let mut roots = zip
         .names()
@@ -140,7 +144,7 @@ fn find_root(zip: &Zip) -> Result<String, String> {
     }
 }
 
-/// Older files do not say; they are of little-endian machines.
+/// Older files do not state their byte order; they come from little-endian machines.
 fn check_byte_order(zip: &Zip, root: &str) -> Result<(), String> {
     let entry = format!("{root}byteorder");
     if zip.contains(&entry) && zip.read(&entry)? != b"little" {
@@ -160,7 +164,7 @@ fn read_program(zip: &Zip, root: &str) -> Result<Vec<u8>, String> {
     zip.read(&entry)
 }
 
-/// Checks that a storage's entry is there, can be read, and has the length that the pickle gives.
+/// Checks that a storage's entry exists, can be read, and is as long as the pickle says.
 fn check_storage(zip: &Zip, root: &str, storage: &Storage) -> Result<(), String> {
     let entry = format!("{root}data/{}", storage.key);
     let size = zip.size(&entry)?;

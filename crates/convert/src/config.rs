@@ -1,7 +1,7 @@
-//! `config.json` from the shapes of an original checkpoint's tensors.
+//! Derives `config.json` from the shapes of an original checkpoint's tensors.
 //!
-//! What shapes do not tell is as in the published checkpoints, unless the caller gives a configuration to
-//! take it from.
+//! What the shapes do not tell comes from a configuration that the caller gives, or else is as in the
+//! published checkpoints.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 
 /// Width of an attention head in all of OpenAI's transformers (`clip/model.py`, `build_model`).
 const HEAD: usize = 64;
-/// Layers that the published decoders read, and so how many they are.
+/// Layers that the published decoders read; a decoder has one block for each.
 const EXTRACT_LAYERS: [isize; 3] = [3, 6, 9];
 
 /// Shapes of the original tensors, by name.
@@ -19,9 +19,9 @@ pub(crate) type Shapes<'a> = BTreeMap<&'a str, &'a [usize]>;
 
 /// Derives the configuration.
 ///
-/// From shapes: widths, inner widths, numbers of layers, patch and image size, vocabulary, positions, the
-/// projection, and the form of the upsampling. From `given`, or else as published: heads, `extract_layers`
-/// and `conditional_layer`, activations, epsilons, ids of special tokens.
+/// From the shapes come widths, inner widths, numbers of layers, patch and image size, vocabulary, positions,
+/// the projection, and the form of the upsampling. From `given`, or else as published, come heads,
+/// `extract_layers` and `conditional_layer`, activations, epsilons, and ids of special tokens.
 pub(crate) fn derive(shapes: &Shapes<'_>, given: Option<ClipSegConfig>) -> Result<ClipSegConfig> {
     let published = given.is_none();
     let mut config = given.unwrap_or_default();
@@ -37,7 +37,7 @@ pub(crate) fn derive(shapes: &Shapes<'_>, given: Option<ClipSegConfig>) -> Resul
             "`visual.positional_embedding` has {positions} positions, which are not a square and a class token"
         )));
     }
-    // Absurd sizes saturate and are then refused by the configuration's own check.
+    // Absurd sizes saturate, and are refused later by the configuration's own check.
     vision.image_size = grid.saturating_mul(vision.patch_size);
 
     let text = &mut config.text_config;
@@ -53,7 +53,7 @@ pub(crate) fn derive(shapes: &Shapes<'_>, given: Option<ClipSegConfig>) -> Resul
     if published {
         config.vision_config.num_attention_heads = heads(config.vision_config.hidden_size);
         config.text_config.num_attention_heads = heads(config.text_config.hidden_size);
-        // CLIP's vocabulary ends in the start and the end token.
+        // The last two tokens of CLIP's vocabulary are the start and the end token.
         let vocabulary = u32::try_from(config.text_config.vocab_size).unwrap_or(u32::MAX);
         config.text_config.bos_token_id = Some(vocabulary.saturating_sub(2));
         config.text_config.eos_token_id = vocabulary.saturating_sub(1);
@@ -74,7 +74,7 @@ fn heads(width: usize) -> usize {
     (width / HEAD).max(1)
 }
 
-/// The first sizes of a tensor's shape.
+/// The first `N` sizes of a tensor's shape.
 fn first<const N: usize>(shapes: &Shapes<'_>, name: &str) -> Result<[usize; N]> {
     let shape = shapes.get(name).ok_or_else(|| {
         Error::Request(format!("tensor `{name}` is missing: the files are incomplete, or of another model"))
@@ -84,13 +84,13 @@ fn first<const N: usize>(shapes: &Shapes<'_>, name: &str) -> Result<[usize; N]> 
     })
 }
 
-/// How many numbered parts there are: the numbers that follow `prefix` are taken to run from 0.
+/// Number of the numbered parts whose names start with `prefix`; the numbers are taken to run from 0.
 fn count(shapes: &Shapes<'_>, prefix: &str) -> usize {
     let numbers = shapes.keys().filter_map(|name| {
         let (number, _) = name.strip_prefix(prefix)?.split_once('.')?;
         number.parse::<u32>().ok()
     });
-    // A number that leaves a gap counts too: the missing tensors are then reported by name.
+    // If a number is missing in between, its tensors are later reported as missing, by name.
     numbers.max().map_or(0, |last| last as usize + 1)
 }
 
@@ -98,7 +98,7 @@ fn count(shapes: &Shapes<'_>, prefix: &str) -> usize {
 mod tests {
     use super::*;
 
-    /// Shapes of the published `rd64-uni-refined.pth` and `ViT-B-16.pt`, as far as they are looked at.
+    /// Shapes of the published `rd64-uni-refined.pth` and `ViT-B-16.pt`, those that `derive` looks at.
     fn published() -> Shapes<'static> {
         Shapes::from([
             ("visual.conv1.weight", &[768, 3, 16, 16][..]),

@@ -1,4 +1,4 @@
-//! What can go wrong in a conversion.
+//! Errors of a conversion.
 
 use std::path::{Path, PathBuf};
 
@@ -38,10 +38,10 @@ pub enum Error {
         message: String,
     },
 
-    /// A tensor is missing, of another shape than the others imply, or cannot be stored as asked.
+    /// A tensor is missing, has a shape that does not fit the others, or cannot be stored as asked.
     #[error("{}: tensor `{}` {message}", path.display(), shown(name))]
     Tensor {
-        /// The file that holds it or should.
+        /// The file that holds the tensor, or should.
         path: PathBuf,
         /// Its name in that file.
         name: String,
@@ -49,11 +49,11 @@ pub enum Error {
         message: String,
     },
 
-    /// What was asked for does not fit together.
+    /// Parts of the request contradict each other.
     #[error("{0}")]
     Request(String),
 
-    /// The configuration or the tokenizer, or what lies in the place of a file, in the words of the crate
+    /// An error in the configuration or the tokenizer, or a stand-in for a file, as reported by the crate
     /// that reads them.
     #[error(transparent)]
     Clip(#[from] clipseg_clip::Error),

@@ -1,4 +1,4 @@
-//! What the fuzz targets reach of the readers; nothing else is to use it.
+//! Internals that the fuzz targets use; not for anyone else.
 
 use std::path::Path;
 
@@ -7,11 +7,11 @@ use safetensors::Dtype;
 use crate::archive::TorchArchive;
 use crate::pickle::{self, Dialect};
 
-/// Hears of a tensor: its name, type and shape, and its numbers' bytes.
+/// Called for each tensor with its name, type, shape and bytes.
 pub type Take<'a> = &'a mut dyn FnMut(&str, Dtype, &[usize], &[u8]);
 
-/// Reads a pickle as that of a state dict or of TorchScript. What its tensors describe is taken from storages
-/// of zeros, so far as these have at most `most` bytes. Gives the number of tensors.
+/// Reads a pickle as a state dict or as TorchScript. Tensors are read from storages of zeros, as long as
+/// these take at most `most` bytes in all. Returns the number of tensors.
 pub fn pickle(program: &[u8], is_torch_script: bool, most: usize, take: Take<'_>) -> Result<usize, String> {
     let dialect = if is_torch_script { Dialect::TorchScript } else { Dialect::StateDict };
     let tensors = pickle::read_tensors(program, dialect)?;
@@ -26,8 +26,8 @@ pub fn pickle(program: &[u8], is_torch_script: bool, most: usize, take: Take<'_>
     Ok(tensors.len())
 }
 
-/// Reads a file of PyTorch's and the tensors in it, until these have had `most` bytes. Gives the number of
-/// tensors.
+/// Reads a PyTorch file and the tensors in it, as long as their storages take at most `most` bytes in all.
+/// Returns the number of tensors.
 pub fn archive(path: &Path, most: usize, take: Take<'_>) -> crate::Result<usize> {
     let archive = TorchArchive::open(path)?;
     let mut left = most;

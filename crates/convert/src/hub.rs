@@ -1,4 +1,4 @@
-//! Checkpoints of transformers as PyTorch files: `pytorch_model.bin`, or shards with an index.
+//! Converts checkpoints of transformers in PyTorch's format: `pytorch_model.bin`, or shards with an index.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,8 +20,8 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// The weights' files that `source` stands for: itself, those that it lists as an index, or those in it as a
-/// folder.
+/// The weights files that `source` stands for: the file itself, the shards that it lists if it is an index,
+/// or the weights in it if it is a folder.
 pub(crate) fn weight_files(source: &Path) -> Result<Vec<PathBuf>> {
     let kind = std::fs::metadata(source).map_err(|error| Error::read(source, error))?;
     if !kind.is_dir() {
@@ -46,7 +46,7 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>> {
     files
         .into_iter()
         .map(|file| {
-            // The index comes from elsewhere: a name that leaves the folder is refused.
+            // The index is untrusted: a name that leads out of the folder is refused.
             if Path::new(&file).file_name() != Some(file.as_ref()) {
                 return Err(Error::file(
                     index,
@@ -62,8 +62,8 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>> {
         .collect()
 }
 
-/// Plans to write all tensors as they are, once those of the model that the file `config` describes are known
-/// to be there. `path` is what the user named.
+/// Plans to write all tensors unchanged, after checking that those of the model in the file `config` exist.
+/// `path` is what the user named as the source.
 pub(crate) fn plan<'a>(archives: &'a [TorchArchive], config: &Path, path: &Path) -> Result<Plan<'a>> {
     let mut tensors = BTreeMap::new();
     for archive in archives {

@@ -1,34 +1,34 @@
-//! Every tensor of a CLIPSeg, by transformers' name, with its shape and where the original repositories have
-//! it.
+//! Lists all tensors of a CLIPSeg: their names in transformers, their shapes, and where they are in
+//! checkpoints of the original repositories.
 //!
-//! The rules are those of transformers' `convert_clipseg_original_pytorch_to_hf.py` (v4.37.2), written the
-//! other way round: from each tensor that a checkpoint must have to the one that it comes from.
+//! The mapping is that of transformers' `convert_clipseg_original_pytorch_to_hf.py` (v4.37.2), in the
+//! opposite direction: from each tensor that a checkpoint must have to the original that it is made from.
 
 use clipseg_clip::ClipSegConfig;
 
-/// How a tensor lies in the original.
+/// How a tensor is made from the original.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// As it is.
+    /// Unchanged.
     Same,
-    /// With rows and columns exchanged.
+    /// By exchanging rows and columns.
     Transposed,
-    /// As one of three equal parts, one above the other: 0 queries, 1 keys, 2 values.
+    /// One third of the original's rows: 0 for queries, 1 for keys, 2 for values.
     Third(usize),
 }
 
 /// A tensor that a checkpoint must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wanted {
-    /// In transformers, without `clip.` where it is CLIP's.
+    /// Name in transformers; for CLIP's tensors without the `clip.` in front.
     pub name: String,
     pub shape: Vec<usize>,
-    /// In openai/CLIP or timojl/clipseg.
+    /// Name in openai/CLIP or timojl/clipseg.
     pub original: String,
     pub origin: Origin,
 }
 
-/// Builds the list of one half.
+/// Builds the list for CLIP or for the decoder.
 #[derive(Default)]
 struct List(Vec<Wanted>);
 
@@ -47,14 +47,14 @@ impl List {
         self.0.push(Wanted { name: name.into(), shape: shape.to_vec(), original: original.into(), origin });
     }
 
-    /// Weight and bias, the bias as long as the weight has rows.
+    /// Adds a weight and its bias, which has one value for each row of the weight.
     fn affine(&mut self, name: &str, original: &str, shape: &[usize]) {
         self.add(format!("{name}.weight"), format!("{original}.weight"), shape);
         self.add(format!("{name}.bias"), format!("{original}.bias"), &shape[..1]);
     }
 
-    /// One transformer layer of either repository; `names` are the original's for attention, two norms and
-    /// two linear layers.
+    /// Adds one transformer layer of either repository. `names` are the original names of attention, two
+    /// norms and two linear layers.
     fn layer(&mut self, name: &str, original: &str, names: [&str; 5], width: usize, inner: usize) {
         let [attention, norm1, norm2, linear1, linear2] = names.map(|name| format!("{original}.{name}"));
         for (third, part) in ["q", "k", "v"].into_iter().enumerate() {
@@ -75,7 +75,7 @@ impl List {
     }
 }
 
-/// CLIP's half; originals as OpenAI names them.
+/// The tensors of CLIP, with OpenAI's names for the originals.
 pub(crate) fn clip(config: &ClipSegConfig) -> Vec<Wanted> {
     const NAMES: [&str; 5] = ["attn", "ln_1", "ln_2", "mlp.c_fc", "mlp.c_proj"];
     let (text, vision) = (&config.text_config, &config.vision_config);
@@ -110,7 +110,7 @@ pub(crate) fn clip(config: &ClipSegConfig) -> Vec<Wanted> {
     list.add(format!("{embeddings}.patch_embedding.weight"), "visual.conv1.weight", &patch);
     let positions = [vision.num_positions(), width];
     list.add(format!("{embeddings}.position_embedding.weight"), "visual.positional_embedding", &positions);
-    // The checkpoints' own spelling.
+    // The checkpoints spell it so.
     list.affine("vision_model.pre_layrnorm", "visual.ln_pre", &[width]);
     for layer in 0..vision.num_hidden_layers {
         let original = format!("visual.transformer.resblocks.{layer}");
@@ -121,7 +121,7 @@ pub(crate) fn clip(config: &ClipSegConfig) -> Vec<Wanted> {
     list.0
 }
 
-/// The decoder; originals as timojl/clipseg names them.
+/// The tensors of the decoder, with timojl/clipseg's names for the originals.
 pub(crate) fn decoder(config: &ClipSegConfig) -> Vec<Wanted> {
     const NAMES: [&str; 5] = ["self_attn", "norm1", "norm2", "linear1", "linear2"];
     let (reduce, patch) = (config.reduce_dim, config.vision_config.patch_size);
@@ -135,8 +135,8 @@ pub(crate) fn decoder(config: &ClipSegConfig) -> Vec<Wanted> {
         let (name, original) = (format!("decoder.layers.{step}"), format!("blocks.{step}"));
         list.layer(&name, &original, NAMES, reduce, config.decoder_intermediate_size);
     }
-    // Transposed convolutions have their weights as [in, out, height, width], so that a bias is as long as
-    // the second.
+    // Transposed convolutions have weights of shape [in, out, height, width], so the bias is as long as the
+    // second dimension.
     let mut convolution = |place: &str, shape: [usize; 4], bias: usize| {
         let (name, original) =
             (format!("decoder.transposed_convolution{place}"), format!("trans_conv{place}"));

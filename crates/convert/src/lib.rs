@@ -1,13 +1,13 @@
-//! Checkpoints as PyTorch saves them, turned into a folder as the Hugging Face Hub serves it: `config.json`,
+//! Converts checkpoints that PyTorch saved into a folder like those on the Hugging Face Hub: `config.json`,
 //! `model.safetensors`, `preprocessor_config.json` and the tokenizer's files.
 //!
-//! Two kinds are read: transformers' `pytorch_model.bin`, and the original `rd64-uni.pth` and its kin
-//! (timojl/clipseg) with OpenAI's `ViT-B-16.pt`. Tensors are renamed, split and transposed as transformers'
-//! own conversion script does.
+//! Two kinds are read: transformers' `pytorch_model.bin`, and the original `rd64-uni.pth` and similar files
+//! (timojl/clipseg) together with OpenAI's `ViT-B-16.pt`. Tensors are renamed, split and transposed as
+//! transformers' own conversion script does.
 //!
-//! A PyTorch file is a zip archive with a pickle in it, and a pickle is a program. It is never run: a reader
-//! of its own knows the few opcodes and names that tensors need and refuses all else. Tensors are read one at
-//! a time.
+//! A PyTorch file is a zip archive with a pickle in it, and a pickle is a program. This crate never runs it:
+//! its own reader knows the few opcodes and names that tensors need and refuses everything else. Tensors are
+//! read one at a time.
 
 mod archive;
 mod config;
@@ -35,29 +35,30 @@ pub use crate::error::{Error, Result};
 use crate::output::Folder;
 pub use crate::tensor::WeightType;
 
-/// The processor's settings of the published checkpoints, for sources that come without: 352 × 352,
-/// ImageNet's mean and deviation, as the original repository normalises.
+/// The processor's settings of the published checkpoints, for sources without any: 352 × 352, and normalised
+/// by ImageNet's mean and deviation, as in the original repository.
 const PREPROCESSOR: &str = include_str!("preprocessor_config.json");
 
-/// Most bytes of a file that is not weights.
+/// Most bytes read of a file that is not weights.
 const MAX_TEXT: u64 = 64 << 20;
 
 /// What to convert.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
-    /// A folder of transformers' with `pytorch_model.bin` or its index, or a file: one of those, or an
+    /// A folder of transformers with `pytorch_model.bin` or its index, or a file: one of these two, or an
     /// original `.pth`.
     pub source: &'a Path,
-    /// The folder to make. It must hold none of the files to be written.
+    /// The folder to create or write to. It must not contain any of the files to be written.
     pub out: &'a Path,
-    /// OpenAI's CLIP, for an original that holds the decoder alone.
+    /// OpenAI's CLIP, for an original file with only the decoder.
     pub clip: Option<&'a Path>,
-    /// A `config.json` (or the folder of one). For an original: for what shapes do not tell, where it is not
-    /// as published. For transformers': instead of the one beside the weights.
+    /// A `config.json` or its folder. For an original file, it gives what the shapes do not tell, if that
+    /// differs from the published checkpoints. For transformers' files, it replaces the one beside the
+    /// weights.
     pub config: Option<&'a Path>,
-    /// The folder with the tokenizer's files; that of `source` where there is none given.
+    /// The folder with the tokenizer's files; if `None`, that of `source`.
     pub tokenizer: Option<&'a Path>,
-    /// How weights are stored.
+    /// The type in which weights are stored.
     pub weights: WeightType,
 }
 
@@ -70,24 +71,24 @@ pub struct Report {
     pub bytes: u64,
     /// All files written.
     pub files: Vec<PathBuf>,
-    /// Parts that were taken out of the names of tensors: `module` of DataParallel, `_orig_mod` of
-    /// torch.compile, and their kin, which training had put around the model.
+    /// Parts that were removed from tensor names, inserted by wrappers during training: `module` by
+    /// DataParallel, `_orig_mod` by torch.compile, and the like.
     pub wrappers: Vec<&'static str>,
     /// Tensors of the source that were not written, because no CLIPSeg needs them.
     pub left_out: Vec<String>,
-    /// Whether the folder has a tokenizer now; without one, it can be asked by ids alone.
+    /// Whether the folder now has a tokenizer; without one, the model takes only token ids.
     pub has_tokenizer: bool,
 }
 
-/// Converts a checkpoint. `progress` hears of the bytes of weights done, and in all.
+/// Converts a checkpoint. `progress` is called with the bytes of weights done so far and in all.
 ///
-/// Everything is checked before anything is written, and each file is whole or not there, the weights last: a
-/// folder that has `model.safetensors` is complete.
+/// Everything is checked before anything is written. Each file is either complete or absent, and the weights
+/// are finished last: a folder with `model.safetensors` is complete.
 ///
 /// # Errors
-/// Naming the file, tensor or setting: where a file is missing, damaged, of another kind, or asks for more
-/// than tensors need; where tensors are missing or do not fit each other; where `out` holds what is to be
-/// written.
+/// Where a file is missing, damaged, of another kind, or asks for more than tensors need; where tensors are
+/// missing or do not fit each other; where `out` already contains a file to be written. The message names the
+/// file, tensor or setting.
 pub fn convert(request: &Request<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<Report> {
     let archives: Vec<_> = hub::weight_files(request.source)?
         .iter()
@@ -137,8 +138,8 @@ pub fn convert(request: &Request<'_>, progress: &mut dyn FnMut(u64, u64)) -> Res
     Ok(Report { tensors, bytes, files, wrappers, left_out: plan.left_out, has_tokenizer })
 }
 
-/// `preprocessor_config.json` for the folder: the one beside the weights, or the settings that transformers 5
-/// saves in `processor_config.json`, or else the published ones.
+/// `preprocessor_config.json` for the new folder: the one beside the weights, or the settings that
+/// transformers 5 saves in `processor_config.json`, or else the published ones.
 fn preprocessor(beside: &Path) -> Result<Vec<u8>> {
     let own = beside.join(PREPROCESSOR_FILE);
     if own.exists() {
@@ -148,13 +149,13 @@ fn preprocessor(beside: &Path) -> Result<Vec<u8>> {
     let newer = beside.join(PROCESSOR_FILE).exists().then(|| PreprocessorConfig::from_file(beside));
     match newer.transpose() {
         Ok(Some(config)) => Ok((config.to_json() + "\n").into_bytes()),
-        // Of older releases it has no settings of the image processor.
+        // Older releases also wrote this file, but without settings of the image processor.
         Ok(None) | Err(clipseg_clip::Error::MissingFile { .. }) => Ok(PREPROCESSOR.as_bytes().to_vec()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// The folder that a source's other files are in.
+/// The folder with a source's other files.
 fn folder_of(source: &Path) -> &Path {
     match source.parent() {
         _ if source.is_dir() => source,
@@ -163,7 +164,7 @@ fn folder_of(source: &Path) -> &Path {
     }
 }
 
-/// What is there may be what is read, or belong to other weights.
+/// Refuses to overwrite files: an existing one may be an input, or belong to other weights.
 fn refuse_existing<'a>(out: &Path, names: impl IntoIterator<Item = &'a str>) -> Result<()> {
     for name in names {
         if out.join(name).exists() {
@@ -178,7 +179,7 @@ fn refuse_existing<'a>(out: &Path, names: impl IntoIterator<Item = &'a str>) -> 
 fn config_json(mut config: ClipSegConfig, weights: WeightType) -> String {
     let class = vec!["CLIPSegForImageSegmentation"];
     config.extra.entry("architectures").or_insert(class.into());
-    // What transformers 5 calls the same.
+    // transformers 5 calls the setting below `dtype`.
     config.extra.remove("dtype");
     config.extra.insert("torch_dtype".to_owned(), weights.torch_name().into());
     config.to_json()

@@ -1,4 +1,4 @@
-//! Checkpoints of the original repositories: timojl/clipseg's decoder, joined with OpenAI's CLIP.
+//! Converts checkpoints of the original repositories: timojl/clipseg's decoder, joined with OpenAI's CLIP.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,25 +11,25 @@ use crate::error::{Error, Result};
 use crate::layout::{self, Origin, Wanted};
 use crate::plan::{Part, Plan};
 
-/// What the names of CLIP's tensors start with in the original model's own state dict.
+/// Prefix of CLIP's tensors in the original model's own state dict.
 const CLIP: &str = "clip_model.";
-/// CLIP's vision tower once more, under another name: `model` is `clip_model.visual`.
+/// Prefix of a second copy of CLIP's vision tower: `model` is `clip_model.visual`.
 const VISION_AGAIN: &str = "model.";
 /// Buffers of OpenAI's archives that are not weights.
 const SIZES: [&str; 3] = ["input_resolution", "context_length", "vocab_size"];
 
-/// Whether the file is of the original repository.
+/// Whether the file comes from the original repository.
 pub(crate) fn is_original(archive: &TorchArchive) -> bool {
     archive.tensors().contains_key("film_mul.weight")
 }
 
-/// Whether the file holds OpenAI's CLIP, alone or with more.
+/// Whether the file holds OpenAI's CLIP, perhaps with a decoder.
 pub(crate) fn holds_clip(archive: &TorchArchive) -> bool {
     ["", CLIP].iter().any(|prefix| archive.tensors().contains_key(&format!("{prefix}logit_scale")))
         && archive.tensors().keys().any(|name| name.contains("transformer.resblocks."))
 }
 
-/// Plans the conversion of a decoder and the CLIP that is in `clip`, or else in the same file.
+/// Plans the conversion of a decoder and its CLIP, which is in `clip` or else in the same file.
 pub(crate) fn plan<'a>(
     source: &'a TorchArchive,
     clip: Option<&'a TorchArchive>,
@@ -75,7 +75,7 @@ pub(crate) fn plan<'a>(
     Ok(Plan { parts: planned, left_out, config })
 }
 
-/// The originals, by their names without prefix.
+/// The original tensors, by their names without prefix.
 #[derive(Default)]
 struct Parts<'a>(BTreeMap<String, Part<'a>>);
 
@@ -106,7 +106,8 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// The part of an original that a tensor of transformers is; `path` is the file that should hold it.
+    /// The part of an original tensor that a tensor of transformers is made from; `path` is the file that
+    /// should have it.
     fn take(&self, wanted: &Wanted, path: &Path) -> Result<Part<'a>> {
         let Some(part) = self.0.get(&wanted.original) else {
             let message = format!(

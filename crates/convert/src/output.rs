@@ -1,4 +1,4 @@
-//! The folder that a conversion makes.
+//! Writes the folder of a conversion.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,10 +12,10 @@ use crate::error::{Error, Result};
 use crate::plan::Part;
 use crate::tensor::{WeightType, item_size};
 
-/// A folder to write to, made when it was not there and taken away again when nothing was written.
+/// A folder to write to. It is created if it does not exist, and removed again if nothing was written.
 pub(crate) struct Folder {
     path: PathBuf,
-    /// Folders that did not exist before, the innermost first.
+    /// The folders that were created, the innermost first.
     created: Vec<PathBuf>,
 }
 
@@ -27,7 +27,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Starts a file that gets its name when it is complete.
+    /// Starts a file that gets its final name when it is complete.
     pub(crate) fn start(&self, name: &str) -> Result<Pending> {
         let file = Temporary::create(&self.path).map_err(|error| Error::write(&self.path, error))?;
         Ok(Pending { file, path: self.path.join(name) })
@@ -44,35 +44,35 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         for folder in &self.created {
-            // Refused, as it should be, for a folder that something is in.
+            // Fails, as it should, if the folder is not empty.
             let _ = fs::remove_dir(folder);
         }
     }
 }
 
-/// A file without its name yet; it goes when it is dropped.
+/// A file without its final name; it is deleted when dropped.
 pub(crate) struct Pending {
     file: Temporary,
     path: PathBuf,
 }
 
 impl Pending {
-    /// Gives the file its name, unless another has it by now.
+    /// Gives the file its final name, unless such a file exists by now.
     pub(crate) fn finish(self) -> Result<PathBuf> {
         let path = self.path;
         self.file.persist_noclobber(&path).map_err(|error| Error::write(&path, error))?;
         Ok(path)
     }
 
-    /// Writes tensors as safetensors, reading one after the other; `progress` hears of bytes done and in all.
-    /// Returns the number of bytes of the file.
+    /// Writes tensors as safetensors, reading them one at a time. `progress` is called with the bytes done so
+    /// far and in all. Returns the file's length in bytes.
     pub(crate) fn write_tensors(
         &mut self,
         mut parts: Vec<(String, Part<'_>)>,
         weights: WeightType,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<u64> {
-        // As the safetensors crate sorts: wider types first, so that all are aligned, then by name.
+        // The order of the safetensors crate: wider types first, so that all are aligned, then by name.
         let dtype = |part: &Part<'_>| weights.of(part.tensor.dtype());
         parts.sort_by(|(a, left), (b, right)| dtype(right).cmp(&dtype(left)).then(a.cmp(b)));
         let mut end = 0;
@@ -82,7 +82,7 @@ impl Pending {
             let shape = part.tensor.shape().to_vec();
             (name.clone(), TensorInfo { dtype: dtype(part), shape, data_offsets: (start, end) })
         });
-        // transformers refuses a file that doesn't say which framework it is for.
+        // transformers refuses a file that does not name its framework.
         let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
         let infos = infos.collect();
         let refuse = |error: &dyn std::fmt::Display| {

@@ -1,15 +1,15 @@
-//! What a conversion will write, before anything is read or written.
+//! What a conversion will write, decided before any tensor is read or written.
 
 use clipseg_clip::ClipSegConfig;
 
 use crate::archive::TorchArchive;
 use crate::tensor::StoredTensor;
 
-/// A tensor to be written, or a part of one, and where it is.
+/// A tensor to be written, or a part of one, and the archive that it is in.
 #[derive(Clone)]
 pub(crate) struct Part<'a> {
     pub archive: &'a TorchArchive,
-    /// In the archive, for messages.
+    /// Its name in the archive, for messages.
     pub name: String,
     pub tensor: StoredTensor,
 }

@@ -9,14 +9,15 @@ use safetensors::Dtype;
 /// Most dimensions of a tensor.
 pub(crate) const MAX_RANK: usize = 8;
 
-/// A run of numbers in an archive, which tensors are parts of.
+/// A sequence of numbers in an archive. A tensor is a view into one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Storage {
-    /// Its name in the archive, below `data/`; shared, as a program may recall one long text for many.
+    /// Its name in the archive, below `data/`; shared, because a program may use one long text for many
+    /// storages.
     pub key: Rc<str>,
     /// Type of its numbers.
     pub dtype: Dtype,
-    /// How many numbers the pickle says it has.
+    /// The number of numbers that it has, according to the pickle.
     pub length: usize,
 }
 
@@ -34,15 +35,15 @@ impl Storage {
     }
 }
 
-/// Where a tensor's numbers are. All of them lie within the storage, and there are no more of them than it
-/// has.
+/// A view into a storage. All its numbers lie within the storage, and it has no more numbers than the
+/// storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredTensor {
     storage: Rc<Storage>,
-    /// Place of the first number in the storage.
+    /// Index of the first number in the storage.
     offset: usize,
     shape: Vec<usize>,
-    /// How far apart neighbours along each dimension are, in numbers.
+    /// Distance between neighbours along each dimension, in numbers.
     strides: Vec<usize>,
 }
 
@@ -91,7 +92,7 @@ impl StoredTensor {
         self.shape.iter().product()
     }
 
-    /// These rows alone, or `None` where there are not as many.
+    /// Only these rows; `None` if there are not so many.
     pub(crate) fn rows(mut self, rows: Range<usize>) -> Option<Self> {
         if rows.start > rows.end || rows.end > *self.shape.first()? {
             return None;
@@ -103,21 +104,21 @@ impl StoredTensor {
         Some(self)
     }
 
-    /// With its dimensions the other way round.
+    /// The tensor with its dimensions in reverse order.
     pub(crate) fn transposed(mut self) -> Self {
         self.shape.reverse();
         self.strides.reverse();
         self
     }
 
-    /// Picks the tensor's numbers out of its storage's bytes: row-major, without gaps.
+    /// Copies the tensor's numbers out of its storage's bytes: row-major, without gaps.
     pub(crate) fn gather(&self, storage: &[u8]) -> Vec<u8> {
         let item = item_size(self.dtype());
         let mut bytes = Vec::with_capacity(self.len() * item);
         if self.len() == 0 {
             return bytes;
         }
-        // The innermost dimensions that lie without gaps are copied at once.
+        // The innermost dimensions that are contiguous are copied in one run.
         let (mut run, mut outer) = (1, self.shape.len());
         while outer > 0 && (self.strides[outer - 1] == run || self.shape[outer - 1] == 1) {
             run *= self.shape[outer - 1];
@@ -137,7 +138,7 @@ impl StoredTensor {
     }
 }
 
-/// One past the last number that is touched.
+/// The index after the last number that is used.
 fn end_of(offset: usize, shape: &[usize], strides: &[usize]) -> Option<usize> {
     let mut last = offset;
     for (&size, &stride) in shape.iter().zip(strides) {
@@ -146,12 +147,12 @@ fn end_of(offset: usize, shape: &[usize], strides: &[usize]) -> Option<usize> {
     last.checked_add(1)
 }
 
-/// Bytes of one number of the types that PyTorch's storages have.
+/// Bytes per number, for the types of PyTorch's storages.
 pub(crate) fn item_size(dtype: Dtype) -> usize {
     dtype.bitsize() / 8
 }
 
-/// The type that weights are written in.
+/// The type in which weights are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WeightType {
     /// Four bytes per number; what transformers converts to.
@@ -161,7 +162,8 @@ pub enum WeightType {
 }
 
 impl WeightType {
-    /// What a tensor of the type `from` is written as: weights as this, whole numbers as they are.
+    /// The type that a tensor of type `from` is written as: floating-point numbers as this type, whole
+    /// numbers unchanged.
     pub(crate) fn of(self, from: Dtype) -> Dtype {
         match (from, self) {
             (Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16, Self::F32) => Dtype::F32,
@@ -170,7 +172,7 @@ impl WeightType {
         }
     }
 
-    /// As PyTorch calls it.
+    /// PyTorch's name for the type.
     pub fn torch_name(self) -> &'static str {
         match self {
             Self::F32 => "float32",
@@ -180,7 +182,7 @@ impl WeightType {
 
     /// Converts numbers, rounding to the nearest.
     ///
-    /// The error is a number that is too large for the type, or that is not finite.
+    /// The error is the first number that is not finite, or too large for the type.
     pub(crate) fn convert(self, from: Dtype, bytes: Vec<u8>) -> Result<Vec<u8>, f64> {
         if self.of(from) == from {
             let wrong = match from {

@@ -1,4 +1,4 @@
-//! The tokenizer's files, which weights come with or without.
+//! Finds the tokenizer's files, which a checkpoint may lack.
 
 use std::path::Path;
 
@@ -8,15 +8,16 @@ use clipseg_files::TOKENIZER_FILES;
 use crate::MAX_TEXT;
 use crate::error::{Error, Result};
 
-/// Names and contents of the tokenizer's files in the folder that was `given`, or else in `beside`, the
-/// weights' own, which need not have any.
+/// Names and contents of the tokenizer's files: those in the folder `given`, or else those in `beside`, the
+/// folder of the weights, which may have none.
 pub(crate) fn find(given: Option<&Path>, beside: &Path) -> Result<Vec<(&'static str, Vec<u8>)>> {
     let folder = match given {
         Some(folder) => folder,
         None if TOKENIZER_FILES[..3].iter().any(|name| beside.join(name).exists()) => beside,
         None => return Ok(Vec::new()),
     };
-    // Half a tokenizer, or none where one was named, is an error that names the missing file.
+    // If the tokenizer is incomplete, or missing in the folder `given`, this fails and names the missing
+    // file.
     Tokenizer::from_dir(folder)?;
     let present = TOKENIZER_FILES.into_iter().filter(|name| folder.join(name).exists());
     present

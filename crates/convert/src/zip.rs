@@ -1,4 +1,4 @@
-//! The zip archive that a PyTorch file is: entries by name, none of them compressed.
+//! Reads the zip archive of a PyTorch file: entries by name, none of them compressed.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -7,7 +7,7 @@ use std::io::Read;
 use clipseg_files::shown;
 use rawzip::{CompressionMethod, FileReader, RECOMMENDED_BUFFER_SIZE, ZipArchive, ZipArchiveEntryWayfinder};
 
-/// Most entries of an archive. PyTorch writes one per tensor.
+/// Most entries of an archive. PyTorch writes about one per tensor.
 const MAX_ENTRIES: usize = 1 << 20;
 
 /// An open archive.
@@ -21,7 +21,7 @@ pub(crate) struct Zip {
 #[derive(Clone, Copy)]
 struct Entry {
     place: ZipArchiveEntryWayfinder,
-    /// Whether its bytes are there as they are, neither compressed nor encrypted.
+    /// Whether its bytes are stored as they are, neither compressed nor encrypted.
     plain: bool,
 }
 
@@ -59,18 +59,18 @@ impl Zip {
         self.entries.contains_key(name)
     }
 
-    /// The size in bytes of an entry, which must be one that can be read.
+    /// The size of an entry in bytes; fails if the entry cannot be read.
     pub(crate) fn size(&self, name: &str) -> Result<u64, String> {
         self.find(name).map(|entry| entry.place.uncompressed_size_hint())
     }
 
-    /// Reads an entry whole and compares its checksum.
+    /// Reads a whole entry and checks its checksum.
     pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>, String> {
         let broken = |error: &dyn std::error::Error| {
             format!("has a damaged entry {} ({error}); download it again", shown(name))
         };
         let entry = self.archive.get_entry(self.find(name)?.place).map_err(|error| broken(&error))?;
-        // `find` has checked that this is no more than the file has.
+        // `find` has checked that the size is at most that of the file.
         let mut bytes = Vec::with_capacity(self.size(name)? as usize);
         entry.verifying_reader(entry.reader()).read_to_end(&mut bytes).map_err(|error| broken(&error))?;
         Ok(bytes)

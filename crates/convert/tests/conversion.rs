@@ -1,5 +1,5 @@
-//! Conversions of the committed archives equal transformers' own, byte for byte; `fixtures/convert/README.md`
-//! says how those were made.
+//! Checks that conversions of the committed archives equal transformers' own, byte for byte;
+//! `fixtures/convert/README.md` says how those were made.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -18,13 +18,13 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/convert").join(name)
 }
 
-/// A conversion into a folder of its own.
+/// A conversion into a temporary folder.
 struct Converted {
     folder: TempDir,
     report: Report,
 }
 
-/// Converts `source` with what a user would add.
+/// Converts `source`, with the options that a user would give.
 fn run(source: &str, clip: Option<&str>, config: Option<&str>, weights: WeightType) -> Converted {
     let folder = tempfile::tempdir().unwrap();
     let [clip, config] = [clip, config].map(|name| name.map(fixture));
@@ -56,7 +56,7 @@ impl Converted {
 #[derive(Deserialize)]
 struct Expected {
     shape: Vec<usize>,
-    /// Of its numbers as f32.
+    /// Checksum of its numbers as f32.
     sha256: String,
 }
 
@@ -64,7 +64,7 @@ fn expected(case: &str) -> BTreeMap<String, Expected> {
     serde_json::from_slice(&fs::read(fixture(case).join("expected.json")).unwrap()).unwrap()
 }
 
-/// What differs between a file of weights and transformers' conversion, by name.
+/// Names of the tensors that differ between a weights file and transformers' conversion.
 fn differences(weights: &[u8], expected: &BTreeMap<String, Expected>) -> Vec<String> {
     let weights = SafeTensors::deserialize(weights).unwrap();
     let mut names: Vec<_> = weights.names().into_iter().chain(expected.keys().map(String::as_str)).collect();
@@ -119,12 +119,13 @@ fn decoder_and_clip_in_one_file() {
     assert_eq!(differences(&converted.weights(), &expected("unusual")), no_differences());
 }
 
-/// Among the weights are one with other strides, one in a larger storage, and one of every other number.
+/// The weights include one with unusual strides, one in a larger storage, and one that uses every other
+/// number.
 #[test]
 fn transformers_own_file_and_its_shards() {
     let expected = expected("unusual");
     let whole = run("hub", None, None, WeightType::F32);
-    // The buffers are kept as they are; transformers of today does not have them.
+    // The buffers are kept unchanged; today's transformers does not have them.
     let buffers: Vec<_> = ["text", "vision"]
         .iter()
         .map(|tower| format!("clip.{tower}_model.embeddings.position_ids"))
@@ -136,7 +137,7 @@ fn transformers_own_file_and_its_shards() {
     assert_eq!(by_index.weights(), sharded.weights());
 }
 
-/// DataParallel around a compiled model with a compiled CLIP in it: `module._orig_mod.clip._orig_mod.…`.
+/// DataParallel around a compiled model that contains a compiled CLIP: `module._orig_mod.clip._orig_mod.…`.
 #[test]
 fn what_training_had_put_around_the_model_is_taken_off() {
     let wrapped = run("wrapped", None, None, WeightType::F32);
@@ -145,8 +146,8 @@ fn what_training_had_put_around_the_model_is_taken_off() {
     assert!(run("hub", None, None, WeightType::F32).report.wrappers.is_empty());
 }
 
-/// transformers 5 saves the processor's settings in another file; the folder gets them in the one that all
-/// releases read.
+/// transformers 5 saves the processor's settings in another file; the conversion writes them to the file that
+/// all releases read.
 #[test]
 fn the_settings_of_transformers_5_are_kept() {
     let source = tempfile::tempdir().unwrap();
@@ -170,12 +171,12 @@ fn the_settings_of_transformers_5_are_kept() {
     assert_eq!(written.size, ImageSize::Sides { height: 24, width: 24 });
 }
 
-/// The comparison itself must fail where there is anything to find.
+/// The comparison itself must find differences.
 #[test]
 fn a_flipped_bit_a_missing_and_an_unknown_tensor_are_differences() {
     let mut weights = run("hub-sharded", None, None, WeightType::F32).weights();
     let mut expected = expected("unusual");
-    // The last tensor by name and the last of the file are one: all are f32.
+    // The last tensor by name is also the last in the file, because all are f32.
     *weights.last_mut().unwrap() ^= 1;
     assert_eq!(differences(&weights, &expected), ["decoder.transposed_convolution.4.weight"]);
     let scale = expected.remove("clip.logit_scale").unwrap();

@@ -1,4 +1,5 @@
-//! Converted checkpoints load, and give transformers' logits. Needs an adapter, be it a software one.
+//! Checks that converted checkpoints load and give transformers' logits. Needs an adapter, if only a software
+//! one.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,7 +13,7 @@ use clipseg::{
 use clipseg_convert::{Request, WeightType, convert};
 use safetensors::SafeTensors;
 
-/// Largest difference allowed, relative to the largest logit; as in `cargo xtask verify`.
+/// Largest difference allowed, relative to the largest logit, as in `cargo xtask verify`.
 const TOLERANCE: f32 = 1e-4;
 
 /// A reference's tensors: shape and bytes.
@@ -28,7 +29,8 @@ fn ids(tensors: &Tensors, name: &str) -> Vec<u32> {
     numbers.map(|number| u32::try_from(number).unwrap()).collect()
 }
 
-/// Converts, and returns the largest difference from the reference's logits, relative to the largest of them.
+/// Converts a checkpoint and returns the largest difference from the reference's logits, relative to the
+/// largest of these.
 fn relative_difference(case: &str, source: &str, clip: &str, config: Option<&str>) -> f32 {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/convert").join(case);
     let folder = tempfile::tempdir().unwrap();
@@ -72,7 +74,7 @@ fn relative_difference(case: &str, source: &str, clip: &str, config: Option<&str
     assert_eq!(found.shape, logits_shape);
     let largest = expected.iter().fold(0.0_f32, |largest, logit| largest.max(logit.abs()));
     let difference = found.values.iter().zip(&expected).map(|(found, expected)| (found - expected).abs());
-    // A NaN has to fail: `f32::max` would drop it.
+    // A NaN must fail the test; `f32::max` would ignore it.
     difference.fold(0.0, |worst: f32, delta| if delta <= worst { worst } else { delta }) / largest
 }
 

@@ -1,4 +1,4 @@
-//! What cannot be converted is refused by name, and nothing is left behind.
+//! Checks that what cannot be converted is refused by name, and that nothing is left behind.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,7 +13,7 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
 }
 
-/// The arguments of a conversion that works, to be spoilt.
+/// The arguments of a conversion; each test breaks one of them.
 struct Case {
     folder: TempDir,
     source: PathBuf,
@@ -27,7 +27,7 @@ impl Case {
         Self { folder: tempfile::tempdir().unwrap(), source, clip: None, config: None, tokenizer: None }
     }
 
-    /// With a source file of these bytes.
+    /// A case whose source is a file of these bytes.
     fn with_bytes(name: &str, bytes: &[u8]) -> Self {
         let mut case = Self::of(PathBuf::new());
         case.source = case.folder.path().join(name);
@@ -47,7 +47,7 @@ impl Case {
         convert(&request, &mut |_, _| {}).map(|_| ()).map_err(|error| error.to_string())
     }
 
-    /// Refused with all of these words, and nothing written.
+    /// Asserts that the conversion is refused with all of these words, and that nothing is written.
     fn refused(&self, words: &[&str]) {
         let message = self.run().expect_err("should be refused");
         for word in words {
@@ -57,12 +57,12 @@ impl Case {
     }
 }
 
-/// An archive of entries without compression.
+/// An archive of uncompressed entries.
 fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
     archive_as(CompressionMethod::STORE, entries)
 }
 
-/// An archive whose entries claim this method.
+/// An archive whose entries claim this compression method.
 fn archive_as(method: CompressionMethod, entries: &[(&str, &[u8])]) -> Vec<u8> {
     use std::io::Write;
 
@@ -79,7 +79,7 @@ fn archive_as(method: CompressionMethod, entries: &[(&str, &[u8])]) -> Vec<u8> {
     bytes
 }
 
-/// A state dict of the tensor `w`: two numbers of f32.
+/// A state dict with one tensor `w` of two f32 numbers.
 const PROGRAM: &[u8] = b"\x80\x02}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\n\
     FloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x02tQK\0K\x02\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtRs.";
 
@@ -125,7 +125,7 @@ fn an_adapter_is_not_applied_but_what_applies_it_is_said() {
 #[test]
 fn storages_that_lie() {
     let with = |data: &[u8]| archive(&[("m/data.pkl", PROGRAM), ("m/data/0", data)]);
-    // The archive itself is sound: it is refused for what it holds.
+    // The archive itself is sound, and refused only because it does not contain a CLIPSeg.
     Case::with_bytes("w.pth", &with(&[0; 8])).refused(&["holds no CLIPSeg", "\"w\""]);
     Case::with_bytes("w.pth", &with(&[0; 4])).refused(&["m/data/0 of 4 bytes", "take 8", "`w`"]);
     Case::with_bytes("w.pth", &with(&[0; 9])).refused(&["m/data/0 of 9 bytes"]);
@@ -135,7 +135,7 @@ fn storages_that_lie() {
     let deflated = archive_as(CompressionMethod::DEFLATE, &[("m/data.pkl", PROGRAM)]);
     Case::with_bytes("w.pth", &deflated).refused(&["m/data.pkl compressed"]);
 
-    // The directory at the end claims four gigabytes for the storage, its entry's last.
+    // The directory at the end claims four gigabytes for the storage; its entry is the last.
     let mut lying = with(&[0; 8]);
     let directory = lying.windows(4).rposition(|bytes| bytes == b"PK\x01\x02").unwrap();
     lying[directory + 20..directory + 28].copy_from_slice(&[0xfe; 8]);
@@ -145,7 +145,7 @@ fn storages_that_lie() {
 #[test]
 fn a_damaged_number_is_noticed() {
     let mut bytes = fs::read(fixture("convert/hub/pytorch_model.bin")).unwrap();
-    // The beginning of the second storage: far from the pickle before and the directory behind.
+    // The start of the second storage, far from the pickle before it and the directory after it.
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x40;
     let mut case = Case::with_bytes("pytorch_model.bin", &bytes);
@@ -153,7 +153,7 @@ fn a_damaged_number_is_noticed() {
     case.refused(&["pytorch_model.bin", "damaged entry"]);
 }
 
-/// Wherever a download stops, there is an error and no panic.
+/// A download cut off anywhere gives an error, not a panic.
 #[test]
 fn truncated_archives() {
     let whole = fs::read(fixture("convert/unusual/rd64-uni-refined.pth")).unwrap();

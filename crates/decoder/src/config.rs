@@ -11,15 +11,16 @@ pub struct DecoderConfig {
     pub intermediate_size: usize,
     /// Attention heads; they divide `reduce_dim`.
     pub num_attention_heads: usize,
-    /// Its layers, one per activation.
+    /// Number of layers, one per activation.
     pub depth: usize,
-    /// The layer before which the condition enters, counted as the decoder walks; `None` for a decoder that
-    /// does not use it.
+    /// The layer before which the condition enters, counted in the order in which the decoder runs them;
+    /// `None` for a decoder that does not use the condition.
     pub conditional_layer: Option<usize>,
     /// The side of the vision tower's patches, and so the factor of the upsampling.
     pub patch_size: usize,
     /// The layer norms' ε.
     pub layer_norm_eps: f32,
-    /// A convolution and two transposed ones instead of a single transposed one.
+    /// Whether the decoder ends in a convolution and two transposed convolutions instead of a single
+    /// transposed convolution.
     pub use_complex_transposed_convolution: bool,
 }

@@ -9,10 +9,10 @@ use clipseg_tensor::{
 use crate::DecoderConfig;
 use crate::upsampler::Upsampler;
 
-/// Plans kept: one per number of pairs and grid.
+/// Most plans kept, one for each number of pairs and grid.
 const PLANS: usize = 8;
 
-/// What to give out besides the logits.
+/// Additional outputs besides the logits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DecoderOutputOptions {
     /// The output of every layer.
@@ -21,11 +21,11 @@ pub struct DecoderOutputOptions {
     pub attentions: bool,
 }
 
-/// What the decoder gives, as transformers' `CLIPSegDecoderOutput`.
+/// The outputs of the decoder, as transformers' `CLIPSegDecoderOutput`.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct DecoderOutput {
-    /// `[pairs, height, width]`; the probability of the prompt's object is their sigmoid.
+    /// `[pairs, height, width]`; their sigmoid is the probability of the prompt's object.
     pub logits: Array,
     /// The output of every layer, `[pairs, tokens, reduce_dim]` each; empty unless asked for.
     pub hidden_states: Vec<Array>,
@@ -38,11 +38,11 @@ pub struct DecoderOutput {
 pub struct Conditions<'a> {
     /// `[count, projection_dim]`
     pub embeddings: &'a [f32],
-    /// How many.
+    /// Number of conditions.
     pub count: usize,
 }
 
-/// The decoder's weights on a device, with a plan for every shape that was asked for.
+/// The decoder's weights on a device, with plans for the shapes that were asked for.
 pub struct Decoder {
     device: Device,
     config: DecoderConfig,
@@ -91,7 +91,7 @@ impl Decoder {
             hidden: width,
             intermediate: config.intermediate_size,
             heads: config.num_attention_heads,
-            // Whatever decoder_hidden_act says: transformers overrides it.
+            // transformers ignores decoder_hidden_act and always uses ReLU here.
             activation: Activation::Relu,
             epsilon: config.layer_norm_eps,
         };
@@ -126,20 +126,15 @@ impl Decoder {
         &self.config
     }
 
-    /// The most conditions that one call takes for a scene of `grid` patches; more are given in several
-    /// calls.
+    /// The most conditions that fit into one call for a scene of `grid` patches; callers split larger
+    /// numbers.
     #[must_use]
     pub fn pair_limit(&self, grid: (usize, usize)) -> usize {
         let tokens = 1 + grid.0 * grid.1;
         let rows = self.device.row_limit().unwrap_or(usize::MAX) / tokens;
-        // The widest tensor of a pair must fit a binding: the MLP's inside, the 3×3 neighbourhoods, or the
-        // logits.
-        let side = if self.config.use_complex_transposed_convolution {
-            let kernel = self.config.patch_size / 4;
-            kernel * kernel
-        } else {
-            self.config.patch_size
-        };
+        // The widest tensor of a pair must fit into a binding: the hidden layer of the MLP, the 3×3
+        // neighbourhoods, or the logits.
+        let side = self.pixels_per_patch();
         let values = (tokens * self.config.intermediate_size.max(9 * self.config.reduce_dim))
             .max(tokens * side * side)
             .max(tokens * side * self.config.reduce_dim / 2);
@@ -147,12 +142,21 @@ impl Decoder {
         rows.min(limit / values.max(1)).max(1)
     }
 
-    /// Segments: `activations` are the vision tower's, `[scenes, 1 + rows · columns, hidden]` each, the
-    /// deepest first, and `grid` is (rows, columns). Every condition is applied to the one scene, or each to
-    /// its own.
+    /// Rows of pixels in the logits per row of patches, and columns per column. The three convolutions of the
+    /// complex upsampling keep the grid, and enlarge it by a quarter of a patch twice.
+    fn pixels_per_patch(&self) -> usize {
+        match self.config.use_complex_transposed_convolution {
+            true => (self.config.patch_size / 4).pow(2),
+            false => self.config.patch_size,
+        }
+    }
+
+    /// Segments scenes. `activations` are those of the vision tower, `[scenes, 1 + rows · columns, hidden]`
+    /// each, the deepest first; `grid` is (rows, columns). With one scene, every condition is applied to it;
+    /// else each condition to the scene of the same index.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the numbers or widths do not fit; the device's.
+    /// [`Error::Shape`] when the numbers or widths do not fit; errors of the device.
     pub async fn forward(
         &self,
         activations: &[Tensor],
@@ -166,7 +170,7 @@ impl Decoder {
         let outputs: Vec<_> = [logits].into_iter().chain(hidden_states).chain(attentions).collect();
         let mut arrays = run.finish(&outputs).await?.into_iter();
         let mut logits = arrays.next().unwrap_or_default();
-        // The one channel.
+        // Drops the only channel.
         logits.shape.pop();
         Ok(DecoderOutput {
             logits,
@@ -175,8 +179,8 @@ impl Decoder {
         })
     }
 
-    /// As [`forward`](Self::forward), with logits that stay on the device, `[pairs, height, width, 1]`. They
-    /// are there for what is submitted later.
+    /// As [`forward`](Self::forward), but the logits stay on the device, `[pairs, height, width, 1]`. They
+    /// may be used by anything submitted later.
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
@@ -222,13 +226,13 @@ impl Decoder {
         self.plans.get_or_record(&key, || self.record(&key))
     }
 
-    /// What [`forward`](Self::forward) takes for so many conditions on one scene of `grid` patches: a plan,
-    /// unless it is there, and what the logits are read back through.
+    /// The memory that [`forward`](Self::forward) takes for `pairs` conditions on one scene of `grid`
+    /// patches: a plan, unless it exists already, and the buffer for reading back the logits.
     ///
     /// # Errors
     /// [`Error::TooLarge`] and [`Error::Shape`] beyond the adapter's limits.
     pub fn memory_needed(&self, pairs: usize, grid: (usize, usize)) -> Result<MemoryUse> {
-        let side = self.config.patch_size;
+        let side = self.pixels_per_patch();
         let read_back = 4 * (pairs * grid.0 * side * grid.1 * side) as u64;
         let key = Key { pairs, scenes: 1, grid, options: DecoderOutputOptions::default() };
         if self.plans.has(&key) {

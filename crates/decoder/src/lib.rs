@@ -1,7 +1,7 @@
-//! CLIPSeg's decoder: activations of CLIP's vision tower and a condition in, segmentation logits out.
+//! CLIPSeg's decoder: it turns activations of CLIP's vision tower and a condition into segmentation logits.
 //!
 //! Lüddecke and Ecker, *Image Segmentation Using Text and Image Prompts*, CVPR 2022; the arithmetic is that
-//! of transformers' `CLIPSegDecoder`. It knows nothing of text, images or files.
+//! of transformers' `CLIPSegDecoder`. This crate does not deal with text, images or files.
 
 mod config;
 mod decoder;

@@ -5,14 +5,14 @@ use clipseg_tensor::{
 
 use crate::DecoderConfig;
 
-/// From tokens to pixels, `transposed_convolution` in the checkpoint.
-// There is one in a model: the size of the smaller variant is nobody's concern.
+/// Turns tokens into pixels; `transposed_convolution` in the checkpoint.
+// A model has only one of these, so the size of the smaller variant does not matter.
 #[allow(clippy::large_enum_variant)]
 pub(crate) enum Upsampler {
-    /// One transposed convolution, a patch per token.
+    /// One transposed convolution, which makes one patch per token.
     Simple(TransposedConvolution),
-    /// A 3×3 convolution, then two transposed ones of a quarter of the patch each: (patch / 4)² pixels a side
-    /// and token.
+    /// A 3×3 convolution, then two transposed convolutions whose kernel and stride are a quarter of the patch
+    /// size; they make (patch / 4)² pixels per token along each side.
     Complex { smooth: Convolution3x3, first: TransposedConvolution, second: TransposedConvolution },
 }
 
@@ -53,8 +53,8 @@ impl Upsampler {
         })
     }
 
-    /// `hidden_states` `[pairs, 1 + rows · columns, reduce_dim]` with the class token first, to logits
-    /// `[pairs, rows · scale, columns · scale]`.
+    /// Turns `hidden_states` `[pairs, 1 + rows · columns, reduce_dim]`, with the class token first, into
+    /// logits `[pairs, rows · scale, columns · scale]`.
     pub fn record(
         &self,
         recorder: &mut Recorder,

@@ -1,11 +1,11 @@
-//! What a folder or repository has instead of usable weights.
+//! Describes what a folder or repository has instead of usable weights.
 
 use std::path::{Path, PathBuf};
 
 use crate::names::checkpoints_within;
 use crate::{Form, Names, quoted};
 
-/// What there is in place of the weights that were looked for.
+/// What was found in place of the weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lack {
@@ -16,29 +16,29 @@ pub enum Lack {
         /// The file of the other form.
         file: String,
     },
-    /// Several variants, of which none is known to be the whole model.
+    /// Several variants, none of which is known to be the whole model.
     Variants(Vec<String>),
-    /// An adapter (LoRA or its kin), which changes a model and is none; one of its files.
+    /// One file of an adapter (LoRA or similar), which modifies a model but is not one.
     Adapter(String),
-    /// Weights of another program's format.
+    /// Weights in the format of another program.
     OtherFormat {
         /// The format's name.
         format: &'static str,
-        /// A file of it.
+        /// A file in that format.
         file: String,
     },
-    /// Weights under a name of their own.
+    /// Weights under an unknown name.
     OtherName(String),
     /// Shards without the index that lists them.
     Index(String),
-    /// Nothing of the kind.
+    /// No weights at all.
     Nothing {
         /// The form that was looked for.
         wanted: Form,
     },
 }
 
-/// Ends of names, and the formats that they are of.
+/// Name endings of other programs' formats.
 const FORMATS: [(&str, &str); 9] = [
     (".onnx", "ONNX"),
     (".onnx_data", "ONNX"),
@@ -50,13 +50,13 @@ const FORMATS: [(&str, &str); 9] = [
     (".mlpackage", "Core ML"),
     (".engine", "TensorRT"),
 ];
-/// Ends of names of PyTorch's files.
+/// Name endings of PyTorch's files.
 const PYTORCH: [&str; 4] = [".bin", ".pth", ".pt", ".ckpt"];
-/// Files of PyTorch's trainers that are not weights.
+/// Starts of the names of files that PyTorch's trainers save beside the weights.
 const NO_WEIGHTS: [&str; 5] = ["training_args", "optimizer", "scheduler", "rng_state", "scaler"];
 
 impl Lack {
-    /// What there is among these files, where weights of this form were not found.
+    /// What these files have instead of weights in the form `wanted`, which they are known not to have.
     pub(crate) fn of(wanted: Form, names: &Names) -> Self {
         let other = wanted.other();
         if let Some(found) = other.whole(names).or_else(|| other.variant(names)) {
@@ -90,7 +90,8 @@ impl Lack {
         }
     }
 
-    /// What is the matter and what to do, said of `source`, a folder or a repository: `has no weights, …`.
+    /// The problem and what to do, as a sentence about `source`, a folder or a repository:
+    /// `has no weights, …`.
     pub fn describe(&self, source: &str) -> String {
         let convert = |source: &str| format!("`clipseg convert {} --out DIR`", quoted(source));
         match self {
@@ -130,7 +131,7 @@ impl Lack {
     }
 }
 
-/// What to do with the weights of an adapter, as the rest of a sentence that begins with the file's name.
+/// What to do with the weights of an adapter, as the rest of a sentence that starts with the file's name.
 /// `name` is one of its tensors or files.
 #[must_use]
 pub fn merge_adapter(name: &str) -> String {
@@ -142,8 +143,8 @@ pub fn merge_adapter(name: &str) -> String {
     )
 }
 
-/// Says of a folder that is not a checkpoint's which folders within it are, and which to give: as of the
-/// Hub's cache.
+/// For a folder that is not a checkpoint but contains some (as the Hub's cache does), the rest of a sentence
+/// about it: which folder to give instead.
 pub fn folder_within(folder: &Path) -> Option<String> {
     let mut found = checkpoints_within(folder);
     found.sort_by_key(|path| !is_main(path));

@@ -1,11 +1,11 @@
-//! What the other crates need of files that strangers made.
+//! Handling of untrusted files that the other crates share.
 //!
-//! - Which files a checkpoint consists of, told by their names alone: those of a folder, or of a repository
-//!   of the Hugging Face Hub of which nothing has been downloaded yet. Where there are no weights that can be
-//!   used, [`Lack`] says what there is instead and what to do.
-//! - [`open`] and [`read`] refuse what is not a regular file or is too long; [`shown`], [`printable`] and
-//!   [`quoted`] show names and paths that may hold anything.
-//! - With the feature `temporary`, files that are whole or not there.
+//! - Finds the files of a checkpoint by their names alone: in a folder, or in a repository of the Hugging
+//!   Face Hub before anything is downloaded. If there are no usable weights, [`Lack`] says what there is
+//!   instead and what to do.
+//! - [`open`] and [`read`] refuse anything that is not a regular file or is too long; [`shown`],
+//!   [`printable`] and [`quoted`] make names and paths, which may contain anything, safe to show.
+//! - With the feature `temporary`, writes files that are either complete or absent.
 
 use std::io;
 use std::path::Path;
@@ -26,7 +26,7 @@ pub use shown::{printable, shown};
 #[cfg(feature = "temporary")]
 pub use temporary::{Temporary, remove_unfinished};
 
-/// All that a checkpoint has beside its weights, of which some have more and some less.
+/// All files that a checkpoint may have besides its weights; few checkpoints have all of them.
 pub const SMALL_FILES: [&str; 9] = [
     "config.json",
     "preprocessor_config.json",
@@ -39,7 +39,7 @@ pub const SMALL_FILES: [&str; 9] = [
     TOKENIZER_FILES[5],
 ];
 
-/// The tokenizer's files, the first three of which hold its tokens.
+/// The tokenizer's files. The first three hold its tokens.
 pub const TOKENIZER_FILES: [&str; 6] = [
     "tokenizer.json",
     "vocab.json",
@@ -52,14 +52,14 @@ pub const TOKENIZER_FILES: [&str; 6] = [
 /// The form in which a checkpoint has its weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// `model.safetensors`, or the shards that `model.safetensors.index.json` lists; else those of a variant,
-    /// as `model.fp16.safetensors`.
+    /// `model.safetensors`, or the shards that `model.safetensors.index.json` lists; else a variant, such as
+    /// `model.fp16.safetensors`.
     Safetensors,
-    /// `pytorch_model.bin`, or the shards that `pytorch_model.bin.index.json` lists; else those of a variant.
+    /// `pytorch_model.bin`, or the shards that `pytorch_model.bin.index.json` lists; else a variant.
     PyTorch,
 }
 
-/// The file that weights begin with.
+/// The file to open for weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Weights {
     /// Its name.
@@ -68,34 +68,35 @@ pub struct Weights {
     pub is_index: bool,
 }
 
-/// Variants that are preferred where there are several, the most exact first.
+/// Variants in order of preference, the most exact first.
 const VARIANTS: [&str; 3] = ["fp32", "fp16", "bf16"];
 
 impl Form {
     /// The weights in this form among files of these names.
     ///
     /// # Errors
-    /// What there is instead.
+    /// Where there are none; says what there is instead.
     pub fn find(self, names: &Names) -> Result<Weights, Lack> {
         self.whole(names).or_else(|| self.variant(names)).ok_or_else(|| Lack::of(self, names))
     }
 
-    /// The weights in this form in a folder; where there are none, what to say of the folder:
-    /// `has no weights, …`.
+    /// The weights in this form in a folder; where there are none, the inner error is a sentence about the
+    /// folder: `has no weights, …`.
     ///
     /// # Errors
     /// Where the folder cannot be read.
     pub fn find_in(self, folder: &Path) -> io::Result<Result<Weights, String>> {
         let names = Names::of_folder(folder)?;
         Ok(self.find(&names).map_err(|lack| {
-            match folder_within(folder).filter(|_| !names.has("config.json")) {
+            let within = if names.has("config.json") { None } else { folder_within(folder) };
+            match within {
                 Some(within) => within,
                 None => lack.describe(&folder.display().to_string()),
             }
         }))
     }
 
-    /// The name of weights that are one file.
+    /// The file name of weights that are a single file.
     pub fn file(self) -> &'static str {
         match self {
             Self::Safetensors => "model.safetensors",
@@ -121,12 +122,12 @@ impl Form {
         variants.into_iter().min_by_key(|(variant, _)| rank(variant)).map(|(_, weights)| weights)
     }
 
-    /// The variants that there are, each with its weights.
+    /// All variants, each with its weights.
     pub(crate) fn variants(self, names: &Names) -> Vec<(String, Weights)> {
         let Some((stem, end)) = self.file().split_once('.') else { return Vec::new() };
         let ends = [
             (format!(".{end}"), false),
-            // As transformers names an index, and as some converters do.
+            // Some converters put the variant of an index here; transformers puts it after `index` (below).
             (format!(".{end}.index.json"), true),
         ];
         let index_start = format!("{stem}.{end}.index.");
@@ -139,7 +140,7 @@ impl Form {
                         .find_map(|(end, is_index)| Some((rest.strip_suffix(end.as_str())?, *is_index)))?
                 }
             };
-            // A shard has its number there.
+            // What looks like a variant may be the number of a shard.
             let is_variant = !variant.is_empty()
                 && !variant.contains("-of-")
                 && variant.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));

@@ -7,19 +7,19 @@ use std::path::{Path, PathBuf};
 
 use crate::SMALL_FILES;
 
-/// So many entries of a folder are looked at; no checkpoint has so many.
+/// Most entries of a folder that are read; no checkpoint has that many.
 const MANY: usize = 10_000;
-/// A checkpoint is looked for in folders within folders, so many deep: as deep as the Hub's cache is.
+/// How many levels of subfolders are searched for a checkpoint; the Hub's cache has three.
 const DEEP: usize = 3;
-/// And in so many of each depth.
+/// Most folders that are searched per level.
 const WIDE: usize = 1_000;
 
-/// Names of files, those in folders within with a slash (`onnx/model.onnx`).
+/// Names of files; those in subfolders contain a slash (`onnx/model.onnx`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names(BTreeSet<String>);
 
 impl Names {
-    /// Of a folder and those in it.
+    /// The names of the files in a folder and in its direct subfolders.
     ///
     /// # Errors
     /// Where the folder cannot be read.
@@ -47,7 +47,7 @@ impl Names {
         self.0.iter().map(String::as_str)
     }
 
-    /// Names outside folders.
+    /// The names of files that are not in subfolders.
     pub(crate) fn top(&self) -> impl Iterator<Item = &str> {
         self.iter().filter(|name| !name.contains('/'))
     }
@@ -59,8 +59,8 @@ impl FromIterator<String> for Names {
     }
 }
 
-/// Folders within `folder` that a checkpoint is in, the least deep alone: as in the Hub's cache, in which
-/// each commit has a folder, or in what was unpacked one folder too deep.
+/// The checkpoint folders within `folder`, at the first level that has any. Finds the folder of each commit
+/// in the Hub's cache, and a checkpoint that was unpacked one folder too deep.
 pub(crate) fn checkpoints_within(folder: &Path) -> Vec<PathBuf> {
     let mut folders = vec![folder.to_owned()];
     for _ in 0..DEEP {
@@ -75,13 +75,15 @@ pub(crate) fn checkpoints_within(folder: &Path) -> Vec<PathBuf> {
     Vec::new()
 }
 
-/// Whether a folder has a config.json, which other programs have too, and another of a checkpoint's files.
+/// Whether a folder has a config.json and another file of a checkpoint; a config.json alone may be another
+/// program's.
 fn is_checkpoint(folder: &Path) -> bool {
     let [config, others @ ..] = SMALL_FILES;
     folder.join(config).exists() && others.iter().any(|name| folder.join(name).exists())
 }
 
-/// Names and paths, in alphabetical order; a name that is not text is none that a checkpoint has.
+/// Names and paths, in alphabetical order. Names that are not UTF-8 are left out; no file of a checkpoint has
+/// one.
 fn entries(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let entries = fs::read_dir(folder)?.take(MANY).filter_map(Result::ok);
     let mut entries: Vec<_> =

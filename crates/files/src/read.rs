@@ -1,13 +1,14 @@
-//! Reading files whose paths a user gave, or whose names are a checkpoint's.
+//! Reads files whose paths come from the user or from a checkpoint.
 
 use std::fs::{self, File, FileType};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
-/// Opens a regular file. To open a named pipe would wait for who writes to it, and a device may never end.
+/// Opens a regular file and refuses anything else: opening a named pipe would wait for a writer, and reading
+/// a device may never end.
 ///
 /// # Errors
-/// Where the file cannot be opened, or the path is that of something else: the message says of what.
+/// Where the file cannot be opened, or is not a regular file; the message says what it is.
 pub fn open(path: &Path) -> io::Result<File> {
     let kind = fs::metadata(path)?.file_type();
     if !kind.is_file() {
@@ -17,7 +18,7 @@ pub fn open(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// Reads a regular file of at most so many bytes.
+/// Reads a regular file of at most `most` bytes.
 ///
 /// # Errors
 /// As [`open`], and where the file is larger.
@@ -32,12 +33,12 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
         return Err(too_large(length));
     }
     let mut bytes = Vec::with_capacity(length as usize);
-    // Some files of the system say that they are empty, and go on.
+    // Some system files report a length of 0 but have contents.
     file.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most { Err(too_large(bytes.len() as u64)) } else { Ok(bytes) }
 }
 
-/// What there is instead of a regular file.
+/// Says what a file that is not a regular one is.
 fn named(kind: FileType) -> &'static str {
     #[cfg(unix)]
     {

@@ -1,6 +1,6 @@
-//! Commands that can be copied from a message.
+//! Prepares commands that users can copy from a message.
 
-/// An argument as a shell takes it: as it is, or in quotes where it has to be.
+/// An argument for a shell, quoted only if necessary.
 pub fn quoted(argument: &str) -> String {
     let plain = if cfg!(windows) { "_-./:@%+=,\\" } else { "_-./:@%+=," };
     let is_plain = |c: char| c.is_alphanumeric() || plain.contains(c);

@@ -1,8 +1,9 @@
-//! Files that have no lasting name until they are whole, and that no end of the program leaves behind.
+//! Temporary files that get their final name only when they are complete, and that no program leaves behind,
+//! however it ends.
 //!
-//! Who is asked to stop calls [`remove_unfinished`]. What a program leaves that is killed outright, the next
-//! one removes that writes to the folder: each holds a lock on its files, which the system lets go of
-//! whatever ends it.
+//! A program that is asked to stop calls [`remove_unfinished`]. If a program is killed outright, the next one
+//! that writes to the same folder removes its files: each program holds a lock on its temporary files, and
+//! the operating system releases the lock when the program ends.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -13,12 +14,12 @@ use std::time::Duration;
 
 use tempfile::{NamedTempFile, TempPath};
 
-/// What the names of such files begin with.
+/// The start of the names of temporary files.
 const PREFIX: &str = ".clipseg-";
-/// Where locks mean nothing, files so old are of nobody.
+/// On file systems without locks, a temporary file of this age is taken to be abandoned.
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What the program has begun and not finished, and the folders in which it has looked for what others left.
+/// The unfinished files of this program, and the folders that it has cleared of other programs' files.
 struct State {
     unfinished: BTreeSet<PathBuf>,
     cleared: BTreeSet<PathBuf>,
@@ -27,31 +28,31 @@ struct State {
 static STATE: Mutex<State> = Mutex::new(State { unfinished: BTreeSet::new(), cleared: BTreeSet::new() });
 
 fn state() -> MutexGuard<'static, State> {
-    // A set of paths is right whoever panicked.
+    // A panic elsewhere cannot leave the sets half-changed.
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A file that is being written; it goes when it is dropped.
+/// A file that is being written; it is deleted when dropped.
 #[derive(Debug)]
 pub struct Temporary {
     file: File,
-    /// Gone when the file has its name.
+    /// `None` once the file has its final name.
     path: Option<TempPath>,
 }
 
 impl Temporary {
-    /// Starts a file in a folder, and removes what killed programs have left there.
+    /// Creates a file in a folder, and removes what killed programs have left there.
     ///
     /// # Errors
-    /// Where no file can be made there.
+    /// Where no file can be created there.
     pub fn create(folder: &Path) -> io::Result<Self> {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let mut state = state();
         let this = loop {
             let (file, path) = new_file(folder)?.into_parts();
-            // Where there are no locks, others judge by its age.
+            // Without locks, other programs judge the file by its age.
             let _ = file.lock();
-            // Before it was locked, another program may have taken it for one that was left, and removed it.
+            // Before the file was locked, another program may have taken it for abandoned and removed it.
             if path.exists() {
                 break Self { file, path: Some(path) };
             }
@@ -70,15 +71,15 @@ impl Temporary {
         &self.file
     }
 
-    /// Gives the file its name, in place of a file that has it.
+    /// Gives the file its final name and replaces any file of that name.
     ///
     /// # Errors
-    /// Where the system refuses; the file is gone then.
+    /// Where the system refuses; the temporary file is deleted then.
     pub fn persist(self, path: &Path) -> io::Result<()> {
         self.finish(|from| from.persist(path))
     }
 
-    /// Gives the file its name, unless there is a file that has it.
+    /// Gives the file its final name, unless a file of that name exists.
     ///
     /// # Errors
     /// As [`persist`](Self::persist).
@@ -112,14 +113,14 @@ impl Drop for Temporary {
         if let Some(path) = self.path.take() {
             let mut state = state();
             state.unfinished.remove(&*path);
-            // Within the lock, so that nobody who stops the program sees half of it.
+            // Deleted while the lock is held, so that `remove_unfinished` cannot run between the two steps.
             drop(path);
         }
     }
 }
 
-/// Removes all files that are not finished. No other is begun or finished after that: it is for a program
-/// that ends.
+/// Removes all unfinished files, for a program that is about to end. The lock is never released, so no file
+/// can be created or finished afterwards.
 pub fn remove_unfinished() {
     let state = state();
     for path in &state.unfinished {
@@ -131,14 +132,14 @@ pub fn remove_unfinished() {
 fn new_file(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(PREFIX);
-    // As any new file, not for the owner alone as temporary ones are; the umask still applies.
+    // Permissions of any new file (the umask still applies), not the owner-only ones of temporary files.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder.tempfile_in(folder)
 }
 
-/// Removes the files in a folder whose owners are gone. `own` is locked by this program. What cannot be
-/// removed stays.
+/// Removes the temporary files in a folder whose programs have ended. `own` is a file that this program has
+/// locked. Files that cannot be removed stay.
 fn clear(folder: &Path, own: &Path, unfinished: &BTreeSet<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     let has_prefix = |path: &PathBuf| {
@@ -151,7 +152,7 @@ fn clear(folder: &Path, own: &Path, unfinished: &BTreeSet<PathBuf>) {
     if left.is_empty() {
         return;
     }
-    // Some file systems grant a lock to all who ask.
+    // Some file systems grant every lock: then even our own file can be locked again.
     let locks_hold = File::open(own).is_ok_and(|own| own.try_lock().is_err());
     for path in left {
         let Ok(file) = File::options().write(true).open(&path) else { continue };

@@ -10,10 +10,10 @@ use crate::{check_refusal, folder};
 /// Type, shape and bytes of each tensor.
 type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
 
-/// A shard for indices to list.
+/// A shard that the input, as an index, may list.
 const SHARD: &[u8] = b"\x40\0\0\0\0\0\0\0{\"clip.logit_scale\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]}}\0\0\x80\x3f";
 
-/// The file is opened; all tensors are read, and written again they are the same.
+/// Opens the file and reads all its tensors; written and read again, they must be the same.
 pub fn run(bytes: &[u8]) -> bool {
     let name = if bytes.starts_with(b"{") { "model.safetensors.index.json" } else { "model.safetensors" };
     let files = folder([(name, bytes), ("a.safetensors", SHARD)]);

@@ -4,12 +4,12 @@ use clipseg_clip::{ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig, Prepro
 
 use crate::check_refusal;
 
-/// The text is read as each kind of settings; what is accepted is the same when it was written and read
+/// Reads the text as each kind of settings; those that are accepted must be the same when written and read
 /// again.
 pub fn run(bytes: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(bytes) else { return false };
     let model = same_again(text, ClipSegConfig::from_json, ClipSegConfig::to_json);
-    // The decoder's half is looked at here alone.
+    // Reading does not check the decoder's half.
     if let Some(config) = model.as_ref().filter(|config| config.validate().is_ok()) {
         assert!(config.conditional_step().is_none_or(|step| step < config.extract_layers.len()));
         assert!(config.logits_per_patch() > 0 && config.decoder_head_dim() > 0);

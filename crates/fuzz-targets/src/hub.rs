@@ -12,19 +12,18 @@ use clipseg_hub::{Hub, Limits, Settings, Weights};
 
 use crate::check_refusal;
 
-/// What stands between two answers in an input.
+/// Separates the answers in an input.
 const BETWEEN: &[u8] = b"\n====\n";
-/// What stands in an input for the Hub's own address, and for that of its storage, which is another origin.
+/// Placeholders in an input for the address of the Hub and that of its storage, which is another origin.
 const PLACES: [&[u8]; 2] = [b"{HUB}/", b"{STORAGE}/"];
 
-/// How long either side waits for the other, which is there and answers at once.
+/// How long either side waits for the other; both run here and answer at once.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// A repository is downloaded twice, the second time on top of what the first left, from a server that
-/// answers each connection with the next of the input's answers, bytes as they are, and hangs up after the
-/// last.
+/// Downloads a repository twice, the second time on top of what the first left. The server answers each
+/// connection with the bytes of the input's next answer, and hangs up without an answer after the last.
 pub fn run(input: &[u8]) -> bool {
-    // An input never leads to another host: without these no address is absolute.
+    // No input may lead to another host: without these two slashes no address is absolute.
     if contains(input, b"//") {
         return false;
     }
@@ -33,7 +32,7 @@ pub fn run(input: &[u8]) -> bool {
 
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let cache = folder.path().join("cache");
-    // What fails is not asked for again: that would only take time.
+    // Failed requests are not retried, which would only take time.
     let limits = Limits { silence: SILENCE, small: SILENCE, wait: Duration::ZERO };
     let settings =
         Settings { endpoint: server.origins[0].clone(), token: None, cache, offline: false, limits };
@@ -54,8 +53,8 @@ pub fn run(input: &[u8]) -> bool {
             Err(error) => accepted |= check_refusal(&error, input),
         }
     }
-    // Whatever the server said, it led to nothing beside the cache, nor beside the repository's own folder in
-    // it.
+    // Whatever the server says, no file may appear outside the cache, nor outside the repository's own
+    // folders in it.
     assert!(names(folder.path()).iter().all(|name| name == "cache"));
     if settings.cache.exists() {
         let own = |name: &String| {
@@ -70,16 +69,16 @@ fn names(folder: &Path) -> Vec<String> {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// Answers that are left, each as its bytes.
+/// The remaining answers, each as its bytes.
 type Answers = Arc<Mutex<IntoIter<Vec<u8>>>>;
 
-/// The server of all inputs, one after the other.
+/// One server for all inputs, which take turns.
 static SERVER: LazyLock<Mutex<Server>> = LazyLock::new(|| Mutex::new(Server::start()));
 
 struct Server {
-    /// The Hub's and its storage's.
+    /// The origins of the Hub and of its storage.
     origins: [String; 2],
-    /// The answers to the next connections, whichever origin they are to.
+    /// The answers to the next connections, to whichever origin.
     answers: Answers,
 }
 
@@ -93,7 +92,7 @@ impl Server {
             thread::spawn(move || {
                 for stream in listener.incoming().flatten() {
                     let reply = locked(&answers).next().unwrap_or_default();
-                    // A client that hangs up has heard enough.
+                    // A client may hang up early.
                     let _ = answer(&stream, &reply);
                 }
             });

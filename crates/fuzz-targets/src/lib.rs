@@ -1,9 +1,9 @@
-//! What each fuzz target does with an input that may be anything.
+//! The fuzz targets: what each does with an arbitrary input.
 //!
-//! A target says more than that nothing panics: what was accepted is held against itself (written and read
-//! again it is the same), and no input may have more memory allocated than its length allows. libFuzzer's
-//! programs in `fuzz/` call the targets; so does `tests/replay.rs`, with every committed seed and finding.
-//! `cargo xtask fuzz` runs the former.
+//! A target checks more than the absence of panics: what was accepted must be the same when written and read
+//! again, and no input may allocate more memory than its length allows. The libFuzzer programs in `fuzz/`,
+//! which `cargo xtask fuzz` runs, call the targets. `tests/replay.rs` calls them with every committed seed
+//! and finding.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a target fails by panicking")]
 
@@ -24,31 +24,31 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-/// What is done with an input, and how much memory that may take.
+/// A function that is run with inputs, and how much memory that may take.
 pub struct Target {
-    /// Its name, which is that of its folders and of libFuzzer's program.
+    /// Its name, and the name of its folders and its libFuzzer program.
     pub name: &'static str,
-    /// Says whether the input was accepted.
+    /// Runs an input and returns whether it was accepted.
     run: fn(&[u8]) -> bool,
-    /// Bytes that may be allocated at once: so many, and so many more per byte of the input.
+    /// Most bytes allocated at once: a fixed number, plus this number per byte of the input.
     memory: (usize, usize),
 }
 
 const MB: usize = 1 << 20;
 
-/// A file of PyTorch's.
+/// A PyTorch file.
 pub const ARCHIVE: Target = Target { name: "archive", run: archive::run, memory: (4 * MB, 100) };
-/// A file of safetensors, or an index of several.
+/// A safetensors file, or an index of several.
 pub const CHECKPOINT: Target = Target { name: "checkpoint", run: checkpoint::run, memory: (MB, 100) };
-/// A model's, a tower's or a processor's settings.
+/// Settings of a model, a tower or a processor.
 pub const CONFIG: Target = Target { name: "config", run: config::run, memory: (MB, 100) };
-/// What a server answers in the Hub's place.
+/// The answers of a server in the Hub's place.
 pub const HUB: Target = Target { name: "hub", run: hub::run, memory: (8 * MB, 100) };
 /// A mask, and text that may be run lengths.
 pub const MASKS: Target = Target { name: "masks", run: masks::run, memory: (4 * MB, 100) };
 /// A picture.
 pub const PHOTO: Target = Target { name: "photo", run: photo::run, memory: (80 * MB, 100) };
-/// The pickle within a file of PyTorch's.
+/// The pickle in a PyTorch file.
 pub const PICKLE: Target = Target { name: "pickle", run: pickle::run, memory: (4 * MB, 100) };
 /// A data set's `prompts.jsonl`.
 pub const PROMPTS: Target = Target { name: "prompts", run: prompts::run, memory: (4 * MB, 100) };
@@ -59,10 +59,10 @@ pub const TOKENIZER: Target = Target { name: "tokenizer", run: tokenizer::run, m
 pub const TARGETS: [Target; 9] = [ARCHIVE, CHECKPOINT, CONFIG, HUB, MASKS, PHOTO, PICKLE, PROMPTS, TOKENIZER];
 
 impl Target {
-    /// Does with an input what there is to do, and says whether it was accepted.
+    /// Runs an input, and returns whether it was accepted.
     ///
     /// # Panics
-    /// Where the input finds a fault.
+    /// If the input finds a bug.
     pub fn run(&self, input: &[u8]) -> bool {
         let (accepted, peak) = memory::with_peak(|| (self.run)(input));
         let (fixed, each) = self.memory;
@@ -77,7 +77,7 @@ impl Target {
     }
 }
 
-/// A folder of files, which goes when it is dropped.
+/// A folder with these files, which is deleted when dropped.
 fn folder<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     for (name, bytes) in files {
@@ -88,8 +88,8 @@ fn folder<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> TempDir {
     folder
 }
 
-/// Checks that a refusal says something, and not many times what the input says. False, for what was not
-/// accepted.
+/// Checks that an error message is not empty, and not many times longer than the input. Returns false,
+/// because the input was not accepted.
 fn check_refusal(error: &impl Display, input: &[u8]) -> bool {
     let message = error.to_string();
     assert!(!message.trim().is_empty(), "an error without a message");

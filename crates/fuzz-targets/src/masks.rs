@@ -1,7 +1,8 @@
 use clipseg_masks::{Connectivity, LabelMap, Mask, MaskOptions, ProbabilityMap, Ring, RunLengths};
 
-/// Width, height, a distance and a tolerance lead the input; the rest is the pixels' probabilities, repeated
-/// where there are too few, and, as text, run lengths of a larger mask.
+/// The input starts with width, height, a distance and a tolerance. The rest gives the probabilities of the
+/// pixels, repeated if there are too few, and is also read as text with run lengths, of this size and of a
+/// larger one.
 pub fn run(input: &[u8]) -> bool {
     let Some((&[width, height, distance, tolerance], rest)) = input.split_first_chunk() else {
         return false;
@@ -42,7 +43,8 @@ pub fn run(input: &[u8]) -> bool {
     accepted
 }
 
-/// What is accepted as run lengths is a mask, whose own run lengths are the same but for empty runs.
+/// A text accepted as run lengths gives a mask. Encoding that again gives the same run lengths, except for
+/// empty runs.
 fn check_text(width: usize, height: usize, text: &str) -> bool {
     let Ok(lengths) = RunLengths::from_compressed(width, height, text) else {
         return false;
@@ -62,7 +64,7 @@ fn check_run_lengths(mask: &Mask) {
     assert_eq!(again, Ok(lengths));
 }
 
-/// Components and contours have the mask's pixels, each once.
+/// Components and contours together have exactly the mask's pixels.
 fn check_parts(mask: &Mask, tolerance: f64) {
     for connectivity in [Connectivity::Four, Connectivity::Eight] {
         let components = mask.components(connectivity);
@@ -86,7 +88,7 @@ fn check_parts(mask: &Mask, tolerance: f64) {
     }
 }
 
-/// What a ring encloses; below zero where it runs the other way round.
+/// The enclosed area of a ring; negative for a hole, which runs the other way round.
 fn area(ring: &Ring) -> i64 {
     let next = ring.points.iter().cycle().skip(1);
     let cross = |([x, y], [u, v]): (&[u32; 2], &[u32; 2])| {

@@ -6,10 +6,10 @@ use image::{ImageFormat, RgbImage};
 
 use crate::check_refusal;
 
-/// Pictures of more pixels are left out: they are allowed to take seconds.
+/// Pictures with more pixels are skipped: they may take seconds.
 const MOST_PIXELS: u64 = 1 << 18;
 
-/// The picture is decoded as it is stored and turned upright; written as a PNG it comes back.
+/// Decodes the picture as stored and turned upright; written as a PNG, it must come back unchanged.
 pub fn run(bytes: &[u8]) -> bool {
     if pixels(bytes).is_some_and(|pixels| pixels > MOST_PIXELS) {
         return false;

@@ -3,10 +3,10 @@ use safetensors::Dtype;
 
 use crate::check_refusal;
 
-/// Most bytes of storages that tensors are read from.
+/// Most bytes of storages from which tensors are read.
 const MOST: usize = 1 << 20;
 
-/// The program is run as that of a state dict, and as that of TorchScript.
+/// Runs the program both as a state dict and as TorchScript.
 pub fn run(program: &[u8]) -> bool {
     let read = |is_torch_script| match pickle(program, is_torch_script, MOST, &mut check) {
         Ok(tensors) => tensors > 0,
@@ -15,7 +15,7 @@ pub fn run(program: &[u8]) -> bool {
     [false, true].map(read).contains(&true)
 }
 
-/// A tensor has as many numbers as its shape says.
+/// Checks that a tensor has as many numbers as its shape says.
 pub fn check(name: &str, dtype: Dtype, shape: &[usize], numbers: &[u8]) {
     let count: usize = shape.iter().product();
     assert_eq!(numbers.len() * 8, count * dtype.bitsize(), "{name:?}: {dtype:?} {shape:?}");

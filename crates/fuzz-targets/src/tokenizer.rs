@@ -3,8 +3,8 @@ use clipseg_files::TOKENIZER_FILES;
 
 use crate::{check_refusal, folder};
 
-/// The input is the files in the order of [`TOKENIZER_FILES`], with a zero between; one that is empty is not
-/// there. With the tokenizer that they make, prompts are encoded and decoded.
+/// The input consists of the files in the order of [`TOKENIZER_FILES`], separated by zeros; an empty file is
+/// left out. If they make a tokenizer, prompts are encoded and decoded with it.
 pub fn run(input: &[u8]) -> bool {
     let files = input.split(|&byte| byte == 0).take(TOKENIZER_FILES.len()).zip(TOKENIZER_FILES);
     let files = folder(files.filter(|(bytes, _)| !bytes.is_empty()).map(|(bytes, name)| (name, bytes)));

@@ -1,4 +1,4 @@
-//! Every committed seed and finding, without libFuzzer.
+//! Runs every committed seed and finding, without libFuzzer.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +10,7 @@ fn fuzz() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz")
 }
 
-/// The files of a folder, by name; none where there is no such folder.
+/// The files of a folder, by name; none if there is no such folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten();
     let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry of a folder").path()).collect();
@@ -18,7 +18,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// One test, as the memory that other threads allocate counts too.
+/// This is a single test because allocations of other threads count too.
 #[test]
 fn every_seed_and_finding_is_survived() {
     let mut failed = Vec::new();
@@ -35,7 +35,7 @@ fn every_seed_and_finding_is_survived() {
             }
         }
         println!("{}: {accepted} accepted, {refused} refused", target.name);
-        // Seeds that all go the same way lead to nothing.
+        // Seeds that are all accepted or all refused would not lead the fuzzer anywhere.
         assert!(accepted > 0 && refused > 0, "{}: {accepted} accepted, {refused} refused", target.name);
     }
     assert!(failed.is_empty(), "these fail; what the first says is above: {failed:#?}");

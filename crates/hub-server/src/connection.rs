@@ -1,4 +1,4 @@
-//! Requests are read and answers written; each connection has one of both.
+//! Reads requests and writes answers; there is one of each per connection.
 
 use std::io::{BufRead, BufReader, Result, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::{Reply, Request, State};
 
-/// Answers one request; the connection closes after it.
+/// Answers one request, after which the connection is closed.
 pub(crate) fn answer(stream: &TcpStream, state: &Mutex<State>, is_storage: bool) -> Result<()> {
     let mut lines = BufReader::new(stream).lines();
     let Some(first) = lines.next() else { return Ok(()) };

@@ -1,15 +1,15 @@
-//! What the Hub answers, and its storage.
+//! The answers of the Hub and of its storage.
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::{MAIN, OTHER, Reply, Request, State, git_sha1, hex, is_large};
 
-/// Before the names of files on the storage.
+/// Path of the files on the storage.
 const STORAGE: &str = "/xet-bridge-us/";
-/// What a signed address ends with.
+/// End of a signed address.
 const SIGNATURE: &str = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=3600&X-Amz-Signature=5ec4e7";
-/// Before the names of small files, where their requests are redirected to.
+/// Path to which requests for small files are redirected.
 const WITHIN: &str = "/api/resolve-cache/models/tiny/model/";
 
 impl State {
@@ -24,7 +24,7 @@ impl State {
         let is_right = self.token.is_none() || request.authorization == self.token;
         let is_known = path.starts_with("/api/models/tiny/model") || path.starts_with("/tiny/model/");
         if !is_right || !is_known && !path.starts_with(WITHIN) {
-            // Who may not see a repository learns no more of it than of one that is not there.
+            // To those who may not see a repository, it looks the same as one that does not exist.
             return match request.authorization {
                 Some(_) if is_right => refuse(404, Some("RepoNotFound"), "Repository not found"),
                 _ => refuse(401, None, "Invalid username or password."),
@@ -43,7 +43,7 @@ impl State {
         self.resolve(path)
     }
 
-    /// What there is at a revision: all at once, or as a tree.
+    /// Lists the files at a revision: only their names, or as a tree with sizes.
     fn api(&self, rest: &str) -> Reply {
         if let Some(revision) = rest.strip_prefix("/tree/") {
             let Some(_) = commit(revision) else { return no_revision(revision) };
@@ -63,7 +63,7 @@ impl State {
         json_reply(&json!({ "id": "tiny/model", "modelId": "tiny/model", "sha": commit, "siblings": names }))
     }
 
-    /// The redirect that a file's request is answered with.
+    /// The redirect that answers a request for a file.
     fn resolve(&self, path: &str) -> Reply {
         let Some((revision, name)) =
             path.strip_prefix("/tiny/model/resolve/").and_then(|rest| rest.split_once('/'))
@@ -95,7 +95,7 @@ impl State {
         }
     }
 
-    /// A large file, to whom has its signed address.
+    /// A large file, for clients that have its signed address.
     fn stored(&mut self, request: &Request, path: &str) -> Reply {
         let name = path.trim_start_matches(STORAGE).to_owned();
         if !request.path.ends_with(SIGNATURE) {
@@ -109,11 +109,11 @@ impl State {
             reply.hangs = self.hangs;
             reply.cut = Some(self.cuts.remove(0));
         }
-        // The storage knows its own hash alone, which is as long as a SHA-256.
+        // The storage knows only its own hash, which is as long as a SHA-256.
         reply.with("ETag", format!("\"{}\"", hex(&Sha256::digest(self.etag(&name).as_bytes()))))
     }
 
-    /// A file or its rest.
+    /// A file, or its bytes from some position on.
     fn send(&self, bytes: &[u8], request: &Request) -> Reply {
         let start = request.range.as_deref().filter(|_| !self.ignores_ranges);
         let Some(range) = start.and_then(|range| range.strip_prefix("bytes=")) else {

@@ -1,11 +1,11 @@
-//! A Hugging Face Hub on loopback, for tests: one repository, answered for as the Hub was recorded to answer
-//! in 2026, with what can go wrong on the way.
+//! A Hugging Face Hub on loopback, for tests. It has one repository, gives the answers that were recorded
+//! from the Hub in 2026, and can imitate what goes wrong on the way.
 //!
-//! A small file is kept in Git: its request is redirected within the Hub (307, a relative `Location`, the
-//! SHA-1 of Git as `X-Linked-ETag`, no size but that of the redirect's own body). A large file lies on
-//! another host: its request is redirected there (302, a signed address), with the size and the SHA-256 on
-//! the redirect, while the storage's own `ETag` is another hash. Python's `huggingface_hub` downloads from
-//! this server; a test of `clipseg-hub` sees to that.
+//! Small files are kept in Git: a request is redirected within the Hub (307, a relative `Location`, Git's
+//! SHA-1 as `X-Linked-ETag`, no size but that of the redirect's own body). Large files are on another host: a
+//! request is redirected there (302, a signed address), with the size and the SHA-256 in the redirect, while
+//! the storage's own `ETag` is another hash. A test of `clipseg-hub` checks that Python's `huggingface_hub`
+//! can download from this server.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -21,12 +21,12 @@ use std::time::Duration;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-/// The commit that the branch `main` is at.
+/// The commit that the branch `main` points to.
 pub const MAIN: &str = "1111111111111111111111111111111111111111";
-/// The commit that the branch `other` and the reference `refs/pr/1` are at.
+/// The commit that the branch `other` and the reference `refs/pr/1` point to.
 pub const OTHER: &str = "2222222222222222222222222222222222222222";
 
-/// The server; its threads end with the tests' process.
+/// The server; its threads run until the test process ends.
 pub struct HubServer {
     /// `http://127.0.0.1:PORT`, for `HF_ENDPOINT`.
     pub endpoint: String,
@@ -36,38 +36,38 @@ pub struct HubServer {
 /// Alters an answer before it is sent.
 pub type Hook = Box<dyn FnMut(&Request, &mut Reply) + Send>;
 
-/// What the server has, does wrong, and has been asked.
+/// The contents of the server, its faults, and the requests that it got.
 pub struct State {
-    /// Where large files are redirected to: another origin.
+    /// The origin to which large files are redirected.
     pub storage: String,
     /// The repository's files.
     pub files: BTreeMap<String, Vec<u8>>,
-    /// What must be sent as `Authorization` to be answered at all.
+    /// The `Authorization` that a request must have to be answered at all.
     pub token: Option<String>,
-    /// After how many bytes of a large file the connection is cut, for the next requests.
+    /// For the next requests of a large file, the number of bytes after which the connection is cut.
     pub cuts: Vec<usize>,
-    /// It is not cut there, but says nothing more.
+    /// Instead of being cut, the connection falls silent.
     pub hangs: bool,
-    /// The whole file is sent, whatever part is asked for.
+    /// The whole file is sent, whatever range is asked for.
     pub ignores_ranges: bool,
-    /// Another checksum is announced than that of a large file.
+    /// The announced checksum of a large file is wrong.
     pub lies: bool,
     /// Everything is answered with this status.
     pub status: Option<u16>,
     /// Alters each answer.
     pub hook: Option<Hook>,
-    /// The requests that came.
+    /// The requests so far.
     pub requests: Vec<Request>,
 }
 
-/// A request as it came.
+/// A request.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Whether it came to where large files are, and not to the endpoint.
+    /// Whether it was sent to the storage of large files instead of the endpoint.
     pub is_storage: bool,
     /// `GET` or `HEAD`.
     pub method: String,
-    /// The path, with what follows a `?`.
+    /// The path and query.
     pub path: String,
     /// The header `Authorization`.
     pub authorization: Option<String>,
@@ -76,40 +76,40 @@ pub struct Request {
 }
 
 impl Request {
-    /// Whether the repository's files are asked for.
+    /// Whether this asks for the list of the repository's files.
     pub fn is_listing(&self) -> bool {
         self.path.starts_with("/api/models/")
     }
 }
 
-/// An answer, to be sent.
+/// An answer to be sent.
 #[derive(Clone, Debug, Default)]
 pub struct Reply {
     /// The status.
     pub status: u16,
     /// Names and values.
     pub headers: Vec<(String, String)>,
-    /// What a `GET` is sent.
+    /// The body, which is sent for a `GET`.
     pub body: Vec<u8>,
-    /// The body ends after so many bytes, and with it the connection.
+    /// The body and the connection end after this many bytes.
     pub cut: Option<usize>,
-    /// The connection stays open after the body, in silence.
+    /// The connection stays open after the body, but silent.
     pub hangs: bool,
-    /// The body is sent byte by byte, with such a pause after each.
+    /// The body is sent byte by byte, with this pause after each.
     pub drips: Option<Duration>,
     /// The body is sent in chunks, without its length.
     pub is_chunked: bool,
 }
 
 impl Reply {
-    /// A whole answer.
+    /// An answer with a `Content-Length`.
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
         let headers = vec![("Content-Length".to_owned(), body.len().to_string())];
         Self { status, headers, body, ..Self::default() }
     }
 
-    /// With one more header.
+    /// Adds a header.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
@@ -122,12 +122,12 @@ impl Reply {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Takes a header away.
+    /// Removes a header.
     pub fn remove(&mut self, name: &str) {
         self.headers.retain(|(found, _)| !found.eq_ignore_ascii_case(name));
     }
 
-    /// Puts a header in place of what there is of its name.
+    /// Replaces all headers of this name.
     pub fn set(&mut self, name: &str, value: impl Into<String>) {
         self.remove(name);
         self.headers.push((name.to_owned(), value.into()));
@@ -157,7 +157,7 @@ impl HubServer {
             thread::spawn(move || {
                 for stream in listener.incoming() {
                     let state = Arc::clone(&state);
-                    // What hangs up midway is not a concern of the server.
+                    // A client that hangs up midway does not concern the server.
                     thread::spawn(move || drop(connection::answer(&stream.unwrap(), &state, is_storage)));
                 }
             });
@@ -165,37 +165,37 @@ impl HubServer {
         Self { endpoint, state }
     }
 
-    /// What the server has and does, to be changed.
+    /// The server's contents and faults, to be changed.
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 
-    /// Alters each answer from now on.
+    /// Alters every answer from now on.
     pub fn alter(&self, hook: impl FnMut(&Request, &mut Reply) + Send + 'static) {
         self.state().hook = Some(Box::new(hook));
     }
 
-    /// Answers as the Hub does again.
+    /// Stops altering answers.
     pub fn mend(&self) {
         self.state().hook = None;
     }
 
-    /// The requests since this was last asked.
+    /// The requests since the last call.
     pub fn requests(&self) -> Vec<Request> {
         std::mem::take(&mut self.state().requests)
     }
 }
 
 impl State {
-    /// The name of a file among the cache's blobs, without the quotes that it is sent in: of large files the
-    /// SHA-256, of the others the SHA-1 that Git has for them.
+    /// The ETag of a file without its quotes, which is its name among the cache's blobs: the SHA-256 of a
+    /// large file, Git's SHA-1 of any other.
     pub fn etag(&self, name: &str) -> String {
         let bytes = if self.lies && is_large(name) { b"another file" } else { self.files[name].as_slice() };
         if is_large(name) { hex(&Sha256::digest(bytes)) } else { git_sha1(bytes) }
     }
 }
 
-/// The SHA-1 that Git has for a file of this content.
+/// Git's SHA-1 of a file with this content.
 pub fn git_sha1(bytes: &[u8]) -> String {
     hex(&Sha1::new_with_prefix(format!("blob {}\0", bytes.len())).chain_update(bytes).finalize())
 }

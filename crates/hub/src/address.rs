@@ -1,24 +1,24 @@
-//! Addresses: where they lead, and how they are shown.
+//! URLs of http and https: parsing, redirects, and showing them without secrets.
 
 use std::fmt;
 
 use ureq::http::Uri;
 
-/// An address of http or https. It is shown without what may be secret: user, password and what follows a
-/// `?`, where signatures are.
+/// An address of http or https. When displayed, it leaves out what may be secret: user, password, and the
+/// query, where signatures are.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Address {
     scheme: String,
     /// `user:password@`, or nothing.
     user: String,
-    /// Host and port, without a port that is the scheme's own.
+    /// Host and port, without the scheme's default port.
     host: String,
     /// Path and query, from the first slash on.
     path: String,
 }
 
 impl Address {
-    /// An absolute address.
+    /// Parses an absolute address.
     pub fn parse(text: &str) -> Option<Self> {
         let uri: Uri = text.trim().parse().ok()?;
         let scheme = uri.scheme_str()?.to_ascii_lowercase();
@@ -31,7 +31,7 @@ impl Address {
         let (user, host) = authority.rsplit_once('@').map_or(("", authority), |(user, host)| (user, host));
         let host = host.to_ascii_lowercase();
         let host = host.strip_suffix(default_port).unwrap_or(&host).trim_end_matches(':');
-        // What follows the brackets of an IPv6 address, or else the first colon.
+        // The part after the brackets of an IPv6 address; else the whole host.
         let behind = &host[host.find(']').unwrap_or(0)..];
         let has_port = behind.split_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_ok());
         if host.is_empty() || host.starts_with(':') || !has_port {
@@ -43,7 +43,7 @@ impl Address {
         Some(Self { scheme, user, host: host.to_owned(), path: format!("{slash}{path}") })
     }
 
-    /// What is asked for in a request, secrets and all.
+    /// The address as a request needs it, secrets included.
     pub fn full(&self) -> String {
         format!("{}://{}{}{}", self.scheme, self.user, self.host, self.path)
     }
@@ -58,7 +58,7 @@ impl Address {
         &self.path
     }
 
-    /// Whether a user, and so perhaps a password, is part of it.
+    /// Whether the address contains a user, and so perhaps a password.
     pub fn has_user(&self) -> bool {
         !self.user.is_empty()
     }
@@ -68,22 +68,22 @@ impl Address {
         self.scheme == other.scheme && self.host == other.host
     }
 
-    /// Whether what `other` may know this may know: it is of the same origin, or the same host asked over
-    /// TLS.
+    /// Whether secrets meant for `other` may be sent to this address: both have the same origin, or this is
+    /// the same host over TLS.
     pub fn is_trusted_by(&self, other: &Self) -> bool {
         self.has_origin_of(other)
             || self.host == other.host && !self.host.contains(':') && self.scheme == "https"
     }
 
-    /// This with `more`, which begins with a slash, behind its path.
+    /// This address with `more`, which starts with a slash, appended to its path.
     pub fn join(&self, more: &str) -> Self {
         let path = format!("{}{more}", self.path.trim_end_matches('/'));
         Self { path, ..self.clone() }
     }
 
-    /// Where a redirect leads from here, by the rules of relative references (RFC 3986).
+    /// The target of a redirect from this address, by the rules of relative references (RFC 3986).
     pub fn follow(&self, location: &str) -> Option<Self> {
-        // Some servers leave spaces as they are.
+        // Some servers do not escape spaces.
         let location = location.trim().split('#').next().unwrap_or_default().replace(' ', "%20");
         let location = location.as_str();
         let absolute = if location.starts_with("//") {
@@ -101,7 +101,7 @@ impl Address {
             format!("{}://{}{}", self.scheme, self.host, without_dots(&path))
         };
         let mut next = Self::parse(&absolute)?;
-        // A gateway's password opens all of the gateway.
+        // The password of a gateway is for everything behind it.
         if !next.has_user() && next.is_trusted_by(self) {
             next.user.clone_from(&self.user);
         }
@@ -121,14 +121,14 @@ impl fmt::Debug for Address {
     }
 }
 
-/// The scheme that an absolute address begins with.
+/// The scheme of an absolute address.
 fn scheme_of(location: &str) -> Option<&str> {
     let (scheme, _) = location.split_once(':')?;
     let is_legal = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
     (scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(is_legal)).then_some(scheme)
 }
 
-/// A path whose `.` and `..` are done, what follows a `?` as it is.
+/// A path with its `.` and `..` resolved; the query is left unchanged.
 fn without_dots(path: &str) -> String {
     let (path, query) = path.split_at(path.find('?').unwrap_or(path.len()));
     let mut parts: Vec<&str> = Vec::new();
@@ -143,8 +143,8 @@ fn without_dots(path: &str) -> String {
     format!("/{}{slash}{query}", parts.join("/"))
 }
 
-/// A text, be it an address or one with addresses in it, without their users and passwords and without what
-/// follows a `?` in them, where signatures and tokens are. Whatever is told of an address goes through this.
+/// A text with all addresses in it shown without user, password and query, where signatures and tokens are.
+/// Every address in a message goes through this.
 pub fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
@@ -154,7 +154,8 @@ pub fn shown(text: &str) -> String {
         let is_end = |c: char| c.is_whitespace() || "\"'<>`".contains(c);
         let (address, behind) = after.split_at(after.find(is_end).unwrap_or(after.len()));
         let authority = address.split(['/', '?', '#']).next().unwrap_or_default();
-        // A password with a slash or question mark in it ends the authority early, at what is not a port.
+        // An unescaped slash or question mark in a password makes the authority end too early, after
+        // something that is not a port.
         let has_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
         let is_cut = !authority.contains('@')
             && !authority.ends_with(']')

@@ -21,44 +21,44 @@ use crate::content::MAX_SMALL;
 use crate::error::{Error, Result};
 use crate::repository::Repository;
 
-/// What stands between the ETag and the rest in the names of our unfinished downloads.
+/// Separates the ETag from the rest in the names of our unfinished downloads.
 const INCOMPLETE: &str = ".clipseg-";
-/// An unfinished download that nobody has written to for so long has ended.
+/// An unfinished download that was not written to for this long is taken to be abandoned.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// A repository's place in the cache.
+/// A repository's folders in the cache.
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
     folder: PathBuf,
     locks: PathBuf,
 }
 
-/// What a download that was cut short has left; or, where locks keep nobody apart, one that goes on.
+/// What an interrupted download has left. Where locks do not work, the download may also still be running.
 #[derive(Debug)]
 pub(crate) struct Left {
     path: PathBuf,
     length: u64,
-    /// Nobody has written to it for a while.
+    /// Whether it was not written to for a while.
     is_quiet: bool,
 }
 
 impl Left {
-    /// Begins `path` with what the longest has. It is copied, as somebody may write to it after all; what
-    /// nobody has written to for a while goes.
+    /// Starts `path` with a copy of the longest. It is copied, not moved, because another process may still
+    /// write to it. Those that were not written to for a while are removed.
     pub fn take_over(left: &[Self], path: &Path) {
         if let Some(longest) = left.first().filter(|left| left.length > 0)
             && fs::copy(&longest.path, path).is_err()
         {
-            // No room for both, say: it is begun anew.
+            // For instance, there is no room for both: the download starts anew.
             let _ = fs::remove_file(path);
         }
         Self::remove(left.iter().filter(|left| left.is_quiet));
     }
 
-    /// Takes them away.
+    /// Removes these files.
     pub fn remove<'a>(left: impl IntoIterator<Item = &'a Self>) {
         for left in left {
-            // Somebody else may have.
+            // Another process may have removed it.
             let _ = fs::remove_file(&left.path);
         }
     }
@@ -70,7 +70,7 @@ impl Cache {
         Self { folder: cache.join(&name), locks: cache.join(".locks").join(name) }
     }
 
-    /// The folder of a commit's files.
+    /// The folder with a commit's files.
     pub fn snapshot(&self, commit: &str) -> PathBuf {
         self.folder.join("snapshots").join(commit)
     }
@@ -79,14 +79,14 @@ impl Cache {
         self.folder.join("blobs").join(etag)
     }
 
-    /// A new place for a blob to grow, which no other download has: on some network drives a lock is granted
-    /// to several at once. Python's downloads have a place of their own each, too.
+    /// A new path for a growing blob, used by no other download, because some network drives grant a lock to
+    /// several processes at once. Python's downloads use a path of their own each, too.
     pub fn incomplete(&self, etag: &str) -> PathBuf {
         let own = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
         self.folder.join("blobs").join(format!("{etag}{INCOMPLETE}{}.incomplete", &own[..8]))
     }
 
-    /// What downloads that were cut short have left of a blob, the longest first.
+    /// What interrupted downloads have left of a blob, the longest first.
     pub fn left(&self, etag: &str) -> Vec<Left> {
         let entries = fs::read_dir(self.folder.join("blobs")).into_iter().flatten().filter_map(Result::ok);
         let start = format!("{etag}{INCOMPLETE}");
@@ -104,13 +104,14 @@ impl Cache {
         left
     }
 
-    /// The file that says which commit a branch or tag was at.
+    /// The file with the commit that a branch or tag pointed to.
     fn reference(&self, revision: &str) -> PathBuf {
         let parts = revision.split('/');
         parts.fold(self.folder.join("refs"), |path, part| path.join(part))
     }
 
-    /// The commit that `revision` was at when it was last asked for, or is.
+    /// The commit that `revision` pointed to when the Hub was last asked, or `revision` itself if it is a
+    /// commit.
     pub fn commit(&self, revision: &str) -> Option<String> {
         let noted = fs::read_to_string(self.reference(revision)).ok();
         let commit = noted.map_or_else(|| revision.to_owned(), |commit| commit.trim().to_owned());
@@ -118,11 +119,11 @@ impl Cache {
         is_commit.then_some(commit)
     }
 
-    /// Notes the commit that `revision` is at.
+    /// Writes down the commit that `revision` points to.
     pub fn note(&self, revision: &str, commit: &str) -> Result<()> {
         let path = self.reference(revision);
         let noted = fs::read_to_string(&path).ok();
-        // A cache that is complete may be one that cannot be written to.
+        // A complete cache is not written to; it may be read-only.
         if revision == commit || noted.is_some_and(|noted| noted == commit) {
             return Ok(());
         }
@@ -130,17 +131,17 @@ impl Cache {
         fs::write(&path, commit).map_err(Error::cache(&path))
     }
 
-    /// Names of the files that the cache has of a commit.
+    /// Names of the files of a commit that the cache has.
     pub fn files(&self, commit: &str) -> Result<Vec<String>> {
         let folder = self.snapshot(commit);
         let entries = fs::read_dir(&folder).map_err(Error::cache(&folder))?;
-        // A link whose blob is gone is not a file.
+        // A link to a missing blob is not a file.
         let files = entries.filter_map(io::Result::ok).filter(|entry| entry.path().exists());
         Ok(files.filter_map(|entry| entry.file_name().into_string().ok()).collect())
     }
 
-    /// Keeps other processes, Python's among them, from downloading the same blob, until dropped. `waits` is
-    /// called where one does so now.
+    /// Keeps other processes, including Python's, from downloading the same blob until the lock is dropped.
+    /// `waits` is called if another process has the lock.
     pub fn lock(&self, etag: &str, waits: impl FnOnce() -> Result<()>) -> Result<Option<File>> {
         let path = self.locks.join(format!("{etag}.lock"));
         make_parent(&path)?;
@@ -155,21 +156,22 @@ impl Cache {
         };
         match locked {
             Ok(()) => Ok(Some(file)),
-            // Some network drives lock nothing.
+            // Some network drives do not support locks.
             Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
             Err(error) => Err(Error::cache(&path)(error)),
         }
     }
 
-    /// Makes `file` of a commit the blob `etag`.
+    /// Makes `file` of a commit a link to the blob `etag`.
     pub fn link(&self, commit: &str, file: &str, etag: &str) -> Result<()> {
         let (blob, pointer) = (self.blob(etag), self.snapshot(commit).join(file));
         make_parent(&pointer)?;
-        // A link whose blob somebody deleted.
+        // A link whose blob was deleted.
         if !pointer.exists() && pointer.symlink_metadata().is_ok() {
             fs::remove_file(&pointer).map_err(Error::cache(&pointer))?;
         }
-        // Symbolic links need a right on Windows that few have, and some drives have neither kind.
+        // On Windows, symbolic links need a permission that few users have, and some drives support no links
+        // at all.
         let linked = symbolic_link(etag, &pointer)
             .or_else(|_| fs::hard_link(&blob, &pointer))
             .or_else(|_| if pointer.exists() { Ok(()) } else { fs::rename(&blob, &pointer) });
@@ -177,8 +179,8 @@ impl Cache {
     }
 }
 
-/// Whether a file of the cache, or a link to one, is what its blob's name says. Where that says nothing, or
-/// the file is too long to be read each time, it is taken to be.
+/// Whether a file of the cache, or a link to one, matches the checksum in its blob's name. It is taken to
+/// match if the name is not a checksum, or if the file is too long to be read each time.
 pub(crate) fn is_sound(path: &Path) -> Result<bool> {
     let blob = fs::read_link(path).unwrap_or_else(|_| path.to_owned());
     let etag = blob.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -200,7 +202,7 @@ fn symbolic_link(etag: &str, pointer: &Path) -> io::Result<()> {
     return Err(ErrorKind::Unsupported.into());
 }
 
-/// Makes the folder of a file.
+/// Creates the folder of a file.
 pub(crate) fn make_parent(path: &Path) -> Result<()> {
     let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder).map_err(Error::cache(folder))
@@ -220,12 +222,12 @@ mod tests {
         assert_eq!(cache.commit("refs/pr/1").as_deref(), Some("123"));
         assert_eq!(cache.commit("123").as_deref(), Some("123"));
         assert_eq!(cache.commit("main"), None);
-        // Whoever wrote the cache, nothing outside is read.
+        // Whatever the cache contains, nothing outside it is read.
         cache.note("main", "../../..").unwrap();
         assert_eq!(cache.commit("main"), None);
     }
 
-    /// As the Hub keeps a long tokenizer.json, with the SHA-256 for its name.
+    /// The Hub stores a long tokenizer.json like this, under its SHA-256.
     #[test]
     fn a_file_is_sound_that_is_what_its_name_says() {
         let folder = tempfile::tempdir().unwrap();
@@ -250,7 +252,7 @@ mod tests {
             make_parent(&cache.blob(content)).unwrap();
             fs::write(cache.blob(content), content).unwrap();
             cache.link("123", "config.json", content).unwrap();
-            // A second time, as by another process, is not an error.
+            // Linking again, as another process might, is not an error.
             cache.link("123", "config.json", content).unwrap();
             assert_eq!(fs::read_to_string(cache.snapshot("123").join("config.json")).unwrap(), content);
             assert_eq!(cache.files("123").unwrap(), ["config.json"]);

@@ -1,4 +1,4 @@
-//! Whether a file is what its ETag says.
+//! Compares a file with the checksum in its ETag.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,17 +7,17 @@ use std::path::Path;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-/// What an ETag says of a file's content.
+/// The kind of checksum that an ETag is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Checksum {
     /// The SHA-256 of a large file.
     Sha256,
-    /// The SHA-1 that Git has for a small file; of a mirror that keeps files by their own SHA-1, that one.
+    /// Git's SHA-1 of a small file; or the plain SHA-1, from a mirror that stores files by that.
     Sha1,
 }
 
 impl Checksum {
-    /// The kind that an ETag is by its length; none where it is of no such kind.
+    /// The kind of checksum that an ETag is, judged by its length; `None` if it is not a checksum.
     pub fn of(etag: &str) -> Option<Self> {
         let is_hex = etag.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
         match etag.len() {
@@ -27,7 +27,7 @@ impl Checksum {
         }
     }
 
-    /// As messages call it.
+    /// Its name in messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sha256 => "SHA-256",
@@ -35,7 +35,7 @@ impl Checksum {
         }
     }
 
-    /// Compares a file with its ETag; where they differ, the checksum that was found.
+    /// Compares a file with its ETag; the inner error is the file's own checksum.
     pub fn check(self, path: &Path, etag: &str) -> io::Result<Result<(), String>> {
         let mut file = File::open(path)?;
         let found = match self {
@@ -58,7 +58,7 @@ impl Checksum {
     }
 }
 
-/// Gives all of a file to `take`, piece by piece.
+/// Passes all bytes of a file to `take`, piece by piece.
 fn read(file: &mut File, mut take: impl FnMut(&[u8])) -> io::Result<()> {
     let mut piece = vec![0; 1 << 18];
     loop {
@@ -71,7 +71,7 @@ fn read(file: &mut File, mut take: impl FnMut(&[u8])) -> io::Result<()> {
     }
 }
 
-/// Bytes as digits.
+/// Bytes as hexadecimal digits.
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -85,7 +85,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, "hello\n").unwrap();
-        // As `git hash-object`, `sha1sum` and `sha256sum` print.
+        // As printed by `git hash-object`, `sha1sum` and `sha256sum`.
         for etag in [
             "ce013625030ba8dba906f756967f9e9ca394464a",
             "f572d396fae9206628714fb2ce00f72e94f2258f",

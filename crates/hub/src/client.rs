@@ -15,11 +15,11 @@ use crate::repository::Repository;
 use crate::retries;
 use crate::settings::{self, Limits, Settings, Token};
 
-/// How long a connection may take to be made.
+/// Longest time for opening a connection.
 const CONNECT: Duration = Duration::from_secs(10);
-/// Redirects that are followed.
+/// Most redirects that are followed.
 const MAX_REDIRECTS: usize = 10;
-/// Talks to one endpoint.
+/// A client of one endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     agent: Agent,
@@ -35,12 +35,12 @@ pub(crate) struct Listing {
     pub files: Vec<String>,
 }
 
-/// What the Hub says of a file before sending it.
+/// What the Hub tells about a file before sending it.
 #[derive(Debug)]
 pub(crate) struct Metadata {
     /// The file's name among the cache's blobs.
     pub etag: String,
-    /// What the ETag tells of the content.
+    /// The kind of checksum that the ETag is, if it is one.
     pub checksum: Option<Checksum>,
     pub size: Size,
 }
@@ -48,9 +48,9 @@ pub(crate) struct Metadata {
 /// The size of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Size {
-    /// The Hub said so.
+    /// Stated by the Hub.
     Certain(u64),
-    /// Somebody on the way said so: what comes with the content counts more.
+    /// Stated by another server in between; a size that comes with the content takes precedence.
     Likely(u64),
     Unknown,
 }
@@ -67,14 +67,14 @@ impl Size {
 #[derive(Clone, Copy, PartialEq)]
 enum Method {
     Head,
-    /// From this byte on.
+    /// From this byte on, counted from 0.
     Get(u64),
 }
 
-/// An answer, and what the redirects to it said.
+/// A response, and what the redirects on the way to it said.
 struct Answer {
     response: Response<Body>,
-    /// Who gave it.
+    /// The address that gave it.
     address: Address,
     linked_etag: Option<String>,
     linked_size: Option<u64>,
@@ -84,7 +84,8 @@ struct Answer {
 
 impl Client {
     pub fn new(settings: &Settings) -> Result<Self> {
-        // The system's certificates: where HF_ENDPOINT is a company's mirror, they know its authority.
+        // The system's certificates: if HF_ENDPOINT is a company's mirror, they include the company's
+        // authority.
         let certificates = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
         let limits = settings.limits;
         let agent = Agent::config_builder()
@@ -97,7 +98,7 @@ impl Client {
             .timeout_recv_response(Some(limits.silence))
             .timeout_per_read(Some(limits.silence))
             .user_agent(concat!("clipseg/", env!("CARGO_PKG_VERSION")))
-            // Sizes and ranges are those of the file, not of something packed.
+            // Sizes and ranges must be those of the file, not of a compressed body.
             .accept_encoding("identity")
             .build()
             .new_agent();
@@ -105,7 +106,7 @@ impl Client {
         Ok(Self { agent, endpoint, token: settings.token.clone(), limits })
     }
 
-    /// What the repository holds at its revision.
+    /// Lists the files of the repository at its revision.
     pub fn listing(&self, repository: &Repository) -> Result<Listing> {
         #[derive(Deserialize)]
         struct Listed {
@@ -156,17 +157,18 @@ impl Client {
         let Some(etag) = etag else {
             return Err(Error::answer(&url, "no ETag is among its headers"));
         };
-        // It becomes a file's name.
+        // The ETag becomes a file name.
         if !is_plain(etag) {
             return Err(Error::answer(&url, format!("the ETag is {etag:?}")));
         }
-        // The storage's own ETag is as long as a checksum of the content and is another.
+        // The storage's own ETag is as long as a SHA-256 but is not a checksum of the content.
         let is_the_hubs =
             answer.linked_etag.is_some() || !is_elsewhere && answer.address.is_trusted_by(&self.endpoint);
         let length = header(headers, "content-length").and_then(|length| length.parse().ok());
         let size = match (answer.linked_size, length) {
             (Some(size), _) => Size::Certain(size),
-            // The length of a redirect is that of its own body, and some say 0 who do not know.
+            // The length of a redirect is that of its own body. Some servers that do not know the length
+            // say 0.
             (None, Some(length @ 1..)) if !is_elsewhere && !headers.contains_key("content-encoding") => {
                 Size::Likely(length)
             }
@@ -178,21 +180,21 @@ impl Client {
         Ok(Metadata { etag: etag.to_owned(), checksum: Checksum::of(etag).filter(|_| is_the_hubs), size })
     }
 
-    /// Begins to fetch a file from the byte `start` on. What comes may be the whole all the same.
+    /// Starts to fetch a file from the byte `start` on. The server may send the whole file nevertheless.
     pub fn content(&self, address: &Address, file: &str, kind: Kind, start: u64) -> Result<Content> {
         let answer = self.send(Method::Get(start), address)?;
-        // That there is no such part is not a refusal: the caller asks for another.
+        // A range that does not exist is not an error here; the caller then asks for another.
         if answer.response.status() != 416 || start == 0 {
             self.check(&answer, address, || file.to_owned())?;
         }
         Content::new(answer.response, &address.to_string(), kind, self.limits)
     }
 
-    /// Sends a request and follows redirects; that of a `HEAD` which leaves the Hub is answer enough where it
-    /// describes the file, as the storage does not.
+    /// Sends a request and follows redirects. A redirect that leaves the Hub in answer to a `HEAD` is not
+    /// followed if it describes the file, because the storage does not.
     ///
-    /// ureq would follow them, but drops the token even on the way to the same host unless that is encrypted,
-    /// and lets nobody see the headers in between.
+    /// ureq could follow redirects, but it drops the token even for the same host unless the connection is
+    /// encrypted, and it hides the headers in between.
     fn send(&self, method: Method, address: &Address) -> Result<Answer> {
         let mut target = address.clone();
         let (mut linked_etag, mut linked_size) = (None, None);
@@ -204,8 +206,8 @@ impl Client {
             if let Method::Get(start @ 1..) = method {
                 request = request.header("Range", format!("bytes={start}-"));
             }
-            // Whoever else serves the file is not told the token; the address that is sent to has a signature
-            // of its own.
+            // The token must not reach other servers of the file; the address that the Hub redirects to has a
+            // signature of its own.
             let token =
                 self.token.as_ref().filter(|_| target.is_trusted_by(&self.endpoint) && !target.has_user());
             if let Some(token) = token {
@@ -237,7 +239,8 @@ impl Client {
         Err(Error::answer(&address.to_string(), format!("it redirects more than {MAX_REDIRECTS} times")))
     }
 
-    /// Turns a refusal of what was asked for at `asked` into its error; `what` was asked for.
+    /// Turns an unsuccessful answer into its error. `asked` is the address that was asked for, `what` the
+    /// name of the thing there.
     fn check(&self, answer: &Answer, asked: &Address, what: impl FnOnce() -> String) -> Result<()> {
         let status = answer.response.status();
         if status.is_success() {
@@ -268,12 +271,12 @@ impl Client {
     }
 }
 
-/// An ETag without the quotes and the mark of a weak one.
+/// An ETag without its quotes and the `W/` of a weak one.
 fn bare(etag: &str) -> &str {
     etag.trim().trim_start_matches("W/").trim_matches('"')
 }
 
-/// Whether a name may be a file's in the cache: nothing in it leads elsewhere.
+/// Whether a name is safe as a file name in the cache: it cannot lead elsewhere.
 pub(crate) fn is_plain(name: &str) -> bool {
     let is_legal = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     !name.is_empty() && !name.starts_with('.') && name.chars().all(is_legal)
@@ -281,7 +284,7 @@ pub(crate) fn is_plain(name: &str) -> bool {
 
 /// A header's value, if it is text.
 pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    // Not `to_str`, which takes ASCII alone: addresses are sent as they come.
+    // Not `to_str`, which accepts only ASCII: addresses may come unescaped.
     std::str::from_utf8(headers.get(name)?.as_bytes()).ok()
 }
 
@@ -289,7 +292,7 @@ fn network(address: &Address, error: &ureq::Error) -> Error {
     Error::Network { url: address.to_string(), reason: shown(&error.to_string()) }
 }
 
-/// A revision within an address; what else would need it is not legal in one.
+/// A revision as part of an address; no other character that needs escaping is legal in one.
 fn escape(revision: &str) -> String {
     revision.replace('/', "%2F")
 }

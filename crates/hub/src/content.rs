@@ -1,4 +1,4 @@
-//! A response's body as it arrives, within limits of time and length.
+//! Reads a response's body as it arrives, within limits of time and length.
 
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -11,9 +11,9 @@ use crate::client::header;
 use crate::error::{Error, Result};
 use crate::settings::Limits;
 
-/// No list of files, and no file beside the weights, is longer.
+/// Most bytes of a small answer; no list of files is longer, and no file other than weights.
 pub(crate) const MAX_SMALL: u64 = 64 << 20;
-/// Bytes per second that a small answer may not fall short of once its time is over.
+/// Slowest rate of a small answer, in bytes per second, once its initial time is over.
 const SLOWEST: f64 = 1024.0;
 
 /// Whether an answer is small, which limits its length and time, or may be of any size.
@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     Large,
 }
 
-/// What is sent, as it arrives.
+/// A body that is being received.
 pub(crate) struct Content {
     reader: BodyReader<'static>,
     url: String,
@@ -31,18 +31,18 @@ pub(crate) struct Content {
     limits: Limits,
     start: Instant,
     received: u64,
-    /// The part that it is; none where it is the whole.
+    /// The range that is sent; `None` if it is the whole file.
     pub part: Option<Part>,
-    /// Length of what is sent, where the server says so and does not pack it.
+    /// Length of the body, if the server states it and does not compress the body.
     pub length: Option<u64>,
 }
 
-/// A part of a file.
+/// A range of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
-    /// The first byte; none where there is no such part.
+    /// The first byte; `None` if the range does not exist.
     pub start: Option<u64>,
-    /// Bytes of the whole file, where that is said.
+    /// Length of the whole file in bytes, if stated.
     pub total: Option<u64>,
 }
 
@@ -54,7 +54,7 @@ impl Content {
             416 => Some(Part { start: None, ..Part::parse(range.unwrap_or_default()) }),
             _ => None,
         };
-        // A part of something packed is of no use.
+        // A range of a compressed body is of no use.
         let is_packed = response.headers().contains_key("content-encoding");
         let part = part.map(|part| if is_packed { Part { start: None, total: None } } else { part });
         let length = response.body().content_length();
@@ -74,7 +74,7 @@ impl Content {
         })
     }
 
-    /// The next bytes; 0 at the end.
+    /// Reads the next bytes and returns their number, 0 at the end.
     pub fn read(&mut self, piece: &mut [u8]) -> Result<usize> {
         let count = loop {
             match self.reader.read(piece) {
@@ -102,7 +102,7 @@ impl Content {
 }
 
 impl Part {
-    /// As in `bytes 200-1023/1024` and `bytes */1024`.
+    /// Parses `bytes 200-1023/1024` or `bytes */1024`.
     fn parse(range: &str) -> Self {
         let range = range.trim().strip_prefix("bytes").unwrap_or_default().trim();
         let (part, total) = range.split_once('/').unwrap_or((range, ""));
@@ -110,13 +110,13 @@ impl Part {
         Self { start: start.trim().parse().ok(), total: total.trim().parse().ok() }
     }
 
-    /// Whether the whole file is said to have fewer bytes than these.
+    /// Whether the whole file is stated to have fewer than `length` bytes.
     pub fn ends_before(self, length: u64) -> bool {
         self.total.is_some_and(|total| total < length)
     }
 }
 
-/// A small answer that is longer than any.
+/// The error for a small answer that is too long.
 pub(crate) fn too_long(url: &str) -> Error {
     Error::answer(
         url,

@@ -1,4 +1,4 @@
-//! One file, from the Hub into the cache.
+//! Downloads one file from the Hub into the cache.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -17,12 +17,12 @@ use crate::partial::Partial;
 use crate::retries::Retries;
 use crate::{Progress, tell};
 
-/// Bytes that are read at a time.
+/// Bytes that are read at once.
 const PIECE: usize = 64 * 1024;
-/// No header of safetensors is longer.
+/// Longest header of a safetensors file.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// A file of a commit that is to be in the cache.
+/// A file of a commit that the cache should have.
 pub(crate) struct Wanted<'a> {
     pub client: &'a Client,
     pub cache: &'a Cache,
@@ -33,10 +33,10 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// Downloads the file, unless it is there.
+    /// Downloads the file, unless the cache has it.
     ///
-    /// A connection that breaks is made again and goes on where it broke; what an earlier run left is gone on
-    /// with too.
+    /// After a broken connection the download continues where it broke, and so it does after an earlier run
+    /// that was interrupted.
     pub fn fetch(&self, progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>) -> Result<()> {
         let Self { cache, commit, file, .. } = self;
         let pointer = cache.snapshot(commit).join(file);
@@ -51,13 +51,13 @@ impl Wanted<'_> {
         if !is_there(&blob, &metadata) {
             cache::make_parent(&blob)?;
             let lock = cache.lock(&metadata.etag, || tell(progress, Progress::Waits { file }))?;
-            // Whoever held the lock may have brought it.
+            // The process that held the lock may have downloaded it.
             if !is_there(&blob, &metadata) {
                 let path = cache.incomplete(&metadata.etag);
                 let left = cache.left(&metadata.etag);
                 Left::take_over(&left, &path);
                 if let Err(error) = self.complete(&path, &metadata, &blob, progress) {
-                    // What an earlier run left may be at fault: once more from the first byte.
+                    // The part that an earlier run left may be wrong: start again from the first byte.
                     let Error::Damaged { .. } = error else { return Err(error) };
                     Left::remove(&left);
                     self.complete(&path, &metadata, &blob, progress)?;
@@ -77,9 +77,9 @@ impl Wanted<'_> {
         Retries::new(self.file, self.client.limits.wait)
     }
 
-    /// Whether what the cache has of the file is whole. Small files are read, and of safetensors the header,
-    /// which knows the length; of what remains in doubt the Hub is asked for the size, once: without an
-    /// answer, it has to do.
+    /// Whether the cached file is complete. Small files are checked in full. A safetensors file is complete
+    /// if its length is what its header implies. For any other file the Hub is asked for the size, once; if
+    /// it does not answer, the file is used as it is.
     fn is_right(&self, pointer: &Path) -> Result<bool> {
         if self.kind == Kind::Small {
             return cache::is_sound(pointer);
@@ -91,7 +91,7 @@ impl Wanted<'_> {
         Ok(!matches!(self.metadata(), Ok(Metadata { size: Size::Certain(size), .. }) if size != length))
     }
 
-    /// Brings what is missing of the file, and makes it the blob.
+    /// Downloads what is missing of the file, and moves it to the blob.
     fn complete(
         &self,
         path: &Path,
@@ -104,14 +104,15 @@ impl Wanted<'_> {
         loop {
             let before = partial.length();
             let Err(error) = self.receive(&mut partial, progress) else { break };
-            // A small file that comes a few bytes at a time would never end.
+            // Only for large files: a small file that arrives a few bytes at a time would otherwise be
+            // retried endlessly.
             if partial.length() > before && self.kind == Kind::Large {
                 retries.reset();
             }
             retries.wait(error, progress).map_err(|error| self.broken(error, &partial, &retries))?;
         }
         match partial.finish(self.file, &metadata.etag, metadata.checksum, blob) {
-            // Where locks keep nobody apart, another download was first and took this one for left over.
+            // Where locks do not work, another download was faster and removed this one as abandoned.
             Err(Error::Cache { source, .. })
                 if source.kind() == ErrorKind::NotFound && is_there(blob, metadata) =>
             {
@@ -121,7 +122,7 @@ impl Wanted<'_> {
         }
     }
 
-    /// Turns a transient failure into one that stays, once retries are exhausted.
+    /// Turns a transient error into `Broken` once retries are exhausted.
     fn broken(&self, error: Error, partial: &Partial, retries: &Retries<'_>) -> Error {
         match error {
             Error::Network { reason, .. } => Error::Broken {
@@ -135,7 +136,7 @@ impl Wanted<'_> {
         }
     }
 
-    /// Fetches what is missing of the file, until it is whole or the connection breaks.
+    /// Fetches what is missing of the file, until it is complete or the connection breaks.
     fn receive(
         &self,
         partial: &mut Partial,
@@ -149,12 +150,12 @@ impl Wanted<'_> {
         let mut content = self.client.content(&self.address, file, self.kind, partial.length())?;
         let is_whole = content.part.is_none();
         let total = match content.part {
-            // The whole file: it was asked for, or the server knows no ranges.
+            // The whole file: it was asked for, or the server ignores ranges.
             None => content.length,
             Some(part) if part.start == Some(partial.length()) && !part.ends_before(partial.length()) => {
                 part.total
             }
-            // It was whole, which only the server knew.
+            // It was complete already, which only the server knew.
             Some(part) if part.start.is_none() && part.total == Some(partial.length()) => return Ok(()),
             Some(_) => {
                 partial.restart()?;
@@ -166,7 +167,7 @@ impl Wanted<'_> {
                 Error::answer(&url, format!("it announces {total} bytes, and the Hub {size}"))
             })?;
         }
-        // Not before the size is right: a proxy's page is not a reason to throw away what is there.
+        // Only after the size was checked: a proxy's page must not make us discard what has arrived.
         if is_whole {
             partial.restart()?;
         }
@@ -192,7 +193,7 @@ impl Wanted<'_> {
     }
 }
 
-/// Whether the cache has this content.
+/// Whether the cache has the blob, undamaged.
 fn is_there(blob: &Path, metadata: &Metadata) -> bool {
     let Ok(found) = fs::metadata(blob) else { return false };
     let has_size = match metadata.size {
@@ -202,7 +203,7 @@ fn is_there(blob: &Path, metadata: &Metadata) -> bool {
     has_size && cache::is_sound(blob).unwrap_or(false)
 }
 
-/// The length that a file of safetensors has to have by its header; none where it has no such header.
+/// The length of a safetensors file according to its header; `None` if it does not have such a header.
 fn safetensors_length(path: &Path) -> Option<u64> {
     #[derive(Deserialize)]
     struct Entry {

@@ -1,4 +1,4 @@
-//! What can go wrong between a repository's name and its files in the cache.
+//! Errors between a repository's name and its files in the cache.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Whoever heard of the progress broke off.
+    /// The progress callback cancelled the download.
     #[error("the download was cancelled; the next one goes on from what has arrived")]
     Cancelled,
 
-    /// A text that names no repository.
+    /// A text that does not name a repository.
     #[error(
         "{given:?} names no repository of the Hub: {reason}; write owner/name, owner/name@revision or the address of its page"
     )]
@@ -36,27 +36,27 @@ pub enum Error {
         message: String,
     },
 
-    /// The Hub does not show this repository, or not to everybody (401, 403), and does not say which.
+    /// The Hub shows this repository to nobody, or only to some (401, 403), and does not say which.
     #[error("{url} was refused ({status}{told}): {}", refusal(*.with_token))]
     Denied {
-        /// What was asked for.
+        /// The address that was asked for.
         url: String,
-        /// The answer's status.
+        /// The status of the answer.
         status: u16,
-        /// The Hub's own words, after a comma; or nothing.
+        /// The Hub's own words, after a comma; empty if there are none.
         told: String,
         /// Whether a token was sent.
         with_token: bool,
     },
 
-    /// The repository is gated: its owner lets in who accepts conditions.
+    /// The repository is gated: its owner admits only users who accept conditions.
     #[error("{url} was refused ({status}{told}): the repository is gated; {}", admission(*.with_token))]
     Gated {
-        /// What was asked for.
+        /// The address that was asked for.
         url: String,
-        /// The answer's status.
+        /// The status of the answer.
         status: u16,
-        /// The Hub's own words, after a comma; or nothing.
+        /// The Hub's own words, after a comma; empty if there are none.
         told: String,
         /// Whether a token was sent.
         with_token: bool,
@@ -70,18 +70,18 @@ pub enum Error {
     NotFound {
         /// The repository, revision or file.
         what: String,
-        /// What was asked for.
+        /// The address that was asked for.
         url: String,
-        /// The answer's status.
+        /// The status of the answer.
         status: u16,
-        /// The Hub's own words, after a comma; or nothing.
+        /// The Hub's own words, after a comma; empty if there are none.
         told: String,
         /// Whether a token was sent.
         with_token: bool,
     },
 
-    /// The host that the Hub keeps large files on refused one, as when a signed address has expired, and did
-    /// so again with a new address.
+    /// The Hub's storage host refused a large file, for instance because a signed address had expired, and
+    /// refused a new address too.
     #[error(
         "{host}, where the Hub keeps {file}, refused it ({status}), also with a new address from the Hub; run this \
          again later, and check the clock and any proxy in between"
@@ -91,27 +91,27 @@ pub enum Error {
         file: String,
         /// The host that refused.
         host: String,
-        /// The answer's status.
+        /// The status of the answer.
         status: u16,
     },
 
-    /// The Hub answered with another failure, as when it is overloaded.
+    /// The Hub answered with another failure, for instance because it is overloaded.
     #[error("{url} failed ({status}{told}); {}", later(*.wait))]
     Status {
-        /// What was asked for.
+        /// The address that was asked for.
         url: String,
-        /// The answer's status.
+        /// The status of the answer.
         status: u16,
-        /// The Hub's own words, after a comma; or nothing.
+        /// The Hub's own words, after a comma; empty if there are none.
         told: String,
-        /// How long the Hub asks to wait before asking again.
+        /// How long the Hub asks to wait before the next request.
         wait: Option<Duration>,
     },
 
-    /// A small answer that takes too long.
+    /// A small answer took too long.
     #[error("{url} sends too slowly: {bytes} bytes in {} s; try again later", took.as_secs_f32().round())]
     Slow {
-        /// What was asked for.
+        /// The address that was asked for.
         url: String,
         /// Bytes that arrived.
         bytes: u64,
@@ -119,28 +119,28 @@ pub enum Error {
         took: Duration,
     },
 
-    /// No answer at all.
+    /// There was no answer, or the connection broke.
     #[error(
         "cannot reach {url}: {reason}; check the connection, HF_ENDPOINT and HTTPS_PROXY, set HF_HUB_OFFLINE=1 to use what \
          the cache has, or give a folder"
     )]
     Network {
-        /// What was asked for.
+        /// The address that was asked for.
         url: String,
         /// The system's reason.
         reason: String,
     },
 
-    /// An answer that no Hub gives.
+    /// The answer is not one that a Hub gives.
     #[error("{url} answers as no Hub does: {message}; check HF_ENDPOINT and any proxy in between")]
     Answer {
-        /// What was asked for.
+        /// The address that was asked for.
         url: String,
         /// What is wrong with the answer.
         message: String,
     },
 
-    /// A download that broke off, again and again.
+    /// A download was interrupted again and again.
     #[error(
         "{file} broke off after {done} of {} bytes, {attempts} times in a row: {reason}; run this again when the \
          connection is better, it goes on from there",
@@ -151,15 +151,15 @@ pub enum Error {
         file: String,
         /// Bytes in the cache.
         done: u64,
-        /// Bytes of the whole file, where the Hub says so.
+        /// Bytes of the whole file, if the Hub states them.
         total: Option<u64>,
-        /// How often in a row it broke off there.
+        /// How many times in a row it was interrupted there.
         attempts: usize,
-        /// What ended the last one.
+        /// The reason for the last interruption.
         reason: String,
     },
 
-    /// A download that is whole and not what the Hub announced.
+    /// A complete download differs from what the Hub announced.
     #[error("{file} arrived damaged: its {kind} is {found}, the Hub announced {expected}; run this again")]
     Damaged {
         /// The file.
@@ -172,20 +172,20 @@ pub enum Error {
         found: String,
     },
 
-    /// Not in the cache, and the Hub may not be asked or does not answer.
+    /// Something is not in the cache, and the Hub may not be asked or does not answer.
     #[error("{missing} of {repository} is not in the cache (looked in {}), and {why}", looked_in.display())]
     NotCached {
         /// What is missing.
         missing: String,
         /// The repository.
         repository: String,
-        /// Where the cache would have it.
+        /// The folder in the cache where it would be.
         looked_in: PathBuf,
-        /// Why it is not fetched, and what to do.
+        /// Why it is not downloaded, and what to do.
         why: String,
     },
 
-    /// A repository without a checkpoint's files, or with files that are none.
+    /// A repository has no checkpoint, or files that do not belong to one.
     #[error("{repository} {message}")]
     Repository {
         /// The repository, or its file.
@@ -211,12 +211,12 @@ impl Error {
         move |source| Self::Cache { path, source }
     }
 
-    /// An answer that no Hub gives.
+    /// An answer that is not one of a Hub.
     pub(crate) fn answer(url: &str, message: impl Into<String>) -> Self {
         Self::Answer { url: url.to_owned(), message: message.into() }
     }
 
-    /// What happened, for a line that says that it is tried again.
+    /// The failure in short, for the message that it is retried.
     pub(crate) fn in_short(&self) -> String {
         match self {
             Self::Network { reason, .. } => format!("the connection broke ({reason})"),
@@ -227,7 +227,7 @@ impl Error {
         }
     }
 
-    /// Whether what the cache has may do instead: the Hub did not say that there is no such thing, or not for
+    /// Whether the cache may be used instead: the Hub did not say that the repository is missing or not for
     /// us.
     pub(crate) fn is_transient(&self) -> bool {
         match self {

@@ -1,4 +1,5 @@
-//! Checkpoints from the [Hugging Face Hub](https://huggingface.co), by the name of their repository.
+//! Downloads checkpoints from the [Hugging Face Hub](https://huggingface.co), by the names of their
+//! repositories.
 //!
 //! ```no_run
 //! # fn main() -> clipseg_hub::Result<()> {
@@ -9,17 +10,17 @@
 //! # }
 //! ```
 //!
-//! Files land in the cache of Python's `huggingface_hub`, in its layout: what either has downloaded, the
-//! other finds. Its variables are heeded too; [`Settings::from_env`] lists them. A broken connection is made
-//! again and goes on where it broke, within a run and in the next one. What arrived is checked: large files
-//! by the SHA-256 that the Hub announces, small ones by the SHA-1 that Git has for them. A Hub that has too
-//! many requests is waited for as long as it asks.
+//! Files are stored in the cache of Python's `huggingface_hub`, in its layout: each finds what the other has
+//! downloaded. Python's environment variables are used too; [`Settings::from_env`] lists them. An interrupted
+//! download continues where it stopped, within a run and in the next one. What arrived is checked: large
+//! files against the SHA-256 that the Hub announces, small ones against Git's SHA-1. If the Hub has too many
+//! requests, downloads wait for as long as it asks.
 //!
-//! Requests go through `ureq`, with rustls and the system's certificates. The `hf-hub` crate would take more
-//! of the work off, but not this: 1.0 brings some 280 crates (tokio, reqwest, xet), begins a broken download
-//! over HTTP anew, compares no checksum there and knows no `HF_HUB_OFFLINE`; 0.5, the last without tokio,
-//! knows neither `HF_TOKEN` nor `HF_HUB_CACHE` either, sends the token to whatever host it is redirected to,
-//! and appends the whole to a part where a server ignores ranges.
+//! Requests go through `ureq`, with rustls and the system's certificates. The `hf-hub` crate would do more of
+//! the work, but version 1.0 brings some 280 crates (tokio, reqwest, xet), restarts an interrupted download
+//! over HTTP, does not compare checksums there, and does not know `HF_HUB_OFFLINE`. Version 0.5, the last
+//! without tokio, also lacks `HF_TOKEN` and `HF_HUB_CACHE`, sends the token to any host that it is redirected
+//! to, and appends the whole file to a part if a server ignores ranges.
 
 mod address;
 mod cache;
@@ -45,8 +46,8 @@ pub use repository::Repository;
 pub use settings::{Limits, Settings, Token};
 pub use snapshot::Snapshot;
 
-/// What goes on while files come. Whoever hears of it breaks off with [`ControlFlow::Break`]: the call ends
-/// with [`Error::Cancelled`], and the next one goes on from what has arrived.
+/// What happens during a download. The callback cancels it by returning [`ControlFlow::Break`]: the call ends
+/// with [`Error::Cancelled`], and the next call continues from what has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress<'a> {
@@ -54,25 +55,25 @@ pub enum Progress<'a> {
     Bytes {
         /// The file's name.
         file: &'a str,
-        /// Bytes that are there.
+        /// Bytes that have arrived.
         done: u64,
-        /// Bytes of the whole file, where the Hub says so.
+        /// Bytes of the whole file, if the Hub states them.
         total: Option<u64>,
     },
-    /// Another process is downloading the same file; its end is waited for.
+    /// Another process is downloading the same file; this one waits for it to end.
     Waits {
         /// The file's name.
         file: &'a str,
     },
-    /// Something failed and is asked for again after a wait.
+    /// A request failed and is repeated after a wait.
     Retries {
         /// The file's or the repository's name.
         what: &'a str,
-        /// How often in a row it failed, since bytes last arrived.
+        /// How many times in a row it failed, since bytes last arrived.
         failures: usize,
-        /// How long is waited.
+        /// How long the wait is.
         wait: Duration,
-        /// Whether the server asked for a wait, of minutes perhaps.
+        /// Whether the server asked for the wait, which may then take minutes.
         is_asked_for: bool,
         /// What failed.
         reason: &'a str,
@@ -86,36 +87,36 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// With settings of your own.
+    /// A Hub with these settings.
     pub fn new(settings: Settings) -> Self {
         Self { settings }
     }
 
-    /// As the environment's variables say.
+    /// A Hub with the settings in the environment's variables.
     ///
     /// # Errors
-    /// Naming the variable whose value cannot be used.
+    /// Names the variable whose value cannot be used.
     pub fn from_env() -> Result<Self> {
         Settings::from_env().map(Self::new)
     }
 
-    /// The repository that a text names: as [`Repository`]'s `FromStr`, and by the addresses of this
-    /// endpoint's own pages.
+    /// The repository that a text names: in the forms of [`Repository`]'s `FromStr`, or by the address of a
+    /// page of this endpoint.
     ///
     /// # Errors
-    /// Where it names none, with the reason; where the endpoint is not an address.
+    /// Where it does not name one, with the reason; where the endpoint is not an address.
     pub fn repository(&self, given: &str) -> Result<Repository> {
         Repository::parse_at(given, Some(&settings::parse_endpoint(&self.settings.endpoint)?))
     }
 
-    /// Finds the repository's commit and brings the small files of its checkpoint: settings and tokenizer,
-    /// not weights. Where the Hub does not answer, the cache is used as it is; [`Snapshot::unreachable`]
-    /// tells.
+    /// Finds the repository's commit and downloads the small files of its checkpoint: settings and tokenizer,
+    /// not weights. If the Hub does not answer, the cache is used as it is, and [`Snapshot::unreachable`]
+    /// says so.
     ///
     /// # Errors
-    /// Where the Hub refuses, has no such repository or revision, or one without a checkpoint's files; where
-    /// it is not to be asked or does not answer, and the cache lacks what is needed; where the cache cannot
-    /// be written.
+    /// Where the Hub refuses, or has no such repository or revision, or one without a checkpoint's files;
+    /// where the Hub may not be asked or does not answer, and the cache lacks what is needed; where the cache
+    /// cannot be written.
     pub fn snapshot(
         &self,
         repository: &Repository,
@@ -125,10 +126,10 @@ impl Hub {
     }
 }
 
-/// Tells of what goes on.
+/// Reports an event to the callback.
 ///
 /// # Errors
-/// [`Error::Cancelled`] where that is the end of it.
+/// [`Error::Cancelled`] where the callback cancels.
 fn tell(progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>, event: Progress<'_>) -> Result<()> {
     match progress(event) {
         ControlFlow::Continue(()) => Ok(()),
@@ -136,12 +137,12 @@ fn tell(progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>, event: Progre
     }
 }
 
-/// Brings the checkpoint `repository` (`owner/name`, `owner/name@revision`, or its page's address) into the
-/// cache, unless it is there, as the environment's variables say; its folder. `progress` hears of what goes
-/// on and may break off.
+/// Downloads the checkpoint `repository` (`owner/name`, `owner/name@revision`, or the address of its page)
+/// into the cache, unless it is there, with the settings in the environment's variables. Returns its folder.
+/// `progress` is called with what happens and may cancel.
 ///
 /// # Errors
-/// As [`Hub::from_env`], [`Hub::snapshot`] and [`Snapshot::download_weights`]; where the text names no
+/// As [`Hub::from_env`], [`Hub::snapshot`] and [`Snapshot::download_weights`]; where the text does not name a
 /// repository.
 pub fn download(
     repository: &str,

@@ -1,4 +1,4 @@
-//! A file that grows in the cache until it is whole.
+//! A file in the cache that grows until it is complete.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -8,7 +8,7 @@ use crate::checksum::Checksum;
 use crate::client::Size;
 use crate::error::{Error, Result};
 
-/// What has arrived of a file.
+/// The part of a file that has arrived.
 pub(crate) struct Partial {
     path: PathBuf,
     file: File,
@@ -17,7 +17,7 @@ pub(crate) struct Partial {
 }
 
 impl Partial {
-    /// Opens what an earlier run left, or begins.
+    /// Opens what an earlier run left, or creates the file.
     pub fn open(path: PathBuf, size: Size) -> Result<Self> {
         let file = File::options().create(true).append(true).open(&path).map_err(Error::cache(&path))?;
         let length = file.metadata().map_err(Error::cache(&path))?.len();
@@ -28,23 +28,23 @@ impl Partial {
         Ok(partial)
     }
 
-    /// Bytes that are there.
+    /// Bytes that have arrived.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Bytes of the whole file, where that is known.
+    /// Bytes of the whole file, if known.
     pub fn total(&self) -> Option<u64> {
         self.size.bytes()
     }
 
-    /// Whether all is there, as far as is known.
+    /// Whether all bytes have arrived, as far as is known.
     pub fn is_whole(&self) -> bool {
         self.total() == Some(self.length)
     }
 
-    /// Takes the size that is announced with the content: `Err` with the one that the Hub is certain of, if
-    /// another.
+    /// Sets the size that is announced with the content. The error is the Hub's certain size, if that
+    /// differs.
     pub fn announce(&mut self, total: u64) -> Result<(), u64> {
         match self.size {
             Size::Certain(size) if size != total => Err(size),
@@ -56,25 +56,25 @@ impl Partial {
         }
     }
 
-    /// Throws away what is there.
+    /// Discards what has arrived.
     pub fn restart(&mut self) -> Result<()> {
         self.file.set_len(0).map_err(Error::cache(&self.path))?;
         self.length = 0;
         Ok(())
     }
 
-    /// Adds what arrived.
+    /// Appends what has arrived.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.file.write_all(bytes).map_err(Error::cache(&self.path))?;
         self.length += bytes.len() as u64;
         Ok(())
     }
 
-    /// Makes the whole file the blob, once it is what the Hub announced. It is read for that from where it
-    /// lies, whoever may have written to it.
+    /// Moves the complete file to the blob, if it is what the Hub announced. The checksum is computed from
+    /// the file on disk, because another process may have written to it.
     pub fn finish(self, file: &str, etag: &str, checksum: Option<Checksum>, blob: &Path) -> Result<()> {
         self.file.sync_all().map_err(Error::cache(&self.path))?;
-        // Windows renames no open file.
+        // Windows does not rename open files.
         drop(self.file);
         let checked = checksum.map(|checksum| (checksum.name(), checksum.check(&self.path, etag)));
         if let Some((kind, checked)) = checked

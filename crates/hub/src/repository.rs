@@ -1,4 +1,4 @@
-//! Names of repositories.
+//! Parses the names of repositories.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,9 +8,9 @@ use crate::error::Error;
 
 mod web;
 
-/// The revision where none is given.
+/// The revision if none is given.
 const DEFAULT_REVISION: &str = "main";
-/// Longest name that the Hub gives.
+/// Longest name that the Hub allows.
 const MAX_NAME: usize = 96;
 
 /// A model's repository on the Hub, at a revision: `owner/name` or `owner/name@revision`, a branch, tag or
@@ -39,13 +39,13 @@ impl Repository {
 }
 
 impl Repository {
-    /// As [`FromStr`], where the addresses of pages of `endpoint` are known too.
+    /// As [`FromStr`], but also accepts addresses of `endpoint`'s pages.
     pub(crate) fn parse_at(given: &str, endpoint: Option<&Address>) -> Result<Self, Error> {
         let parsed = match web::repository(given, endpoint) {
             Some(parsed) => parsed,
             None => {
                 let (name, revision) = given.split_once('@').unwrap_or((given, DEFAULT_REVISION));
-                // As a shell completes a folder's name.
+                // A shell's completion of a folder's name adds a slash.
                 let name = if revision == DEFAULT_REVISION { name.trim_end_matches('/') } else { name };
                 Ok((name.to_owned(), revision.to_owned()))
             }
@@ -61,7 +61,7 @@ impl Repository {
 }
 
 /// `owner/name`, `owner/name@revision`, or the address of a page of the repository on the Hub:
-/// `https://huggingface.co/owner/name`, with `/tree/REVISION` or without.
+/// `https://huggingface.co/owner/name`, with or without `/tree/REVISION`.
 impl FromStr for Repository {
     type Err = Error;
 
@@ -77,30 +77,31 @@ impl fmt::Display for Repository {
     }
 }
 
-/// The Hub's own rules. `--` stands for the slash in the cache's folders, so no name may hold it.
+/// The Hub's own rules. In the cache's folder names `--` stands for the slash, so no name may contain it.
 fn check_name(name: &str) -> Result<(), &'static str> {
     let parts: Vec<_> = name.split('/').collect();
     if parts.len() != 2 || parts.iter().any(|part| part.is_empty()) {
-        return Err("a name is an owner and a name with one slash between");
+        return Err("a name consists of an owner and a name with one slash between them");
     }
     let is_legal = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if parts.iter().any(|part| !part.chars().all(is_legal) || part.starts_with(['.', '-'])) {
-        return Err("owner and name are of letters, digits, - _ and ., and begin with no - or .");
+        return Err("owner and name consist of letters, digits, - _ and ., and do not start with - or .");
     }
     if name.contains("--") || name.contains("..") || name.ends_with(".git") || name.len() > MAX_NAME {
-        return Err("a name has no -- and no .., does not end in .git, and is at most 96 letters long");
+        return Err("a name does not contain -- or .., does not end in .git, and is at most 96 letters long");
     }
     Ok(())
 }
 
-/// A revision becomes a path in the cache and in the Hub's addresses: what would leave either is refused.
+/// A revision becomes part of a path in the cache and of the Hub's addresses; one that would lead out of
+/// either is refused.
 fn check_revision(revision: &str) -> Result<(), &'static str> {
     let is_legal = |c: char| c.is_ascii_alphanumeric() || "-_.+/".contains(c);
     if !revision.chars().all(is_legal) {
-        return Err("a revision is of letters, digits, - _ . + and /");
+        return Err("a revision consists of letters, digits, - _ . + and /");
     }
     if revision.split('/').any(|part| part.is_empty() || part.starts_with('.')) {
-        return Err("a revision's parts between slashes are not empty and begin with no .");
+        return Err("the parts of a revision between slashes are not empty and do not start with .");
     }
     Ok(())
 }

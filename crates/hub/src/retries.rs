@@ -1,4 +1,4 @@
-//! When to ask again, and how long to wait before.
+//! Decides when to retry a request, and how long to wait before that.
 
 use std::ops::ControlFlow;
 use std::thread;
@@ -9,22 +9,22 @@ use ureq::http::HeaderMap;
 use crate::error::{Error, Result};
 use crate::{Progress, tell};
 
-/// How long to wait after each failure in a row where nobody says how long.
+/// How long to wait after each failure in a row, unless the server asks for a wait.
 const PAUSES: [Duration; 4] = [
     Duration::from_millis(250),
     Duration::from_millis(500),
     Duration::from_millis(1000),
     Duration::from_millis(2000),
 ];
-/// So many times longer where the Hub says that it is asked too often.
+/// Factor on the pause if the Hub has too many requests.
 const BUSY: u32 = 4;
-/// New addresses that the Hub is asked for where its storage refuses one.
+/// How often the Hub is asked for a new address if its storage refuses one.
 const NEW_ADDRESSES: usize = 2;
 
-/// Counts failures in a row of one thing that is asked for.
+/// Counts the failures in a row of one request.
 pub(crate) struct Retries<'a> {
     what: &'a str,
-    /// More is not waited, whoever asks for it.
+    /// Longest wait that is accepted, even if the server asks for more.
     longest: Duration,
     failures: usize,
 }
@@ -39,12 +39,12 @@ impl<'a> Retries<'a> {
         self.failures
     }
 
-    /// Something arrived.
+    /// Forgets the failures, because something arrived.
     pub fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// Waits before the next attempt; gives `error` back where there is to be none.
+    /// Waits before the next attempt; returns `error` if there is to be none.
     pub fn wait(
         &mut self,
         error: Error,
@@ -61,8 +61,8 @@ impl<'a> Retries<'a> {
         Ok(())
     }
 
-    /// Does `attempt` until it succeeds or fails for good, which is also with an error that `is_waited_for`
-    /// is false for.
+    /// Repeats `attempt` until it succeeds, fails for good, or fails with an error for which `is_waited_for`
+    /// is false.
     pub fn repeat<T>(
         &mut self,
         progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
@@ -79,7 +79,7 @@ impl<'a> Retries<'a> {
     }
 }
 
-/// How long to wait after so many failures in a row, if at all.
+/// How long to wait after `failures` failures in a row, if at all.
 fn pause(error: &Error, failures: usize) -> Option<Duration> {
     let pause = *PAUSES.get(failures.checked_sub(1)?)?;
     match error {
@@ -93,9 +93,9 @@ fn pause(error: &Error, failures: usize) -> Option<Duration> {
     }
 }
 
-/// How long a server asks to wait. `RateLimit` is on every answer of the Hub, as in `"resolvers";r=0;t=257`:
-/// it counts where none of its requests remain, and one second more is waited, as Python does. `Retry-After`
-/// has seconds or a date.
+/// How long a server asks to wait. Every answer of the Hub has a `RateLimit`, as in `"resolvers";r=0;t=257`;
+/// it applies if no requests remain (`r=0`), and one second is added, as Python does. `Retry-After` contains
+/// seconds or a date.
 pub(crate) fn announced_wait(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let values = headers.get_all("ratelimit").iter().filter_map(|value| value.to_str().ok());
     let policies = values.flat_map(|value| value.split(','));
@@ -125,7 +125,7 @@ mod tests {
         let headers = headers
             .iter()
             .map(|(name, value)| (ureq::http::HeaderName::from_static(name), value.parse().unwrap()));
-        // 2015-10-21 07:28:00, as the date below.
+        // 2015-10-21 07:28:00, close to the dates below.
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_412_480);
         announced_wait(&headers.collect(), now).map(|wait| wait.as_secs())
     }

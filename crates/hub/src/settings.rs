@@ -1,4 +1,4 @@
-//! The environment's variables, as Python's `huggingface_hub` reads them.
+//! Settings from environment variables, read as by Python's `huggingface_hub`.
 
 use std::env;
 use std::ffi::OsString;
@@ -14,30 +14,31 @@ use crate::error::{Error, Result};
 /// The public Hub.
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 
-/// Where to download from, as whom, and where to.
+/// Where to download from, with which token, and where to.
 #[derive(Clone)]
 pub struct Settings {
-    /// The Hub's address; user and password of a mirror may be in it.
+    /// The Hub's address; it may contain the user and password of a mirror.
     pub endpoint: String,
-    /// What private and gated repositories are asked for with.
+    /// The token for private and gated repositories.
     pub token: Option<Token>,
-    /// The cache's folder, that holds `models--owner--name`.
+    /// The cache's folder, which contains `models--owner--name`.
     pub cache: PathBuf,
     /// Whether only the cache may be used.
     pub offline: bool,
-    /// How long things may take.
+    /// Limits on waiting times.
     pub limits: Limits,
 }
 
-/// How long things may take.
+/// Limits on waiting times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// A server may say nothing for so long, before it answers and amid an answer: 30 s.
+    /// Longest silence of a server, before it answers and within an answer: 30 s.
     pub silence: Duration,
-    /// A small answer, the list of files or a file beside the weights, may take so long and a second more per
+    /// Longest time for a small answer (the list of files, or a file other than weights), plus one second per
     /// KB: 60 s.
     pub small: Duration,
-    /// A server that asks to wait longer before it is asked again is not waited for: 10 min.
+    /// Longest wait before a retry that a server may ask for: 10 min. If it asks for more, the download
+    /// fails.
     pub wait: Duration,
 }
 
@@ -57,21 +58,21 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// A secret: it is sent to the endpoint, and printed by nothing.
+/// A secret: it is sent only to the endpoint, and never printed.
 #[derive(Clone)]
 pub struct Token(String);
 
 impl Token {
-    /// A token as the Hub gives them, without the white space around it.
+    /// A token from the Hub; white space around it is removed.
     ///
     /// # Errors
-    /// Naming `origin`, where it is not a token at all.
+    /// Where the text is not a token; the error names `origin`.
     pub fn new(text: &str, origin: &str) -> Result<Self> {
         let text = text.trim();
-        // It becomes a header, which a line break would end.
+        // The token becomes a header, which a line break would end.
         if text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic()) {
             let message =
-                "is not a token: tokens are of letters, digits and _, with nothing between".to_owned();
+                "is not a token: tokens consist of letters, digits and _, without spaces".to_owned();
             return Err(Error::Setting { variable: origin.to_owned(), message });
         }
         Ok(Self(text.to_owned()))
@@ -92,16 +93,16 @@ impl fmt::Debug for Token {
 impl Settings {
     /// Reads `HF_ENDPOINT`, `HF_TOKEN` (or the file of `hf auth login`, at `HF_TOKEN_PATH`), `HF_HUB_CACHE`,
     /// `HF_HOME`, `XDG_CACHE_HOME`, `HF_HUB_OFFLINE`, `HF_HUB_DISABLE_IMPLICIT_TOKEN` and
-    /// `HF_HUB_DOWNLOAD_TIMEOUT`, and the older names of these.
+    /// `HF_HUB_DOWNLOAD_TIMEOUT`, and older names of these.
     ///
     /// # Errors
-    /// Naming the variable whose value cannot be used.
+    /// Names the variable whose value cannot be used.
     pub fn from_env() -> Result<Self> {
         Self::from_variables(&|name| env::var_os(name))
     }
 
     fn from_variables(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Self> {
-        // Empty is how a shell unsets a variable for one command.
+        // A shell user unsets a variable for one command by making it empty.
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let path = |name: &str| set(name).map(|value| expand_home(Path::new(&value)));
         let is_true = |name: &str| {
@@ -159,10 +160,10 @@ fn endpoint(value: Option<OsString>) -> Result<String> {
     Ok(value.into_owned())
 }
 
-/// The Hub's address.
+/// Parses the Hub's address.
 pub(crate) fn parse_endpoint(value: &str) -> Result<Address> {
     Address::parse(value.trim_end_matches('/')).ok_or_else(|| {
-        // Without a scheme there may be a password all the same.
+        // A text without a scheme may still contain a password.
         let given =
             if value.contains("://") { shown(value) } else { shown(&format!("://{value}"))[3..].to_owned() };
         let message = format!("{given:?} is not an address; write it as in {DEFAULT_ENDPOINT}");
@@ -170,7 +171,7 @@ pub(crate) fn parse_endpoint(value: &str) -> Result<Address> {
     })
 }
 
-/// The token that `hf auth login` wrote; none where it did not.
+/// The token that `hf auth login` wrote; `None` if there is none.
 fn token_in_file(path: &Path) -> Result<Option<Token>> {
     let variable = path.display().to_string();
     match fs::read_to_string(path) {
@@ -184,7 +185,7 @@ fn token_in_file(path: &Path) -> Result<Option<Token>> {
     }
 }
 
-/// `~` as a shell has it: files of settings write it too, and nothing expands it there.
+/// Expands `~` as a shell does. Files that set variables may contain it, and nothing else expands it there.
 fn expand_home(path: &Path) -> PathBuf {
     match (path.strip_prefix("~"), env::home_dir()) {
         (Ok(rest), Some(home)) => home.join(rest),

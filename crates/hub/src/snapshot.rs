@@ -1,4 +1,4 @@
-//! A checkpoint's files of one commit, in the cache.
+//! The files of a checkpoint at one commit, in the cache.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,14 +18,15 @@ use crate::repository::Repository;
 use crate::retries::Retries;
 use crate::settings::Settings;
 
-/// A repository at one commit. Its small files are in the cache, its weights when they were asked for.
+/// A repository at one commit. Its small files are in the cache; its weights are, too, once they have been
+/// asked for.
 #[derive(Debug)]
 pub struct Snapshot {
     repository: Repository,
     commit: String,
     folder: PathBuf,
     cache: Cache,
-    /// The files that there are: on the Hub, or in the cache where that alone is used.
+    /// The files that exist: on the Hub, or in the cache if only that is used.
     files: Names,
     source: Source,
 }
@@ -33,14 +34,14 @@ pub struct Snapshot {
 #[derive(Debug)]
 enum Source {
     Hub(Client),
-    /// The cache alone, because the user said so.
+    /// Only the cache, because the user said so.
     Offline,
-    /// The cache alone, because the Hub did not answer; its error's message.
+    /// Only the cache, because the Hub did not answer; the message of that error.
     Unreachable(String),
 }
 
 impl Snapshot {
-    /// Finds the commit and brings the small files.
+    /// Finds the commit and downloads the small files.
     pub(crate) fn open(
         settings: &Settings,
         repository: &Repository,
@@ -67,7 +68,8 @@ impl Snapshot {
             let listing = retries.repeat(
                 progress,
                 |error| match error {
-                    // What is in the cache does without a wait, unless it is half and the Hub is only busy.
+                    // If the cache has the commit, it is used without waiting; only if it lacks weights and
+                    // the Hub is merely busy, the Hub is waited for.
                     Error::Status { .. } => !has_weights,
                     _ => noted.is_none(),
                 },
@@ -92,7 +94,7 @@ impl Snapshot {
         let small: Vec<_> = SMALL_FILES.into_iter().filter(|name| self.files.has(name)).collect();
         if small.is_empty() {
             return Err(match Weights::Safetensors.find(&self.files) {
-                // What there is instead says more than what is missing.
+                // Saying what there is instead helps more than saying what is missing.
                 Err(lack) if !matches!(lack, Lack::Nothing { .. }) => self.lacks(Weights::Safetensors, &lack),
                 _ => self.missing(SMALL_FILES[0], "it has neither config.json nor a tokenizer's files"),
             });
@@ -101,24 +103,24 @@ impl Snapshot {
             self.fetch(file, Kind::Small, progress)?;
         }
         match self.source {
-            // After the files: an older commit is better offline than a newer one without any.
+            // Only after the files: offline, an older commit with files is better than a newer one without.
             Source::Hub(_) => self.cache.note(self.repository.revision(), &self.commit),
             Source::Offline | Source::Unreachable(_) => Ok(()),
         }
     }
 
-    /// The folder of the files, as a checkpoint is read from.
+    /// The folder with the files, to read a checkpoint from.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The commit that the revision is at.
+    /// The commit that the revision points to.
     pub fn commit(&self) -> &str {
         &self.commit
     }
 
-    /// Why the cache was used as it is, without knowing whether the Hub has something newer; nothing where it
-    /// was asked, or may not be.
+    /// Why the cache was used without asking the Hub for something newer; `None` if the Hub was asked, or may
+    /// not be.
     pub fn unreachable(&self) -> Option<&str> {
         match &self.source {
             Source::Unreachable(reason) => Some(reason),
@@ -129,16 +131,16 @@ impl Snapshot {
     /// Checks, without fetching anything, that there are weights of this form.
     ///
     /// # Errors
-    /// Where there are none: saying so, or which other form there is and what to do with it.
+    /// Where there are none; the error says so, or which other form there is and what to do with it.
     pub fn check_weights(&self, form: Weights) -> Result<()> {
         self.weights(form).map(drop)
     }
 
-    /// Brings the weights of this form into the folder, unless they are there.
+    /// Downloads the weights in this form into the folder, unless they are there.
     ///
     /// # Errors
     /// As [`check_weights`](Self::check_weights); where the Hub refuses or cannot be reached; where a
-    /// download breaks off time and again, or arrives damaged; where the cache cannot be written.
+    /// download is interrupted again and again, or arrives damaged; where the cache cannot be written.
     pub fn download_weights(
         &self,
         form: Weights,
@@ -154,7 +156,7 @@ impl Snapshot {
         Ok(())
     }
 
-    /// The file of weights, or the index over several.
+    /// The weights file, or the index of several.
     fn weights(&self, form: Weights) -> Result<WeightsFile> {
         form.find(&self.files).map_err(|lack| self.lacks(form, &lack))
     }
@@ -186,7 +188,7 @@ impl Snapshot {
         }
     }
 
-    /// What is not there: on the Hub, for the reason given, or in the cache.
+    /// The error for a missing file: on the Hub, with the reason given, or in the cache.
     fn missing(&self, file: &str, on_the_hub: &str) -> Error {
         let why = match &self.source {
             Source::Hub(_) => {
@@ -207,16 +209,16 @@ impl Snapshot {
     }
 }
 
-/// Whether there are weights among these files, in a form that is used.
+/// Whether these files include weights in a form that is supported.
 fn has_weights(files: &Names) -> bool {
     [Weights::Safetensors, Weights::PyTorch].iter().any(|form| form.find(files).is_ok())
 }
 
 /// Why the Hub is not asked.
-const OFFLINE: &str = "HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) forbids to ask the Hub; unset it and run this once with a connection, or give a \
+const OFFLINE: &str = "HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) forbids asking the Hub; unset it and run this once with a connection, or give a \
                        folder";
 
-/// The files that an index of weights lists. It comes from elsewhere: a name that leaves the folder is
+/// The files that an index of weights lists. The index is untrusted: a name that leads out of the folder is
 /// refused.
 fn shards(index: &Path) -> Result<BTreeSet<String>> {
     #[derive(Deserialize)]

@@ -5,12 +5,12 @@ use crate::{BoundingBox, Error, Mask, RunLengths};
 pub enum Connectivity {
     /// Those that share an edge.
     Four,
-    /// Those that share an edge or a corner, as OpenCV and scikit-image have it by default.
+    /// Those that share an edge or a corner, the default of OpenCV and scikit-image.
     #[default]
     Eight,
 }
 
-/// The connected parts of a [`Mask`], in the order in which reading row by row meets them.
+/// The connected parts of a [`Mask`], in the order of their first pixels, row by row.
 #[derive(Clone, Debug)]
 pub struct Components {
     width: usize,
@@ -28,26 +28,26 @@ pub struct Component {
     pub bounding_box: BoundingBox,
 }
 
-/// A stretch of pixels of one row.
+/// A run of adjacent pixels in one row.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     pub row: u32,
     pub first: u32,
     /// The column after the last.
     pub end: u32,
-    /// Position in the list of components.
+    /// Index in the list of components.
     pub component: u32,
 }
 
 impl Components {
-    /// Area and bounding box of each.
+    /// Area and bounding box of each component.
     #[must_use]
     pub fn list(&self) -> &[Component] {
         &self.list
     }
 
-    /// For each pixel, row by row, 0 outside of the mask and otherwise one more than the component's position
-    /// in [`list`](Self::list).
+    /// For each pixel, row by row, 0 outside the mask and otherwise one more than the component's index in
+    /// [`list`](Self::list).
     #[must_use]
     pub fn labels(&self) -> Vec<u32> {
         let mut labels = vec![0; self.width * self.height];
@@ -58,11 +58,11 @@ impl Components {
         labels
     }
 
-    /// The run lengths of each, in a picture of the mask's size.
+    /// The run lengths of each component, as a mask of the whole picture's size.
     #[must_use]
     pub fn run_lengths(&self) -> Vec<RunLengths> {
         let labels = self.labels();
-        // Of each the counts so far, and where the last of its runs ended, in the order column by column.
+        // For each component its counts so far, and the end of its last run, in column order.
         let mut all: Vec<(Vec<u32>, u32)> = vec![(Vec::new(), 0); self.list.len()];
         let mut close = |label: u32, start: u32, end: u32| {
             if let Some(place) = label.checked_sub(1) {
@@ -91,8 +91,8 @@ impl Components {
         all.into_iter().map(finish).collect()
     }
 
-    /// The mean over the pixels of each of a value per pixel, given row by row: of probabilities, how certain
-    /// a part is.
+    /// The mean of `values`, one per pixel and given row by row, over the pixels of each component. For
+    /// probabilities this tells how certain a component is.
     ///
     /// # Errors
     /// [`Error::Length`] when the values are not one per pixel.
@@ -109,7 +109,7 @@ impl Components {
         Ok(sums.iter().zip(&self.list).map(|(sum, part)| (sum / part.area as f64) as f32).collect())
     }
 
-    /// Row by row, from left to right.
+    /// All runs, row by row, from left to right.
     pub(crate) fn runs(&self) -> &[Run] {
         &self.runs
     }
@@ -120,14 +120,13 @@ impl Mask {
     #[must_use]
     pub fn components(&self, connectivity: Connectivity) -> Components {
         let mut runs: Vec<Run> = Vec::new();
-        // Each run starts as a component of its own; the component that a run names is then a parent in a
-        // forest.
+        // Each run starts as a component of its own; `component` is then its node in the forest.
         let mut forest = Forest(Vec::new());
         let reach = u32::from(connectivity == Connectivity::Eight);
         let mut above = 0..0;
         for row in 0..self.height() {
             let start = runs.len();
-            // The first run above that may touch this one, or one further to the right.
+            // The first run above that may touch this run or a later one.
             let mut candidate = above.start;
             for (first, end) in self.runs(row) {
                 let node = forest.plant();
@@ -160,7 +159,7 @@ impl Mask {
     }
 }
 
-/// Disjoint sets of numbers: for each its parent, roots being their own.
+/// Disjoint sets of numbers (union-find): the parent of each number; a root is its own parent.
 struct Forest(Vec<u32>);
 
 impl Forest {
@@ -173,7 +172,7 @@ impl Forest {
 
     fn root(&mut self, mut node: u32) -> u32 {
         while self.0[node as usize] != node {
-            // Halving the path on the way keeps later ways short.
+            // Path halving keeps later searches short.
             let parent = self.0[node as usize];
             self.0[node as usize] = self.0[parent as usize];
             node = parent;

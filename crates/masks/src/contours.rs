@@ -5,7 +5,7 @@ use crate::{Connectivity, Mask};
 pub struct Contour {
     /// The border against the outside.
     pub outer: Ring,
-    /// The borders against what the component surrounds; other components may lie in there.
+    /// The borders of the holes that the component surrounds; these may contain other components.
     pub holes: Vec<Ring>,
 }
 
@@ -34,13 +34,13 @@ impl Mask {
     /// They run along the edges between pixels inside and outside and are exact: a pixel whose centre lies in
     /// an odd number of a mask's rings is in the mask, and no other (the even-odd rule; the nonzero rule
     /// gives the same). Outer borders run clockwise as seen on screen, holes the other way, so that the mask
-    /// is always on the right. Where two pixels of a component share no more than a corner, a ring may touch
-    /// that corner twice.
+    /// is always on the right. Where two pixels of a component share no more than a corner, a ring may pass
+    /// through that corner twice.
     #[must_use]
     pub fn contours(&self, connectivity: Connectivity) -> Vec<Contour> {
         let components = self.components(connectivity);
         let mut contours: Vec<Contour> = Vec::with_capacity(components.list().len());
-        // Every ring has an edge that is the top of a pixel; these mark the rings that were followed.
+        // Every ring runs along the top edge of some pixel; marks these edges of the rings already followed.
         let mut followed = vec![false; self.pixels().len()];
         for run in components.runs() {
             for x in run.first..run.end {
@@ -51,7 +51,8 @@ impl Mask {
                 let ring = self.follow([x, run.row], connectivity, &mut followed);
                 match contours.get_mut(run.component as usize) {
                     Some(contour) => contour.holes.push(ring),
-                    // Nothing of the component lies above its first run, whose top is therefore no hole's.
+                    // The first run of a component has nothing of it above, so this edge belongs to the outer
+                    // border.
                     None => contours.push(Contour { outer: ring, holes: Vec::new() }),
                 }
             }
@@ -59,7 +60,7 @@ impl Mask {
         contours
     }
 
-    /// Follows the border that runs along the top of a pixel, from its top left corner, with the mask on the
+    /// Follows the border along the top edge of a pixel, from its top left corner, with the mask on the
     /// right.
     fn follow(&self, start: [u32; 2], connectivity: Connectivity, followed: &mut [bool]) -> Ring {
         let [x0, y0] = start.map(i64::from);
@@ -86,7 +87,7 @@ impl Mask {
                 (step_x, step_y) = turned;
             }
             if (x, y) == (x0, y0) && (step_x, step_y) == (1, 0) {
-                // The start is a corner, found last: it goes first.
+                // The start is a corner too and was added last; it belongs first.
                 points.rotate_right(1);
                 return Ring { points };
             }

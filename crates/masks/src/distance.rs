@@ -1,21 +1,20 @@
-//! Exact Euclidean distances between pixels, and what is made by them: masks that grow, shrink or get a soft
-//! edge.
+//! Exact Euclidean distances between pixels, used to grow or shrink masks and to soften their edges.
 
 use crate::{Error, Mask};
 
-/// The square of the distance to a pixel that does not exist.
+/// Stands for the squared distance if no such pixel exists.
 const NOWHERE: u64 = u64::MAX;
-/// The distance to the nearest pixel in a column that has none.
+/// Stands for the distance to the nearest pixel if the column has none.
 const NONE_IN_COLUMN: u32 = u32::MAX;
 
 impl Mask {
-    /// The longest distance that masks grow, shrink or fade by, in pixels: more than any picture's side
+    /// The longest distance by which masks can grow, shrink or fade, in pixels: more than any picture's side
     /// needs.
     pub const MAX_DISTANCE: f64 = 100_000.0;
 
     /// For each pixel, row by row, the distance in pixels from its centre to the centre of the nearest pixel
-    /// outside of the mask: 0 outside, and infinity where the mask is the whole picture. As
-    /// `scipy.ndimage.distance_transform_edt` of a mask that has an outside.
+    /// outside the mask: 0 outside, and infinity if the mask is the whole picture. For any other mask equal
+    /// to `scipy.ndimage.distance_transform_edt`.
     #[must_use]
     pub fn distances(&self) -> Vec<f32> {
         let mut distances = Vec::with_capacity(self.pixels().len());
@@ -26,9 +25,9 @@ impl Mask {
     /// For each pixel, row by row, the distance in pixels from its centre to the mask's edge, which runs half
     /// a pixel from the centres on either side: above 0 inside, below 0 outside.
     ///
-    /// A pixel whose nearest pixel on the other side has its centre at distance d is at d − 0.5, or at −(d −
-    /// 0.5). [`inverted`](Self::inverted) masks have the same distances with the other sign. The picture's
-    /// sides are not an edge: where there is no edge, all distances are infinite.
+    /// If the centre of the nearest pixel on the other side is at distance d, the value is d − 0.5 inside and
+    /// −(d − 0.5) outside. [`inverted`](Self::inverted) masks have the same distances with the opposite sign.
+    /// The picture's sides are not an edge: if there is no edge, all distances are infinite.
     #[must_use]
     pub fn signed_distances(&self) -> Vec<f32> {
         let mut distances = self.distances();
@@ -47,7 +46,8 @@ impl Mask {
         distances
     }
 
-    /// The mask with all pixels whose centre is no further than `pixels` from the centre of one of its own.
+    /// The mask together with all pixels whose centres are at most `pixels` from the centre of one of its
+    /// own.
     ///
     /// # Errors
     /// [`Error::Distance`] for a number that is not within 0..=[`MAX_DISTANCE`](Self::MAX_DISTANCE).
@@ -58,9 +58,9 @@ impl Mask {
         Ok(Self::of_checked(self.width(), self.height(), grown))
     }
 
-    /// The mask without the pixels whose centre is no further than `pixels` from the centre of one outside:
-    /// what is left when everything else has [`grown`](Self::grown). The picture's sides are not an edge, as
-    /// what is seen at them goes on beyond: nothing is taken away there.
+    /// The mask without the pixels whose centres are at most `pixels` from the centre of a pixel outside it:
+    /// what remains when everything else has [`grown`](Self::grown). The picture's sides are not an edge,
+    /// because what is visible there continues beyond them: nothing is removed there.
     ///
     /// # Errors
     /// As [`grown`](Self::grown).
@@ -73,10 +73,10 @@ impl Mask {
 
     /// The mask with a soft edge: for each pixel, row by row, how much it belongs to the mask, 0..=1.
     ///
-    /// That is `0.5 + d / (2 · pixels)`, no less than 0 and no more than 1, where d is the [signed
-    /// distance](Self::signed_distances): 0.5 on the edge, 1 from `pixels` inside of it on, and 0 from
-    /// `pixels` outside of it on. So a mask that has [grown](Self::grown) by `pixels` before is whole where
-    /// it was. Up to half a pixel the edge stays hard, since no centre is nearer to it.
+    /// The value is `0.5 + d / (2 · pixels)`, clamped to 0..=1, where d is the [signed
+    /// distance](Self::signed_distances): 0.5 on the edge, 1 at least `pixels` inside it, and 0 at least
+    /// `pixels` outside it. So a mask that was first [grown](Self::grown) by `pixels` stays 1 wherever it was
+    /// before. Up to half a pixel the edge stays hard, because no centre is nearer to it.
     ///
     /// # Errors
     /// As [`grown`](Self::grown).
@@ -92,13 +92,14 @@ impl Mask {
         Ok(soft)
     }
 
-    /// Gives each row, from the top, the squares of the distances from its pixels' centres to the centre of
-    /// the nearest pixel that is inside the mask (`to_inside`) or outside; [`NOWHERE`] where there is none.
+    /// Calls `row` for each row, from the top, with the squared distances from its pixels' centres to the
+    /// centre of the nearest pixel inside the mask (if `to_inside`) or outside it; [`NOWHERE`] if there is
+    /// none.
     ///
-    /// The lower envelope of parabolas (Felzenszwalb and Huttenlocher, "Distance Transforms of Sampled
-    /// Functions", Theory of Computing 8, 2012): a pass down and up the columns, then one along each row,
-    /// each in time that grows with the number of pixels. In integers, as Meijster, Roerdink and Hesselink
-    /// (2000) have it, so that it is exact. It holds four bytes per pixel.
+    /// Computes the lower envelope of parabolas (Felzenszwalb and Huttenlocher, "Distance Transforms of
+    /// Sampled Functions", Theory of Computing 8, 2012): one pass down and one up the columns, then one along
+    /// each row; the time is proportional to the number of pixels. Integers, as in Meijster, Roerdink and
+    /// Hesselink (2000), make it exact. It needs four bytes of memory per pixel.
     fn squared_distances(&self, to_inside: bool, mut row: impl FnMut(&[u64])) {
         let width = self.width();
         if width == 0 {
@@ -114,7 +115,8 @@ impl Mask {
     }
 }
 
-/// For each pixel, row by row, the distance to the nearest such pixel of its own column.
+/// For each pixel, row by row, the distance to the nearest pixel in its column that is inside the mask (if
+/// `to_inside`) or outside it.
 fn column_distances(mask: &Mask, to_inside: bool) -> Vec<u32> {
     let (width, height) = (mask.width(), mask.height());
     let mut distances: Vec<u32> =
@@ -135,8 +137,8 @@ fn column_distances(mask: &Mask, to_inside: bool) -> Vec<u32> {
     distances
 }
 
-/// The parabolas that are lowest somewhere along a row: one column and the first place from which it is the
-/// lowest each.
+/// The parabolas that form the lower envelope of a row, each with its column and the first position at which
+/// it is the lowest.
 #[derive(Default)]
 struct Envelope(Vec<Parabola>);
 
@@ -154,7 +156,7 @@ impl Parabola {
 }
 
 impl Envelope {
-    /// The squares of the distances along a row, of those in the columns.
+    /// Fills in the squared distances along a row, given the distances within the columns.
     fn fill(&mut self, distances: &[u32], squares: &mut [u64]) {
         let Self(lowest) = self;
         lowest.clear();
@@ -167,8 +169,8 @@ impl Envelope {
                 lowest.pop();
             }
             if let Some(last) = lowest.last() {
-                // Where both are equally high; no further left than the last one's start, as it is lower
-                // there.
+                // The position at which both are equal. It is not left of the last parabola's start, where
+                // that is the lower one.
                 let rise = next.column.pow(2) - last.column.pow(2) + next.height - last.height;
                 next.start = (rise / (2 * (next.column - last.column))) as usize + 1;
             }

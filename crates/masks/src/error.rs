@@ -1,10 +1,10 @@
 use std::fmt;
 
-/// What can be wrong with what masks are made of.
+/// Errors of masks and of what they are made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// The values are not one per pixel.
+    /// The number of values is not the number of pixels.
     Length {
         /// Columns of pixels.
         width: usize,
@@ -14,7 +14,7 @@ pub enum Error {
         values: usize,
     },
 
-    /// More pixels than are told apart, 2³¹ - 1.
+    /// More than 2³¹ - 1 pixels.
     TooLarge {
         /// Columns of pixels.
         width: usize,
@@ -22,7 +22,7 @@ pub enum Error {
         height: usize,
     },
 
-    /// Two things that must have the same size have not.
+    /// Two things that must have the same size do not.
     Sizes {
         /// Width and height that were expected.
         expected: (usize, usize),
@@ -30,23 +30,23 @@ pub enum Error {
         found: (usize, usize),
     },
 
-    /// More masks than 16-bit labels tell apart.
+    /// More masks than there are 16-bit labels.
     TooManyLabels,
 
-    /// A distance that masks cannot grow, shrink or fade by: not a number, below 0, or beyond
+    /// A distance by which masks cannot grow, shrink or fade: not a number, below 0, or beyond
     /// [`Mask::MAX_DISTANCE`](crate::Mask::MAX_DISTANCE).
     Distance(
         /// What was given.
         String,
     ),
 
-    /// A probability, a threshold or a weight that is not a number, or outside of its range.
+    /// A probability, a threshold or a weight that is NaN or outside its range.
     Probability(
         /// What was given, and what it may be.
         String,
     ),
 
-    /// Run lengths that are none.
+    /// Invalid run lengths.
     RunLengths(
         /// What is wrong.
         String,

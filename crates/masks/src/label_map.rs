@@ -3,19 +3,19 @@ use crate::{Error, Mask};
 /// Which of several masks each pixel belongs to most.
 ///
 /// Label 0 is the background; the first mask that is [added](Self::add) has label 1, the second 2, and so on.
-/// They are added one after the other, so that maps of large photos need not be in memory together.
+/// Masks are added one at a time, so that those of a large photo need not be in memory together.
 #[derive(Clone, Debug)]
 pub struct LabelMap {
     width: usize,
     height: usize,
     count: u16,
     labels: Vec<u16>,
-    /// The probability of the label that each pixel has; minus infinity for the background.
+    /// The probability of each pixel's label; minus infinity for the background.
     best: Vec<f32>,
 }
 
 impl LabelMap {
-    /// A map that is all background.
+    /// A map with nothing but background.
     ///
     /// # Errors
     /// [`Error::TooLarge`] when there are more than 2³¹ - 1 pixels.
@@ -24,12 +24,12 @@ impl LabelMap {
         Ok(Self { width, height, count: 0, labels: vec![0; area], best: vec![f32::NEG_INFINITY; area] })
     }
 
-    /// Gives the next label, which is returned, to the pixels of `mask` whose value in `probabilities` (row
-    /// by row) is larger than for every mask before. Equal ones stay with the lower label.
+    /// Assigns the next label, which is returned, to the pixels of `mask` whose value in `probabilities` (row
+    /// by row) is larger than for every earlier mask. Ties keep the lower label.
     ///
     /// # Errors
-    /// [`Error::Sizes`] and [`Error::Length`] when mask or probabilities are not of the map's size;
-    /// [`Error::TooManyLabels`] for the 65536th mask. The map is then as it was.
+    /// [`Error::Sizes`] and [`Error::Length`] when mask or probabilities do not have the map's size;
+    /// [`Error::TooManyLabels`] for the 65536th mask. The map is then unchanged.
     pub fn add(&mut self, mask: &Mask, probabilities: &[f32]) -> Result<u16, Error> {
         let (width, height) = (self.width, self.height);
         if (mask.width(), mask.height()) != (width, height) {
@@ -61,7 +61,7 @@ impl LabelMap {
         self.height
     }
 
-    /// The highest label that was given: the number of masks.
+    /// The highest label so far, which is the number of masks.
     #[must_use]
     pub fn count(&self) -> u16 {
         self.count
@@ -73,14 +73,14 @@ impl LabelMap {
         &self.labels
     }
 
-    /// The labels as bytes, row by row, where there are no more than 255.
+    /// The labels as bytes, row by row, if there are at most 255 of them.
     #[must_use]
     pub fn to_bytes(&self) -> Option<Vec<u8>> {
         let is_small = u8::try_from(self.count).is_ok();
         is_small.then(|| self.labels.iter().map(|&label| label as u8).collect())
     }
 
-    /// How many pixels each label has, the background's first.
+    /// Number of pixels of each label, the background first.
     #[must_use]
     pub fn areas(&self) -> Vec<usize> {
         let mut areas = vec![0; usize::from(self.count) + 1];

@@ -1,6 +1,6 @@
 use crate::{Connectivity, Error};
 
-/// Which pixels of a picture belong to something.
+/// The set of pixels of a picture that belong to something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mask {
     width: usize,
@@ -8,9 +8,9 @@ pub struct Mask {
     pixels: Vec<bool>,
 }
 
-/// The smallest upright rectangle of pixels that holds something.
+/// The smallest upright rectangle that contains a set of pixels.
 ///
-/// In COCO's order, `[x, y, width, height]`, as [`to_array`](Self::to_array) gives it.
+/// [`to_array`](Self::to_array) gives it in COCO's order, `[x, y, width, height]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BoundingBox {
     /// The leftmost column, from 0.
@@ -24,10 +24,10 @@ pub struct BoundingBox {
 }
 
 impl Mask {
-    /// A mask of its pixels, row by row. A side may be zero.
+    /// A mask from its pixels, row by row. A side may be zero.
     ///
     /// # Errors
-    /// [`Error::Length`] when there are not `width * height` of them; [`Error::TooLarge`] when these are more
+    /// [`Error::Length`] when there are not `width * height` pixels; [`Error::TooLarge`] when that is more
     /// than 2³¹ - 1.
     pub fn new(width: usize, height: usize, pixels: Vec<bool>) -> Result<Self, Error> {
         if pixels.len() != checked_area(width, height)? {
@@ -36,7 +36,7 @@ impl Mask {
         Ok(Self { width, height, pixels })
     }
 
-    /// A mask of pixels whose number is right by construction.
+    /// A mask from pixels whose number is correct by construction.
     pub(crate) fn of_checked(width: usize, height: usize, pixels: Vec<bool>) -> Self {
         debug_assert_eq!(pixels.len(), width * height);
         Self { width, height, pixels }
@@ -66,20 +66,20 @@ impl Mask {
         self.pixels
     }
 
-    /// How many pixels belong to it.
+    /// Number of pixels that belong to the mask.
     #[must_use]
     pub fn area(&self) -> usize {
         self.pixels.iter().filter(|&&inside| inside).count()
     }
 
-    /// The box around everything that belongs to it, if anything does.
+    /// The box around all pixels of the mask; `None` if there are none.
     #[must_use]
     pub fn bounding_box(&self) -> Option<BoundingBox> {
         let runs = (0..self.height).flat_map(|row| self.runs(row).map(move |run| (row as u32, run)));
         runs.map(|(row, (first, end))| BoundingBox::of_run(row, first, end)).reduce(BoundingBox::union)
     }
 
-    /// The mask without the connected components of fewer than `min_area` pixels.
+    /// The mask without the connected components that have fewer than `min_area` pixels.
     #[must_use]
     pub fn without_small(&self, min_area: usize, connectivity: Connectivity) -> Self {
         let components = self.components(connectivity);
@@ -93,13 +93,13 @@ impl Mask {
         Self::of_checked(self.width, self.height, pixels)
     }
 
-    /// Whether the pixel belongs to the mask; those beyond its sides do not.
+    /// Whether the pixel belongs to the mask; pixels outside the picture do not.
     pub(crate) fn contains(&self, x: i64, y: i64) -> bool {
         let is_within = (0..self.width as i64).contains(&x) && (0..self.height as i64).contains(&y);
         is_within && self.pixels[y as usize * self.width + x as usize]
     }
 
-    /// First column and the column after the last of each stretch of a row's pixels that belong to the mask.
+    /// For each run of adjacent pixels of the mask in a row: its first column, and the column after its last.
     pub(crate) fn runs(&self, row: usize) -> impl Iterator<Item = (u32, u32)> {
         let pixels = &self.pixels[row * self.width..(row + 1) * self.width];
         let mut column = 0;
@@ -131,9 +131,9 @@ impl BoundingBox {
     }
 }
 
-/// The number of pixels, limited so that positions, and those one further, are of type `u32`.
+/// The number of pixels, limited so that indices, and one past the last, fit into `u32`.
 pub(crate) fn checked_area(width: usize, height: usize) -> Result<usize, Error> {
-    // Each side as well: beside a zero the other could be anything.
+    // Each side is limited too: if one is zero, the other could be anything.
     let fits = |value: usize| i32::try_from(value).is_ok();
     let area = width.checked_mul(height).filter(|&area| fits(width) && fits(height) && fits(area));
     area.ok_or(Error::TooLarge { width, height })

@@ -1,39 +1,40 @@
 use crate::{Connectivity, Error, Mask, ProbabilityMap};
 
-/// How a mask is made of probabilities.
+/// How a mask is made from probabilities.
 ///
-/// The order of all steps, from a model's answers to a mask:
+/// The order of all steps, from a model's outputs to a mask:
 ///
-/// 1. The answers of windows, and of frames over time, are averaged, then drawn at the photo's size, along
-///    its edges where that is asked for. The next steps work on probabilities at that size: a difference of
-///    logits is not one of probabilities, and to resize afterwards would smooth the kinks that maxima and
-///    differences have.
-/// 2. Prompts for one thing are [combined](ProbabilityMap::combine).
-/// 3. [Negative prompts](ProbabilityMap::subtract) are taken from that. As the same is taken from all, it
-///    would be no different before 2.
-/// 4. `threshold` makes a mask, or an empty one is taken where the [presence](ProbabilityMap::presence) is
-///    too low. The probabilities stay as they are from here on.
-/// 5. `invert` turns the mask, not the probabilities, into what is left over: exactly the other pixels,
-///    whatever the threshold.
-/// 6. `min_area` drops small parts: before 7, so that specks do not grow.
+/// 1. The outputs for windows, and for video frames over time, are averaged, then resized to the photo, along
+///    its edges if that is asked for. The next steps work on probabilities at that size: a difference of
+///    logits is not a difference of probabilities, and resizing later would smooth the kinks of maxima and
+///    differences.
+/// 2. Several prompts for one thing are [combined](ProbabilityMap::combine).
+/// 3. [Negative prompts](ProbabilityMap::subtract) are subtracted from that. Because the same is subtracted
+///    from all, doing so before step 2 would give the same result.
+/// 4. `threshold` makes a mask; if the [presence](ProbabilityMap::presence) is too low, an empty mask is used
+///    instead. The probabilities no longer change after this.
+/// 5. `invert` inverts the mask, not the probabilities: the result is exactly the other pixels, whatever the
+///    threshold.
+/// 6. `min_area` drops small components; before step 7, so that specks do not grow.
 /// 7. `grow` moves the edge.
-/// 8. `feather` makes a soft edge of where it now is; areas, boxes and polygons are of the mask before.
+/// 8. `feather` softens the edge where it is now; areas, boxes and polygons are those of the mask before this
+///    step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MaskOptions {
     /// Probability, 0..=1, from which a pixel belongs to the mask.
     pub threshold: f32,
-    /// Whether the mask is of the pixels that do not reach the threshold.
+    /// Whether the mask consists of the pixels below the threshold instead.
     pub invert: bool,
-    /// Pixels that a connected part (of eight neighbours) has at least.
+    /// Fewest pixels of a connected component (with eight neighbours).
     pub min_area: usize,
-    /// Pixels by which the mask [grows](Mask::grown); below 0 it [shrinks](Mask::shrunk) by as many.
+    /// Pixels by which the mask [grows](Mask::grown); if negative, by which it [shrinks](Mask::shrunk).
     pub grow: f64,
-    /// Pixels to either side of its edge over which the mask [fades](Mask::feathered).
+    /// Pixels on either side of its edge over which the mask [fades](Mask::feathered).
     pub feather: f64,
 }
 
 impl Default for MaskOptions {
-    /// What reaches 0.5, and nothing else done to it.
+    /// A threshold of 0.5 and no other step.
     fn default() -> Self {
         Self { threshold: 0.5, invert: false, min_area: 1, grow: 0.0, feather: 0.0 }
     }
@@ -59,7 +60,7 @@ impl MaskOptions {
         }
     }
 
-    /// The mask, its edge still hard.
+    /// The mask after all steps but `feather`.
     ///
     /// # Errors
     /// As [`validate`](Self::validate).
@@ -68,8 +69,8 @@ impl MaskOptions {
         self.shape(probabilities.mask(self.threshold))
     }
 
-    /// What [`mask`](Self::mask) does after the threshold: for a mask that was made otherwise, as the empty
-    /// one of a prompt whose [presence](ProbabilityMap::presence) is too low.
+    /// The steps of [`mask`](Self::mask) after the threshold, for a mask that was made in another way, such
+    /// as the empty one of a prompt whose [presence](ProbabilityMap::presence) is too low.
     ///
     /// # Errors
     /// As [`validate`](Self::validate).
@@ -88,7 +89,7 @@ impl MaskOptions {
         })
     }
 
-    /// How much each pixel belongs to the mask, 0..=1, row by row; nothing where its edge stays hard.
+    /// How much each pixel belongs to the mask, 0..=1, row by row; `None` if its edge stays hard.
     ///
     /// # Errors
     /// As [`validate`](Self::validate).

@@ -1,7 +1,7 @@
 use crate::mask::checked_area;
 use crate::{Error, Mask};
 
-/// For each pixel of a picture the probability that it belongs to something; several are combined pixel by
+/// The probability of each pixel of a picture that it belongs to something. Maps can be combined pixel by
 /// pixel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProbabilityMap {
@@ -10,7 +10,7 @@ pub struct ProbabilityMap {
     values: Vec<f32>,
 }
 
-/// What several prompts for one thing make together.
+/// How several prompts for one thing are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Combination {
@@ -21,15 +21,16 @@ pub enum Combination {
 }
 
 impl ProbabilityMap {
-    /// The heaviest weight by which a map is subtracted: from 1 on, what is certain there is nowhere else.
+    /// The largest weight with which a map can be subtracted. With a weight of 1 or more, a pixel that is
+    /// certain in the subtracted map becomes 0.
     pub const MAX_WEIGHT: f32 = 1000.0;
-    /// The share of the pixels by which [`presence`](Self::presence) judges.
+    /// The share of the pixels that [`presence`](Self::presence) uses.
     pub const PRESENCE_SHARE: f64 = 0.002;
 
-    /// A map of its probabilities, row by row. A side may be zero.
+    /// A map from its probabilities, row by row. A side may be zero.
     ///
     /// # Errors
-    /// [`Error::Length`] when there are not `width * height` of them; [`Error::TooLarge`] when these are more
+    /// [`Error::Length`] when there are not `width * height` values; [`Error::TooLarge`] when that is more
     /// than 2³¹ - 1; [`Error::Probability`] for a value that is not within 0..=1.
     pub fn new(width: usize, height: usize, values: Vec<f32>) -> Result<Self, Error> {
         if values.len() != checked_area(width, height)? {
@@ -61,23 +62,23 @@ impl ProbabilityMap {
         &self.values
     }
 
-    /// The largest probability; 0 where there are no pixels.
+    /// The largest probability; 0 if there are no pixels.
     #[must_use]
     pub fn peak(&self) -> f32 {
         self.values.iter().copied().fold(0.0, f32::max)
     }
 
-    /// How sure the map is that what it is of is in the picture at all, 0..=1: the mean of its largest
-    /// probabilities, those of [`PRESENCE_SHARE`](Self::PRESENCE_SHARE) of the pixels; 0 where there are no
+    /// How certain the map is that its object is in the picture at all, 0..=1: the mean of its largest
+    /// probabilities, taken over [`PRESENCE_SHARE`](Self::PRESENCE_SHARE) of the pixels; 0 if there are no
     /// pixels.
     ///
-    /// It is meant for a map of the size that the model answers in. It asks the same of large and of small
-    /// things: that some part of them is certain. 0.2 % of the pixels is about one patch of the published
-    /// models. The score ranks; it is not a probability. From which value on something is there differs from
-    /// model to model: `clipseg eval --tune` measures it. On the scenes of this repository's small model
-    /// (data set 3, 500 scenes, 1606 prompts for what is there and 394 for what is not) the area under its
-    /// ROC curve is 0.977, as for shares from 0.05 to 2 % (0.976 to 0.978), and above the mean probability
-    /// (0.953) and the area over 0.5 (0.946). Other models' have not been measured.
+    /// It is meant for a map at the model's output size. It requires the same of large and small objects:
+    /// that some part of them is certain. 0.2 % of the pixels is about one patch of the published models. The
+    /// score ranks; it is not a probability. The value above which an object is present differs between
+    /// models; `clipseg eval --tune` measures it. On the scenes of this repository's small model (data set 3,
+    /// 500 scenes, 1606 prompts for objects that are present and 394 for absent ones) the area under its ROC
+    /// curve is 0.977. Shares from 0.05 to 2 % give nearly the same (0.976 to 0.978); the mean probability
+    /// (0.953) and the area above 0.5 (0.946) are worse. Other models have not been measured.
     #[must_use]
     pub fn presence(&self) -> f32 {
         if self.values.is_empty() {
@@ -90,10 +91,10 @@ impl ProbabilityMap {
         (sum / count as f64) as f32
     }
 
-    /// Combines the map with another prompt's.
+    /// Combines the map with that of another prompt.
     ///
     /// # Errors
-    /// [`Error::Sizes`] when the other is of another size.
+    /// [`Error::Sizes`] when the other has another size.
     pub fn combine(&mut self, other: &Self, combination: Combination) -> Result<(), Error> {
         match combination {
             Combination::Any => self.zip(other, f32::max),
@@ -101,11 +102,11 @@ impl ProbabilityMap {
         }
     }
 
-    /// Takes away what another prompt finds: p becomes p − `weight` · q, no less than 0, where q is the
-    /// other's probability. Of several such prompts, subtract what they make by [`Combination::Any`].
+    /// Subtracts what another prompt finds: p becomes p − `weight` · q, but at least 0, where q is the other
+    /// map's probability. If there are several such prompts, combine them by [`Combination::Any`] first.
     ///
     /// # Errors
-    /// [`Error::Sizes`] when the other is of another size; [`Error::Probability`] for a weight that is not
+    /// [`Error::Sizes`] when the other has another size; [`Error::Probability`] for a weight that is not
     /// within 0..=[`MAX_WEIGHT`](Self::MAX_WEIGHT).
     pub fn subtract(&mut self, other: &Self, weight: f32) -> Result<(), Error> {
         if !(0.0..=Self::MAX_WEIGHT).contains(&weight) {

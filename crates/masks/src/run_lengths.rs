@@ -1,13 +1,14 @@
 use crate::mask::checked_area;
 use crate::{Error, Mask};
 
-/// A mask as COCO's run-length encoding (RLE) has it.
+/// A mask in COCO's run-length encoding (RLE).
 ///
-/// Pixels are read column by column from top to bottom; the counts say how many lie outside of the mask, then
-/// inside, then outside, and so on. The first is zero where the first pixel is inside. COCO's annotations
-/// hold them as a list of numbers or as a compressed string, beside `"size": [height, width]`.
+/// Pixels are read column by column, from top to bottom. The counts tell how many pixels in turn are outside
+/// the mask, then inside, then outside, and so on; the first count is zero if the first pixel is inside.
+/// COCO's annotations contain the counts as a list of numbers or as a compressed string, next to
+/// `"size": [height, width]`.
 ///
-/// As `maskApi.c` of [pycocotools](https://github.com/cocodataset/cocoapi) does it, character for character.
+/// Equal to `maskApi.c` of [pycocotools](https://github.com/cocodataset/cocoapi), character for character.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunLengths {
     width: usize,
@@ -35,17 +36,17 @@ impl RunLengths {
         Self { width, height, counts }
     }
 
-    /// Run lengths that are right by construction.
+    /// Run lengths that are correct by construction.
     pub(crate) fn of_checked(width: usize, height: usize, counts: Vec<u32>) -> Self {
         debug_assert_eq!(counts.iter().sum::<u32>() as usize, width * height);
         Self { width, height, counts }
     }
 
-    /// Run lengths of a mask of this size.
+    /// Run lengths from the counts of a mask of this size.
     ///
     /// # Errors
     /// [`Error::RunLengths`] when the counts do not add up to the number of pixels; [`Error::TooLarge`] when
-    /// these are more than 2³¹ - 1.
+    /// that is more than 2³¹ - 1.
     pub fn from_counts(width: usize, height: usize, counts: Vec<u32>) -> Result<Self, Error> {
         let area = checked_area(width, height)? as u64;
         let sum: u64 = counts.iter().map(|&count| u64::from(count)).sum();
@@ -60,8 +61,8 @@ impl RunLengths {
     /// Reads the compressed string that [`to_compressed`](Self::to_compressed) writes.
     ///
     /// # Errors
-    /// [`Error::RunLengths`] when the string is none, names its bad character, or is of another size;
-    /// [`Error::TooLarge`] when there are more than 2³¹ - 1 pixels.
+    /// [`Error::RunLengths`] when the string is invalid, with the position of the bad character, or is of
+    /// another size; [`Error::TooLarge`] when there are more than 2³¹ - 1 pixels.
     pub fn from_compressed(width: usize, height: usize, text: &str) -> Result<Self, Error> {
         let mut counts: Vec<u32> = Vec::new();
         let mut rest = text.bytes().enumerate();
@@ -88,7 +89,7 @@ impl RunLengths {
         self.height
     }
 
-    /// How many pixels are outside, inside, outside, … in turn.
+    /// Number of pixels that are outside, inside, outside, … in turn.
     #[must_use]
     pub fn counts(&self) -> &[u32] {
         &self.counts
@@ -96,9 +97,9 @@ impl RunLengths {
 
     /// COCO's compressed string.
     ///
-    /// Each count, from the fourth on less the one two before it, is written five bits a character, the
-    /// lowest first; a sixth bit says that more follow, the highest of the last five is the sign, and 48 is
-    /// added to make it printable.
+    /// From the fourth on, each count is written as the difference from the one two before it. Numbers are
+    /// written five bits per character, the lowest bits first. The sixth bit says that more characters
+    /// follow, the highest bit of the last five is the sign, and 48 is added to make the character printable.
     #[must_use]
     pub fn to_compressed(&self) -> String {
         let mut text = String::new();
@@ -109,7 +110,7 @@ impl RunLengths {
         text
     }
 
-    /// The mask.
+    /// Decodes the mask.
     #[must_use]
     pub fn to_mask(&self) -> Mask {
         let mut pixels = vec![false; self.width * self.height];
@@ -139,16 +140,16 @@ fn write_number(mut number: i64, text: &mut String) {
     }
 }
 
-/// Reads a number that starts with `start`, and says where it ends.
+/// Reads a number that starts with `start`, and returns it with the position of its last character.
 fn read_number(
     start: (usize, u8),
     rest: &mut impl Iterator<Item = (usize, u8)>,
 ) -> Result<(usize, i64), Error> {
     let ((mut place, mut byte), mut number, mut shift) = (start, 0, 0);
     loop {
-        // Seven characters are 35 bits, more than the difference of two counts needs.
+        // Seven characters are 35 bits, enough for the difference of two counts.
         let bits = byte.checked_sub(48).filter(|&bits| bits < 0x40 && shift < 35).ok_or_else(|| {
-            Error::RunLengths(format!("character {place} of the compressed string is none that it can have"))
+            Error::RunLengths(format!("character {place} of the compressed string is not a legal one"))
         })?;
         number |= i64::from(bits & 0x1f) << shift;
         shift += 5;

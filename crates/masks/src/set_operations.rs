@@ -13,7 +13,7 @@ impl Mask {
     /// The pixels of either mask.
     ///
     /// # Errors
-    /// [`Error::Sizes`] when the other mask is of another size.
+    /// [`Error::Sizes`] when the other mask has another size.
     pub fn union(&self, other: &Self) -> Result<Self, Error> {
         self.zipped(other, |one, other| one || other)
     }
@@ -26,7 +26,7 @@ impl Mask {
         self.zipped(other, |one, other| one && other)
     }
 
-    /// The mask's pixels that the other has not.
+    /// The mask's pixels that the other does not have.
     ///
     /// # Errors
     /// As [`union`](Self::union).

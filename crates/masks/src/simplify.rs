@@ -10,13 +10,13 @@ impl Contour {
 }
 
 impl Ring {
-    /// The ring with fewer corners: none that goes was further than `tolerance`, in pixels, from the edge
-    /// that takes its place. A tolerance that is not above zero leaves the ring as it is.
+    /// The ring with fewer corners: every removed corner was at most `tolerance` pixels from the edge that
+    /// replaces it. If the tolerance is not above zero, the ring stays as it is.
     ///
-    /// [Douglas and Peucker's algorithm](https://doi.org/10.3138/FM57-6770-U75U-7727), on the two halves
-    /// between the first corner and the one that is furthest from it; each half keeps its furthest corner
-    /// too, so that no ring collapses into a line. The result no longer encloses exactly the mask's pixels,
-    /// and rings that were apart may cross.
+    /// [Douglas and Peucker's algorithm](https://doi.org/10.3138/FM57-6770-U75U-7727), applied to the two
+    /// halves between the first corner and the one furthest from it; each half keeps its furthest corner too,
+    /// so that no ring collapses into a line. The result no longer encloses exactly the mask's pixels, and
+    /// rings that were separate may cross.
     #[must_use]
     pub fn simplified(&self, tolerance: f64) -> Self {
         let Some(&start) = self.points.first().filter(|_| tolerance > 0.0) else { return self.clone() };
@@ -35,7 +35,7 @@ impl Ring {
                 }
             }
         }
-        // A stack rather than recursion, which a long border would take too deep.
+        // A stack, because recursion would go too deep for a long border.
         while let Some((from, to)) = stretches.pop() {
             if let Some((corner, distance)) = furthest(&closed, from, to)
                 && distance > tolerance
@@ -50,8 +50,8 @@ impl Ring {
     }
 }
 
-/// Of the points between two others, the one that is furthest from the line segment between these, the first
-/// of equals, and how far it is.
+/// Finds, among the points between two others, the one furthest from the line segment that joins these (the
+/// first in case of a tie), and its distance.
 fn furthest(points: &[[u32; 2]], from: usize, to: usize) -> Option<(usize, f64)> {
     let mut best = None;
     for place in from + 1..to {
@@ -63,7 +63,7 @@ fn furthest(points: &[[u32; 2]], from: usize, to: usize) -> Option<(usize, f64)>
     best
 }
 
-/// From a point to the line segment between two others, which may be the same.
+/// The distance from a point to the line segment between two others, which may coincide.
 fn distance(point: [u32; 2], from: [u32; 2], to: [u32; 2]) -> f64 {
     let offset = |end: [u32; 2]| [0, 1].map(|axis| f64::from(end[axis]) - f64::from(from[axis]));
     let ([x, y], [along_x, along_y]) = (offset(point), offset(to));

@@ -1,4 +1,5 @@
-//! Random numbers as a function of a key and a count, in integer arithmetic: the same everywhere.
+//! Random numbers as a function of a key and a count, in integer arithmetic, so that they are the same
+//! everywhere.
 
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
@@ -14,7 +15,7 @@ pub(crate) fn number(key: u64, index: u64) -> u64 {
     mix(key.wrapping_add(index.wrapping_mul(GOLDEN)))
 }
 
-/// Whole numbers, one after the other.
+/// A stream of random numbers.
 #[derive(Debug, Clone)]
 pub(crate) struct Draws {
     key: u64,
@@ -22,7 +23,7 @@ pub(crate) struct Draws {
 }
 
 impl Draws {
-    /// The numbers of one purpose: the path says of which data set, which scene, what for.
+    /// The stream for one purpose; the path gives the data set, the scene, and what the numbers are for.
     pub fn new(path: &[u64]) -> Self {
         let key = path.iter().fold(0, |key, &part| number(key, part.wrapping_add(1)));
         Self { key, count: 0 }
@@ -34,11 +35,11 @@ impl Draws {
     }
 
     pub fn below(&mut self, end: usize) -> usize {
-        // The product of two numbers below 2³²; the result is below `end`.
+        // The product of two numbers below 2³² does not overflow, and the result is below `end`.
         (((self.bits() >> 32) * end as u64) >> 32) as usize
     }
 
-    /// Both ends included.
+    /// A number from `low` to `high`, both included.
     pub fn between(&mut self, low: i64, high: i64) -> i64 {
         low + self.below((high - low + 1) as usize) as i64
     }
@@ -47,7 +48,7 @@ impl Draws {
         self.below(100) < percent
     }
 
-    /// An index, drawn in proportion to its weight.
+    /// An index, drawn with probability proportional to its weight.
     pub fn weighted(&mut self, weights: &[usize]) -> usize {
         let mut value = self.below(weights.iter().sum());
         for (index, &weight) in weights.iter().enumerate() {

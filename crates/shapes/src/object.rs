@@ -11,8 +11,8 @@ pub const FILLS: [&str; 3] = ["plain", "striped", "dotted"];
 /// The sizes, as prompts name them; no prompt says "medium".
 pub const SIZES: [&str; 3] = ["small", "medium", "large"];
 
-/// Places in [`COLOURS`] and [`SHAPES`] that never occur together in training, neither in pictures nor in
-/// phrases: the zero-shot test.
+/// Pairs of indices in [`COLOURS`] and [`SHAPES`] that never occur together in training, neither in pictures
+/// nor in phrases: they make the zero-shot test.
 pub const HELD_OUT: [(usize, usize); 8] = [(0, 4), (1, 0), (2, 2), (3, 6), (4, 1), (5, 3), (6, 5), (7, 0)];
 
 const PALETTE: [[i64; 3]; 8] = [
@@ -27,20 +27,19 @@ const PALETTE: [[i64; 3]; 8] = [
 ];
 const RADII: [(i64, i64); 3] = [(36, 44), (52, 64), (74, 92)];
 
-/// The fixed point of sines, directions and fractions of a radius.
+/// The fixed-point scale of sines, directions and fractions of a radius.
 const UNIT: i64 = 1 << 14;
 
-/// What one object is. Shape, colour, fill and size are places in [`SHAPES`], [`COLOURS`], [`FILLS`] and
-/// [`SIZES`].
+/// One object. Shape, colour, fill and size are indices in [`SHAPES`], [`COLOURS`], [`FILLS`] and [`SIZES`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
-    /// Place in [`SHAPES`].
+    /// Index in [`SHAPES`].
     pub shape: usize,
-    /// Place in [`COLOURS`].
+    /// Index in [`COLOURS`].
     pub colour: usize,
-    /// Place in [`FILLS`].
+    /// Index in [`FILLS`].
     pub fill: usize,
-    /// Place in [`SIZES`].
+    /// Index in [`SIZES`].
     pub size: usize,
     /// In pixels.
     pub(crate) radius: i64,
@@ -49,15 +48,15 @@ pub struct Object {
     /// Column and row.
     pub(crate) centre: (i64, i64),
     ink: [i64; 3],
-    /// Of stripes and dots.
+    /// Colour of stripes and dots.
     second_ink: [i64; 3],
-    /// Of stripes and dots, in pixels.
+    /// Distance of stripes and dots, in pixels.
     pitch: i64,
     light_angle: i64,
     light: i64,
-    /// Pixels, those that later objects cover included.
+    /// Number of pixels, including those that later objects cover.
     pub(crate) area: i64,
-    /// Pixels in sight.
+    /// Number of visible pixels.
     pub(crate) visible: i64,
 }
 
@@ -67,7 +66,7 @@ pub(crate) fn rotated(x: i64, y: i64, angle: i64) -> (i64, i64) {
     (x * cosine + y * sine, y * cosine - x * sine)
 }
 
-/// `UNIT` times the sine, rounded; no value comes near a half, so every libm rounds alike.
+/// `UNIT` times the sine, rounded; no value is close to a half, so every libm gives the same integers.
 fn sine(angle: i64) -> i64 {
     let radians = std::f64::consts::TAU * (angle.rem_euclid(256) as f64) / 256.0;
     (radians.sin() * UNIT as f64).round() as i64
@@ -79,8 +78,8 @@ pub(crate) fn near(draws: &mut Draws, colour: [i64; 3], spread: i64) -> [i64; 3]
 }
 
 impl Object {
-    /// Draws everything but the place. Some objects take their shape or colour from an earlier one, so that
-    /// one word of a prompt is not enough.
+    /// Draws everything but the position. Some objects take their shape or colour from an earlier one, so
+    /// that one word of a prompt is not enough to tell them apart.
     pub(crate) fn draw(draws: &mut Draws, others: &[Self], pair: Option<(usize, usize)>) -> Self {
         let (mut shape, mut colour) = (draws.below(SHAPES.len()), draws.below(COLOURS.len()));
         if !others.is_empty() && draws.chance(25) {
@@ -123,13 +122,13 @@ impl Object {
         (self.colour, self.shape)
     }
 
-    /// Whether a point belongs to the object; it is given from the object's centre, in half pixels.
+    /// Whether a point belongs to the object; the point is relative to the object's centre, in half pixels.
     pub(crate) fn contains(&self, x: i64, y: i64) -> bool {
         let (u, v) = rotated(x, y, self.angle);
         inside(SHAPES[self.shape], u, v, 2 * self.radius)
     }
 
-    /// The colour of a point, red, green and blue, not clipped.
+    /// The colour of a point as red, green and blue, which may exceed 0..=255.
     pub(crate) fn colour_at(&self, x: i64, y: i64) -> [i64; 3] {
         let (u, v) = rotated(x, y, self.angle);
         let (u, v) = (u >> 15, v >> 15); // whole pixels
@@ -150,13 +149,13 @@ impl Object {
     }
 }
 
-/// Outward normals, in 1/[`UNIT`], of a triangle's sides.
+/// Outward normals of a triangle's sides, in 1/[`UNIT`].
 const TRIANGLE: [(i64, i64); 3] = [(0, 16384), (14189, -8192), (-14189, -8192)];
-/// And of the lines of a five-pointed star: its points lie behind four of them.
+/// Outward normals of the lines of a five-pointed star: its points lie behind at least four of the lines.
 const STAR: [(i64, i64); 5] = [(0, -16384), (15582, -5063), (9630, 13255), (-9630, 13255), (-15582, -5063)];
 
-/// Whether a point of the object's frame (in half pixels / [`UNIT`]) belongs to a shape of this radius (in
-/// half pixels).
+/// Whether a point belongs to a shape of this radius (in half pixels). The point is in the object's frame, in
+/// half pixels / [`UNIT`].
 fn inside(shape: &str, u: i64, v: i64, radius: i64) -> bool {
     let within = |u: i64, fraction: i64| u * u + v * v <= (radius * fraction).pow(2);
     let behind = |normal: (i64, i64), fraction: i64| normal.0 * u + normal.1 * v <= radius * fraction * UNIT;

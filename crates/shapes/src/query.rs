@@ -4,43 +4,43 @@ use crate::draws::Draws;
 use crate::object::{COLOURS, FILLS, HELD_OUT, Object, SHAPES, SIZES};
 use crate::scene::Scene;
 
-/// Phrases for each scene; one image prompt comes after them.
+/// Phrases per scene; one image prompt comes after them.
 const TEXT_PROMPTS: usize = 3;
 const ABSENT_PERCENT: usize = 20;
 
-/// What a prompt says: places in [`COLOURS`], [`SHAPES`], [`FILLS`] and [`SIZES`], or nothing where it leaves
-/// that open.
+/// What a prompt says: indices in [`COLOURS`], [`SHAPES`], [`FILLS`] and [`SIZES`]; `None` for what it leaves
+/// open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Attributes {
-    /// Place in [`COLOURS`].
+    /// Index in [`COLOURS`].
     pub colour: Option<usize>,
-    /// Place in [`SHAPES`].
+    /// Index in [`SHAPES`].
     pub shape: Option<usize>,
-    /// Place in [`FILLS`].
+    /// Index in [`FILLS`].
     pub fill: Option<usize>,
-    /// Place in [`SIZES`].
+    /// Index in [`SIZES`].
     pub size: Option<usize>,
 }
 
-/// How a prompt asks.
+/// A prompt in words or as a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Prompt {
-    /// By a phrase.
+    /// A phrase.
     Text(String),
-    /// By showing the first object of another scene.
+    /// Another scene, whose first object is meant.
     Image(Box<Scene>),
 }
 
-/// A prompt and what it means.
+/// A prompt and the objects that it means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
-    /// What kind of prompt: the attributes that the phrase names, or "image".
+    /// The kind of prompt: the attributes that the phrase names, or "image".
     pub kind: &'static str,
     /// The phrase or picture.
     pub prompt: Prompt,
-    /// What it fixes.
+    /// The attributes that the prompt specifies.
     pub attributes: Attributes,
-    /// Places in the scene's `objects`; none where the prompt asks for what is not there.
+    /// Indices in the scene's `objects`; empty if the prompt asks for something that is not in the scene.
     pub members: Vec<usize>,
 }
 
@@ -62,7 +62,7 @@ enum Name {
 }
 use Name::{Colour, Fill, Shape, Size};
 
-/// Kinds of phrases, how often they are drawn, and what they fix.
+/// Kinds of phrases, how often they are drawn, and the attributes that they specify.
 const KINDS: [(&str, usize, &[Name]); 8] = [
     ("colour shape", 30, &[Colour, Shape]),
     ("shape", 12, &[Shape]),
@@ -115,7 +115,7 @@ impl Attributes {
         self
     }
 
-    /// The words for what is fixed, as in "small striped red circle".
+    /// The words for the specified attributes, as in "small striped red circle".
     #[must_use]
     pub fn words(&self) -> String {
         self.list().join(" ")
@@ -136,14 +136,14 @@ impl Attributes {
     }
 }
 
-/// Words that nobody would say: medium, and plain on its own.
+/// Words that nobody would use: "medium", and "plain" on its own.
 fn is_vague(name: Name, value: usize, names: &[Name]) -> bool {
     (name == Size && SIZES[value] == "medium") || (names == [Fill] && FILLS[value] == "plain")
 }
 
 impl Scene {
-    /// The prompts for this scene, of index `index` in the data set `seed`: three phrases and one image
-    /// prompt.
+    /// The prompts for this scene, which has the index `index` in the data set `seed`: three phrases and one
+    /// image prompt.
     #[must_use]
     pub fn queries(&self, seed: u64, index: u64) -> Vec<Query> {
         let mut draws = Draws::new(&[seed, index, 2]);
@@ -158,8 +158,8 @@ impl Scene {
     }
 }
 
-/// A phrase for one of the objects and all that are like it, or, one in five times, for something that is not
-/// there.
+/// A phrase for one of the objects and all that match it. In one of five cases the phrase is for something
+/// that is not in the scene.
 fn draw_text_query(draws: &mut Draws, objects: &[Object]) -> Query {
     let object = &objects[draws.below(objects.len())];
     let (mut kind, _, mut names) = KINDS[draws.weighted(&KINDS.map(|(_, weight, _)| weight))];
@@ -202,8 +202,8 @@ fn phrase(draws: &mut Draws, attributes: &Attributes) -> String {
     }
 }
 
-/// Colour and shape that an image prompt shows: one of the objects', or, one in five times, what is not
-/// there.
+/// Colour and shape that an image prompt shows: those of one of the objects, or, in one of five cases, a pair
+/// that is not in the scene.
 fn draw_image_pair(draws: &mut Draws, objects: &[Object]) -> (usize, usize) {
     let pair = objects[draws.below(objects.len())].pair();
     if draws.chance(ABSENT_PERCENT) {

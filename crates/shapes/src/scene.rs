@@ -8,17 +8,17 @@ use crate::object::{Object, near, rotated};
 /// Rows and columns of a scene.
 pub const SIZE: usize = 256;
 
-/// How often there are two, three, … six objects.
+/// Weights of having two, three, … six objects.
 const COUNTS: [usize; 5] = [25, 30, 25, 12, 8];
 
-/// A picture and which object each of its pixels shows.
+/// A picture, and which object each of its pixels shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scene {
     /// Red, green and blue, `[256, 256, 3]`.
     pub pixels: Vec<u8>,
-    /// `[256, 256]`: 0 for the background, otherwise 1 + the place in `objects`.
+    /// `[256, 256]`: 0 for the background, otherwise 1 + the index in `objects`.
     pub labels: Vec<u8>,
-    /// What is to be seen, from back to front.
+    /// The objects, from back to front.
     pub objects: Vec<Object>,
 }
 
@@ -29,14 +29,14 @@ impl Scene {
         Self::draw(&mut Draws::new(&[seed, index, 0]), None)
     }
 
-    /// The pixels that show one of these objects, as 1, others as 0: `[256, 256]`.
+    /// A mask of the pixels that show one of these objects, 1 for those and 0 for others: `[256, 256]`.
     #[must_use]
     pub fn mask(&self, members: &[usize]) -> Vec<u8> {
         let shown = |label: &u8| u8::from(*label != 0 && members.contains(&(usize::from(*label) - 1)));
         self.labels.iter().map(shown).collect()
     }
 
-    /// Two to six objects; `pair` fixes colour and shape of the first one.
+    /// Two to six objects; `pair` fixes the colour and shape of the first one.
     pub(crate) fn draw(draws: &mut Draws, pair: Option<(usize, usize)>) -> Self {
         let mut pixels = background(draws);
         let mut labels = vec![0; SIZE * SIZE];
@@ -65,7 +65,7 @@ impl Scene {
     }
 }
 
-/// Two related dull colours in one of four textures, lit from one side; not clipped.
+/// Two related dull colours in one of four textures, lit from one side; values may exceed 0..=255.
 fn background(draws: &mut Draws) -> Vec<[i64; 3]> {
     let grey = draws.between(40, 205);
     let first = near(draws, [grey; 3], 22);
@@ -96,7 +96,7 @@ fn background(draws: &mut Draws) -> Vec<[i64; 3]> {
     (0..side * side).map(|index| pixel(index % side, index / side)).collect()
 }
 
-/// Smooth noise, 0 to 255: random numbers on a lattice, bilinear between.
+/// Smooth noise, 0 to 255: random numbers on a lattice, interpolated bilinearly.
 fn blotches(x: i64, y: i64, period: i64, key: u64) -> i64 {
     let at = |column: i64, row: i64| (number(key, (row * 4096 + column) as u64) & 255) as i64;
     let (column, row, right, down) = (x / period, y / period, x % period, y % period);
@@ -105,13 +105,13 @@ fn blotches(x: i64, y: i64, period: i64, key: u64) -> i64 {
     (above * (period - down) + below * down) / (period * period)
 }
 
-/// A pixel's middle from the object's centre, in half pixels.
+/// A pixel's centre relative to the object's centre, in half pixels.
 fn from_centre(object: &Object, column: usize, row: usize) -> (i64, i64) {
     (2 * (column as i64 - object.centre.0) + 1, 2 * (row as i64 - object.centre.1) + 1)
 }
 
-/// Finds a place that leaves three fifths of every earlier object in sight; the pixels (column, row) of the
-/// object there.
+/// Finds a position that leaves three fifths of every earlier object visible; returns the pixels (column,
+/// row) of the object there.
 fn place(
     draws: &mut Draws,
     object: &mut Object,

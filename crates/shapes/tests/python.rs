@@ -1,4 +1,4 @@
-//! The scenes and prompts against those of `xtask/python/shapes.py`, by checksum.
+//! Compares scenes and prompts with those of `xtask/python/shapes.py`, by checksum.
 
 use clipseg_shapes::{Prompt, Scene};
 use serde::Deserialize;

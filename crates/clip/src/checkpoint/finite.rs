@@ -1,16 +1,16 @@
 //! Finds weights that are not finite.
 //!
-//! An exponent of ones is an infinity or no number. Adding one at the exponent's lowest bit then carries into
-//! the sign's place, which was cleared before: three integer operations per value, of which the compiler
-//! makes vectors, and one question about all of them together.
+//! An exponent of all ones means an infinity or a NaN. With the sign bit cleared, adding one at the
+//! exponent's lowest bit carries into the sign bit for exactly these values. That is three integer operations
+//! per value, which the compiler vectorises, and one test for all values together.
 
-/// Whether all of these are finite.
+/// Whether all values are finite.
 pub(super) fn all_finite(values: &[f32]) -> bool {
     let carry = |value: &f32| (value.to_bits() & 0x7fff_ffff).wrapping_add(0x0080_0000);
     values.iter().fold(0, |seen, value| seen | carry(value)) >> 31 == 0
 }
 
-/// Where the first value is that is not finite, as an index for each dimension of `shape`, and how many there
+/// The first value that is not finite, its index in each dimension of `shape`, and how many such values there
 /// are.
 pub(super) fn first_not_finite(values: &[f32], shape: &[usize]) -> Option<(f32, Vec<usize>, usize)> {
     let mut place = values.iter().position(|value| !value.is_finite())?;

@@ -1,4 +1,4 @@
-//! Which file of a folder has the weights.
+//! Finds the file of a folder that has the weights.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use clipseg_files::{Form, Weights};
 use super::WEIGHTS_FILE;
 use crate::error::{Error, Result};
 
-/// The file of weights in a folder, or the index over several; where there is none, the error says what there
-/// is instead.
+/// The weights file in a folder, or the index of several. Where there is none, the error says what there is
+/// instead.
 pub(super) fn weights_file(folder: &Path) -> Result<Weights> {
     let found = Form::Safetensors.find_in(folder).map_err(|source| Error::read(folder, source))?;
     found.map_err(|hint| Error::MissingFile {

@@ -1,12 +1,12 @@
-//! What the names of a checkpoint's tensors tell about how it was saved.
+//! What tensor names tell about how a checkpoint was saved.
 
 use std::borrow::Cow;
 
-/// Parts that training puts into the names of a model's tensors: DataParallel (and DeepSpeed), torch.compile,
-/// and FSDP with its checkpoints of activations. A CLIPSeg has no part of its own with such a name.
+/// Name parts that training wrappers insert into tensor names: DataParallel (and DeepSpeed), torch.compile,
+/// and FSDP with activation checkpointing. No module of CLIPSeg itself has such a name.
 const WRAPPERS: [&str; 4] = ["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
 
-/// The name of a tensor without the parts that wrappers for training added, wherever they stand in it, and
+/// The name of a tensor without the parts that training wrappers inserted, wherever they stand in it, and
 /// those parts.
 #[must_use]
 pub fn unwrapped(name: &str) -> (Cow<'_, str>, Vec<&'static str>) {
@@ -19,7 +19,7 @@ pub fn unwrapped(name: &str) -> (Cow<'_, str>, Vec<&'static str>) {
     (Cow::Owned(kept.join(".")), found)
 }
 
-/// Whether a tensor of this name belongs to an adapter, LoRA above all, and not to a model by itself.
+/// Whether a tensor of this name belongs to an adapter (usually LoRA) rather than to a model.
 #[must_use]
 pub fn is_of_adapter(name: &str) -> bool {
     name.starts_with("base_model.model.") || name.split('.').any(|part| part.starts_with("lora_"))

@@ -1,4 +1,4 @@
-//! Telling a program how far the loading of a model has come.
+//! Reports to the caller how far the loading of a model has come.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -13,22 +13,22 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoadProgress {
-    /// Bytes of the weights that were read, each weight counted once.
+    /// Bytes of the weights read so far; each weight counts once.
     pub done: u64,
     /// Bytes of all weights. A model that leaves some unread, as one tower of a CLIP does, is loaded before
-    /// `done` is as many.
+    /// `done` reaches this number.
     pub total: u64,
 }
 
 impl LoadProgress {
-    /// The share that was read, 0..=1.
+    /// The share that was read, from 0 to 1.
     #[must_use]
     pub fn share(&self) -> f64 {
         if self.total == 0 { 1.0 } else { self.done as f64 / self.total as f64 }
     }
 }
 
-/// Whoever is told.
+/// The caller's closure, which hears of the progress.
 trait Listener: WasmNotSendSync {
     fn hear(&self, progress: LoadProgress) -> ControlFlow<()>;
 }
@@ -39,7 +39,7 @@ impl<F: Fn(LoadProgress) -> ControlFlow<()> + WasmNotSendSync> Listener for F {
     }
 }
 
-/// One loading that is watched.
+/// One loading whose progress is reported.
 pub(super) struct Watch {
     listener: Box<dyn Listener>,
     state: Mutex<State>,
@@ -61,7 +61,7 @@ impl Watch {
         Self { listener: Box::new(listener), state: Mutex::new(state) }
     }
 
-    /// Refuses to go on after the listener broke off, so that all threads end.
+    /// Fails once the listener has cancelled, so that all loading threads stop.
     pub fn check(&self) -> Result<()> {
         match self.state.lock().unwrap_or_else(PoisonError::into_inner).is_cancelled {
             true => Err(Error::Cancelled),
@@ -69,7 +69,8 @@ impl Watch {
         }
     }
 
-    /// Tells that the weight `name` was read. The lock is held meanwhile: what the listener hears only grows.
+    /// Reports that the weight `name` was read. The lock is held while the listener runs, so `done` never
+    /// decreases from one call to the next.
     pub fn tell(&self, name: &str, bytes: u64) -> Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.is_cancelled {

@@ -1,4 +1,4 @@
-//! One safetensors file: eight bytes of header length, a JSON header, the tensors' bytes without a gap.
+//! One safetensors file: a header length of eight bytes, a JSON header, and the tensors' bytes without gaps.
 
 use std::fmt;
 use std::io::{Cursor, Read, Seek, SeekFrom};
@@ -11,36 +11,37 @@ use super::TensorView;
 use crate::StandIn;
 use crate::error::{Error, Result};
 
-/// Bytes of the number at the beginning that says how long the header is.
+/// Bytes of the header length at the start of the file.
 const LENGTH_BYTES: usize = 8;
-/// Longest header accepted, of some fifty thousand tensors, where CLIPSeg has four hundred. Parsed, it takes
-/// ten times as much.
+/// Longest header accepted, enough for some fifty thousand tensors; CLIPSeg has four hundred. Parsed, a
+/// header takes ten times as much memory.
 const MAX_HEADER: u64 = 8 << 20;
-/// Longest header of other models' files: the limit of the reference implementation.
+/// The limit of the reference implementation. A longer header length means that the file is not safetensors
+/// at all; between the two limits, it may be another model's.
 const MAX_HEADER_OF_ANY: u64 = 100_000_000;
 
 /// One file of weights, its header parsed and checked against its length.
 ///
-/// Tensors are read when they are asked for. Mapped into memory the file would count as the process's own,
-/// beside the device's copy of it; and cut short by someone else meanwhile it would end the process, not fail
-/// a read.
+/// Tensors are read on demand, not mapped. The pages of a mapped file would count as the process's own
+/// memory, in addition to the device's copy; and if someone else truncated the file meanwhile, the process
+/// would be killed instead of a read failing.
 pub(super) struct Shard {
-    /// The file, or what the caller calls the bytes.
+    /// The file, or the label that the caller gave the bytes.
     path: PathBuf,
     bytes: Bytes,
     metadata: Metadata,
-    /// Where the tensors' bytes begin.
+    /// Offset of the first tensor's bytes in the file.
     data: u64,
 }
 
-/// Where the tensors' bytes are.
+/// Where the file's bytes come from.
 enum Bytes {
     Reader(Mutex<Box<dyn ReadSeek>>),
-    /// All of the file's.
+    /// The whole file.
     Memory(Box<dyn AsRef<[u8]> + Send + Sync>),
 }
 
-/// What can be read from any position.
+/// A reader that can seek.
 trait ReadSeek: Read + Seek + Send {}
 
 impl<R: Read + Seek + Send> ReadSeek for R {}
@@ -78,7 +79,7 @@ impl Shard {
         Some(TensorView::new(self, name, self.metadata.info(name)?))
     }
 
-    /// Fills `bytes` with what lies `offset` bytes behind the header.
+    /// Fills `bytes` with those that start `offset` bytes after the header.
     pub(super) fn read(&self, offset: usize, bytes: &mut [u8]) -> Result<()> {
         // `parse_header` has checked that the last tensor ends where the file does, so the sum cannot
         // overflow.
@@ -92,7 +93,7 @@ impl Shard {
         read.map_err(|source| Error::read(&self.path, source))
     }
 
-    /// The same in memory; none where it is there already.
+    /// The same shard in memory; `None` if it is there already.
     pub(super) fn kept(&self) -> Result<Option<Self>> {
         let Bytes::Reader(reader) = &self.bytes else { return Ok(None) };
         let mut all = vec![0; self.data as usize + self.metadata.data_len()];
@@ -109,13 +110,13 @@ impl fmt::Debug for Shard {
 }
 
 fn read_at(reader: &Mutex<Box<dyn ReadSeek>>, start: u64, bytes: &mut [u8]) -> std::io::Result<()> {
-    // A thread that panicked has left nothing behind but the position, which is set here.
+    // A thread that panicked here can only have moved the reader's position, which is set anew below.
     let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
     reader.seek(SeekFrom::Start(start))?;
     reader.read_exact(bytes)
 }
 
-/// Parses the header and returns it with the position of the first tensor's bytes.
+/// Parses the header and returns it with the offset of the first tensor's bytes.
 fn parse(path: &Path, file: &mut (impl Read + Seek)) -> Result<(Metadata, u64)> {
     let refused = |source| Error::read(path, source);
     let length = file.seek(SeekFrom::End(0)).map_err(refused)?;
@@ -129,7 +130,7 @@ fn parse(path: &Path, file: &mut (impl Read + Seek)) -> Result<(Metadata, u64)> 
         .map_err(|message| Error::checkpoint(path, message))
 }
 
-/// Recognises what is not a file of weights by its first bytes, and goes back to the beginning.
+/// Recognises by its first bytes a file that is not weights, and rewinds it.
 fn recognise(file: &mut (impl Read + Seek)) -> std::io::Result<Option<StandIn>> {
     let mut start = Vec::new();
     file.by_ref().take(256).read_to_end(&mut start)?;
@@ -137,7 +138,8 @@ fn recognise(file: &mut (impl Read + Seek)) -> std::io::Result<Option<StandIn>> 
     Ok(StandIn::recognise(&start))
 }
 
-/// Reads the header's text; the inner result is about what the file says, the outer about reading it.
+/// Reads the header's text. The outer result tells whether the file could be read, the inner one whether its
+/// contents are valid.
 fn read_header(file: &mut impl Read, length: u64) -> std::io::Result<Result<Vec<u8>, String>> {
     let mut bytes = [0; LENGTH_BYTES];
     if length < LENGTH_BYTES as u64 {
@@ -164,7 +166,7 @@ fn read_header(file: &mut impl Read, length: u64) -> std::io::Result<Result<Vec<
     Ok(Ok(text))
 }
 
-/// What a file is that begins with a length which no header has.
+/// What a file is whose first eight bytes cannot be a header length.
 fn not_safetensors(start: &[u8; LENGTH_BYTES]) -> String {
     let text = std::str::from_utf8(start).ok().filter(|text| !text.contains(char::is_control));
     match text {
@@ -184,13 +186,12 @@ fn not_safetensors(start: &[u8; LENGTH_BYTES]) -> String {
     }
 }
 
-/// Parses the header of a file of `length` bytes and returns it with the position of the first tensor's
-/// bytes.
+/// Parses the header of a file of `length` bytes and returns it with the offset of the first tensor's bytes.
 ///
-/// The `safetensors` crate checks the header in itself: tensors that follow each other without gap or
-/// overlap, each as long as its shape and type say. How it lies in the file is checked here, for two reasons:
-/// the crate adds lengths that a hostile header can make overflow, and a message should say how many bytes a
-/// download lacks.
+/// The `safetensors` crate checks that the header is consistent in itself: tensors follow each other without
+/// gaps or overlaps, and each is as long as its shape and type say. Whether the header fits the file is
+/// checked here, for two reasons: the crate adds lengths, and a hostile header can make that sum overflow;
+/// and a message should say how many bytes a download lacks.
 fn parse_header(header: &[u8], length: u64) -> Result<(Metadata, u64), String> {
     let metadata: Metadata =
         serde_json::from_slice(header).map_err(|error| format!("has a bad header: {error}"))?;
@@ -269,8 +270,8 @@ mod tests {
         assert!(refused(&long).contains("has a header of 8388609 bytes"), "{}", refused(&long));
     }
 
-    /// Two tensors, each just short of what its own length check refuses, whose end wraps round the address
-    /// space.
+    /// Each tensor is short enough to pass its own length check, but their ends add up to more than the
+    /// address space.
     #[test]
     fn a_header_that_wraps_round_is_truncated_not_accepted() {
         let half = 1_usize << 60;

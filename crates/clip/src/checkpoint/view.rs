@@ -8,10 +8,10 @@ use super::finite::{all_finite, first_not_finite};
 use super::shard::Shard;
 use crate::error::{Error, Result};
 
-/// Values that are read at once and then looked at: as many as a processor's own cache keeps in between.
+/// Values that are read and checked per step, few enough to stay in a core's own cache in between.
 const BLOCK: usize = 1 << 16;
 
-/// A tensor in a file, row-major and little endian; its values are read when they are asked for.
+/// A tensor in a file, row-major and little endian; its values are read on demand.
 #[derive(Debug, Clone)]
 pub struct TensorView<'a> {
     shard: &'a Shard,
@@ -29,7 +29,7 @@ impl<'a> TensorView<'a> {
         &self.name
     }
 
-    /// Type that the values are stored in.
+    /// Type in which the values are stored.
     pub fn dtype(&self) -> Dtype {
         self.info.dtype
     }
@@ -55,7 +55,7 @@ impl<'a> TensorView<'a> {
         (end - start) as u64
     }
 
-    /// Whether it is of a type that weights have.
+    /// Whether its type is one that weights may have.
     pub(super) fn is_weight(&self) -> bool {
         matches!(self.dtype(), Dtype::F32 | Dtype::F16 | Dtype::BF16)
     }
@@ -63,7 +63,7 @@ impl<'a> TensorView<'a> {
     /// The values as stored, little endian.
     ///
     /// # Errors
-    /// Where the file cannot be read any more.
+    /// Where the file can no longer be read.
     pub fn bytes(&self) -> Result<Vec<u8>> {
         let (start, end) = self.info.data_offsets;
         let mut bytes = vec![0; end - start];
@@ -74,8 +74,8 @@ impl<'a> TensorView<'a> {
     /// The values as f32, converted where they are stored as f16 or bf16.
     ///
     /// # Errors
-    /// Naming the tensor where it is of another type, or holds a value that is not finite; where the file
-    /// cannot be read any more.
+    /// Where the tensor is of another type or holds a value that is not finite, with its name; where the file
+    /// can no longer be read.
     pub fn to_f32(&self) -> Result<Vec<f32>> {
         match self.dtype() {
             Dtype::F32 => self.read_f32(),
@@ -116,7 +116,7 @@ impl<'a> TensorView<'a> {
         self.refuse_unless(finite, values)
     }
 
-    /// The values, or where they are not all finite an error that names the first.
+    /// The values, or an error that names the first one that is not finite.
     fn refuse_unless(&self, finite: bool, values: Vec<f32>) -> Result<Vec<f32>> {
         if finite {
             return Ok(values);

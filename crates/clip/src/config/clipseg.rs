@@ -19,12 +19,12 @@ config_struct! {
         pub text_config: ClipSegTextConfig = ClipSegTextConfig::default(),
         /// The vision tower.
         pub vision_config: ClipSegVisionConfig = ClipSegVisionConfig::default(),
-        /// Width of the space that text and image are projected into, and of the decoder's condition.
+        /// Width of the space into which text and image are projected, and of the decoder's condition.
         pub projection_dim: usize = 512,
         /// Logarithm of the similarity's initial scale; the trained one is a tensor.
         pub logit_scale_init_value: f64 = 2.6592,
-        /// Vision layers whose outputs the decoder reads, counted from 0; negative ones as
-        /// [`hidden_state`](ClipSegVisionConfig::hidden_state) says.
+        /// Vision layers whose outputs the decoder reads, counted from 0; for negative ones see
+        /// [`hidden_state`](ClipSegVisionConfig::hidden_state).
         pub extract_layers: Vec<isize> = vec![3, 6, 9],
         /// Width of the decoder.
         pub reduce_dim: usize = 64,
@@ -37,12 +37,11 @@ config_struct! {
         pub decoder_hidden_act: Activation = Activation::QuickGelu,
         /// Inner width of the decoder's MLPs.
         pub decoder_intermediate_size: usize = 2048,
-        /// Step of the decoder in which the condition enters by FiLM; step 0 reads the last of
-        /// `extract_layers`. What a negative one means, [`conditional_step`](ClipSegConfig::conditional_step)
-        /// says.
+        /// Step of the decoder in which FiLM applies the condition; step 0 reads the last of
+        /// `extract_layers`. For negative values see [`conditional_step`](ClipSegConfig::conditional_step).
         pub conditional_layer: isize = 0,
-        /// Whether the decoder ends in a convolution and two transposed ones instead of a single transposed
-        /// one.
+        /// Whether the decoder ends in a convolution and two transposed convolutions instead of a single
+        /// transposed convolution.
         pub use_complex_transposed_convolution: bool = false,
     }
 }
@@ -50,8 +49,8 @@ config_struct! {
 impl ClipSegConfig {
     /// Reads a `config.json`, or the one in a folder, and checks its CLIP half.
     ///
-    /// The decoder's half is checked by [`validate`](Self::validate): a `CLIPSegModel` without a decoder
-    /// carries default values there that need not fit its towers.
+    /// The decoder's half is checked by [`validate`](Self::validate): the config of a `CLIPSegModel`, which
+    /// has no decoder, carries defaults there that need not fit its towers.
     ///
     /// # Errors
     /// Where the file is missing, is not JSON, is of another kind of model, or holds an impossible value.
@@ -67,7 +66,7 @@ impl ClipSegConfig {
         Self::from_object(parse_object(text)?)
     }
 
-    /// A configuration of these two towers, the rest by default; where it should not be,
+    /// A configuration of these two towers with defaults for the rest. To set other fields, write
     /// `ClipSegConfig { reduce_dim: 16, ..ClipSegConfig::from_text_vision_configs(text, vision) }`.
     pub fn from_text_vision_configs(
         text_config: ClipSegTextConfig,
@@ -100,7 +99,7 @@ impl ClipSegConfig {
     /// Checks everything: the CLIP half as [`validate_clip`](Self::validate_clip) does, and the decoder.
     ///
     /// # Errors
-    /// Naming the first field that is impossible, its value and the legal range.
+    /// Names the first field with an impossible value, the value and the legal range.
     pub fn validate(&self) -> Result<()> {
         self.validate_clip()?;
         check_size("", "reduce_dim", self.reduce_dim, MAX_WIDTH)?;
@@ -120,7 +119,7 @@ impl ClipSegConfig {
     /// Checks what concerns CLIP: both towers and the width of their projections.
     ///
     /// # Errors
-    /// Naming the first field that is impossible, its value and the legal range.
+    /// Names the first field with an impossible value, the value and the legal range.
     pub fn validate_clip(&self) -> Result<()> {
         self.text_config.validate_as("text_config.")?;
         self.vision_config.validate_as("vision_config.")?;
@@ -156,9 +155,9 @@ impl ClipSegConfig {
 
     /// The step of the decoder in which the condition enters, counted from 0.
     ///
-    /// `None` where `conditional_layer` is negative: transformers compares it with each step's number, which
-    /// it then never equals, and so does not use the condition. The masks are the same whatever the prompt,
-    /// there and here.
+    /// `None` where `conditional_layer` is negative. transformers compares it with each step's number; a
+    /// negative one never matches, so the condition is not used and the masks are the same for every prompt,
+    /// there as here.
     pub fn conditional_step(&self) -> Option<usize> {
         usize::try_from(self.conditional_layer).ok()
     }
@@ -204,7 +203,7 @@ impl ClipSegConfig {
 pub(super) fn is_whole_model(object: &Object) -> bool {
     match object.get("model_type").and_then(Value::as_str) {
         Some("clipseg" | "clip") => true,
-        // Says so, whatever unknown keys it has beside.
+        // The type decides, whatever unknown keys are there too.
         Some("clipseg_text_model" | "clip_text_model" | "clipseg_vision_model" | "clip_vision_model") => {
             false
         }
@@ -212,9 +211,9 @@ pub(super) fn is_whole_model(object: &Object) -> bool {
     }
 }
 
-/// Folds `text_config_dict` into `text_config` (or the same of vision), as transformers does for old files:
-/// where it is given it decides all known fields, by its own values or by their defaults; of the newer object
-/// the unknown keys stay.
+/// Merges `text_config_dict` into `text_config` (or likewise for vision), as transformers does for old files:
+/// if it is present, it decides all known fields, by its values or by the defaults. From the newer object
+/// only the unknown keys remain.
 fn merge_legacy(object: &mut Object, name: &str, defaults: &impl Serialize) -> Result<()> {
     let legacy_name = format!("{name}_dict");
     let legacy = match object.remove(&legacy_name) {
@@ -226,7 +225,7 @@ fn merge_legacy(object: &mut Object, name: &str, defaults: &impl Serialize) -> R
     if merged.is_null() {
         *merged = Value::Object(Object::new());
     }
-    // Anything else than an object is left for the field's own reader to refuse.
+    // A value that is not an object is left for the field's own reader to refuse.
     if let (Value::Object(merged), Value::Object(defaults)) = (merged, json!(defaults)) {
         merged.extend(defaults);
         merged.extend(legacy);

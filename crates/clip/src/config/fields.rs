@@ -1,6 +1,7 @@
-//! Reading a JSON object field by field, so that a bad value is reported under its full name.
+//! Reads a JSON object field by field, so that a bad value is reported under its full name.
 //!
-//! A derived `Deserialize` with a flattened rest would buffer the object and lose the field's name in errors.
+//! A derived `Deserialize` with a flattened `extra` would buffer the object and lose the field's name in
+//! errors.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -8,10 +9,10 @@ use serde_json::Value;
 use super::{Activation, Object};
 use crate::error::{Error, Result};
 
-/// The not yet consumed fields of one object of `config.json`.
+/// The fields of one object of `config.json` that have not been taken yet.
 pub(crate) struct Fields {
     object: Object,
-    /// Path of the object within the file, ending in a dot unless it is the top (`text_config.`).
+    /// Path of the object within the file, ending in a dot (`text_config.`); empty for the top-level object.
     prefix: String,
 }
 
@@ -20,8 +21,7 @@ impl Fields {
         Self { object, prefix: prefix.into() }
     }
 
-    /// Takes the field `name` out, read as an `R`, or its default where the file does not have it or has
-    /// null.
+    /// Takes out the field `name`, read as an `R`; its default if the file does not have it, or has null.
     pub(crate) fn take<T, R: FieldValue + Into<T>>(
         &mut self,
         name: &str,
@@ -34,7 +34,7 @@ impl Fields {
         }
     }
 
-    /// What no `take` asked for.
+    /// The fields that were never taken.
     pub(crate) fn rest(self) -> Object {
         self.object
     }
@@ -42,15 +42,15 @@ impl Fields {
 
 /// A type that a configuration field can have, or can be read as.
 pub(crate) trait FieldValue: Sized {
-    /// Whether null is a value of its own. For all other types it stands for the field's default, as in the
-    /// files of transformers 5, which writes it wherever a setting was not made.
+    /// Whether null is a value of its own. For all other types null means the field's default, as in the
+    /// files of transformers 5, which writes null for every setting that was not made.
     const HAS_NULL: bool = false;
 
-    /// Converts `value`, or says why it cannot, calling the field by its `path`.
+    /// Converts `value`; the error names the field by its `path`.
     fn from_value(value: Value, path: &str) -> Result<Self>;
 }
 
-/// The error about a value of the wrong type. Of a long value only the beginning is shown.
+/// The error for a value of the wrong type. Only the beginning of a long value is shown.
 pub(crate) fn wrong_type(value: &Value, path: &str, expected: &str) -> Error {
     let shown: String = value.to_string().chars().take(60).collect();
     Error::config(format!("{path} = {shown}: must be {expected}"))
@@ -86,8 +86,8 @@ impl FieldValue for Option<u32> {
     }
 }
 
-/// What a field is that transformers 5 types as a number or a list of them, and computes with as one number.
-/// Lists of that number are taken for it.
+/// Reads a field that transformers 5 declares as a number or a list of numbers, but uses as one number. A
+/// list is accepted if all its entries are equal.
 pub(crate) struct OneOrEqual<T>(T);
 
 impl<T: FieldValue + PartialEq> OneOrEqual<T> {
@@ -102,7 +102,7 @@ impl<T: FieldValue + PartialEq> OneOrEqual<T> {
     }
 }
 
-/// The side of a square in pixels, also as height and width.
+/// The side of a square in pixels, also given as height and width.
 impl FieldValue for OneOrEqual<usize> {
     fn from_value(value: Value, path: &str) -> Result<Self> {
         let expected =
@@ -131,8 +131,9 @@ impl From<OneOrEqual<u32>> for u32 {
     }
 }
 
-/// Declares a configuration: each field with its documentation, type, what it is read as where that differs,
-/// and default in one place. Adds `extra` for unknown keys, `Default`, and `from_fields`.
+/// Declares a configuration: in one place, each field with its documentation, its type, the type it is read
+/// as where that differs, and its default. Adds `extra` for unknown keys, `Default`, `from_fields` and
+/// `to_json`.
 macro_rules! config_struct {
     (
         $(#[$struct_attribute:meta])*
@@ -168,8 +169,8 @@ macro_rules! config_struct {
 
             /// The configuration as indented JSON, unknown keys included.
             pub fn to_json(&self) -> String {
-                // Serialisation fails on keys that are not texts and on writers that fail; there are none
-                // here.
+                // Serialisation can fail only for keys that are not strings and for failing writers; there
+                // are none here.
                 serde_json::to_string_pretty(self).expect("a configuration has text keys alone")
             }
         }

@@ -39,20 +39,19 @@ config_struct! {
         pub initializer_range: f64 = 0.02,
         /// Factor on the initial weights; no effect on inference.
         pub initializer_factor: f64 = 1.0,
-        /// Id of the padding token. The tokenizer's files decide what is padded with; this is kept for
-        /// completeness.
+        /// Id of the padding token. Not used: the tokenizer's files decide which token pads.
         pub pad_token_id: Option<u32> = Some(1),
-        /// Id of the start token. The tokenizer's files decide; kept for completeness.
+        /// Id of the start token. Not used: the tokenizer's files decide.
         pub bos_token_id: Option<u32> = Some(49406),
-        /// Id of the end token, whose hidden state is the pooled output. Checkpoints of old carry 2 here,
-        /// which stands for "the largest id in the text" instead.
+        /// Id of the end token, whose hidden state is the pooled output. Old checkpoints have 2 here, which
+        /// means "the largest id in the text" instead.
         pub eos_token_id: u32 as OneOrEqual<u32> = 49407,
     }
 }
 
 impl ClipSegTextConfig {
-    /// Reads a `config.json` (or the one in a folder): that of a text tower alone, or a whole CLIPSeg's, of
-    /// which `text_config` is taken.
+    /// Reads a `config.json` (or the one in a folder): that of a single text tower, or that of a whole
+    /// CLIPSeg, from which `text_config` is taken.
     ///
     /// # Errors
     /// Where the file is missing, is not JSON, is of another kind of model, or holds an impossible value.
@@ -84,11 +83,11 @@ impl ClipSegTextConfig {
         Ok(config)
     }
 
-    /// Checks that the sizes are possible: none zero or absurd, heads that divide the width, a usable
-    /// epsilon.
+    /// Checks that the sizes are possible: none is zero or absurd, the heads divide the width, and the
+    /// epsilon is usable.
     ///
     /// # Errors
-    /// Naming the first field that is impossible, its value and the legal range.
+    /// Names the first field with an impossible value, the value and the legal range.
     pub fn validate(&self) -> Result<()> {
         self.validate_as("")
     }

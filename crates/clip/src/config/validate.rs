@@ -1,5 +1,5 @@
-//! The checks that the configurations share. Bounds are far above any CLIP ever trained; they keep sizes
-//! computed from a hostile file from overflowing or asking for absurd memory.
+//! Checks that the configurations share. The bounds are far above any CLIP ever trained; they keep the sizes
+//! in a hostile file from overflowing computations or asking for absurd memory.
 
 use crate::error::{Error, Result};
 
@@ -22,7 +22,7 @@ pub(super) const MAX_EXTRACT_LAYERS: usize = MAX_LAYERS;
 /// Widest attention head, the limit of the attention kernels.
 pub(super) const MAX_HEAD: usize = 128;
 
-/// `1 ≤ value ≤ max`.
+/// Checks that `1 ≤ value ≤ max`.
 pub(super) fn check_size(prefix: &str, name: &str, value: usize, max: usize) -> Result<()> {
     if (1..=max).contains(&value) {
         return Ok(());
@@ -30,7 +30,7 @@ pub(super) fn check_size(prefix: &str, name: &str, value: usize, max: usize) -> 
     Err(Error::config(format!("{prefix}{name} = {value}: must lie between 1 and {max}")))
 }
 
-/// `heads` divides `width` into heads of at most [`MAX_HEAD`]; each comes with its field's name.
+/// Checks that `heads` divides `width` into heads of at most [`MAX_HEAD`]. Each comes with its field's name.
 pub(super) fn check_heads(prefix: &str, heads: (&str, usize), width: (&str, usize)) -> Result<()> {
     let ((heads_name, heads), (width_name, width)) = (heads, width);
     check_size(prefix, heads_name, heads, width)?;
@@ -49,9 +49,9 @@ pub(super) fn check_heads(prefix: &str, heads: (&str, usize), width: (&str, usiz
     Ok(())
 }
 
-/// `layer_norm_eps` keeps the square root away from zero.
+/// Checks that `layer_norm_eps` keeps the square root away from zero.
 pub(super) fn check_eps(prefix: &str, eps: f64) -> Result<()> {
-    // What counts is the value that the kernels see.
+    // The kernels use f32, so the value counts as rounded to that.
     if eps.is_finite() && eps as f32 > 0.0 && (eps as f32).is_finite() {
         return Ok(());
     }

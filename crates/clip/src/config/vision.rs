@@ -45,8 +45,8 @@ config_struct! {
 }
 
 impl ClipSegVisionConfig {
-    /// Reads a `config.json` (or the one in a folder): that of a vision tower alone, or a whole CLIPSeg's, of
-    /// which `vision_config` is taken.
+    /// Reads a `config.json` (or the one in a folder): that of a single vision tower, or that of a whole
+    /// CLIPSeg, from which `vision_config` is taken.
     ///
     /// # Errors
     /// Where the file is missing, is not JSON, is of another kind of model, or holds an impossible value.
@@ -78,11 +78,11 @@ impl ClipSegVisionConfig {
         Ok(config)
     }
 
-    /// Checks that the sizes are possible: none zero or absurd, heads that divide the width, a patch that
-    /// fits into the image, a usable epsilon.
+    /// Checks that the sizes are possible: none is zero or absurd, the heads divide the width, a patch fits
+    /// into the image, and the epsilon is usable.
     ///
     /// # Errors
-    /// Naming the first field that is impossible, its value and the legal range.
+    /// Names the first field with an impossible value, the value and the legal range.
     pub fn validate(&self) -> Result<()> {
         self.validate_as("")
     }
@@ -117,10 +117,10 @@ impl ClipSegVisionConfig {
         check_eps(prefix, self.layer_norm_eps)
     }
 
-    /// The entry of `hidden_states` that layer `layer` of `extract_layers` stands for, as Python indexes the
-    /// list: the output of layer `i`, counted from 0, is entry `i + 1`, the embeddings' is entry 0, and
-    /// negative indices count from the end. So -1 is the embeddings' output, -2 the last layer's. `None`
-    /// where there is no such entry.
+    /// The index in `hidden_states` that an entry `layer` of `extract_layers` selects, by Python's list
+    /// indexing: index 0 is the embeddings' output, index `i + 1` the output of layer `i`, and negative
+    /// indices count from the end. So a `layer` of -1 selects the embeddings' output, -2 the last layer's.
+    /// `None` if there is no such entry.
     pub fn hidden_state(&self, layer: isize) -> Option<usize> {
         let entries = self.num_hidden_layers.checked_add(1)?;
         let index = layer.checked_add(1)?;
@@ -130,7 +130,8 @@ impl ClipSegVisionConfig {
         }
     }
 
-    /// Width of one attention head. Meaningful once [`validate`](Self::validate) has passed, as are the rest.
+    /// Width of one attention head. Meaningful once [`validate`](Self::validate) has passed, like the methods
+    /// below.
     pub fn head_dim(&self) -> usize {
         self.hidden_size / self.num_attention_heads.max(1)
     }

@@ -2,15 +2,15 @@
 
 use serde::de::DeserializeOwned;
 
-/// Parses JSON, also with the `NaN`, `Infinity` and `-Infinity` that Python's `json` writes and no standard
-/// has, and with numbers too large for f64, which Python reads as infinities.
+/// Parses JSON. Also accepts the `NaN`, `Infinity` and `-Infinity` that Python's `json` writes though no
+/// standard allows them, and numbers too large for f64, which Python reads as infinities.
 ///
-/// Such a number becomes a text: where a number is needed, it is then refused under its field's name;
-/// where nobody reads it, it does not make the rest of the file unreadable.
+/// Such a number becomes a string. Where a number is needed, it is then refused with the field's name; where
+/// nobody reads it, the rest of the file stays readable.
 pub(crate) fn parse_json<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
     serde_json::from_str(text).or_else(|error| match quote_non_finite(text) {
-        // The place that the second message names would be off by the quotes; the first is about the file as
-        // it is.
+        // The second error's position would be off by the inserted quotes; the first error is about the file
+        // itself.
         Some(quoted) => serde_json::from_str(&quoted).map_err(|_| error),
         None => Err(error),
     })
@@ -44,14 +44,14 @@ fn is_not_finite(token: &str) -> bool {
     matches!(token, "NaN" | "Infinity" | "-Infinity") || digits && token.parse().is_ok_and(f64::is_infinite)
 }
 
-/// Length of the number or word at the beginning of `text`, of which at least the first byte belongs to it.
+/// Length of the number or word at the beginning of `text`, which starts with one.
 fn word_end(text: &str) -> usize {
     let belongs = |character: char| character.is_ascii_alphanumeric() || matches!(character, '+' | '-' | '.');
     text.find(|character| !belongs(character)).unwrap_or(text.len())
 }
 
-/// Length of the string literal at the beginning of `text`, quotes included; the whole of one that does not
-/// end.
+/// Length of the string literal at the beginning of `text`, quotes included; all of `text` if the literal
+/// does not end.
 fn string_end(text: &str) -> usize {
     let mut escaped = false;
     for (place, character) in text.char_indices().skip(1) {

@@ -21,7 +21,7 @@ impl SmallFiles<'_> {
         }
     }
 
-    /// What errors call a file.
+    /// The path by which errors name a file.
     pub fn path(&self, name: &str) -> PathBuf {
         match self {
             Self::Folder(folder) => folder.join(name),
@@ -29,7 +29,7 @@ impl SmallFiles<'_> {
         }
     }
 
-    /// The text of a file as [`read_text`].
+    /// The text of a file, as by [`read_text`].
     pub fn read(&self, name: &str, hint: &str) -> Result<String> {
         let path = self.path(name);
         match self {

@@ -1,24 +1,24 @@
-//! What a download leaves where a file should be.
+//! What a failed download leaves in place of a file.
 
 use std::fmt;
 
-/// Bytes from a file's beginning that [`StandIn::recognise`] needs at most.
+/// Bytes from the start of a file that [`StandIn::recognise`] looks at.
 const ENOUGH: usize = 256;
 
-/// Something else in the place of a file of a checkpoint, as downloads that went wrong leave it.
+/// Something other than the expected file of a checkpoint, usually left by a failed download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StandIn {
-    /// The small text by which Git LFS stands for a large file that was not fetched.
+    /// The small text that Git LFS puts in place of a large file that was not fetched.
     LfsPointer,
-    /// A page for a browser, most often of an error or a login.
+    /// A web page, most often an error or a login.
     WebPage,
     /// Nothing at all.
     Empty,
 }
 
 impl StandIn {
-    /// Recognises one by the first bytes of a file; 256 are enough.
+    /// Recognises a stand-in by the first bytes of a file; 256 are enough.
     #[must_use]
     pub fn recognise(start: &[u8]) -> Option<Self> {
         if start.is_empty() {
@@ -37,7 +37,7 @@ impl StandIn {
 }
 
 impl fmt::Display for StandIn {
-    /// As the rest of a sentence that begins with the file's name.
+    /// As the rest of a sentence that starts with the file's name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::LfsPointer => {

@@ -14,28 +14,28 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub enum ImageSize {
-    /// Both sides, whatever the photo's are.
+    /// Both sides, whatever the photo's aspect ratio.
     Sides {
         /// Rows.
         height: usize,
         /// Columns.
         width: usize,
     },
-    /// A bound on the edges. `ViTImageProcessor` takes it from a file and refuses to resize by it, so it is
+    /// A bound on the edges. `ViTImageProcessor` reads it from a file but refuses to resize by it, so it is
     /// legal only where `do_resize` is off.
     Edges {
         /// The shorter side.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         shortest_edge: Option<usize>,
-        /// The longer side at most.
+        /// The most that the longer side may have.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         longest_edge: Option<usize>,
     },
 }
 
 config_struct! {
-    /// Settings of the processor, with the defaults of `ViTImageProcessor`, which transformers uses for
-    /// CLIPSeg whatever kind the file names.
+    /// Settings of the processor, with the defaults of `ViTImageProcessor`. transformers uses that class for
+    /// CLIPSeg whichever processor the file names.
     pub struct PreprocessorConfig {
         /// Whether to resize to `size`.
         pub do_resize: bool = true,
@@ -45,7 +45,7 @@ config_struct! {
         pub resample: Resample = Resample::Bilinear,
         /// Whether to multiply bytes by `rescale_factor`.
         pub do_rescale: bool = true,
-        /// What takes a byte to the range that `image_mean` is meant for.
+        /// Factor that brings bytes to the range that `image_mean` is meant for.
         pub rescale_factor: f64 = 1.0 / 255.0,
         /// Whether to subtract `image_mean` and divide by `image_std`.
         pub do_normalize: bool = true,
@@ -57,12 +57,12 @@ config_struct! {
 }
 
 impl PreprocessorConfig {
-    /// Reads a `preprocessor_config.json`, or the one in a folder; also the `image_processor` of the
-    /// `processor_config.json` that transformers 5 saves in its place.
+    /// Reads a `preprocessor_config.json`, or the one in a folder. If transformers 5 saved a
+    /// `processor_config.json` instead, reads its `image_processor`.
     ///
     /// # Errors
     /// Where the file is missing, is not JSON, or asks for something impossible; where a folder has both
-    /// files and they prepare photos differently.
+    /// files and their settings differ.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         config_file::read(path.as_ref())
     }
@@ -75,23 +75,23 @@ impl PreprocessorConfig {
         config_file::from_object(parse_object(text)?)
     }
 
-    /// Whether photos come out the same with `other`: unknown keys do not count.
+    /// Whether `other` processes photos in the same way; unknown keys do not count.
     pub(super) fn prepares_as(&self, other: &Self) -> bool {
         let known = |config: &Self| Self { extra: Object::new(), ..config.clone() };
         known(self) == known(other)
     }
 
-    /// Checks that sizes and numbers are usable: every byte must become a finite f32.
+    /// Checks that sizes and numbers are usable: each byte must map to a finite f32.
     ///
     /// # Errors
-    /// Naming the first field that is not, its value and what is legal.
+    /// Names the first field with an unusable value, the value and what is legal.
     pub fn validate(&self) -> Result<()> {
         self.validate_as("")
     }
 
     pub(super) fn validate_as(&self, prefix: &str) -> Result<()> {
         self.validate_size(prefix)?;
-        // What counts is what the processor computes with.
+        // The processor computes in f32, so the numbers count as rounded to that.
         let finite = |number: f64| (number as f32).is_finite();
         if !finite(self.rescale_factor * 255.0) {
             return Err(Error::config(format!(
@@ -129,7 +129,7 @@ impl PreprocessorConfig {
     }
 
     /// The normalised value of each byte in `channel`, rounded where numpy rounds: the product with the
-    /// factor is computed in f64 and stored in f32, mean and deviation are f32.
+    /// factor is computed in f64 and stored as f32; mean and standard deviation are f32.
     pub(super) fn value_of_byte(&self, channel: usize) -> [f32; 256] {
         let (mean, std) = (self.image_mean[channel] as f32, self.image_std[channel] as f32);
         std::array::from_fn(|byte| {
@@ -175,7 +175,7 @@ impl FieldValue for ImageSize {
                 <[usize; 2]>::deserialize(&value).ok().map(|[height, width]| Self::Sides { height, width })
             }
             Value::Object(object) => {
-                // Sizes of transformers 5 may name every kind of size, all but the chosen one null.
+                // transformers 5 may write every kind of size, all but the chosen one as null.
                 let given = object.iter().filter(|(_, size)| !size.is_null());
                 let given: Object = given.map(|(name, size)| (name.clone(), size.clone())).collect();
                 if given.is_empty() { None } else { Self::deserialize(Value::Object(given)).ok() }

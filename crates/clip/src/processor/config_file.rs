@@ -1,4 +1,4 @@
-//! The files that a checkpoint folder may have the processor's settings in.
+//! Reads the processor's settings from either of the two files in which a checkpoint folder may have them.
 
 use std::path::Path;
 
@@ -9,15 +9,15 @@ use crate::config::fields::{FieldValue, Fields, wrong_type};
 use crate::config::{Object, read_config};
 use crate::error::{Error, Result};
 
-/// Name of the processor's settings in a checkpoint folder.
+/// Name of the file with the processor's settings in a checkpoint folder.
 pub const PREPROCESSOR_FILE: &str = "preprocessor_config.json";
-/// Name of the file in which transformers 5 saves them, as its `image_processor`.
+/// Name of the file in which transformers 5 saves these settings, under `image_processor`.
 pub const PROCESSOR_FILE: &str = "processor_config.json";
-/// The field of [`PROCESSOR_FILE`] with the settings.
+/// The field of [`PROCESSOR_FILE`] that holds the settings.
 const NESTED: &str = "image_processor";
 
-/// Reads the settings at `path`: of a folder `preprocessor_config.json`, or what transformers 5 saves in its
-/// place.
+/// Reads the settings at `path`. If that is a folder, reads its `preprocessor_config.json`, or what
+/// transformers 5 saves in its place.
 pub(super) fn read(path: &Path) -> Result<PreprocessorConfig> {
     let hint = format!(
         "it says how photos are resized and normalised, unless a {PROCESSOR_FILE} of transformers 5 does; download it \
@@ -28,7 +28,7 @@ pub(super) fn read(path: &Path) -> Result<PreprocessorConfig> {
     if !path.is_dir() || !nested.exists() {
         return old();
     }
-    // Of older releases it holds other settings alone.
+    // Older releases also wrote this file, but with other settings only.
     let Some(new) = read_config(&nested, PROCESSOR_FILE, "", |mut object| from_nested(&mut object))? else {
         return old();
     };
@@ -42,7 +42,7 @@ pub(super) fn read(path: &Path) -> Result<PreprocessorConfig> {
     Ok(new)
 }
 
-/// Settings from a file's object: the whole of it, or its `image_processor` where it has one.
+/// Settings from a file's object: its `image_processor` if it has one, else the whole object.
 pub(super) fn from_object(mut object: Object) -> Result<PreprocessorConfig> {
     match from_nested(&mut object)? {
         Some(config) => Ok(config),
@@ -50,7 +50,7 @@ pub(super) fn from_object(mut object: Object) -> Result<PreprocessorConfig> {
     }
 }
 
-/// The settings in `image_processor`, which are not there or null in files of older releases.
+/// The settings in `image_processor`; `None` if that is missing or null, as in files of older releases.
 fn from_nested(object: &mut Object) -> Result<Option<PreprocessorConfig>> {
     match object.remove(NESTED) {
         None | Some(Value::Null) => Ok(None),
@@ -69,8 +69,8 @@ fn settings(object: Object, prefix: &str) -> Result<PreprocessorConfig> {
     Ok(config)
 }
 
-/// transformers 5 cuts out the centre where it is told to; older releases ignored that for CLIPSeg, and so
-/// does this crate.
+/// transformers 5 crops to the centre if the file asks for it. Older releases ignored that for CLIPSeg, and
+/// this crate does not crop.
 fn refuse_crop(config: &PreprocessorConfig) -> Result<()> {
     if config.extra.get("do_center_crop") != Some(&Value::Bool(true)) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Picture files to 8-bit RGB as Pillow's `convert("RGB")` does it.
+//! Decodes picture files to 8-bit RGB, as Pillow's `convert("RGB")` does.
 
 mod directory;
 mod formats;
@@ -15,9 +15,10 @@ use super::photo::check_size;
 use super::{MAX_PIXELS, Orientation, Photo, PhotoFile};
 use crate::error::{Error, Result};
 
-/// Most bytes that a decoder may allocate: [`MAX_PIXELS`] of four channels of 16 bits.
+/// Most bytes that a decoder may allocate: [`MAX_PIXELS`] with four channels of 16 bits.
 const MAX_DECODER_BYTES: u64 = MAX_PIXELS * 8;
-/// Most bytes beside those of the pixels: colour profiles, and frames that reach beyond their picture.
+/// Most bytes that a decoder may allocate besides the pixels: for colour profiles, and for frames that reach
+/// beyond their picture.
 const MAX_OTHER_BYTES: u64 = 64 << 20;
 
 /// A picture as it is stored.
@@ -26,9 +27,9 @@ struct Picture {
     height: usize,
     /// `[height, width, 3]`
     rgb: Vec<u8>,
-    /// How opaque each pixel is, `[height, width]`, where the file says it.
+    /// Opacity of each pixel, `[height, width]`, if the file has it.
     alpha: Option<Vec<u8>>,
-    /// Whether values were cut off to fit into 8 bits.
+    /// Whether values were clipped to fit into 8 bits.
     is_clipped: bool,
 }
 
@@ -41,7 +42,7 @@ pub(super) fn decode(bytes: &[u8], orientation: Orientation) -> Result<PhotoFile
     limits.max_alloc = Some(MAX_DECODER_BYTES);
     reader.limits(limits.clone());
     let (picture, turn) = match reader.format() {
-        // Pillow turns these upright by itself, whoever reads them.
+        // Pillow turns TIFF files upright by itself, whatever the caller asks for.
         _ if tiff::is_tiff(bytes) => tiff::decode(bytes)?,
         Some(
             format @ (ImageFormat::Jpeg
@@ -56,7 +57,7 @@ pub(super) fn decode(bytes: &[u8], orientation: Orientation) -> Result<PhotoFile
             limits.max_alloc = Some(MAX_DECODER_BYTES.min(decoder.total_bytes() + MAX_OTHER_BYTES));
             decoder.set_limits(limits).map_err(undecodable)?;
             let turn = match orientation {
-                // A picture is not refused for a damaged description of it.
+                // A picture with damaged metadata is not refused.
                 Orientation::Apply => {
                     exif_orientation(bytes, format, &mut decoder).unwrap_or(Turn::NoTransforms)
                 }
@@ -73,7 +74,7 @@ pub(super) fn decode(bytes: &[u8], orientation: Orientation) -> Result<PhotoFile
     picture.turned(turn)
 }
 
-/// The columns and rows that a file says that its picture has.
+/// The numbers of columns and rows that a picture file declares.
 pub(crate) fn dimensions(bytes: &[u8]) -> Option<(u64, u64)> {
     if tiff::is_tiff(bytes) {
         let directory = Directory::read(bytes)?;
@@ -116,7 +117,7 @@ fn exif_orientation(bytes: &[u8], format: ImageFormat, decoder: &mut impl ImageD
 
 /// The EXIF block of a PNG file, which may stand before the pixels or after them.
 fn png_exif(bytes: &[u8]) -> Option<&[u8]> {
-    // Chunks after the file's mark: their length, their kind, the data, and a sum to check them by.
+    // After the signature come chunks: length, kind, data and checksum.
     let mut rest = bytes.get(8..)?;
     while let Some((length, after)) = rest.split_first_chunk::<4>() {
         let length = u32::from_be_bytes(*length) as usize;
@@ -129,10 +130,10 @@ fn png_exif(bytes: &[u8]) -> Option<&[u8]> {
     None
 }
 
-/// The EXIF block of a WebP file. Its decoder makes room for as many bytes as the block claims, up to 4 GB.
+/// The EXIF block of a WebP file. It is found here because `image`'s decoder allocates as many bytes as the
+/// block claims to have, up to 4 GB.
 fn webp_exif(bytes: &[u8]) -> Option<&[u8]> {
-    // Chunks after the file's mark: their kind, their length, the data, and a byte more where that makes it
-    // even.
+    // After the header come chunks: kind, length, data, and a padding byte if the length is odd.
     let mut rest = bytes.get(12..)?;
     while let Some((kind, after)) = rest.split_first_chunk::<4>() {
         let (length, after) = after.split_first_chunk::<4>()?;
@@ -146,17 +147,17 @@ fn webp_exif(bytes: &[u8]) -> Option<&[u8]> {
     None
 }
 
-/// Decodes a JPEG to the very bytes of Pillow's libjpeg-turbo. The decoder within `image` differs from it by
-/// up to 4 in a fifth of the values of an ordinary photo, and reads a truncated file as if it were grey to
-/// the end.
+/// Decodes a JPEG to exactly the bytes that Pillow's libjpeg-turbo gives. The decoder in `image` differs from
+/// it by up to 4 in a fifth of the values of an ordinary photo, and fills the rest of a truncated file with
+/// grey.
 fn decode_jpeg(bytes: &[u8]) -> Result<Picture> {
     let picture = libjpeg_turbo_rs::decompress_to(bytes, PixelFormat::Rgb).map_err(damaged)?;
     let (width, height) = (picture.width, picture.height);
     Ok(Picture { width, height, rgb: picture.data, alpha: None, is_clipped: false })
 }
 
-/// Whether a JPEG has four channels and stores some of them at lower resolution, which is rare. On such
-/// files, where damaged, libjpeg-turbo-rs 0.9 can reach beyond its rows and panic.
+/// Whether a JPEG has four channels and stores some of them at lower resolution, which is rare. On damaged
+/// files of this kind, libjpeg-turbo-rs 0.9 can index beyond its rows and panic.
 fn is_subsampled_cmyk(bytes: &[u8]) -> Result<bool> {
     let decoder = libjpeg_turbo_rs::Decoder::new(bytes).map_err(damaged)?;
     let channels = &decoder.header().components;
@@ -165,9 +166,9 @@ fn is_subsampled_cmyk(bytes: &[u8]) -> Result<bool> {
     Ok(channels.len() == 4 && sampling.any(|factors| factors != (1, 1)))
 }
 
-/// Decodes the other formats and brings their pixels to 8-bit RGB by Pillow's rules: alpha is dropped, grey
-/// repeated, and of 16 bits the upper 8 are kept; but 16-bit grey, which Pillow reads at full depth, is cut
-/// off at 255.
+/// Decodes the other formats and converts their pixels to 8-bit RGB by Pillow's rules: alpha is dropped, grey
+/// is repeated, and of 16 bits the upper 8 are kept. The exception is 16-bit grey, which Pillow reads at full
+/// depth and then clips at 255.
 fn decode_other(decoder: impl ImageDecoder) -> Result<Picture> {
     let picture = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
     let (width, height) = (picture.width() as usize, picture.height() as usize);

@@ -1,12 +1,12 @@
-//! The filters of Pillow's resize and the weights they give to source pixels (`precompute_coeffs` and
-//! `normalize_coeffs_8bpc` of Pillow's `Resample.c`).
+//! The filters of Pillow's resize, and the weights that they give to source pixels (`precompute_coeffs` and
+//! `normalize_coeffs_8bpc` in Pillow's `Resample.c`).
 
 use serde::{Deserialize, Serialize};
 
-/// Bits after the point of a weight: 32, less 8 of the pixel and 2 for sums beyond one.
+/// Fractional bits of a weight: 32, less 8 for the pixel and 2 for sums above one.
 pub(super) const PRECISION_BITS: u32 = 32 - 8 - 2;
 
-/// Filter of a resize. The numbers are Pillow's and stand in `preprocessor_config.json`.
+/// Filter of a resize. The numbers are Pillow's, as used in `preprocessor_config.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
 pub enum Resample {
@@ -43,7 +43,7 @@ impl TryFrom<u8> for Resample {
 }
 
 impl Resample {
-    /// How far the filter reaches to each side, in source pixels when enlarging.
+    /// How many source pixels the filter reaches to each side when enlarging.
     fn support(self) -> f64 {
         match self {
             Self::Nearest | Self::Box => 0.5,
@@ -54,7 +54,7 @@ impl Resample {
     }
 
     /// Weight of a pixel at distance `x`. The order of operations is Pillow's: weights are rounded later, and
-    /// a last bit here could show there.
+    /// a difference in the last bit here could change the result there.
     fn weight(self, x: f64) -> f64 {
         use std::f64::consts::PI;
         match self {
@@ -64,7 +64,7 @@ impl Resample {
                 0.0 => 1.0,
                 x if x < 1.0 => {
                     let x = x * PI;
-                    // Pillow writes these two numbers in single precision.
+                    // Pillow has these two numbers as floats.
                     x.sin() / x * (f64::from(0.54_f32) + f64::from(0.46_f32) * x.cos())
                 }
                 _ => 0.0,
@@ -91,23 +91,24 @@ fn sinc(x: f64) -> f64 {
     x.sin() / x
 }
 
-/// The source pixels that make one target pixel along one axis.
+/// The source pixels that one target pixel is made from, along one axis.
 pub(super) struct Window {
     /// First source pixel.
     pub(super) start: usize,
-    /// Weights of it and the following, in units of 2^-[`PRECISION_BITS`].
+    /// Weights of that pixel and the following ones, in units of 2^-[`PRECISION_BITS`].
     pub(super) weights: Vec<i32>,
 }
 
 /// The windows of all `target` pixels along an axis of `source` pixels.
 pub(super) fn windows(source: usize, target: usize, resample: Resample) -> Vec<Window> {
     let scale = source as f64 / target as f64;
-    // When shrinking the filter is stretched over all pixels that fall into one: that is the antialiasing.
+    // When shrinking, the filter is stretched over all source pixels that fall into one target pixel; that is
+    // the antialiasing.
     let stretch = scale.max(1.0);
     let (support, per_stretch) = (resample.support() * stretch, 1.0 / stretch);
     let window = |index: usize| {
         let center = (index as f64 + 0.5) * scale;
-        // Casts cut off below zero as Pillow's clamp does.
+        // The cast turns negative numbers into 0, as Pillow's clamp does.
         let start = (center - support + 0.5) as usize;
         let end = ((center + support + 0.5) as usize).min(source);
         let weight = |pixel: usize| resample.weight((pixel as f64 - center + 0.5) * per_stretch);

@@ -1,4 +1,4 @@
-//! Texts, images and visual prompts to the model's inputs at once, as transformers' `CLIPSegProcessor`
+//! Turns texts, images and visual prompts into the model's inputs, as transformers' `CLIPSegProcessor` does
 //! (`processing_clipseg.py` of v4.37.2).
 
 use std::path::Path;
@@ -10,13 +10,13 @@ use crate::{TextBatch, Tokenizer};
 /// The image processor and the tokenizer of a checkpoint.
 #[derive(Debug, Clone)]
 pub struct ClipSegProcessor {
-    /// What makes pixels of photos.
+    /// Turns photos into pixel values.
     pub image_processor: Processor,
-    /// What makes ids of words.
+    /// Turns words into token ids.
     pub tokenizer: Tokenizer,
 }
 
-/// What [`ClipSegProcessor::process`] gives; each where it was asked for.
+/// The result of [`ClipSegProcessor::process`]; each part is `Some` if its input was given.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct ProcessedInputs {
@@ -38,12 +38,12 @@ impl ClipSegProcessor {
         Ok(Self { image_processor: Processor::from_dir(folder)?, tokenizer: Tokenizer::from_dir(folder)? })
     }
 
-    /// Processes what is given: images, and prompts of one kind, in words (`text`) or in pictures
-    /// (`visual_prompt`). There need not be as many of one as of the other; the model judges that.
+    /// Processes what is given: images, and prompts of one kind, either words (`text`) or pictures
+    /// (`visual_prompt`). Their numbers may differ; the model checks them.
     ///
     /// # Errors
-    /// [`Error::Input`], in the reference's words, where nothing is given or prompts of both kinds;
-    /// [`Error::EmptyPrompt`]; images that come out in different sizes.
+    /// [`Error::Input`], in transformers' words, where nothing or prompts of both kinds are given;
+    /// [`Error::EmptyPrompt`]; [`Error::Input`] where images come out in different sizes.
     pub fn process<S: AsRef<str>>(
         &self,
         text: Option<&[S]>,

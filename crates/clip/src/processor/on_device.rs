@@ -1,4 +1,4 @@
-//! What a processor does, for a device that has the photo in a texture.
+//! The steps of a processor for a device that has the photo in a texture.
 
 use clipseg_tensor::{PhotoResizing, ResizeAxis};
 
@@ -7,9 +7,9 @@ use super::resize::{down_first, nearest_positions};
 use super::{ImageSize, Processor, Resample};
 
 impl Processor {
-    /// What [`preprocess`](Self::preprocess) does to photos of a size, for
-    /// [`PhotoResize`](clipseg_tensor::PhotoResize): the same integers in the same order, so that the values
-    /// are the same too.
+    /// The steps of [`preprocess`](Self::preprocess) for photos of one size, as input for
+    /// [`PhotoResize`](clipseg_tensor::PhotoResize). The device computes with the same integers in the same
+    /// order, so the values are the same too.
     pub fn photo_resizing(&self, width: usize, height: usize) -> PhotoResizing {
         let from = (width, height);
         let to = match self.config.size {
@@ -31,7 +31,7 @@ impl Processor {
     }
 }
 
-/// Each pixel is one of the source's.
+/// An axis whose target pixels are each a copy of one source pixel.
 fn of_single_pixels(positions: Vec<usize>) -> ResizeAxis {
     let weights = vec![1 << PRECISION_BITS; positions.len()];
     ResizeAxis { starts: positions.into_iter().map(|position| position as u32).collect(), weights }

@@ -5,22 +5,22 @@ use std::ops::Range;
 use super::{Resample, resize::resize};
 use crate::error::{Error, Result};
 
-/// Most pixels that a picture may have, Pillow's limit against decompression bombs: small files that would
+/// Most pixels that a picture may have: Pillow's limit against decompression bombs, small files that would
 /// fill the memory.
 pub const MAX_PIXELS: u64 = 178_956_970;
 
-/// How the pixels of a picture lie in memory: a byte per channel, in this order.
+/// Memory layout of a picture's pixels: one byte per channel, in the order given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PixelFormat {
     /// Red, green, blue.
     Rgb8,
-    /// Blue, green, red, as OpenCV has them.
+    /// Blue, green, red, as in OpenCV.
     Bgr8,
-    /// Red, green, blue and an alpha that is left out, as Pillow does: colours stay as they are. Where alpha
-    /// is premultiplied, divide by it first.
+    /// Red, green, blue and an alpha that is ignored, as in Pillow: colours stay as they are. If alpha is
+    /// premultiplied, divide by it first.
     Rgba8,
-    /// As `Rgba8` with blue first, as many windows and cameras have it.
+    /// As `Rgba8` with red and blue swapped, the order of many window systems and cameras.
     Bgra8,
     /// One value for red, green and blue.
     Gray8,
@@ -47,7 +47,7 @@ pub struct Photo {
 }
 
 impl Photo {
-    /// A picture of pixels at hand: `rgb` is `[height, width, 3]`, row-major.
+    /// A picture from packed RGB pixels: `rgb` is `[height, width, 3]`, row-major.
     ///
     /// # Errors
     /// Where the picture is empty, or `rgb` is not `width · height · 3` long.
@@ -63,10 +63,9 @@ impl Photo {
         Ok(Self { rgb, width, height })
     }
 
-    /// A picture of pixels that another program has, row after row. Each row begins `row_bytes` after the one
-    /// before: `width` times [`PixelFormat::bytes`], or more where rows are padded, as those that wgpu copies
-    /// from a texture to a buffer. The padding of the last row may be left out. The pixels are copied once,
-    /// to packed RGB.
+    /// A picture from pixels in another layout, row after row. Each row starts `row_bytes` after the previous
+    /// one: `width` times [`PixelFormat::bytes`], or more if rows are padded, as when wgpu copies a texture
+    /// to a buffer. The last row needs no padding. The pixels are copied once, to packed RGB.
     ///
     /// ```
     /// use clipseg_clip::{Photo, PixelFormat};
@@ -80,7 +79,7 @@ impl Photo {
     ///
     /// # Errors
     /// [`Error::Image`] where the picture is empty or larger than [`MAX_PIXELS`], a row does not fit into
-    /// `row_bytes`, or `bytes` ends within the picture.
+    /// `row_bytes`, or `bytes` is too short for the picture.
     pub fn from_pixels(
         format: PixelFormat,
         width: usize,
@@ -135,10 +134,10 @@ impl Photo {
         Self { rgb, width, height }
     }
 
-    /// The part of the picture in these columns and rows.
+    /// Cuts out these columns and rows.
     ///
     /// # Panics
-    /// When there is nothing in them, or they reach beyond the picture, as slices do.
+    /// If either range is empty or reaches beyond the picture, as slicing does.
     pub fn cropped(&self, columns: Range<usize>, rows: Range<usize>) -> Self {
         assert!(
             !columns.is_empty() && !rows.is_empty(),
@@ -151,14 +150,14 @@ impl Photo {
     }
 }
 
-/// The pixels of a row, each as `convert` makes it.
+/// Converts the pixels of one row.
 fn repack<const N: usize>(to: &mut [[u8; 3]], from: &[u8], convert: impl Fn(&[u8; N]) -> [u8; 3]) {
     for (to, from) in to.iter_mut().zip(from.as_chunks().0) {
         *to = convert(from);
     }
 }
 
-/// The sides of a picture, of which it has no more pixels than are allowed.
+/// Checks that a picture does not have too many pixels, and returns its sides.
 pub(super) fn check_size(width: u64, height: u64) -> Result<(usize, usize)> {
     let pixels = width.saturating_mul(height);
     if pixels > MAX_PIXELS || width > u64::from(u32::MAX) || height > u64::from(u32::MAX) {

@@ -1,4 +1,4 @@
-//! Photos from picture files.
+//! Reads photos from picture files.
 
 use std::path::Path;
 
@@ -6,35 +6,36 @@ use super::decode::decode;
 use super::{MAX_PIXELS, Photo};
 use crate::error::{Error, Result};
 
-/// Most bytes that a file may have: the most pixels of four channels of 16 bits, and what is said of them.
+/// Most bytes that a file may have: the most pixels with four channels of 16 bits, and metadata.
 const MAX_BYTES: u64 = MAX_PIXELS * 8 + (64 << 20);
 
-/// What to do with the orientation that a camera wrote into the file.
+/// How to treat the orientation that a camera wrote into the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Orientation {
-    /// Turn the picture upright, as viewers show it.
+    /// Turns the picture upright, as viewers show it.
     #[default]
     Apply,
-    /// Take the pixels as stored, as transformers does; but TIFFs turned upright, as Pillow gives them to it.
+    /// Takes the pixels as stored, as transformers does. TIFF files are turned upright nevertheless, because
+    /// Pillow does so before transformers sees them.
     Ignore,
 }
 
-/// A picture and what else its file says.
+/// A picture and what else its file tells about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PhotoFile {
     /// The picture.
     pub photo: Photo,
-    /// How opaque each pixel is, 0 (transparent) to 255, `[height, width]`; where the file has transparency.
+    /// Opacity of each pixel, from 0 (transparent) to 255, `[height, width]`; if the file has transparency.
     pub alpha: Option<Vec<u8>>,
-    /// Whether the file holds grey of more than 8 bits, and some of it was cut off at 0 or 255, as Pillow and
-    /// so transformers do: such a picture may come out white or black.
+    /// Whether the file has grey of more than 8 bits and some of it was clipped to 0 or 255, as Pillow and
+    /// therefore transformers do. Such a picture may come out all white or black.
     pub is_clipped: bool,
 }
 
 impl PhotoFile {
-    /// Decodes the picture in a file. While that goes on, it takes at most 8 bytes per pixel and 64 MB beside
-    /// the file and the picture.
+    /// Decodes the picture in a file. Beside the file and the picture, decoding takes at most 8 bytes per
+    /// pixel and 64 MB.
     ///
     /// # Errors
     /// Where the file cannot be read, is not a picture of a known format or kind, is damaged, or is larger
@@ -55,7 +56,7 @@ impl PhotoFile {
 }
 
 impl Photo {
-    /// Decodes the picture in a file; [`PhotoFile::open`] tells more about it.
+    /// Decodes the picture in a file; [`PhotoFile::open`] also returns its alpha and whether it was clipped.
     ///
     /// # Errors
     /// As [`PhotoFile::open`].

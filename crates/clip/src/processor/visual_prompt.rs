@@ -1,23 +1,24 @@
-//! Image prompts as the paper engineers them: the object kept, what is around it blurred, darkened and
-//! cropped away.
+//! Image prompts as engineered in the paper: the object is kept, and its surroundings are blurred, darkened
+//! and cropped away.
 
 use super::{PixelValues, Processor};
 use crate::Photo;
 use crate::error::{Error, Result};
 
-/// Columns of the blur's kernel.
+/// Width of the blur kernel, in pixels.
 const KERNEL: usize = 15;
 
-/// How a prompt image is prepared around its object: table 5 of the paper (Lüddecke and Ecker 2022),
-/// `img_preprocess` of its code. The default is the best one there:
+/// How the surroundings of the object in a prompt image are treated: table 5 of the paper (Lüddecke and Ecker
+/// 2022), `img_preprocess` of its code. The default is the best one in that table:
 /// [`CROP_BLUR_DARKEN`](Self::CROP_BLUR_DARKEN).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PromptStyle {
     /// Standard deviation of the Gaussian that blurs the background, in pixels of the model's input; above 0.
     pub deviation: f32,
-    /// What the background is multiplied by, 0..=1.
+    /// Factor on the background, from 0 to 1.
     pub background: f32,
-    /// Crop to the object's bounding box, grown by this share of its height and width on each side.
+    /// If `Some`, crops to the object's bounding box, grown on each side by this share of its height and
+    /// width.
     pub context: Option<f64>,
 }
 
@@ -41,11 +42,12 @@ impl Default for PromptStyle {
 }
 
 impl Processor {
-    /// A photo as an image prompt for the object under `mask` (`[height, width]` of the photo): preprocessed,
-    /// then [`PixelValues::visual_prompt`]. The mask is resized as Pillow does with `NEAREST`.
+    /// Makes an image prompt from a photo and the `mask` of an object in it (`[height, width]` of the photo):
+    /// preprocesses the photo, then calls [`PixelValues::visual_prompt`]. The mask is resized as by Pillow's
+    /// `NEAREST`.
     ///
     /// # Errors
-    /// Where the mask has another size than the photo, or marks nothing of what the model would see.
+    /// Where the mask and the photo differ in size, or no marked pixel remains at the model's resolution.
     pub fn visual_prompt(&self, photo: &Photo, mask: &[bool], style: &PromptStyle) -> Result<PixelValues> {
         let (width, height) = (photo.width(), photo.height());
         if mask.len() != width * height {
@@ -66,11 +68,11 @@ impl Processor {
 }
 
 impl PixelValues {
-    /// `mask · x + background · (1 − mask) · blur(x)`, then the crop, padded with zeros to a square and
-    /// resized to the same size by nearest neighbour. `mask` is `[height, width]`.
+    /// Computes `mask · x + background · (1 − mask) · blur(x)`, then crops, pads with zeros to a square, and
+    /// resizes that to the original size by nearest neighbour. `mask` is `[height, width]`.
     ///
     /// # Errors
-    /// Where the mask has another size or marks nothing.
+    /// Where the mask has another size or marks no pixel.
     pub fn visual_prompt(&self, mask: &[bool], style: &PromptStyle) -> Result<Self> {
         let (width, height) = (self.width, self.height);
         if mask.len() != width * height {
@@ -95,12 +97,12 @@ impl PixelValues {
         })
     }
 
-    /// The part within `bounds` in the middle of a square of zeros, as large as the whole was.
+    /// The part within `bounds`, centred in a square of zeros that is resized to the size of `self`.
     fn cropped(&self, bounds: &Bounds) -> Self {
         let (rows, columns) = (bounds.bottom - bounds.top, bounds.right - bounds.left);
         let side = rows.max(columns);
         let (above, before) = ((side - rows) / 2, (side - columns) / 2);
-        // In f32, as torch's `interpolate` rounds.
+        // Computed in f32, to round as torch's `interpolate` does.
         let nearest = |place: usize, length: usize| {
             ((place as f32 * (side as f32 / length as f32)) as usize).min(side - 1)
         };
@@ -129,7 +131,7 @@ struct Bounds {
 }
 
 impl Bounds {
-    /// The smallest that hold all marked pixels.
+    /// The smallest bounds around all marked pixels.
     fn of(mask: &[bool], width: usize) -> Option<Self> {
         let marked = || (0..mask.len()).filter(|&place| mask[place]);
         Some(Self {
@@ -140,7 +142,8 @@ impl Bounds {
         })
     }
 
-    /// Grown by a share of their extent, within the picture; rounded down as the paper's code does.
+    /// The bounds grown by a share of their extent, but not beyond the picture; rounded down as in the
+    /// paper's code.
     fn grown(&self, context: f64, width: usize, height: usize) -> Self {
         let grown = |low: usize, high: usize, end: usize| {
             let margin = context * (high - low) as f64;
@@ -152,8 +155,8 @@ impl Bounds {
     }
 }
 
-/// Each channel blurred, along the rows and then along the columns; beyond the border it is mirrored, the
-/// border's own pixels not repeated.
+/// Blurs each channel, along the rows and then along the columns. Beyond the border the picture is mirrored
+/// without repeating the border's pixels.
 fn blurred(pixels: &PixelValues, deviation: f32) -> Vec<f32> {
     let weights = gaussian(deviation);
     let (width, height) = (pixels.width, pixels.height);
@@ -183,7 +186,7 @@ fn gaussian(deviation: f32) -> [f32; KERNEL] {
     std::array::from_fn(|tap| (weight(tap) / sum) as f32)
 }
 
-/// The place that a position outside `0..length` mirrors.
+/// Maps a position outside `0..length` to the one inside that it mirrors.
 fn mirrored(position: isize, length: usize) -> usize {
     let last = length as isize - 1;
     if last == 0 {

@@ -3,23 +3,23 @@ use clipseg_tensor::Run;
 use super::{Layout, TextInput, TextPlan};
 use crate::Result;
 
-/// The rows are a multiple of this, and the longest text counts as one: else every batch would ask for a plan
-/// of its own.
+/// The number of rows and the longest text are rounded up to multiples of these; otherwise nearly every batch
+/// would need a plan of its own.
 const ROWS: usize = 8;
 const LONGEST: usize = 16;
 
-/// Texts one behind the other, each up to the token whose place is pooled: attention looks back only, so
-/// nothing that follows it counts. Filled up to the longest, most of a batch of prompts would be padding.
+/// Texts one after another, each cut after its pooled token. Attention is causal, so no later token affects
+/// the result. Most of a batch of prompts would be padding if all were padded to the longest.
 pub(super) struct Packed {
     ids: Vec<u32>,
     position_ids: Vec<u32>,
-    /// `[texts + 1]`, the row of each text's first token, and the one after the last.
+    /// `[texts + 1]`: the row of each text's first token, and the row after the last token.
     cu_seqlens: Vec<u32>,
 }
 
 impl Packed {
-    /// Packs texts whose pooled tokens have these `places`. `None` where it would change what a token sees:
-    /// positions of the caller's own, or padding before a token that counts.
+    /// Packs texts whose pooled tokens are at these `places`. `None` where packing would change what a token
+    /// sees: if the caller gives position ids, or if padding comes before a token that counts.
     pub fn of(input: TextInput<'_>, places: &[usize]) -> Option<Self> {
         let mut packed = Self { ids: Vec::new(), position_ids: Vec::new(), cu_seqlens: vec![0] };
         if input.position_ids.is_some() {
@@ -50,7 +50,7 @@ impl Packed {
         }
     }
 
-    /// Of so many texts that are all of `length` tokens.
+    /// The layout for `texts` texts of `length` tokens each.
     pub fn longest_layout(texts: usize, length: usize) -> Layout {
         let (rows, max_seqlen) = (texts * length, length);
         Layout::Packed {

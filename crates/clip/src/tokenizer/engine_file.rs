@@ -1,8 +1,8 @@
-//! `tokenizer.json`, read as data.
+//! Builds the engine from `tokenizer.json`, without the `tokenizers` crate's own reader.
 //!
-//! The `tokenizers` crate has a reader too, but that panics on some damaged files, and it builds whatever a
-//! file describes: also replacements that make 8 GB of one letter. What CLIP's files hold is known, as
-//! transformers 4 and 5 write them. That is built here, and all else refused by its field.
+//! That reader panics on some damaged files, and it builds whatever a file describes, even replacements that
+//! turn one letter into 8 GB. What CLIP's files contain is known, as transformers 4 and 5 write them. Exactly
+//! that is built here; anything else is refused, with the name of its field.
 
 use std::collections::HashMap;
 
@@ -23,14 +23,14 @@ use super::settings::is_id;
 use crate::config::MAX_VOCABULARY;
 use crate::files::parse_json;
 
-/// How the same words are told apart where the pattern names the special tokens too, as OpenAI's file and
-/// transformers 5 have it.
+/// The pattern that splits text into the same words but also names the special tokens, as in OpenAI's file
+/// and in transformers 5.
 const WORDS_AND_SPECIAL: &str =
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
-/// Steps of a normalizer or pre-tokenizer; CLIP's have three and two.
+/// Most steps of a normalizer or pre-tokenizer; CLIP's have three and two.
 const MAX_STEPS: usize = 8;
 
-/// The engine that the file describes. The message of an error names the field.
+/// The engine that the file describes. Error messages name the field.
 pub(super) fn engine(text: &str) -> Result<Engine, String> {
     let file: Value = parse_json(text).map_err(|error| format!("is not a tokenizer: {error}"))?;
     let root = Field::root(&file);
@@ -48,7 +48,7 @@ pub(super) fn engine(text: &str) -> Result<Engine, String> {
     Ok(engine)
 }
 
-/// Byte-pair encoding without the variations that CLIP has no use for, such as chance (dropout).
+/// The byte-pair encoding. Options that CLIP does not use, such as dropout, are refused.
 fn model(model: &Field) -> Result<BPE, String> {
     model.get("type").check(&[json!("BPE"), Value::Null])?;
     model.get("dropout").check(&[Value::Null, json!(0), json!(0.0)])?;
@@ -114,7 +114,7 @@ fn pair(merge: &Field) -> Result<(String, String), String> {
     }
 }
 
-/// What is done to a prompt before all else: one step, several in a sequence, or nothing.
+/// What is done to a prompt before everything else: one step, a sequence of steps, or nothing.
 fn normalizers(normalizer: &Field) -> Result<Vec<NormalizerWrapper>, String> {
     if normalizer.value.is_null() {
         return Ok(Vec::new());
@@ -140,7 +140,7 @@ fn normalizer_of(step: &Field) -> Result<NormalizerWrapper, String> {
     }
 }
 
-/// The split into words, then into bytes.
+/// The split into words, and then into bytes.
 fn pre_tokenizers(pre_tokenizer: &Field) -> Result<PreTokenizers, String> {
     pre_tokenizer.get("type").check(&[json!("Sequence")])?;
     let steps: Vec<_> = pre_tokenizer.get("pretokenizers").items(MAX_STEPS)?.collect();
@@ -170,7 +170,7 @@ fn decoder(decoder: &Field) -> Result<Option<DecoderWrapper>, String> {
     }
 }
 
-/// Start and end token around a prompt.
+/// Puts the start and end tokens around a prompt.
 fn post_processor(processor: &Field, engine: &Engine) -> Result<RobertaProcessing, String> {
     processor.get("type").check(&[json!("RobertaProcessing")])?;
     let token = |name: &str| -> Result<(String, u32), String> {
@@ -195,7 +195,7 @@ fn post_processor(processor: &Field, engine: &Engine) -> Result<RobertaProcessin
         .add_prefix_space(flag("add_prefix_space")?))
 }
 
-/// Tokens that are looked for in a prompt before the rest of it is encoded.
+/// Tokens that are searched for in a prompt before the rest of it is encoded.
 fn added_tokens(added: &Field) -> Result<Vec<AddedToken>, String> {
     if added.value.is_null() {
         return Ok(Vec::new());
@@ -217,7 +217,8 @@ fn added_tokens(added: &Field) -> Result<Vec<AddedToken>, String> {
     Ok(tokens)
 }
 
-/// The engine numbers added tokens by itself where the vocabulary has none of their ids, and does not say so.
+/// Checks that the added tokens have the ids that the file gives them. Where the vocabulary lacks such a
+/// token, the engine silently chooses an id itself.
 fn check_added_ids(added: &Field, engine: &Engine) -> Result<(), String> {
     if added.value.is_null() {
         return Ok(());

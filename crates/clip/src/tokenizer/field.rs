@@ -1,9 +1,9 @@
-//! Values in a JSON file with their places, for messages.
+//! JSON values that know their path in the file, for messages.
 
 use clipseg_files::shown;
 use serde_json::Value;
 
-/// A value, and where it stands in its file: `model.merges[3]`. What is missing is null.
+/// A value and its path in the file: `model.merges[3]`. A missing value is null.
 pub(super) struct Field<'a> {
     place: String,
     pub value: &'a Value,
@@ -20,7 +20,7 @@ impl<'a> Field<'a> {
         Self { place, value: &self.value[name] }
     }
 
-    /// The items of an array, of which there may be so many.
+    /// The items of an array that may have at most `most` of them.
     pub fn items(&self, most: usize) -> Result<impl Iterator<Item = Field<'a>> + use<'a>, String> {
         let items = self.value.as_array().ok_or_else(|| self.wrong("an array"))?;
         if items.len() > most {
@@ -38,7 +38,7 @@ impl<'a> Field<'a> {
         self.value.as_str().ok_or_else(|| self.wrong("a text"))
     }
 
-    /// A truth value, or what goes for a missing one.
+    /// A boolean; `default` if it is missing.
     pub fn flag(&self, default: bool) -> Result<bool, String> {
         match self.value {
             Value::Null => Ok(default),
@@ -47,7 +47,8 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// Refuses the value if it is not among these, null or missing included; they are what CLIP's files have.
+    /// Refuses the value unless it is one of `expected`, which are the values in CLIP's files. Null also
+    /// stands for a missing value.
     pub fn check(&self, expected: &[Value]) -> Result<(), String> {
         if expected.contains(self.value) {
             return Ok(());
@@ -61,7 +62,7 @@ impl<'a> Field<'a> {
         self.get("type").text()
     }
 
-    /// What to say of a value that is not what it must be.
+    /// The message for a value that is not what it must be.
     pub fn wrong(&self, must: &str) -> String {
         let value = match self.value {
             Value::Null => "null".to_owned(),

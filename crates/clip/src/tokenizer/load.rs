@@ -1,4 +1,4 @@
-//! The tokenizer's files.
+//! Loads a tokenizer from its files.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -22,11 +22,11 @@ const ENGINE_FILE: &str = "tokenizer.json";
 const VOCAB_FILE: &str = "vocab.json";
 const MERGES_FILE: &str = "merges.txt";
 
-/// Merges that CLIP's own reader takes from `merges.txt`: its vocabulary less 2 × 256 bytes and 2 special
-/// tokens.
+/// Number of merges that CLIP's own reader takes from `merges.txt`: the size of its vocabulary, less 2 × 256
+/// bytes and 2 special tokens.
 const MAX_MERGES: usize = 49_152 - 256 - 2;
 
-/// The tokenizer of a checkpoint. `whole` stands for the files together in errors.
+/// The tokenizer of a checkpoint. Errors about several files together name `whole`.
 pub(super) fn load(files: &SmallFiles<'_>, whole: &Path) -> Result<Tokenizer> {
     let settings = Settings::read(files)?;
     let together = |message: String| Error::Tokenizer { path: whole.to_owned(), message };
@@ -59,7 +59,7 @@ pub(super) fn load(files: &SmallFiles<'_>, whole: &Path) -> Result<Tokenizer> {
     Tokenizer::new(engine, settings.max_length(), padding, clean_up).map_err(together)
 }
 
-/// Gives the listed tokens their ids. The engine would number those itself that the vocabulary lacks.
+/// Gives the listed tokens their ids; the engine would choose ids itself for those that the vocabulary lacks.
 fn give_ids(vocab: &mut Vocab, listed: &[Listed]) -> Result<(), String> {
     let mut taken: HashMap<u32, String> = vocab.iter().map(|(token, &id)| (id, token.clone())).collect();
     for Listed { token, id, file } in listed {
@@ -79,17 +79,18 @@ fn give_ids(vocab: &mut Vocab, listed: &[Listed]) -> Result<(), String> {
     Ok(())
 }
 
-/// Has the engine look for the tokens that the files list, and for special ones, before it encodes what is
-/// between them; in the order and with the rules of transformers' `PreTrainedTokenizerFast`. `whole` tells an
-/// engine that was read from `tokenizer.json` from one that was made of a vocabulary.
+/// Adds the tokens that the files list, and the special tokens, to those that the engine searches for before
+/// it encodes the text between them; in the order and by the rules of transformers'
+/// `PreTrainedTokenizerFast`. `whole` says that the engine was read from `tokenizer.json`, not made from a
+/// vocabulary.
 fn add_tokens(
     engine: &mut Engine,
     listed: &[Listed],
     settings: &Settings,
     whole: bool,
 ) -> Result<(), String> {
-    // Made from a vocabulary, the tokens with which CLIP's own class begins are looked for in the normalised
-    // text, which is in lower case, and all others in the prompt as it stands.
+    // In an engine made from a vocabulary, the tokens that CLIP's own class starts with are searched for in
+    // the normalised (lower-case) text, and all others in the prompt as given.
     let special = settings.special_tokens(|role, text| {
         let normalized = !whole && matches!(role, "bos_token" | "eos_token" | "unk_token");
         AddedToken::from(text, true).normalized(normalized)
@@ -113,7 +114,7 @@ fn add_tokens(
         engine.get_added_tokens_decoder().into_values().map(|token| token.content).collect();
     let mut further = Vec::new();
     for Special { token, given } in special {
-        // The defaults for CLIP need not be those of a tokenizer.json, whose other names only it knows.
+        // A `tokenizer.json` may name its special tokens otherwise; then CLIP's defaults do not belong to it.
         let of_this = given || !whole || engine.token_to_id(&token.content).is_some();
         if of_this && known.insert(token.content.clone()) {
             further.push(token);
@@ -135,25 +136,24 @@ fn parse_vocab(path: &Path, text: &str) -> Result<Vocab> {
     Ok(vocab)
 }
 
-/// One merge a line after a first line that names the version, as CLIP's own reader takes them.
+/// One merge per line, after a first line that names the version, as in CLIP's own reader.
 fn parse_merges(path: &Path, text: &str) -> Result<Vec<(String, String)>> {
-    let lines = text.trim().lines().enumerate().skip(1).take(MAX_MERGES);
+    // Python strips the text before it splits it, but lines are counted as an editor shows them.
+    let blank = text.len() - text.trim_start().len();
+    let first = 1 + text[..blank].matches('\n').count();
+    let lines = text.trim().lines().zip(first..).skip(1).take(MAX_MERGES);
     lines
-        .map(|(number, line)| match line.split_whitespace().collect::<Vec<_>>()[..] {
+        .map(|(line, number)| match line.split_whitespace().collect::<Vec<_>>()[..] {
             [left, right] => Ok((left.to_owned(), right.to_owned())),
             _ => Err(Error::Tokenizer {
                 path: path.to_owned(),
-                message: format!(
-                    "line {}: expected two pieces to merge, found {:?}",
-                    number + 1,
-                    shown(line)
-                ),
+                message: format!("line {}: expected two pieces to merge, found {:?}", number, shown(line)),
             }),
         })
         .collect()
 }
 
-/// The engine that transformers' `CLIPConverter` makes of a vocabulary and its merges.
+/// The engine that transformers' `CLIPConverter` makes from a vocabulary and its merges.
 fn engine_from_vocabulary(
     vocab: Vocab,
     merges: Vec<(String, String)>,

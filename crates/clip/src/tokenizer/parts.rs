@@ -1,4 +1,4 @@
-//! The parts of a tokenizer engine, whichever files describe them, and their size limits.
+//! The parts of a tokenizer engine that do not depend on which files describe it, and size limits.
 
 use std::collections::HashMap;
 
@@ -8,29 +8,30 @@ use tokenizers::normalizers::{Replace, replace::ReplacePattern};
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, SplitDelimiterBehavior};
 
-/// How CLIP takes a text apart before byte-pair encoding (`CLIPConverter` in transformers).
+/// The pattern by which CLIP splits a text into words before byte-pair encoding (`CLIPConverter` in
+/// transformers).
 pub(super) const WORDS: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
-/// Most tokens added to a vocabulary; a few thousand are known.
+/// Most tokens added to a vocabulary; known tokenizers have a few thousand.
 pub(super) const MAX_ADDED: usize = 1 << 16;
-/// Most bytes of all added tokens: the engine looks for all at once, with some fifty bytes for each of
-/// theirs.
+/// Most bytes of all added tokens together. The engine searches for all at once and needs some fifty bytes of
+/// memory for each of these bytes.
 const MAX_ADDED_BYTES: usize = 1 << 20;
 /// Longest token in bytes. CLIP's longest has some fifty.
 const MAX_TOKEN: usize = 1024;
 
-/// Whitespace becomes single spaces.
+/// Replaces each run of whitespace by one space.
 pub(super) fn whitespace() -> Result<Replace, String> {
     Replace::new(ReplacePattern::Regex(r"\s+".to_owned()), " ").map_err(|error| error.to_string())
 }
 
-/// Takes a text apart into what the pattern finds.
+/// Splits a text into the matches of `pattern`.
 pub(super) fn words(pattern: &str) -> Result<Split, String> {
     Split::new(SplitPattern::Regex(pattern.to_owned()), SplitDelimiterBehavior::Removed, true)
         .map_err(|error| error.to_string())
 }
 
-/// Checks that each id is of one token, and no token longer than any is.
+/// Checks that no id belongs to two tokens, and that no token is longer than [`MAX_TOKEN`].
 pub(super) fn check_vocabulary(vocab: &Vocab) -> Result<(), String> {
     let mut tokens = HashMap::with_capacity(vocab.len());
     for (token, id) in vocab {
@@ -43,7 +44,7 @@ pub(super) fn check_vocabulary(vocab: &Vocab) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that there are no more added tokens, and no longer ones, than an engine can look for.
+/// Checks that the added tokens are not too many and not too long for the engine's search.
 pub(super) fn check_added<'a>(tokens: impl IntoIterator<Item = &'a AddedToken>) -> Result<(), String> {
     let (mut count, mut bytes) = (0, 0);
     for AddedToken { content, .. } in tokens {

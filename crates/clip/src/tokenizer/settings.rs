@@ -1,4 +1,4 @@
-//! What the files beside a vocabulary say: special tokens, padding, the longest length.
+//! The settings in the files beside a vocabulary: special tokens, padding, the longest length.
 
 use clipseg_files::shown;
 use serde_json::Value;
@@ -13,25 +13,25 @@ pub(super) const CONFIG_FILE: &str = "tokenizer_config.json";
 pub(super) const SPECIAL_FILE: &str = "special_tokens_map.json";
 pub(super) const ADDED_FILE: &str = "added_tokens.json";
 
-/// Positions of OpenAI's text tower, and the longest length where no file says otherwise.
+/// Positions of OpenAI's text tower; the longest length if no file gives one.
 const DEFAULT_LENGTH: usize = 77;
-/// Largest length taken at its word. Transformers writes 10³⁰ for "no limit known".
+/// Largest length that is believed. Transformers writes 10³⁰ for "no limit known".
 const MAX_LENGTH: f64 = 65_537.0;
 
-/// What a special token is for, in the order in which transformers adds them.
+/// The roles of special tokens, in the order in which transformers adds them.
 pub(super) const ROLES: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
-/// The field with those that have no role.
+/// The field with the special tokens that have no role.
 const FURTHER: &str = "additional_special_tokens";
 
-/// `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`, each null where it is missing.
+/// `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`, each null if missing.
 pub(super) struct Settings {
     config: Value,
     special: Value,
     added: Value,
 }
 
-/// A token that is looked for in a prompt before the rest of it is encoded.
+/// A token that is searched for in a prompt before the rest of it is encoded.
 pub(super) struct Listed {
     pub token: AddedToken,
     pub id: u32,
@@ -39,10 +39,10 @@ pub(super) struct Listed {
     pub file: &'static str,
 }
 
-/// A token with a meaning beside the words of a prompt.
+/// A token that stands for something other than words of a prompt.
 pub(super) struct Special {
     pub token: AddedToken,
-    /// Whether a file names it, or it is the default for CLIP.
+    /// Whether a file names the token; otherwise it is CLIP's default.
     pub given: bool,
 }
 
@@ -60,14 +60,14 @@ impl Settings {
             }
         };
         let config = object(CONFIG_FILE)?;
-        // With this list in the first file, transformers asks neither of the others.
+        // If the first file has this list, transformers reads neither of the others.
         if !config["added_tokens_decoder"].is_null() {
             return Ok(Self { config, special: Value::Null, added: Value::Null });
         }
         Ok(Self { config, special: object(SPECIAL_FILE)?, added: object(ADDED_FILE)? })
     }
 
-    /// The tokens that the files list with their ids, by id.
+    /// The tokens that the files list with their ids, sorted by id.
     pub fn listed(&self) -> Result<Vec<Listed>, String> {
         let mut listed = match (&self.config["added_tokens_decoder"], &self.added) {
             (Value::Null, Value::Null) => Vec::new(),
@@ -78,7 +78,7 @@ impl Settings {
         Ok(listed)
     }
 
-    /// `added_tokens.json`: each token with its id.
+    /// Reads `added_tokens.json`, which gives each token its id.
     fn listed_by_name(&self, added: &Value) -> Result<Vec<Listed>, String> {
         let special: Vec<String> = self
             .special_tokens(|_, token| AddedToken::from(token, true))?
@@ -102,23 +102,23 @@ impl Settings {
             .collect()
     }
 
-    /// The token of a role: its content, or the default for CLIP.
+    /// The content of the token with this role, or CLIP's default.
     pub fn token(&self, role: &str) -> String {
         let default = if role == "bos_token" { "<|startoftext|>" } else { "<|endoftext|>" };
         self.given(role).and_then(content).unwrap_or(default).to_owned()
     }
 
-    /// What the files say about a role or about further special tokens.
+    /// What the files say about a role, or under [`FURTHER`].
     fn given(&self, name: &str) -> Option<&Value> {
         [&self.special[name], &self.config[name]].into_iter().find(|value| !value.is_null())
     }
 
-    /// All special tokens. How a token is looked for that is given as a mere text, `plain` says by its role.
+    /// All special tokens. `plain` makes the token for a role whose file gives only a text.
     pub fn special_tokens(&self, plain: impl Fn(&str, String) -> AddedToken) -> Result<Vec<Special>, String> {
         let read = |role: &str, value: &Value| {
             let token = match value {
                 Value::String(text) => Some(plain(role, text.clone())),
-                // The map of special tokens need not say that they are.
+                // Tokens in `special_tokens_map.json` are special even where they do not say so.
                 _ => added_token(value, !self.special[role].is_null()),
             };
             let token = token.ok_or_else(|| {
@@ -149,7 +149,7 @@ impl Settings {
         Ok(tokens)
     }
 
-    /// `model_max_length`, unless it is missing or stands for "unlimited".
+    /// `model_max_length`, or the default if it is missing or means "unlimited".
     pub fn max_length(&self) -> usize {
         match self.config["model_max_length"].as_f64() {
             Some(length) if (0.0..=MAX_LENGTH).contains(&length) => length as usize,
@@ -178,7 +178,7 @@ impl Settings {
     }
 }
 
-/// `added_tokens_decoder`: each id, as a text, with its token.
+/// Reads `added_tokens_decoder`, which gives a token for each id; the ids are strings.
 fn listed_by_id(decoder: &Value) -> Result<Vec<Listed>, String> {
     let name = "added_tokens_decoder";
     let Value::Object(entries) = decoder else {
@@ -196,18 +196,19 @@ fn listed_by_id(decoder: &Value) -> Result<Vec<Listed>, String> {
         .collect()
 }
 
-/// Whether a vocabulary can have this id. The engine counts on from the largest, which has to have a
-/// successor.
+/// Whether a vocabulary may have this id. The engine numbers further tokens on from the largest id, which
+/// must therefore have a successor.
 pub(super) fn is_id(id: u32) -> bool {
     (id as usize) < MAX_VOCABULARY
 }
 
-/// The text of a token, given as such or as an object's `content`.
+/// The text of a token, given as a string or as an object's `content`.
 fn content(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value["content"].as_str())
 }
 
-/// A token given as an object: transformers' `AddedToken`, with its defaults but for whether it is `special`.
+/// A token given as an object, transformers' `AddedToken`, with the same defaults; only for `special` the
+/// default is the parameter.
 fn added_token(value: &Value, special: bool) -> Option<AddedToken> {
     let flag = |name: &str| value[name].as_bool();
     let special = flag("special").unwrap_or(special);

@@ -1,4 +1,4 @@
-//! Encoded images: on the device, and on the way to the host and back.
+//! Encoded images: on the device, and copied to the host and back.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,22 +8,22 @@ use clipseg_tensor::{Array, Tensor};
 use super::VisionEncoder;
 use crate::{Error, Result};
 
-/// An encoded image, or a batch of them, on the device: what any number of prompts are decoded against. Its
-/// memory is free again when it is dropped.
+/// An encoded image, or a batch of them, on the device. Any number of prompts can be decoded against it.
+/// Dropping it frees its memory.
 pub struct EncodedImage {
-    /// The extract layers' outputs, `[batch, tokens, hidden]` each, in the order in which the decoder walks
-    /// them.
+    /// The outputs of the extract layers, `[batch, tokens, hidden]` each, in the order in which the decoder
+    /// uses them.
     pub activations: Vec<Tensor>,
     /// Rows and columns of patches.
     pub grid: (usize, usize),
-    /// Images.
+    /// Number of images.
     pub batch: usize,
     model: Arc<str>,
 }
 
 impl EncodedImage {
-    /// Bytes of device memory that it takes; those of all are counted in
-    /// [`MemoryUse::encoded_images`](clipseg_tensor::MemoryUse::encoded_images).
+    /// Bytes of device memory that the image takes.
+    /// [`MemoryUse::encoded_images`](clipseg_tensor::MemoryUse::encoded_images) is the sum for all images.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.activations.iter().map(|tensor| (4 * tensor.len() as u64).next_multiple_of(16)).sum()
@@ -46,16 +46,16 @@ impl VisionEncoder {
         EncodedImage { activations, grid, batch, model: Arc::clone(&self.fingerprint) }
     }
 
-    /// A name for what the tower makes of images, by which kept ones know theirs: 16 hexadecimal digits of
-    /// its settings and of a sample of every weight, in f16. It is the same for a checkpoint and what
-    /// `clipseg convert --dtype f16` makes of it, and for models that share the tower and its extract layers,
-    /// whatever their decoders.
+    /// Identifies what the tower computes, so that stored images can be matched to their tower: 16
+    /// hexadecimal digits of a checksum over its settings and a sample of every weight, in f16. A checkpoint
+    /// and its conversion by `clipseg convert --dtype f16` have the same fingerprint, and so do models that
+    /// share the tower and its extract layers but differ in their decoders.
     #[must_use]
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 
-    /// Refuses an image that another tower encoded: its activations would be taken for this one's.
+    /// Refuses an image that another tower encoded; its activations would mean nothing to this one.
     ///
     /// # Errors
     /// [`Error::OtherModel`].
@@ -63,8 +63,8 @@ impl VisionEncoder {
         self.expect_model(Path::new("the encoded image"), &image.model)
     }
 
-    /// As [`expect_own`](Self::expect_own), of an image in the host's memory: `model` is what
-    /// [`EncodedImage::model`] said, and `label` stands for it in the error.
+    /// As [`expect_own`](Self::expect_own), for an image in the host's memory: `model` is what
+    /// [`EncodedImage::model`] returned. The error calls the image `label`.
     ///
     /// # Errors
     /// [`Error::OtherModel`].
@@ -79,10 +79,10 @@ impl VisionEncoder {
         Err(Error::OtherModel { path: label.to_owned(), message })
     }
 
-    /// Copies an encoded image to the host: its activations, one after the other.
+    /// Copies an encoded image to the host: its activations, in order.
     ///
     /// # Errors
-    /// [`Error::OtherModel`]; the device's.
+    /// [`Error::OtherModel`]; errors of the device.
     pub async fn download(&self, image: &EncodedImage) -> Result<Vec<Array>> {
         self.expect_own(image)?;
         let mut arrays = Vec::with_capacity(image.activations.len());
@@ -92,11 +92,12 @@ impl VisionEncoder {
         Ok(arrays)
     }
 
-    /// Copies an encoded image back to the device: the activations that [`download`](Self::download) gave,
-    /// and their grid.
+    /// Copies an encoded image back to the device, from the activations that [`download`](Self::download)
+    /// returned and their grid.
     ///
     /// # Errors
-    /// [`Error::Input`] when they are not what this tower gives for an image of that grid; the device's.
+    /// [`Error::Input`] when the activations are not those of this tower for an image with that grid; errors
+    /// of the device.
     pub fn upload(&self, activations: &[Array], grid: (usize, usize)) -> Result<EncodedImage> {
         let batch = activations.first().and_then(|first| first.shape.first()).copied().unwrap_or(0);
         let tokens = grid.0.checked_mul(grid.1).and_then(|patches| patches.checked_add(1));

@@ -1,4 +1,4 @@
-//! What tells vision towers apart by their weights.
+//! Fingerprints of vision towers, from a sample of their weights.
 
 use std::cell::Cell;
 
@@ -7,15 +7,17 @@ use half::f16;
 
 use crate::{Checkpoint, ClipSegVisionConfig, Error, Result};
 
-/// Weights of which all values are sampled; of larger ones one in [`STRIDE`].
+/// Weights of at most this many values are sampled in full; from larger ones, one value in [`STRIDE`] is
+/// taken.
 const ALL: usize = 1 << 12;
-/// Odd, so that every column of a matrix has its turn.
+/// Odd, so that the samples reach every column of a matrix.
 const STRIDE: usize = 61;
 
-/// A checkpoint that notes what was read of it.
+/// A checkpoint that adds a sample of everything read from it to a checksum.
 ///
-/// Values are taken in f16, so that a checkpoint and what `clipseg convert --dtype f16` makes of it are the
-/// same. Not all of them, which would take as long as reading them: training changes whole matrices.
+/// Values are rounded to f16, so that a checkpoint and its conversion by `clipseg convert --dtype f16` have
+/// the same checksum. A sample is enough, because training changes whole matrices, and a checksum of all
+/// values would take as long as reading them.
 pub(super) struct Sampled<'a> {
     checkpoint: &'a Checkpoint,
     checksum: Cell<Checksum>,
@@ -26,8 +28,8 @@ impl<'a> Sampled<'a> {
         Self { checkpoint, checksum: Cell::default() }
     }
 
-    /// Of the weights that were read, in their order, and all else that the outputs of `layers` depend on: 16
-    /// hexadecimal digits.
+    /// The checksum of the weights that were read, in the order of reading, and of all else that the outputs
+    /// of `layers` depend on: 16 hexadecimal digits.
     pub fn fingerprint(&self, config: &ClipSegVisionConfig, layers: &[usize]) -> String {
         let mut checksum = self.checksum.get();
         let ClipSegVisionConfig { patch_size, num_attention_heads, hidden_act, layer_norm_eps, .. } = config;

@@ -1,4 +1,4 @@
-//! Finding the tensors in what a program leaves behind.
+//! Finds the tensors in the value that a program leaves.
 
 use clipseg_files::shown;
 
@@ -6,13 +6,13 @@ use super::value::{Object, Objects, Value};
 use super::{Dialect, MAX_VALUES};
 use crate::tensor::StoredTensor;
 
-/// How deep modules lie within modules; CLIP's seven.
+/// Deepest nesting of modules; CLIP's is seven.
 const MAX_DEPTH: usize = 64;
 /// Most tensors; a ViT-L/14 has some 700.
 const MAX_TENSORS: usize = 1 << 16;
-/// Longest name of a tensor, in bytes, with those of the modules around it.
+/// Longest name of a tensor in bytes, including the modules around it.
 const MAX_NAME: usize = 4096;
-/// Most bytes of all names. The program may recall one long text for each of them.
+/// Most bytes of all names. A short program can use one long text in every name.
 const MAX_NAMES: usize = 16 << 20;
 
 /// The tensors below `root`, by name.
@@ -49,7 +49,7 @@ pub(super) fn tensors(
 #[derive(Default)]
 struct Found {
     tensors: Vec<(String, StoredTensor)>,
-    /// Bytes of their names.
+    /// Bytes of all their names.
     names: usize,
 }
 
@@ -67,7 +67,7 @@ impl Found {
     }
 }
 
-/// A name put together, if it is not longer than any is.
+/// Joins the parts of a name, unless it becomes longer than any real one.
 fn joined(prefix: &str, name: &str, end: &str) -> Result<String, String> {
     match prefix.len() + name.len() > MAX_NAME {
         true => Err(format!("has a name of more than {MAX_NAME} bytes, which begins `{}`", shown(name))),
@@ -78,7 +78,8 @@ fn joined(prefix: &str, name: &str, end: &str) -> Result<String, String> {
 struct Walk<'a> {
     objects: &'a Objects,
     found: &'a mut Found,
-    /// Attributes seen. Modules may be shared, so that a small program could describe endlessly many.
+    /// Attributes visited. Modules may be shared, so a small program could describe an exponential number of
+    /// them.
     steps: usize,
 }
 

@@ -9,20 +9,21 @@ use super::Dialect;
 use super::value::{Object, Objects, Value};
 use crate::tensor::{MAX_RANK, Storage, StoredTensor};
 
-/// A class or function with a meaning.
+/// A class or function that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Global {
     /// `collections.OrderedDict`: a dict.
     OrderedDict,
-    /// `torch._utils._rebuild_tensor_v2`: a part of a storage.
+    /// `torch._utils._rebuild_tensor_v2`: makes a tensor from a part of a storage.
     RebuildTensor,
-    /// `torch._utils._rebuild_parameter`: the tensor it is given.
+    /// `torch._utils._rebuild_parameter`: returns the tensor that it is given.
     RebuildParameter,
-    /// `torch.FloatStorage` and its kin: the type of a storage's numbers.
+    /// `torch.FloatStorage` and the like: the type of a storage's numbers.
     Storage(Dtype),
     /// `__torch__.….Name` of TorchScript: a module.
     ModuleClass,
-    /// `torch.jit._pickle.build_intlist` and its kin, `restore_type_tag`: their first argument.
+    /// `torch.jit._pickle.build_intlist` and the like, and `restore_type_tag`: they return their first
+    /// argument.
     TypedContainer,
 }
 
@@ -58,7 +59,7 @@ impl Global {
         ))
     }
 
-    /// What calling it with these arguments gives.
+    /// The result of calling it with these arguments.
     pub(super) fn call(self, arguments: &Value, objects: &mut Objects) -> Result<Value, String> {
         let items = objects.tuple(arguments)?;
         match (self, items) {
@@ -85,7 +86,7 @@ impl Global {
     }
 }
 
-/// The type of numbers in PyTorch's `…Storage`.
+/// The type of the numbers in PyTorch's `{name}Storage`.
 fn number_type(name: &str) -> Option<Dtype> {
     Some(match name {
         "Double" => Dtype::F64,
@@ -102,8 +103,8 @@ fn number_type(name: &str) -> Option<Dtype> {
     })
 }
 
-/// The storage that a persistent id stands for: `("storage", class, key, device, length)`. On which device it
-/// once was does not matter.
+/// The storage that a persistent id stands for: `("storage", class, key, device, length)`. The device that it
+/// was on does not matter.
 pub(super) fn storage(id: &Value, objects: &Objects) -> Result<Rc<Storage>, String> {
     match objects.tuple(id)? {
         [
@@ -130,7 +131,7 @@ fn size(value: &Value, what: &str) -> Result<usize, String> {
 
 fn sizes(objects: &Objects, value: &Value, what: &str) -> Result<Vec<usize>, String> {
     let items = objects.tuple(value)?;
-    // Before they are copied: one long tuple may be recalled for each of many tensors.
+    // Checked before copying: a program can use one long tuple as the shape of many tensors.
     if items.len() > MAX_RANK {
         return Err(format!("has a tensor with a {what} of {} numbers, more than {MAX_RANK}", items.len()));
     }

@@ -1,6 +1,6 @@
 //! The stack machine: protocol 2 as PyTorch's two writers use it, `pickle.py` and TorchScript's C++.
 //!
-//! Opcodes as in Python's `pickletools`.
+//! Opcodes are named as in Python's `pickletools`.
 
 use std::collections::HashMap;
 
@@ -35,7 +35,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Runs to the end; the value left on the stack, and what it may refer to.
+    /// Runs the program to its end. Returns the value left on the stack, and the objects that it may refer
+    /// to.
     pub(super) fn run(mut self) -> Step<(Value, Objects)> {
         loop {
             let [opcode] = self.take()?;
@@ -137,7 +138,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// LONG1: a number of up to eight bytes.
+    /// LONG1: an integer of up to eight bytes.
     fn long(&mut self) -> Step {
         let [length] = self.take()?;
         let bytes = self.slice(usize::from(length))?;
@@ -183,7 +184,8 @@ impl<'a> Machine<'a> {
             _ => return Err(format!("gives an object {} as its state", self.objects.kind(&state))),
         };
         match self.objects.get_mut(&target) {
-            // `_metadata` of a state dict: versions of modules, which a reader of tensors has no use for.
+            // The state of a dict is `_metadata` of a state dict: versions of modules, which are not needed
+            // to read tensors.
             Some(Object::Dict(_)) => Ok(()),
             Some(Object::Module(known)) => {
                 *known = Some(attributes);
@@ -243,7 +245,7 @@ impl<'a> Machine<'a> {
         check_count(self.stack.len())
     }
 
-    /// Where values of the innermost open MARK begin: none below may be taken.
+    /// Height of the stack at the innermost open MARK. Values below it must not be taken.
     fn floor(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
@@ -269,10 +271,10 @@ impl<'a> Machine<'a> {
         check_count(self.marks.len())
     }
 
-    /// Closes the innermost MARK; the number of values since.
+    /// Closes the innermost MARK and returns the number of values above it.
     fn close_mark(&mut self) -> Step<usize> {
         let mark = self.marks.pop().ok_or("closes a mark that it has not opened")?;
-        // `pop` never goes below an open mark, so the stack is at least as high as it was.
+        // `pop` never goes below an open mark, so the stack is at least as high as the mark.
         Ok(self.stack.len() - mark)
     }
 
@@ -288,7 +290,7 @@ impl<'a> Machine<'a> {
         Ok(bytes)
     }
 
-    /// A text up to the end of the line.
+    /// The text up to the end of the line.
     fn line(&mut self) -> Step<&'a str> {
         let length = self.rest.iter().position(|&byte| byte == b'\n').ok_or_else(ends_early)?;
         let line = self.slice(length)?;

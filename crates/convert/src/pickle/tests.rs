@@ -1,10 +1,10 @@
 use super::*;
 
-/// Ends every tensor's arguments after its strides, and calls.
+/// The end of every call that builds a tensor: the arguments after the strides, and the call.
 const REBUILD: &[u8] = b"\x89ccollections\nOrderedDict\n)RtR";
 
-/// A program that puts one tensor of f32 into a dict: `length` numbers in its storage, `offset`, shape and
-/// strides of one dimension each.
+/// A program that puts one tensor of f32 into a dict. Its storage has `length` numbers; shape and strides
+/// have one dimension.
 fn one_tensor(length: i32, offset: i32, shape: i32, stride: i32) -> Vec<u8> {
     let int = |number: i32| [b"J".as_slice(), &number.to_le_bytes()].concat();
     [
@@ -34,8 +34,8 @@ fn a_tensor_is_read() {
     assert_eq!((name.as_str(), tensor.shape(), tensor.storage().bytes()), ("a", &[3][..], 32));
 }
 
-/// `os.system` as `pickle.dumps` writes it on Linux, in a value, as the call that makes the state dict, and
-/// in a TorchScript archive.
+/// `os.system` as `pickle.dumps` writes it on Linux, as the call that makes the state dict, as one of its
+/// values, and uncalled; in both dialects.
 #[test]
 fn a_program_that_asks_for_more_is_refused_by_name() {
     for program in [
@@ -68,7 +68,7 @@ fn a_program_that_asks_for_more_is_refused_by_name() {
     assert!(message.contains("__torch__x.M"), "{message}");
 }
 
-/// What pickle has and state dicts do not: other ways to call, to name, and to extend.
+/// Opcodes that pickle has but state dicts do not need: other ways to call, to name, and to extend.
 #[test]
 fn other_opcodes_are_refused() {
     for opcode in
@@ -83,7 +83,7 @@ fn other_opcodes_are_refused() {
 #[test]
 fn what_is_on_the_list_cannot_be_misused() {
     for (program, word) in [
-        // A module, a storage's type or the state dict's class called with other things.
+        // Known classes called with the wrong arguments.
         (&b"c__torch__\nM\n)R."[..], "calls ModuleClass"),
         (b"ctorch\nFloatStorage\n)R.", "calls Storage"),
         (b"ccollections\nOrderedDict\n(NNtR.", "calls OrderedDict with 2"),
@@ -91,7 +91,7 @@ fn what_is_on_the_list_cannot_be_misused() {
         (b"ctorch._utils\n_rebuild_tensor_v2\n(NK\0))tR.", "on None"),
         (b"N)R.", "not a function"),
         (b"ccollections\nOrderedDict\nNR.", "a tuple is due"),
-        // Objects of other classes, states of other things.
+        // Objects of other classes, and states for other values.
         (b"ccollections\nOrderedDict\n)\x81.", "not a TorchScript module"),
         (b"N)\x81.", "not a TorchScript module"),
         (b"c__torch__\nM\n)\x81Nb.", "as its state"),
@@ -101,7 +101,7 @@ fn what_is_on_the_list_cannot_be_misused() {
         (b"NNa.", "appends to None"),
         (b"NQ.", "a tuple is due"),
         (b"(X\x07\0\0\0storageNNNNtQ.", "not (\"storage\""),
-        // A broken machine.
+        // Programs that misuse the machine.
         (b".", "empty stack"),
         (b"N(R.", "empty stack"),
         (b"N(t(\x85.", "empty stack"),
@@ -147,10 +147,10 @@ fn tensors_that_lie_are_refused() {
     }
 }
 
-/// Small programs that describe endless things: they end, with an error, in bounded time, stack and memory.
+/// Small programs that describe endless data: they end with an error, in bounded time, stack and memory.
 #[test]
 fn endless_things_end() {
-    // A million tuples within each other.
+    // A million nested tuples.
     let mut nested = b")".to_vec();
     nested.resize(MAX_VALUES - 1, 0x85);
     nested.push(b'.');
@@ -164,7 +164,7 @@ fn endless_things_end() {
     let module = b"c__torch__\nM\n)\x81q\x00}X\x01\0\0\0ah\x00sb.";
     assert!(refused(module, Dialect::TorchScript).contains("deep"));
 
-    // Forty modules, each of which holds the one before twice: 2⁴⁰ attributes.
+    // Forty modules, each of which has the previous one as two attributes: 2⁴⁰ attributes.
     let mut doubling = b"c__torch__\nM\nq\x00)\x81q\x01".to_vec();
     for _ in 0..40 {
         doubling.extend_from_slice(b"h\x00)\x81}(X\x01\0\0\0ah\x01X\x01\0\0\0bh\x01ubq\x01");
@@ -173,8 +173,8 @@ fn endless_things_end() {
     assert!(refused(&doubling, Dialect::TorchScript).contains("attributes"));
 }
 
-/// Modules that share one dict of many attributes, as their program recalls it: what is held grows with the
-/// program, not with modules times attributes.
+/// Modules that share one dict of many attributes: memory grows with the length of the program, not with the
+/// number of modules times attributes.
 #[test]
 fn attributes_that_modules_share_are_held_once() {
     let mut program = b"c__torch__\nM\nr\x00\0\0\0}r\x01\0\0\0(".to_vec();
@@ -192,12 +192,12 @@ fn attributes_that_modules_share_are_held_once() {
     assert!(objects.held() < program.len(), "{} of {} bytes", objects.held(), program.len());
 }
 
-/// One long text, recalled as the name of each of many tensors, and one long tuple as the shape of each.
+/// One long text used as the name of many tensors, and one long tuple as their shape.
 #[test]
 fn long_texts_and_tuples_that_are_recalled_are_not_multiplied() {
     let text = |length: usize| [b"X", &(length as u32).to_le_bytes()[..], &vec![b'x'; length]].concat();
     let tensor = one_tensor(8, 2, 3, 2);
-    // The tensor alone: between its name and the end.
+    // The part between the tensor's name and the end.
     let tensor = &tensor[9..tensor.len() - 2];
     let named = |length: usize, count: usize| {
         let mut program = [b"\x80\x02", &text(length)[..], b"q\x01", tensor, b"q\x02}("].concat();
@@ -222,7 +222,7 @@ fn long_texts_and_tuples_that_are_recalled_are_not_multiplied() {
     );
 }
 
-/// Commands to a terminal, and names without end, in messages.
+/// Names with terminal commands, and very long names, in messages.
 #[test]
 fn names_are_shown_escaped_and_cut() {
     let long = format!("c{}\nname\n.", "\u{1b}[2J".repeat(10_000));
@@ -236,13 +236,13 @@ fn names_are_shown_escaped_and_cut() {
 }
 
 proptest::proptest! {
-    /// Whatever the bytes, there is an answer.
+    /// Any bytes give a result or an error.
     #[test]
     fn no_program_panics(program in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
         let _ = read_tensors(&program, Dialect::TorchScript);
     }
 
-    /// The same close to what is accepted.
+    /// The same for programs close to an accepted one.
     #[test]
     fn no_changed_program_panics(place in 0..140_usize, byte in proptest::num::u8::ANY) {
         let mut program = one_tensor(8, 2, 3, 2);

@@ -1,4 +1,4 @@
-//! Values that a pickle program works with.
+//! The values of a pickle program.
 
 use std::rc::Rc;
 
@@ -6,8 +6,8 @@ use super::MAX_VALUES;
 use super::globals::Global;
 use crate::tensor::{Storage, StoredTensor};
 
-/// A value on the stack. Containers are in [`Objects`], so that values are flat: they are copied and dropped
-/// without recursion, however deep a program nests them.
+/// A value on the stack. Containers are kept in [`Objects`], so that values are flat: copying and dropping
+/// them does not recurse, however deeply a program nests them.
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     None,
@@ -16,7 +16,7 @@ pub(super) enum Value {
     Float,
     Text(Rc<str>),
     Global(Global),
-    /// Lists occur as attributes of modules alone, where nothing of them is needed.
+    /// Lists occur only as attributes of modules, where their contents are not needed.
     List,
     Object(Id),
 }
@@ -37,17 +37,17 @@ impl Value {
     }
 }
 
-/// The place of an object.
+/// The index of an object in [`Objects`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Id(usize);
 
-/// A value that others refer to.
+/// A value that other values refer to.
 #[derive(Debug)]
 pub(super) enum Object {
     Tuple(Vec<Value>),
     Dict(Vec<(Value, Value)>),
-    /// A TorchScript module, with the dict of its attributes once that is there: modules may share one, which
-    /// copied for each would let a small program fill the memory.
+    /// A TorchScript module, and the dict of its attributes once it is known. Modules may share a dict; a
+    /// copy for each would let a small program fill the memory.
     Module(Option<Id>),
     Storage(Rc<Storage>),
     Tensor(StoredTensor),
@@ -69,7 +69,7 @@ impl Objects {
     /// The object behind a value, if it is one.
     pub(super) fn get(&self, value: &Value) -> Option<&Object> {
         match value {
-            // Ids are made by `add` alone, and objects are never taken away.
+            // Only `add` makes ids, and objects are never removed.
             Value::Object(Id(place)) => self.0.get(*place),
             _ => None,
         }
@@ -82,7 +82,7 @@ impl Objects {
         }
     }
 
-    /// The attributes of a module: none where it is something else, or has not been given any.
+    /// The attributes of a module; none if it has not been given any, or is not a module.
     pub(super) fn attributes(&self, module: &Value) -> &[(Value, Value)] {
         let dict = match self.get(module) {
             Some(Object::Module(Some(id))) => self.get(&Value::Object(*id)),
@@ -113,6 +113,7 @@ impl Objects {
             None => value.kind(),
         }
     }
+
     /// Values held by all objects together.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {

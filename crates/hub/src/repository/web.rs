@@ -1,4 +1,4 @@
-//! Repositories by the addresses of their pages, as people copy them from a browser.
+//! Finds repositories by the addresses of their pages, as copied from a browser.
 
 use percent_encoding::percent_decode_str;
 
@@ -7,13 +7,13 @@ use crate::address::Address;
 
 /// Hosts of the public Hub.
 const HOSTS: [&str; 3] = ["huggingface.co", "www.huggingface.co", "hf.co"];
-/// What stands between a repository's name and a revision in an address.
+/// The parts of an address that separate a repository's name from a revision.
 const PAGES: [&str; 7] = ["tree", "blob", "resolve", "raw", "commit", "commits", "blame"];
 
 const NOT_ITS_PAGE: &str = "the address is not that of a model's page (https://huggingface.co/owner/name, or with \
                             /tree/REVISION behind it)";
 
-/// Name and revision that an address gives, of the public Hub or of `endpoint`; none where the text is not an
+/// Name and revision from an address of the public Hub or of `endpoint`; `None` if the text is not an
 /// address.
 pub(super) fn repository(
     given: &str,
@@ -24,7 +24,7 @@ pub(super) fn repository(
     if let Some(path) = lower.strip_prefix("hf://") {
         return Some(of_path(&given[given.len() - path.len()..]));
     }
-    // Browsers hide the scheme.
+    // Browsers show addresses without the scheme.
     let is_bare = HOSTS.iter().any(|host| lower.strip_prefix(host).is_some_and(|rest| rest.starts_with('/')));
     if !is_bare && !given.contains("://") {
         return None;
@@ -41,7 +41,7 @@ pub(super) fn repository(
     })
 }
 
-/// Name and revision by an address's path.
+/// Name and revision from the path of an address.
 fn of_path(path: &str) -> Result<(String, String), &'static str> {
     let path = path.split(['?', '#']).next().unwrap_or_default();
     let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
@@ -56,7 +56,7 @@ fn of_path(path: &str) -> Result<(String, String), &'static str> {
     let (name, given) = name.split_once('@').map_or((*name, None), |(name, revision)| (name, Some(revision)));
     let (revision, file) = match rest {
         [] => (DEFAULT_REVISION.to_owned(), rest),
-        // Its three parts are one revision; a browser's address has them in one, escaped.
+        // A revision such as `refs/pr/5`; addresses from a browser have it as one part, escaped.
         [page, "refs", kind, number, file @ ..] if PAGES.contains(page) => {
             (format!("refs/{kind}/{number}"), file)
         }

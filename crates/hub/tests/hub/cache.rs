@@ -1,4 +1,4 @@
-//! What is in the cache already, whole or not.
+//! Tests of files that are in the cache already, complete or not.
 
 use std::fs;
 use std::io::Write;
@@ -27,7 +27,7 @@ fn a_blob_of_the_wrong_size_is_fetched_again() {
     }
 }
 
-/// Git's checksum finds what the size does not, also without the Hub.
+/// Git's checksum detects damage that the size does not show, even without the Hub.
 #[test]
 fn a_small_file_is_read_for_its_checksum() {
     let mut tiny = Tiny::new();
@@ -85,7 +85,7 @@ fn what_an_earlier_run_left_damaged_is_begun_anew() {
     assert_eq!(ranges(&tiny.server.requests()), [Some("bytes=1234-"), None]);
 }
 
-/// Others write to files of their own, whether locks keep them apart or not.
+/// Other programs write to files of their own, whether locks work or not.
 #[test]
 fn what_others_write_is_neither_used_nor_touched() {
     let tiny = Tiny::new();
@@ -100,8 +100,8 @@ fn what_others_write_is_neither_used_nor_touched() {
     others.iter().for_each(|path| assert_eq!(fs::read_to_string(path).unwrap(), "of another program"));
 }
 
-/// As where a drive grants one lock to all: another download of ours goes on, and this one neither writes to
-/// its file nor lets it write to what it makes of it.
+/// On a drive that grants one lock to several processes, another of our downloads may still be running. This
+/// download does not write to the other's file, and the other does not write to this one's.
 #[test]
 fn a_download_that_goes_on_elsewhere_is_kept_apart() {
     let tiny = Tiny::new();
@@ -140,12 +140,12 @@ fn a_download_that_was_broken_off_is_gone_on_with() {
     snapshot.download_weights(Weights::Safetensors, &mut |_| ControlFlow::Continue(())).unwrap();
     tiny.assert_whole();
     assert_eq!(ranges(&tiny.server.requests()), [Some(format!("bytes={arrived}-").as_str())]);
-    // Broken off before anything is asked for.
+    // Cancelled before anything is requested.
     let error = Tiny::new().snapshot_of("tiny/model", &mut |_| ControlFlow::Break(())).unwrap_err();
     assert!(matches!(error, Error::Cancelled), "{error}");
 }
 
-/// Somebody else writes into the very file: what is read from there in the end does not fit.
+/// Another process writes into the unfinished file itself; the checksum at the end does not match.
 #[test]
 fn a_part_that_another_wrote_to_is_found_out() {
     let tiny = Tiny::new();

@@ -1,4 +1,4 @@
-//! Answers that are too slow, too long or without an end.
+//! Tests of answers that are too slow, too long or endless.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ fn small_answers_that_drip_are_given_up() {
     }
 }
 
-/// A large one goes on for as long as bytes come.
+/// A large file may take as long as bytes keep arriving.
 #[test]
 fn a_large_file_may_be_slow() {
     let mut tiny = Tiny::new();

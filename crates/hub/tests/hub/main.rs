@@ -1,4 +1,4 @@
-//! Downloads from a Hub on loopback into a cache.
+//! Tests that download from a Hub on loopback into a cache.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

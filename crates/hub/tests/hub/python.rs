@@ -1,5 +1,6 @@
-//! Python's own `huggingface_hub` against the same server and the same cache: it holds the server to what the
-//! real client takes, and our cache to what it finds. `cargo xtask test` runs this with its pinned versions.
+//! Runs Python's own `huggingface_hub` against the same server and the same cache. This checks that the
+//! server satisfies the real client, and that the real client finds our cache. `cargo xtask test` runs it
+//! with pinned versions.
 
 use std::path::Path;
 use std::process::Command;
@@ -28,8 +29,8 @@ for kind, ask in [
     raise SystemExit(f'{kind} was not raised')
 print('ok')";
 
-/// Runs a program with `huggingface_hub` against the server and the cache of `tiny`; the last line that it
-/// prints.
+/// Runs a program with `huggingface_hub` against the server and the cache of `tiny`, and returns the last
+/// line that it prints.
 fn python(tiny: &Tiny, is_offline: bool, code: &str, arguments: &[&str]) -> String {
     let python = std::env::var_os(PYTHON)
         .unwrap_or_else(|| panic!("{PYTHON} names no Python; `cargo xtask test` does"));
@@ -39,7 +40,7 @@ fn python(tiny: &Tiny, is_offline: bool, code: &str, arguments: &[&str]) -> Stri
         .env("HF_ENDPOINT", &tiny.server.endpoint)
         .env("HF_HOME", tiny.home())
         .env("HF_HUB_OFFLINE", if is_offline { "1" } else { "0" })
-        // The server has no such storage, only the bridge to it that we use too.
+        // The server has no xet storage, only the bridge to it that we use too.
         .env("HF_HUB_DISABLE_XET", "1")
         .env("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         .env("NO_PROXY", "127.0.0.1")
@@ -51,7 +52,7 @@ fn python(tiny: &Tiny, is_offline: bool, code: &str, arguments: &[&str]) -> Stri
     String::from_utf8(output.stdout).unwrap().trim().lines().last().unwrap().to_owned()
 }
 
-/// The files whose content was sent since the server was last asked.
+/// The files whose content was sent since the requests were last taken.
 fn fetched(tiny: &Tiny) -> Vec<String> {
     let requests = tiny.server.requests().into_iter();
     let is_file = |path: &str| ["/resolve", "xet-bridge"].iter().any(|part| path.contains(part));
@@ -71,7 +72,7 @@ fn python_downloads_from_the_server() {
     assert!(tiny.cached("README.md").exists());
     assert_eq!(python(&tiny, false, REFUSALS, &[]), "ok");
 
-    // And we find what it brought: nothing is fetched again.
+    // We find what Python downloaded: nothing is fetched again.
     tiny.server.requests();
     tiny.succeed();
     assert_eq!(fetched(&tiny), Vec::<String>::new());
@@ -86,7 +87,7 @@ fn python_finds_what_we_downloaded() {
     let path = python(&tiny, true, FILES, &files);
     assert_eq!(Path::new(&path), tiny.cached(WEIGHTS));
     assert_eq!(Path::new(&python(&tiny, true, SNAPSHOT, &[])), tiny.cache("snapshots").join(MAIN));
-    // Asked whether it is still so, it fetches nothing.
+    // Even if it may ask the Hub, Python fetches nothing.
     tiny.server.requests();
     python(&tiny, false, FILES, &files);
     assert_eq!(fetched(&tiny), Vec::<String>::new());

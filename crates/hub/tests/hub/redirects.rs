@@ -1,11 +1,11 @@
-//! Redirects and headers, as the Hub, its mirrors and proxies on the way send them.
+//! Tests of redirects and headers, as sent by the Hub, its mirrors, and proxies in between.
 
 use clipseg_hub::Error;
 use clipseg_hub_server::{Reply, Request, is_large};
 
 use crate::support::{Tiny, WEIGHTS, ranges};
 
-/// Whether this is the redirect that a small file's request gets.
+/// Whether the answer to this request is the redirect of a small file.
 fn is_small_redirect(request: &Request) -> bool {
     request.path.contains("/resolve/") && !is_large(&request.path)
 }
@@ -17,8 +17,8 @@ fn a_first_download_brings_small_files_and_large_ones() {
     let requests = tiny.server.requests();
     assert_eq!(ranges(&requests), [None]);
     assert!(requests.iter().all(|request| !request.path.contains("README")), "{requests:?}");
-    // One for the list; a question with its redirect and a file with its redirect for each of four small
-    // files; of the large one the question is answered by the redirect.
+    // One request for the list. For each of four small files, a `HEAD` and a `GET`, both redirected. For the
+    // large file, the redirect itself answers the `HEAD`.
     assert_eq!(requests.len(), 1 + 4 * 4 + 3, "{requests:?}");
 
     tiny.succeed();
@@ -26,10 +26,10 @@ fn a_first_download_brings_small_files_and_large_ones() {
     assert_eq!(requests.len(), 1, "the list alone: {requests:?}");
 }
 
-/// A redirect's address, of its path and the endpoint.
+/// Makes the address of a redirect from its path and the endpoint.
 type Form = fn(&str, &str) -> String;
 
-/// Whatever form a redirect within the Hub has.
+/// A redirect within the Hub may have any of these forms.
 #[test]
 fn redirects_within_the_hub_are_followed_in_every_form() {
     let forms: [(&str, Form); 6] = [
@@ -78,13 +78,13 @@ fn a_loop_of_redirects_ends() {
     assert!(error.contains("gopher://host/x") && !error.contains("secret"), "{error}");
 }
 
-/// What a proxy takes away is found out from what comes.
+/// Information in headers that a proxy strips is taken from the content instead.
 #[test]
 fn headers_that_are_stripped_are_not_needed() {
     let strips: [&[&str]; 5] = [
         &["X-Linked-Size"],
         &["X-Linked-Size", "Content-Length"],
-        // Small files have theirs from the answer that the redirect leads to.
+        // Small files get these from the answer after the redirect.
         &["X-Repo-Commit", "Accept-Ranges", "Link", "X-Xet-Hash"],
         &["Content-Length", "Accept-Ranges"],
         &["ETag"],
@@ -98,12 +98,12 @@ fn headers_that_are_stripped_are_not_needed() {
         tiny.download().unwrap_or_else(|error| panic!("{strip:?}: {error}"));
         tiny.assert_whole();
     }
-    // Without any ETag that is the Hub's the storage's has to do, which says nothing of the content.
+    // If there is no ETag from the Hub, the storage's is used, which is not a checksum of the content.
     let tiny = Tiny::new();
     tiny.server.alter(|_, reply| reply.remove("X-Linked-ETag"));
     tiny.succeed();
     assert!(!tiny.blob(WEIGHTS).exists(), "the storage's ETag is not the checksum");
-    // None at all is an error.
+    // No ETag at all is an error.
     let tiny = Tiny::new();
     tiny.server.alter(|_, reply| ["X-Linked-ETag", "ETag"].into_iter().for_each(|name| reply.remove(name)));
     let error = tiny.refuse();
@@ -133,7 +133,7 @@ fn etags_are_read_with_and_without_their_marks() {
     assert!(matches!(tiny.refuse(), Error::Answer { .. }));
 }
 
-/// A mirror without redirects sends each file at once, and may know its own ETags alone.
+/// A mirror without redirects sends each file directly, and may know only its own ETags.
 #[test]
 fn a_plain_mirror_will_do() {
     for etag in ["\"65f0-61c\"", "W/\"abc\""] {
@@ -157,7 +157,7 @@ fn bodies_without_a_length_are_read_to_their_end() {
     let tiny = Tiny::new();
     tiny.server.alter(|request, reply| reply.is_chunked = request.method == "GET");
     tiny.succeed();
-    // And closed without one.
+    // The connection is closed at the end, without a length.
     let tiny = Tiny::new();
     tiny.server.alter(|_, reply| {
         reply.remove("Content-Length");
@@ -201,7 +201,7 @@ fn what_is_packed_against_our_wish_is_unpacked() {
     tiny.succeed();
 }
 
-/// As gzip stores what it does not compress.
+/// A gzip file with uncompressed blocks.
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut packed = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
     let chunks = bytes.chunks(60_000);
@@ -223,7 +223,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     packed
 }
 
-/// What a proxy sends in place of a file, as when one has to log in to the network.
+/// A proxy may send a page in place of a file, for instance to make users log in to the network.
 #[test]
 fn a_page_in_place_of_the_weights_is_refused() {
     let tiny = Tiny::new();
@@ -237,7 +237,7 @@ fn a_page_in_place_of_the_weights_is_refused() {
         matches!(&error, Error::Answer { message, .. } if message.contains("announces 26 bytes")),
         "{error}"
     );
-    // What has arrived already outlasts it.
+    // What has arrived before is kept.
     tiny.server.mend();
     tiny.server.state().cuts = vec![300_000, 0, 0, 0, 0];
     tiny.refuse();

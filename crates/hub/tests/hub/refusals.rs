@@ -1,4 +1,4 @@
-//! What the Hub and its storage refuse, and how the reasons are told apart.
+//! Tests of refusals by the Hub and its storage, and how their reasons are told apart.
 
 use std::ops::ControlFlow;
 
@@ -93,7 +93,7 @@ fn gated_and_missing_are_told_apart() {
     };
     assert!(matches!(missing(None), Error::Denied { status: 401, with_token: false, .. }));
     assert!(matches!(missing(Some("hf_secret")), Error::NotFound { status: 404, .. }));
-    // Gated at the file, as where the list may be seen by all.
+    // Gated only at the file: the list of files may be public.
     tiny.settings.token = None;
     tiny.server.alter(|request, reply| {
         if request.path.contains("/resolve/") {

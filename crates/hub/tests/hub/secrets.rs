@@ -1,4 +1,4 @@
-//! Tokens, passwords and signatures, which nobody is told who need not know.
+//! Tests that tokens, passwords and signatures reach only those who need them.
 
 use std::ops::ControlFlow;
 
@@ -41,7 +41,7 @@ fn a_password_of_the_endpoint_is_sent_and_never_shown() {
     let mut tiny = Tiny::new();
     let host = tiny.server.endpoint.trim_start_matches("http://").to_owned();
     tiny.settings.endpoint = format!("http://user:geheim@{host}");
-    // What Python sends then, too: the password opens the gateway, which no token does.
+    // Python does the same: it sends the password, which opens the gateway, and not the token.
     tiny.settings.token = Some(Token::new("hf_secret", "HF_TOKEN").unwrap());
     tiny.server.state().token = Some("Basic dXNlcjpnZWhlaW0=".to_owned());
     tiny.succeed();

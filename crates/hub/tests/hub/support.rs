@@ -13,7 +13,7 @@ use tempfile::TempDir;
 /// The large file.
 pub const WEIGHTS: &str = "model.safetensors";
 
-/// The server and a cache's folder.
+/// The server, and a folder for the cache.
 pub struct Tiny {
     pub server: HubServer,
     home: TempDir,
@@ -54,7 +54,7 @@ impl Tiny {
         Self { server, home, settings }
     }
 
-    /// The folder in which Python has its cache, `hub`.
+    /// The folder in which Python keeps its cache, as `hub`.
     pub fn home(&self) -> PathBuf {
         self.home.path().to_owned()
     }
@@ -71,23 +71,23 @@ impl Tiny {
         Hub::new(self.settings.clone()).snapshot(&name.parse()?, progress)
     }
 
-    /// Downloads all that a checkpoint needs.
+    /// Downloads everything that a checkpoint needs.
     pub fn download(&self) -> Result<()> {
         self.snapshot()?.download_weights(Weights::Safetensors, &mut |_| ControlFlow::Continue(()))
     }
 
-    /// Downloads, which must succeed and bring what the Hub has.
+    /// Downloads, and asserts that this succeeds and gives what the Hub has.
     pub fn succeed(&self) {
         self.download().unwrap();
         self.assert_whole();
     }
 
-    /// Fails to download.
+    /// Asserts that downloading fails, and returns the error.
     pub fn refuse(&self) -> Error {
         self.download().unwrap_err()
     }
 
-    /// Everything but what no checkpoint needs is there as the Hub has it, and nothing is left half done.
+    /// Asserts that the cache has all files of the checkpoint as the Hub has them, and nothing unfinished.
     pub fn assert_whole(&self) {
         for (name, bytes) in &self.server.state().files {
             let found = fs::read(self.cached(name));
@@ -101,30 +101,30 @@ impl Tiny {
         self.settings.cache.join("models--tiny--model").join(path)
     }
 
-    /// A file where a checkpoint is read from.
+    /// The path of a file in the snapshot, from which a checkpoint is read.
     pub fn cached(&self, name: &str) -> PathBuf {
         self.cache("snapshots").join(MAIN).join(name)
     }
 
-    /// Where a file's content is.
+    /// The path of a file's content.
     pub fn blob(&self, name: &str) -> PathBuf {
         self.cache("blobs").join(self.server.state().etag(name))
     }
 
-    /// The downloads that have begun and not ended.
+    /// The unfinished downloads.
     pub fn incomplete(&self) -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(self.cache("blobs")) else { return Vec::new() };
         let paths = entries.map(|entry| entry.unwrap().path());
         paths.filter(|path| path.extension().is_some_and(|extension| extension == "incomplete")).collect()
     }
 
-    /// Small answers may take no longer.
+    /// Shortens the time that small answers may take.
     pub fn hurry(&mut self, milliseconds: u64) {
         self.settings.limits.small = Duration::from_millis(milliseconds);
     }
 }
 
-/// The ranges in which a large file was sent for, in order.
+/// The ranges of the requests for the large file, in order.
 pub fn ranges(requests: &[Request]) -> Vec<Option<&str>> {
     let content = requests.iter().filter(|request| request.is_storage && request.method == "GET");
     content.map(|request| request.range.as_deref()).collect()

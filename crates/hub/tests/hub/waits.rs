@@ -1,4 +1,4 @@
-//! A Hub that is asked too often, or is out of order for a while.
+//! Tests with a Hub that has too many requests, or is out of order for a while.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,7 +8,7 @@ use clipseg_hub_server::{Reply, Request};
 
 use crate::support::{Tiny, WEIGHTS};
 
-/// Answers the next `count` requests that `is_meant` holds for with `reply`.
+/// Answers the next `count` requests for which `is_meant` holds with `reply`.
 fn busy(
     tiny: &Tiny,
     mut count: u32,
@@ -23,7 +23,8 @@ fn busy(
     });
 }
 
-/// Downloads, which must succeed; what was waited for, how often in a row, and how long.
+/// Downloads, asserts that this succeeds, and returns the retries: what was retried, how many times in a row,
+/// how long the wait was, and whether the Hub asked for it.
 fn waits(tiny: &Tiny) -> Vec<(String, usize, Duration, bool)> {
     let mut waits = Vec::new();
     let mut note = |progress: Progress<'_>| {
@@ -92,7 +93,7 @@ fn five_tries_are_enough() {
     assert_eq!(tiny.server.requests().len(), 5);
 }
 
-/// Nobody sits before a command for a day.
+/// No user would wait for a day.
 #[test]
 fn a_wait_beyond_all_patience_is_told_at_once() {
     let tiny = Tiny::new();
@@ -104,7 +105,7 @@ fn a_wait_beyond_all_patience_is_told_at_once() {
     assert_eq!(tiny.server.requests().len(), 1);
 }
 
-/// What the cache has does at once; where the weights are not there yet, they are waited for.
+/// A complete cache is used at once; only if it lacks the weights, the Hub is waited for.
 #[test]
 fn a_whole_cache_does_not_wait() {
     let tiny = Tiny::new();

@@ -1,11 +1,11 @@
-//! Components against a flood fill.
+//! Compares components with a flood fill.
 
 use clipseg_masks::{BoundingBox, Component, Connectivity, Mask, RunLengths};
 use proptest::prelude::*;
 
 use crate::support::{CONNECTIVITIES, drawn, masks, neighbours};
 
-/// Labels by flood fill, in the order in which reading meets the components.
+/// Labels by flood fill, numbered in the order of the components' first pixels.
 fn flooded(mask: &Mask, connectivity: Connectivity) -> Vec<u32> {
     let mut labels = vec![0; mask.pixels().len()];
     let mut next = 1;
@@ -49,7 +49,7 @@ fn a_corner_joins_by_eight_alone() {
     assert_eq!(mask.without_small(2, Connectivity::Four), drawn(&["##...", ".....", "....."]));
 }
 
-/// Parts that first meet far below where they begin.
+/// Parts that start separately and meet only far below.
 #[test]
 fn late_meetings_join() {
     let mask = drawn(&["#.#.#", "#.#.#", "#.#.#", "#.#.#", "#####"]);

@@ -1,4 +1,4 @@
-//! Polygons that enclose the mask, no more and no less.
+//! Checks that polygons enclose exactly the mask.
 
 use clipseg_masks::{Connectivity, Contour, Mask, Ring};
 use proptest::prelude::*;
@@ -17,8 +17,8 @@ fn doubled_area(ring: &Ring) -> i64 {
         .fold(0, |sum, [x0, y0, x1, y1]| sum + x0 * y1 - x1 * y0)
 }
 
-/// The pixels whose centre lies in an odd number of rings: those with an odd number of upright edges to their
-/// left.
+/// The pixels whose centre lies in an odd number of rings: those with an odd number of vertical edges to
+/// their left.
 fn filled<'a>(rings: impl Iterator<Item = &'a Ring>, width: usize, height: usize) -> Vec<bool> {
     let mut pixels = vec![false; width * height];
     for ([x0, y0], [x1, y1]) in rings.flat_map(edges) {
@@ -72,7 +72,7 @@ fn what_lies_in_a_hole_is_its_own() {
     assert_eq!(contours.iter().map(|contour| contour.holes.len()).collect::<Vec<_>>(), [1, 0]);
 }
 
-/// The comparison of the property below must see a corner that is one pixel off.
+/// The comparison in the property below must notice a corner that is one pixel off.
 #[test]
 fn a_displaced_corner_is_noticed() {
     let mask = drawn(&["....", ".##.", ".##.", "...."]);
@@ -97,7 +97,7 @@ fn simplification_straightens_stairs_and_keeps_small_things() {
     assert_eq!(dot.simplified(100.0), *dot);
 }
 
-/// How far a point is from a ring.
+/// The distance of a point from a ring.
 fn distance([x, y]: [u32; 2], ring: &Ring) -> f64 {
     let point = [f64::from(x), f64::from(y)];
     let to_edge = |(from, to): ([u32; 2], [u32; 2])| {
@@ -143,7 +143,7 @@ proptest! {
         for ring in rings(&mask.contours(Connectivity::Eight)) {
             prop_assert!(ring.points.len() >= 4 && ring.points.len() % 2 == 0);
             for (corner, (from, to)) in edges(ring).enumerate() {
-                // Along and across in turn, by one step at least.
+                // Horizontal and vertical in turn, and never empty.
                 let moved = [from[0] != to[0], from[1] != to[1]];
                 prop_assert_eq!(moved, [corner % 2 == 0, corner % 2 == 1]);
             }

@@ -1,4 +1,4 @@
-//! Distances against scipy and against their definition, and the masks that are made by them.
+//! Compares distances, and the masks made with them, with scipy and with their definitions.
 
 use clipseg_masks::{Error, Mask};
 use proptest::prelude::*;
@@ -6,14 +6,14 @@ use serde::Deserialize;
 
 use crate::support::{drawn, masks};
 
-/// What `fixtures/masks/make.py` writes.
+/// A case that `fixtures/masks/make.py` wrote.
 #[derive(Deserialize)]
 struct Case {
     rows: Vec<String>,
     squares: Vec<f64>,
 }
 
-/// The square of the distance from a pixel to the nearest that is inside (or outside), by looking at all of
+/// The squared distance from a pixel to the nearest that is inside (or outside), found by looking at all of
 /// them.
 fn nearest(mask: &Mask, place: usize, inside: bool) -> Option<f64> {
     let at = |place: usize| ((place % mask.width()) as f64, (place / mask.width()) as f64);
@@ -45,7 +45,7 @@ fn growing_rounds_corners() {
     assert_eq!(grown(2.0).shrunk(2.0).unwrap(), dot);
 }
 
-/// What is seen at the picture's sides goes on beyond them.
+/// What is visible at the picture's sides continues beyond them.
 #[test]
 fn the_pictures_sides_are_no_edge() {
     let left = drawn(&["##..", "##..", "##.."]);

@@ -1,4 +1,4 @@
-//! Label maps against the definition.
+//! Compares label maps with their definition.
 
 use clipseg_masks::{Error, LabelMap, Mask};
 use proptest::prelude::*;
@@ -56,7 +56,7 @@ proptest! {
     #[test]
     fn labels_are_the_argmax(
         prompts in (1_usize..20).prop_flat_map(|pixels| {
-            // Few values, so that many are equal.
+            // Only a few different values, so that ties are frequent.
             let value = (0_u8..=8).prop_map(|value| f32::from(value) / 8.0);
             prop::collection::vec(prop::collection::vec(value, pixels), 1..6)
         }),

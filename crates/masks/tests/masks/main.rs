@@ -1,4 +1,4 @@
-//! Masks against plain definitions of what is made of them, and against pycocotools.
+//! Compares masks and what is made from them with simple definitions, and with pycocotools.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! Probabilities combined, and masks made of them.
+//! Tests of combining probabilities, and of masks made from them.
 
 use clipseg_masks::{Combination, Connectivity, Error, Mask, MaskOptions, ProbabilityMap};
 use proptest::prelude::*;
@@ -64,7 +64,7 @@ fn impossible_probabilities_are_refused() {
     }
 }
 
-/// Small parts go before the rest grows: the speck leaves no blob.
+/// Small components are dropped before the rest grows: the speck leaves no blob.
 #[test]
 fn steps_follow_their_order() {
     let values: Vec<f32> = [".....#", "......", "##....", "##...."]

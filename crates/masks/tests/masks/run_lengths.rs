@@ -1,4 +1,4 @@
-//! Run lengths against those of pycocotools.
+//! Compares run lengths with those of pycocotools.
 
 use clipseg_masks::{Error, Mask, RunLengths};
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::support::{drawn, masks};
 
-/// What `fixtures/masks/make.py` writes.
+/// A case that `fixtures/masks/make.py` wrote.
 #[derive(Deserialize)]
 struct Case {
     /// `[height, width]`
@@ -41,7 +41,7 @@ fn run_lengths_are_those_of_pycocotools() {
             assert_eq!(RunLengths::of(&mask), lengths, "{rows:#?}");
             assert_eq!(lengths.to_mask(), mask);
             assert_eq!(mask.area(), area);
-            // pycocotools gives a mask without pixels a box without pixels.
+            // For an empty mask, pycocotools gives a box of all zeros.
             assert_eq!(mask.bounding_box().map_or([0; 4], |found| found.to_array()), bbox, "{rows:#?}");
             masks += 1;
         }
@@ -73,7 +73,7 @@ fn strings_that_are_none_are_refused() {
     assert_eq!(too_large, Err(Error::TooLarge { width: usize::MAX, height: 2 }));
 }
 
-/// Counts of zero between others, which this crate does not write, are legal all the same.
+/// This crate never writes counts of zero between others, but they are legal.
 #[test]
 fn empty_runs_are_read() {
     let lengths = RunLengths::from_counts(2, 2, vec![1, 0, 1, 2, 0]).unwrap();

@@ -1,4 +1,4 @@
-//! Sizes that masks cannot have, and odd ones that they can.
+//! Tests of sizes that masks cannot have, and of unusual ones that they can.
 
 use clipseg_masks::{Connectivity, Error, LabelMap, Mask, RunLengths};
 

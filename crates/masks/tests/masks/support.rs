@@ -12,7 +12,7 @@ pub fn drawn(rows: &[impl AsRef<str>]) -> Mask {
     Mask::new(width, rows.len(), pixels).unwrap()
 }
 
-/// Random masks from nearly empty to nearly full, sides of zero among them.
+/// Random masks from nearly empty to nearly full, including ones with sides of zero.
 pub fn masks() -> impl Strategy<Value = Mask> {
     (0_usize..20, 0_usize..20, 0_u32..=100).prop_flat_map(|(width, height, percent)| {
         let pixel = (0_u32..100).prop_map(move |value| value < percent);
@@ -21,7 +21,7 @@ pub fn masks() -> impl Strategy<Value = Mask> {
     })
 }
 
-/// The four or eight neighbours of a pixel that lie within the mask's sides.
+/// The four or eight neighbours of a pixel that lie within the picture.
 pub fn neighbours(mask: &Mask, place: usize, connectivity: Connectivity) -> Vec<usize> {
     let (x, y) = ((place % mask.width()) as i64, (place / mask.width()) as i64);
     let steps = (-1..=1).flat_map(|dy| (-1..=1).map(move |dx| (dx, dy)));

@@ -1,9 +1,8 @@
-//! Directories of TIFF data: what a TIFF file says of its picture, and what a camera wrote into a picture of
-//! another format.
+//! Directories of TIFF data (IFDs): the tags of a TIFF file, and the EXIF tags of a camera in other formats.
 
 use image::metadata::Orientation;
 
-/// The tag that says how a picture is to be turned.
+/// The tag for the orientation of a picture.
 const ORIENTATION: u16 = 274;
 
 /// The first directory of TIFF data.
@@ -15,16 +14,16 @@ pub struct Directory<'a> {
 
 struct Entry {
     tag: u16,
-    /// Bytes of a value, 0 where its kind is not known.
+    /// Bytes per value, 0 if the kind is unknown.
     size: usize,
     is_integer: bool,
     count: usize,
-    /// Where the values start.
+    /// Offset of the values.
     start: usize,
 }
 
 impl<'a> Directory<'a> {
-    /// Reads TIFF or BigTIFF data; what is damaged is left out.
+    /// Reads TIFF or BigTIFF data and leaves out damaged entries.
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
         let is_little_endian = match bytes.get(..2)? {
             b"II" => true,
@@ -32,7 +31,7 @@ impl<'a> Directory<'a> {
             _ => return None,
         };
         let mut directory = Self { bytes, is_little_endian, entries: Vec::new() };
-        // Bytes of a place in the file, of the number of entries, and of an entry.
+        // Bytes of a file offset, of the number of entries, and of one entry.
         let (start, [place, head, length]) = match directory.integer(2, 2)? {
             42 => (directory.integer(4, 4)?, [4, 2, 12]),
             43 => (directory.integer(8, 8)?, [8, 8, 20]),
@@ -68,10 +67,10 @@ impl<'a> Directory<'a> {
         Some(Entry { tag, size, is_integer, count, start })
     }
 
-    /// The integers of a tag, unsigned; none where the tag is missing, has other values, or reaches beyond
-    /// the data.
+    /// The integers of a tag, as unsigned numbers; `None` if the tag is missing, has values of another kind,
+    /// or reaches beyond the data.
     pub fn integers(&self, tag: u16) -> Option<Vec<u64>> {
-        // First, so that no more values are announced than there are.
+        // Checked first, so that a tag cannot claim more values than the data has.
         self.bytes(tag)?;
         let Entry { size, count, start, .. } = *self.find(tag)?;
         (0..count).map(|index| self.integer(start + size * index, size)).collect()
@@ -82,7 +81,7 @@ impl<'a> Directory<'a> {
         self.integers(tag)?.first().copied()
     }
 
-    /// Where the bytes of the first integer of a tag are.
+    /// The byte range of a tag's first integer.
     pub fn place(&self, tag: u16) -> Option<std::ops::Range<usize>> {
         let Entry { size, count, start, .. } = *self.find(tag)?;
         let end = start.checked_add(size)?;
@@ -95,7 +94,7 @@ impl<'a> Directory<'a> {
         self.bytes.get(start..start.checked_add(size.checked_mul(count)?)?)
     }
 
-    /// The first of these tags, whatever its values are, that announces more of them than the data can have.
+    /// The first of these tags, of whatever kind, that claims more values than the data can have.
     pub fn beyond(&self, tags: &[u16]) -> Option<u16> {
         let is_beyond = |entry: &&Entry| {
             let end = entry.size.checked_mul(entry.count).and_then(|bytes| entry.start.checked_add(bytes));
@@ -104,12 +103,12 @@ impl<'a> Directory<'a> {
         self.entries.iter().filter(|entry| tags.contains(&entry.tag)).find(is_beyond).map(|entry| entry.tag)
     }
 
-    /// How the picture is to be turned, in an integer of any size.
+    /// The orientation of the picture, from an integer of any size.
     pub fn orientation(&self) -> Option<Orientation> {
         Orientation::from_exif(u8::try_from(self.first(ORIENTATION)?).ok()?)
     }
 
-    /// The bytes of an integer in the data's order.
+    /// The bytes of an integer in the data's byte order.
     pub fn to_bytes(&self, value: u64, size: usize) -> Vec<u8> {
         match self.is_little_endian {
             true => value.to_le_bytes()[..size].to_vec(),
@@ -155,7 +154,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the bytes, reading ends, and reaches nowhere beyond them.
+        /// For any bytes, reading ends and never goes beyond them.
         #[test]
         fn any_bytes_are_read(
             mut bytes in proptest::collection::vec(any::<u8>(), 8..200),

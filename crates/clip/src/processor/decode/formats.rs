@@ -1,9 +1,9 @@
 //! Picture formats that are recognised but not read.
 
-/// What pictures can be read, for messages.
+/// The formats that can be read, for messages.
 pub const KNOWN: &str = "JPEG, PNG, WebP, GIF, BMP and TIFF";
 
-/// Where a format's mark stands, the mark, and what the file is.
+/// For each signature its offset, its bytes, and what the file is.
 const MARKS: [(usize, &[u8], &str); 38] = [
     (4, b"ftypavif", "an AVIF picture"),
     (4, b"ftypavis", "an AVIF picture"),
@@ -45,13 +45,13 @@ const MARKS: [(usize, &[u8], &str); 38] = [
     (0, b"<!DOCTYPE html", "a web page"),
 ];
 
-/// Files that no program would convert to a picture, and what to do.
+/// Files that cannot be converted to a picture, and what to do.
 const OTHERS: [(&[u8], &str); 2] = [
     (b"\0\x05\x16\x07", "is what macOS keeps beside a file, not the file itself"),
     (b"version https://git-lfs", "is a Git LFS pointer, not the file itself; fetch that with `git lfs pull`"),
 ];
 
-/// Says what a file is that is not read, and what to do.
+/// Says what an unreadable file is, and what to do.
 pub fn refusal(bytes: &[u8]) -> String {
     if let Some((_, message)) = OTHERS.iter().find(|(mark, _)| bytes.starts_with(mark)) {
         return (*message).to_owned();

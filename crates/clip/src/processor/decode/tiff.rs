@@ -1,4 +1,4 @@
-//! TIFF files as Pillow reads them.
+//! Decodes TIFF files as Pillow does.
 
 mod jpeg;
 
@@ -28,8 +28,8 @@ const EXTRA_SAMPLES: u16 = 338;
 const SAMPLE_FORMAT: u16 = 339;
 const SUBSAMPLING: u16 = 530;
 const DNG_VERSION: u16 = 50706;
-/// What the decoder reads: the tags above, and those of strips and tiles, of the predictor, and of JPEG's
-/// tables.
+/// The tags that the decoder reads: most of the above, and those of strips and tiles, of the predictor, and
+/// of JPEG's tables.
 const DECODER_READS: [u16; 19] = [
     WIDTH,
     HEIGHT,
@@ -72,7 +72,7 @@ pub fn is_tiff(bytes: &[u8]) -> bool {
     [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"].iter().any(|mark| bytes.starts_with(*mark))
 }
 
-/// The first picture of a file, turned as the file says.
+/// The first picture of a file, and how it has to be turned.
 pub fn decode(bytes: &[u8]) -> Result<(Picture, Turn)> {
     let directory = Directory::read(bytes).ok_or_else(|| damaged("it has no directory of pictures"))?;
     if is_raw(bytes, &directory) {
@@ -87,7 +87,7 @@ pub fn decode(bytes: &[u8]) -> Result<(Picture, Turn)> {
         Some(JPEG) => jpeg::read(bytes, &directory, width, height)?,
         _ => Samples::read(bytes, &directory)?,
     };
-    // Where the directory says one thing twice, the decoder may have believed the other.
+    // If the directory has a tag twice, the decoder may have used the other value.
     if !samples.fill(width, height) {
         return Err(damaged("it does not fill its own size"));
     }
@@ -96,7 +96,7 @@ pub fn decode(bytes: &[u8]) -> Result<(Picture, Turn)> {
     Ok((picture, turn))
 }
 
-/// Whether this is a raw file, of which the first picture is a small preview.
+/// Whether this is a camera's raw file, whose first picture is only a small preview.
 fn is_raw(bytes: &[u8], directory: &Directory) -> bool {
     let is_preview = directory.first(NEW_SUBFILE_TYPE).is_some_and(|kind| kind & 1 == 1);
     bytes.get(8..10) == Some(b"CR")
@@ -109,10 +109,10 @@ struct Samples {
     data: Vec<u8>,
     format: Format,
     bits: usize,
-    /// Per pixel.
+    /// Values per pixel.
     count: usize,
     row_bytes: usize,
-    /// From one sample's plane to the next; 0 where the samples of a pixel are together.
+    /// Bytes from one sample's plane to the next; 0 if the samples of a pixel are interleaved.
     plane_bytes: usize,
 }
 
@@ -130,14 +130,15 @@ impl Samples {
         if is_reversed && compression != UNCOMPRESSED {
             return Err(unsupported("bits in reverse order (FillOrder 2) and compression"));
         }
-        // The decoder knows no palettes and inverts some pictures but not others. All it is asked for is the
-        // values as they are stored, which it gives of any picture that calls itself grey.
+        // The decoder knows no palettes, and inverts some pictures but not others. Only the values as stored
+        // are needed here, and the decoder gives those for any picture that claims to be grey; so the tag is
+        // overwritten.
         let place =
             directory.place(PHOTOMETRIC).ok_or_else(|| damaged("it does not say what its values mean"))?;
         let mut grey = bytes.to_vec();
         let value = directory.to_bytes(BLACK_IS_ZERO, place.len());
         grey[place].copy_from_slice(&value);
-        // The decoder makes room for all that is announced, 32 bytes per value, before it looks for them.
+        // The decoder allocates 32 bytes for each value that a tag claims to have, before it reads any.
         if let Some(tag) = directory.beyond(&DECODER_READS) {
             return Err(damaged(format!("its tag {tag} has values beyond its end")));
         }
@@ -163,7 +164,7 @@ impl Samples {
         Ok(Self { data, format, bits: bits as usize, count, row_bytes, plane_bytes })
     }
 
-    /// Whether there are values for so many pixels.
+    /// Whether there are values for so many pixels; `get` relies on it.
     fn fill(&self, width: usize, height: usize) -> bool {
         let (in_row, planes) = if self.plane_bytes == 0 { (self.count, 1) } else { (1, self.count) };
         let row = width.checked_mul(in_row).and_then(|values| values.checked_mul(self.bits));
@@ -173,7 +174,7 @@ impl Samples {
             && end.is_some_and(|end| end <= self.data.len())
     }
 
-    /// The bits of a value.
+    /// The bits of a value; panics beyond those that [`fill`](Self::fill) has checked.
     fn get(&self, row: usize, column: usize, sample: usize) -> u32 {
         let (plane, index) = match self.plane_bytes {
             0 => (0, column * self.count + sample),
@@ -197,12 +198,12 @@ impl Samples {
         }
     }
 
-    /// As [`get`](Self::get), the upper eight bits.
+    /// The upper eight bits of [`get`](Self::get).
     fn byte(&self, row: usize, column: usize, sample: usize) -> u8 {
         (self.get(row, column, sample) >> (self.bits.max(8) - 8)) as u8
     }
 
-    /// The samples after those of the colour.
+    /// The meanings of the samples after the colour.
     fn extra(&self, directory: &Directory) -> Vec<u64> {
         directory.integers(EXTRA_SAMPLES).unwrap_or_default()
     }
@@ -223,11 +224,7 @@ impl Samples {
         let is_unsigned = format == Format::Unsigned;
         let is_jpeg = directory.first(COMPRESSION) == Some(JPEG);
         // Samples that are not colours.
-        let others = count.checked_sub(match photometric {
-            0 | 1 | 3 => 1,
-            5 => 4,
-            _ => 3,
-        });
+        let others = count.checked_sub(colours(photometric));
         let Some(others) = others else { return Err(damaged("it has too few values per pixel")) };
         let mut is_clipped = false;
         let rgb = match (photometric, bits) {
@@ -236,7 +233,7 @@ impl Samples {
                 let flip = if photometric == 0 { most } else { 0 };
                 every(&mut |row, column| [((self.get(row, column, 0) ^ flip) * 255 / most) as u8; 3])
             }
-            // Beyond 8 bits Pillow cuts off, rather than scale, and turns nothing around.
+            // Beyond 8 bits Pillow clips instead of scaling, and does not invert.
             (0 | 1, 16 | 32) if others == 0 && (bits, format) != (16, Format::Float) => {
                 every(&mut |row, column| {
                     let (grey, is_exact) = self.deep_grey(row, column);
@@ -244,7 +241,7 @@ impl Samples {
                     [grey; 3]
                 })
             }
-            // Of JPEG pictures YCbCr is RGB by now.
+            // The JPEG decoder has converted YCbCr to RGB already.
             (2, 8 | 16) | (6, 8) if is_unsigned && (photometric == 2 || is_jpeg) => {
                 let is_multiplied = others > 0 && extra.first() == Some(&MULTIPLIED_ALPHA);
                 every(&mut |row, column| {
@@ -264,7 +261,7 @@ impl Samples {
                 }
                 every(&mut |row, column| {
                     let index = self.get(row, column, 0) as usize;
-                    // Of 16 bits the upper 8.
+                    // A palette has 16 bits per colour; the upper 8 are kept.
                     [0, 1, 2].map(|part| (map[part * colours + index] >> 8) as u8)
                 })
             }
@@ -301,7 +298,7 @@ impl Samples {
         Ok(Picture { width, height, rgb, alpha: None, is_clipped })
     }
 
-    /// Grey of more than 8 bits cut off at 0 and 255, and whether nothing was lost.
+    /// A grey of more than 8 bits, clipped to 0..=255, and whether it is exact.
     fn deep_grey(&self, row: usize, column: usize) -> (u8, bool) {
         let bits = self.get(row, column, 0);
         let value = match (self.format, self.bits) {
@@ -315,14 +312,25 @@ impl Samples {
         (grey, f64::from(grey) == value)
     }
 
-    /// How opaque each pixel is, where the file says that the sample after the colour tells it.
+    /// Opacity of each pixel, if the file declares the sample after the colour to be alpha.
     fn alpha(&self, directory: &Directory, width: usize, height: usize) -> Option<Vec<u8>> {
         let extra = self.extra(directory);
-        let sample = self.count.checked_sub(extra.len())?;
+        // A damaged file may list more extra samples than there are beside the colours.
+        let colours = colours(directory.first(PHOTOMETRIC).unwrap_or_default());
+        let sample = self.count.checked_sub(extra.len()).filter(|&sample| sample >= colours)?;
         let is_alpha = matches!(extra.first(), Some(&(MULTIPLIED_ALPHA | ALPHA)));
         let pixels = (0..height).flat_map(|row| (0..width).map(move |column| (row, column)));
         (is_alpha && self.bits >= 8)
             .then(|| pixels.map(|(row, column)| self.byte(row, column, sample)).collect())
+    }
+}
+
+/// Samples of a pixel that are colours.
+fn colours(photometric: u64) -> usize {
+    match photometric {
+        0 | 1 | 3 => 1,
+        5 => 4,
+        _ => 3,
     }
 }
 
@@ -339,7 +347,7 @@ fn ycbcr([luma, blue, red]: [u8; 3]) -> [u8; 3] {
     [colour(part(1.402, red)), colour(part(-0.34414, blue) + part(-0.71414, red)), colour(part(1.772, blue))]
 }
 
-/// A colour that was multiplied with `alpha`, as it was before.
+/// The colour before it was multiplied by `alpha`.
 fn divided(colour: u8, alpha: u8) -> u8 {
     (255 * u32::from(colour) / u32::from(alpha)).min(255) as u8
 }

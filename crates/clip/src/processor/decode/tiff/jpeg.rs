@@ -1,4 +1,4 @@
-//! TIFF files that are made of JPEG pictures.
+//! Decodes TIFF files whose strips or tiles are JPEG pictures.
 
 use libjpeg_turbo_rs::{Decoder, PixelFormat};
 
@@ -25,7 +25,7 @@ const END: &[u8] = b"\xff\xd9";
 pub fn read(bytes: &[u8], directory: &Directory, width: usize, height: usize) -> Result<Samples> {
     let first = |tag| directory.first(tag).and_then(|value| usize::try_from(value).ok());
     let is_planar = directory.first(PLANAR) == Some(2);
-    // What Adobe's marker says of the colours: that they are RGB, or that they are YCbCr.
+    // The colour transform for Adobe's marker: 0 for RGB or grey, 1 for YCbCr.
     let (count, transform) = match (directory.first(PHOTOMETRIC), first(SAMPLES).unwrap_or(1), first(BITS)) {
         (Some(0 | 1), 1, Some(8)) => (1, 0),
         (Some(2), 3, Some(8)) if !is_planar => (3, 0),
