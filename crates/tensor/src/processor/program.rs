@@ -1,4 +1,4 @@
-//! A plan as the processor runs it.
+//! Runs a plan on the processor.
 
 use super::steps::{run_step, twin_of};
 use super::threads::timed;
@@ -26,7 +26,7 @@ impl Program {
         Ok(Self { twins: steps.iter().map(twin).collect::<Result<_>>()?, uniforms })
     }
 
-    /// Copies what is to be there `before`, runs the steps and copies what is wanted `after`.
+    /// Makes the copies `before`, runs the steps, and makes the copies `after`.
     pub fn run(
         &self,
         device: &Device,
