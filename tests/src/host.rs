@@ -1,11 +1,11 @@
-//! A program that owns the GPU, as tests need one.
+//! A host for tests: a program that owns the GPU.
 
 use std::sync::{Arc, Mutex};
 
 use clipseg::wgpu;
 use pollster::block_on;
 
-/// A device with its queue, as a renderer opens them for itself, and what its handlers were told.
+/// A device with its queue, as a renderer opens them for itself, and all that its handlers were called with.
 pub struct Host {
     /// The driver's first adapter.
     pub adapter: wgpu::Adapter,
@@ -13,9 +13,9 @@ pub struct Host {
     pub device: wgpu::Device,
     /// Its queue.
     pub queue: wgpu::Queue,
-    /// What the handler of uncaptured errors was told.
+    /// The errors that the handler of uncaptured errors was called with.
     pub errors: Arc<Mutex<Vec<String>>>,
-    /// What the handler of the device's loss was told.
+    /// The losses that the handler of the device's loss was called with.
     pub losses: Arc<Mutex<Vec<String>>>,
 }
 
@@ -31,7 +31,7 @@ pub fn adapter() -> wgpu::Adapter {
 }
 
 impl Host {
-    /// Opened with these features and limits, and nothing that the engine might like besides.
+    /// Opens a device with these features and limits, and nothing else that the engine could use.
     #[must_use]
     pub fn open(features: wgpu::Features, limits: wgpu::Limits) -> Self {
         Self::on(adapter(), features, limits)
@@ -66,7 +66,7 @@ impl Host {
         Self::open(wgpu::Features::empty(), wgpu::Limits::default())
     }
 
-    /// An engine that lives here.
+    /// An engine on the host's device.
     ///
     /// # Errors
     /// Those of [`Device::from_wgpu`](clipseg::Device::from_wgpu).
@@ -74,13 +74,13 @@ impl Host {
         clipseg::Device::from_wgpu(&self.adapter, self.device.clone(), self.queue.clone(), options)
     }
 
-    /// How many errors the host's handler was told.
+    /// How many errors the host's handler was called with.
     #[must_use]
     pub fn told(&self) -> usize {
         self.errors.lock().expect("no panic").len()
     }
 
-    /// What any device refuses, asked for by the host itself.
+    /// The host itself asks for something that any device refuses.
     pub fn make_a_mistake(&self) {
         drop(self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("impossible"),
@@ -140,7 +140,7 @@ impl Host {
     }
 }
 
-/// A picture of the host's in a texture, and what a texture of its holds.
+/// Makes textures of the host, and reads textures and buffers.
 impl Host {
     /// A texture of `width` by `height` and one layer, with nothing in it.
     #[must_use]
@@ -162,7 +162,8 @@ impl Host {
         })
     }
 
-    /// A photo's pixels, red, green and blue each, in a texture of four bytes a texel; alpha is any.
+    /// A photo's pixels, which are red, green and blue, in a texture of four bytes per texel with arbitrary
+    /// alpha.
     #[must_use]
     pub fn photo(&self, format: wgpu::TextureFormat, size: (u32, u32), rgb: &[u8]) -> wgpu::Texture {
         use wgpu::TextureFormat::{Bgra8Unorm, Bgra8UnormSrgb};
@@ -180,7 +181,7 @@ impl Host {
         texture
     }
 
-    /// The bytes of a texture of `texel` bytes a texel, which was made with `COPY_SRC`.
+    /// The bytes of a texture with `texel` bytes per texel, which was made with `COPY_SRC`.
     #[must_use]
     pub fn bytes_of(&self, texture: &wgpu::Texture, texel: u32) -> Vec<u8> {
         let row = texel * texture.width();

@@ -33,7 +33,7 @@ pub fn open(adapter: AdapterChoice, kernels: KernelFamily, precision: Precision)
     Device::open(&options).unwrap_or_else(|error| panic!("these tests need an adapter: {error}"))
 }
 
-/// A device of a test's own, on which nobody else counts or fails.
+/// A device of the test's own, on which no other test uses memory or fails.
 #[must_use]
 pub fn open_alone() -> Device {
     open(AdapterChoice::Driver, KernelFamily::Auto, Precision::Auto)
@@ -58,7 +58,7 @@ pub fn load(device: &Device, name: &str) -> ClipSegForImageSegmentation {
         .unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Numbers in -1..1 by a seed.
+/// Random numbers in -1..1, the same for each seed.
 #[must_use]
 pub fn random(seed: u64, length: usize) -> Vec<f32> {
     integers(seed, length).map(|bits| (bits >> 40) as f32 / (1u64 << 23) as f32 - 1.0).collect()

@@ -60,7 +60,7 @@ fn texts_of_a_batch_equal_single_texts() {
     }
 }
 
-// Of different lengths, they are packed; as transformers fills them up, they are not, but the end is the
+// Texts of different lengths are packed. Padded as transformers pads them they are not, but the result is the
 // same.
 #[test]
 fn texts_of_different_lengths_equal_single_texts() {
@@ -85,7 +85,7 @@ fn texts_of_different_lengths_equal_single_texts() {
         let model = load(device, MODEL);
         let embed = |input| block_on(model.encode_text(input)).unwrap().embeddings;
         let packed = embed(batch(None));
-        // Positions of one's own are never packed.
+        // A batch that brings its own positions is never packed.
         let padded = embed(batch(Some(&position_ids)));
         assert_close(&packed.values, &padded.values, 1e-5);
         for (place, text) in texts.iter().enumerate() {
@@ -186,7 +186,7 @@ fn a_condition_that_is_not_this_models_is_refused() {
     let model = load(&DEVICE, MODEL);
     let scene = block_on(model.encode_image(image(&pixels(1, 1), 1))).unwrap();
     let width = model.config().projection_dim;
-    // Of twice the width, whose numbers would do for two prompts; too few numbers; no shape at all.
+    // Twice the width, so that the numbers would do for two prompts; too few numbers; no shape at all.
     for (shape, length) in [
         (vec![1, 2 * width], 2 * width),
         (vec![2, width / 2], width),

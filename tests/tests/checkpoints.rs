@@ -1,4 +1,5 @@
-//! What loads from checkpoints of other kinds than a whole model as 4.37.2 saves it, and what refusals say.
+//! Loading checkpoints that are not a whole model as transformers 4.37.2 saves it, and the messages of
+//! refusals.
 
 use clipseg::{
     Array, Checkpoint, ClipSeg, ClipSegForImageSegmentation, ClipSegModel, ClipSegTextConfig,

@@ -1,4 +1,4 @@
-//! What a failure leaves behind: a right mask the next time, and all others undisturbed.
+//! After a failure the next mask is right, and all other work is undisturbed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -29,7 +29,7 @@ fn segment(model: &ClipSeg, photo: &Photo, prompts: &[String]) -> Result<[Segmen
     Ok([resized, segmentation.refined(photo, Refinement::default())?])
 }
 
-/// Of the maps of the first two prompts.
+/// The logits of the first two prompts.
 fn logits(maps: Result<[Segmentation; 2]>) -> Result<[Vec<f32>; 2]> {
     let first_two = |map: &Segmentation| [0, 1].map(|prompt| map.logits().slice(prompt).to_vec()).concat();
     Ok(maps?.each_ref().map(first_two))
@@ -48,7 +48,7 @@ fn whatever_fails_in_a_segmentation_the_next_one_is_right() {
     let expected = logits(segment(&model, &photo, &prompts(0))).unwrap();
     let (mut failures, mut went_on) = (0, 0);
     for turn in 1.. {
-        // Or nothing would be recorded.
+        // Without this, nothing would be recorded anew.
         device.trim();
         let fault = if turn % 2 == 0 { Fault::OutOfMemory } else { Fault::Refused };
         faults::at(2 * turn, fault);
@@ -69,14 +69,15 @@ fn whatever_fails_in_a_segmentation_the_next_one_is_right() {
             break;
         }
     }
-    // With half the prompts it goes on, where memory was short for all; it begins with so few the next time.
+    // Where memory was short for all prompts, the run goes on with half of them at a time, and later runs
+    // begin so.
     assert!(failures > 30 && went_on > 0, "{failures} failures, went on after {went_on}");
 }
 
 #[test]
 fn a_loss_in_any_step_of_a_segmentation_is_called_a_loss() {
     let photo = photo(0);
-    // Loading a model for each place would take minutes.
+    // Only some places, as loading a model for each place would take minutes.
     for place in [0, 1, 7, 30, 60, 90] {
         let device = open();
         let model = load(&device);
@@ -122,7 +123,7 @@ fn seven_others_do_not_notice_that_memory_was_short() {
         let others = seven_at_work(scope, &model, &done);
         let photo = photo(9);
         for turn in 0..16 {
-            // Of other sizes, so that the maps are recorded anew.
+            // Another size in each turn, so that the maps are recorded anew.
             let photo = photo.cropped(0..40 + turn, 0..50);
             faults::at(turn, Fault::OutOfMemory);
             let _ = segment(&model, &photo, &prompts(turn));
@@ -144,7 +145,7 @@ fn all_are_told_of_a_loss_and_go_on_with_what_the_host_kept() {
     let device = open();
     let model = ClipSeg::from_pretrained(&device, folder.path()).unwrap();
     let kept = Checkpoint::open(folder.path()).unwrap().keep().unwrap();
-    // Nothing can be read any more.
+    // From now on no file can be read.
     folder.close().unwrap();
     let expected = logits(segment(&model, &photo(0), &prompts(0))).unwrap();
     let done = AtomicBool::new(false);

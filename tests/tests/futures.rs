@@ -15,8 +15,8 @@ use pollster::block_on;
 const SIDE: usize = 48;
 const LENGTH: usize = 7;
 
-/// Makes a future and gives it up: before it is polled, and after its first poll. Then it is awaited, for
-/// which nothing may be in the way, on another thread.
+/// Makes a future three times: drops it before it is polled, drops it after its first poll, and then awaits
+/// it on another thread, where the dropped ones must not be in the way.
 fn give_up<T: Send, F: Future<Output = clipseg::Result<T>> + Send>(make: impl Fn() -> F) -> T {
     drop(make());
     let _ = pin!(make()).poll(&mut Context::from_waker(Waker::noop()));
@@ -50,8 +50,8 @@ fn futures_can_be_sent_and_given_up() {
         assert_eq!(all(), first);
     }
     let after = device.memory_use();
-    // What a result was on its way through when it was given up goes, and the next one makes its own: the
-    // sizes that are kept differ.
+    // When a future is dropped, the buffer that its result was to be read back through goes, and the next one
+    // makes its own, so the sizes of the buffers that are kept differ.
     assert_eq!(MemoryUse { read_back: 0, ..after }, MemoryUse { read_back: 0, ..memory });
     assert!(after.read_back <= 2 * memory.read_back, "{after:?}, {memory:?}");
 }
@@ -89,8 +89,8 @@ impl Wake for Wakes {
     }
 }
 
-/// Whoever polls goes on before the device is done, and is woken then; two at a time do not wait for each
-/// other.
+/// A poll returns before the device is done, and the task is woken when it is; two futures at a time do not
+/// wait for each other.
 #[test]
 fn nobody_is_blocked_and_two_at_once_go_well() {
     const SIDE: usize = 384;
@@ -104,7 +104,7 @@ fn nobody_is_blocked_and_two_at_once_go_well() {
     let mut context = Context::from_waker(&waker);
     let mut futures = [0, 1].map(|_| Box::pin(model.encode_image_prompt(images)));
     for future in &mut futures {
-        // One that had waited would be ready.
+        // A poll that had waited would find the future ready.
         assert!(future.as_mut().poll(&mut context).is_pending());
     }
     for mut future in futures {
@@ -123,7 +123,7 @@ fn sent<T: Send>(future: T) -> T {
     future
 }
 
-/// Everything that is kept between calls can be moved and shared.
+/// Everything that is kept between calls can be moved to other threads and shared by them.
 #[test]
 fn what_is_kept_is_send_and_sync() {
     fn is_shared<T: Send + Sync>() {}

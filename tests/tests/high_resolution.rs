@@ -4,7 +4,7 @@ use clipseg::{Array, ClipSeg, Error, Photo, Refinement, Segmentation, WindowStep
 use clipseg_shapes::{Prompt, SIZE, Scene};
 use clipseg_tests::{DEVICE, PROCESSOR, WORKGROUP, assert_close, fixture, random};
 
-/// Of scenes that the model has not seen in training.
+/// The seed of scenes that the model has not seen in training.
 const SEED: u64 = 12;
 
 fn load() -> ClipSeg {
@@ -15,8 +15,8 @@ fn scales(scales: &[f32]) -> Windows {
     Windows { scales: scales.to_vec(), ..Windows::default() }
 }
 
-/// `columns` × `rows` scenes beside each other as one photo, and of each pixel whether what `prompt` names is
-/// there.
+/// `columns` × `rows` scenes beside each other as one photo, and for each pixel whether it shows one of the
+/// objects that `members` picks.
 fn mosaic(columns: usize, rows: usize, members: impl Fn(&Scene) -> Vec<usize>) -> (Photo, Vec<bool>) {
     let (width, height) = (columns * SIZE, rows * SIZE);
     let (mut rgb, mut wanted) = (vec![0; 3 * width * height], vec![false; width * height]);
@@ -40,7 +40,7 @@ fn iou(found: &[bool], wanted: &[bool]) -> f64 {
     count(|a, b| a && b) as f64 / count(|a, b| a || b) as f64
 }
 
-/// The colour that most scenes' objects have is found in scenes of the size it was learnt at.
+/// Objects of a colour are found when windows show the scenes at the size at which the model has learnt them.
 #[test]
 fn windows_find_what_the_whole_photo_shows_too_small() {
     let model = load();
@@ -91,7 +91,7 @@ fn the_only_window_is_the_whole_photo_and_scales_are_averaged() {
     let mean: Vec<_> = pairs.map(|(a, b)| 0.5 * a + 0.5 * b).collect();
     assert_close(&both.logits().values, &mean, 1e-6);
 
-    // Window by window the same, and each step is told.
+    // Window by window the logits are the same, and each step is reported.
     let pixels = scales(&[1.0, 2.0]).cut(&photo, model.processor()).unwrap();
     let mut steps = Vec::new();
     let streamed = model.segment_windows(&pixels, &condition, |step| steps.push(step)).unwrap();
@@ -127,8 +127,8 @@ fn refined_masks_follow_the_photo() {
     assert!(refined > 1.02 * plain, "plain {plain:.2}, refined {refined:.2}");
 }
 
-/// A guide without colours tells nothing: what is left is the box filter, twice, and it keeps a mask's middle
-/// and its size.
+/// A guide of a single colour has no edges: what is left of the filter is the box filter, twice, which keeps
+/// a mask's middle and its size.
 #[test]
 fn a_flat_photo_blurs_alone() {
     let (width, height) = (90, 70);

@@ -55,7 +55,7 @@ fn a_model_gives_the_same_as_on_a_device_of_its_own() {
         let host = Host::open(wgpu::Features::empty(), limits.clone());
         let device = engine(&host);
         assert_eq!(device.limits(), &limits, "not those of the adapter");
-        // Without the adapter's subgroups some products of matrices are another kernel's.
+        // Without the adapter's subgroups another kernel computes some of the matrix products.
         let found = logits(&load(&device, "tiny-complex")).unwrap();
         assert_close(&found.values, &expected.values, 1e-5);
         assert_eq!(host.told(), 0);
@@ -80,7 +80,7 @@ fn the_hosts_handlers_hear_of_its_own_errors_alone() {
     let failure = fail(&device);
     assert!(matches!(failure, DeviceError::Device(_) | DeviceError::OutOfMemory(_)), "{failure:?}");
     assert_eq!(host.told(), 1);
-    // A scope of the host's around the engine's failure catches nothing either.
+    // An error scope of the host around the engine's failure catches nothing either.
     let scope = host.device.push_error_scope(wgpu::ErrorFilter::Validation);
     fail(&device);
     assert!(block_on(scope.pop()).is_none());
@@ -156,7 +156,7 @@ fn a_loss_on_the_hosts_side_is_called_a_loss() {
     let late = host.engine(&DeviceOptions::default());
     assert!(matches!(late, Err(DeviceError::DeviceLost(_))), "{late:?}");
     assert_eq!(host.told(), 0);
-    // The host is told as if the engine were not there.
+    // The host's handler is called as if the engine were not there.
     let _ = host.device.poll(wgpu::PollType::wait_indefinitely());
     assert_eq!(host.losses.lock().unwrap().len(), 1);
 }
@@ -176,7 +176,7 @@ fn the_engine_waits_for_its_own_work_alone() {
     let frame = host.submit_a_long_frame();
     device.wait().unwrap();
     assert!(!frame.load(Ordering::SeqCst), "the host's frame came later and is not waited for");
-    // What is submitted behind it waits for it, as queues work in order.
+    // Work that is submitted behind the frame waits for it, as queues work in order.
     assert!(block_on(model.decode(&scene, &condition)).unwrap() == expected);
     assert!(frame.load(Ordering::SeqCst));
 }
@@ -199,7 +199,7 @@ fn pipelines_are_kept_in_the_hosts_cache() {
     logits(&load(&host.engine(&options).unwrap(), "tiny-complex")).unwrap();
     assert_eq!(host.told(), 0);
 
-    // That it is used shows where it cannot be.
+    // On another device the cache cannot be used, and the failure there shows that it is used at all.
     let other = Host::on(adapter, wgpu::Features::PIPELINE_CACHE, wgpu::Limits::default());
     let refused = logits(&load(&other.engine(&options).unwrap(), "tiny-complex"));
     assert!(matches!(refused, Err(Error::Device(DeviceError::Device(_)))), "{refused:?}");
@@ -212,7 +212,7 @@ fn pipelines_are_kept_in_the_hosts_cache() {
     }
 }
 
-/// A frame of the host's: next to nothing to do. How long it takes to be done.
+/// Submits a frame of the host's that does next to nothing, and gives the time until it is done.
 fn frame(host: &Host) -> Duration {
     let begin = Instant::now();
     let is_done = Arc::new(AtomicBool::new(false));
@@ -234,7 +234,7 @@ fn frame(host: &Host) -> Duration {
     begin.elapsed()
 }
 
-/// The longest of the frames that are drawn while `work` is done on another thread.
+/// The time of the longest of the frames that are drawn while another thread does `work`.
 fn longest_frame(host: &Host, work: impl FnOnce() + Send) -> Duration {
     std::thread::scope(|scope| {
         let work = scope.spawn(work);
@@ -274,7 +274,7 @@ fn long_runs_are_submitted_in_parts_between_frames() {
     assert_eq!(in_one, 1);
     assert!(in_many > 3, "{in_many} submissions");
 
-    // Given up, it stops: at most the one that is at work is finished.
+    // A run whose future is dropped stops: at most the submission that the device works on is finished.
     let before = in_parts.submissions();
     let mut future = Box::pin(models[1].encode_image_prompt(images));
     let mut context = Context::from_waker(Waker::noop());
@@ -283,7 +283,7 @@ fn long_runs_are_submitted_in_parts_between_frames() {
         std::thread::yield_now();
     }
     drop(future);
-    // Behind it in the queue of runs, so that all of it is over when this is.
+    // This run is queued behind the dropped one, so all of that one is over when this is done.
     assert!(embed(&models[1]).embeddings == expected.embeddings);
     let submissions = in_parts.submissions() - before;
     assert!(submissions < 2 * in_many, "{submissions} where {in_many} are a whole run");

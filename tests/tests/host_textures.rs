@@ -26,7 +26,7 @@ fn scene(index: u64) -> Photo {
     Photo::from_rgb(clipseg_shapes::SIZE, clipseg_shapes::SIZE, scene.pixels).expect("a scene is a photo")
 }
 
-/// Any bytes, of high contrast from pixel to pixel.
+/// Random bytes, with high contrast from pixel to pixel.
 fn noise(width: usize, height: usize) -> Photo {
     let mut state = 7_u32;
     let mut next = || {
@@ -40,7 +40,7 @@ fn size(photo: &Photo) -> (u32, u32) {
     (photo.width() as u32, photo.height() as u32)
 }
 
-/// What lies in a tensor.
+/// The values of a tensor.
 fn values(device: &clipseg::Device, tensor: &Tensor) -> Vec<f32> {
     let mut recorder = Recorder::new(device);
     let input = recorder.input(tensor.shape()).expect("it fits");
@@ -67,7 +67,8 @@ fn a_texture_gives_the_pixel_values_that_the_processor_gives() {
     ] {
         let config = PreprocessorConfig { resample, ..PreprocessorConfig::default() };
         let processor = Processor::new(config).unwrap();
-        // Larger and smaller, wide and high, so that either axis comes first, and of the model's own size.
+        // Larger and smaller sizes, wide and high ones, so that each axis is resized first in some of them,
+        // and the model's own size.
         let all = [(97, 61), (33, 900), (1111, 40), (352, 352), (352, 17), (500, 352)];
         let sizes = if resample == Resample::Bilinear { &all[..] } else { &all[1..2] };
         for &(width, height) in sizes {
@@ -82,7 +83,7 @@ fn a_texture_gives_the_pixel_values_that_the_processor_gives() {
                     assert!(found == expected, "{resample:?} {width} by {height} of {format:?}");
                     continue;
                 }
-                // A grey level, which the smallest deviation makes larger.
+                // One grey level in normalised values, at the channel whose deviation is the smallest.
                 let level = 1.01 / 255.0 / 0.224;
                 compared += found.len();
                 for (found, expected) in found.iter().zip(&expected) {
@@ -109,7 +110,7 @@ fn a_mask_in_a_texture_is_that_of_the_way_over_host_memory() {
 
     let found = model.decode_on_device(&model.encode_texture(&texture).unwrap(), &condition).unwrap();
     assert_eq!((found.len(), found.height(), found.width()), (3, expected.height(), expected.width()));
-    // Of sides that are not multiples of what a row is padded to, larger and smaller than the logits.
+    // Sizes whose rows are not multiples of the padding, larger and smaller than the logits.
     for (width, height) in [(size(&photo).0, size(&photo).1), (301, 95), (17, 3), (1, 1)] {
         let expected = expected.resized(width as usize, height as usize).unwrap();
         for prompt in 0..prompts.len() {
@@ -165,7 +166,7 @@ fn buffer(host: &Host, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
     })
 }
 
-/// Texels of so many bytes as numbers.
+/// Texels of `texel` bytes each as numbers.
 fn floats(bytes: &[u8], texel: u32) -> Vec<f32> {
     let texels = bytes.chunks(texel as usize);
     let number = |texel: &[u8]| match *texel {
@@ -235,7 +236,7 @@ fn what_cannot_be_used_is_told_with_what_to_change() {
     assert_eq!(kind(found.write_mask(0, &foreign, probability)).0, "other device");
     let foreign = buffer(&other, 4800, wgpu::BufferUsages::COPY_DST);
     assert_eq!(kind(found.write_mask_to_buffer(0, (40, 30), &foreign, probability)).0, "other device");
-    // Of another instance, whose numbers mean nothing here.
+    // Textures of another instance, whose ids mean nothing here.
     let stranger = Host::plain();
     let many: Vec<_> = (0..500).map(|_| stranger.photo(Rgba8Unorm, (1, 1), &[0; 3])).collect();
     assert_eq!(kind(model.encode_texture(&many[499])).0, "other device");
@@ -246,7 +247,7 @@ fn what_cannot_be_used_is_told_with_what_to_change() {
     texture.destroy();
     assert_eq!(kind(model.encode_texture(&texture)).0, "another");
 
-    // Nothing of all this has reached a host, and nothing is broken.
+    // None of these errors has reached a host's handler, and all still works.
     assert_eq!((host.told(), other.told()), (0, 0));
     found.write_mask(0, &target, probability).unwrap();
     let processor = clipseg::Device::open(&DeviceOptions {
@@ -273,15 +274,15 @@ fn a_frame_is_submitted_by_the_host() {
         found.write_mask(0, &targets[place], MaskValues::Probability)
     };
     let masks = || targets.each_ref().map(|target| host.bytes_of(target, 1));
-    // What the engine submits by itself, in the order of the photos.
+    // The masks when the engine submits by itself, in the order of the photos.
     let expected = [0, 1].map(|place| {
         frame(place).unwrap();
         host.bytes_of(&targets[place], 1)
     });
     assert!(expected[0] != expected[1], "or nothing would be tested");
 
-    // What it takes beside the way over host memory: the texture read back, resized and masked on the
-    // processor, and uploaded.
+    // How long a frame takes, compared with the way over host memory: the photo is preprocessed on the
+    // processor, and the mask is read back and uploaded.
     let mean = |work: &dyn Fn()| {
         let begin = std::time::Instant::now();
         (0..5).for_each(|_| work());
@@ -306,7 +307,7 @@ fn a_frame_is_submitted_by_the_host() {
     let clear = || targets.each_ref().map(|target| clear(&host, target));
     clear();
     let [(_, first), (_, second)] = [0, 1].map(|place| device.commands(|| frame(place)).unwrap());
-    // The same plans go on being used meanwhile, with inputs of their own.
+    // The same plans can be used meanwhile, with other inputs.
     assert!(model.decode(&model.encode_image(&photos[1]).unwrap(), &condition).is_ok());
     assert!(masks().iter().flatten().all(|&texel| texel == 0), "nothing is submitted yet");
     host.queue.submit(first.into_iter().chain(second));

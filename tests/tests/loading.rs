@@ -1,4 +1,4 @@
-//! Loading without files, with a look at how far it is, and breaking it off.
+//! Loading from memory, the progress of loading, and cancelling it.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -89,7 +89,7 @@ fn progress_grows_to_all_weights_that_a_model_has() {
     assert_eq!(last.done + scale, last.total);
     assert!(last.share() > 0.999 && last.share() < 1.0);
 
-    // A tower alone stays below, and what is loaded twice is counted once.
+    // A tower alone stays below the total, and a tensor that is loaded twice is counted once.
     let last = Arc::new(AtomicU64::new(0));
     let listener = Arc::clone(&last);
     let watched = checkpoint.with_progress(move |progress| {
@@ -122,7 +122,7 @@ fn a_loading_that_is_broken_off_leaves_nothing_on_the_device() {
         assert!(matches!(error, Error::Cancelled), "{error}");
         assert_eq!(calls.load(Ordering::Relaxed), after + 1, "it is called no more");
         assert_eq!(device.memory_use(), MemoryUse::default());
-        // It stays broken off; the checkpoint itself is as good as before.
+        // The watched checkpoint stays cancelled; the checkpoint behind it is as good as before.
         let again = ClipSegForImageSegmentation::load(&device, &watched, &config);
         assert!(matches!(again, Err(Error::Cancelled)));
     }

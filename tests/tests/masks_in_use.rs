@@ -1,4 +1,4 @@
-//! What people do with masks, by the library and with the small trained model.
+//! What people do with masks, by means of the library and the small trained model.
 
 use std::sync::LazyLock;
 
@@ -89,8 +89,7 @@ fn conditions_come_back_from_a_file_to_their_own_model() {
     assert!(matches!(refused(vec![None, Some("a\u{1b}[31m".to_owned())]), Err(Error::Input(_))));
 }
 
-/// Weights rounded to 16 bits are the same model's; other weights, or texts that end with another token, are
-/// not.
+/// Rounding the weights to 16 bits keeps the fingerprint; other weights, or another end token, change it.
 #[test]
 fn fingerprints_know_what_conditions_are_made_by() {
     let folder = tempfile::tempdir().unwrap();

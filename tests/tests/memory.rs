@@ -1,4 +1,5 @@
-//! Memory that is planned: what is needed before, what is in use after, and what fits a budget.
+//! The memory that is needed, told beforehand; the memory that is in use afterwards; and work within a
+//! budget.
 
 use clipseg::{
     ClipSeg, Device, DeviceError, DeviceOptions, Error, MemoryUse, Photo, Refinement, Result, Segmentation,
@@ -43,7 +44,7 @@ fn what_is_needed_is_what_is_used() {
             (used.weights, used.plans, used.encoded_images),
             (needed.weights, needed.plans, needed.encoded_images)
         );
-        // A small one is read back through what a large one has left.
+        // A small result is read back through the buffer that a large one has left.
         assert!(used.read_back <= needed.read_back, "{used:?} {needed:?}");
         assert!(10 * used.total() >= 9 * needed.total(), "{used:?} {needed:?}");
         drop((scene, found));
@@ -134,7 +135,7 @@ fn threads_share_a_budget() {
         for _ in 0..5 {
             match segment(&model, &photo, &prompts) {
                 Ok(found) => assert_close(&found.logits().values, &expected.logits().values, 1e-4),
-                // What the others use at the moment, they keep.
+                // Memory that other threads use at the moment cannot be freed.
                 Err(Error::Device(DeviceError::OverBudget { .. })) => {}
                 Err(error) => panic!("{error}"),
             }

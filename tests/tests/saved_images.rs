@@ -112,7 +112,7 @@ fn another_model_is_told_apart() {
     }
 }
 
-/// The checkpoint with one value of a tensor changed.
+/// The checkpoint with one tensor changed.
 fn changed(tensor: &str) -> (Checkpoint, ClipSegConfig) {
     let folder = fixture(MODEL);
     let checkpoint = Checkpoint::open(&folder).unwrap();
@@ -120,7 +120,7 @@ fn changed(tensor: &str) -> (Checkpoint, ClipSegConfig) {
     let mut bytes = std::fs::read(folder.join("model.safetensors")).unwrap();
     let old = view.bytes().unwrap();
     let start = bytes.windows(old.len()).position(|window| window == old).unwrap();
-    // The whole of the tensor, as training does it.
+    // Every value of the tensor, as training changes it.
     for value in bytes[start..start + old.len()].as_chunks_mut::<4>().0 {
         *value = (f32::from_le_bytes(*value) * 1.25 + 0.01).to_le_bytes();
     }
@@ -180,7 +180,7 @@ fn truncated_files_are_refused_by_their_label() {
 }
 
 proptest! {
-    /// Whatever byte is altered: an error, or a byte that says nothing.
+    /// Altering any byte gives an error, unless the byte has no meaning.
     #[test]
     fn altered_files_are_errors(place in any::<prop::sample::Index>(), bits in 1..=255_u8) {
         static WHOLE: std::sync::LazyLock<SavedImage> = std::sync::LazyLock::new(|| {

@@ -9,7 +9,7 @@ use clipseg_shapes::{Prompt, Query, SIZE};
 use clipseg_tests::{DEVICE, PROCESSOR, WORKGROUP, assert_close, fixture};
 
 const MODEL: &str = "clipseg-shapes";
-/// Of scenes that the model has not seen in training.
+/// The seed of scenes that the model has not seen in training.
 const SEED: u64 = 11;
 const THRESHOLD: f32 = 0.5;
 
@@ -64,7 +64,7 @@ fn iou(found: &[bool], expected: &[bool]) -> f64 {
 #[test]
 fn prompts_in_words_and_in_pictures_find_their_objects() {
     let model = load(&DEVICE);
-    // Words, pictures, and what is marked of what is not there.
+    // The sums for words, for pictures, and for pixels that are marked though the object is absent.
     let (mut text, mut image, mut absent) = ([0, 0], [0, 0], [0, 0]);
     for index in 0..60 {
         let scene = clipseg_shapes::Scene::new(SEED, index);

@@ -3,12 +3,12 @@
 use clipseg::{ClipSeg, Photo, Precision};
 use clipseg_tests::{WAYS, fixture, open};
 
-/// Photos and prompts of the sizes of an earlier run find its plans: buffers, textures, bind groups and
-/// pipelines are all there.
+/// A run with photos and prompts of the same sizes as an earlier run uses that run's plans, with all their
+/// buffers, textures, bind groups and pipelines.
 #[test]
 fn a_warm_run_creates_nothing_on_the_device() {
     for (adapter, kernels) in WAYS {
-        // Of its own: other tests create things at the same time.
+        // A device of the test's own, as other tests create resources at the same time.
         let device = open(adapter, kernels, Precision::Auto);
         let model = ClipSeg::from_pretrained(&device, fixture("clipseg-shapes")).unwrap();
         let mut earlier = Vec::new();
@@ -17,7 +17,7 @@ fn a_warm_run_creates_nothing_on_the_device() {
             let photo = Photo::from_rgb(clipseg_shapes::SIZE, clipseg_shapes::SIZE, scene.pixels).unwrap();
             let before = device.resources_created();
             let encoded = model.encode_image(&photo).unwrap();
-            // Words of one length, never the same, so that they are not known already.
+            // Other words in each run, so that their conditions are not cached, but of one length.
             let colours = ["red", "green", "blue", "yellow", "purple", "orange"];
             let prompts = [
                 format!("a {} circle", colours[index as usize]),

@@ -1,4 +1,4 @@
-"""What the tiny checkpoints are asked: random inputs and options, by the name of the file that holds the answer."""
+"""The cases of the tiny checkpoints: random inputs and options, by the name of the reference file."""
 
 import torch
 
@@ -10,7 +10,7 @@ class Inputs:
 
     def __init__(self, config, checkpoint, case):
         self.config = config
-        # The config of one tower alone is that tower's.
+        # A tower alone has the tower's config itself.
         self.text = getattr(config, "text_config", config)
         self.vision = getattr(config, "vision_config", config)
         self.random = generator(checkpoint, case)
@@ -25,7 +25,8 @@ class Inputs:
         return smooth + 0.4 * torch.randn(batch, channels, *size, generator=self.random)
 
     def patches(self, rows, columns, remainder=0):
-        """Size of an image of so many patches, and pixels beyond them that are dropped."""
+        """Size of an image of `rows` by `columns` patches, with `remainder` pixels beyond them that are
+        dropped."""
         patch = self.vision.patch_size
         return rows * patch + remainder, columns * patch + remainder
 
@@ -35,7 +36,8 @@ class Inputs:
         return self.vision.image_size // self.vision.patch_size
 
     def prompts(self, lengths, side="right"):
-        """`input_ids` and `attention_mask` of prompts with so many tokens each, start and end included."""
+        """`input_ids` and `attention_mask` of prompts with these `lengths` in tokens, start and end
+        included."""
         text = self.text
         # With the old rule the end token is the largest id; otherwise the config names it, and larger ids may follow.
         largest = text.vocab_size - 1
@@ -57,7 +59,7 @@ class Inputs:
 
 
 def segmentation_prompts(inputs):
-    """The main use: text prompts with right padding, everything the model can tell."""
+    """The main use: text prompts with right padding, and all outputs that the model has."""
     return dict(pixel_values=inputs.pixels(2), **inputs.prompts([7, 4])), dict(details=True)
 
 
@@ -96,7 +98,7 @@ def segmentation_smaller(inputs):
 
 
 def segmentation_image_resized(inputs):
-    """A picture and its prompt of two sizes, neither of them the trained one."""
+    """A picture and a picture as its prompt, of two sizes that are not the trained one."""
     large, small = inputs.patches(inputs.grid + 1, inputs.grid + 1), inputs.patches(2, 2)
     return dict(pixel_values=inputs.pixels(2, large), conditional_pixel_values=inputs.pixels(2, small)), {}
 

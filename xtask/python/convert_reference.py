@@ -25,8 +25,9 @@ from tiny import generator, mean_and_deviation
 
 SIZE_LIMIT = 2_500_000  # bytes, all of it
 
-# Everything that tensors do not tell is as in the published checkpoints: ten vision layers, since layers 3, 6 and 9 are
-# read; heads 64 wide; the vocabulary's last tokens are start and end. No `--config` is needed.
+# Everything that cannot be read off the tensors is as in the published checkpoints: ten vision layers, since
+# layers 3, 6 and 9 are read; heads 64 wide; the vocabulary's last tokens are start and end. No `--config` is
+# needed.
 PUBLISHED = dict(
     text_config=dict(
         vocab_size=56, hidden_size=64, intermediate_size=24, num_hidden_layers=2, num_attention_heads=1,
@@ -38,7 +39,8 @@ PUBLISHED = dict(
     projection_dim=24, reduce_dim=16, decoder_intermediate_size=28, use_complex_transposed_convolution=False,
 )  # fmt: skip
 
-# Everything that tensors do not tell is otherwise, so that it has to come from `--config`.
+# Everything that cannot be read off the tensors differs from the published checkpoints, so it has to come
+# from `--config`.
 UNUSUAL = dict(
     text_config=dict(
         vocab_size=40, hidden_size=24, intermediate_size=40, num_hidden_layers=3, num_attention_heads=3,
@@ -62,8 +64,8 @@ def seeded(module, name):
     return module.eval()
 
 
-# How the original repositories call what transformers calls otherwise. Written from their sources, not from
-# transformers' script, which is to be tested with it.
+# The names of the original repositories, where transformers has others. Written from the repositories'
+# sources, not from transformers' script, which is tested with them.
 LAYER = {"layer_norm1": "ln_1", "layer_norm2": "ln_2", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj",
          "self_attn.out_proj": "attn.out_proj"}  # fmt: skip
 BLOCK = {"layer_norm1": "norm1", "layer_norm2": "norm2", "mlp.fc1": "linear1", "mlp.fc2": "linear2",
@@ -161,7 +163,7 @@ class Holder(nn.Module):
 
 
 def save_torchscript(clip, path):
-    """As OpenAI's archives: modules within modules, the sizes as buffers of the outermost."""
+    """Saves CLIP as OpenAI's archives do: modules within modules, the sizes as buffers of the outermost."""
     sizes = dict(input_resolution=torch.tensor(32), context_length=torch.tensor(12), vocab_size=torch.tensor(56))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript is deprecated, and its archives are what there is to read

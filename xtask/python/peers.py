@@ -1,4 +1,5 @@
-"""Times another engine on a CLIPSeg checkpoint, a photo and prompts: `cargo xtask peers` runs it, once an engine and round.
+"""Times another engine on a CLIPSeg checkpoint, a photo and prompts: `cargo xtask peers` runs it, once per
+engine and round.
 
 Prints one line of JSON: the engine's version, the seconds of each warm run, and the largest difference of its logits from those
 in `--logits` (of the largest logit). Preprocessing and tokenizing are in the time, as they are in the others'.
@@ -16,8 +17,8 @@ from safetensors.numpy import load_file
 import transformers
 from transformers import CLIPSegForImageSegmentation, CLIPTokenizer, ViTImageProcessor
 
-# Prompts are padded to it where a graph of fixed sizes wants that. Tokens behind a prompt's end change nothing: attention is
-# causal, and the end's output is what counts.
+# Prompts are padded to this length for a graph of fixed sizes. Tokens behind a prompt's end change nothing:
+# attention is causal, and the end's output is what counts.
 TOKENS = 16
 
 
@@ -45,12 +46,12 @@ class Torch:
         pixels = torch.from_numpy(pixels).to(self.device, self.dtype).repeat(len(ids), 1, 1, 1)
         with torch.inference_mode():
             logits = self.model(pixel_values=pixels, input_ids=torch.from_numpy(ids).to(self.device)).logits
-        # To the host: that ends the work on the device too.
+        # Copying to the host waits for the device too.
         return logits.float().cpu().view(len(ids), *logits.shape[-2:]).numpy()
 
 
 class Onnx:
-    """ONNX Runtime on the exported graph, a prompt at a time."""
+    """ONNX Runtime on the exported graph, one prompt at a time."""
 
     def __init__(self, model, threads, graph, provider):
         import onnxruntime
@@ -61,7 +62,7 @@ class Onnx:
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         self.provider = provider
-        # Of the first run alone: `check` ends it.
+        # Profile the first run alone: `check` ends the profile.
         options.enable_profiling = True
         options.profile_file_prefix = str(graph.with_suffix(""))
         providers = [provider] if provider == "CPUExecutionProvider" else [provider, "CPUExecutionProvider"]
@@ -71,7 +72,8 @@ class Onnx:
         self.version = f"ONNX Runtime {onnxruntime.__version__}"
 
     def check(self):
-        """After the first run: a provider that is there may still leave what it cannot do to the processor."""
+        """Checks the first run's profile: a provider may still leave ops that it cannot do to the
+        processor."""
         profile = Path(self.session.end_profiling())
         nodes = [event["args"] for event in json.loads(profile.read_text()) if event["cat"] == "Node" and "op_name" in event["args"]]
         profile.unlink()
@@ -93,7 +95,8 @@ class Onnx:
                 return self.inner(pixel_values=pixel_values, input_ids=input_ids, attention_mask=mask).logits
 
         inner = CLIPSegForImageSegmentation.from_pretrained(model).eval()
-        # Of the processor: a checkpoint's own image size may be another, to which its positions are resized.
+        # The size that the processor resizes to. The checkpoint's own image size may be another; then its
+        # positions are resized.
         size = ViTImageProcessor.from_pretrained(model).size
         inputs = (torch.zeros(1, 3, size["height"], size["width"]), torch.full((1, TOKENS), inner.config.text_config.eos_token_id))
         names = dict(input_names=["pixel_values", "input_ids"], output_names=["logits"])

@@ -96,8 +96,8 @@ CHECKPOINTS = {
             "clip-rectangular", "text-holes", "vision-larger",
         ],
     ),
-    # Patch 14 in the complex form: 14 // 4 = 3, so 9 logits a patch; a decoder of odd width, half of it rounded down;
-    # one layer extracted twice; SELU, which transformers documents and does not register.
+    # Patch 14 in the complex form: 14 // 4 = 3, so 9 logits per patch and axis; a decoder of odd width, half
+    # of it rounded down; one layer extracted twice; SELU, which transformers documents and does not register.
     "tiny-patch14-complex": dict(
         config=dict(
             text_config=dict(
@@ -114,7 +114,8 @@ CHECKPOINTS = {
         ),
         cases=["segmentation", "segmentation-resized", "segmentation-unmasked", "clip", "text", "vision-oblong"],
     ),
-    # Patch 8 in the complex form, 4 logits a patch; the last layer alone is extracted; bfloat16; the old pooling rule.
+    # Patch 8 in the complex form, 4 logits per patch and axis; the last layer alone is extracted; bfloat16;
+    # the old pooling rule.
     "tiny-patch8-complex": dict(
         stored_as=torch.bfloat16,
         config=dict(
@@ -312,8 +313,8 @@ CHECKPOINTS = {
         ),
         cases=["segmentation", "segmentation-image", "segmentation-embeddings"],
     ),
-    # A step for the condition that there is not: no step's number equals it, and the condition has no effect. What the
-    # decoder reads is the embeddings' output alone.
+    # A `conditional_layer` that is not the number of any step, so the condition has no effect. The decoder
+    # reads the embeddings' output alone.
     "tiny-unconditioned": dict(
         config=dict(
             text_config=dict(

@@ -206,7 +206,8 @@ def inside(shape, u, v, radius):
 
 
 def draw_object(draws, others, pairs_allowed, pair):
-    """Everything but the place. Some take their shape or colour from an earlier object, so that one word is not enough."""
+    """Draws an object without its place. Some objects take their shape or colour from an earlier one, so that
+    one word is not enough to name them."""
     while True:
         shape, colour = draws.below(len(SHAPES)), draws.below(len(COLOURS))
         if others and draws.chance(25):

@@ -100,12 +100,12 @@ class Turn:
         self.quarters, self.is_mirrored = draws.below(4), draws.chance(50)
 
     def picture(self, planes):
-        """Of anything whose last two sizes are rows and columns."""
+        """Turns anything whose last two dimensions are rows and columns."""
         planes = torch.rot90(planes, self.quarters, (-2, -1))
         return planes.flip(-1) if self.is_mirrored else planes
 
     def patches(self, shown):
-        """Of `patches_of`, in which the cells and the way to the centre turn too."""
+        """Turns what `patches_of` gives, where the cells and the way to the centre turn too."""
         attributes, cells, (right, down, radius) = shown.split([4, CELLS**2, 3])
         cells = self.picture(cells.unflatten(0, (CELLS, CELLS)).permute(2, 3, 0, 1)).permute(2, 3, 0, 1).flatten(0, 1)
         for _ in range(self.quarters):

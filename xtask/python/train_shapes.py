@@ -62,15 +62,15 @@ class Probe(torch.nn.Module):
         return loss, dict(zip(ATTRIBUTES, told))
 
     def closed(self, attributes):
-        """The values that a patch is not told to lack: what would be a held-out pair with its colour or its shape. Since none
-        is ever shown, "red, so no star" would be learnt else."""
+        """The values that are left out of a patch's loss: those that would make a held-out pair with its
+        colour or its shape. As no such pair is ever shown, "red, so no star" would be learnt otherwise."""
         colour, shape, *_ = attributes
         of_shape = IS_HELD_OUT[colour.clamp(min=0)] & (colour >= 0)[:, None]
         return [IS_HELD_OUT.T[shape], of_shape, *(torch.tensor(False) for _ in SIZES[2:])]
 
 
 class Sums(torch.nn.Module):
-    """Conditions made of learnt vectors, one an attribute's value, and one for all."""
+    """Conditions made of learnt vectors: one per value of each attribute, and one for all."""
 
     def __init__(self):
         super().__init__()
@@ -209,7 +209,7 @@ class Training:
         self.save()
 
     def save(self):
-        """Everything that a run goes on from that was stopped after a stage."""
+        """Saves everything from which a run that was stopped after a stage goes on."""
         parts = {name: getattr(self, name).state_dict() for name in ("model", "probe", "sums")}
         state = dict(**parts, curve=self.curve, step=self.step, seconds=time.time() - self.started)
         path = self.arguments.out / "training.pt"

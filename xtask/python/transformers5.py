@@ -38,7 +38,7 @@ CLASSES = dict(
 )
 PROCESSOR = "fixtures/processor"
 SIDE = 48
-# Of one text tower's vocabulary: the fixture's own, and two tokens added to it.
+# The size of the vocabulary: the fixture's tokens, and two that are added.
 VOCABULARY = 527
 WHOLE = "tiny-transformers-5"
 CONFIG = dict(
@@ -82,7 +82,7 @@ def part(name, model):
 def outputs(task, model, given, options):
     options = dict(options)
     details = options.pop("details", False)
-    # Its own rule is the later one.
+    # This release's own rule is the later one.
     options.pop("later_positions", None)
     asked = part(task, model)
     result = asked(**given, **options, output_hidden_states=details, output_attentions=details, return_dict=True)
@@ -149,7 +149,8 @@ def write_saved(root):
     photo = dict([("in.photo", torch.from_numpy(np.asarray(noise).copy()))])
     for name, cls in dict(pil=ViTImageProcessorPil, torchvision=ViTImageProcessor).items():
         pixels = cls(**options)(noise, return_tensors="pt")["pixel_values"][0]
-        # One step of the byte that Torchvision's resize rounds otherwise, seen beside the largest value.
+        # Torchvision's resize rounds some bytes otherwise: this is one step of a byte, relative to the
+        # largest value.
         step = 1 / 255 / min(std) / float(pixels.abs().max())
         tolerance = {} if name == "pil" else dict(tolerance=f"{1.01 * step:.4f}")
         path = folder / f"references/preprocess-{name}.safetensors"

@@ -29,7 +29,7 @@ def grown(low, high, context, end):
 def visual_prompt(pixels, mask, deviation=3.0, background=0.1, context=0.1):
     """`pixels` [3, S, S], normalised, and `mask` [S, S] of zeros and ones, to a picture of the same size.
 
-    The object must be visible. `context` none leaves out the crop.
+    The object must be visible. Without a `context` there is no crop.
     """
     size = pixels.shape[-1]
     dimmed = pixels * mask + background * blurred(pixels, deviation) * (1 - mask)

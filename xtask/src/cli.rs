@@ -1,4 +1,4 @@
-//! Running the `clipseg` command, and what its benches print.
+//! Runs the `clipseg` command, and reads what its benches print.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -54,7 +54,7 @@ pub fn clipseg(repository: &Path) -> Command {
     Command::new(repository.join("target/release").join(format!("clipseg{}", std::env::consts::EXE_SUFFIX)))
 }
 
-/// How coreutils' `timeout` says that it has ended a command.
+/// The exit code by which coreutils' `timeout` says that it has ended a command.
 const TIMED_OUT: i32 = 124;
 
 /// A program that is ended after `seconds`, on systems with coreutils.
@@ -84,14 +84,14 @@ pub fn printed(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// What a command prints in its last line, or in all, as JSON.
+/// What a command prints, parsed as JSON: all of it, or else its last line.
 pub fn json_of<T: DeserializeOwned>(command: &mut Command) -> Result<T> {
     let text = printed(command)?;
     let last = text.trim().lines().last().unwrap_or_default();
     serde_json::from_str(&text).or_else(|_| serde_json::from_str(last)).context("it printed no JSON")
 }
 
-/// The middle of the values; not a number without any.
+/// The median of the values; NaN if there are none.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let (middle, last) = (values.len() / 2, values.len().saturating_sub(1));

@@ -1,4 +1,4 @@
-//! Comparing a tensor with what was expected of it, and the table of such comparisons.
+//! Compares tensors with the expected ones, and prints the table of these comparisons.
 
 use clipseg::Array;
 
@@ -48,7 +48,7 @@ impl Comparison {
 }
 
 impl Measure {
-    /// Of two slices of one length.
+    /// Measures the difference of two slices of one length.
     pub fn of(expected: &[f32], found: &[f32]) -> Self {
         if expected.len() != found.len() || expected.is_empty() {
             return Self { largest_difference: f64::NAN, relative: f64::NAN, cosine: f64::NAN };

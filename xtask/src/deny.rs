@@ -1,5 +1,5 @@
-//! cargo-deny: licences, advisories, duplicate versions and sources of all dependencies, as `deny.toml` has
-//! them.
+//! cargo-deny: licences, advisories, duplicate versions and sources of all dependencies, by the rules in
+//! `deny.toml`.
 
 use std::process::Command;
 
@@ -7,14 +7,14 @@ use anyhow::{Result, ensure};
 
 use crate::root;
 
-/// What is installed where there is none.
+/// The version that is installed where there is no cargo-deny.
 const VERSION: &str = "~0.20";
 /// Exceptions that are not needed any more are errors too.
 const STRICT: [&str; 4] = ["--deny", "unmatched-skip", "--deny", "unnecessary-skip"];
 
-/// Checks the dependencies. Without cargo-deny, it is installed into `target/tools`; where that cannot be,
-/// this says so and checks nothing. The database of advisories lies on GitHub: where that cannot be reached,
-/// this says so and checks the rest.
+/// Checks the dependencies. Where cargo-deny is missing, it is installed into `target/tools`; if that fails,
+/// this says so and checks nothing. The database of advisories is on GitHub: if that cannot be reached, this
+/// says so and checks the rest.
 pub fn check() -> Result<()> {
     println!("\n== dependencies: cargo deny");
     if !is_there() && !install()? {

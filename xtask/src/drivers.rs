@@ -93,7 +93,7 @@ pub fn run(arguments: &DriversArguments) -> Result<()> {
     let mut table = Table::new();
     for driver in drivers {
         measure_all(driver, &session, &host, &roots, &widths, &mut table)?;
-        // After each of them: what was measured stays when the next is interrupted.
+        // Write the table after each driver: what was measured stays when the next is interrupted.
         if let Some(file) = &out {
             results::write_section(
                 file,
@@ -126,7 +126,7 @@ fn measure_all(
             return Ok(());
         }
     };
-    // What has no widths has one row.
+    // A driver without widths has one row.
     let widths = if driver.has_widths() { widths } else { &[Width::Unset] };
     for width in widths {
         let measured = session.measure(&ready, width.bits())?;
@@ -180,7 +180,7 @@ fn roots(given: Option<&Path>) -> Result<PathBuf> {
     Ok(std::path::absolute(given.unwrap_or_else(|| root().join("target/mesa-roots")))?)
 }
 
-/// What was asked for; without that all there is.
+/// The values that were asked for, or all there are if none were.
 fn all_or<T: ValueEnum + Clone>(asked: &[T]) -> Vec<T> {
     if asked.is_empty() { T::value_variants().to_vec() } else { asked.to_vec() }
 }

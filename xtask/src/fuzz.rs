@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: gives the readers of files and answers inputs that libFuzzer makes up.
+//! `cargo xtask fuzz`: feeds the code that reads files and answers with inputs that libFuzzer makes up.
 
 mod findings;
 mod log;
@@ -13,10 +13,10 @@ use clap::Args;
 use self::log::Figures;
 use crate::{markdown, root};
 
-/// An input may take so many seconds, and so many MB of memory for all that is resident; what a target allows
-/// itself for an input's length is less, and it checks that.
+/// The most seconds that an input may take, and the most MB of resident memory. What a target allows itself
+/// for the length of an input is less, and the target checks that.
 const LIMITS: [&str; 2] = ["-timeout=20", "-rss_limit_mb=3072"];
-/// Bytes of an input, with which every seed is whole.
+/// The most bytes of an input. No seed is longer.
 const LONGEST: &str = "-max_len=8192";
 
 /// What `cargo xtask fuzz` takes.
@@ -100,11 +100,11 @@ fn ensure_cargo_fuzz() -> Result<()> {
     Ok(())
 }
 
-/// Builds libFuzzer's programs; the folder that they are in.
+/// Builds libFuzzer's programs, and gives the folder that they are in.
 ///
-/// Without sanitizers: the code that they would watch is safe Rust, and what they need is a nightly
-/// toolchain. Coverage, which guides libFuzzer, and overflow checks do without. Without `cfg(fuzzing)` too,
-/// by which some crates skip checksums: what fails here fails wherever it is replayed.
+/// They are built without sanitizers: the code is safe Rust, and sanitizers need a nightly toolchain.
+/// Coverage, which guides libFuzzer, and overflow checks do not. They are built without `cfg(fuzzing)` too,
+/// with which some crates skip checksums, so that an input that fails here fails wherever it is replayed.
 fn build() -> Result<PathBuf> {
     let folder = root().join("target/fuzz/build");
     println!("== building the targets");
@@ -127,7 +127,7 @@ fn build() -> Result<PathBuf> {
     Ok(folder.join(host()?).join("release"))
 }
 
-/// What rustc calls this machine.
+/// rustc's name for this machine.
 fn host() -> Result<String> {
     let output = Command::new("rustc").arg("-vV").output().context("running rustc")?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -157,7 +157,8 @@ impl<'a> Session<'a> {
         Ok(Self { target, program: programs.join(target), corpus, failures, log })
     }
 
-    /// Runs until the end that `end` names, or the first failure; its figures, and where the finding is.
+    /// Runs until the end that the flag `end` sets, or the first failure. Gives the figures, and the paths of
+    /// findings.
     fn run(&self, end: &str) -> Result<(Figures, Vec<PathBuf>)> {
         println!("== {}: {end}, log in {}", self.target, self.log.display());
         let before = findings::files(&self.failures)?;

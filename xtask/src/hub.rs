@@ -1,4 +1,5 @@
-//! Python's own `huggingface_hub` against the tests' Hub, and its cache against ours.
+//! The Pythons for the tests of Python's own `huggingface_hub` against the tests' Hub, and of its cache
+//! against ours.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +12,7 @@ use crate::root;
 
 const PYTHON: &str = "python3";
 
-/// The Pythons that the tests run with: one with today's client, one with that of the references.
+/// The Pythons that the tests run with: one with today's client, and one with the client of the references.
 pub fn pythons() -> Result<[PathBuf; 2]> {
     if !can_make_environments() {
         install(

@@ -1,4 +1,4 @@
-//! What the tasks need of the system: on Debian and Ubuntu installed, elsewhere asked for.
+//! Installs what the tasks need of the system on Debian and Ubuntu, and asks for it elsewhere.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Whether every type that the library's documentation speaks of can be named from the library.
+//! Checks that every type in the library's documentation can be named from the library.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,12 +8,13 @@ use walkdir::WalkDir;
 
 use crate::root;
 
-/// Crates behind the library that programs are not to depend on. Those that it has as modules, tensor, masks
-/// and hub, are not among them.
+/// Crates behind the library that programs should not depend on. The crates that the library has as modules,
+/// tensor, masks and hub, are not among them.
 const BEHIND: [&str; 4] = ["clipseg_clip", "clipseg_decoder", "clipseg_files", "clipseg_shaders"];
 
-/// Checks the pages that `cargo doc --workspace` has made: a type that is re-exported has a page of the
-/// library's own, and links go there; a link to the page of another crate is one to what cannot be named.
+/// Checks the pages that `cargo doc --workspace` has made: a re-exported type has a page of the library's
+/// own, to which links go. A link to the page of one of these crates is to a type that cannot be named from
+/// the library.
 pub fn check() -> Result<()> {
     let pages = root().join("target/doc/clipseg");
     ensure!(pages.join("index.html").exists(), "there is no page of the library in {}", pages.display());

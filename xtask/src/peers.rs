@@ -49,14 +49,14 @@ pub struct PeersArguments {
 struct Session {
     python: Ready,
     rounds: usize,
-    /// Warm ones of a turn.
+    /// Warm runs in a turn.
     runs: usize,
-    /// What passes between the engines.
+    /// The folder for the files that pass between the engines.
     folder: PathBuf,
 }
 
 impl Session {
-    /// How many an engine that takes a number is given.
+    /// The number of threads for engines that take one.
     fn threads(&self) -> usize {
         available_parallelism().map_or(1, usize::from)
     }
@@ -71,7 +71,7 @@ pub fn run(arguments: &PeersArguments) -> Result<()> {
     steps::build_cli()?;
     let engines = products::Engines::build()?;
     let folder = root().join("target/peers");
-    // The graph of another checkpoint may lie there.
+    // A graph of another checkpoint may be there.
     match fs::remove_dir_all(&folder) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
         _ => fs::create_dir_all(&folder)?,

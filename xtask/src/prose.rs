@@ -1,4 +1,4 @@
-//! Rules for comments and messages that no compiler knows: the width of comments, and words that are not
+//! Rules for comments and messages that no compiler checks: the width of comments, and words that are not
 //! English.
 
 use std::collections::HashSet;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::root;
 
-/// As `max_width` in rustfmt.toml, which rustfmt keeps for code and not for comments.
+/// The same as `max_width` in rustfmt.toml, which rustfmt applies to code and not to comments.
 const WIDTH: usize = 110;
 
 /// Arguments of `cargo xtask prose`.
@@ -20,7 +20,7 @@ pub struct ProseArguments {
     wrap: bool,
 }
 
-/// Lists what breaks the rules, or mends it.
+/// Lists the places that break the rules; with `--wrap`, wraps the wide comments first.
 ///
 /// # Errors
 /// When a rule is broken, with every place.
@@ -53,7 +53,7 @@ pub fn check() -> Result<()> {
     Ok(())
 }
 
-/// The Rust and WGSL files that Git knows.
+/// The Rust and WGSL files that Git tracks.
 fn sources() -> Result<Vec<PathBuf>> {
     let output = Command::new("git")
         .args(["ls-files", "-z", "*.rs", "*.wgsl"])
@@ -70,10 +70,10 @@ fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| path.display().to_string())
 }
 
-/// What is wrong in a file, with the numbers of the lines.
+/// The faults in a file, each with the number of its line.
 fn faults(text: &str) -> Vec<(usize, String)> {
     let wrapped = wrap(text);
-    // What stands in a block of code, or has no space to break it at, stays as it is.
+    // Wrapping keeps blocks of code, and lines that have no space to break them at.
     let kept: HashSet<_> = wrapped.lines().collect();
     let fault = |line: &str| {
         let width = line.chars().count();
@@ -88,15 +88,14 @@ fn faults(text: &str) -> Vec<(usize, String)> {
     text.lines().enumerate().filter_map(|(index, line)| Some((index + 1, fault(line)?))).collect()
 }
 
-/// The margin and the marker of a line that is a comment alone, and its text.
+/// Divides a line that is only a comment into the margin with the marker, and the text.
 fn comment(line: &str) -> Option<(&str, &str)> {
     let start = line.len() - line.trim_start().len();
     let marker = ["///", "//!", "//"].into_iter().find(|marker| line[start..].starts_with(marker))?;
     Some(line.split_at(start + marker.len()))
 }
 
-/// The verb before "no", where a thing is said not to be another: in "there is no", "no more" and the like it
-/// is not.
+/// The verb before a "no" that should be "not a". In "there is no", "no more" and the like the "no" is right.
 fn find_no(line: &str) -> Option<&'static str> {
     ["is", "are", "was", "were"].into_iter().find(|verb| {
         let words = format!(" {verb} no ");
@@ -109,7 +108,7 @@ fn find_no(line: &str) -> Option<&'static str> {
     })
 }
 
-/// `text` with the paragraphs of its comments wrapped that have a line which is too wide.
+/// Wraps those paragraphs of the comments in `text` that have a line which is too wide.
 fn wrap(text: &str) -> String {
     let mut wrapped = String::with_capacity(text.len());
     let mut paragraph = Paragraph::default();
@@ -138,8 +137,8 @@ fn wrap(text: &str) -> String {
     wrapped
 }
 
-/// Whether the text of a comment is prose: not empty, a heading, a table's row, a fence, a link's address or
-/// code.
+/// Whether the text of a comment is prose: it is not empty, a heading, a table's row, a fence, a link's
+/// address or code.
 fn is_prose(text: &str) -> bool {
     let inner = text.trim();
     let is_link = inner.starts_with('[') && inner.contains("]: ");
@@ -150,7 +149,7 @@ fn is_prose(text: &str) -> bool {
 /// Lines of a comment that make one paragraph, or one entry of a list.
 #[derive(Default)]
 struct Paragraph<'a> {
-    /// What each line starts with: the indentation and the comment's marker.
+    /// The beginning of each line: the indentation and the comment's marker.
     margin: &'a str,
     /// Spaces before the text of the first line, and of those that follow.
     indents: [usize; 2],
@@ -160,13 +159,13 @@ struct Paragraph<'a> {
 impl<'a> Paragraph<'a> {
     fn new(margin: &'a str, text: &str, line: &'a str) -> Self {
         let indent = text.len() - text.trim_start().len();
-        // What follows the first line of an entry stands below its text, behind the mark.
+        // The later lines of an entry are indented to the text behind its mark.
         let mark =
             text.split_whitespace().next().filter(|word| is_mark(word)).map_or(0, |mark| mark.len() + 1);
         Self { margin, indents: [indent, indent + mark], lines: vec![line] }
     }
 
-    /// Whether a line belongs to it.
+    /// Whether a line continues the paragraph.
     fn goes_on(&self, margin: &str, text: &str) -> bool {
         let indent = text.len() - text.trim_start().len();
         // A number at the start of a line within a paragraph is a number: "with\n256. Mesa".
@@ -176,7 +175,7 @@ impl<'a> Paragraph<'a> {
         !self.lines.is_empty() && margin == self.margin && indent == self.indents[1] && !is_next
     }
 
-    /// Writes it, wrapped if a line of it is too wide.
+    /// Writes the paragraph, wrapped if one of its lines is too wide.
     fn end(&self, out: &mut String) {
         if self.lines.iter().all(|line| line.chars().count() <= WIDTH) {
             self.lines.iter().for_each(|line| out.extend([line, "\n"]));
@@ -220,7 +219,7 @@ fn is_mark(word: &str) -> bool {
         || number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The words of a paragraph; what stands between backticks is one.
+/// The words of a paragraph; all that stands between two backticks is one word.
 fn words(text: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut is_open = false;

@@ -1,7 +1,7 @@
 //! `cargo xtask reference`: makes the committed checkpoints and references anew, with Python and
-//! transformers, in the release that all numbers are held against and in a current one.
+//! transformers, in the release that all numbers are compared with and in a current one.
 //!
-//! Only who changes `fixtures/` needs it; checking against them needs no Python.
+//! Only a change of `fixtures/` needs it; checking against them needs no Python.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,22 +13,23 @@ use clap::Args;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// Packages that a virtual environment has.
+/// The packages of a virtual environment.
 pub struct Requirements {
     file: &'static str,
-    /// What that file says, and those that it includes.
+    /// The text of that file, and of those that it includes.
     text: &'static str,
 }
 
-/// transformers, as the references were made with.
+/// transformers in the release that the references were made with.
 pub const REFERENCE: Requirements =
     Requirements { file: "requirements.txt", text: include_str!("../python/requirements.txt") };
-/// A current transformers, over the packages of [`REFERENCE`]: torch and what it needs are there once.
+/// A current transformers, over the packages of [`REFERENCE`], so that torch and what it needs are installed
+/// once.
 const CURRENT: Requirements = Requirements {
     file: "requirements-5.txt",
     text: concat!(include_str!("../python/requirements.txt"), include_str!("../python/requirements-5.txt")),
 };
-/// [`REFERENCE`] and other engines.
+/// The packages of [`REFERENCE`], and other engines.
 pub const PEERS: Requirements = Requirements {
     file: "peers-requirements.txt",
     text: concat!(
@@ -105,8 +106,8 @@ impl Python {
         ready_venv(&self.python, &self.venv, requirements, None).map(Ready)
     }
 
-    /// Sets up a second environment beside the first if need be, which has the packages of `base` but for
-    /// those that it has itself.
+    /// Sets up a second environment beside the first if need be, which uses the packages of `base` unless it
+    /// has its own.
     fn ready_over(&self, base: &Ready, requirements: Requirements) -> Result<Ready> {
         let mut name = self.venv.file_name().unwrap_or_default().to_owned();
         name.push("-5");
@@ -137,7 +138,7 @@ pub fn ready_venv(
     // What the environment was made from, kept inside it and written last: an interrupted installation is
     // made anew.
     let stamp = venv.join("clipseg-requirements.txt");
-    // One that has more will do.
+    // An environment that has more will do.
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed.starts_with(requirements.text)) {
         println!("using the Python environment {}", venv.display());
         return Ok(inside);

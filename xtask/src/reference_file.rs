@@ -14,13 +14,13 @@ pub struct Reference {
     pub task: String,
     /// The transformers that computed it, where the file says so.
     pub transformers: Option<String>,
-    /// The largest relative difference allowed where the file's own is larger than that of the others.
+    /// The largest relative difference allowed, where the file allows more than the others.
     pub tolerance: Option<f64>,
     pub inputs: BTreeMap<String, Input>,
     pub outputs: BTreeMap<String, Array>,
 }
 
-/// A tensor that goes in.
+/// An input tensor.
 pub enum Input {
     Floats(Array),
     Integers { shape: Vec<usize>, values: Vec<u32> },

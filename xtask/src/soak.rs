@@ -18,10 +18,10 @@ use self::memory::{Sample, Samples};
 use self::work::{Jobs, Work};
 use crate::root;
 
-/// How often memory is looked at.
+/// How often memory is sampled.
 const STEP: Duration = Duration::from_secs(1);
-/// A thread that finishes nothing for so long hangs. On two cores the longest work of eight threads takes a
-/// few seconds.
+/// A thread that finishes nothing for this long is taken to hang. On two cores the longest work of eight
+/// threads takes a few seconds.
 const SILENCE: Duration = Duration::from_secs(300);
 
 /// What `cargo xtask soak` takes.
@@ -51,12 +51,12 @@ pub struct SoakArguments {
     adapter: Option<AdapterChoice>,
 }
 
-/// What the threads tell.
+/// What the threads report.
 #[derive(Default)]
 struct Told {
     stop: AtomicBool,
     answers: AtomicU64,
-    /// Second in which each thread finished something last.
+    /// The second in which each thread last finished something.
     beats: Vec<AtomicU64>,
     wrong: Mutex<Vec<String>>,
 }
@@ -91,7 +91,7 @@ pub fn run(arguments: &SoakArguments) -> Result<()> {
                 minute = start.elapsed().as_secs() / 60;
                 say(&told, sample, start.elapsed());
             }
-            // The threads cannot be ended from here.
+            // The threads cannot be ended from here, so end the process.
             if let Some(thread) = told.silent(start.elapsed()) {
                 eprintln!("error: thread {thread} has finished nothing for {} s", SILENCE.as_secs());
                 std::process::exit(1);
@@ -104,7 +104,7 @@ pub fn run(arguments: &SoakArguments) -> Result<()> {
     verdict(told, &samples)
 }
 
-/// One thread: work by chance, until it is to stop.
+/// The work of one thread: random jobs until it is told to stop.
 fn labour(number: u64, jobs: &Jobs, work: &Work<'_>, told: &Told, start: Instant) {
     let mut chance = work::Chance::new(number);
     while !told.stop.load(Ordering::Relaxed) {
@@ -118,7 +118,7 @@ fn labour(number: u64, jobs: &Jobs, work: &Work<'_>, told: &Told, start: Instant
 }
 
 impl Told {
-    /// A thread that seems to hang.
+    /// The number of a thread that seems to hang, if there is one.
     fn silent(&self, now: Duration) -> Option<usize> {
         let is_silent = |beat: &AtomicU64| now.as_secs() > beat.load(Ordering::Relaxed) + SILENCE.as_secs();
         self.beats.iter().position(is_silent)

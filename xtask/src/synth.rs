@@ -74,8 +74,8 @@ pub fn run(arguments: &SynthArguments) -> Result<()> {
     Ok(())
 }
 
-/// The checkpoint that was asked for; without one that of the published size in `target/full`, the one of
-/// `verify --full`, made unless it is there.
+/// The checkpoint that was asked for, or else the one of the published size in `target/full`, which
+/// `verify --full` uses too. It is made unless it is there.
 pub fn given_or_full_size(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(folder) = given {
         return Ok(folder.to_owned());

@@ -1,4 +1,4 @@
-//! Whether the library compiles for browsers: `cargo check` for wasm32-unknown-unknown.
+//! Checks that the library compiles for browsers: `cargo check` for wasm32-unknown-unknown.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,8 +10,8 @@ use crate::steps::{cargo, step};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Checks the library for browsers, with its default features. Without the target's standard
-/// library rustup is asked for it; where it cannot bring it, this says so and checks nothing.
+/// Checks the library for browsers, with its default features. If the target's standard library is missing,
+/// rustup is asked to install it; if that fails, this says so and checks nothing.
 pub fn check() -> Result<()> {
     let is_ready = is_there()? || add() && is_there()?;
     if !is_ready {
@@ -36,7 +36,7 @@ fn is_there() -> Result<bool> {
 }
 
 /// Has rustup download the target's standard library, some 20 MB. False where there is no rustup, or it
-/// cannot.
+/// fails.
 fn add() -> bool {
     println!(
         "\n== the library in a browser: rustup target add {TARGET}, as its standard library is not there"

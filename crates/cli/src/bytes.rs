@@ -1,7 +1,7 @@
 //! Sizes of memory, as people write them.
 
-/// The bytes that a text says: a number and B, KB, MB, GB or TB, each a thousand of the one before, or KiB,
-/// MiB, GiB or TiB.
+/// Parses a size: a number and its unit, which is B, KB, MB, GB or TB, each a thousand times the one before,
+/// or KiB, MiB, GiB or TiB.
 pub fn parse(text: &str) -> Result<u64, String> {
     let digits = text.find(|letter: char| !(letter.is_ascii_digit() || letter == '.')).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);

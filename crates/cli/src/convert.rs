@@ -107,7 +107,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// The folder or file to convert; of a repository, the folder that it was downloaded into.
+/// The folder or file to convert. A repository is downloaded, and its folder in the cache is converted.
 fn download(source: &Path) -> Result<PathBuf> {
     if source.exists() {
         return Ok(source.to_owned());

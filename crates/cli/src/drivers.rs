@@ -28,7 +28,7 @@ static WIDTH_CHOICE: OnceLock<WidthChoice> = OnceLock::new();
 /// Sets the variables that the user has not set.
 ///
 /// # Errors
-/// When the user asks for a vector width that llvmpipe does not survive.
+/// When the user asks for a vector width with which llvmpipe crashes.
 ///
 /// # Safety
 /// No other thread may run.
@@ -36,8 +36,8 @@ pub unsafe fn prepare() -> Result<()> {
     let is_set = |name| env::var_os(name).is_some();
     // Mesa's layer that picks a default adapter asks a Wayland compositor which one it uses. Where there is
     // none (over SSH, in a container), libwayland complains on stderr that XDG_RUNTIME_DIR is not set. The
-    // layer has nothing to add here, as adapters are chosen by kind or by `--adapter`; it stays on for those
-    // who steer it by its own variable.
+    // layer has nothing to add here, as adapters are chosen by kind or by `--adapter`; it stays on for users
+    // who set its own variable.
     if cfg!(target_os = "linux") && !is_set("XDG_RUNTIME_DIR") && !is_set("MESA_VK_DEVICE_SELECT") {
         // SAFETY: the caller's promise: no other thread exists that could read the environment.
         unsafe { env::set_var("NODEVICE_SELECT", "1") };
@@ -52,8 +52,8 @@ pub unsafe fn prepare() -> Result<()> {
     };
     WIDTH_CHOICE.get_or_init(|| choice);
     if let Some((width, caches)) = width.zip(inputs::user_cache_folder()) {
-        // Mesa makes its own folder there, not the folders above: without them it keeps no shaders. If they
-        // cannot be made, the same holds, which is not a reason to fail.
+        // Mesa makes its own folder there, but not the folders above it, without which it keeps no shaders.
+        // If these cannot be made, it keeps none either, which is not a reason to fail.
         let _ = fs::create_dir_all(&caches);
         for (name, value) in llvmpipe_environment(width, &caches) {
             if !is_set(name) {
@@ -65,7 +65,8 @@ pub unsafe fn prepare() -> Result<()> {
     Ok(())
 }
 
-/// The vector width that the user asks for, if llvmpipe has it: others end the process in the driver.
+/// The vector width that the user asks for, if llvmpipe has it: with any other, the driver crashes the
+/// process.
 fn checked(width: &str) -> Result<&'static str> {
     match ["128", "256", "512"].into_iter().find(|&known| known == width) {
         Some(width) => Ok(width),

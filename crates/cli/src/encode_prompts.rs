@@ -29,7 +29,7 @@ pub struct Arguments {
     adapter: AdapterArguments,
     #[command(flatten)]
     reading: PhotoArguments,
-    // Last: what follows would stand under its heading in the help.
+    // Last: arguments behind it would stand under its heading in the help.
     #[command(flatten)]
     prompts: PromptArguments,
 }

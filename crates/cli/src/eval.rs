@@ -95,7 +95,7 @@ struct Report {
 #[derive(Serialize)]
 struct Group {
     prompts: usize,
-    /// Absent where nothing that is looked for is there.
+    /// Absent where no prompt's object is there.
     #[serde(flatten)]
     scores: Option<GroupScores>,
     /// The share of unwanted pixels that are marked.
@@ -132,7 +132,7 @@ struct Line<'a> {
     present: bool,
     presence: f32,
     threshold: f64,
-    /// Null where nothing that is looked for is there.
+    /// Null where the prompt's object is not there.
     foreground_iou: Option<f64>,
     falsely_marked: f64,
     /// The share of the photo that is marked.
@@ -203,7 +203,7 @@ impl Thresholds<usize> {
     }
 }
 
-/// Every prompt's pixels, counted.
+/// Predicts all prompts and counts the pixels of each.
 fn outcomes(predictor: &Predictor, data: &Data, what: &str) -> Result<Vec<Outcome>> {
     let bar = Bar::start(data.len() as u64, what);
     stop::count(0, data.len() as u64, "photos");
@@ -295,7 +295,7 @@ fn lines(outcomes: &[Outcome], thresholds: Thresholds<usize>) -> Result<String> 
     Ok(text)
 }
 
-/// The prompts for what is there, worst first.
+/// The prompts whose object is there, worst first.
 fn ranked(outcomes: &[Outcome], thresholds: Thresholds<usize>) -> Vec<&Outcome> {
     let iou = |outcome: &Outcome| outcome.counts.foreground_iou(thresholds.of(outcome));
     let mut present: Vec<_> = outcomes.iter().filter(|outcome| outcome.is_present).collect();

@@ -1,11 +1,11 @@
-//! What the fuzz targets reach of the command; nothing else is to use it.
+//! The parts of the command that the fuzz targets call; nothing else should use them.
 
 use std::path::Path;
 
 use crate::eval::folder::DataFolder;
 
-/// Reads the prompts of a data folder and, of at most `most` photos, all that they name. How many prompts
-/// each of them has; an error is told as on stderr.
+/// Reads the prompts of a data folder and, for the first `most` photos, all files that they name. Gives the
+/// number of prompts of each of these photos, or the error as stderr would show it.
 pub fn prompts(folder: &Path, most: usize) -> Result<Vec<usize>, String> {
     let told = |error: anyhow::Error| crate::report::describe(&error);
     let data = DataFolder::open(folder).map_err(told)?;

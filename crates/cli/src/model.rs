@@ -1,4 +1,4 @@
-//! Where the checkpoint is: a folder, or a repository of the Hugging Face Hub.
+//! Finds the checkpoint: a folder, or a repository of the Hugging Face Hub.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub struct ModelArguments {
 }
 
 impl ModelArguments {
-    /// Finds the folder. Of a repository this brings the small files, not yet the weights.
+    /// Finds the checkpoint. From a repository it downloads the small files, not yet the weights.
     pub fn open(&self) -> Result<Model> {
         let path = &self.value;
         let flag = format!("--model {}", shown(path));
@@ -53,13 +53,13 @@ impl ModelArguments {
     }
 }
 
-/// What the user gave in place of a folder, for a message: an address without a password in it.
+/// What the user gave in place of a folder, for a message: an address is shown without its password.
 pub fn shown(given: &Path) -> String {
     hub::shown(&given.to_string_lossy())
 }
 
-/// The repository that a path may be the name of, or the address of its page; an address of anything else is
-/// an error.
+/// The repository of which `path` is the name or the page's address; `None` for another path. Any other
+/// address is an error.
 pub fn repository(path: &Path) -> Result<Option<Repository>> {
     let Some(given) = path.to_str() else { return Ok(None) };
     match Hub::from_env()?.repository(given) {
@@ -70,8 +70,8 @@ pub fn repository(path: &Path) -> Result<Option<Repository>> {
     }
 }
 
-/// Brings the small files of a repository, and says where the Hub could not be asked. `given` is how the user
-/// named it.
+/// Downloads the small files of a repository, and warns when the Hub cannot be reached. `given` is how the
+/// user named the repository.
 pub fn snapshot(repository: &Repository, given: &str) -> Result<Snapshot> {
     let mut transfer = Transfer::default();
     let snapshot = Hub::from_env()?
@@ -87,13 +87,13 @@ pub fn snapshot(repository: &Repository, given: &str) -> Result<Snapshot> {
     Ok(snapshot)
 }
 
-/// Brings the weights of a repository, with a bar where there is a terminal.
+/// Downloads the weights of a repository, with a bar where there is a terminal.
 pub fn download_weights(snapshot: &Snapshot, form: Weights) -> Result<()> {
     let mut transfer = Transfer::default();
     Ok(snapshot.download_weights(form, &mut show(&mut transfer))?)
 }
 
-/// Shows what goes on, and never breaks off: a signal ends the process.
+/// Shows the progress and never cancels the download: a signal ends the process.
 fn show(transfer: &mut Transfer) -> impl FnMut(hub::Progress<'_>) -> ControlFlow<()> {
     |progress| {
         transfer.show(progress);
@@ -116,8 +116,7 @@ impl Model {
         }
     }
 
-    /// Reads something of the folder. What is wrong with it is said of the repository, as its folder's name
-    /// says little.
+    /// Reads something from the folder. Errors name the repository, as the name of its folder says little.
     pub fn read<'a, T>(&'a self, read: impl FnOnce(&'a Path) -> clipseg::Result<T>) -> Result<T> {
         let read = read(self.folder());
         match self {

@@ -1,4 +1,4 @@
-//! Names of results: one file per result over all photos of a run, on any file system.
+//! Names of results, chosen so that all files of a run have different names on any file system.
 
 mod portable;
 
@@ -17,24 +17,24 @@ pub struct Photo<'a> {
     pub folder: &'a Path,
 }
 
-/// What the names of a run's files end with, after a dash: `mask.png`.
+/// The endings of the names of a run's files, which follow a dash: `mask.png`.
 pub struct Endings {
-    /// Of the files that each prompt has.
+    /// The endings of the files that each prompt has.
     pub prompt: Vec<&'static str>,
-    /// Of the files that each photo has once.
+    /// The endings of the files that each photo has once.
     pub photo: Vec<&'static str>,
 }
 
-/// What the names of all results start with: `cat` for a photo, `cat-a-dog` for a prompt.
+/// The beginnings of the names of all results: `cat` for a photo, `cat-a-dog` for a prompt.
 pub struct Names {
     photos: Vec<PathBuf>,
     prompts: Vec<String>,
 }
 
 impl Names {
-    /// Chooses the names. A photo lends its file's name without the ending, and a prompt its words. A photo
-    /// gets a number where one of its files would have the name of an earlier photo's file, or a name that is
-    /// taken: `is_taken` is given the folder and the [`key`] of the name.
+    /// Chooses the names. A photo is called by its file's name without the ending, and a prompt by its words.
+    /// A photo gets a number if one of its files would have the name of an earlier photo's file, or a name
+    /// that is taken. `is_taken` is called with the folder and the [`key`] of the name.
     pub fn choose<'a>(
         photos: impl Iterator<Item = Photo<'a>>,
         prompts: &[String],
@@ -58,12 +58,12 @@ impl Names {
         Self { photos: photos.collect(), prompts }
     }
 
-    /// What the names of photo number `photo`'s files start with.
+    /// The beginning of the names of the files of photo number `photo`.
     pub fn photo(&self, photo: usize) -> &Path {
         &self.photos[photo]
     }
 
-    /// What the names of prompt number `prompt`'s files on this photo start with.
+    /// The beginning of the names of this photo's files for prompt number `prompt`.
     pub fn prompt(&self, photo: usize, prompt: usize) -> PathBuf {
         self.with_ending(photo, &self.prompts[prompt])
     }
@@ -85,12 +85,13 @@ fn keys(names: &[impl AsRef<str>]) -> Vec<String> {
     names.iter().map(|name| key(name.as_ref())).collect()
 }
 
-/// Files that have an owner.
+/// The names of files that belong to a photo or prompt.
 struct Claims<F> {
     /// Hashes of folders and keys: should two be equal by chance, a photo gets a number that it does not
     /// need.
     files: HashSet<u64>,
-    /// The number that was last given to each name, so that the next of that name need not try all again.
+    /// The number that was last added to each name, so that the next photo of that name need not try all
+    /// numbers again.
     numbers: HashMap<(PathBuf, String), usize>,
     is_taken: F,
 }
@@ -100,8 +101,8 @@ impl<F: FnMut(&Path, &str) -> bool> Claims<F> {
         Self { files: HashSet::new(), numbers: HashMap::new(), is_taken }
     }
 
-    /// The name, if need be with a number, so that none of its files in `folder` has an owner; from now on
-    /// they have.
+    /// The name, with a number if need be, such that none of its files in `folder` is claimed yet. Claims
+    /// them.
     fn first_free(&mut self, folder: &Path, name: String, endings: &[String]) -> String {
         let place = (folder.to_owned(), key(&name));
         let first = self.numbers.get(&place).map_or(1, |last| last + 1);
@@ -119,7 +120,8 @@ impl<F: FnMut(&Path, &str) -> bool> Claims<F> {
         let folder_key = key(&folder.to_string_lossy());
         let mut hashes = Vec::with_capacity(endings.len());
         for ending in endings {
-            // Nothing merges with a dash, so that the key of the whole is made of those of its parts.
+            // No character merges with a dash, so the key of the whole name consists of the keys of its
+            // parts.
             let file = format!("{candidate}-{ending}");
             let mut hasher = DefaultHasher::new();
             (&folder_key, &file).hash(&mut hasher);
@@ -213,7 +215,7 @@ mod tests {
         assert_eq!(of_photos(&["cat.png", "cat-a.png"], &["a dog"]), paths(["cat", "cat-a"]));
     }
 
-    /// Photos and prompts of a few words, in which everything meets everything.
+    /// Photos and prompts made of the same few words, so that their names collide in every way.
     #[test]
     fn no_file_of_any_run_has_two_owners() {
         let words = ["a", "b", "A", "2", "mask", "labels", "probability", "é", "e\u{301}", "É"];
@@ -270,7 +272,7 @@ mod tests {
         }
     }
 
-    /// Thousands of photos of one name take no longer than others.
+    /// Thousands of photos of one name take no longer than those of different names.
     #[test]
     fn many_photos_of_one_name() {
         let names = of_photos(&vec!["cat.png"; 5000], &["a dog"]);

@@ -1,4 +1,4 @@
-//! Files that are whole or not there, and stdout.
+//! Writes files, which are either whole or not there, and prints to stdout.
 
 use std::fs;
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -28,15 +28,15 @@ pub fn print_json_line(value: &impl Serialize) -> Result<()> {
     print(&(serde_json::to_string(value)? + "\n"))
 }
 
-/// A folder that files can be written to. It is made with the first file, so that a run that fails before
-/// leaves nothing behind, and takes nothing away that another run has made.
+/// A folder that files can be written to. It is made with the first file, so that a run that fails earlier
+/// leaves nothing behind, and need not remove what another run may have made.
 pub struct Folder {
     path: PathBuf,
 }
 
 impl Folder {
-    /// Checks that the folder, or where it is missing the one that it will be made in, can be written to;
-    /// `flag` is what the user gave it by.
+    /// Checks that the folder can be written to or, where it is missing, the one in which it will be made.
+    /// `flag` is the option that names the folder.
     pub fn prepare(path: &Path, flag: &str) -> Result<Self> {
         let existing = nearest_existing(path)
             .with_context(|| format!("{flag} {}: cannot be made; choose another folder", path.display()))?;
@@ -56,7 +56,7 @@ impl Folder {
         self.write_with(name, |file| file.write_all(bytes))
     }
 
-    /// As [`write`](Self::write), piece by piece: for what need not be in memory twice.
+    /// As [`write`](Self::write), piece by piece, for contents that should not be in memory twice.
     pub fn write_with(
         &self,
         name: impl AsRef<Path>,
@@ -68,7 +68,7 @@ impl Folder {
     }
 }
 
-/// The folder, or the nearest around it that is there.
+/// The folder itself, or the innermost folder around it that exists.
 fn nearest_existing(path: &Path) -> io::Result<&Path> {
     for path in path.ancestors().filter(|path| !path.as_os_str().is_empty()) {
         match fs::metadata(path) {
@@ -90,8 +90,8 @@ pub struct File {
 }
 
 impl File {
-    /// Checks that `path` can be written and is none of the files that are read; `flag` is what the user gave
-    /// it by.
+    /// Checks that `path` can be written and is none of the `inputs`, which are read. `flag` is the option
+    /// that names the file.
     pub fn prepare(path: &Path, flag: &str, inputs: &[&Path]) -> Result<Self> {
         let shown = path.display();
         ensure!(
@@ -141,8 +141,8 @@ impl File {
 /// A file that is being written.
 pub type Pieces = BufWriter<Temporary>;
 
-/// Writes a file beside its place, then moves it there: who reads the path finds the old file or the whole
-/// new one.
+/// Writes a temporary file in the same folder, then renames it: readers of the path find the old file or the
+/// whole new one.
 fn write(path: &Path, pieces: impl FnOnce(&mut Pieces) -> io::Result<()>) -> Result<()> {
     let write = || -> io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));

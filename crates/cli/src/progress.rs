@@ -74,12 +74,11 @@ impl Drop for Bar {
 pub struct Transfer(Option<(String, ProgressBar)>);
 
 impl Transfer {
-    /// Shows what goes on.
+    /// Shows the state of the download.
     pub fn show(&mut self, progress: hub::Progress<'_>) {
         match progress {
             hub::Progress::Bytes { file, done, total } => {
                 let bar = self.bar(file);
-                // What an earlier run brought says nothing of how fast the rest comes.
                 bar.set_message(shown(file));
                 let is_first = bar.length() != total;
                 if let Some(total) = total {
@@ -91,6 +90,8 @@ impl Transfer {
                     let what = format!("MB of {}; run this again to go on from there", shown(file));
                     stop::count(megabytes(done), megabytes(total), what);
                 }
+                // The estimate starts anew with each file: bytes from an earlier run do not tell how fast the
+                // rest comes.
                 if is_first {
                     bar.reset_eta();
                 }
@@ -122,7 +123,7 @@ impl Transfer {
         }
     }
 
-    /// The bar of this file; that of the file before goes.
+    /// The bar of this file; removes the bar of the file before.
     fn bar(&mut self, file: &str) -> &ProgressBar {
         let is_new = self.0.as_ref().is_none_or(|(name, _)| name != file);
         if is_new && let Some((_, bar)) = self.0.take() {
@@ -156,7 +157,7 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Of so many pieces, the first of which begins.
+    /// Begins an estimate for `total` pieces of work.
     pub fn start(total: usize) -> Self {
         Self { start: Instant::now(), total: total as f64 }
     }

@@ -12,7 +12,7 @@ use clipseg::{
 use crate::inputs::{self, PhotoArguments, Preparation};
 use crate::report;
 
-/// The mask that is a prompt image's own transparency.
+/// The value of --prompt-mask for the prompt image's own transparency.
 const ALPHA: &str = "alpha";
 
 /// The prompts.
@@ -48,7 +48,7 @@ pub struct PromptArguments {
     template_set: Option<TemplateSet>,
 }
 
-/// The ways of table 5 of the paper.
+/// The styles of table 5 of the paper.
 #[derive(Clone, Copy, ValueEnum)]
 enum Style {
     /// Crop to the object, blur and darken what is around it: the paper's best
@@ -78,7 +78,7 @@ pub struct Prompts {
 }
 
 impl PromptArguments {
-    /// Reads the pictures and encodes the words, and those of `negatives`, which are not meant.
+    /// Reads the pictures and tokenizes the words, and also `negatives`, the words for what to exclude.
     pub fn read(
         &self,
         preparation: &Preparation<'_>,
@@ -181,7 +181,7 @@ struct Named {
 }
 
 impl Named {
-    /// Of what was given with -p.
+    /// Parses a value of -p.
     fn of(given: &str) -> Result<Self> {
         let Some((text, class)) = given.rsplit_once('=') else {
             return Ok(Self { text: given.to_owned(), class: None });
@@ -197,7 +197,7 @@ impl Named {
 }
 
 impl Prompts {
-    /// Of a file of conditions, and of `negatives` in words, which are not meant.
+    /// Reads a file of conditions, and tokenizes `negatives`, the words for what to exclude.
     pub fn of_file(path: &Path, preparation: &Preparation<'_>, negatives: &[String]) -> Result<Self> {
         let saved = SavedConditions::from_file(path).context("--conditions")?;
         let negatives = match negatives {

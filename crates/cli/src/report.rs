@@ -7,24 +7,24 @@ use clipseg_files::printable;
 
 use crate::stop;
 
-/// Characters that are shown of a message. What quotes files cuts that itself; this is for what other crates
-/// say.
+/// The most characters of a message that are shown. Messages that quote files cut the quotation themselves;
+/// this limit is for the messages of other crates.
 const MOST: usize = 4_000;
 
-/// Prints `error: …`, one line whatever is in it.
+/// Prints `error: …`, always as one line.
 pub fn error(error: &anyhow::Error) {
     line("error", &describe(error));
 }
 
-/// Prints `warning: …`, one line whatever is in it.
+/// Prints `warning: …`, always as one line.
 pub fn warning(message: impl Display) {
     line("warning", &message.to_string());
 }
 
-/// Prints the warnings of the library too, as that memory was short. What goes wrong for good comes as an
-/// error; and the crates below it warn of caches, which are made anew.
+/// Prints the warnings of the library too, for example that memory was short. Failures come as errors, not as
+/// warnings. The warnings of the crates below it are not shown: they are about caches, which are made anew.
 pub fn show_warnings() {
-    // It fails where a logger is set already; only this sets one.
+    // This fails if a logger is already set; nothing else sets one.
     if log::set_logger(&Warnings).is_ok() {
         log::set_max_level(log::LevelFilter::Warn);
     }
@@ -53,7 +53,7 @@ fn line(kind: &str, message: &str) {
         Some((end, _)) => format!("{}… ({} bytes)", &message[..end], message.len()),
         None => message,
     };
-    // Where not even stderr can be written, the exit code has to do.
+    // If not even stderr can be written, the exit code has to tell.
     let _ = writeln!(std::io::stderr(), "{kind}: {message}");
 }
 

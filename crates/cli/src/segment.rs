@@ -97,7 +97,7 @@ pub struct Arguments {
     /// Print JSON instead of tables: one line per photo as soon as it is done, with `error` if it failed.
     #[arg(long)]
     json: bool,
-    // Last: what follows would stand under its heading in the help.
+    // Last: arguments behind it would stand under its heading in the help.
     #[command(flatten)]
     prompts: PromptArguments,
     /// Take the prompts from a file that `clipseg encode-prompts` wrote with this model, in place of -p.
@@ -164,7 +164,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         outcomes.add(&path, Err(error))?;
     }
     let Some(first) = sources.first() else { return outcomes.finish() };
-    // Before anything else is loaded, so that a wrong name is told at once.
+    // Open the first photo before anything else is loaded, so that a wrong name is reported at once.
     let first = photos::open(&first.path, arguments, &preparation.processor);
     let first = match first {
         Err(error) if sources.len() == 1 => {
@@ -216,7 +216,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     let printed = work.run(first, &mut outcomes, &mut data_set);
     drop(progress);
-    // Also after failures: what was found is of use without the rest.
+    // Finish the data set after failures too: what was found is useful without the rest.
     let files = data_set.finish()?;
     printed?;
     if !arguments.json {
@@ -241,7 +241,7 @@ impl Arguments {
         Ok(())
     }
 
-    /// The photos, and the pictures that are prompts.
+    /// The files that the command reads: photos, prompt pictures and conditions.
     fn files_read<'a>(&'a self, sources: &'a [Source]) -> impl Iterator<Item = &'a Path> {
         sources
             .iter()

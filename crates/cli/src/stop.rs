@@ -1,6 +1,6 @@
-//! An end before the work is done: asked for by SIGINT (Ctrl-C) or SIGTERM, as a batch system sends it.
+//! Stops the command before its work is done, on SIGINT (Ctrl-C) or SIGTERM, which batch systems send.
 //!
-//! On Windows the system ends the process; what it leaves, the next run removes.
+//! On Windows the system ends the process; the next run removes the files that it left unfinished.
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write, stderr};
@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 struct Step {
     done: u64,
     total: u64,
-    /// What is counted, and what to add.
+    /// The unit that is counted, and anything to add to the message.
     what: String,
 }
 
@@ -20,7 +20,7 @@ fn step() -> MutexGuard<'static, Option<Step>> {
     STEP.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Begins work of so many pieces, called `what`, of which `done` are done.
+/// Begins work of `total` pieces, called `what`, of which `done` are done.
 pub fn count(done: u64, total: u64, what: impl Display) {
     *step() = Some(Step { done, total, what: what.to_string() });
 }
@@ -32,8 +32,8 @@ pub fn advance() {
     }
 }
 
-/// Has the process, when it is asked to stop, remove what is half written, say how far it came, and exit with
-/// 128 and the signal's number.
+/// From now on, when the process is asked to stop, it removes unfinished files, says how far it came, and
+/// exits with 128 plus the signal's number.
 #[cfg(unix)]
 pub fn on_signals() -> anyhow::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
@@ -44,7 +44,7 @@ pub fn on_signals() -> anyhow::Result<()> {
         if let Some(signal) = signals.forever().next() {
             clipseg_files::remove_unfinished();
             say(&message());
-            // Without what runs at an exit: drivers would take apart what other threads are using.
+            // Skip the exit handlers: those of drivers would take apart what other threads are using.
             signal_hook::low_level::exit(128 + signal);
         }
     })?;
@@ -62,7 +62,7 @@ fn say(message: &str) {
     let _ = writeln!(stderr(), "{message}");
 }
 
-/// Takes off the terminal's line what a bar or a spinner may have there.
+/// Clears the terminal's line, where a bar or a spinner may be.
 pub fn clear_line() {
     if stderr().is_terminal() {
         let _ = write!(stderr(), "\r\u{1b}[2K");

@@ -2,7 +2,7 @@
 
 use clipseg_files::shown;
 
-/// Which way a column leans.
+/// How a column is aligned.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Align {
     /// Words.
@@ -12,7 +12,7 @@ pub enum Align {
 }
 
 /// Lines of cells in columns as wide as their widest cell, two spaces apart, without trailing spaces. Cells
-/// may be prompts and names from files: they are shown escaped, and cut where they are longer than names are.
+/// may be prompts and names from files, so they are escaped, and cut where they are too long for a name.
 pub fn render<const COLUMNS: usize>(columns: [Align; COLUMNS], rows: &[[String; COLUMNS]]) -> String {
     let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| shown(cell))).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

@@ -21,8 +21,8 @@ impl Condition {
         self.embeddings.shape.get(1).copied().unwrap_or_default()
     }
 
-    /// Refuses what is not `[prompts, width]`, such as a condition of another model: parts of it would be
-    /// taken for whole prompts.
+    /// Refuses embeddings that are not `[prompts, width]`, such as those of another model: parts of them
+    /// would be taken for whole prompts.
     pub(crate) fn check(&self, width: usize) -> Result<()> {
         let Array { shape, values } = &self.embeddings;
         if *shape == [self.len(), width] && values.len() == self.len() * width {
@@ -35,7 +35,7 @@ impl Condition {
         )))
     }
 
-    /// Whether there are none.
+    /// Whether there are no prompts.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -44,7 +44,7 @@ impl Condition {
     /// All prompts of several conditions, in their order.
     ///
     /// # Errors
-    /// [`Error::Input`] when there are none, or they are of models of different widths.
+    /// [`Error::Input`] when there are no conditions, or their widths differ.
     pub fn concat(conditions: &[Self]) -> Result<Self> {
         let width = conditions.first().map_or(0, Self::width);
         if conditions.iter().any(|condition| condition.check(width).is_err()) || width == 0 {
@@ -57,8 +57,8 @@ impl Condition {
         Ok(Self { embeddings: Array { shape, values } })
     }
 
-    /// The mean of each `group` prompts in turn, as one prompt: of several pictures of a thing, or of a
-    /// phrase in several templates.
+    /// Averages every `group` consecutive prompts into one: several pictures of a thing, or a phrase in
+    /// several templates.
     ///
     /// # Errors
     /// [`Error::Input`] when the prompts do not fall into groups of this size.
@@ -76,7 +76,7 @@ impl Condition {
     }
 
     /// `share · self + (1 − share) · other`, prompt by prompt, or each with the one prompt of `other`: the
-    /// paper's mix of text (`self`) and image. A share outside 0..=1 goes beyond the one or the other.
+    /// paper's mix of text (`self`) and image. A share outside 0..=1 extrapolates.
     ///
     /// # Errors
     /// [`Error::Input`] when `other` has neither one prompt nor as many as `self`, or is of another width.

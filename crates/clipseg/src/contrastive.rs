@@ -114,7 +114,7 @@ fn normalised(embedding: Option<&Array>) -> Result<Array> {
     Ok(array)
 }
 
-/// `scale · left · rightᵀ`, `[left rows, right rows]`: a handful of products, not worth the way to the
+/// `scale · left · rightᵀ`, `[left rows, right rows]`: a handful of products, not worth a transfer to the
 /// device.
 fn scaled_products(left: &Array, right: &Array, scale: f32) -> Array {
     let products = (0..left.shape[0]).flat_map(|row| {

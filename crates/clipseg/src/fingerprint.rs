@@ -4,7 +4,8 @@ use half::f16;
 
 use crate::{Checkpoint, ClipSegConfig, Result};
 
-/// Ends of the names of tensors that a condition is made by last, in the text tower or in the vision tower.
+/// The endings of the names of the last tensors by which a condition is made, in the text or in the vision
+/// tower.
 const LAST: [&str; 6] = [
     "text_projection.weight",
     "visual_projection.weight",
@@ -14,13 +15,13 @@ const LAST: [&str; 6] = [
     "post_layernorm.bias",
 ];
 
-/// A name for the space that a model's conditions lie in: of the projections' width, of how texts are pooled,
-/// and of the last weights that conditions are made by.
+/// A name for the space that a model's conditions lie in, made of the projections' width, the way in which
+/// texts are pooled, and the last weights by which conditions are made.
 ///
-/// Weights are taken in 16 bits, so that a checkpoint and what `clipseg convert --dtype f16` makes of it are
-/// the same. Models that share CLIP's towers are the same too, whatever their decoders, as the published rd64
-/// and rd16. Other layers are not looked at, which would take as long as to load them: a model that was
-/// trained further in those alone is taken for the same.
+/// Weights are rounded to f16 first, so that a checkpoint and what `clipseg convert --dtype f16` makes of it
+/// have the same name. Models that share CLIP's towers have the same name too, whatever their decoders, such
+/// as the published rd64 and rd16. Other layers are left out, as reading them would take as long as loading
+/// them: a model that was trained further in those alone keeps the name.
 pub(crate) fn fingerprint(checkpoint: &Checkpoint, config: &ClipSegConfig) -> Result<String> {
     let text = &config.text_config;
     let mut bytes =

@@ -1,7 +1,7 @@
 //! Loading the parts of a model at the same time.
 
-/// Does both, each on a thread of its own where there are threads: to read and pack weights is work for a
-/// processor, which the device mostly waits for.
+/// Runs both functions at the same time, on two threads: reading and packing weights is work for the
+/// processor, for which the device mostly waits.
 #[cfg(not(target_family = "wasm"))]
 pub(crate) fn join<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
     std::thread::scope(|scope| {
@@ -11,7 +11,7 @@ pub(crate) fn join<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnc
     })
 }
 
-/// Does both, one after the other: a browser has no threads to give.
+/// Runs both functions, one after the other: a browser has no threads to give.
 #[cfg(target_family = "wasm")]
 pub(crate) fn join<A, B>(one: impl FnOnce() -> A, other: impl FnOnce() -> B) -> (A, B) {
     (one(), other())

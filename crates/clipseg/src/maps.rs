@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use clipseg_tensor::{Array, Tile};
 
-/// Maps of one size, one per prompt, that are put together of tiles.
+/// Maps of one size, one per prompt, that are assembled from tiles.
 pub(crate) struct Maps(Array);
 
 impl Maps {

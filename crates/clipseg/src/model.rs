@@ -48,7 +48,7 @@ pub struct SegmentationInput<'a> {
     pub condition: ConditionInput<'a>,
     /// Masks in 0..=1, `[batch, height, width]` as the logits; with them there is a loss.
     pub labels: Option<&'a [f32]>,
-    /// What the vision tower and the decoder are to give out besides the logits.
+    /// What else the vision tower and the decoder should return besides the logits.
     pub options: OutputOptions,
 }
 
@@ -82,8 +82,8 @@ impl ClipSegForImageSegmentation {
         Self::load(device, &Checkpoint::open(path)?, &config)
     }
 
-    /// Loads the weights of an open checkpoint: of one that is [kept](Checkpoint::keep) in memory without
-    /// reading a file, on as many devices as are wanted.
+    /// Loads the weights of an open checkpoint. From one that is [kept](Checkpoint::keep) in memory this
+    /// reads no file, for as many devices as are wanted.
     ///
     /// # Errors
     /// An impossible config, a missing or misshapen tensor, or the device's.
@@ -123,10 +123,10 @@ impl ClipSegForImageSegmentation {
     }
 
     /// A name for the space that the model's conditions lie in, by which
-    /// [`SavedConditions`](crate::SavedConditions) know theirs: 16 hexadecimal digits of its width, of how
-    /// texts are pooled, and of the last weights that conditions are made by. It is the same for a checkpoint
-    /// and what `clipseg convert --dtype f16` makes of it, and for models that share CLIP's towers; further
-    /// training shows unless it left these weights alone.
+    /// [`SavedConditions`](crate::SavedConditions) recognise their model. Its 16 hexadecimal digits are made
+    /// of the space's width, the way in which texts are pooled, and the last weights by which conditions are
+    /// made. It is the same for a checkpoint and what `clipseg convert --dtype f16` makes of it, and for
+    /// models that share CLIP's towers; further training changes it unless these weights stayed as they were.
     #[must_use]
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
@@ -154,7 +154,7 @@ impl ClipSegForImageSegmentation {
     /// [`Error::Input`] for ids that the model does not have; the device's.
     pub async fn encode_text(&self, text: TextInput<'_>) -> Result<Condition> {
         let Some(count) = text.count() else {
-            // It says what is wrong.
+            // The tower says what is wrong.
             return Ok(Condition { embeddings: self.text.embed(text).await? });
         };
         let needed = |count| self.text.memory_needed(count, text.length);
@@ -173,7 +173,7 @@ impl ClipSegForImageSegmentation {
     pub async fn encode_image_prompt(&self, images: ImageInput<'_>) -> Result<Condition> {
         let ImageInput { pixel_values, batch, height, width } = images;
         if batch == 0 || !pixel_values.len().is_multiple_of(batch) {
-            // As above.
+            // As above, the tower says what is wrong.
             return Ok(Condition { embeddings: self.vision.embed(images).await? });
         }
         let values = pixel_values.len() / batch;
@@ -196,8 +196,8 @@ impl ClipSegForImageSegmentation {
         Ok(SavedImage::new(image.model(), image.grid, activations))
     }
 
-    /// Copies an encoded image from the host to the device that this model is on. The logits are then those
-    /// of the image that it was made of.
+    /// Copies an encoded image from the host to the device that this model is on. Its logits are those of the
+    /// image that was saved.
     ///
     /// # Errors
     /// [`Error::OtherModel`] for an image that another model encoded; the device's.
@@ -210,10 +210,10 @@ impl ClipSegForImageSegmentation {
     /// own image.
     ///
     /// # Errors
-    /// [`Error::Input`] when an encoded batch does not have as many as there are prompts, or the condition is
-    /// not one of this model's `projection_dim`; [`Error::OtherModel`] when another model encoded the image;
-    /// [`OtherDevice`](clipseg_tensor::Error::OtherDevice) when the image is another device's; the device's
-    /// own.
+    /// [`Error::Input`] when an encoded batch does not have as many images as there are prompts, or the
+    /// condition's width is not this model's `projection_dim`; [`Error::OtherModel`] when another model
+    /// encoded the image; [`OtherDevice`](clipseg_tensor::Error::OtherDevice) when the image is another
+    /// device's; the device's own.
     pub async fn decode(&self, image: &EncodedImage, condition: &Condition) -> Result<Array> {
         let prompts = condition.len();
         condition.check(self.config.projection_dim)?;
@@ -230,7 +230,7 @@ impl ClipSegForImageSegmentation {
             return Ok(Array { shape: vec![0, rows * patch, columns * patch], values: Vec::new() });
         }
         if image.batch != 1 {
-            // They are decoded together, as they were encoded.
+            // The images of a batch are decoded together, as they were encoded.
             return self.decode_part(image, condition, 0..prompts).await;
         }
         let limit = self.decoder.pair_limit(image.grid);
@@ -243,14 +243,14 @@ impl ClipSegForImageSegmentation {
         Ok(parts.finish())
     }
 
-    /// As [`encode_image`](Self::encode_image), of pixel values that are on the device,
-    /// `[batch, channels, height, width]`. It is ready when the work is submitted.
+    /// As [`encode_image`](Self::encode_image), from pixel values that are on the device,
+    /// `[batch, channels, height, width]`. The future is ready when the work is submitted.
     ///
     /// # Errors
     /// As [`encode_image`](Self::encode_image).
     pub async fn encode_image_on_device(&self, pixels: &Tensor) -> Result<EncodedImage> {
         let &[batch, _, height, width] = pixels.shape() else {
-            // It says what is wrong.
+            // The tower says what is wrong.
             return self.vision.encode_on_device(pixels).await;
         };
         let needed = || self.vision.memory_needed(batch, height, width);
@@ -258,8 +258,8 @@ impl ClipSegForImageSegmentation {
     }
 
     /// As [`decode`](Self::decode) of a single image, with logits that stay on the device:
-    /// `[prompts, height, width, 1]`, in as many tensors as the device's limits ask for. It is ready when the
-    /// work is submitted.
+    /// `[prompts, height, width, 1]`, in as many tensors as the device's limits require. The future is ready
+    /// when the work is submitted.
     ///
     /// # Errors
     /// As [`decode`](Self::decode).
@@ -295,9 +295,10 @@ impl ClipSegForImageSegmentation {
         Ok(self.decoder.forward(&image.activations, image.grid, conditions, options).await?.logits)
     }
 
-    /// What [`Device::memory_use`] will be at most on a device that this model has for itself, after it
-    /// encoded an image of `height` by `width`, texts of up to `length` tokens, and decoded them against the
-    /// image; without a budget, which would cut them. What is there already counts, and nothing is taken.
+    /// The most that [`Device::memory_use`] will be, on a device that this model has for itself, after it
+    /// encoded an image of `height` by `width` and as many as `texts` texts of up to `length` tokens, and
+    /// decoded these against the image. This is without a budget, which would divide the texts into parts.
+    /// Memory that is in use already is included, and none is taken.
     ///
     /// # Errors
     /// The device's, of sizes beyond the adapter's limits.
@@ -320,11 +321,12 @@ impl ClipSegForImageSegmentation {
         Ok(needed)
     }
 
-    /// Everything that transformers' `forward` gives.
+    /// Computes everything that transformers' `forward` returns.
     ///
     /// # Errors
-    /// [`Error::Input`] in the reference's words when there are not as many conditions as images, or they are
-    /// of another width than `projection_dim`; when labels are not as many as logits; the device's.
+    /// [`Error::Input`] in the reference's words when there are not as many conditions as images, or their
+    /// width is not `projection_dim`; [`Error::Input`] too when there are not as many labels as logits; the
+    /// device's.
     pub async fn forward(&self, input: SegmentationInput<'_>) -> Result<SegmentationOutput> {
         let batch = input.images.batch;
         let refuse = |message: &str| Err(Error::Input(message.to_owned()));
@@ -387,7 +389,7 @@ fn weights_of(device: &Device, checkpoint: &Checkpoint) -> u64 {
         let is_half = match device.precision() {
             Precision::F16 => true,
             Precision::F32 => false,
-            // As the checkpoint has them.
+            // About as the checkpoint stores them.
             _ => tensor.dtype() == Dtype::F16,
         };
         if is_half { 2 * tensor.len() } else { 4 * tensor.len() }

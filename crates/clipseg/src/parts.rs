@@ -7,12 +7,12 @@ use clipseg_tensor::{Array, Device, MemoryUse};
 
 use crate::{DeviceError, Error, Result};
 
-/// How many prompts of a kind are worked on at once: all of them, unless memory is short.
+/// Decides how many prompts of a kind are processed at once: all of them, unless memory is short.
 pub(crate) struct Parts {
     device: Device,
-    /// What they are called.
+    /// What the prompts are called in messages.
     what: &'static str,
-    /// The most at once; less once the device had no memory for more.
+    /// The most prompts at once. It falls when the device has no memory for them.
     most: AtomicUsize,
 }
 
@@ -21,8 +21,8 @@ impl Parts {
         Self { device: device.clone(), what, most: AtomicUsize::new(usize::MAX) }
     }
 
-    /// Begins work on `count` prompts, at most `limit` of them at once, and fewer where `needed` by so many
-    /// is more than the memory budget leaves.
+    /// Begins work on `count` prompts, at most `limit` of them at once, and fewer where the memory `needed`
+    /// for these is more than the budget leaves.
     pub fn of(
         &self,
         count: usize,
@@ -33,7 +33,7 @@ impl Parts {
         Ok(InParts { parts: self, count, at_once, done: 0, is_halved: false, all: Array::default() })
     }
 
-    /// How many are worked on at once: the parts are as few as can be, and of one size.
+    /// How many prompts are processed at once, so that there are as few parts as possible, of one size.
     fn fitting(
         &self,
         count: usize,
@@ -52,7 +52,7 @@ impl Parts {
     }
 }
 
-/// Prompts that are worked on in parts; what came of them so far.
+/// Prompts that are processed in parts, with their results so far.
 pub(crate) struct InParts<'a> {
     parts: &'a Parts,
     count: usize,
@@ -63,13 +63,14 @@ pub(crate) struct InParts<'a> {
 }
 
 impl InParts<'_> {
-    /// The prompts that are next, if there are any.
+    /// The prompts of the next part, if there are any.
     pub fn next(&self) -> Option<Range<usize>> {
         (self.done < self.count).then(|| self.done..self.count.min(self.done + self.at_once))
     }
 
-    /// Takes what came of the prompts that were next, a row each. Where the device had no memory for them,
-    /// half as many are next, once, without the plans that are only kept to be quick.
+    /// Takes the results of the prompts that [`next`](Self::next) gave, one row per prompt. If the device had
+    /// no memory for them, frees the plans that are kept for speed alone, and `next` gives half as many; that
+    /// happens only once.
     pub fn take(&mut self, rows: Result<Array>) -> Result<()> {
         let Some(part) = self.next() else { return Ok(()) };
         match rows {
@@ -105,8 +106,8 @@ impl InParts<'_> {
     }
 }
 
-/// Has an error of the budget say all that a piece of work needs, where it was met by the first tensor that
-/// did not fit.
+/// Makes a budget's error tell all the memory that the work needs, instead of the need at the first tensor
+/// that did not fit.
 pub(crate) fn say_need<T>(
     device: &Device,
     result: Result<T>,
@@ -122,13 +123,14 @@ pub(crate) fn say_need<T>(
     })
 }
 
-/// The size of parts of `count`, of at most `most` each, that are as few as can be and of one size but for
-/// the last.
+/// The size of a part when `count` is divided into as few parts of at most `most` as possible, all of one
+/// size but the last.
 fn evenly(count: usize, most: usize) -> usize {
     count.div_ceil(count.div_ceil(most.max(1)).max(1))
 }
 
-/// What `count` prompts need in parts of at most `most`, whose plans are kept.
+/// The memory that `count` prompts need in parts of at most `most`, when the plans for both sizes of parts
+/// are kept.
 pub(crate) fn needed_in_parts(
     count: usize,
     most: usize,
@@ -143,7 +145,8 @@ pub(crate) fn needed_in_parts(
     Ok(all)
 }
 
-/// The largest number up to `most` that fits, where all that are smaller fit too; 1 where none does.
+/// The largest number up to `most` that fits, found by bisection: every number below one that fits must fit
+/// too. 1 where none does.
 fn largest(most: usize, fits: impl Fn(usize) -> Result<bool>) -> Result<usize> {
     if most <= 1 || fits(most)? {
         return Ok(most);
@@ -166,7 +169,8 @@ mod tests {
 
     use super::*;
 
-    /// Rows of their own numbers, and the parts that were tried; those of more than `most` are refused.
+    /// Processes `count` rows that hold their own numbers, where memory is short for parts of more than
+    /// `most`. Gives the rows and the sizes of the parts that were tried.
     fn rows(parts: &Parts, count: usize, limit: usize, most: usize) -> (Result<Vec<f32>>, Vec<usize>) {
         let mut tried = Vec::new();
         let mut all = parts.of(count, limit, |_| Ok(MemoryUse::default())).unwrap();

@@ -10,24 +10,24 @@ use crate::{
     Photo, PixelValues, Processor, Result, SavedImage, Segmentation, Template, Tokenizer, phrases,
 };
 
-/// Prompts whose conditions are kept: some 2 KB each at the published size.
+/// The number of prompts whose conditions are kept, some 2 KB each at the published size.
 const KEPT_PROMPTS: usize = 1024;
-/// Sizes of textures for which the plan that resizes them is kept.
+/// The number of texture sizes for which the plan that resizes them is kept.
 const KEPT_PHOTO_SIZES: usize = 2;
 
 /// A checkpoint with its processor and tokenizer: photos and words in, masks out. It may be shared between
 /// threads.
 ///
 /// # When something fails
-/// A failure is told to the call whose work it was, and harms no other: neither those of other threads nor
-/// the next one, for which what was recorded and cached before is still there.
+/// A failure is reported to the call whose work failed, and harms no other call: neither those of other
+/// threads nor the next one, which still finds all that was recorded and cached before.
 ///
-/// After a loss of the device ([`DeviceLost`](crate::DeviceError::DeviceLost)) every call is told of it. Lost
-/// are the weights, the [`EncodedImage`]s and whatever else was on the device. Kept are what is the host's:
-/// photos, [`Condition`]s, [`Segmentation`]s (which can be looked at, but no longer resized), the processor,
-/// the tokenizer, and of this type the conditions of prompts. Open the device again and go on with
-/// [`reloaded`](Self::reloaded); with a checkpoint that was [kept](Checkpoint::keep) in memory, no file is
-/// read. `examples/lost_device.rs` shows it.
+/// After a loss of the device ([`DeviceLost`](crate::DeviceError::DeviceLost)) every call fails with it. The
+/// weights, the [`EncodedImage`]s and whatever else was on the device are lost. All that is in the host's
+/// memory is kept: photos, [`Condition`]s, [`Segmentation`]s (which can be looked at, but no longer resized),
+/// the processor, the tokenizer, and the conditions of prompts that this type caches. Open the device again
+/// and go on with [`reloaded`](Self::reloaded); with a checkpoint that was [kept](Checkpoint::keep) in
+/// memory, no file is read. `examples/lost_device.rs` shows it.
 pub struct ClipSeg {
     model: ClipSegForImageSegmentation,
     processor: Processor,
@@ -51,8 +51,8 @@ impl ClipSeg {
         Self::from_parts(ClipSegForImageSegmentation::from_pretrained(device, path)?, processor, tokenizer)
     }
 
-    /// Puts together what was loaded apart. The tokenizer's longest encoding is lowered to the model's
-    /// positions.
+    /// Puts a model together from parts that were loaded separately. The tokenizer's longest encoding is
+    /// lowered to the model's positions.
     ///
     /// # Errors
     /// [`Error::Config`] when the model has too few positions for a single token, or no embedding for
@@ -70,8 +70,9 @@ impl ClipSeg {
         Ok(Self { model, processor, tokenizer, prompts: PromptCache::new(KEPT_PROMPTS), maps, photos })
     }
 
-    /// The same on another device, as after the loss of this one: weights are loaded from `checkpoint`, the
-    /// one that this was loaded from; processor, tokenizer and the prompts that are known are taken along.
+    /// The same model on another device, for example after the loss of this one. The weights are loaded from
+    /// `checkpoint`, which has to be the one that this model was loaded from. The processor, the tokenizer
+    /// and the conditions of known prompts are taken along.
     ///
     /// # Errors
     /// As [`ClipSegForImageSegmentation::load`]; [`Error::Input`] when the checkpoint is of another model.
@@ -93,23 +94,23 @@ impl ClipSeg {
         &self.model
     }
 
-    /// What makes pixels of photos.
+    /// The processor, which makes pixel values of photos.
     #[must_use]
     pub fn processor(&self) -> &Processor {
         &self.processor
     }
 
-    /// What makes ids of words.
+    /// The tokenizer, which makes token ids of words.
     #[must_use]
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }
 
-    /// What [`Device::memory_use`] will be at most on a device that this model has for itself, after it
-    /// segmented a photo of `width` by `height` by so many prompts, and resized them to the photo's size. It
-    /// is counted from what would be recorded: nothing is taken. Where that is more than
-    /// [`DeviceOptions::memory_budget`](crate::DeviceOptions::memory_budget), prompts are looked for in parts
-    /// and large maps are made in tiles, which takes less.
+    /// The most that [`Device::memory_use`] will be, on a device that this model has for itself, after it
+    /// segmented a photo of `width` by `height` pixels by as many as `prompts` prompts, and resized the masks
+    /// to the photo's size. It is counted from what would be recorded, and no memory is taken. Where it is
+    /// more than [`DeviceOptions::memory_budget`](crate::DeviceOptions::memory_budget), prompts are processed
+    /// in parts and large maps in tiles, which takes less.
     ///
     /// # Errors
     /// The device's, of sizes beyond the adapter's limits.
@@ -144,24 +145,25 @@ impl ClipSeg {
         block_on(self.model.encode_image(pixels.into()))
     }
 
-    /// As [`encode_image`](Self::encode_image), of a photo in a texture of a host's on the
-    /// [device](Device::from_wgpu) that it opened: of any size, `Rgba8Unorm` or `Bgra8Unorm`, with or without
-    /// `Srgb`, made with `TEXTURE_BINDING`. Its bytes are taken as they are stored and alpha is left out, as
-    /// Pillow's `convert("RGB")` does; they are resized with Pillow's integers, so that the pixel values are
-    /// those of [`Processor::preprocess`]. Of an sRGB texture the driver gives linear values, which are
-    /// encoded again: exact where the driver decodes exactly, which is what drivers do that look bytes up in
-    /// a table.
+    /// As [`encode_image`](Self::encode_image), from a photo in a host's texture, on the
+    /// [device](Device::from_wgpu) that the host opened. The texture may have any size; it is `Rgba8Unorm` or
+    /// `Bgra8Unorm`, with or without `Srgb`, and made with `TEXTURE_BINDING`. Its bytes are taken as they are
+    /// stored and alpha is left out, as Pillow's `convert("RGB")` does. They are resized in Pillow's integer
+    /// arithmetic, so that the pixel values are those of [`Processor::preprocess`]. From an sRGB texture the
+    /// driver gives linear values, which are encoded again. That is exact where the driver decodes exactly,
+    /// as drivers do that look bytes up in a table.
     ///
-    /// It must be made from the `wgpu::Instance` that the device came from: wgpu numbers the resources of
-    /// each instance by itself, so that one of another instance could be taken for another texture.
+    /// The texture must come from the same `wgpu::Instance` as the device: wgpu numbers the resources of each
+    /// instance separately, so the texture of another instance could be taken for some other texture of this
+    /// one.
     ///
-    /// The texture is read when the device has come to the work, which this submits or within
-    /// [`Device::commands`] gives to the host.
+    /// The texture is read when the device does the work, which this function submits or, within
+    /// [`Device::commands`], gives to the host.
     ///
     /// # Errors
-    /// Of the device's kinds [`Texture`](crate::DeviceError::Texture) for one of another format or usage,
-    /// which says what to change; [`OtherDevice`](crate::DeviceError::OtherDevice) for one of another device,
-    /// and on the processor, which has none.
+    /// The device's, among them [`Texture`](crate::DeviceError::Texture) for a texture of another format or
+    /// usage, which says what to change, and [`OtherDevice`](crate::DeviceError::OtherDevice) for a texture
+    /// of another device, and on the processor, which has no textures.
     pub fn encode_texture(&self, photo: &wgpu::Texture) -> Result<EncodedImage> {
         let size = (photo.width() as usize, photo.height() as usize);
         let device = self.model.device();
@@ -187,7 +189,8 @@ impl ClipSeg {
         Ok(DeviceSegmentation::new(&self.maps, parts, size))
     }
 
-    /// Copies an encoded photo to the host, to be kept there or as a file: [`SavedImage`] tells what for.
+    /// Copies an encoded photo to the host, to be kept there or as a file; [`SavedImage`] says what that is
+    /// for.
     ///
     /// # Errors
     /// [`Error::OtherModel`] for a photo that another model encoded; the device's.
@@ -203,8 +206,9 @@ impl ClipSeg {
         self.model.restore_image(saved)
     }
 
-    /// Waits until the device has done all that it was given. Results wait for themselves; this is for
-    /// measuring steps, since [`encode_image`](Self::encode_image) returns when its work is handed over.
+    /// Waits until the device has done all that was submitted. Functions that return results wait by
+    /// themselves; this is for timing steps, since [`encode_image`](Self::encode_image) returns when its work
+    /// is submitted.
     ///
     /// # Errors
     /// The device's, also of the work that was waited for.
@@ -212,13 +216,13 @@ impl ClipSeg {
         Ok(self.model.device().wait()?)
     }
 
-    /// Encodes prompts, together those that were not asked for lately; the others' conditions are kept. One
-    /// beyond the model's 77 tokens is cut, as [`Tokenizer::encode_batch`] reports.
+    /// Encodes prompts. The conditions of recent prompts are cached; all other prompts are encoded together.
+    /// A prompt beyond the model's 77 tokens is cut, as [`Tokenizer::encode_batch`] reports.
     ///
     /// # Errors
     /// [`Error::EmptyPrompt`]; the device's.
     pub fn encode_text<S: AsRef<str>>(&self, prompts: &[S]) -> Result<Condition> {
-        // All of them, so that a message about one says its place among all.
+        // Tokenize all of them, so that a message about one tells its place among all.
         self.tokenizer.encode_batch(prompts)?;
         self.prompts.get_or_encode(prompts, |missing| {
             let batch = self.tokenizer.encode_batch(missing)?;

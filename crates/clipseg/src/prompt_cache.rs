@@ -5,8 +5,8 @@ use clipseg_tensor::Array;
 
 use crate::{Condition, Result};
 
-/// The conditions of the prompts that were asked for last. A program asks the same ones of photo after photo,
-/// and the text tower takes as long for 32 prompts as for a third of a photo.
+/// A cache of the conditions of recent prompts. Programs ask for the same prompts on photo after photo, and
+/// the text tower takes as long for 32 prompts as the vision tower for a third of a photo.
 pub(crate) struct PromptCache {
     bound: usize,
     entries: Mutex<Entries>,
@@ -22,7 +22,7 @@ struct Entries {
 #[derive(Clone)]
 struct Entry {
     row: Vec<f32>,
-    /// When it was asked for last.
+    /// The number of the call that last asked for it.
     used: u64,
 }
 
@@ -39,7 +39,7 @@ impl PromptCache {
         Self { bound, entries: Mutex::default() }
     }
 
-    /// The condition of `prompts`. Those that are not there are given to `encode`, once each and all
+    /// The condition of `prompts`. Calls `encode` with those that the cache does not have, each once and all
     /// together.
     pub fn get_or_encode<S: AsRef<str>>(
         &self,
@@ -63,7 +63,7 @@ impl PromptCache {
                 }
             }
         }
-        // Not under the lock: threads whose prompts are known do not wait for the device.
+        // Encode without the lock: threads whose prompts are known do not wait for the device.
         if !missing.is_empty() {
             let encoded = encode(&missing)?.embeddings;
             let rows = (0..missing.len()).map(|place| encoded.slice(place).to_vec());

@@ -9,11 +9,11 @@ const MAX_RADIUS: usize = 256;
 /// How [`Segmentation::refined`] follows a photo's edges.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Refinement {
-    /// How far the filter looks to each side, 1..=256 pixels of the logits. About as far as edges lie off:
-    /// half a patch of the model.
+    /// How far the filter looks to each side, 1..=256 pixels of the logits. It should be about as far as
+    /// edges are off, which is half a patch of the model.
     pub radius: usize,
-    /// The variance of colours (of 0..=1) in a window below which they are one colour: less follows fainter
-    /// edges, and noise.
+    /// The variance of the colours (in 0..=1) in a window below which they count as one colour. Less makes
+    /// masks follow fainter edges, and noise.
     pub epsilon: f32,
 }
 
@@ -44,12 +44,12 @@ impl Refinement {
 }
 
 impl Segmentation {
-    /// The same at the photo's size, its edges drawn to the photo's: the fast guided filter (He and Sun
-    /// 2015), with the photo's colours as the guide and the probabilities as what is filtered. These end
-    /// within 0.0001..=0.9999.
+    /// The same segmentation at the photo's size, its edges drawn to the photo's edges by the fast guided
+    /// filter (He and Sun 2015). The photo's colours are the guide, and the probabilities are filtered; they
+    /// end within 0.0001..=0.9999.
     ///
     /// Masks follow edges that [`resized`](Self::resized) rounds off; but where an object has the colour of
-    /// what is around it, or a texture of strong contrast, they may be worse.
+    /// its surroundings, or a texture of strong contrast, they may be worse.
     ///
     /// # Errors
     /// As [`Refinement::validate`]; the device's.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ClipSegForImageSegmentation, Condition, Error, Result};
 
-/// The only entry of the file's metadata. One, as the order of several would differ from run to run.
+/// The only entry of the file's metadata: the order of several entries would differ from run to run.
 const METADATA: &str = "clipseg-conditions";
 const VERSION: u32 = 1;
 /// The name of the only tensor, as transformers calls it.
@@ -16,7 +16,7 @@ const TENSOR: &str = "conditional_embeddings";
 /// The largest file that is read: more than a hundred thousand prompts of the published size.
 const MOST_BYTES: u64 = 1 << 28;
 
-/// Conditions with what they are called, to be kept as a file and used without the text tower.
+/// Conditions with their names, to be kept as a file and used without the text tower.
 ///
 /// The file is safetensors: the tensor `conditional_embeddings`, f32 `[prompts, projection_dim]`, and in the
 /// metadata under `clipseg-conditions` a JSON object of `version` (1), `model` (its
@@ -37,19 +37,19 @@ struct Header {
     classes: Vec<Option<String>>,
 }
 
-/// The header's part that headers of all versions have.
+/// The part of the header that all versions have.
 #[derive(Deserialize)]
 struct Version {
     version: u32,
 }
 
 impl SavedConditions {
-    /// Conditions of a model; for each what to call it, and the class that it stands for where it was given
-    /// one.
+    /// Conditions that `model` made. For each, `prompts` has its name, and `classes` the class that it stands
+    /// for, if it was given one.
     ///
     /// # Errors
-    /// [`Error::Input`] when these are not as many as the conditions, there are none, they are of another
-    /// width than the model's or not finite numbers, or a name has a control character in it.
+    /// [`Error::Input`] when there are no conditions, or not as many names and classes as conditions; when a
+    /// number is not finite; or when a name is empty or has a control character in it.
     pub fn new(
         model: &ClipSegForImageSegmentation,
         condition: Condition,
@@ -63,7 +63,7 @@ impl SavedConditions {
         Ok(saved)
     }
 
-    /// Reads a file. Whether it is of the model in use, [`for_model`](Self::for_model) says.
+    /// Reads a file. [`for_model`](Self::for_model) then checks that it is for the model in use.
     ///
     /// # Errors
     /// [`Error::Read`]; [`Error::Conditions`] for a file that is not of this format, was cut or is of a later
@@ -97,7 +97,7 @@ impl SavedConditions {
         fs::write(path, self.to_bytes()?).map_err(|source| Error::Write { path: path.to_owned(), source })
     }
 
-    /// What each prompt is called.
+    /// The name of each prompt.
     #[must_use]
     pub fn prompts(&self) -> &[String] {
         &self.header.prompts
@@ -170,7 +170,7 @@ impl SavedConditions {
             return Err(format!("has {prompts} conditions, but names for {names} and classes for {classes}"));
         }
         let shown = names.iter().chain(classes.iter().flatten());
-        // A terminal would obey them.
+        // A terminal would obey control characters.
         if let Some(name) = shown.clone().chain([model]).find(|name| name.chars().any(char::is_control)) {
             return Err(format!("has a control character in the name {name:?}"));
         }

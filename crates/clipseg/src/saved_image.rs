@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// The only entry of the file's metadata. One, as the order of several would differ from run to run.
+/// The only entry of the file's metadata: the order of several entries would differ from run to run.
 const METADATA: &str = "clipseg-encoded-image";
 const VERSION: u32 = 1;
 /// The largest file that is read: an image of some 5000 by 5000 pixels at the published size.
@@ -66,14 +66,14 @@ struct Header {
     checksum: String,
 }
 
-/// The header's part that headers of all versions have.
+/// The part of the header that all versions have.
 #[derive(Deserialize)]
 struct Version {
     version: u32,
 }
 
 impl SavedImage {
-    /// What was downloaded of an image that the tower of this fingerprint encoded.
+    /// The downloaded activations of an image that the vision tower with the fingerprint `model` encoded.
     pub(crate) fn new(model: &str, (rows, columns): (usize, usize), activations: Vec<Array>) -> Self {
         let grid = [rows, columns];
         let checksum = checksum(model, grid, &activations);
@@ -81,8 +81,8 @@ impl SavedImage {
         Self { path: "the encoded image".into(), header, activations }
     }
 
-    /// Reads a file. Whether it is of the model in use,
-    /// [`ClipSeg::restore_image`](crate::ClipSeg::restore_image) says.
+    /// Reads a file. [`ClipSeg::restore_image`](crate::ClipSeg::restore_image) then checks that it is for the
+    /// model in use.
     ///
     /// # Errors
     /// [`Error::Read`]; [`Error::SavedImage`] for a file that is not of this format, was cut or altered, or
@@ -93,7 +93,7 @@ impl SavedImage {
         Self::from_bytes(path, &read.map_err(|source| Error::Read { path: path.to_owned(), source })?)
     }
 
-    /// As [`from_file`](Self::from_file), of the file's bytes. `label` stands for them in errors.
+    /// As [`from_file`](Self::from_file), from the file's bytes. `label` stands for them in errors.
     ///
     /// # Errors
     /// As [`from_file`](Self::from_file).
@@ -148,13 +148,13 @@ impl SavedImage {
         &self.activations
     }
 
-    /// Bytes that it takes in the host's memory, and its file but for a short header.
+    /// Bytes that it takes in the host's memory. Its file is larger by a short header.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.activations.iter().map(|array| 4 * array.values.len()).sum()
     }
 
-    /// Where it was read from, or its label.
+    /// The path that it was read from, or its label.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -164,7 +164,7 @@ fn name(place: usize) -> String {
     format!("activations.{place}")
 }
 
-/// Of all that the file says. Numbers are told apart by their bits.
+/// The checksum of all that the file holds. Numbers enter it by their bits.
 fn checksum(model: &str, grid: [usize; 2], activations: &[Array]) -> String {
     let mut checksum = Checksum::default();
     checksum.add(model.bytes().map(u64::from));

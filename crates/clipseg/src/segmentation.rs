@@ -7,7 +7,7 @@ use crate::map_plans::MapPlans;
 use crate::maps::{Maps, cut};
 use crate::{Error, Result};
 
-/// Logits of several prompts on one image, and what is made of them.
+/// The logits of several prompts on one image, and the probabilities, masks and maps made of them.
 #[derive(Clone)]
 pub struct Segmentation {
     plans: Arc<MapPlans>,
@@ -15,10 +15,10 @@ pub struct Segmentation {
 }
 
 impl Segmentation {
-    /// Of logits at hand, `[prompts, height, width]`; `device` is where they will be resized.
+    /// A segmentation from logits at hand, `[prompts, height, width]`, which will be resized on `device`.
     ///
     /// # Errors
-    /// [`Error::Input`] when their shape is another, or not that of their values.
+    /// [`Error::Input`] when the logits have another shape, or their values do not fit it.
     pub fn from_logits(device: &Device, logits: Array) -> Result<Self> {
         let fits = logits.shape.iter().product::<usize>() == logits.values.len();
         if logits.shape.len() != 3 || !fits {
@@ -72,10 +72,10 @@ impl Segmentation {
         self.logits.shape[2]
     }
 
-    /// The segmentation of one prompt alone, as when many are resized one after the other to spare memory.
+    /// The segmentation of one prompt alone, for example to resize many one after the other and spare memory.
     ///
     /// # Panics
-    /// When there is no such prompt, as slices do.
+    /// When there is no such prompt.
     #[must_use]
     pub fn prompt(&self, prompt: usize) -> Self {
         let values = self.logits.slice(prompt).to_vec();
@@ -85,33 +85,33 @@ impl Segmentation {
     /// The probability, 0..=1, that each pixel belongs to the object of prompt `prompt`; row by row.
     ///
     /// # Panics
-    /// When there is no such prompt, as slices do.
+    /// When there is no such prompt.
     #[must_use]
     pub fn probabilities(&self, prompt: usize) -> Vec<f32> {
         self.logits.slice(prompt).iter().map(|&logit| sigmoid(logit)).collect()
     }
 
-    /// [`probabilities`](Self::probabilities) with their size, to be combined with other prompts' and made a
-    /// mask of.
+    /// [`probabilities`](Self::probabilities) with their size, to be combined with those of other prompts and
+    /// made into a mask.
     ///
     /// # Errors
     /// [`Error::Input`] when there are more than 2³¹ - 1 pixels, or a logit is not a number.
     ///
     /// # Panics
-    /// When there is no such prompt, as slices do.
+    /// When there is no such prompt.
     pub fn probability_map(&self, prompt: usize) -> Result<ProbabilityMap> {
         ProbabilityMap::new(self.width(), self.height(), self.probabilities(prompt)).map_err(input)
     }
 
     /// How sure the model is that the object of prompt `prompt` is in the photo at all, 0..=1: the
-    /// [presence](ProbabilityMap::presence) of its probabilities. It is meant for what a model gives, before
-    /// it is resized.
+    /// [presence](ProbabilityMap::presence) of its probabilities. It is meant for the model's own logits,
+    /// before they are resized.
     ///
     /// # Errors
     /// As [`probability_map`](Self::probability_map).
     ///
     /// # Panics
-    /// When there is no such prompt, as slices do.
+    /// When there is no such prompt.
     pub fn presence(&self, prompt: usize) -> Result<f32> {
         Ok(self.probability_map(prompt)?.presence())
     }
@@ -119,28 +119,28 @@ impl Segmentation {
     /// Whether each pixel's probability is at least `threshold`; row by row.
     ///
     /// # Panics
-    /// When there is no such prompt, as slices do.
+    /// When there is no such prompt.
     #[must_use]
     pub fn mask(&self, prompt: usize, threshold: f32) -> Vec<bool> {
         self.logits.slice(prompt).iter().map(|&logit| sigmoid(logit) >= threshold).collect()
     }
 
-    /// [`mask`](Self::mask) with its size, of which polygons, components and run lengths are made.
+    /// [`mask`](Self::mask) with its size, from which polygons, components and run lengths can be made.
     ///
     /// # Errors
     /// [`Error::Input`] when there are more than 2³¹ - 1 pixels.
     ///
     /// # Panics
-    /// When there is no such prompt, as slices do.
+    /// When there is no such prompt.
     pub fn binary_mask(&self, prompt: usize, threshold: f32) -> Result<Mask> {
         Mask::new(self.width(), self.height(), self.mask(prompt, threshold)).map_err(input)
     }
 
-    /// For each pixel the prompt with the largest probability, the first of equals, as its position plus one;
-    /// 0 where none reaches `threshold`.
+    /// Labels each pixel with its most probable prompt, the first of equals: the label is the prompt's
+    /// position plus one, or 0 where no prompt reaches `threshold`.
     ///
-    /// For a photo's size and many prompts, rather add them to a [`LabelMap`] one after the other, each
-    /// [on its own](Self::prompt) and [resized](Self::resized_async).
+    /// At a photo's size and with many prompts, rather add the prompts to a [`LabelMap`] one after the other,
+    /// each [on its own](Self::prompt) and [resized](Self::resized_async).
     ///
     /// # Errors
     /// [`Error::Input`] when there are more than 65535 prompts or 2³¹ - 1 pixels.
@@ -153,8 +153,8 @@ impl Segmentation {
         Ok(map)
     }
 
-    /// The same at another size, most often the photo's: logits interpolated bilinearly on the device, a
-    /// prompt at a time.
+    /// The same segmentation at another size, most often the photo's: the device interpolates the logits
+    /// bilinearly, one prompt at a time.
     ///
     /// # Errors
     /// When a side is zero; the device's.
@@ -169,7 +169,7 @@ impl Segmentation {
     /// As [`resized`](Self::resized).
     pub async fn resized_async(&self, width: usize, height: usize) -> Result<Self> {
         let mut maps = Maps::new(self.len(), height, width);
-        // A tile at a time: the map of a large photo exceeds what an adapter binds in one piece.
+        // One tile at a time: the map of a large photo exceeds what an adapter binds in one piece.
         for key in self.plans.resizes((self.height(), self.width()), (height, width)) {
             let plan = self.plans.resize(&key)?;
             for prompt in 0..self.len() {
@@ -196,7 +196,7 @@ fn input(error: clipseg_masks::Error) -> Error {
     Error::Input(error.to_string())
 }
 
-/// Of the exponential of a negative number alone, which cannot overflow.
+/// Takes the exponential of negative numbers alone, which cannot overflow.
 pub(crate) fn sigmoid(logit: f32) -> f32 {
     let tail = (-logit.abs()).exp();
     if logit >= 0.0 { 1.0 / (1.0 + tail) } else { tail / (1.0 + tail) }

@@ -3,24 +3,24 @@ use clipseg_tensor::Array;
 use crate::segmentation::sigmoid;
 use crate::{Error, Photo, Result, Segmentation};
 
-/// The largest probability that an average keeps, and one less that for the smallest: what is closer to
-/// certain has no finite logit in f32.
+/// The largest probability that an average keeps; the smallest is 1 minus this. A probability that is closer
+/// to certain has no finite logit in f32.
 const MOST: f32 = 1.0 - 1e-7;
 
-/// The mean of what frames before say of each pixel, the latest counting most: masks flicker less from frame
-/// to frame, and follow what moves later.
+/// Averages each pixel's probability over the frames of a film, where the latest frames count most: masks
+/// flicker less from frame to frame, but lag behind what moves.
 ///
-/// For the probability p of a pixel in frame t, the exponential moving average
+/// The average m is the exponential moving average of the pixel's probability p in frame t:
 ///
 /// ```text
 /// m(0) = p(0)
 /// m(t) = share · m(t − 1) + (1 − share) · p(t)
 /// ```
 ///
-/// at the size of the model's logits, before they are drawn at the photo's size: so masks that are
-/// [refined](Segmentation::refined) follow the edges of their own frame, and what is kept is small. A frame
-/// of another size, or other prompts, begin anew with m = p. Half of a change is seen after ln 0.5 / ln share
-/// frames: one at a share of 0.5, three at 0.8.
+/// It is taken at the size of the model's logits, before they are drawn at the photo's size: so masks that
+/// are [refined](Segmentation::refined) follow the edges of their own frame, and the averages take little
+/// memory. A frame of another size, or other prompts, start a new average with m = p. Half of a change is
+/// seen after ln 0.5 / ln share frames: one at a share of 0.5, three at 0.8.
 #[derive(Clone, Debug)]
 pub struct Smoother {
     share: f32,
@@ -49,10 +49,10 @@ impl Smoother {
         Ok(Self { share, before: None })
     }
 
-    /// The next frame's segmentation, with the logits of the means; `photo` is the frame.
+    /// Takes the segmentation of the next frame, `photo`, and gives it the logits of the averages.
     ///
     /// # Errors
-    /// [`Error::Input`] for logits that are not numbers; the frame then counts as not seen.
+    /// [`Error::Input`] for logits that are not numbers; the frame is then ignored.
     pub fn smooth(&mut self, segmentation: Segmentation, photo: &Photo) -> Result<Segmentation> {
         if self.share == 0.0 {
             return Ok(segmentation);

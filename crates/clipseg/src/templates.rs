@@ -1,4 +1,4 @@
-//! Phrases around a prompt. CLIP has read captions, not words: "a photo of a cat." says more to it than
+//! Phrases around a prompt. CLIP was trained on captions, not words: "a photo of a cat." tells it more than
 //! "cat".
 
 use std::str::FromStr;
@@ -42,7 +42,7 @@ pub fn phrases<S: AsRef<str>>(templates: &[Template], prompts: &[S]) -> Vec<Stri
     prompts.iter().flat_map(fill).collect()
 }
 
-/// The sets of templates that CLIPSeg was trained and tried with, `get_prompt_list` of its authors' code.
+/// The sets of templates that CLIPSeg was trained and evaluated with: `get_prompt_list` in its authors' code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TemplateSet {

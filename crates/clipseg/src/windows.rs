@@ -8,18 +8,18 @@ use crate::{
     Result, Segmentation,
 };
 
-/// How to look at a photo that is much larger than the model's picture: enlarged, through windows that slide
-/// over it.
+/// How the model looks at a photo that is much larger than its picture: through windows that slide over the
+/// photo, which is resized to some windows' length.
 ///
-/// At each scale the photo's shorter side is that many windows long, and windows overlap; where they do,
-/// their logits are blended so that no seam shows. At scale 1 the model sees the whole photo at once, pressed
-/// into a square, as without windows. The logits of all scales are averaged at the largest one's size: small
-/// scales know what is seen, large ones where it ends.
+/// At scale 2, for example, the photo's shorter side is two windows long. Windows overlap, and their logits
+/// are blended there so that no seam shows. At scale 1 the model sees the whole photo at once, pressed into a
+/// square, as without windows. The logits of all scales are averaged at the size of the largest: small scales
+/// recognise objects, large ones find their edges.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Windows {
     /// The scales, 1 or larger.
     pub scales: Vec<f32>,
-    /// How much of a window's side the next one covers too, 0..=0.75; at least.
+    /// The least share of a window's side that the next window covers too, 0..=0.75.
     pub overlap: f32,
 }
 
@@ -30,7 +30,7 @@ impl Default for Windows {
     }
 }
 
-/// A photo cut into windows, ready to be encoded. It holds the enlarged photo, 3 bytes per pixel and scale.
+/// A photo cut into windows, ready to be encoded. It holds the resized photo, 3 bytes per pixel and scale.
 pub struct WindowPixels {
     levels: Vec<(Grid, View)>,
     overlap: f32,
@@ -41,7 +41,7 @@ pub struct WindowPixels {
 enum View {
     /// The only window, preprocessed.
     Whole(PixelValues),
-    /// The enlarged photo, of which windows are cut when they are encoded.
+    /// The resized photo, from which windows are cut when they are encoded.
     Enlarged(Photo),
 }
 
@@ -51,7 +51,7 @@ enum View {
 pub enum WindowStep {
     /// Another window is encoded.
     Encoded,
-    /// Another window is decoded, and done with.
+    /// Another window is decoded, and so finished.
     Decoded,
 }
 
@@ -74,21 +74,21 @@ impl WindowPixels {
     }
 }
 
-/// A photo encoded in windows, what any number of prompts are decoded against. Each window holds as much
+/// A photo encoded in windows, against which any number of prompts can be decoded. Each window takes as much
 /// memory as an [`EncodedImage`].
 pub struct EncodedWindows {
     levels: Vec<(Grid, Vec<EncodedImage>)>,
     overlap: f32,
 }
 
-/// Where the windows of a scale lie. Sizes and places are columns, then rows.
+/// Where the windows of a scale lie. Sizes and places are `[columns, rows]`.
 #[derive(Clone)]
 struct Grid {
-    /// Of the enlarged photo.
+    /// The size of the resized photo.
     size: [usize; 2],
-    /// Of a window.
+    /// The size of a window.
     side: [usize; 2],
-    /// The left and upper ends of the windows.
+    /// The upper left corners of the windows.
     starts: Vec<[usize; 2]>,
 }
 
@@ -96,8 +96,8 @@ impl Windows {
     /// Cuts a photo into the windows of all scales.
     ///
     /// # Errors
-    /// As [`validate`](Self::validate); [`Error::Input`] for an enlarged photo of more pixels than a photo
-    /// may have, or, beyond scale 1, a processor that does not resize to one size.
+    /// As [`validate`](Self::validate); [`Error::Input`] for a resized photo of more pixels than a photo may
+    /// have, or, beyond scale 1, a processor that does not resize to one size.
     pub fn cut(&self, photo: &Photo, processor: &Processor) -> Result<WindowPixels> {
         self.validate()?;
         let levels = self.scales.iter().map(|&scale| {
@@ -129,8 +129,9 @@ impl Windows {
 }
 
 impl ClipSeg {
-    /// Segments a photo window by window; `progress` is told each step. The device holds a single window's
-    /// image at a time, where [`encode_windows`](Self::encode_windows) keeps all of them for more prompts.
+    /// Segments a photo window by window, and calls `progress` after each step. The device holds the image of
+    /// a single window at a time, whereas [`encode_windows`](Self::encode_windows) keeps all of them for more
+    /// prompts.
     ///
     /// # Errors
     /// The device's.
@@ -152,8 +153,8 @@ impl ClipSeg {
         self.mean(levels)
     }
 
-    /// Encodes a photo window by window, once for all prompts; `progress` is told how many windows the device
-    /// has done.
+    /// Encodes a photo window by window, once for all prompts, and calls `progress` with the number of
+    /// windows that the device has done.
     ///
     /// # Errors
     /// The device's; with a memory budget that does not hold all windows,
@@ -193,7 +194,8 @@ impl ClipSeg {
         self.mean(levels)
     }
 
-    /// The logits of the windows of a scale, put together; `image` gives that of each window.
+    /// Decodes the windows of a scale and blends their logits; `image` gives the encoded image of each
+    /// window.
     fn segment_level<S: Borrow<EncodedImage>>(
         &self,
         grid: &Grid,
@@ -227,7 +229,7 @@ impl ClipSeg {
 
     /// The mean of the logits of all scales, at the largest one's size.
     fn mean(&self, mut levels: Vec<Segmentation>) -> Result<Segmentation> {
-        // `Windows::cut` refuses to make none.
+        // There are levels, as `Windows::cut` refuses to make none.
         let largest = levels.iter().max_by_key(|level| level.width() * level.height());
         let Some((width, height)) = largest.map(|level| (level.width(), level.height())) else {
             return Err(Error::Input("there are no windows".to_owned()));
@@ -264,8 +266,8 @@ impl Grid {
         }
     }
 
-    /// Of a photo enlarged in its own proportions until its shorter side is `scale` windows long; at scale 1
-    /// the whole photo is the only window.
+    /// The windows of a photo that is resized in its own proportions so that its shorter side is `scale`
+    /// windows long; at scale 1 the whole photo is the only window.
     fn new(photo: [usize; 2], side: [usize; 2], scale: f32, overlap: f32) -> Result<Self> {
         if scale == 1.0 {
             return Ok(Self { size: side, side, starts: vec![[0, 0]] });
@@ -293,7 +295,8 @@ impl Grid {
     }
 }
 
-/// Where windows start along a side: as few as overlap by that share at least, evenly spread from end to end.
+/// Where windows start along a side: as few windows as overlap by the share `overlap` or more, spread evenly
+/// from end to end.
 fn starts(length: usize, window: usize, overlap: f32) -> impl Iterator<Item = usize> + Clone {
     let free = length - window;
     let stride = (window as f32 * (1.0 - overlap)).max(1.0);
@@ -301,7 +304,7 @@ fn starts(length: usize, window: usize, overlap: f32) -> impl Iterator<Item = us
     (0..=steps).map(move |step| (step * free + steps / 2) / steps.max(1))
 }
 
-/// Logits of windows, put together. A window counts less towards its borders, so that one fades into the
+/// Blends the logits of windows. The weight of a window falls towards its borders, so that one fades into the
 /// next.
 struct Blend {
     overlap: f32,
@@ -347,8 +350,8 @@ impl Blend {
     }
 }
 
-/// What pixels along a window's side count: 1, and less the nearer to an end, over as much as windows
-/// overlap.
+/// The weights of the pixels along a window's side: 1, but falling towards either end, over the length by
+/// which windows overlap.
 fn ramps(length: usize, overlap: f32) -> Vec<f32> {
     let ramp = (length as f32 * overlap).max(1.0);
     let distance = |place: usize| place.min(length - 1 - place) as f32;

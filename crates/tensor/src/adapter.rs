@@ -4,7 +4,7 @@
 use crate::processor;
 use crate::{Error, Result, matrix_units};
 
-/// Lanes of a subgroup that the subgroup kernels are written for.
+/// Subgroup sizes, in lanes, that the subgroup kernels are written for.
 const LANES: [u32; 2] = [8, 16];
 
 /// Which adapter to open.
@@ -12,17 +12,17 @@ const LANES: [u32; 2] = [8, 16];
 #[non_exhaustive]
 pub enum AdapterChoice {
     /// The fastest kind there is: a discrete GPU, an integrated one, a virtual one, then the processor
-    /// itself, which needs no driver. A driver that computes on the processor is slower and has to be asked
-    /// for.
+    /// itself, which needs no driver. Drivers that compute on the processor are slower than that and have to
+    /// be asked for.
     #[default]
     Best,
-    /// The processor.
+    /// The processor itself.
     Processor,
-    /// The best that a driver offers, software ones too: what runs kernels.
+    /// The best adapter that a driver offers, software adapters included: all of them run kernels.
     Driver,
-    /// The place in [`adapters`].
+    /// The adapter at this position in [`adapters`].
     Index(usize),
-    /// The first whose name or driver contains this, whatever the case.
+    /// The first adapter whose name or driver contains this text, in upper or lower case.
     Name(String),
 }
 
@@ -69,11 +69,11 @@ pub struct AdapterReport {
     pub subgroups: bool,
     /// Timestamps for profiling.
     pub timestamps: bool,
-    /// Whether compiled pipelines can be kept in a file: what
-    /// [`DeviceOptions::pipeline_cache`](crate::DeviceOptions) asks for.
+    /// Whether compiled pipelines can be kept in a file, as
+    /// [`DeviceOptions::pipeline_cache`](crate::DeviceOptions) asks.
     pub pipeline_cache: bool,
-    /// Rows and columns of the matrices that its matrix units multiply, where there are kernels for them:
-    /// what [`DeviceOptions::matrix_units`](crate::DeviceOptions) turns on.
+    /// The side of the square matrices that its matrix units multiply, where there are kernels for them.
+    /// [`DeviceOptions::matrix_units`](crate::DeviceOptions) turns these kernels on.
     pub matrix_units: Option<u32>,
     /// The kernel families it can run; none of them is the processor's.
     pub families: Vec<KernelFamily>,
@@ -110,7 +110,7 @@ impl Chosen {
         }
     }
 
-    /// The fastest kind first.
+    /// The rank by which adapters are sorted: the fastest kind has the lowest.
     fn rank(&self) -> u32 {
         match self {
             Self::Adapter(adapter) => match adapter.get_info().device_type {
@@ -176,7 +176,7 @@ async fn enumerate() -> Vec<Chosen> {
     });
     let mut adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
     if adapters.is_empty() {
-        // Browsers do not enumerate; they hand out one.
+        // Browsers do not list their adapters; they hand out one.
         adapters.extend(instance.request_adapter(&wgpu::RequestAdapterOptions::default()).await.ok());
     }
     let mut all: Vec<_> = adapters.into_iter().map(Chosen::Adapter).collect();
@@ -186,15 +186,15 @@ async fn enumerate() -> Vec<Chosen> {
     all
 }
 
-/// What `choice` means on this machine. Where `kernels` insists on a family it is an adapter, unless the
-/// choice names the processor.
+/// Finds the adapter that `choice` asks for. Where `kernels` names a family, [`AdapterChoice::Best`] passes
+/// over the processor, which runs no kernels.
 ///
 /// # Errors
 /// [`Error::NoAdapter`] when there is nothing of the kind, [`Error::Adapter`] for kernels on the processor.
 pub(crate) async fn choose(choice: &AdapterChoice, kernels: KernelFamily) -> Result<Chosen> {
     #[cfg(feature = "processor")]
     if *choice == AdapterChoice::Processor {
-        // Without a look at the drivers, which takes longer than opening it.
+        // Do not list the drivers' adapters: that takes longer than opening the processor.
         return for_kernels(Chosen::Processor, kernels);
     }
     let mut all = enumerate().await;
@@ -248,7 +248,7 @@ fn for_kernels(chosen: Chosen, kernels: KernelFamily) -> Result<Chosen> {
     Err(Error::Adapter { adapter: chosen.info().name, reason })
 }
 
-/// One line for people: name, backend and driver; of the processor, its instructions and threads.
+/// One line for people: name, backend and driver, or the processor's instruction set and threads.
 #[must_use]
 pub fn describe(info: &wgpu::AdapterInfo) -> String {
     if info.backend == wgpu::Backend::Noop {
@@ -258,11 +258,11 @@ pub fn describe(info: &wgpu::AdapterInfo) -> String {
     format!("{} ({:?}, {})", info.name, info.backend, driver.trim())
 }
 
-/// For how many lanes to run the subgroup kernels, or none to run the workgroup kernels.
+/// The subgroup size for which to run the subgroup kernels; `None` where the workgroup kernels are to run.
 ///
-/// They need subgroups of one size, one of [`LANES`], which is what software adapters have on processors with
-/// vectors of 256 or 512 bits; a GPU may have them too, but is faster with the workgroup kernels, so `Auto`
-/// takes them on software adapters alone.
+/// The subgroup kernels need subgroups of one fixed size, one of [`LANES`]. Software adapters have that on
+/// processors with vectors of 256 or 512 bits. A GPU may have it too, but is faster with the workgroup
+/// kernels, so `Auto` takes the subgroup kernels on software adapters alone.
 pub(crate) fn subgroup_lanes(
     info: &wgpu::AdapterInfo,
     features: wgpu::Features,

@@ -11,7 +11,7 @@ impl Array {
     /// The elements at `index` of the first dimension.
     ///
     /// # Panics
-    /// When there is no such index, as slices do.
+    /// When `index` is out of range.
     #[must_use]
     pub fn slice(&self, index: usize) -> &[f32] {
         let length = self.shape.iter().skip(1).product::<usize>();

@@ -15,7 +15,8 @@ pub(crate) enum Buffer {
 }
 
 impl Buffer {
-    /// Memory of `bytes`, a multiple of four. One whose memory could not be had is not given out.
+    /// Allocates `bytes`, a multiple of four. Fails where memory is short, instead of giving a buffer without
+    /// memory.
     pub fn new(device: &Device, bytes: u64) -> Result<Self> {
         #[cfg(feature = "processor")]
         if device.processor().is_some() {

@@ -1,4 +1,4 @@
-//! Files in a cache folder, by which a process tells later ones what it found out.
+//! Files in a cache folder, in which a process leaves what it found out to later ones.
 
 use std::fs;
 use std::io;
@@ -7,22 +7,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::checksum;
 
-/// Replaces the file at once, so that nobody reads a part of it, whoever else writes it at the same time.
+/// Replaces the file atomically: readers never see a part of it, even while several writers replace it.
 pub(crate) fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
     static WRITTEN: AtomicUsize = AtomicUsize::new(0);
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;
     }
-    // A name that no other process has, nor another device of this one.
+    // A name that no other process uses, and no other device of this process.
     let place = WRITTEN.fetch_add(1, Ordering::Relaxed);
     let new = file.with_extension(format!("{}-{place}.new", std::process::id()));
     fs::write(&new, bytes).and_then(|()| fs::rename(&new, file)).inspect_err(|_| {
-        // What could not take its place is of no use to anyone; leaving it does no further harm.
+        // The new file is useless where it cannot take the old one's place; failing to remove it does no
+        // further harm.
         let _ = fs::remove_file(&new);
     })
 }
 
-/// A checksum of texts and where each ends, as a name.
+/// A checksum of texts and of where each ends, to name a file by.
 pub(crate) fn fingerprint<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     format!("{:016x}", checksum(texts.into_iter().flat_map(|text| text.bytes().chain([0xff]))))
 }

@@ -1,5 +1,5 @@
-/// A checksum of words, the same in every build: as [`checksum`], a word at a time and turned in between, so
-/// that high bits change low ones too. A changed word always shows.
+/// A checksum of 64-bit words, the same in every build: as [`checksum`], a word at a time, rotated after each
+/// so that high bits reach low ones too. A change of a single word always changes the checksum.
 #[derive(Clone, Copy, Debug)]
 pub struct Checksum(u64);
 
@@ -26,8 +26,8 @@ impl Checksum {
 const START: u64 = 0xcbf2_9ce4_8422_2325;
 const PRIME: u64 = 0x0100_0000_01b3;
 
-/// FNV-1a: the same in every build, which the standard library's hashes do not promise. A changed byte always
-/// shows.
+/// FNV-1a: the same in every build, which the standard library's hashes do not promise. A change of a single
+/// byte always changes the checksum.
 pub fn checksum(bytes: impl IntoIterator<Item = u8>) -> u64 {
     bytes.into_iter().fold(START, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
 }

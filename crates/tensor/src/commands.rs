@@ -1,4 +1,4 @@
-//! Commands that are handed to whoever submits them, instead of being submitted.
+//! Command buffers that the engine gives to its host to submit, instead of submitting them itself.
 
 use std::cell::RefCell;
 
@@ -15,7 +15,7 @@ struct Collected {
     commands: Vec<wgpu::CommandBuffer>,
 }
 
-/// Takes what was pushed last off again, also after a panic.
+/// Pops the last entry of `COLLECTING` when it is dropped, also after a panic.
 struct Pushed;
 
 impl Drop for Pushed {
@@ -24,7 +24,7 @@ impl Drop for Pushed {
     }
 }
 
-/// The collecting of a thread is put aside until this is dropped.
+/// Suspends the calling thread's collecting until it is dropped.
 pub(crate) struct Aside(Vec<Collected>);
 
 impl Drop for Aside {
@@ -33,30 +33,33 @@ impl Drop for Aside {
     }
 }
 
-/// What the calling thread does until this is dropped is submitted although it is within
+/// Until the returned value is dropped, the calling thread's work is submitted even within
+/// [`Device::commands`]. Plans are prepared this way: other threads may run them before the collected
+/// commands are submitted.
 /// [`Device::commands`]: what plans are prepared by, which others may use before the commands are submitted.
 pub(crate) fn aside() -> Aside {
     Aside(COLLECTING.take())
 }
 
 impl Device {
-    /// Does `work`, and gives what it would have submitted to this device as command buffers that the caller
-    /// submits: for a host that does not want others to submit to its queue, or wants its frame and the
-    /// engine's work in one submission.
+    /// Runs `work` and returns what it would have submitted to this device, as command buffers for the caller
+    /// to submit. This is for a host that does not let others submit to its queue, or that wants its frame
+    /// and the engine's work in one submission.
     ///
-    /// Submit all of them, once, in the order in which calls of this function gave them. Until then tensors
-    /// and images that the work made are empty: what reads them has to be submitted later too, in other
-    /// commands or by a call that submits. Dropping the command buffers leaves the images empty and harms
-    /// nothing else. Command buffers hold the memory that they work on.
+    /// Submit each of them once, in the order in which the calls of this function returned them. Until then
+    /// the tensors and images that `work` made are empty: whatever reads them has to be submitted after them,
+    /// in other commands or by a call that submits. Dropping the command buffers leaves the images empty and
+    /// harms nothing else. Command buffers keep the memory alive that they work on.
     ///
-    /// It holds for the calling thread alone. What cannot wait is submitted all the same: uploads of weights,
-    /// and preparations the first time that something is done for a size. To have these out of the way, do
-    /// the same work once before.
+    /// Only the calling thread's work is collected. Two kinds of work cannot wait and are submitted at once:
+    /// uploads of weights, and what prepares the first work for a size. To get these out of the way, do the
+    /// same work once beforehand.
     ///
-    /// The processor has nothing to submit: there the work is done when this returns.
+    /// The processor submits nothing: there the work is done when this returns.
     ///
     /// # Errors
-    /// Those of `work`, after which no commands are left; of reading results back, [`Error::Unsubmitted`].
+    /// Those of `work`, after which nothing is left to submit. Reading results back within `work` fails with
+    /// [`Error::Unsubmitted`].
     pub fn commands<T, E>(
         &self,
         work: impl FnOnce() -> Result<T, E>,
@@ -74,7 +77,7 @@ impl Device {
         COLLECTING.with_borrow(|all| all.iter().any(|collected| collected.device == self.id()))
     }
 
-    /// Keeps a command buffer for who is collecting.
+    /// Keeps a command buffer for the innermost call of [`commands`](Self::commands) on this device.
     pub(crate) fn collect(&self, commands: wgpu::CommandBuffer) {
         COLLECTING.with_borrow_mut(|all| {
             let ours = all.iter_mut().rfind(|collected| collected.device == self.id());
@@ -84,7 +87,8 @@ impl Device {
         });
     }
 
-    /// Refuses what has to wait for the device, where it is to be submitted later.
+    /// Refuses `what`, which has to wait for the device, while the calling thread collects commands: they are
+    /// yet to be submitted.
     pub(crate) fn expect_submitting(&self, what: &str) -> Result<()> {
         if self.is_collecting() { Err(Error::Unsubmitted { what: what.to_owned() }) } else { Ok(()) }
     }

@@ -2,17 +2,16 @@
 
 use std::ops::{Add, AddAssign, Mul};
 
-/// The least work of a kernel's run, counted from shapes whatever the kernel really does: what the time that
-/// it takes can be measured by.
+/// The least work that a run of a kernel needs, counted from its shapes whatever the kernel really does: the
+/// yardstick for the time that it takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cost {
     /// Floating-point operations. Additions, multiplications, comparisons, divisions, roots and exponentials
-    /// are one each. Of matrix products and attention only the products with their sums count: what their
-    /// bias, activation and softmax add is a percent or two. Weights that lie in blocks along a diagonal
+    /// are one each. For matrix products and attention only the multiplications and additions of the products
+    /// count: bias, activation and softmax add a percent or two. Weights stored as blocks along a diagonal
     /// count with the zeros between the blocks.
     pub flops: u64,
-    /// Bytes of all inputs, weights and outputs, each once, without what buffers and textures have beyond
-    /// their tensors.
+    /// Bytes of all inputs, weights and outputs, each once, without the padding of buffers and textures.
     pub bytes: u64,
 }
 
@@ -30,7 +29,7 @@ impl AddAssign for Cost {
     }
 }
 
-/// So many runs of the one.
+/// The cost of `runs` such runs.
 impl Mul<u64> for Cost {
     type Output = Self;
 

@@ -7,7 +7,7 @@ pub enum Error {
     /// No adapter at all, or none that the options allow.
     #[error("{0}")]
     NoAdapter(String),
-    /// The adapter exists but does not give what was asked of it.
+    /// The adapter exists but cannot do what was asked of it.
     #[error("adapter {adapter}: {reason}")]
     Adapter {
         /// The adapter's name.
@@ -15,7 +15,7 @@ pub enum Error {
         /// What it lacks.
         reason: String,
     },
-    /// A device that a host opened was asked for less than the kernels need.
+    /// A host opened its device with lower limits than the kernels need.
     #[error(
         "the device that was opened on {adapter} has {}; open it with limits that are at least those of `minimum_limits()`: \
          `wgpu::Limits::default()` is enough",
@@ -35,14 +35,14 @@ pub enum Error {
         /// The shapes, and what was expected of them.
         reason: String,
     },
-    /// A tensor, or a layer, was given to a device that it is not on.
+    /// A tensor or a layer was given to a device other than its own.
     #[error("{what} is on another device than the one that it is given to; make it again on that one")]
     OtherDevice {
         /// The tensor with its shape, or the layer.
         what: String,
     },
-    /// A result was asked for within [`Device::commands`](crate::Device::commands), where nothing is
-    /// submitted that could be waited for.
+    /// A result was asked for within [`Device::commands`](crate::Device::commands), where the work that
+    /// yields it is not submitted yet.
     #[error(
         "{what} needs the device to have done its work, which is yet to be submitted; do it after Device::commands"
     )]
@@ -50,7 +50,7 @@ pub enum Error {
         /// What was asked for.
         what: String,
     },
-    /// A texture of a host's that cannot be used for what it was given for.
+    /// A host's texture cannot be used for the purpose that it was given for.
     #[error("{what}: {reason}")]
     Texture {
         /// Which one.
@@ -58,7 +58,7 @@ pub enum Error {
         /// What is wrong with it, and what is needed.
         reason: String,
     },
-    /// A buffer of a host's that cannot be used for what it was given for.
+    /// A host's buffer cannot be used for the purpose that it was given for.
     #[error("{what}: {reason}")]
     Buffer {
         /// Which one.
@@ -66,7 +66,7 @@ pub enum Error {
         /// What is wrong with it, and what is needed.
         reason: String,
     },
-    /// A tensor larger than the device takes in one piece.
+    /// A tensor is larger than the device takes in one piece.
     #[error(
         "{what} of {bytes} bytes exceeds the adapter's limit of {limit}; use a smaller image, fewer prompts at once, \
          or another adapter"
@@ -92,7 +92,7 @@ pub enum Error {
          use a smaller image or 16-bit weights", Megabytes(*needed), Megabytes(*budget)
     )]
     OverBudget {
-        /// Bytes that would be in use.
+        /// Bytes that would be in use with it.
         needed: u64,
         /// Bytes that may be.
         budget: u64,
@@ -107,8 +107,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether there was no memory for a piece of work, on the device or in its budget: a smaller one may go
-    /// well.
+    /// Whether the work failed for want of memory, on the device or in its budget: smaller work may succeed.
     #[must_use]
     pub fn is_out_of_memory(&self) -> bool {
         matches!(self, Self::OutOfMemory(_) | Self::OverBudget { .. })
@@ -128,7 +127,7 @@ impl std::fmt::Display for Listed<'_> {
     }
 }
 
-/// Bytes, shown in millions: rounded up, so that what is needed is never shown as less.
+/// Bytes, shown as megabytes and rounded up, so that a need is never understated.
 struct Megabytes(u64);
 
 impl std::fmt::Display for Megabytes {

@@ -8,28 +8,28 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use crate::{Device, Error, Result};
 
-/// The failures of a device that no single caller is to blame for.
+/// The failures of a device that belong to no single caller.
 #[derive(Default)]
 pub(crate) struct Failures {
-    /// Why the device was lost. Once lost it stays so.
+    /// Why the device was lost. A lost device stays lost.
     lost: OnceLock<String>,
-    /// Whether the device is a host's, whose handlers are not ours.
+    /// Whether the device is a host's, whose handlers of errors and of loss are its own.
     is_hosts: bool,
-    /// Held for reading while a buffer is mapped, whose memory goes when the device is destroyed.
+    /// Locked for reading while a buffer is mapped: destroying the device would free the mapped memory.
     mapping: RwLock<()>,
-    /// What a browser reported: there an error scope answers only later, and there is one thread alone whose
-    /// failure it can be.
+    /// An error that a browser reported. An error scope answers too late there, but as there is only one
+    /// thread, it is clear whose failure it is.
     #[cfg(target_family = "wasm")]
     reported: std::sync::Mutex<Option<Error>>,
 }
 
 impl Failures {
-    /// The failures of `gpu`, from now on.
+    /// Starts to record the failures of `gpu`.
     pub fn of(gpu: &wgpu::Device) -> Arc<Self> {
         let failures = Arc::new(Self::default());
         let of_device = Arc::clone(&failures);
         gpu.set_device_lost_callback(move |reason, message| {
-            // The first reason is the one that the others follow from.
+            // Later reasons follow from the first one.
             if of_device.lost.set(format!("{reason:?}: {message}")).is_ok() {
                 log::error!("device lost ({reason:?}): {message}");
             }
@@ -47,7 +47,7 @@ impl Failures {
         failures
     }
 
-    /// Those of a device whose handlers are its host's.
+    /// The failures of a host's device, which keeps its host's handlers.
     pub fn of_a_host() -> Self {
         Self { is_hosts: true, ..Self::default() }
     }
@@ -69,8 +69,8 @@ impl Failures {
         Ok(())
     }
 
-    /// Does a piece of work on `gpu` and gives its failure alone, whatever other threads do meanwhile: wgpu
-    /// keeps scopes per thread. What was made in work that failed may be unusable: drop it.
+    /// Runs `work` on `gpu` and returns its own failure, never that of another thread's work: wgpu keeps
+    /// error scopes per thread. Resources made by work that failed may be unusable; drop them.
     pub fn guard<T>(&self, gpu: &wgpu::Device, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.check()?;
         #[cfg(any(test, feature = "faults"))]
@@ -86,7 +86,8 @@ impl Failures {
         let _: Option<wgpu::Error> = fault;
         let result = work();
         #[cfg(not(target_family = "wasm"))]
-        // The last one first, as they are nested. Out of memory outdoes what follows from it.
+        // Scopes are nested, so the last one is popped first. That is out of memory, which takes precedence
+        // over the errors that follow from it.
         let failure = scopes.into_iter().rev().fold(fault, |failure, scope| {
             let of_scope = pollster::block_on(scope.pop());
             failure.or(of_scope)
@@ -100,9 +101,9 @@ impl Failures {
         result
     }
 
-    /// Finds out whether the device can still be used. The host's handler, where there is one, is the only
-    /// one that wgpu tells of a loss; but a buffer that was asked for as mapped is not mapped on a lost
-    /// device.
+    /// Finds out whether the device can still be used. wgpu tells only the host's handler of the loss of a
+    /// host's device, so the loss is probed for: on a lost device, a buffer that is created mapped is not
+    /// mapped.
     pub fn look(&self, gpu: &wgpu::Device) -> Result<()> {
         self.check()?;
         #[cfg(not(target_family = "wasm"))]
@@ -116,7 +117,7 @@ impl Failures {
                 mapped_at_creation: true,
             });
             let is_mapped = buffer.get_mapped_range(..).is_ok();
-            // Of a device that is there, only for want of memory.
+            // On a device that still exists mapping fails only for want of memory, which a scope catches.
             let has_failed = scopes.into_iter().rev().any(|scope| pollster::block_on(scope.pop()).is_some());
             if !is_mapped && !has_failed {
                 self.lose("its host lost it");
@@ -128,7 +129,7 @@ impl Failures {
         Ok(())
     }
 
-    /// As [`guard`](Self::guard), on the processor, which tells its failures where they happen.
+    /// As [`guard`](Self::guard), on the processor, which returns its failures where they happen.
     fn guard_processor<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.check()?;
         #[cfg(any(test, feature = "faults"))]
@@ -140,35 +141,36 @@ impl Failures {
         work()
     }
 
-    /// Reads what is mapped, unmapping included. The device is not destroyed meanwhile.
+    /// Calls `read`, which reads mapped memory and unmaps it. The device is not destroyed meanwhile.
     pub fn read_mapped<T>(&self, read: impl FnOnce() -> Result<T>) -> Result<T> {
         let _mapped = self.mapping.read().unwrap_or_else(PoisonError::into_inner);
         self.check()?;
         read()
     }
 
-    /// Says what went wrong as `reason`, unless the device was lost, which explains it.
+    /// An error for `reason`, or the loss of the device, which explains everything else.
     pub fn failed(&self, reason: String) -> Error {
         self.check().err().unwrap_or(Error::Device(reason))
     }
 
-    /// The device is lost from now on, if it was not before.
+    /// Marks the device as lost, unless it already is.
     fn lose(&self, reason: &str) {
-        // The first reason is the one that the others follow from.
+        // Later reasons follow from the first one.
         let _ = self.lost.set(reason.to_owned());
     }
 
-    /// Destroys `gpu`, which is lost from now on; a host's is lost for the engine alone.
+    /// Destroys `gpu` and marks it as lost. A host's device is only marked: it is lost for the engine alone.
     fn destroy(&self, gpu: &wgpu::Device) {
         self.lose("it was destroyed");
         if self.is_hosts {
             return;
         }
-        // Who comes after this finds the device lost and maps nothing; who maps something now is waited for.
+        // Readers that come now find the device lost and map nothing; this waits for those that have a buffer
+        // mapped.
         let mapping = self.mapping.write().unwrap_or_else(PoisonError::into_inner);
         gpu.destroy();
         drop(mapping);
-        // Only then is the memory given back.
+        // wgpu frees the memory only when it is polled.
         let _ = gpu.poll(wgpu::PollType::wait_indefinitely());
     }
 }
@@ -182,12 +184,12 @@ impl Device {
         }
     }
 
-    /// Gives back all that is on the device, when it has done what it was given, whoever still has tensors,
-    /// plans or models there. To all of them the device is lost from now on: whatever they do with it is
-    /// answered with [`Error::DeviceLost`]. Dropping all of them does the same without their noticing.
+    /// Frees all memory on the device once it has done the work submitted to it, even while tensors, plans
+    /// and models are still there. To those the device is lost: each later use fails with
+    /// [`Error::DeviceLost`]. Dropping all of them frees the memory too, without such errors.
     ///
     /// A device that came from [`from_wgpu`](Self::from_wgpu) stays its host's: it is lost for the engine
-    /// alone, and what tensors, plans and models have there goes when they are dropped.
+    /// alone, and the memory of tensors, plans and models is freed when they are dropped.
     pub fn destroy(&self) {
         match self.gpu() {
             Ok(gpu) => self.failures().destroy(&gpu.device),

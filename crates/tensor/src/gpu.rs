@@ -18,36 +18,36 @@ use crate::tuner::{Subject, Tuner};
 use crate::waiting::{Waited, Waiter};
 use crate::{Error, Precision, Result};
 
-/// An open adapter of a driver's.
+/// An opened adapter of a driver.
 pub(crate) struct Gpu {
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
     pub failures: Arc<Failures>,
-    /// Whether others submit to the queue too.
+    /// Whether the device is a host's, which submits to the queue too.
     pub is_hosts: bool,
     /// Lanes of a subgroup, 8 or 16, where the subgroup kernels run.
     pub lanes: Option<u32>,
-    /// Whether shaders may have the functions that pack and unpack f16 values: all but llvmpipe on old
-    /// processors. A kernel that has them does not compile without.
+    /// Whether shaders may call the functions that pack and unpack f16 values: everywhere but on llvmpipe on
+    /// old processors, where a kernel that calls them does not compile.
     pub supports_unpack2x16float: bool,
-    /// The matrices that kernels on matrix units multiply, where they are to.
+    /// The matrices that the kernels on matrix units multiply, where these kernels are on.
     pub matrix_units: Option<MatrixSize>,
-    /// Stand in for operands that a kernel's flags leave out.
+    /// Bound in place of operands that a kernel's flags leave out.
     pub empty_buffer: wgpu::Buffer,
     pub empty_texture: wgpu::Texture,
-    /// Bytes given to the queue by uploads since the last submit on their behalf.
+    /// Bytes that uploads have written to the queue since they last submitted.
     pub uploading: AtomicUsize,
     /// The latest submission.
     last: Mutex<Option<Submitted>>,
-    /// How many there were.
+    /// The number of submissions so far.
     pub submissions: AtomicUsize,
-    /// What submits long work in parts, where it is to be.
+    /// Submits long work in parts, where the options ask for it.
     #[cfg(not(target_family = "wasm"))]
     pub pacer: Option<Pacer>,
-    /// Who waits while others await.
+    /// Waits on behalf of futures.
     #[cfg(not(target_family = "wasm"))]
     waiter: Waiter,
-    /// The measured choices of kernels, where the device is to make them.
+    /// The measured choices of kernels, where the options ask for them.
     #[cfg(not(target_family = "wasm"))]
     pub tuner: Option<Tuner>,
 }
@@ -74,9 +74,9 @@ impl Gpu {
         let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
         if matrix_units::wanted(adapter, options.matrix_units).is_some() {
             features |= matrix_units::features();
-            // SAFETY: wgpu asks for an acknowledgement that experimental features may be unsound. The one
-            // asked for is that of cooperative matrices, for kernels that stay within their memory, at the
-            // caller's wish.
+            // SAFETY: wgpu asks for an acknowledgement that experimental features may be unsound. The only
+            // one requested here is cooperative matrices: the caller asked for it, and the kernels that use
+            // it stay within their memory.
             experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
         }
         let opened = adapter
@@ -99,8 +99,8 @@ impl Gpu {
     /// Takes a device and its queue that a host opened on `adapter`. The host's handlers stay its own.
     ///
     /// # Errors
-    /// [`Error::Limits`] when it was asked for too little, [`Error::Adapter`] when it is another adapter's,
-    /// or lacks what the options insist on, [`Error::DeviceLost`] when it is lost already.
+    /// [`Error::Limits`] when the device's limits are too low, [`Error::Adapter`] when it was opened on
+    /// another adapter or lacks what the options insist on, [`Error::DeviceLost`] when it is already lost.
     pub fn adopt(
         adapter: &wgpu::Adapter,
         device: wgpu::Device,
@@ -145,7 +145,7 @@ impl Gpu {
                 usage: wgpu::BufferUsages::STORAGE,
                 mapped_at_creation: false,
             });
-            // Sides as pool::texture gives others.
+            // No power of two, like the sides of the pool's textures.
             Ok((buffer, device.create_texture(&texture_descriptor(F32_TEXELS, 3, 3))))
         })?;
         #[cfg(not(target_family = "wasm"))]
@@ -175,13 +175,13 @@ impl Gpu {
         })
     }
 
-    /// Whether the driver offers something.
+    /// Whether the device was opened with all of `features`.
     pub fn has(&self, features: wgpu::Features) -> bool {
         self.device.features().contains(features)
     }
 
-    /// Whether what a run reads has to come with its commands: others submit in between, or it is submitted
-    /// later.
+    /// Whether a run's own commands have to fill its inputs, as a write through the queue might go with
+    /// another submission: the host submits in between, or the run is submitted later.
     pub fn submits_later(&self) -> bool {
         #[cfg(not(target_family = "wasm"))]
         let is_paced = self.pacer.is_some();
@@ -190,8 +190,8 @@ impl Gpu {
         self.is_hosts || is_paced
     }
 
-    /// Hands work to the queue. All that the engine submits goes through here, so that it can be waited for
-    /// and nothing else.
+    /// Submits to the queue. Everything that the engine submits goes through here, so that the engine can
+    /// wait for its own work and nothing else.
     pub fn submit(&self, commands: impl IntoIterator<Item = wgpu::CommandBuffer>) -> Submitted {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         #[cfg(not(target_family = "wasm"))]
@@ -229,7 +229,7 @@ impl Gpu {
         self.failures.look(&self.device)
     }
 
-    /// Waits until the work is done and no longer. A browser cannot wait.
+    /// Waits for this work, and for nothing that was submitted later. A browser cannot wait.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] when the device is gone.
@@ -240,8 +240,8 @@ impl Gpu {
         return self.failures.check().map(|()| drop(submitted.clone()));
     }
 
-    /// Is ready when the work is done, without blocking the thread that awaits it. A browser calls back by
-    /// itself.
+    /// A future that is ready when the work is done, and does not block the thread that awaits it. A browser
+    /// calls back by itself.
     pub fn done(&self, submitted: Submitted) -> impl Future<Output = Result<()>> + use<> {
         #[cfg(not(target_family = "wasm"))]
         return self.waiter.wait_for(self.waited(), submitted);

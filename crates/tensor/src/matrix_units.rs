@@ -7,7 +7,7 @@ use crate::{DeviceOptions, Error, Precision, Result};
 ///
 /// They multiply in f16 and add in f32, so they serve [`Precision::F16`](crate::Precision::F16) and the
 /// workgroup kernels alone. wgpu calls its support for them experimental: what its validation misses may be
-/// undefined behaviour in the driver. That is why they have to be asked for.
+/// undefined behaviour in the driver. Hence they are off unless asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum MatrixUnits {
     /// Never.
@@ -73,7 +73,7 @@ impl MatrixSize {
         }
     }
 
-    /// Lanes of a subgroup that hold one together.
+    /// Lanes of the subgroup that together hold one matrix.
     pub fn lanes(self) -> u32 {
         match self {
             Self::Eight => 8,
@@ -93,8 +93,8 @@ pub(crate) fn features() -> wgpu::Features {
         | wgpu::Features::SUBGROUP_BARRIER
 }
 
-/// The largest matrices in f16 with sums in f32 that `adapter` multiplies, its device has all for, and there
-/// are kernels for.
+/// The largest matrices, in f16 with sums in f32, that `adapter` multiplies and that there are kernels for,
+/// on a device with the features `has` and these `limits`.
 fn largest(adapter: &wgpu::Adapter, has: wgpu::Features, limits: &wgpu::Limits) -> Option<MatrixSize> {
     if !has.contains(features()) || limits.max_compute_workgroup_storage_size < WORKGROUP_MEMORY {
         return None;
@@ -117,7 +117,8 @@ pub(crate) fn offered(adapter: &wgpu::Adapter) -> Option<MatrixSize> {
     largest(adapter, adapter.features(), &adapter.limits())
 }
 
-/// As [`offered`], where `choice` wants them: what a device has to be asked for [`features`] for.
+/// As [`offered`], but `None` where `choice` does not want them. Where there are some, the device has to be
+/// opened with [`features`].
 pub(crate) fn wanted(adapter: &wgpu::Adapter, choice: MatrixUnits) -> Option<MatrixSize> {
     let is_wanted = match choice {
         MatrixUnits::Off => false,
@@ -127,8 +128,8 @@ pub(crate) fn wanted(adapter: &wgpu::Adapter, choice: MatrixUnits) -> Option<Mat
     if is_wanted { offered(adapter) } else { None }
 }
 
-/// The matrices that the kernels on a device of `adapter` multiply, as `options` want it; `lanes` where the
-/// device runs the subgroup kernels.
+/// The matrices that the kernels on `device` multiply, as `options` ask. `lanes` are given where the device
+/// runs the subgroup kernels, which use no matrix units.
 ///
 /// # Errors
 /// [`Error::Adapter`] when matrix units are insisted on and cannot be used.

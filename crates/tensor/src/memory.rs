@@ -13,10 +13,10 @@ pub struct MemoryUse {
     /// The arenas of the plans that are kept, [`Plan::arena_bytes`](crate::Plan::arena_bytes) of each, and of
     /// recordings.
     pub plans: u64,
-    /// Tensors that outlive their plans, as those of encoded images do, and what dropped ones have left for
-    /// the next.
+    /// Tensors that outlive their plans, such as encoded images, and the memory of dropped ones, kept for the
+    /// next.
     pub encoded_images: u64,
-    /// What results are read back through, kept for the next ones.
+    /// Staging buffers that results are read back through, kept for reuse.
     pub read_back: u64,
 }
 
@@ -56,7 +56,7 @@ pub(crate) enum MemoryKind {
     ReadBack,
 }
 
-/// Where a device counts its memory. Cloning shares the count.
+/// A device's count of its memory. Clones share the count.
 #[derive(Clone, Default)]
 pub(crate) struct MemoryCount {
     used: Arc<Mutex<MemoryUse>>,
@@ -79,7 +79,7 @@ impl MemoryCount {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts nothing yet.
+    /// A count that starts at no bytes.
     pub fn nothing(&self, kind: MemoryKind) -> Counted {
         Counted { kind, bytes: 0, count: self.clone() }
     }
@@ -133,9 +133,9 @@ impl Drop for Counted {
     }
 }
 
-/// What holds plans that can be recorded again.
+/// A cache of plans, all of which can be recorded again.
 pub(crate) trait Forgetful: wgpu::WasmNotSendSync {
-    /// Drops all plans but so many of the latest used.
+    /// Drops all plans but the `all_but` most recently used ones.
     fn forget(&self, all_but: usize);
 }
 
@@ -151,7 +151,7 @@ impl PlanCaches {
     }
 
     fn forget(&self, all_but: usize) {
-        // Not under the lock: what a plan holds may be anything.
+        // Forget without the lock: dropping a plan may run any code.
         let caches = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         caches.iter().filter_map(Weak::upgrade).for_each(|cache| cache.forget(all_but));
     }
@@ -170,9 +170,10 @@ impl Device {
         self.memory().budget
     }
 
-    /// Gives back what is kept to be quick: the plans of all models on this device that do not run at the
-    /// moment, the memory of dropped encoded images, and what results are read back through. Weights, encoded
-    /// images and prompts stay; the next call records its plans anew, from kernels that are compiled already.
+    /// Frees what is kept for speed alone: the plans of all models on this device that are not running at the
+    /// moment, the memory of dropped encoded images, and the buffers that results are read back through.
+    /// Weights, encoded images and prompts stay; the next call records its plans anew, from kernels that are
+    /// compiled already.
     pub fn trim(&self) {
         self.trim_all_but(0);
     }
@@ -183,8 +184,8 @@ impl Device {
         self.trim_staging();
     }
 
-    /// Does `work`, which takes memory. Where the budget does not allow it, it is done again without the
-    /// plans of earlier sizes, and then without any.
+    /// Runs `work`, which takes memory. Where the budget does not allow it, tries again after dropping all
+    /// plans but the latest of each cache, and once more after dropping those too.
     pub(crate) fn make_room<T>(&self, mut work: impl FnMut() -> Result<T>) -> Result<T> {
         let mut result = work();
         for plans in [1, 0] {

@@ -1,4 +1,4 @@
-//! Long work in short submissions, one after the other, so that a host's frames come in between.
+//! Submits long work in short parts, one after the other, so that a host's frames fit in between.
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -11,19 +11,19 @@ use crate::gpu::Submitted;
 use crate::step::Step;
 use crate::{Cost, Device, Error, Result};
 
-/// Operations that take as long as a byte read or written: so many to a byte is where kernels stop waiting
-/// for memory, roughly.
+/// Operations that take as long as reading or writing one byte: roughly the arithmetic intensity from which
+/// on kernels no longer wait for memory.
 const FLOPS_PER_BYTE: f64 = 10.0;
 
-/// How long an operation takes before anything was measured, in seconds: as on a slow device, so that the
-/// first submissions are rather too short.
+/// Seconds per operation that are assumed before anything was measured: those of a slow device, so that the
+/// first submissions are too short rather than too long.
 const FIRST_GUESS: f64 = 1e-10;
 
-/// What hands submissions to a device one at a time: each when the one before it is done.
+/// Submits command buffers to a device one at a time, each when the one before it is done.
 pub(crate) struct Pacer {
     /// How long a submission may take.
     longest: Duration,
-    /// Seconds per operation, of the latest submissions.
+    /// Seconds per operation in the latest submissions.
     pace: Mutex<f64>,
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
 }
@@ -36,7 +36,8 @@ struct Job {
     done: oneshot::Sender<Result<Submitted>>,
 }
 
-/// The last submission of a run, when it is done. Dropped before, what has not been submitted never is.
+/// Gives the last submission of a run when it is done. If it is dropped earlier, the parts that are not yet
+/// submitted never are.
 pub(crate) type Paced = oneshot::Receiver<Result<Submitted>>;
 
 impl Pacer {
@@ -44,8 +45,8 @@ impl Pacer {
         Self { longest, pace: Mutex::new(FIRST_GUESS), jobs: Mutex::default() }
     }
 
-    /// The ranges of steps that go into a submission each, with their operations: as many as fit the time,
-    /// one at least.
+    /// Divides `steps` into ranges, one per submission, and gives the operations of each. A range has as many
+    /// steps as fit the time, and at least one.
     pub fn cut(&self, steps: &[Step]) -> Vec<(Range<usize>, f64)> {
         let pace = *self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         cut(steps.iter().map(operations), self.longest.as_secs_f64() / pace)
@@ -56,7 +57,7 @@ impl Pacer {
         let (done, paced) = oneshot::channel();
         let job = Job { device: device.clone(), parts, done };
         if let Err(job) = self.hand_over(job) {
-            // The system gives no thread.
+            // The system gives no thread, so this one submits.
             job.run();
         }
         paced
@@ -75,8 +76,9 @@ impl Pacer {
         }
     }
 
-    /// A submission of so many operations took so long. The slowest of late counts: kernels differ in what
-    /// they get out of a device, and a host's own work may be in between.
+    /// Learns from a submission of `operations` that took `took`. The slowest of the recent submissions sets
+    /// the pace, as kernels differ in how well they use a device and a host's own work may come in between. A
+    /// fast submission lowers it by a fifth at most.
     fn note(&self, operations: f64, took: Duration) {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         *pace = (took.as_secs_f64() / operations.max(1e6)).max(0.8 * *pace);
@@ -122,7 +124,8 @@ fn operations(step: &Step) -> f64 {
     cost.flops as f64 + FLOPS_PER_BYTE * cost.bytes as f64
 }
 
-/// Ranges of at most so much each, of one at least, and the sum of each.
+/// Divides the items into consecutive ranges with sums of at most `most`, and gives each range with its sum.
+/// A range has at least one item, which may be larger than that.
 fn cut(all: impl Iterator<Item = f64>, most: f64) -> Vec<(Range<usize>, f64)> {
     let mut ranges: Vec<(Range<usize>, f64)> = vec![(0..0, 0.0)];
     for (place, one) in all.enumerate() {

@@ -1,4 +1,4 @@
-//! What an adapter reaches at best, measured: the ceilings that kernels are held against.
+//! Measures the peak rates of an adapter: the ceilings that kernels are compared with.
 
 mod bench;
 
@@ -8,33 +8,32 @@ use self::bench::{Bench, Params};
 use crate::matrix_units::MatrixSize;
 use crate::{Cost, Device, Error, Result};
 
-/// Bytes of the buffers that are read, written and copied. What caches hold is faster, so each size has rates
-/// of its own.
+/// Bytes of the buffers that are read, written and copied. Caches make small buffers faster, so each size is
+/// measured.
 const WORKING_SETS: [u64; 5] = [64 << 10, 1 << 20, 8 << 20, 32 << 20, 256 << 20];
-/// The largest of them on software adapters, whose memory is the processor's.
+/// The largest buffer that is measured on software adapters, whose memory is the processor's.
 const SOFTWARE_WORKING_SET: u64 = 32 << 20;
 /// Dispatches in a pass, each of which waits for the one before.
 const DISPATCHES: u32 = 100;
 /// Submissions that are timed, of which the median counts.
 const SUBMISSIONS: usize = 21;
 
-/// What an adapter reaches at best, as [`Device::measure_peaks`] measured it.
+/// The peak rates of an adapter, as measured by [`Device::measure_peaks`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Peaks {
-    /// Operations per second in f32 from registers; a fused multiplication and addition is two.
+    /// Operations per second in f32 on registers; a fused multiply-add counts as two.
     pub f32_flops: f64,
-    /// The same in f16, where the device was opened with such arithmetic.
+    /// The same in f16, where the device was opened with f16 arithmetic.
     pub f16_flops: Option<f64>,
     /// The same of matrix units, in f16 with sums in f32, where the device was opened with them.
     pub matrix_flops: Option<f64>,
-    /// Of storage buffers, by their size, the smallest first.
+    /// Rates of storage buffers by their size, the smallest first.
     pub memory: Vec<MemoryRates>,
     /// Bytes per second read from workgroup memory.
     pub workgroup_memory: f64,
-    /// Seconds from the begin of a dispatch to that of the next, which waits for it, when neither does
-    /// anything.
+    /// Seconds from the start of an empty dispatch to the start of the next, which waits for it.
     pub dispatch_seconds: f64,
-    /// Seconds from a submission that does nothing until the host knows that it is done: the median.
+    /// Seconds from an empty submission until the host knows that it is done: the median.
     pub submit_seconds: f64,
 }
 
@@ -43,26 +42,26 @@ pub struct Peaks {
 pub struct MemoryRates {
     /// Bytes of the buffer.
     pub bytes: u64,
-    /// Of reading it all.
+    /// When all of it is read.
     pub read: f64,
-    /// Of writing it all.
+    /// When all of it is written.
     pub write: f64,
-    /// Of copying it to another, bytes read and bytes written together.
+    /// When it is copied to another, bytes read and bytes written together.
     pub copy: f64,
 }
 
 impl Peaks {
     /// The least that a run of this cost takes on the adapter: its operations at the peak rate, or its bytes
-    /// at the memory's, whichever is longer (Williams, Waterman and Patterson, "Roofline", 2009).
-    /// `on_matrix_units` says whose rate counts.
+    /// at the memory's, whichever is longer (Williams, Waterman and Patterson, "Roofline", 2009). With
+    /// `on_matrix_units` the peak rate is that of the matrix units.
     #[must_use]
     pub fn least_seconds(&self, Cost { flops, bytes }: Cost, on_matrix_units: bool) -> f64 {
         let rate = self.matrix_flops.filter(|_| on_matrix_units).unwrap_or(self.f32_flops);
         (flops as f64 / rate).max(bytes as f64 / self.memory_rate(bytes))
     }
 
-    /// The fastest that so many bytes can be read or written: what was measured at the smallest buffer that
-    /// holds them, or at the largest there is.
+    /// The peak rate at which `bytes` can be read or written: the best rate of the smallest measured buffer
+    /// that holds them, or of the largest one if none does.
     #[must_use]
     pub fn memory_rate(&self, bytes: u64) -> f64 {
         let fitting = self.memory.iter().find(|rates| rates.bytes >= bytes).or(self.memory.last());
@@ -71,7 +70,7 @@ impl Peaks {
 }
 
 impl Device {
-    /// Measures what the adapter reaches at best, by its own clock. That takes a second or so, during which
+    /// Measures the peak rates of the adapter, by its own clock. This takes a second or so, during which
     /// nothing else should run on it.
     ///
     /// # Errors
@@ -97,8 +96,8 @@ impl Device {
         })
     }
 
-    /// Workgroups of 256 threads that keep every unit of a large GPU busy, and a processor's threads for long
-    /// enough.
+    /// The number of workgroups of 256 threads in a measurement: enough to keep every unit of a large GPU
+    /// busy, or the processor's threads for long enough.
     fn workgroups(&self) -> u32 {
         if self.is_software() { 64 } else { 2048 }
     }
@@ -134,7 +133,7 @@ impl Device {
         let largest = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         let largest = if self.is_software() { largest.min(SOFTWARE_WORKING_SET) } else { largest };
         let rates = |bytes: u64| {
-            // Where a thread would have less than one vector, fewer workgroups.
+            // Fewer workgroups where a thread would get less than one vector.
             let vectors = bytes / 16;
             let workgroups = self.workgroups().min((vectors / 256) as u32);
             let params = Params::memory(vectors as u32, workgroups * 256);

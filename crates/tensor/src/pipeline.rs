@@ -14,7 +14,7 @@ pub(crate) struct Pipeline {
     pub kernel: &'static Kernel,
     overrides: Vec<(&'static str, u32)>,
     compiled: OnceLock<wgpu::ComputePipeline>,
-    /// Held by whoever compiles it first; others wait meanwhile, so that none is compiled twice.
+    /// Locked by the thread that compiles the pipeline. Others wait, so that none is compiled twice.
     compiling: Mutex<()>,
 }
 
@@ -24,10 +24,10 @@ impl Pipeline {
         &self.overrides
     }
 
-    /// The pipeline, compiled where it is not yet.
+    /// The pipeline, compiled by the first call.
     ///
     /// # Errors
-    /// The device's, as of a faulty kernel. It is tried again the next time: memory may have been short.
+    /// The device's, for example of a faulty kernel. The next call tries again: memory may have been short.
     pub fn get(&self, device: &Device) -> Result<&wgpu::ComputePipeline> {
         if let Some(compiled) = self.compiled.get() {
             return Ok(compiled);
@@ -47,7 +47,7 @@ type Overrides = Vec<(&'static str, u32)>;
 pub(crate) struct PipelineCache {
     runtime_checks: bool,
     pipelines: Mutex<HashMap<(&'static str, Overrides), Arc<Pipeline>>>,
-    /// What the driver keeps from one process to the next.
+    /// The driver's cache, kept from one process to the next.
     #[cfg(not(target_family = "wasm"))]
     store: Option<OpenStore>,
 }
@@ -72,10 +72,10 @@ impl PipelineCache {
         Arc::clone(pipeline)
     }
 
-    /// Compiles those of `pipelines` that are not yet, on as many threads as the machine runs at once, and
-    /// has the driver's work kept. A driver that translates kernels only when they first run, as llvmpipe
-    /// does, gains little by it. In a browser, which has no threads to give, each is compiled by the first
-    /// [`Pipeline::get`].
+    /// Compiles those of `pipelines` that are not compiled yet, on as many threads as the machine runs at
+    /// once, then saves the driver's cache. A driver such as llvmpipe, which translates a kernel only when it
+    /// first runs, gains little by this. A browser has no threads to give, so there each pipeline is compiled
+    /// by its first [`Pipeline::get`].
     #[cfg(not(target_family = "wasm"))]
     pub fn compile_all<'a>(&self, device: &Device, pipelines: impl Iterator<Item = &'a Pipeline>) {
         use std::num::NonZero;
@@ -95,7 +95,7 @@ impl PipelineCache {
         let next = AtomicUsize::new(0);
         let compile = || {
             while let Some(pipeline) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                // Whoever needs the pipeline is told why there is none.
+                // Ignore the error: whoever needs the pipeline gets it from `get`.
                 let _ = pipeline.get(device);
             }
         };
@@ -116,7 +116,7 @@ impl PipelineCache {
         let Pipeline { kernel, overrides, .. } = pipeline;
         let gpu = &device.gpu()?.device;
         device.count_created();
-        // Anew for each set of overrides: reading a kernel takes less than a millisecond.
+        // The module is made anew for each set of overrides: parsing a kernel takes less than a millisecond.
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(kernel.name),
             source: wgpu::ShaderSource::Wgsl(kernel.source.into()),
@@ -127,9 +127,10 @@ impl PipelineCache {
         // SAFETY: the kernels are this project's own. Each guards its loads and stores by the sizes in its
         // parameters, which come from the tensors that are bound, and clamps the indices that it reads from a
         // buffer; its divisors are not zero. The property tests compare each with its twin on ragged shapes.
-        // With the checks on, an access out of bounds would be clamped and not told, so they alone prove
-        // nothing: what shows it is a number that differs. Every loop counts up to a bound; the guard against
-        // endless ones stays off even then, as it hides the constant bounds that compilers unroll by.
+        // Running with the checks on proves nothing by itself: they clamp an access out of bounds without
+        // reporting it, so only a number that differs shows it. Every loop counts up to a bound. The guard
+        // against endless loops stays off even with the checks on, as it hides the constant bounds that
+        // compilers unroll by.
         let module = unsafe { gpu.create_shader_module_trusted(descriptor, checks) };
         let constants: Vec<_> = overrides.iter().map(|&(name, value)| (name, f64::from(value))).collect();
         #[cfg(not(target_family = "wasm"))]

@@ -14,10 +14,10 @@ use crate::checksum;
 /// Where compiled pipelines are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PipelineStore {
-    /// A folder for files, one for each adapter. Drivers trust what they once wrote: others should not be
-    /// able to write there.
+    /// A folder with one file per adapter. Drivers trust the data that they once wrote, so nobody else should
+    /// be able to write to the folder.
     Folder(PathBuf),
-    /// A cache that the host of a device made on it, and keeps as it likes. It is for
+    /// A cache that a host made on its own device and keeps as it likes. It is for
     /// [`Device::from_wgpu`](crate::Device::from_wgpu) alone.
     Cache(wgpu::PipelineCache),
 }
@@ -43,7 +43,7 @@ impl OpenStore {
         }
     }
 
-    /// To compile with.
+    /// The cache to compile with.
     pub fn cache(&self) -> &wgpu::PipelineCache {
         match self {
             Self::File(file) => &file.cache,
@@ -51,7 +51,7 @@ impl OpenStore {
         }
     }
 
-    /// Writes what the driver has by now to the file, if there is one.
+    /// Writes the driver's current data to the file, if there is one.
     pub fn save(&self) {
         match self {
             Self::File(file) => file.save(),
@@ -62,12 +62,12 @@ impl OpenStore {
 
 /// The driver's own cache of pipelines, and the file that outlives it. There is one for each adapter.
 ///
-/// It saves the translation of shaders to machine code in the next process. Desktop drivers keep caches
-/// themselves, beside which it brings little; it is for those that leave this to the application, as on
-/// Android, or whose cache is off.
+/// It spares the next process the translation of shaders to machine code. Desktop drivers keep caches of
+/// their own, so it gains little there. It is for drivers that leave caching to the application, as on
+/// Android, or whose own cache is off.
 pub(crate) struct PipelineFile {
     path: PathBuf,
-    /// A hash of all that decides whether the data can be of use.
+    /// A hash of all that the data depend on: adapter, driver, version and kernels.
     subject: String,
     cache: wgpu::PipelineCache,
     /// The checksum of the data that the file is known to have.
@@ -75,15 +75,16 @@ pub(crate) struct PipelineFile {
 }
 
 impl PipelineFile {
-    /// Gives the driver what `folder` has for it: nothing where there is no file, or it is damaged. `None`
-    /// where the device keeps no pipelines.
+    /// Gives the driver the data in its file in `folder`, or none where the file is missing or damaged.
+    /// `None` where the device keeps no pipelines.
     fn open(folder: &Path, gpu: &wgpu::Device, info: &wgpu::AdapterInfo) -> Option<Self> {
         if !gpu.features().contains(wgpu::Features::PIPELINE_CACHE) {
             return None;
         }
         let adapter = wgpu::util::pipeline_cache_key(info)?;
         let path = folder.join(format!("{}.pipelines", fingerprint([&*adapter])));
-        // Kernels that no longer exist would stay in the data for ever: new ones start anew.
+        // A change of the kernels starts a new cache: kernels that no longer exist would stay in the old one
+        // for ever.
         let driver = adapter::describe(info);
         let sources = kernels::ALL.iter().map(|kernel| kernel.source);
         let subject =
@@ -99,19 +100,19 @@ impl PipelineFile {
         let descriptor = wgpu::PipelineCacheDescriptor {
             label: Some("clipseg"),
             data: data.as_deref(),
-            // What the driver no longer takes is left, without an error.
+            // Data that the driver no longer accepts are ignored, without an error.
             fallback: true,
         };
-        // SAFETY: the data are `PipelineCache::get_data`'s: `read` gives only what stands behind a header
-        // that `save` wrote for this adapter, driver, version and kernels, of that length and checksum. That
-        // finds damage; it does not find forgery, which is why `PipelineStore::Folder` asks for one that
-        // others cannot write.
+        // SAFETY: the data are `PipelineCache::get_data`'s: `read` returns only data behind a header that
+        // `save` wrote for this adapter, driver, version and kernels, of that length and checksum. The
+        // checksum finds damage but not forgery, which is why `PipelineStore::Folder` asks for a folder that
+        // others cannot write to.
         let cache = unsafe { gpu.create_pipeline_cache(&descriptor) };
         let saved = Mutex::new(data.map(checksum));
         Some(Self { path, subject, cache, saved })
     }
 
-    /// Writes what the driver has by now, unless the file has it already.
+    /// Writes the driver's current data, unless the file has them already.
     fn save(&self) {
         let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(data) = self.cache.get_data() else { return };
@@ -135,7 +136,7 @@ fn header(subject: &str, data: &[u8]) -> String {
     format!("{MAGIC} {subject} {} {:016x}\n", data.len(), checksum(data.iter().copied()))
 }
 
-/// The data of a file that is whole and of this subject.
+/// The data of the file, which has to be undamaged and of this subject.
 fn read(path: &Path, subject: &str) -> io::Result<Vec<u8>> {
     let mut bytes = fs::read(path)?;
     let length = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |place| place + 1);

@@ -22,14 +22,15 @@ pub struct Plan {
     steps: Vec<Step>,
     /// What runs them.
     engine: Engine,
-    /// What counts the memory of the steps.
+    /// The pool that counts the memory of the steps.
     pool: SharedPool,
-    /// Held from the filling of the inputs to the submission: threads that share a plan take turns. What a
-    /// run reads back is copied in the same submission, so the next run may begin before it is read.
+    /// Locked from the filling of the inputs until the submission, so that threads that share a plan take
+    /// turns. The same submission copies the results that are to be read back, so the next run may begin
+    /// before they are read.
     turn: Mutex<()>,
 }
 
-/// How the device goes about the steps.
+/// How the device runs the steps.
 enum Engine {
     Gpu(Prepared),
     #[cfg(feature = "processor")]
@@ -51,7 +52,7 @@ impl Plan {
         Ok(Self { device, steps, engine, pool, turn: Mutex::default() })
     }
 
-    /// Starts a run: waits for its turn, then takes inputs, runs and gives outputs.
+    /// Begins a run: waits for the plan to be free. Fill the inputs of the [`Run`], then submit or finish it.
     pub fn run(&self) -> Run<'_> {
         let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         Run {
@@ -95,7 +96,7 @@ impl Plan {
     }
 }
 
-/// A copy between two tensors, from a byte of the one on to the whole of the other.
+/// A copy that fills all of `to` with the bytes of `from` that start at `first`.
 pub(crate) struct TensorCopy {
     pub from: Tensor,
     pub first: u64,
@@ -106,9 +107,10 @@ pub(crate) struct TensorCopy {
 pub struct Run<'plan> {
     plan: &'plan Plan,
     _turn: MutexGuard<'plan, ()>,
-    /// Values on their way to inputs, where they go in the run's own submission.
+    /// Values for inputs, where the run's own submission copies them in.
     uploads: Vec<(wgpu::Buffer, Tensor)>,
-    /// What is done with a host's memory before and behind the plan's steps.
+    /// What happens around the plan's steps, in this order: the copies `before`, steps on a host's memory
+    /// `first`; then the plan's steps; then the copies `after`, steps on a host's memory `last`.
     first: Vec<HostStep>,
     before: Vec<TensorCopy>,
     after: Vec<TensorCopy>,
@@ -119,12 +121,12 @@ impl Run<'_> {
     /// Fills an input of the plan with `values`.
     ///
     /// # Errors
-    /// [`Error::Shape`] when they are not as many as the input has elements.
+    /// [`Error::Shape`] when the input has another number of elements.
     pub fn write(&mut self, input: &Tensor, values: &[f32]) -> Result<()> {
         self.write_bytes(input, DType::F32, bytemuck::cast_slice(values))
     }
 
-    /// As [`write`](Self::write), of integers.
+    /// As [`write`](Self::write), with integers.
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -140,8 +142,8 @@ impl Run<'_> {
         let device = &self.plan.device;
         match buffer_in(device, input)? {
             Buffer::Gpu(_) if device.gpu()?.submits_later() => {
-                // Written through the queue they would be there with the next submission of anybody's, such
-                // as that of commands that run this very plan.
+                // A write through the queue takes effect with the next submission by anyone, perhaps of
+                // earlier commands that run this very plan.
                 let upload = device.guard(|| device.create_filled(bytes))?;
                 self.uploads.push((upload, input.clone()));
                 Ok(())
@@ -168,7 +170,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// As [`copy_in`](Self::copy_in), of the elements number `index` along the first dimension of a tensor.
+    /// As [`copy_in`](Self::copy_in), from the slice `index` of a tensor along its first dimension.
     pub(crate) fn copy_in_part(&mut self, from: &Tensor, index: usize, input: &Tensor) -> Result<()> {
         let device = &self.plan.device;
         from.expect_on(device)?;
@@ -187,12 +189,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Does this before the plan's steps.
+    /// Adds a step on a host's memory before the plan's steps.
     pub(crate) fn first(&mut self, step: HostStep) {
         self.first.push(step);
     }
 
-    /// Does this behind the plan's steps.
+    /// Adds a step on a host's memory behind the plan's steps.
     pub(crate) fn last(&mut self, step: HostStep) {
         self.last.push(step);
     }
@@ -207,8 +209,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Runs the plan without waiting: what is submitted later to the same device finds its outputs. Within
-    /// [`Device::commands`] it is submitted with these. The processor has run it when this returns.
+    /// Submits the run without waiting for it: work that is submitted later to the same device finds its
+    /// outputs. Within [`Device::commands`] the run becomes part of those commands. On the processor it is
+    /// done when this returns.
     ///
     /// # Errors
     /// The device's.
@@ -220,9 +223,10 @@ impl Run<'_> {
         }
     }
 
-    /// As [`submit`](Self::submit), which waits where the run is submitted in parts
-    /// ([`DeviceOptions::longest_submission`](crate::DeviceOptions::longest_submission)): this gives a future
-    /// that waits. Dropped before, it stops what has not been submitted.
+    /// As [`submit`](Self::submit), as a future. Where the run is submitted in parts
+    /// ([`DeviceOptions::longest_submission`](crate::DeviceOptions::longest_submission)), `submit` blocks
+    /// until the last part; this future waits for it instead. Dropping it cancels the parts that are not yet
+    /// submitted.
     ///
     /// # Errors
     /// The device's.
@@ -248,10 +252,10 @@ impl Run<'_> {
         }
     }
 
-    /// Runs the plan and reads `outputs` back. The run is submitted, and the plan free for the next one, when
-    /// this returns; the future waits for the numbers and may be dropped. No thread is blocked by awaiting
-    /// it: a thread of the device's own waits, or within [`block_on`](crate::block_on) the calling one. The
-    /// processor is done when this returns.
+    /// Runs the plan and reads `outputs` back. When this returns, the run is submitted and the plan free for
+    /// the next one; the future waits for the numbers and may be dropped. Awaiting it blocks no thread: a
+    /// thread of the device's own waits, or within [`block_on`](crate::block_on) the calling one. On the
+    /// processor the run is done when this returns.
     ///
     /// # Errors
     /// [`Error::Shape`] for an output that is not the plan's, [`Error::Unsubmitted`] within
@@ -295,22 +299,22 @@ impl Run<'_> {
     }
 }
 
-/// A run that was begun.
+/// A run whose submission has begun.
 enum Started<T> {
-    /// It is with the device.
+    /// All of it is submitted.
     Now(T),
-    /// It will be, part by part.
+    /// It is being submitted part by part.
     #[cfg(not(target_family = "wasm"))]
     InParts(Paced),
 }
 
-/// The last submission of a run in parts, when all are done.
+/// Waits until all parts of a run are done, and gives its last submission.
 #[cfg(not(target_family = "wasm"))]
 async fn all_of(parts: Paced) -> Result<Submitted> {
     parts.await.unwrap_or_else(|_| Err(Error::Device("the thread that submits has ended".to_owned())))
 }
 
-/// What a run gives back.
+/// The results of a run.
 enum Reading {
     OnItsWay(submission::ReadBack),
     #[cfg(feature = "processor")]

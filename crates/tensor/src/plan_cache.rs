@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use crate::memory::Forgetful;
 use crate::{Device, commands};
 
-/// Recorded plans by shape, the latest used kept.
+/// Recorded plans by shape, of which the most recently used are kept.
 ///
 /// Plans hold an arena each, so their number is bounded: a stream of photos of many sizes must not fill the
 /// device.
@@ -12,11 +12,11 @@ pub struct PlanCache<K, P> {
     plans: Arc<Plans<K, P>>,
 }
 
-/// The latest used last.
+/// The most recently used plan is the last.
 type Plans<K, P> = Mutex<Vec<(K, Slot<P>)>>;
 
-/// A plan, or none yet. Its lock is held while it is recorded, so that those who want the same plan wait and
-/// others do not.
+/// A plan, or none yet. Its lock is held while it is recorded, so that threads that want the same plan wait
+/// and others do not.
 type Slot<P> = Arc<Mutex<Option<Arc<P>>>>;
 
 impl<K: wgpu::WasmNotSendSync, P: wgpu::WasmNotSendSync> Forgetful for Plans<K, P> {
@@ -24,7 +24,7 @@ impl<K: wgpu::WasmNotSendSync, P: wgpu::WasmNotSendSync> Forgetful for Plans<K, 
         let mut plans = self.lock().unwrap_or_else(PoisonError::into_inner);
         let count = plans.len().saturating_sub(all_but);
         let dropped: Vec<_> = plans.drain(..count).collect();
-        // Plans are dropped when nobody waits for the lock any more.
+        // The lock is released first, so that nobody waits for it while plans are dropped.
         drop((plans, dropped));
     }
 }
@@ -43,14 +43,14 @@ where
         cache
     }
 
-    /// A cache that no device knows of.
+    /// A cache that no device empties.
     fn unknown(bound: usize) -> Self {
         Self { bound: bound.max(1), plans: Arc::default() }
     }
 
-    /// The plan of `key`, recorded by `record` where it is not there. Who asks for the same plan meanwhile
-    /// waits for it, so that none is recorded twice. A plan that could not be recorded is not kept: the next
-    /// one to ask tries again.
+    /// The plan of `key`, recorded by `record` where the cache does not have it. Threads that ask for the
+    /// same plan meanwhile wait for it, so that none is recorded twice. A failure is not kept: the next call
+    /// tries again.
     ///
     /// # Errors
     /// Those of `record`.
@@ -60,7 +60,8 @@ where
         if let Some(plan) = &*plan {
             return Ok(Arc::clone(plan));
         }
-        // Others may run the plan before what the calling thread collects is submitted.
+        // Other threads may run the plan before the commands that this thread collects are submitted, so what
+        // prepares the plan is submitted now.
         let _aside = commands::aside();
         let recorded = Arc::new(record()?);
         *plan = Some(Arc::clone(&recorded));

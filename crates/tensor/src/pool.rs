@@ -7,14 +7,14 @@ use crate::device::{DeviceId, F32_TEXELS};
 use crate::memory::{Counted, MemoryCount, MemoryKind};
 use crate::{Device, Error, Result};
 
-/// The free memory of one recording. Work is recorded in the order in which it runs, so memory that a dropped
-/// tensor gave back may serve the next one: whoever read the old content was recorded earlier.
+/// The free memory of one recording. Work is recorded in the order in which it runs, so the memory of a
+/// dropped tensor may serve the next one: all that reads the old content was recorded earlier.
 pub(crate) struct Pool {
     buffers: Vec<(Buffer, u64)>,
     textures: Vec<(wgpu::Texture, [u32; 2])>,
-    /// All memory that was made for it.
+    /// Counts all memory that was made for the pool.
     counted: Counted,
-    /// Whether it only counts: what it gives is the device's empty buffer or texture.
+    /// Whether it only counts memory, and gives out the device's empty buffer or texture instead.
     is_planned: bool,
 }
 
@@ -30,14 +30,14 @@ pub(crate) struct Pooled<T: Reusable> {
 
 enum Home {
     Pool(SharedPool),
-    /// A weight's own, counted as long as it is there.
+    /// The memory is a weight's own, counted until it is dropped.
     Own {
         _bytes: Counted,
     },
 }
 
 pub(crate) trait Reusable: Clone {
-    /// Bytes of a buffer, the sides of a texture: those that were asked for.
+    /// The bytes of a buffer, or the sides of a texture, that it was created with.
     type Size: Copy;
 
     fn give_back(self, size: Self::Size, pool: &mut Pool);
@@ -72,12 +72,12 @@ impl<T: Reusable> Pooled<T> {
         &self.memory
     }
 
-    /// The device that it is memory of.
+    /// The device that the memory is on.
     pub fn device(&self) -> DeviceId {
         self.device
     }
 
-    /// Whether it is memory of the pool of a recording, `shared`.
+    /// Whether the memory is from the pool `shared`.
     pub fn is_of(&self, shared: &SharedPool) -> bool {
         matches!(&self.home, Home::Pool(pool) if Arc::ptr_eq(pool, shared))
     }
@@ -117,7 +117,7 @@ pub(crate) fn buffer(device: &Device, pool: Option<&SharedPool>, bytes: u64) -> 
     })
 }
 
-/// A weight's memory of `bytes` that `create` makes, if there is room for it.
+/// A weight's buffer of `bytes`, made by `create` if there is room for it.
 #[cfg(feature = "processor")]
 pub(crate) fn weight_buffer(
     device: &Device,
@@ -140,8 +140,8 @@ pub(crate) fn input_buffer(device: &Device, shared: &SharedPool, bytes: u64) -> 
     })
 }
 
-/// `bytes` rounded up to whole vectors, as kernels bind arrays of vec4 over any tensor, if the adapter binds
-/// so many.
+/// `bytes` rounded up to whole vectors, as kernels bind any tensor as an array of vec4. Fails where that is
+/// more than the adapter can bind.
 fn bindable(device: &Device, bytes: u64) -> Result<u64> {
     let bytes = bytes.max(4).next_multiple_of(16);
     let limits = device.limits();
@@ -152,7 +152,7 @@ fn bindable(device: &Device, bytes: u64) -> Result<u64> {
     Ok(bytes)
 }
 
-/// A texture that is there: one whose memory could not be had never comes into a pool.
+/// Creates a texture. Fails where memory is short, so that no texture without memory comes into a pool.
 fn create_texture(
     device: &Device,
     format: wgpu::TextureFormat,
@@ -194,9 +194,9 @@ pub(crate) fn weight_texture(
     })
 }
 
-/// The sides of a texture, if the adapter has such large ones. None is a power of two where that can be
-/// helped: llvmpipe compiles a kernel, which can take a second, anew for every set of its textures' sides
-/// that are.
+/// The sides of a texture of at least `width` by `height` texels, if the adapter allows them. Powers of two
+/// are avoided where possible: llvmpipe compiles a kernel anew, which can take a second, for every set of its
+/// textures' sides that are powers of two.
 fn sides(device: &Device, width: usize, height: usize) -> Result<[u32; 2]> {
     let limit = device.limits().max_texture_dimension_2d;
     let side_of = |texels: usize| {
@@ -232,7 +232,8 @@ impl Pool {
         Arc::new(Mutex::new(Self { buffers, textures, counted, is_planned }))
     }
 
-    /// Bytes of all memory that was ever made for a recording, its peak; or that is there, for other tensors.
+    /// For a recording, the bytes of all memory that was ever made for it, which is its peak; for other
+    /// tensors, the bytes that exist.
     pub fn bytes(&self) -> u64 {
         self.counted.bytes()
     }
@@ -248,14 +249,14 @@ impl Pool {
         self.buffers.iter().any(|(free, _)| free == buffer)
     }
 
-    /// Gives back free memory. What was free in a recording, its steps hold.
+    /// Frees the buffers that are not in use. In a recording this frees nothing: its steps hold them.
     pub fn trim(&mut self) {
         for (_, bytes) in std::mem::take(&mut self.buffers) {
             self.forget(bytes);
         }
     }
 
-    /// Ends counting a buffer that is dropped, unless steps hold it.
+    /// Stops counting a buffer that is dropped, unless the steps of a recording hold it.
     fn forget(&mut self, bytes: u64) {
         if self.counted.kind() == MemoryKind::EncodedImages {
             self.counted.shrink(bytes);
@@ -276,7 +277,7 @@ impl Pool {
         })
     }
 
-    /// Counts what `create` makes; where that fails, it is as if nothing had been asked for.
+    /// Counts the memory that `create` makes, or nothing where that fails.
     fn make<T>(&mut self, bytes: u64, create: impl FnOnce(bool) -> Result<T>) -> Result<T> {
         self.counted.grow(bytes)?;
         create(self.is_planned).inspect_err(|_| self.counted.shrink(bytes))

@@ -1,23 +1,24 @@
 use half::f16;
 
-/// How the weights of linear layers lie on the device, and what flows between them. Sums are in f32 whatever
-/// this is.
+/// The number format of the weights of linear layers on the device, and of the activations between them. Sums
+/// are in f32 with every choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Precision {
-    /// As f16 where that loses nothing, as with weights that a checkpoint holds as f16: half the memory and
-    /// the same numbers, except that a GPU may flush subnormals (|x| < 6e-5) to zero.
+    /// f16 where that loses nothing, as with weights that a checkpoint holds in f16: half the memory and the
+    /// same numbers, except that a GPU may flush subnormals (|x| < 6e-5) to zero.
     #[default]
     Auto,
-    /// As 32-bit floats.
+    /// 32-bit floats.
     F32,
-    /// As half-precision floats, rounded to the nearest, unless one exceeds the largest of them, 65504.
+    /// f16, rounded to nearest. A layer with a weight beyond 65504, the largest f16, stays in f32.
     ///
-    /// With the workgroup kernels, which GPUs run, the activations inside transformer blocks lie so too: what
-    /// is normalised for a linear layer, queries, keys and values, what attention gives, and what is inside
-    /// the MLP. Those beyond 65504 become that. What goes from block to block, and all that callers see,
-    /// stays in f32, so that roundings do not add up. The subgroup kernels keep all activations in f32: they
-    /// serve software adapters, whose time goes into instructions and not into memory.
+    /// With the workgroup kernels, which GPUs run, the activations inside transformer blocks are in f16 too:
+    /// the output of a layer norm that feeds a linear layer, queries, keys and values, the output of
+    /// attention, and the inside of the MLP. Values beyond 65504 are clamped to it. What goes from block to
+    /// block, and all that callers see, stays in f32, so that rounding errors do not add up. The subgroup
+    /// kernels keep all activations in f32: they serve software adapters, whose time goes into instructions
+    /// and not into memory.
     F16,
 }
 

@@ -1,9 +1,9 @@
-//! The processor as a device: no driver, no environment variables. It runs a recorded plan by the CPU twins
+//! The processor as a device: no driver, no environment variables. It runs a recorded plan with the CPU twins
 //! of its kernels, with the same shapes, bindings and parameters, on all cores.
 //!
-//! Most steps are the twins of `clipseg-shaders` as they stand. Those in which the time goes have a form here
-//! that is quick: products by `rten-gemm`, attention built on them, and what takes exponentials by
-//! `rten-vecmath`, each tested against its twin.
+//! Most steps run the twins of `clipseg-shaders` as they are. The steps that take most of the time have fast
+//! versions here, each tested against its twin: matrix products use `rten-gemm`, attention is built on those
+//! products, and whatever takes exponentials uses `rten-vecmath`.
 
 mod attention;
 mod matmul;
@@ -26,11 +26,11 @@ use self::threads::Threads;
 use crate::Result;
 use crate::buffer::Buffer;
 
-/// The name in reports, and part of what `AdapterChoice::Name` finds.
+/// The name in reports, by which `AdapterChoice::Name` finds it too.
 pub(crate) const NAME: &str = "processor";
 
-/// The largest buffer: a large one of a GPU's, so that what is cut to pieces for those is for the processor,
-/// too.
+/// The largest buffer. It is as large as that of a large GPU, so that work that is split for GPUs is split
+/// for the processor too.
 const LARGEST_BUFFER: u64 = 1 << 30;
 
 /// The processor of this machine, opened as a device.
@@ -44,7 +44,7 @@ impl Processor {
         Ok(Self { threads: Threads::new(), empty: Buffer::Host(HostBuffer::new(16)?) })
     }
 
-    /// What stands for an operand that a kernel's flags leave out.
+    /// Stands in for an operand that a kernel's flags leave out.
     pub fn empty(&self) -> &Buffer {
         &self.empty
     }
@@ -55,7 +55,7 @@ impl Processor {
     }
 }
 
-/// The processor as adapters are described.
+/// Describes the processor in the form of an adapter.
 pub(crate) fn info() -> wgpu::AdapterInfo {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     wgpu::AdapterInfo {
@@ -74,7 +74,7 @@ pub(crate) fn info() -> wgpu::AdapterInfo {
     }
 }
 
-/// What the processor takes in one piece.
+/// The limits of the processor as a device.
 pub(crate) fn limits() -> wgpu::Limits {
     wgpu::Limits {
         max_buffer_size: LARGEST_BUFFER,

@@ -1,15 +1,15 @@
-//! What the engine needs of a device that its host opens, and what it makes use of.
+//! What the engine needs of a device that a host opens, and what it makes use of.
 
 use std::fmt;
 
 use crate::{Error, Result};
 
-/// What a device that is to run the kernels must be asked for: never more than WebGPU's defaults, so that
-/// `wgpu::Limits::default()` is enough, and so is what every WebGPU adapter offers. A host that asks for less
-/// takes `limits.or_better_values_from(&minimum_limits())`.
+/// The lowest limits with which a device can run the kernels. They are never above WebGPU's defaults, so
+/// `wgpu::Limits::default()` is enough, and every WebGPU adapter offers them. A host whose own limits are
+/// lower takes `limits.or_better_values_from(&minimum_limits())`.
 ///
-/// The sizes of buffers and bindings are those that CLIPSeg's published size needs. A device may have smaller
-/// ones only by not being asked; [`Device::from_wgpu`](crate::Device::from_wgpu) refuses it.
+/// The sizes of buffers and bindings are those that CLIPSeg's published size needs. A device has smaller ones
+/// only if it was not asked for these; [`Device::from_wgpu`](crate::Device::from_wgpu) refuses such a device.
 #[must_use]
 pub fn minimum_limits() -> wgpu::Limits {
     let default = wgpu::Limits::default();
@@ -32,7 +32,7 @@ pub fn minimum_limits() -> wgpu::Limits {
     }
 }
 
-/// The fields of [`minimum_limits`] that are needed; the others are nobody's business here.
+/// The fields of [`minimum_limits`] that the kernels need; the others do not matter here.
 const NEEDED: [&str; 13] = [
     "max_bind_groups",
     "max_bindings_per_bind_group",
@@ -49,7 +49,7 @@ const NEEDED: [&str; 13] = [
     "max_compute_workgroups_per_dimension",
 ];
 
-/// What a host should ask for so that the engine can do all that it could on a device of its own:
+/// The limits that a host should ask for so that the engine can do all that it could on a device of its own:
 /// [`minimum_limits`], and where `adapter` offers more, larger buffers, bindings and textures.
 #[must_use]
 pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
@@ -66,14 +66,14 @@ pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
     }
 }
 
-/// The features of `adapter` that the engine makes use of: subgroups, timestamps for profiles, and pipelines
-/// that are kept. None is needed. A host adds them to its own, `mine | required_features(&adapter)`.
+/// The features of `adapter` that the engine makes use of: subgroups, timestamps for profiles, and pipeline
+/// caches. None is required. A host adds them to its own, `mine | required_features(&adapter)`.
 #[must_use]
 pub fn required_features(adapter: &wgpu::Adapter) -> wgpu::Features {
     adapter.features() & USED
 }
 
-/// What the engine makes use of where it is there.
+/// Optional features, which the engine uses where the adapter has them.
 pub(crate) const USED: wgpu::Features =
     wgpu::Features::SUBGROUP.union(wgpu::Features::TIMESTAMP_QUERY).union(wgpu::Features::PIPELINE_CACHE);
 
@@ -85,7 +85,7 @@ pub struct LimitTooSmall {
     pub name: &'static str,
     /// What the kernels need.
     pub needed: u64,
-    /// What the device was asked for when it was opened.
+    /// The limit with which the device was opened.
     pub has: u64,
 }
 
@@ -127,7 +127,7 @@ mod tests {
         let Err(Error::Limits { missing, .. }) = check(&info, &small) else { panic!("it is too small") };
         let name = "max_storage_buffers_per_shader_stage";
         assert_eq!(missing, [LimitTooSmall { name, needed: 5, has: 4 }]);
-        // One for each of those without which no kernel runs.
+        // One entry for each limit without which no kernel runs.
         let Err(Error::Limits { missing, .. }) = check(&info, &wgpu::Limits::downlevel_webgl2_defaults())
         else {
             panic!("it has no compute shaders")
@@ -142,7 +142,7 @@ mod tests {
         check(&info, &odd).unwrap();
     }
 
-    /// Those of the workgroup family, which runs where the others do not.
+    /// The kernels of the workgroup family, which runs where the others do not.
     #[test]
     fn every_kernel_without_subgroups_fits() {
         let least = minimum_limits();

@@ -13,8 +13,9 @@ pub(crate) struct Staging {
 }
 
 impl Device {
-    /// A buffer to read back through, of at least `bytes`. After a read-back that went well it is given back
-    /// with [`Self::return_staging`]; one that may still be mapped, or was never made, would fail the next.
+    /// A buffer to read back through, of at least `bytes`. Return it with [`Self::return_staging`] after a
+    /// read-back that succeeded, and only then: a buffer that may still be mapped, or whose memory was never
+    /// made, would make the next read-back fail.
     pub(crate) fn staging(&self, bytes: u64) -> Result<Staging> {
         let mut free = self.free();
         let fitting = free
@@ -41,8 +42,8 @@ impl Device {
         self.free().push(staging);
     }
 
-    /// Waits for `submission`, and reads the first `bytes` of a buffer that is made to be mapped. `what`
-    /// names it where that fails.
+    /// Waits for `submission`, and reads the first `bytes` of a buffer that can be mapped. `what` names the
+    /// buffer in errors.
     pub(crate) fn read_now<T>(
         &self,
         submission: Submitted,
@@ -60,7 +61,8 @@ impl Device {
             Ok(())
         })?;
         self.gpu()?.wait_for(&submission)?;
-        // Another thread that polled may be about to say so. A browser, which cannot wait, may not have.
+        // Wait for the callback too: it may be running on another thread that polled. A browser cannot wait,
+        // so there it may not have come yet.
         #[cfg(not(target_family = "wasm"))]
         let mapped = receiver.recv().map_err(|error| failed(error.to_string()))?;
         #[cfg(target_family = "wasm")]
@@ -75,7 +77,7 @@ impl Device {
         })
     }
 
-    /// Gives back those that are free.
+    /// Frees the buffers that are not in use.
     pub(crate) fn trim_staging(&self) {
         self.free().clear();
     }

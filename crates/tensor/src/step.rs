@@ -15,10 +15,10 @@ pub(crate) enum Step {
     TextureToBuffer { texture: wgpu::Texture, buffer: wgpu::Buffer, rows: u32, columns: u32 },
 }
 
-/// What a kernel's binding is given; the parameter block is not among them.
+/// What is bound to one of a kernel's bindings, other than the parameter block.
 pub(crate) struct Resource {
     pub memory: Memory,
-    /// Bytes that the kernel has to read or write of it: those of its tensor. The memory may be larger.
+    /// Bytes that the kernel has to read or write: those of the tensor. The memory may be larger.
     pub bytes: u64,
     /// Whether it holds half-precision floats, which not every kernel can read.
     pub is_f16: bool,
@@ -39,13 +39,14 @@ impl Resource {
         Self { memory: Memory::Texture(texture), bytes, is_f16: false }
     }
 
-    /// The same, of which the kernel needs no more than `bytes`.
+    /// The same memory, of which the kernel needs no more than `bytes`.
     pub fn with_bytes(self, bytes: u64) -> Self {
         Self { bytes: self.bytes.min(bytes), ..self }
     }
 }
 
-/// Bytes of all `resources`; one that is bound twice, an input that is also the residual, is read once.
+/// Bytes of all `resources`. Memory that is bound twice, such as an input that is also the residual, counts
+/// once.
 pub(crate) fn bytes_of(resources: &[Resource]) -> u64 {
     let is_new = |&(place, resource): &(usize, &Resource)| {
         resources[..place].iter().all(|earlier| earlier.memory != resource.memory)
@@ -59,7 +60,7 @@ pub(crate) struct Dispatch {
     pub resources: Vec<Resource>,
     pub uniform_offset: u64,
     pub uniform_bytes: u64,
-    /// Shows parameters of the kernel's that lie in bytes.
+    /// Formats the kernel's parameters, given their bytes.
     pub show_params: fn(&[u8]) -> String,
     pub grid: [u32; 3],
     pub cost: Cost,
@@ -105,7 +106,8 @@ pub(crate) fn bind_group(
     }))
 }
 
-/// A buffer as rows of `columns` values; a multiple of 64, as copies want rows of whole 256 bytes.
+/// A buffer as rows of `columns` values. `columns` is a multiple of 64, as copies need rows of a multiple of
+/// 256 bytes.
 pub(crate) fn row_layout(buffer: &wgpu::Buffer, columns: u32) -> wgpu::TexelCopyBufferInfo<'_> {
     let layout =
         wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(4 * columns), rows_per_image: None };

@@ -10,7 +10,7 @@ use crate::pool::{self, Pooled};
 use crate::processor::{HostBuffer, PackedWeight};
 use crate::{Device, Error, Result};
 
-/// What a tensor's elements are.
+/// The type of a tensor's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DType {
@@ -32,9 +32,9 @@ impl DType {
         size * length as u64
     }
 
-    /// What lies in `bytes`, as floats; the bits of integers stay as they are.
+    /// The elements in `bytes`, as floats; integers keep their bits.
     pub(crate) fn floats(self, bytes: &[u8]) -> Vec<f32> {
-        // Nothing lies nowhere, which need not be aligned.
+        // An empty slice need not be aligned, which the cast would insist on.
         if bytes.is_empty() {
             return Vec::new();
         }
@@ -119,7 +119,8 @@ impl Tensor {
         self.shape.split_last().map_or(1, |(_, leading)| leading.iter().product())
     }
 
-    /// The same elements under other dimensions; the last one has to stay, as rows are the unit of storage.
+    /// The same elements under other dimensions. The last dimension has to stay, as rows are the unit of
+    /// storage.
     ///
     /// # Errors
     /// [`Error::Shape`] when the number of elements or the last dimension would change.
@@ -136,8 +137,8 @@ impl Tensor {
         self.view(&[self.len() / columns.max(1), columns])
     }
 
-    /// The same buffer under other dimensions. It has to be there; a texture, whose rows are others, is left
-    /// behind.
+    /// The same buffer under other dimensions. The tensor must have a buffer; its texture, whose rows are
+    /// other ones, is left behind.
     pub(crate) fn view(&self, shape: &[usize]) -> Result<Self> {
         let length = shape.iter().try_fold(1usize, |length, &side| length.checked_mul(side));
         let buffer = self.storage.buffer.get().filter(|_| length == Some(self.len()));
@@ -160,7 +161,7 @@ impl Tensor {
         device.expect_own(owner.unwrap_or(device.id()), || format!("{self:?}"))
     }
 
-    /// The buffer that it lies in, where `device` is one of wgpu's.
+    /// The buffer that it lies in, on a `device` that is one of wgpu's.
     pub(crate) fn gpu_buffer(&self, device: &Device) -> Result<&wgpu::Buffer> {
         self.expect_on(device)?;
         let buffer = self.storage.buffer.get();
@@ -179,16 +180,16 @@ impl std::fmt::Debug for Tensor {
 }
 
 impl Device {
-    /// A tensor of its own memory, holding `values`.
+    /// A tensor with memory of its own that holds `values`.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `values` are not as many as `shape` says, [`Error::TooLarge`] beyond the
+    /// [`Error::Shape`] when the number of `values` does not fit `shape`, [`Error::TooLarge`] beyond the
     /// adapter's limits.
     pub fn upload(&self, shape: &[usize], values: &[f32]) -> Result<Tensor> {
         self.upload_bytes(shape, DType::F32, bytemuck::cast_slice(values))
     }
 
-    /// As [`upload`](Self::upload), of integers.
+    /// As [`upload`](Self::upload), with integers.
     ///
     /// # Errors
     /// As [`upload`](Self::upload).
@@ -196,8 +197,8 @@ impl Device {
         self.upload_bytes(shape, DType::U32, bytemuck::cast_slice(values))
     }
 
-    /// As [`upload`](Self::upload), rounded to half-precision floats, the nearest ones. What is beyond the
-    /// largest becomes that.
+    /// As [`upload`](Self::upload), rounded to the nearest f16. Values beyond the largest f16 are clamped to
+    /// it.
     ///
     /// # Errors
     /// As [`upload`](Self::upload), and for an odd number of values.
@@ -207,9 +208,9 @@ impl Device {
         self.upload_bytes(shape, DType::F16, bytemuck::cast_slice(&halves))
     }
 
-    /// As [`upload`](Self::upload), of a weight `[columns, inner]` that products alone read, in the order in
-    /// which the processor does. With [`Precision::F16`] its values are those of f16, though they lie there
-    /// in full.
+    /// As [`upload`](Self::upload), for a weight `[columns, inner]` that only matrix products read, in the
+    /// order in which the processor's products read it. With [`Precision::F16`] the values are rounded to
+    /// f16, though stored as f32.
     #[cfg(feature = "processor")]
     pub(crate) fn upload_for_products(&self, shape: [usize; 2], values: &[f32]) -> Result<Tensor> {
         let bytes = DType::F32.bytes(values.len());
@@ -226,8 +227,8 @@ impl Device {
         Ok(Tensor::in_buffer(&shape, DType::F32, buffer))
     }
 
-    /// A tensor that outlives recordings, to copy outputs to; until then its values are undefined. The memory
-    /// of the last ones that were dropped is used again.
+    /// A tensor that outlives recordings, to copy outputs to; until then its values are undefined. It may
+    /// reuse the memory of such tensors that were dropped.
     ///
     /// # Errors
     /// [`Error::TooLarge`] beyond the adapter's limits.

@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-/// Some rows and columns of a map, where the whole is more than an adapter takes in one piece.
+/// A rectangle of a map, for maps that are larger than an adapter takes in one piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tile {
     /// Rows of the whole map.
@@ -53,11 +53,12 @@ impl Tile {
         Self { height: *height, width: *width, rows: grow(rows, *height), columns: grow(columns, *width) }
     }
 
-    /// Where the map was resized bilinearly from one of `height` by `width`: what of that one this tile was
-    /// made of, or a little more.
+    /// For a map that was resized bilinearly from one of `height` by `width`: the tile of that map from which
+    /// this tile was made, or a little more.
     #[must_use]
     pub fn source(&self, height: usize, width: usize) -> Self {
-        // A pixel lies between two; another to each side, as kernels compute its place in f32.
+        // A pixel lies between two source pixels. Take one more on each side, as kernels compute its place in
+        // f32.
         let source = |range: &Range<usize>, length: usize, from: usize| {
             let place = |index: usize| ((index as f64 + 0.5) * from as f64 / length as f64 - 0.5) as usize;
             let last = from.saturating_sub(1);

@@ -1,10 +1,10 @@
-//! Tensors that outlive recordings, to the host and back.
+//! Copies tensors that outlive recordings to the host and back.
 
 use crate::{Array, Device, Error, Recorder, Result, Tensor};
 
 impl Device {
-    /// The values of a tensor that outlives recordings, as they are once all is done that was submitted
-    /// before. The copy is submitted when this returns; the future waits for the numbers and may be dropped.
+    /// Reads back a tensor that outlives recordings, after all the work that was submitted before. The copy
+    /// is submitted when this returns; the future waits for the numbers and may be dropped.
     ///
     /// # Errors
     /// [`Error::OtherDevice`] for a tensor of another device, [`Error::Shape`] for one that was not made an
@@ -17,10 +17,10 @@ impl Device {
         }
     }
 
-    /// As [`uninit`](Self::uninit), with `values`: the way back of what was [downloaded](Self::download).
+    /// As [`uninit`](Self::uninit), filled with `values`: the inverse of [`download`](Self::download).
     ///
     /// # Errors
-    /// [`Error::Shape`] when `values` are not as many as `shape` says; [`Error::TooLarge`] beyond the
+    /// [`Error::Shape`] when the number of `values` does not fit `shape`; [`Error::TooLarge`] beyond the
     /// adapter's limits.
     pub fn upload_recycled(&self, shape: &[usize], values: &[f32]) -> Result<Tensor> {
         let length = shape.iter().try_fold(1usize, |length, &side| length.checked_mul(side));

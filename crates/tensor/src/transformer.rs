@@ -23,9 +23,8 @@ pub struct BlockSizes {
 
 /// Self-attention and MLP, each with a layer norm and a residual connection.
 ///
-/// What lies between two of its ops may be in f16 ([`Precision::F16`](crate::Precision::F16)). The hidden
-/// states that go through, to which each half adds, stay in full: else the roundings would add up from block
-/// to block.
+/// Activations between two of its ops may be in f16 ([`Precision::F16`](crate::Precision::F16)). The hidden
+/// states, to which each half adds, stay in f32: otherwise rounding errors would add up from block to block.
 pub struct Block {
     sizes: BlockSizes,
     query_key_value: Linear,
@@ -130,7 +129,7 @@ impl Block {
         attentions: Option<&mut Vec<Tensor>>,
     ) -> Result<Tensor> {
         let heads_fit = heads_fit_vectors(self.sizes.hidden / self.sizes.heads.max(1));
-        // The kernel of the probabilities, which few ask for, reads no f16 values.
+        // The kernel for the probabilities, which are rarely asked for, reads no f16 values.
         let reader_fits = heads_fit && attentions.is_none();
         let dtype = recorder.dtype_between([self.query_key_value.accepts_f16_input(), reader_fits]);
         let query_key_value =

@@ -20,7 +20,8 @@ struct Notes {
     choices: BTreeMap<String, String>,
 }
 
-/// What the choices hold for: another driver, or kernels written anew, may be fast at other shapes.
+/// What the choices are valid for: under another driver, or after a change of the kernels, other choices may
+/// be the fastest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Subject {
     /// The adapter with its backend and driver.
@@ -36,7 +37,7 @@ pub(crate) struct Tuner {
 }
 
 impl Tuner {
-    /// Reads what `folder` knows of `subject`: nothing where there is no file, or it is damaged.
+    /// Reads the choices for `subject` from `folder`: none where the file is missing or damaged.
     pub fn open(folder: &Path, subject: Subject) -> Self {
         let file = folder.join(format!("{}.json", fingerprint([&*subject.adapter, &*subject.kernels])));
         let choices = match read(&file) {
@@ -50,8 +51,8 @@ impl Tuner {
         Self { file, notes: Mutex::new(Notes { subject, choices }) }
     }
 
-    /// Which of `names` was the fastest at `task`; `measure` says so, as a place among them, where that is
-    /// not known. Others wait meanwhile, since two measurements at once would disturb each other.
+    /// The place in `names` of the fastest kernel for `task`. Where it is not known, `measure` finds it.
+    /// Other threads wait meanwhile, since two measurements at once would disturb each other.
     pub fn choose(
         &self,
         task: &str,
@@ -90,8 +91,8 @@ mod tests {
         Subject { adapter: "a GPU (driver 1)".to_owned(), kernels: "0123".to_owned() }
     }
 
-    /// The choice for `task` by one more process, in which the second of the names is the fastest, and the
-    /// measurements it took.
+    /// The choice for `task` in a new process, where the second of the names is the fastest, and the number
+    /// of measurements that it took.
     fn choose(folder: &Path, subject: Subject, task: &str) -> (usize, usize) {
         let measured = Cell::new(0);
         let tuner = Tuner::open(folder, subject);
@@ -145,7 +146,7 @@ mod tests {
         let kernels = Subject { kernels: "4567".to_owned(), ..subject() };
         for other in [driver, kernels] {
             assert_eq!(choose(folder.path(), other.clone(), "8x4"), (1, 1));
-            // Even where a file has another's name.
+            // Even where a file has the name of another subject's file.
             let text = fs::read_to_string(&file).unwrap();
             let foreign = text.replace("driver 1", &other.adapter).replace("0123", &other.kernels);
             fs::write(&file, foreign).unwrap();

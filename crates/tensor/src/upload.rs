@@ -1,5 +1,5 @@
-//! Uploads. wgpu keeps a copy of what a queue is given until the next submit, and loading a model has no
-//! submit of its own: uploads submit every few megabytes, so that weights are not held twice.
+//! Uploads. wgpu keeps a copy of all writes to a queue until the next submit, and loading a model does not
+//! submit by itself. So uploads submit every few megabytes, or all weights would be held twice.
 
 use std::sync::atomic::Ordering;
 

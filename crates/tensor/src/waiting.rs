@@ -14,18 +14,18 @@ use crate::failure::Failures;
 use crate::gpu::Submitted;
 use crate::{Error, Result};
 
-/// How long a thread sleeps at most before it looks again whether a host's device has done the work.
+/// The longest that a thread sleeps before it polls a host's device again.
 const LONGEST_SLEEP: Duration = Duration::from_millis(1);
 
 thread_local! {
     static BLOCKS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Waits for a future of this crate's on the calling thread, which polls the device meanwhile: for the
-/// blocking form of an asynchronous function. Any executor may run such futures too; then a thread of the
+/// Blocks the calling thread on a future of this crate, and polls the device on that thread meanwhile: the
+/// blocking form of an asynchronous function. Any executor can run such futures too; then a thread of the
 /// device's own polls.
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    /// What the thread did before, also after a panic.
+    /// Restores the thread's earlier state when it is dropped, also after a panic.
     struct Before(bool);
     impl Drop for Before {
         fn drop(&mut self) {
@@ -41,7 +41,7 @@ fn may_block() -> bool {
     BLOCKS.get()
 }
 
-/// What a device is waited with.
+/// The parts of a device that waiting for it takes.
 #[derive(Clone)]
 pub(crate) struct Waited {
     pub device: wgpu::Device,
@@ -49,7 +49,7 @@ pub(crate) struct Waited {
 }
 
 impl Waited {
-    /// Waits until the work is done. What was submitted later, by whomever, is not waited for.
+    /// Waits until the work is done, but not for what anyone submitted later.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] when the device is gone.
@@ -61,8 +61,8 @@ impl Waited {
         }
     }
 
-    /// As [`wait_for`](Self::wait_for), of work that the queue may have refused: then for what came before
-    /// it.
+    /// As [`wait_for`](Self::wait_for), for work that the queue may have refused: in that case it waits for
+    /// all that was submitted.
     pub fn wait_for_last(&self, submitted: &Submitted) -> Result<()> {
         match &submitted.is_done {
             Some(is_done) => self.look_until(is_done),
@@ -71,8 +71,8 @@ impl Waited {
         }
     }
 
-    /// Polls until the work is done. wgpu is not asked to wait: meanwhile it would hold a lock that a host's
-    /// `present` needs, and where it gives up after a time it may lose the callbacks of others.
+    /// Polls until the work is done. It does not let wgpu wait: wgpu would hold a lock meanwhile that a
+    /// host's `present` needs, and when its wait times out it may lose the callbacks of others.
     fn look_until(&self, is_done: &AtomicBool) -> Result<()> {
         let mut sleep = Duration::from_micros(20);
         loop {
@@ -85,14 +85,13 @@ impl Waited {
         }
     }
 
-    /// Whether there is such a submission.
+    /// Polls the device; false where the queue knows no such submission.
     fn poll(&self, until: wgpu::PollType) -> Result<bool> {
-        // Polled again, wgpu gives back the memory of a lost device, under the hands of who may still read
-        // it.
+        // A poll of a lost device frees its memory, which another thread may still be reading.
         self.failures.look(&self.device)?;
-        // wgpu panics where the driver tells it of a loss.
+        // wgpu panics when the driver reports a loss.
         let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(until)));
-        // A lost device has done nothing.
+        // A lost device has not done the work, whatever the poll says.
         self.failures.look(&self.device)?;
         match polled {
             Ok(Ok(_)) => Ok(true),
@@ -103,12 +102,12 @@ impl Waited {
     }
 }
 
-/// Until this submission is done, or all that anybody has submitted.
+/// A poll until this submission is done, or without one until all submissions are done.
 fn wait_for(submission: Option<&wgpu::SubmissionIndex>) -> wgpu::PollType {
     wgpu::PollType::Wait { submission_index: submission.cloned(), timeout: None }
 }
 
-/// Who waits for a device on behalf of futures: a thread that begins with the first one and ends with the
+/// Waits for a device on behalf of futures, on a thread that begins with the first future and ends with the
 /// device.
 #[derive(Default)]
 pub(crate) struct Waiter(Mutex<Option<mpsc::Sender<Waiting>>>);
@@ -120,14 +119,14 @@ struct Waiting {
 }
 
 impl Waiter {
-    /// Is ready when the work is done. Within [`block_on`] it is when this returns.
+    /// A future that is ready when the work is done. Within [`block_on`] that is before this returns.
     pub fn wait_for(&self, device: Waited, submitted: Submitted) -> impl Future<Output = Result<()>> + use<> {
         let (done, waited) = oneshot::channel();
         let waiting = Waiting { device, submitted, done };
         if may_block() {
             waiting.wait();
         } else if let Err(waiting) = self.hand_over(waiting) {
-            // The system gives no thread.
+            // The system gives no thread, so this one waits.
             waiting.wait();
         }
         async move { waited.await.unwrap_or_else(|_| Err(Error::Device("nobody waited".to_owned()))) }
@@ -150,7 +149,7 @@ impl Waiter {
 impl Waiting {
     fn wait(self) {
         let Self { device, submitted, done } = self;
-        // The receiver is gone where the future was dropped: then nobody need wait.
+        // The receiver is gone where the future was dropped: then there is nothing to wait for.
         if !done.is_canceled() {
             let _ = done.send(device.wait_for(&submitted));
         }

@@ -1,6 +1,6 @@
 /// Where layers find their weights by name: a checkpoint, or a map in a test.
 pub trait Weights {
-    /// What a missing or misshapen tensor is reported as; the device's errors become it too.
+    /// The error for a missing or misshapen tensor; the device's errors convert into it.
     type Error: From<crate::Error>;
 
     /// The tensor `name` as f32 in row-major order.

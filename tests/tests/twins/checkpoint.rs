@@ -53,7 +53,8 @@ pub fn configs() -> impl Strategy<Value = ClipSegConfig> {
             image_size: patch_size * grid + 1,
             ..ClipSegVisionConfig::default()
         };
-        // Every index that Python takes: of the layers, and of what enters the first, from either end.
+        // Every index that Python accepts, counted from either end: of the layers' outputs, and of the first
+        // layer's input.
         let lowest = -(layers as isize + 2);
         let extract_layers: Vec<isize> =
             extract.iter().map(|layer| lowest + (layer % (2 * layers + 2)) as isize).collect();
@@ -62,7 +63,7 @@ pub fn configs() -> impl Strategy<Value = ClipSegConfig> {
             reduce_dim: decoder_heads * decoder_head_size,
             decoder_num_attention_heads: decoder_heads,
             decoder_intermediate_size,
-            // -1 is a step that there is not.
+            // -1 is not a step's number.
             conditional_layer: (conditional % (extract_layers.len() + 1)) as isize - 1,
             extract_layers,
             use_complex_transposed_convolution: complex,

@@ -1,7 +1,8 @@
 //! The whole engine on the device beside the same model made of the kernels' CPU twins, on random small
 //! checkpoints.
 //!
-//! `PROPTEST_CASES` sets how many; each compiles pipelines of its own, so there are few by default.
+//! `PROPTEST_CASES` sets the number of checkpoints. Each compiles pipelines of its own, so there are few by
+//! default.
 
 mod checkpoint;
 mod forward;
@@ -20,7 +21,7 @@ use self::checkpoint::{Weights, configs, write};
 use self::forward::{Forward, Outputs, named};
 use self::inputs::{Batch, Inputs, batches};
 
-/// Largest difference allowed, of the output's largest magnitude.
+/// The largest difference allowed, relative to the output's largest magnitude.
 const TOLERANCE: f32 = 1e-4;
 
 fn cases() -> u32 {
@@ -52,7 +53,7 @@ fn engine(config: &ClipSegConfig, inputs: &Inputs, seed: u64) -> (Outputs, Weigh
     (outputs, weights)
 }
 
-/// The first output that differs, and by how much of its largest magnitude.
+/// The first output that differs, with the two values that differ.
 fn difference(found: &Outputs, expected: &Outputs) -> Option<String> {
     let names = |outputs: &Outputs| outputs.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     assert_eq!(names(found), names(expected), "the outputs are the same ones");
@@ -80,7 +81,7 @@ fn the_engine_computes_what_the_twins_compute() {
     });
 }
 
-/// The comparison must fail where a single tensor is another: each but those that cannot matter.
+/// The comparison must fail when any single tensor is changed, but for those that cannot matter.
 #[test]
 fn every_tensor_matters_to_the_comparison() {
     let mut runner = TestRunner::deterministic();

@@ -1,4 +1,4 @@
-//! What is checked and measured with one driver at one width.
+//! Checks and measures one driver at one width.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -26,26 +26,26 @@ pub struct Session {
     pub folder: PathBuf,
 }
 
-/// One driver at one width. What failed has its message.
+/// The results of one driver at one width. Where something failed there is its message.
 pub struct Measured {
-    /// Once with a cache folder of its own, which was empty.
+    /// The small model, run once with an empty cache folder of its own.
     pub empty: Result<Bench>,
     /// The same model once its shaders are in the cache that all drivers and widths share.
     pub small: Result<Bench>,
-    /// What verify says in its last line.
+    /// The last line that verify prints.
     pub verify: Result<String>,
     pub full: Option<Result<Bench>>,
 }
 
 impl Session {
-    /// Runs everything in turn. A `width` of none is what a user has who sets nothing.
+    /// Runs everything in turn. Without a `width` the variable stays unset, as it is for most users.
     pub fn measure(&self, driver: &Ready, width: Option<&str>) -> Result<Measured> {
         let alone = self.folder.join("empty");
         empty(&alone)?;
         let small = Path::new(SMALL);
         let first = self.bench(driver, width, &alone, small, 1);
-        // The command first: a program that embeds the library must survive what it has left in the common
-        // cache.
+        // The command runs before verify: a program that embeds the library must survive what the command has
+        // left in the shared cache.
         let shared = self.cache();
         let filled = self.bench(driver, width, &shared, small, 1);
         let small = filled.and_then(|_| self.bench(driver, width, &shared, small, 5));
@@ -54,13 +54,13 @@ impl Session {
         Ok(Measured { empty: first, small, verify, full })
     }
 
-    /// `cargo xtask verify` as a program that sets the width, or nothing.
+    /// Runs `cargo xtask verify`, as a program that sets the width, or sets nothing.
     pub fn verify(&self, driver: &Ready, width: Option<&str>) -> Result<String> {
         let xtask = std::env::current_exe().context("cannot find this program")?;
         let mut verify = driver.command(&xtask, self.longest);
         set_nothing(&mut verify).env("XDG_CACHE_HOME", self.cache());
         if let Some(width) = width {
-            // As the library's documentation says, and in the folder that the command has for it.
+            // Set as the library's documentation says, with the folder that the command uses.
             let caches = self.cache().join("clipseg");
             fs::create_dir_all(&caches)
                 .with_context(|| format!("cannot make the folder {}", caches.display()))?;
@@ -98,13 +98,13 @@ impl Session {
         json_of(&mut bench)
     }
 
-    /// The one cache folder.
+    /// The cache folder that all drivers share.
     fn cache(&self) -> PathBuf {
         self.folder.join("cache")
     }
 }
 
-/// Makes an empty folder, or empties one.
+/// Makes an empty folder, or empties the one that is there.
 pub fn empty(folder: &Path) -> Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
@@ -113,7 +113,7 @@ pub fn empty(folder: &Path) -> Result<()> {
     .with_context(|| format!("cannot empty {}", folder.display()))
 }
 
-/// Takes away what the user has set for these drivers.
+/// Removes the variables that the user may have set for these drivers.
 fn set_nothing(command: &mut Command) -> &mut Command {
     for name in [clipseg::LLVMPIPE_WIDTH_VARIABLE, "MESA_SHADER_CACHE_DIR", "MESA_SHADER_CACHE_DISABLE"] {
         command.env_remove(name);

@@ -1,7 +1,7 @@
-//! Running a program with the software Vulkan driver of a Debian release, on a Debian machine.
+//! Runs a program with the software Vulkan driver of a Debian release, on a Debian machine.
 //!
-//! A release lies in a folder of its own. The program has that folder as its `/`, and in it this workspace,
-//! by a bind mount that ends with the program: it finds the other release's libraries and drivers, and the
+//! Each release is in a folder of its own. The program sees that folder as its `/`, and in it this workspace,
+//! by a bind mount that ends with the program. So it finds the other release's libraries and drivers, and the
 //! same files.
 
 use std::fmt;
@@ -39,7 +39,7 @@ impl Driver {
         }
     }
 
-    /// What Debian calls the release.
+    /// Debian's name for the release.
     fn codename(self) -> &'static str {
         match self {
             Self::Bookworm => "bookworm",
@@ -49,7 +49,7 @@ impl Driver {
         }
     }
 
-    /// Whether `LP_NATIVE_VECTOR_WIDTH` means something to it.
+    /// Whether the driver reads `LP_NATIVE_VECTOR_WIDTH`.
     pub fn has_widths(self) -> bool {
         self != Self::Swiftshader
     }
@@ -89,13 +89,14 @@ impl Host {
         Ok(Self(version))
     }
 
-    /// Whether `driver` is of an older release than this machine, whose programs do not run there.
+    /// Whether `driver` is of an older release than this machine's. Programs that are built here do not run
+    /// there.
     pub fn is_newer_than(&self, driver: Driver) -> bool {
         driver.version().is_some_and(|version| version < self.0)
     }
 }
 
-/// The release of Debian that `/etc/os-release` tells of.
+/// The release of Debian that the text of `/etc/os-release` names.
 fn debian_version(os_release: &str) -> Result<Version> {
     let field = |name: &str| {
         let value = os_release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
@@ -119,7 +120,7 @@ fn debian_version(os_release: &str) -> Result<Version> {
 
 /// A driver that is there, and how to run a program with it.
 pub struct Ready {
-    /// The folder in which its release lies; none for the host's.
+    /// The folder of its release; `None` for the host's own.
     root: Option<PathBuf>,
     /// The driver's manifest for the Vulkan loader, as the program sees it.
     manifest: PathBuf,
@@ -134,8 +135,8 @@ exec chroot "$root" env --chdir="$here" "$@"
 "#;
 
 impl Ready {
-    /// Finds a driver, or puts it into a folder of `roots`, which takes a release 1 to 2 minutes and at most
-    /// `seconds`.
+    /// Finds a driver, or installs it into a folder of `roots`. That takes 1 to 2 minutes for a release, and
+    /// at most `seconds`.
     pub fn get(driver: Driver, host: &Host, roots: &Path, seconds: u32) -> Result<Self> {
         if driver == Driver::Swiftshader {
             return Ok(Self { root: None, manifest: swiftshader(roots, seconds)? });
@@ -156,7 +157,8 @@ impl Ready {
         let folder = roots.join(driver.codename());
         make(&folder, |folder| {
             ensure_debootstrap()?;
-            // In a mount namespace too: what it mounts in the folder goes with it, however it ends.
+            // debootstrap runs in a mount namespace too: whatever it mounts in the folder goes with it,
+            // however it ends.
             let mut debootstrap = limited("unshare", seconds);
             debootstrap.args(["--mount", "--", "debootstrap"]);
             debootstrap.args(["--variant=minbase", "--include=libvulkan1,mesa-vulkan-drivers"]);
@@ -167,8 +169,8 @@ impl Ready {
         Ok(Self { root: Some(folder), manifest })
     }
 
-    /// `program` with the driver, ended after `seconds`. Arguments and environment are the caller's to add;
-    /// it runs in the workspace's folder.
+    /// A command that runs `program` with the driver in the workspace's folder, and ends it after `seconds`.
+    /// The caller adds arguments and environment.
     pub fn command(&self, program: &Path, seconds: u32) -> Command {
         let mut command = match &self.root {
             None => limited(program, seconds),
@@ -184,14 +186,14 @@ impl Ready {
             }
         };
         command.current_dir(root());
-        // Other adapters of the machine are not looked at. The loader's older name is for programs that know
-        // it alone.
+        // The machine's other adapters are left out. The loader's older name is for programs that know only
+        // that one.
         command.envs(["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].map(|name| (name, &self.manifest)));
         command
     }
 }
 
-/// Fills `folder` unless it is there in full. What an interrupted run has left is deleted first.
+/// Fills `folder` unless it is complete. What an interrupted run has left is deleted first.
 fn make(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let complete = folder.join("complete");
     if complete.exists() {
@@ -213,7 +215,7 @@ fn ensure_debootstrap() -> Result<()> {
     install(&["debootstrap"], "there is no debootstrap", "Install debootstrap")
 }
 
-/// The manifest of llvmpipe in the folder of a release. Its name has the processor's in some of them.
+/// The manifest of llvmpipe in the folder of a release. In some releases its name contains the processor's.
 fn llvmpipe_manifest(release: &Path) -> Result<PathBuf> {
     let folder = release.join("usr/share/vulkan/icd.d");
     let entries = fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?;
@@ -248,7 +250,7 @@ fn swiftshader(roots: &Path, seconds: u32) -> Result<PathBuf> {
     Ok(folder.join(MANIFEST))
 }
 
-/// Runs a program without its talk; an error has the last of it.
+/// Runs a program without showing its output; an error has the last line of it.
 fn run(command: &mut Command) -> Result<()> {
     printed(command).map(drop).with_context(|| {
         let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
@@ -301,7 +303,7 @@ mod tests {
         let inside = words(&root().join("target/release/clipseg"));
         let expected = ["roots/trixie", &here, "/proc", "/sys", "/dev", &here, "--"];
         assert_eq!(inside[4..11], expected);
-        // A program elsewhere is brought along.
+        // The folder of a program elsewhere is mounted too.
         assert_eq!(words(Path::new("/elsewhere/clipseg"))[10..], ["/elsewhere", "--", "/elsewhere/clipseg"]);
     }
 

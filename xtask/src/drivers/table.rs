@@ -6,7 +6,7 @@ use super::measure::Measured;
 use crate::cli::Bench;
 use crate::markdown;
 
-/// How many kernels a row names.
+/// The number of kernels that a row names.
 const CHIEF: usize = 3;
 
 pub struct Table {
@@ -20,7 +20,7 @@ impl Table {
         Self { rows: Vec::new(), notes: Vec::new() }
     }
 
-    /// A row. A `width` of none is what a user has who sets nothing.
+    /// Adds a row. Without a `width` the variable was unset, as it is for most users.
     pub fn add(&mut self, driver: &str, width: Option<&str>, measured: &Measured) {
         let Measured { empty, small, verify, full } = measured;
         let benches = || full.iter().chain([small, empty]).flatten();
@@ -72,9 +72,9 @@ impl Table {
     }
 }
 
-/// What was measured, or why it was not.
+/// The text of what was measured, or why it was not.
 fn cell<T>(result: &Result<T>, text: impl Fn(&T) -> String) -> String {
-    // A bar would end the cell.
+    // A `|` would end the cell.
     result.as_ref().map_or_else(|error| format!("{error:#}").replace('|', "/"), text)
 }
 
@@ -99,7 +99,8 @@ fn chief(bench: &Bench) -> String {
     if words.is_empty() { "–".to_owned() } else { words.join(", ") }
 }
 
-/// verify's last line in a cell's room: "1043 tensors of 110 references compared, 0 failed (tolerance 1e-4)".
+/// Shortens verify's last line to fit a cell: "1043 tensors of 110 references compared, 0 failed (tolerance
+/// 1e-4)".
 fn verdict(line: &str) -> String {
     match line.split_once(" tensors of ") {
         Some((count, rest)) if rest.contains(" 0 failed") => format!("{count} right"),
@@ -108,7 +109,7 @@ fn verdict(line: &str) -> String {
 }
 
 /// The driver's version in the adapter's description: "llvmpipe (LLVM 15.0.6, 512 bits) (Vulkan, llvmpipe
-/// Mesa 22.3.6 (LLVM 15.0.6))". SwiftShader's has its name alone.
+/// Mesa 22.3.6 (LLVM 15.0.6))". That of SwiftShader has its name alone.
 fn version(adapter: &str) -> Option<String> {
     if adapter.starts_with("SwiftShader") {
         return Some("SwiftShader".to_owned());

@@ -1,4 +1,4 @@
-//! Inputs that fail: made small, named, and put where they are committed.
+//! Makes inputs that fail small, names them, and puts them where they are committed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use super::log;
 use crate::root;
 
-/// How long an input is made smaller.
+/// How long libFuzzer may try to make an input smaller.
 const MINIMISING: &str = "-max_total_time=30";
 
 /// The files in a folder.
@@ -19,11 +19,11 @@ pub fn files(folder: &Path) -> Result<BTreeSet<PathBuf>> {
     entries.map(|entry| Ok(entry?.path())).collect()
 }
 
-/// Puts an input that failed into `fuzz/findings`, unless it is only slow; where it is then.
+/// Puts an input that failed into `fuzz/findings`, and gives its path there, unless it is only slow.
 pub fn keep(failure: &Path, program: &Path, target: &str, text: &str) -> Result<Option<PathBuf>> {
     let file = failure.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let kind = file.split('-').next().unwrap_or_default();
-    // Not an error of its own: libFuzzer tells of inputs that take half of the time that is allowed.
+    // Not an error in itself: libFuzzer reports inputs that take half of the time that is allowed.
     if kind == "slow" {
         println!("   slow: {}", failure.display());
         return Ok(None);
@@ -31,7 +31,7 @@ pub fn keep(failure: &Path, program: &Path, target: &str, text: &str) -> Result<
     let folder = root().join("fuzz/findings").join(target);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let finding = folder.join(name(kind, text));
-    // What takes too long, or too much memory, would do so at each attempt.
+    // An input that takes too long, or too much memory, would do so at each attempt to make it smaller.
     let is_small = kind == "crash" && minimise(failure, program, &finding)?;
     if !is_small {
         fs::copy(failure, &finding).with_context(|| format!("cannot write {}", finding.display()))?;
@@ -39,7 +39,7 @@ pub fn keep(failure: &Path, program: &Path, target: &str, text: &str) -> Result<
     Ok(Some(finding))
 }
 
-/// Whether a smaller input that fails is at `to` now.
+/// Makes an input smaller. Gives whether a smaller one that fails is at `to` now.
 fn minimise(failure: &Path, program: &Path, to: &Path) -> Result<bool> {
     let exact = format!("-exact_artifact_path={}", to.display());
     let mut command = Command::new(program);
@@ -49,8 +49,8 @@ fn minimise(failure: &Path, program: &Path, to: &Path) -> Result<bool> {
     Ok(to.exists())
 }
 
-/// A file's name for what an input does: the place and the first words of a panic, or else what libFuzzer
-/// calls it.
+/// Names a file by what its input does: the place and the first words of a panic, or else libFuzzer's kind of
+/// failure.
 fn name(kind: &str, text: &str) -> String {
     let Some((place, message)) = log::panic(text) else { return kind.to_owned() };
     let file = Path::new(place.split(':').next().unwrap_or_default()).file_stem().unwrap_or_default();

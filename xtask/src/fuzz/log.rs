@@ -1,6 +1,6 @@
-//! What libFuzzer says of a run.
+//! Reads libFuzzer's log of a run.
 
-/// A run in numbers; as text, and empty where libFuzzer does not say it.
+/// A run in numbers, as text; empty where libFuzzer does not give the number.
 #[derive(Debug, Default, PartialEq)]
 pub struct Figures {
     inputs: String,
@@ -11,7 +11,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Of a log.
+    /// Reads the figures from a log.
     pub fn of(log: &str) -> Self {
         let statistic = |name: &str| {
             let start = format!("stat::{name}:");
@@ -43,14 +43,14 @@ impl Figures {
     }
 }
 
-/// Where a panic was and what it said, in two lines.
+/// The place of a panic and its message, which are in two lines of the log.
 pub fn panic(log: &str) -> Option<(&str, &str)> {
     let mut lines = log.lines();
     let place = lines.find_map(|line| line.split_once(" panicked at ").map(|(_, place)| place))?;
     Some((place.trim_end_matches(':'), lines.next().unwrap_or_default()))
 }
 
-/// What a log says last of what went wrong.
+/// What the log says of a failure, or else its last line.
 pub fn last_words(log: &str) -> String {
     match panic(log) {
         Some((place, message)) => format!("{place}: {message}"),

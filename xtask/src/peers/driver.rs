@@ -1,5 +1,5 @@
-//! The Vulkan driver with which ONNX Runtime's WebGPU provider takes lavapipe.
-//! `xtask/native/lavapipe_for_dawn.c` says how.
+//! Builds the Vulkan driver with which ONNX Runtime's WebGPU provider accepts lavapipe.
+//! `xtask/native/lavapipe_for_dawn.c` says how that works.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub fn is_needed(adapter: &str) -> bool {
     cfg!(target_os = "linux") && adapter.contains("llvmpipe")
 }
 
-/// Compiles it into `folder` and returns the file for the loader of Vulkan.
+/// Compiles the driver into `folder`, and returns its manifest for the Vulkan loader.
 pub fn build(folder: &Path) -> Result<PathBuf> {
     let library = folder.join("liblavapipe_for_dawn.so");
     let mut compiler = Command::new("cc");

@@ -10,8 +10,8 @@ use super::{Session, driver};
 use crate::cli::{Bench, clipseg, json_of, median};
 use crate::root;
 
-/// The most that an engine's logits may differ from ours, of the largest: the others round differently, and
-/// in another order.
+/// The most that an engine's logits may differ from ours, relative to the largest: other engines round
+/// differently, and in another order.
 const TOLERANCE: f64 = 1e-3;
 
 /// The other engines, by their names in `peers.py`.
@@ -19,12 +19,12 @@ const ENGINES: [&str; 3] = ["torch", "onnx-cpu", WEBGPU];
 /// The one that may be left out.
 const WEBGPU: &str = "onnx-webgpu";
 
-/// What a turn gave.
+/// What an engine prints of its turn.
 #[derive(Deserialize)]
 struct Turn {
     version: String,
     seconds: Vec<f64>,
-    /// From our logits, of the largest.
+    /// The largest difference from our logits, relative to the largest logit.
     difference: f64,
 }
 
@@ -33,7 +33,7 @@ pub struct Work<'a> {
     pub model: &'a Path,
     pub photo: PathBuf,
     pub prompts: Vec<u16>,
-    /// An engine is not run on more prompts where a run would take longer than that, in seconds.
+    /// The most seconds of a run: an engine is not run on so many prompts that a run would take longer.
     pub longest: f64,
 }
 
@@ -64,7 +64,7 @@ pub fn measure(session: &Session, work: &mut Work) -> Result<Table> {
                 }
                 match engine.turn(session, work, &bench) {
                     Ok(seconds) => table.add(&engine.row, column, seconds),
-                    // Only one that never worked is left out.
+                    // Only an engine that never worked is left out.
                     Err(error) if engine.name == WEBGPU && engine.first_round.is_empty() => {
                         println!("  {}: left out: {error:#}", engine.name);
                         table.note(&format!("ONNX Runtime's WebGPU is left out: {error:#}."));
@@ -86,12 +86,12 @@ pub fn measure(session: &Session, work: &mut Work) -> Result<Table> {
 
 struct Engine {
     name: &'static str,
-    /// How the table calls it, when it has had a turn.
+    /// Its name in the table, once it has had a turn.
     row: String,
     is_out: bool,
-    /// The Vulkan driver's file, where it needs another than the usual.
+    /// The manifest of a Vulkan driver, where the engine needs a special one.
     driver: Option<PathBuf>,
-    /// The prompts of the turns of the first round, and their seconds.
+    /// For each turn of the first round, the number of prompts and the seconds.
     first_round: Vec<(u16, f64)>,
 }
 
@@ -100,19 +100,19 @@ impl Engine {
         Self { name, row: String::new(), is_out: false, driver: None, first_round: Vec::new() }
     }
 
-    /// What a run would take, where that is longer than `longest`. The first round decides for all, so that
-    /// no median is of fewer rounds than another.
+    /// The seconds that a run would take, if these are more than `longest`. The first round decides for all
+    /// rounds, so that no median is of fewer rounds than another.
     fn too_long(&self, prompts: u16, longest: f64) -> Option<f64> {
         if self.first_round.iter().any(|(count, _)| *count == prompts) {
             return None;
         }
         let (count, seconds) = self.first_round.last()?;
-        // They encode the photo with every prompt, so the time grows as the prompts do.
+        // These engines encode the photo once for every prompt, so the time is in proportion to the prompts.
         let expected = seconds * f64::from(prompts) / f64::from(*count);
         (expected > longest).then_some(expected)
     }
 
-    /// The seconds of its turn.
+    /// Runs the engine's turn, and gives its seconds.
     fn turn(&mut self, session: &Session, work: &Work, bench: &Bench) -> Result<f64> {
         if self.name == WEBGPU && self.driver.is_none() && driver::is_needed(&bench.adapter) {
             self.driver = Some(driver::build(&session.folder)?);

@@ -13,9 +13,9 @@ use crate::cli::{json_of, median};
 use crate::compare::Measure;
 use crate::{root, steps};
 
-/// The most that a product may differ from the host's, of the largest number in it. Sums of 3072 f32 in any
-/// order are within 1e-6; factors cut to fewer bits, as some GPUs' units for matrices take them, are not
-/// within this.
+/// The most that a product may differ from the host's, relative to its largest number. Sums of 3072 f32 in
+/// any order are within 1e-6. Factors that are cut to fewer bits, as some GPUs' matrix units cut them, differ
+/// by more than this.
 const TOLERANCE: f64 = 1e-5;
 
 /// What stands above the table.
@@ -70,7 +70,7 @@ pub fn measure(session: &Session, engines: &Engines) -> Result<Table> {
             println!("round {round} of {}, product of {shape:?}", session.rounds);
             let task = Task::new(session, shape)?;
             let mut ours = Command::new(&engines.ours);
-            // As the command does.
+            // Set the vector width, as the command does.
             if let Some(width) = clipseg::llvmpipe_width() {
                 ours.envs(clipseg::llvmpipe_environment(width, &root().join("target")));
             }
@@ -99,7 +99,7 @@ pub fn measure(session: &Session, engines: &Engines) -> Result<Table> {
     Ok(table)
 }
 
-/// A product that all engines do, and what it should be.
+/// A product that all engines compute, and the expected result.
 struct Task<'a> {
     session: &'a Session,
     shape: Shape,
@@ -116,11 +116,11 @@ impl<'a> Task<'a> {
         Ok(Self { session, shape, expected: product(&left, &right, inner, columns) })
     }
 
-    /// Has a program do it; its name and the median seconds of its runs.
+    /// Has a program compute it, and gives the engine's name and the median seconds of its runs.
     fn turn(&self, mut command: Command) -> Result<(String, f64)> {
         let (rows, inner, columns) = self.shape;
         let file = self.session.folder.join("product.f32");
-        // Another engine's must not be taken for this one's.
+        // Another engine's product must not be taken for this one's.
         if file.exists() {
             fs::remove_file(&file)?;
         }

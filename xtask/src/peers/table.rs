@@ -1,4 +1,4 @@
-//! A table of results: engines in rows, and in columns what they were measured on.
+//! A table of results, with the engines in rows and the work that they were measured on in columns.
 
 use std::fmt::Write;
 use std::ptr;
@@ -7,7 +7,7 @@ use crate::cli::median;
 
 pub struct Table {
     columns: Vec<Column>,
-    /// Ours first: whoever is added first is what the others are measured by.
+    /// Ours first: the others are compared with the engine that is added first.
     engines: Vec<Engine>,
     notes: Vec<String>,
 }
@@ -29,7 +29,7 @@ enum Cell {
     Empty,
     /// The seconds of every round.
     Measured(Vec<f64>),
-    /// It would take that many seconds.
+    /// Not run, as it would take that many seconds.
     NotRun(f64),
 }
 
@@ -38,7 +38,7 @@ impl Table {
         Self { columns, engines: Vec::new(), notes: Vec::new() }
     }
 
-    /// A round's seconds.
+    /// Adds the seconds of a round.
     pub fn add(&mut self, name: &str, column: usize, seconds: f64) {
         match self.cell(name, column) {
             Cell::Measured(all) => all.push(seconds),

@@ -1,4 +1,4 @@
-//! What the process and the device take, over time.
+//! Samples the memory of the process and the device over time.
 
 use std::fmt;
 use std::fs;
@@ -7,7 +7,7 @@ use clipseg::Device;
 
 const MB: f64 = (1 << 20) as f64;
 
-/// At one moment, in MB.
+/// The memory at one moment, in MB.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sample {
     /// Resident memory of the process; none where the system does not have Linux's /proc.
@@ -31,7 +31,7 @@ impl fmt::Display for Sample {
 pub struct Samples(Vec<Sample>);
 
 impl Samples {
-    /// Takes another.
+    /// Takes another sample.
     pub fn take(&mut self, device: &Device) -> Sample {
         let memory = device.memory_use();
         let sample = Sample { resident: resident(), device: (memory.weights + memory.plans) as f64 / MB };
@@ -39,8 +39,8 @@ impl Samples {
         sample
     }
 
-    /// What grew: where the last third of a run took more at most than the middle third, by a tenth and 16
-    /// MB. In the first, caches are filled.
+    /// Which memory grew: its maximum in the last third of a run is above that of the middle third by more
+    /// than a tenth and 16 MB. The first third does not count, as caches are filled then.
     pub fn growth(&self) -> Option<String> {
         let third = self.0.len() / 3;
         let [middle, last] = [&self.0[third..2 * third], &self.0[2 * third..]];

@@ -18,7 +18,7 @@ const COLOURS: [&str; 6] = ["red", "green", "blue", "yellow", "purple", "orange"
 const SHAPES: [&str; 5] = ["circle", "square", "star", "crescent", "cross"];
 /// More prompts than are decoded at once, and than most caches hold.
 const MANY: usize = 70;
-/// How often each kind of work comes with a photo, with other prompts each time.
+/// The number of jobs of each kind per photo, each with other prompts.
 const VARIETIES: usize = 2;
 
 /// Kinds of work.
@@ -30,10 +30,10 @@ enum Kind {
     Resized,
     /// The same, along the photo's edges.
     Refined,
-    /// Prompts that nobody has asked for before beside one that is compared.
+    /// A prompt that was never asked for before, beside one whose result is compared.
     NewPrompts,
     ManyPrompts,
-    /// A picture is looked for.
+    /// A picture as the prompt.
     ImagePrompt,
     /// Words mixed with a picture.
     Mixed,
@@ -42,7 +42,7 @@ enum Kind {
     /// Pixels of another size than the processor's.
     OtherSize,
     Windows,
-    /// The mean over three frames.
+    /// The average over three frames.
     Smoothed,
     /// Futures are dropped at their first wait, then the same is asked for again.
     Dropped,
@@ -67,11 +67,11 @@ const KINDS: [Kind; 12] = [
 pub struct Work<'a> {
     model: &'a ClipSeg,
     photos: Vec<Photo>,
-    /// Number of the next prompt that nobody has asked for.
+    /// The number of the next prompt that was never asked for.
     next: AtomicU64,
 }
 
-/// A piece of work, and what came of it alone.
+/// A piece of work, and the digest of its result when nothing else was going on.
 #[derive(Debug)]
 pub struct Job {
     kind: Kind,
@@ -104,14 +104,14 @@ impl Jobs {
         self.0.len()
     }
 
-    /// One of them.
+    /// A random one of them.
     pub fn any(&self, chance: &mut Chance) -> &Job {
         &self.0[chance.below(self.0.len())]
     }
 }
 
 impl Job {
-    /// Does it again: an error where that fails, or gives something else.
+    /// Does it again. Fails where the work fails, or its result differs.
     pub fn check(&self, work: &Work<'_>) -> Result<()> {
         let values = work.values(self.kind, self.photo, self.variety).with_context(|| format!("{self:?}"))?;
         ensure!(digest(&values) == self.digest, "{self:?}: not what it gives alone");
@@ -132,7 +132,7 @@ impl<'a> Work<'a> {
         Ok(Self { model, photos, next: AtomicU64::new(0) })
     }
 
-    /// What a piece of work gives.
+    /// The result of a piece of work.
     fn values(&self, kind: Kind, photo: usize, variety: usize) -> Result<Vec<f32>> {
         let model = self.model;
         let (photo, other) = (&self.photos[photo], &self.photos[(photo + 1) % self.photos.len()]);
@@ -236,11 +236,11 @@ fn digest(values: &[f32]) -> u64 {
     values.iter().fold(0xcbf2_9ce4_8422_2325 ^ values.len() as u64, step)
 }
 
-/// Numbers by chance, the same in each run.
+/// Random numbers, the same in each run.
 pub struct Chance(u64);
 
 impl Chance {
-    /// By a seed.
+    /// Random numbers for this seed.
     pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }

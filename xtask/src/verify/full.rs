@@ -1,5 +1,5 @@
-//! The main job at full size: a photo and prompts through the whole engine, beside what transformers made of
-//! them.
+//! The main job at full size: a photo and prompts through the whole engine, compared with what transformers
+//! made of them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::compare::{Comparison, Outcome, print_table};
 use crate::root;
 use crate::synth::{self, Preset};
 
-/// Where the reference lies, from the repository's root.
+/// The folder of the reference, from the repository's root.
 const FOLDER: &str = "fixtures/full";
 /// The task asks for this correlation between the logits, besides the tolerance.
 const LEAST_COSINE: f64 = 0.99999;
@@ -27,7 +27,7 @@ struct FullReference {
     photo: PathBuf,
     shape: [usize; 2],
     prompts: Vec<PromptReference>,
-    /// Of a few tensors of the checkpoint that the reference was made with.
+    /// The checksums of a few tensors of the checkpoint that the reference was made with.
     checksums: BTreeMap<String, String>,
 }
 

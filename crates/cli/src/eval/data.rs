@@ -51,7 +51,7 @@ pub enum Data {
 }
 
 impl Data {
-    /// Finds everything that will be read.
+    /// Opens the data, and checks that every file that will be read is there.
     pub fn open(argument: &DataArgument) -> Result<Self> {
         Ok(match argument {
             DataArgument::Shapes { seed, count } => Self::Shapes { seed: *seed, count: *count },
@@ -67,7 +67,7 @@ impl Data {
         }
     }
 
-    /// Reads or draws one.
+    /// Reads or draws one example.
     pub fn example(&self, index: usize) -> Result<Example> {
         match self {
             Self::Shapes { seed, .. } => shapes_example(*seed, index as u64),

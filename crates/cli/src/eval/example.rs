@@ -8,7 +8,7 @@ pub struct Example {
     pub name: String,
     /// The photo.
     pub photo: Photo,
-    /// At least one.
+    /// The prompts with their answers, at least one.
     pub queries: Vec<Query>,
 }
 
@@ -16,7 +16,7 @@ pub struct Example {
 pub struct Query {
     /// What is looked for.
     pub prompt: Prompt,
-    /// The pixels of the photo that show it; none where it is not there.
+    /// The pixels of the photo that show the object; none where it is not there.
     pub mask: Vec<bool>,
     /// Prompts that are scored together.
     pub group: String,
@@ -33,7 +33,7 @@ pub enum Prompt {
 }
 
 impl Query {
-    /// Whether what is looked for is there.
+    /// Whether the object is there.
     pub fn is_present(&self) -> bool {
         self.mask.contains(&true)
     }
@@ -45,7 +45,7 @@ impl Prompt {
         matches!(self, Self::Text(_))
     }
 
-    /// For people.
+    /// The prompt's name, for people.
     pub fn name(&self) -> &str {
         match self {
             Self::Text(text) => text,

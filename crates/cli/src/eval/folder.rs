@@ -13,13 +13,13 @@ use super::example::{Example, Prompt, Query};
 use crate::inputs;
 
 const PROMPTS: &str = "prompts.jsonl";
-/// Most bytes of that file; a hundred thousand prompts have a few.
+/// The most bytes of that file, far more than a hundred thousand prompts take.
 const MOST_BYTES: u64 = 256 << 20;
 
 /// `images/`, `masks/` and `prompts.jsonl`.
 pub struct DataFolder {
     path: PathBuf,
-    /// Rows of one photo after the other, each with its number in the file.
+    /// The rows of each photo, each row with the number of its line in the file.
     photos: Vec<Vec<(usize, Row)>>,
 }
 
@@ -29,7 +29,7 @@ pub struct DataFolder {
 struct Row {
     /// A file in `images/`.
     image: PathBuf,
-    /// A phrase, or else the two below.
+    /// A phrase, in place of the two fields below.
     text: Option<String>,
     /// A file in `images/` that shows the object looked for …
     prompt_image: Option<PathBuf>,
@@ -119,7 +119,8 @@ impl DataFolder {
         self.check_sizes(&row.image, row.mask.as_deref())
     }
 
-    /// Sizes from the files' headers. A photo may lie on its side there, and is turned when it is read.
+    /// Compares sizes from the files' headers. A photo may be stored on its side and turned when it is read,
+    /// so width and height may be swapped.
     fn check_sizes(&self, image: &Path, mask: Option<&Path>) -> Result<()> {
         let (width, height) = dimensions(&self.image(image))?;
         let Some(mask) = mask.map(|mask| self.mask(mask)) else { return Ok(()) };

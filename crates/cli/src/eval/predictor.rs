@@ -13,7 +13,7 @@ pub struct Predictor<'a> {
 }
 
 impl Predictor<'_> {
-    /// All prompts of one photo; it is encoded once.
+    /// Predicts all prompts of one photo, which is encoded once.
     pub fn predict(&self, example: &Example) -> Result<Segmentation> {
         let Self { model, resolution } = self;
         let pixels = resolution.cut(&example.photo, model.processor())?;
@@ -32,7 +32,7 @@ impl Predictor<'_> {
         Ok(model.decode_windows(&scenes, &joined)?)
     }
 
-    /// One prompt's part of what was predicted, at the photo's size.
+    /// The prediction for one prompt, at the photo's size.
     pub fn draw(&self, segmentation: &Segmentation, prompt: usize, photo: &Photo) -> Result<Segmentation> {
         self.resolution.draw(&segmentation.prompt(prompt), photo)
     }

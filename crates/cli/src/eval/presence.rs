@@ -1,4 +1,4 @@
-//! How well the presence score tells what is there from what is not.
+//! How well the presence score tells objects that are there from those that are not.
 
 use serde::Serialize;
 
@@ -7,35 +7,37 @@ use crate::table::{self, Align};
 /// How well the presence score separates, for words and for pictures.
 #[derive(Serialize)]
 pub struct Presence {
-    /// What its thresholds were chosen on: where --tune names nothing else, on the data itself, which
-    /// flatters them.
+    /// The data on which the thresholds were chosen. Without --tune that is the scored data itself, which
+    /// flatters the scores.
     pub tuned_on: String,
     pub text: Separation,
     pub image: Separation,
 }
 
-/// The score of one prompt, and whether what it asks for is there.
+/// The score of one prompt, and whether its object is there.
 #[derive(Clone, Copy)]
 pub struct Judged {
     pub presence: f32,
     pub is_present: bool,
 }
 
-/// How a score separates. What needs prompts of both kinds is absent without.
+/// How well a score separates. The fields that need prompts of both kinds are absent if there is only one
+/// kind.
 #[derive(Serialize)]
 pub struct Separation {
-    /// Prompts for what is there.
+    /// Prompts whose object is there.
     pub present: usize,
-    /// Prompts for what is not.
+    /// Prompts whose object is not there.
     pub absent: usize,
-    /// The share of pairs of the one and the other in which what is there has the higher score; equal ones
-    /// count half.
+    /// Among pairs of a present and an absent object, the share in which the present one has the higher
+    /// score; ties count half.
     pub roc_auc: Option<f64>,
-    /// From this score on something is taken to be there.
+    /// The score from which an object is taken to be there.
     pub threshold: Option<f32>,
-    /// The mean of the share of what is there that is taken so, and of what is not that is not.
+    /// The mean of two shares: of present objects that are taken to be there, and of absent ones that are
+    /// not.
     pub balanced_accuracy: Option<f64>,
-    /// The same where something is taken to be there from 0.5 on.
+    /// The same at a threshold of 0.5.
     pub balanced_accuracy_from_half: Option<f64>,
 }
 
@@ -63,7 +65,7 @@ impl Presence {
 }
 
 impl Separation {
-    /// Of these prompts, with the threshold that is best for `tune`.
+    /// The separation of these prompts, with the threshold that is best for `tune`.
     pub fn of(judged: &[Judged], tune: &[Judged]) -> Self {
         let present = judged.iter().filter(|judged| judged.is_present).count();
         let threshold = best_threshold(tune);
@@ -78,7 +80,8 @@ impl Separation {
     }
 }
 
-/// By score, those of equal score together: how many there are, and how many are not.
+/// Each score in ascending order, with the number of prompts of that score whose object is there, and of
+/// those whose object is not.
 fn steps(judged: &[Judged]) -> Vec<(f32, [usize; 2])> {
     let mut sorted = judged.to_vec();
     sorted.sort_by(|one, other| one.presence.total_cmp(&other.presence));
@@ -112,7 +115,7 @@ fn roc_auc(judged: &[Judged]) -> Option<f64> {
     Some(pairs / (present * absent))
 }
 
-/// The threshold of the best balanced accuracy, half-way between two scores; the lowest of equals.
+/// The threshold with the best balanced accuracy, half-way between two scores; the lowest of several.
 fn best_threshold(judged: &[Judged]) -> Option<f32> {
     let steps = steps(judged);
     let [present, absent] = totals(&steps)?;
@@ -157,7 +160,7 @@ mod tests {
         assert_eq!(roc_auc(&judged(&[0.75, 0.5], &[0.25, 0.0])), Some(1.0));
         assert_eq!(roc_auc(&judged(&[0.25], &[0.75, 0.5])), Some(0.0));
         assert_eq!(roc_auc(&judged(&[0.5, 0.5], &[0.5])), Some(0.5));
-        // Of six pairs three in order, one equal.
+        // Of six pairs three are in order, and one is a tie.
         assert_eq!(roc_auc(&judged(&[0.5, 0.25], &[0.75, 0.25, 0.0])), Some(3.5 / 6.0));
         assert_eq!(roc_auc(&judged(&[0.5], &[])), None);
     }
@@ -172,7 +175,7 @@ mod tests {
         let all_one_way = Separation::of(&tune, &judged(&[0.5], &[]));
         assert!(all_one_way.threshold.is_none() && all_one_way.balanced_accuracy.is_none());
         assert_eq!(all_one_way.roc_auc, Some(1.0));
-        // No threshold is better than to take everything for there.
+        // No threshold is better than taking every object to be there.
         assert_eq!(best_threshold(&judged(&[0.25], &[0.5])), Some(0.0));
     }
 }

@@ -2,19 +2,20 @@
 
 use serde::Serialize;
 
-/// Probabilities are told apart at hundredths.
+/// The number of thresholds, which are hundredths.
 const THRESHOLDS: usize = 100;
 /// The thresholds that the paper reports, in hundredths.
 const REPORTED: [usize; 5] = [10, 20, 30, 40, 50];
 
-/// Wanted and unwanted pixels by the number of thresholds 0.01, 0.02, … 1.00 that their probability reaches.
+/// The numbers of wanted and of unwanted pixels, by how many of the thresholds 0.01, 0.02, … 1.00 their
+/// probability reaches.
 #[derive(Clone)]
 pub struct Counts {
     wanted: [u64; THRESHOLDS + 1],
     unwanted: [u64; THRESHOLDS + 1],
 }
 
-/// Pixels by what they are and what they were taken for.
+/// The numbers of pixels by what they are and what they were predicted to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Confusion {
     true_positive: u64,
@@ -26,11 +27,11 @@ struct Confusion {
 /// Scores at one threshold.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Scores {
-    /// A pixel is marked from this probability.
+    /// The probability from which a pixel is marked.
     pub threshold: f64,
-    /// Of the wanted pixels, intersection over union with the marked ones.
+    /// Intersection over union of the wanted and the marked pixels.
     pub foreground_iou: f64,
-    /// The mean of that and of the same for the background.
+    /// The mean of the foreground IoU and of the same for the background.
     pub binary_iou: f64,
     /// The mean over classes of the foreground IoU.
     pub mean_iou: f64,
@@ -80,7 +81,7 @@ impl Counts {
         }
     }
 
-    /// Intersection over union of the wanted and the marked pixels, 0 where there are neither; the threshold
+    /// Intersection over union of the wanted and the marked pixels, 0 where there are neither. `threshold` is
     /// in hundredths.
     pub fn foreground_iou(&self, threshold: usize) -> f64 {
         let Confusion { true_positive, false_positive, false_negative, .. } = self.confusion(threshold);
@@ -106,7 +107,7 @@ impl Counts {
         ratio(true_positive + false_positive, true_positive + false_positive + false_negative + true_negative)
     }
 
-    /// The threshold, in hundredths, of the best foreground IoU; the lowest of equals.
+    /// The threshold, in hundredths, with the best foreground IoU; the lowest of several.
     pub fn best_threshold(&self) -> usize {
         let better = |best: usize, threshold: usize| {
             if self.foreground_iou(threshold) > self.foreground_iou(best) { threshold } else { best }
@@ -114,7 +115,7 @@ impl Counts {
         (0..=THRESHOLDS).reduce(better).unwrap_or_default()
     }
 
-    /// The area under precision over recall, a step a threshold.
+    /// The area under the precision-recall curve, with a step for each threshold.
     pub fn average_precision(&self) -> f64 {
         let mut area = 0.0;
         let mut before = 0.0;
@@ -128,7 +129,7 @@ impl Counts {
     }
 }
 
-/// Everything about one group of prompts for things that are there.
+/// All scores of one group of prompts.
 #[derive(Serialize)]
 pub struct GroupScores {
     /// At the threshold in use.
@@ -137,12 +138,12 @@ pub struct GroupScores {
     pub best: Scores,
     /// At the paper's thresholds.
     pub at: Vec<Scores>,
-    /// The area under precision over recall.
+    /// The area under the precision-recall curve.
     pub average_precision: f64,
 }
 
 impl GroupScores {
-    /// Scores of a group whose prompts fall into `classes`; the threshold in hundredths.
+    /// Scores of a group whose prompts fall into `classes`. `threshold` is in hundredths.
     pub fn new(classes: &[Counts], threshold: usize) -> Self {
         let sum = Counts::sum(classes);
         let scores = |threshold: usize| Scores {

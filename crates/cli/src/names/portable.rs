@@ -1,25 +1,26 @@
-//! Names that every file system takes, and which of them it takes for equal.
+//! Names that every file system accepts, and which names it may take for equal.
 
 use std::path::Path;
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-/// Most bytes of a photo's name. With a prompt's, a number and an ending a name stays within 255 bytes, what
-/// file systems allow, in any script.
+/// The most bytes of a photo's name. Followed by a prompt's name, a number and an ending, it stays within the
+/// 255 bytes that file systems allow, in any script.
 const STEM_BYTES: usize = 112;
-/// Most bytes of a prompt's name.
+/// The most bytes of a prompt's name.
 const SLUG_BYTES: usize = 96;
-/// What Windows does not allow in a name, and what stands for bytes that are not UTF-8.
+/// The characters that Windows does not allow in a name, and the one that stands for bytes that are not
+/// UTF-8.
 const FORBIDDEN: &str = "<>:\"/\\|?*\u{fffd}";
-/// Names of devices on Windows, also with an ending.
+/// The names that Windows takes for devices, with an ending too.
 const DEVICES: [&str; 6] = ["con", "prn", "aux", "nul", "conin$", "conout$"];
-/// Devices that have a number.
+/// The names of devices that are followed by a number.
 const NUMBERED_DEVICES: [&str; 2] = ["com", "lpt"];
 const DEVICE_NUMBERS: [&str; 13] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "¹", "²", "³"];
 
-/// What file systems that mind neither case nor how a letter is composed have in common for equal names. More
-/// names have a key in common than are equal to any one of them.
+/// A key that is the same for all names that some file system takes for equal, because it ignores case or how
+/// a letter is composed. More names share a key than any single file system takes for equal.
 pub fn key(name: &str) -> String {
     name.nfd().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfd().collect()
 }
@@ -51,7 +52,7 @@ pub fn slug(prompt: &str) -> String {
     }
 }
 
-/// As many whole characters as fit into so many bytes.
+/// As many whole characters as fit into `bytes`.
 fn shortened(text: &str, bytes: usize) -> &str {
     let ends = text.char_indices().map(|(start, c)| start + c.len_utf8());
     &text[..ends.take_while(|&end| end <= bytes).last().unwrap_or(0)]

@@ -7,7 +7,7 @@ use clipseg::masks::{Combination, ProbabilityMap};
 use super::saves::Kind;
 use crate::prompts::Prompts;
 
-/// The weight of negative prompts unless another is given.
+/// The default weight of negative prompts.
 const WEIGHT: f32 = 1.0;
 
 /// Prompts that work together.
@@ -43,7 +43,7 @@ pub struct Results {
     /// The positions of each result's prompts.
     members: Vec<Vec<usize>>,
     combination: Combination,
-    /// The number of prompts, after which come the negative ones.
+    /// The number of prompts; the negative ones come after them.
     prompts: usize,
     negatives: usize,
     weight: f32,
@@ -93,7 +93,7 @@ impl CombiningArguments {
         }
         for (index, (label, class)) in labels.iter().zip(classes).enumerate() {
             let name = class.as_ref().unwrap_or(label);
-            // Without classes prompts that are given twice stay two, as ever.
+            // Without classes, a prompt that is given twice makes two results.
             let known = results.names.iter().position(|known| has_classes && known == name);
             match known {
                 Some(known) => results.members[known].push(index),
@@ -113,8 +113,8 @@ impl Results {
         &self.members[result]
     }
 
-    /// What no result means: the largest probability of the negative prompts at each pixel, where there are
-    /// any. `map` gives that of the prompt of a position.
+    /// The map that is subtracted from every result: at each pixel the largest probability of the negative
+    /// prompts, if there are any. `map` gives the map of the prompt at a position.
     pub fn negative(
         &self,
         map: impl FnMut(usize) -> Result<ProbabilityMap>,
@@ -139,7 +139,8 @@ impl Results {
     }
 }
 
-/// One map at a time beside what they make: of the photo's size, each may be large.
+/// Combines the maps, with only one of them in memory beside the result: at the photo's size each may be
+/// large.
 fn combined(
     places: impl Iterator<Item = usize>,
     combination: Combination,

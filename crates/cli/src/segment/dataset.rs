@@ -1,4 +1,4 @@
-//! What is found in all photos as one data set, to train other models with.
+//! Collects what is found in all photos into one data set, to train other models with.
 
 mod coco;
 mod yolo;
@@ -26,7 +26,7 @@ pub struct DataSet<'a> {
     filled: usize,
 }
 
-/// One connected part of a mask, which data sets take for one thing.
+/// One connected part of a mask, which data sets take for one object.
 pub struct Instance {
     /// The position of its class.
     class: usize,
@@ -34,22 +34,22 @@ pub struct Instance {
     /// The mean probability of its pixels.
     score: f32,
     contour: Contour,
-    /// Of those that a polygon alone does not describe.
+    /// For COCO, where the part has holes, which a polygon cannot describe.
     run_lengths: Option<RunLengths>,
 }
 
 /// A photo whose instances are known.
 pub struct Annotated<'a> {
     pub source: &'a Source,
-    /// What to call it; no other photo is called so.
+    /// The photo's name in the data set, which no other photo has.
     pub name: &'a Path,
     pub photo: &'a Photo,
     pub instances: Vec<Instance>,
 }
 
 impl<'a> DataSet<'a> {
-    /// Of these classes and photos, of the kinds among `saves`, with polygons that leave the pixels' edges by
-    /// `simplify` pixels at most.
+    /// Prepares the data sets among `saves` for these classes and photos. Polygons deviate from the pixels'
+    /// edges by `simplify` pixels at most.
     pub fn prepare(
         folder: &'a output::Folder,
         saves: &[Kind],
@@ -62,8 +62,8 @@ impl<'a> DataSet<'a> {
         Ok(Self { coco, yolo, simplify, filled: 0 })
     }
 
-    /// The instances of class number `class`; none where no data set is asked for. `score` is the probability
-    /// that a pixel belongs to the mask, given what the model says of it.
+    /// The instances of class number `class`; none where no data set is asked for. `score` turns the model's
+    /// probability of a pixel into the probability that the pixel belongs to the mask.
     pub fn instances(
         &self,
         class: usize,
@@ -92,7 +92,7 @@ impl<'a> DataSet<'a> {
             .collect())
     }
 
-    /// Adds a photo; its files in YOLO's form, where these are asked for.
+    /// Adds a photo, and gives its files in YOLO's format where these are asked for.
     pub fn add(&mut self, annotated: &Annotated<'_>) -> Result<Option<YoloFiles>> {
         let files = self.yolo.as_mut().map(|yolo| yolo.add(annotated)).transpose()?;
         if let Some(coco) = &mut self.coco {
@@ -105,7 +105,7 @@ impl<'a> DataSet<'a> {
         Ok(files)
     }
 
-    /// Writes what is of all photos together; the files.
+    /// Writes the files that cover all photos, and gives their paths.
     pub fn finish(&mut self) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         if let Some(coco) = &mut self.coco {

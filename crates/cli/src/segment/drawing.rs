@@ -31,15 +31,15 @@ pub struct Drawing<'a> {
 pub struct Decoded {
     pub photo: Photo,
     pub segmentation: Segmentation,
-    /// Parts in which it was looked at.
+    /// The number of windows through which the photo was looked at.
     pub windows: usize,
     pub seconds: Seconds,
 }
 
 impl<'a> Drawing<'a> {
-    /// Makes masks at the size of photo number `place`, writes what is wanted of them, and adds them to the
-    /// data set. What is done to probabilities and masks comes in the order that
-    /// [`MaskOptions`](clipseg::masks::MaskOptions) tells.
+    /// Makes the masks of photo number `place` at its size, writes the files that are asked for, and adds the
+    /// masks to the data set. Probabilities and masks are processed in the order that
+    /// [`MaskOptions`](clipseg::masks::MaskOptions) documents.
     pub fn draw(&self, place: usize, decoded: Decoded, data_set: &mut DataSet<'_>) -> Result<Report<'a>> {
         let Self { arguments, prompts, results, targets, sources, names, adapter } = *self;
         let Decoded { photo, segmentation, windows, seconds } = decoded;
@@ -64,8 +64,8 @@ impl<'a> Drawing<'a> {
         });
         let has_labels = saves.is_some() && arguments.save.contains(&Kind::Labels);
         let mut label_map = has_labels.then(|| LabelMap::new(width, height)).transpose()?;
-        // As the model answers, for what is judged of the whole, and at the photo's size; there a prompt at a
-        // time, as the maps may be large.
+        // `answer` gives maps of the model's size, for the presence score. `drawn` gives maps of the photo's
+        // size, one prompt at a time, as they may be large.
         let answer = |index: usize| Ok(segmentation.probability_map(index)?);
         let drawn = |index: usize| {
             let map = arguments.resolution.draw(&segmentation.prompt(index), &photo)?;
@@ -111,13 +111,13 @@ impl<'a> Drawing<'a> {
         let labels = labels.map(|(saves, map)| saves.write_labels(names.photo(place), &map, &results.names));
         let labels = labels.transpose()?;
         if let Some(file) = &targets.logits {
-            // Those of negative prompts come last.
+            // Without the logits of the negative prompts, which come last.
             let Array { shape, values } = segmentation.logits();
             let (count, pixels) = (prompts.labels.len(), shape[1] * shape[2]);
             file.write_tensor("logits", &[count, shape[1], shape[2]], &values[..count * pixels])?;
         }
         let logits = targets.logits.as_ref().map(output::File::path).map(PathText);
-        // Last, so that a photo of which something could not be written is not in it.
+        // The data set comes last, so that it has no photo of which a file could not be written.
         let annotated =
             Annotated { source: &sources[place], name: names.photo(place), photo: &photo, instances };
         let yolo = data_set.add(&annotated)?;

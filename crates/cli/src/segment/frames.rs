@@ -34,14 +34,14 @@ impl FrameArguments {
         Ok(())
     }
 
-    /// What averages, where that is asked for.
+    /// The smoother, if --smooth is given.
     pub fn smoother(&self) -> Result<Option<Smoother>> {
         let smoother = |share| Smoother::new(share).with_context(|| format!("--smooth {share}"));
         self.smooth.map(smoother).transpose()
     }
 }
 
-/// The most bytes of a path, beyond what any system allows.
+/// The most bytes of a line, more than any system allows for a path.
 const LONGEST: u64 = 1 << 16;
 
 /// The paths on the lines of a stream; empty lines are left out.
@@ -82,7 +82,7 @@ pub fn by_number(one: &OsStr, other: &OsStr) -> Ordering {
         let order = match (number(left), number(right)) {
             (Some((left_digits, left_rest)), Some((right_digits, right_rest))) => {
                 (left, right) = (left_rest, right_rest);
-                // Of numbers without zeros before them, the longer is the larger.
+                // Of two numbers without leading zeros, the longer one is the larger.
                 (left_digits.len(), left_digits).cmp(&(right_digits.len(), right_digits))
             }
             _ => match (left.split_first(), right.split_first()) {
@@ -90,7 +90,7 @@ pub fn by_number(one: &OsStr, other: &OsStr) -> Ordering {
                     (left, right) = (left_rest, right_rest);
                     left_byte.cmp(right_byte)
                 }
-                // Equal but for zeros before numbers.
+                // Equal but for leading zeros.
                 (None, None) => return one.cmp(other),
                 (left_end, right_end) => return left_end.is_some().cmp(&right_end.is_some()),
             },
@@ -101,7 +101,7 @@ pub fn by_number(one: &OsStr, other: &OsStr) -> Ordering {
     }
 }
 
-/// The number that a name begins with, without zeros before it, and what comes after.
+/// The number that a name begins with, without leading zeros, and the rest of the name.
 fn number(name: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = name.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(name.len());
     let (digits, rest) = name.split_at(end);

@@ -21,7 +21,7 @@ struct Label<'a> {
     prompt: Option<&'a str>,
     /// Pixels that have this label.
     area: usize,
-    /// As in the picture's palette, which pictures of 16 bits have not.
+    /// As in the picture's palette; absent for 16-bit pictures, which have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     colour: Option<String>,
 }

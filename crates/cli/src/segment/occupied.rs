@@ -16,7 +16,7 @@ pub struct Occupied<'a> {
 }
 
 impl<'a> Occupied<'a> {
-    /// Of an output folder, which need not be there, and the files that the run reads.
+    /// For an output folder, which need not be there, and the files that the run reads.
     pub fn new(folder: &'a Path, inputs: impl Iterator<Item = &'a Path>) -> Self {
         let inputs = if folder.is_dir() {
             inputs.filter_map(|path| path.canonicalize().ok()).collect()
@@ -26,8 +26,9 @@ impl<'a> Occupied<'a> {
         Self { folder, inputs, listed: HashMap::new() }
     }
 
-    /// Whether the folder within the output folder holds a file whose name has this key and that is read, is
-    /// a picture that this program did not write, or is not a file at all.
+    /// Whether the folder `within` the output folder holds something that must be kept and whose name has
+    /// this key: a file that the run reads, a picture that this program did not write, or anything that is
+    /// not a file.
     pub fn has(&mut self, within: &Path, key: &str) -> bool {
         if !self.listed.contains_key(within) {
             self.listed.insert(within.to_owned(), list(&self.folder.join(within)));

@@ -8,24 +8,24 @@ use super::report::{Failure, Report};
 use crate::paths::PathText;
 use crate::{output, report, stop};
 
-/// Prints what came of each photo as soon as it is known, so that nothing that comes later can lose it.
+/// Prints the outcome of each photo as soon as it is known, so that no later failure can lose it.
 pub struct Outcomes {
     json: bool,
-    /// All that are to be segmented.
+    /// The number of photos to segment.
     photos: usize,
     failures: usize,
-    /// The failure of a single photo, which is the command's.
+    /// The failure of the only photo, which becomes the command's.
     failure: Option<anyhow::Error>,
 }
 
 impl Outcomes {
-    /// Of so many photos, as lines of JSON or as text.
+    /// The outcomes of `photos`, printed as lines of JSON or as text.
     pub fn new(photos: usize, json: bool) -> Self {
         stop::count(0, photos as u64, "photos");
         Self { json, photos, failures: 0, failure: None }
     }
 
-    /// Prints what came of a photo.
+    /// Prints the outcome of a photo.
     ///
     /// # Errors
     /// Where it cannot be printed.
@@ -53,10 +53,10 @@ impl Outcomes {
         Ok(())
     }
 
-    /// Ends the command: well if no photo failed.
+    /// Ends the command, successfully if no photo failed.
     ///
     /// # Errors
-    /// The failure of a single photo; how many of several failed.
+    /// The failure of the only photo, or the number of several photos that failed.
     pub fn finish(self) -> Result<()> {
         let Self { failures, photos, .. } = self;
         self.failure.map_or(Ok(()), Err)?;

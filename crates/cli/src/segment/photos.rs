@@ -12,26 +12,26 @@ use super::Arguments;
 use super::{dataset, frames};
 use crate::{pictures, report};
 
-/// What names of photos end with, as far as folders are searched for them.
+/// The endings of the files that are taken for photos when a folder is searched.
 const EXTENSIONS: [&str; 12] =
     ["jpg", "jpeg", "jpe", "jif", "jfif", "png", "webp", "gif", "bmp", "dib", "tif", "tiff"];
-/// What names of photos end with that this program does not read.
+/// The endings of pictures that this program does not read.
 const OTHER_ENDINGS: [&str; 16] = [
     "heic", "heif", "hif", "avif", "jxl", "jp2", "j2k", "psd", "dng", "cr2", "cr3", "nef", "arw", "orf",
     "rw2", "raf",
 ];
 
-/// In place of a photo: those on stdin.
+/// Given in place of a photo, stands for the photos whose paths are on stdin.
 const STREAM: &str = "-";
 
 /// A photo to be read.
 pub struct Source {
     pub path: PathBuf,
-    /// Its folder within the one that was named; empty where there is none between.
+    /// The photo's folder, relative to the folder that was named; empty for that folder itself.
     pub folder: PathBuf,
 }
 
-/// What was found where the user pointed.
+/// The photos that were found in the files and folders that the user named.
 #[derive(Default)]
 pub struct Listing {
     pub photos: Vec<Source>,
@@ -54,9 +54,9 @@ pub fn open(path: &Path, arguments: &Arguments, processor: &Processor) -> Result
 }
 
 impl Listing {
-    /// The photos that were named, or whose paths are on the lines of stdin; in place of each folder those in
-    /// it, in the order of their names, in which numbers count by their value; without hidden files, and
-    /// without pictures that this program has written.
+    /// Lists the photos that were named, or whose paths are on the lines of stdin. A folder stands for the
+    /// photos in it, in the order of their names, where numbers are ordered by their value. Hidden files are
+    /// left out, and so are pictures that this program has written.
     pub fn of(named: &[PathBuf], recursive: bool) -> Result<Self> {
         let mut listing = Self::default();
         let mut ours = Vec::new();
@@ -107,7 +107,7 @@ impl Listing {
                     let path = error.path().unwrap_or(folder).to_owned();
                     self.failures.push((path, error.into()));
                 }
-                // Asked of the path, as links to files are taken.
+                // The path is asked, not the entry, as links to files are taken too.
                 Ok(entry) if entry.path().is_file() => {
                     let path = entry.into_path();
                     let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
@@ -162,7 +162,7 @@ impl Others {
     }
 }
 
-/// What folders are searched without.
+/// Whether an entry is skipped when a folder is searched.
 fn is_left_out(entry: &DirEntry) -> bool {
     let is_copies = entry.file_type().is_dir() && dataset::holds_copies(entry.path());
     if is_copies {

@@ -36,7 +36,7 @@ struct Region {
     bbox: [u32; 4],
     /// The outer border, `[x, y, x, y, …]` in corners of pixels.
     polygon: Vec<u32>,
-    /// What the part surrounds, each in the same form.
+    /// The borders of the part's holes, each in the same form.
     holes: Vec<Vec<u32>>,
 }
 

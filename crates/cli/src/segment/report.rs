@@ -9,7 +9,7 @@ use super::saves::{Files, LabelFiles};
 use crate::paths::PathText;
 use crate::table::{self, Align};
 
-/// What the command prints of a photo.
+/// What the command prints about a photo.
 #[derive(Serialize)]
 pub struct Report<'a> {
     pub photo: PathText<&'a Path>,
@@ -17,35 +17,35 @@ pub struct Report<'a> {
     pub height: usize,
     pub adapter: &'a str,
     pub threshold: f32,
-    /// Parts in which the photo was looked at.
+    /// The number of windows through which the photo was looked at.
     pub windows: usize,
     pub prompts: Vec<PromptResult<'a>>,
     pub labels: Option<LabelFiles>,
-    /// The photo's files in a data set of YOLO's form.
+    /// The photo's files in a data set of YOLO's format.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub yolo: Option<YoloFiles>,
     pub logits: Option<PathText<&'a Path>>,
     pub seconds: Seconds,
 }
 
-/// What the command prints of a photo that could not be segmented.
+/// What the command prints about a photo that could not be segmented.
 #[derive(Serialize)]
 pub struct Failure<'a> {
     pub photo: PathText<&'a Path>,
     pub error: String,
 }
 
-/// What came of one prompt, or of several that make one result.
+/// The result of one prompt, or of several prompts that make one result.
 #[derive(Serialize)]
 pub struct PromptResult<'a> {
-    /// The prompt, or the class or the prompts that it is the result of.
+    /// The prompt, the class, or all prompts that the result is of.
     pub prompt: &'a str,
-    /// The prompts that it was made of, where these are several or called otherwise.
+    /// The prompts that the result was made of, if there are several or their name is not that of the result.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub of: Vec<&'a str>,
     /// Whether the prompt was longer than the model reads.
     pub cut: bool,
-    /// How sure the model is that it is in the photo at all, 0 to 1: the mean of its answer's largest
+    /// How sure the model is that the object is in the photo at all, 0 to 1: the mean of its answer's largest
     /// probabilities.
     pub presence: f32,
     /// The largest probability in the photo.
@@ -59,7 +59,8 @@ pub struct PromptResult<'a> {
     pub files: Option<Files>,
 }
 
-/// How long the steps took; of several photos the first and the third are spent once.
+/// How long the steps took. With several photos, the time of `load` and `encode_prompts` is spent once,
+/// though each photo's report has it.
 #[derive(Clone, Copy, Default, Serialize)]
 pub struct Seconds {
     pub load: f64,

@@ -14,9 +14,9 @@ pub struct Settings<'a> {
     pub height: usize,
     /// Probability from which a pixel belongs to the mask.
     pub threshold: f32,
-    /// Whether the mask is of what does not reach it.
+    /// Whether the mask is of the pixels that do not reach the threshold.
     pub invert: bool,
-    /// Pixels that a connected part of the mask has at least.
+    /// The fewest pixels that a connected part of the mask has.
     pub min_area: usize,
     /// Pixels by which the mask has grown; below 0 it has shrunk.
     pub grow: f64,

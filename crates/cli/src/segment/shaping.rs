@@ -1,4 +1,4 @@
-//! How a mask is made of probabilities.
+//! The options by which a mask is made of probabilities.
 
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -72,7 +72,7 @@ impl ShapingArguments {
         Ok(())
     }
 
-    /// The same as the library takes it.
+    /// The same options in the library's form.
     pub fn options(&self) -> MaskOptions {
         let Self { threshold, invert, min_area, .. } = *self;
         let grow = self.grow.unwrap_or(0.0) - self.shrink.unwrap_or(0.0);

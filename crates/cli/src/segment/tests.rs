@@ -13,7 +13,7 @@ fn fixture(name: &str) -> String {
     format!("{}/../../fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A folder of photos, and what segments them by two prompts.
+/// A folder of photos, and a function that segments them by two prompts.
 fn photos(count: usize) -> (tempfile::TempDir, impl Fn() -> Result<()>) {
     let folder = tempfile::tempdir().unwrap();
     let photos = folder.path().join("photos");
@@ -42,7 +42,7 @@ fn pieces(run: impl Fn() -> Result<()>) -> usize {
 #[test]
 fn a_lost_device_ends_the_run() {
     let (_folder, run) = photos(9);
-    // Of the photos after the first, each takes a few.
+    // That is in the work on the photos after the first, each of which takes a few pieces.
     faults::at(pieces(&run) - 30, Fault::Loss);
     let error = run().unwrap_err().to_string();
     assert_eq!(faults::end(), None);

@@ -1,4 +1,4 @@
-//! Photo after photo through reading, the model and drawing, side by side.
+//! Takes photo after photo through reading, the model and drawing, which run side by side.
 
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
@@ -16,7 +16,7 @@ use crate::inputs;
 use crate::paths::PathText;
 use crate::progress::{Estimate, Progress, Stopwatch};
 
-/// Photos that are read ahead, and results that wait to be written.
+/// The number of photos that are read ahead, and of results that wait to be written.
 const WAITING: usize = 2;
 
 /// What all photos have in common.
@@ -26,22 +26,22 @@ pub struct Work<'a> {
     /// The checkpoint, for messages.
     pub folder: &'a Path,
     pub condition: &'a Condition,
-    /// What averages over frames, where that is asked for.
+    /// The average over frames, if --smooth is given.
     pub smoother: Option<Smoother>,
     pub progress: &'a Progress,
-    /// Of the photos.
+    /// The estimate for all photos.
     pub estimate: Estimate,
-    /// Those that are spent once.
+    /// The times that are spent once: to load the model and to encode the prompts.
     pub seconds: Seconds,
 }
 
 impl Work<'_> {
-    /// Segments the photos, the first of which is open, and tells `outcomes` and `data_set` of each when it
-    /// is done: while the device works on one, the next is read and the results of the one before are
-    /// written. What goes wrong with a photo keeps no other from being segmented.
+    /// Segments the photos, the first of which is already open, and reports each to `outcomes` and `data_set`
+    /// when it is done. While the device works on one photo, the next is read and the results of the one
+    /// before are written. A photo that fails does not keep the others from being segmented.
     ///
     /// # Errors
-    /// Where the outcomes cannot be printed, and where the device was lost, with which nothing more can be
+    /// When the outcomes cannot be printed, and when the device was lost, after which nothing more can be
     /// done.
     pub fn run(
         &self,
@@ -59,14 +59,14 @@ impl Work<'_> {
             scope.spawn(move || {
                 let rest = sources[1..].iter().map(|source| photos::open(&source.path, arguments, processor));
                 for opened in std::iter::once(first).chain(rest) {
-                    // Nobody listens any more where outcomes cannot be printed.
+                    // The receiver is gone when outcomes could not be printed.
                     if to_device.send(opened).is_err() {
                         return;
                     }
                 }
             });
             let drawing = scope.spawn(move || {
-                // Taken along, so that the sender learns of an error.
+                // Move the receiver into this thread: when an error ends it, the sender notices.
                 let decoded = decoded;
                 decoded.iter().try_for_each(|(place, decoded)| {
                     let report = decoded.and_then(|decoded| self.drawing.draw(place, decoded, data_set));
@@ -129,7 +129,7 @@ impl Work<'_> {
             }
             _ => {}
         })?;
-        // What it took to put windows together.
+        // The time that it took to put the windows together.
         seconds.decode += stopwatch.lap();
         ensure!(
             segmentation.logits().values.iter().all(|logit| logit.is_finite()),
@@ -143,7 +143,7 @@ impl Work<'_> {
     }
 }
 
-/// Whether an error is that the device is gone, as it is for all photos that follow.
+/// Whether the error is the loss of the device, which all later photos would meet too.
 fn tells_of_loss(error: &anyhow::Error) -> bool {
     let is_loss = |error: &DeviceError| matches!(error, DeviceError::DeviceLost(_));
     error.chain().any(|cause| match cause.downcast_ref() {

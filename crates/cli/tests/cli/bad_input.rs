@@ -155,7 +155,7 @@ fn an_output_folder_that_cannot_be_written() {
     assert_eq!(workspace.files(""), ["model", "taken"]);
 }
 
-/// The output is found wanting before the weights are: these are not weights at all.
+/// Errors of the outputs come before those of the weights, which here are not weights at all.
 #[test]
 fn cheap_checks_come_first() {
     let workspace = Workspace::tiny();
@@ -183,7 +183,7 @@ fn weights_whose_file_contradicts_itself() {
     }
 }
 
-/// Rewrites the weights with one tensor replaced, or left out.
+/// Rewrites the weights with one tensor in another shape, or left out.
 fn replace_tensor(workspace: &Workspace, name: &str, shape: Option<&[usize]>) {
     let path = workspace.path("model/model.safetensors");
     let bytes = fs::read(&path).unwrap();

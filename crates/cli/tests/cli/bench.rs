@@ -10,8 +10,8 @@ use crate::support::{Workspace, refuse, succeed};
 #[test]
 fn every_step_is_measured() {
     let workspace = Workspace::tiny();
-    // The bench's own prompts have more letters than the tests' tokenizer; what it does not know becomes the
-    // end token.
+    // The bench's own prompts have more letters than the tests' tokenizer; letters that it does not know
+    // become the end token.
     let arguments = ["bench", "--model", &workspace.argument("model"), "--prompts", "3", "--runs", "2"];
     let report: Value =
         serde_json::from_str(&succeed(&[arguments.as_slice(), &["--json"]].concat())).unwrap();
@@ -98,7 +98,7 @@ fn tuned_kernels_and_pipelines_are_remembered_in_the_cache_folder() {
         let output = command.env("XDG_CACHE_HOME", workspace.path("caches")).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let files = fs::read_dir(workspace.path("caches/clipseg")).unwrap();
-        // Of the driver's own shaders there may be a folder.
+        // There may also be a folder with the driver's own shaders.
         let files: Vec<_> = files.map(|file| file.unwrap().path()).filter(|path| path.is_file()).collect();
         let content = |ending: &str| {
             let mut named = files.iter().filter(|file| file.extension().is_some_and(|own| own == ending));

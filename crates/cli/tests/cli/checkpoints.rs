@@ -71,7 +71,7 @@ fn a_condition_that_is_not_used_is_warned_of() {
     assert!(stderr.starts_with("warning: ") && stderr.contains("conditional_layer = -1"), "{stderr}");
 }
 
-/// Of tokens that the tokenizer's files add: looked for before a prompt is cut into words.
+/// Tokens that the tokenizer's files add are looked for before a prompt is cut into words.
 #[test]
 fn added_tokens_are_found() {
     let workspace = Workspace::empty();
@@ -88,7 +88,7 @@ fn added_tokens_are_found() {
     assert!(tokenize("a <my-star>").contains("49408"));
 }
 
-/// A token whose id no row of the model's embedding has.
+/// The token's id is beyond the rows of the model's embedding.
 #[test]
 fn an_added_token_without_an_embedding_is_refused_by_name() {
     let workspace = Workspace::tiny();

@@ -1,4 +1,4 @@
-//! What `segment --save coco,yolo` writes of a folder of photos.
+//! What `segment --save coco,yolo` writes for a folder of photos.
 
 use std::fs;
 use std::path::Path;
@@ -171,8 +171,8 @@ fn yolo_has_a_file_for_each_photo() {
         assert_eq!(*found, mask, "{name}");
     }
 
-    // Again into the same folder, which is known to be ours; and where somebody else's labels are, not at
-    // all.
+    // The data set can be written into the same folder again, which is recognised as ours, but not into a
+    // folder with somebody else's labels.
     run_again(&workspace);
     workspace.write("out/data.yaml", b"names: {0: mine}");
     let arguments = arguments(&workspace, &["--save", "yolo"]);
@@ -205,7 +205,7 @@ fn photos_of_others_are_not_overwritten() {
     );
     assert_eq!(fs::read(workspace.path("out/images/scene-1.png")).unwrap(), b"somebody's own");
 
-    // Photos that lie where they belong stay there.
+    // Photos that are in the data set's folder already stay there.
     fs::copy(photo, workspace.path("out/images/scene-1.png")).unwrap();
     let images = workspace.argument("out/images");
     succeed(&["segment", "--model", model, &images, "-p", "a circle", "--save", "yolo", "--out", &out]);
@@ -233,7 +233,7 @@ fn a_data_set_among_the_photos_is_not_taken_for_photos() {
     assert_eq!(fs::read(workspace.path("photos/set/annotations.json")).unwrap(), b"{\"info\": \"mine\"}");
 }
 
-/// The same without folders within folders, so that there is no warning beside the refusal.
+/// The same arguments without `--recursive`, so that there is no warning beside the refusal.
 fn arguments_of_others<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     arguments.iter().copied().filter(|argument| *argument != "--recursive").collect()
 }

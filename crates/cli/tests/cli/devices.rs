@@ -59,7 +59,7 @@ fn llvmpipe_is_told_its_vector_width_by_us_unless_by_the_user() {
     if !untold.contains("llvmpipe Mesa") {
         return;
     }
-    // Which of the three depends on the driver and the processor.
+    // Which of these is printed depends on the driver and the processor.
     let [ours, its_own] = ["which clipseg chose", "the driver's own choice"];
     assert!(untold.contains(ours) || untold.contains(its_own), "{untold}");
     let is_wide = untold.contains(&format!("vectors   of 512 bits, {ours}"));
@@ -83,8 +83,8 @@ fn a_width_that_llvmpipe_does_not_survive_is_refused() {
     assert!(output.status.code() == Some(1) && message.contains("128, 256 or 512"), "{message}");
 }
 
-/// Mesa 25.0 crashes on shaders of another width in its cache, so those of a chosen width must not lie where
-/// others look.
+/// Mesa 25.0 crashes on shaders of another width in its cache, so the shaders of a chosen width must not be
+/// in the cache that other programs use.
 #[test]
 fn shaders_of_a_chosen_width_have_a_cache_of_their_own() {
     let caches = tempfile::tempdir().unwrap();

@@ -63,7 +63,7 @@ fn a_folder_is_scored() {
 fn generated_scenes_are_scored_with_thresholds_of_other_scenes() {
     let workspace = Workspace::tiny();
     let model = workspace.argument("model");
-    // The tiny tokenizer lacks letters; unknown ones are the end token to it.
+    // The tiny tokenizer lacks letters; it takes unknown ones for the end token.
     let text = succeed(&["eval", "--model", &model, "--data", "shapes:3:2", "--tune", "shapes:2:1"]);
     for word in
         ["shapes:3:2 on", "text, seen pairs", "image", "foreground IoU at", "binary IoU", "mean IoU", "AP"]

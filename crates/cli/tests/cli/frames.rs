@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use crate::support::{Workspace, fixture, reports, succeed};
 
-/// Frames 2 and 10, which are the fixtures' scenes, and 11, of another size; their names sort otherwise as
-/// text.
+/// Frames 2 and 10, which are the fixtures' scenes, and 11, of another size; as text, their names would sort
+/// in another order.
 fn with_frames() -> Workspace {
     let workspace = Workspace::empty();
     fs::create_dir(workspace.path("frames")).unwrap();
@@ -33,8 +33,8 @@ fn probabilities(workspace: &Workspace, out: &str, more: &[&str]) -> Vec<(String
     reports.iter().map(frame).collect()
 }
 
-/// The mean is taken of the model's own 128 × 128 answers, so that pixels within larger areas of one answer
-/// obey the formula.
+/// The mean is taken at the model's own size of 128 × 128, so the formula holds for pixels within larger
+/// areas of one answer.
 #[test]
 fn frames_are_averaged_in_the_order_of_their_numbers() {
     let workspace = with_frames();

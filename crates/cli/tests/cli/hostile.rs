@@ -2,7 +2,8 @@
 
 use crate::support::{Workspace, clipseg, fixture, refuse};
 
-/// Where a file is due there is a named pipe that nobody writes to: refused by its name, and not waited for.
+/// A named pipe that nobody writes to, in place of a file, is refused by its name instead of being waited
+/// for.
 #[test]
 #[cfg(unix)]
 fn pipes_and_devices_in_place_of_files_are_refused_by_name() {

@@ -1,4 +1,4 @@
-//! `--model owner/name`: from a Hub on loopback into the cache.
+//! `--model owner/name`: downloads from a Hub on loopback into the cache.
 
 mod broken;
 mod cache;
@@ -50,7 +50,7 @@ impl Tiny {
         self.command(arguments).envs(variables.iter().copied()).output().unwrap()
     }
 
-    /// Runs it, which must succeed; its stdout and stderr.
+    /// Runs it, which must succeed, and gives its stdout and stderr.
     fn succeed(&self, arguments: &[&str], variables: &[(&str, &str)]) -> (String, String) {
         let output = self.run(arguments, variables);
         let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
@@ -96,7 +96,8 @@ impl Tiny {
         self.workspace.path("home/hub/models--tiny--model").join(path)
     }
 
-    /// Every file is in the commit's snapshot as the Hub has it, and nothing is left half done.
+    /// Checks that every file is in the commit's snapshot as the Hub has it, and that nothing is left half
+    /// done.
     fn assert_whole(&self, commit: &str) {
         let snapshot = self.cache("snapshots").join(commit);
         for (name, bytes) in &self.server.state().files {
@@ -113,7 +114,7 @@ impl Tiny {
     }
 }
 
-/// The ranges in which a large file was sent for, in order.
+/// The ranges in which large files were requested, in order.
 fn ranges(requests: &[Request]) -> Vec<Option<&str>> {
     let content = requests.iter().filter(|request| request.is_storage && request.method == "GET");
     content.map(|request| request.range.as_deref()).collect()
@@ -154,7 +155,7 @@ fn words_and_pixels_need_no_weights() {
     assert!(requests.iter().all(|request| !request.path.contains("model.safetensors")), "{requests:?}");
 }
 
-/// What is wrong beside the weights is found before they are downloaded.
+/// Errors that do not concern the weights are found before these are downloaded.
 #[test]
 fn bad_input_downloads_no_weights() {
     let tiny = Tiny::new();
@@ -182,7 +183,7 @@ fn a_revision_is_a_branch_a_reference_or_a_commit() {
     }
 }
 
-/// As it is copied from a browser, or as a shell completes it.
+/// The address is as it is copied from a browser, the name as a shell completes it.
 #[test]
 fn a_repository_is_named_by_its_page_too() {
     let tiny = Tiny::new();
@@ -199,7 +200,7 @@ fn a_repository_is_named_by_its_page_too() {
     }
 }
 
-/// A log shows no bar, and a Hub that is asked too often is waited for.
+/// When the Hub asks the command to wait, a warning says so, as a log shows no bar.
 #[test]
 fn a_wait_that_the_hub_asks_for_is_told() {
     let tiny = Tiny::new();

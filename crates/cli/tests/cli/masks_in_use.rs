@@ -1,5 +1,5 @@
-//! What people do with masks: prompts together, edges moved, a presence score; with the small model that was
-//! trained.
+//! What people do with masks, on the small trained model: prompts are combined, edges moved, and presence is
+//! scored.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::support::{Workspace, clipseg, fixture, refuse, reports, succeed};
 const SIDE: usize = 256;
 const PIXELS: usize = SIDE * SIDE;
 
-/// Segments the first of the fixtures' scenes: the report's prompts, and the folder of the files.
+/// Segments the first of the fixtures' scenes, and gives the report's prompts and the folder of the files.
 fn segment(more: &[&str]) -> (Vec<Value>, TempDir) {
     let out = tempfile::tempdir().unwrap();
     let [model, scene] = ["models/clipseg-shapes", "shapes/scene-1.png"].map(fixture);
@@ -65,7 +65,7 @@ fn what_is_not_meant_is_subtracted() {
     let left = mask(&out, "something-striped");
     assert!(left.area() > 1000 && left.area() + 1000 < mask(&all, "something-striped").area());
     assert_eq!(prompts[0]["area"], left.area());
-    // What is there alone is judged by what is left of it.
+    // Presence is judged by the probabilities that are left after the subtraction.
     let (prompts, _) = segment(&["-p", "a circle", "--negative", "a circle"]);
     assert!(prompts[0]["presence"].as_f64().unwrap() < 0.01 && prompts[0]["area"] == 0, "{prompts:?}");
 }

@@ -2,7 +2,7 @@
 
 use crate::support::{Workspace, clipseg, refuse, succeed, tensor};
 
-/// The logits of many prompts, whose run has nothing to warn of.
+/// The logits of many prompts, by a run that has nothing to warn of.
 fn logits(workspace: &Workspace, more: &[&str]) -> Vec<f32> {
     let file = workspace.argument("logits.safetensors");
     let mut arguments = workspace.segment();

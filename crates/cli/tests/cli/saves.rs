@@ -14,7 +14,7 @@ const HEIGHT: usize = 300;
 const PIXELS: usize = WIDTH * HEIGHT;
 const NAMES: [&str; 2] = ["chelsea-a-cat", "chelsea-beet-root"];
 
-/// Segments by two prompts with `more` arguments; the report.
+/// Segments by two prompts with `more` arguments, and gives the report.
 fn segment(workspace: &Workspace, more: &[&str]) -> Value {
     let arguments = workspace.segment();
     let start = arguments.iter().map(String::as_str);

@@ -70,7 +70,7 @@ fn a_run_that_is_asked_to_stop_says_how_far_it_came_and_leaves_nothing_half_writ
     }
 }
 
-/// What a killed run leaves is removed by the next; what one leaves that is at work is not.
+/// The next run removes the files that a killed run has left, but not those of a run that is at work.
 #[test]
 fn the_next_run_removes_what_a_killed_one_left() {
     let workspace = many_photos();
@@ -97,7 +97,7 @@ fn the_next_run_removes_what_a_killed_one_left() {
     assert_eq!(files(&workspace.path("out")).1, [""; 0]);
 }
 
-/// Before there is anything to count, as while it waits for paths.
+/// The run is stopped before it has anything to count, while it waits for paths.
 #[test]
 fn a_run_that_waits_can_be_stopped() {
     let workspace = Workspace::tiny();
@@ -110,8 +110,8 @@ fn a_run_that_waits_can_be_stopped() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Open until the end: `wait` would close it, and the run might see the end of its input before the
-    // signal.
+    // Keep stdin open until the end: `wait` would close it, and the run might see the end of its input before
+    // the signal.
     let stdin = child.stdin.take();
     sleep(Duration::from_secs(1));
     signal(&child, "-TERM");

@@ -18,7 +18,7 @@ pub fn clipseg(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_clipseg")).args(arguments).output().unwrap()
 }
 
-/// Runs `clipseg`, which must succeed without a word on stderr; its stdout.
+/// Runs `clipseg`, which must succeed without a word on stderr, and gives its stdout.
 pub fn succeed(arguments: &[&str]) -> String {
     let output = clipseg(arguments);
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -54,7 +54,7 @@ pub fn reports(stdout: &str) -> Vec<Value> {
     stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// A checkpoint folder to be spoilt, with room for outputs beside it.
+/// A checkpoint folder that a test can damage, with room for outputs beside it.
 pub struct Workspace(TempDir);
 
 impl Workspace {
@@ -65,7 +65,7 @@ impl Workspace {
         workspace
     }
 
-    /// A whole tiny checkpoint: the tests' own tokenizer knows the letters of "a cat" and its kin.
+    /// A whole tiny checkpoint. The tests' own tokenizer knows the letters of "a cat" and similar prompts.
     pub fn tiny() -> Self {
         let workspace = Self::empty();
         for name in ["config.json", "model.safetensors"] {

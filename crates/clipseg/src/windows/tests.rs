@@ -55,7 +55,7 @@ fn windows_of_a_map_blend_into_the_map() {
     }
 }
 
-/// Where one window ends and the next goes on with another answer, pixels beside each other differ little.
+/// Where one window ends and the next goes on with another answer, neighbouring pixels differ little.
 #[test]
 fn seams_fade() {
     let mut blend = Blend::new(1, 24, 16, 0.5);

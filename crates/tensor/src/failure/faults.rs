@@ -1,19 +1,20 @@
 //! Failures on purpose, for tests: the device refuses a piece of work, or is lost before it.
 //!
 //! Everything that asks something of the device is a guarded piece of work: making a buffer or texture,
-//! writing to it, making a plan's bind groups, submitting, mapping. A test has one of them after the other
-//! fail, until the work is done before.
+//! writing to it, making a plan's bind groups, submitting, mapping. A test makes each of them fail in turn,
+//! until the work is done before its turn comes.
 
 use std::cell::Cell;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The work is done, and the device says that it had no memory for it, as wgpu does of what it made.
+    /// The work is done, then the device reports that it had no memory for it, as wgpu does about a resource
+    /// that it has already made.
     OutOfMemory,
-    /// The same, with the device finding fault with it.
+    /// The work is done, then the device reports that it was invalid.
     Refused,
-    /// The device is lost before.
+    /// The device is lost before the work.
     Loss,
 }
 
@@ -21,19 +22,20 @@ thread_local! {
     static NEXT: Cell<Option<(usize, Fault)>> = const { Cell::new(None) };
 }
 
-/// Has one of the calling thread's pieces of work fail: number `place` from now, counted from 0. Other
-/// threads notice nothing.
+/// Makes one of the calling thread's next pieces of work fail: number `place`, counted from 0. Other threads
+/// notice nothing.
 pub fn at(place: usize, fault: Fault) {
     NEXT.set(Some((place, fault)));
 }
 
-/// Ends what [`at`] began. `None` where it has failed; else how many more pieces of work would have gone
-/// well.
+/// Takes back the fault that [`at`] set. `None` where it has struck; else the number of pieces of work that
+/// it would still have let pass.
 pub fn end() -> Option<usize> {
     NEXT.take().map(|(place, _)| place)
 }
 
-/// What happens to the piece of work that begins now, before which `lose` may lose its device.
+/// The error of the piece of work that begins now, if a fault strikes it. For [`Fault::Loss`] it calls `lose`
+/// and gives none.
 pub(super) fn next(lose: impl FnOnce()) -> Option<wgpu::Error> {
     let (place, fault) = NEXT.take()?;
     if place > 0 {

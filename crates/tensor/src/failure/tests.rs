@@ -10,7 +10,7 @@ fn open() -> Device {
     Device::open(&options).expect("this test needs an adapter")
 }
 
-/// A failure that any adapter has: a buffer that is mapped for reading cannot be a storage buffer.
+/// Fails on any adapter: a buffer that is mapped for reading cannot be a storage buffer.
 fn fail(device: &Device) -> Result<()> {
     device.guard(|| {
         device.create_buffer(&wgpu::BufferDescriptor {
@@ -137,8 +137,8 @@ fn whole(device: &Device, value: f32) -> Result<Vec<f32>> {
     run(&try_doubling(device)?, value)
 }
 
-/// What [`whole`] gives when its pieces of work fail one after the other; the last one is that of the first
-/// place behind them.
+/// The results of [`whole`] while each of its pieces of work fails in turn. For the last result the fault was
+/// placed behind the last piece, so it did not strike.
 fn results_of(
     fault: Fault,
     device: impl Fn() -> Device,
@@ -158,8 +158,8 @@ fn results_of(
     }
 }
 
-/// Weights, input, output, parameters and bind groups, writing the input, staging, submitting, mapping, to
-/// name the chief ones.
+/// The least number of pieces of work in [`whole`]; the main ones are weights, input, output, parameters and
+/// bind groups, writing the input, staging, submitting and mapping.
 const PIECES: usize = 9;
 
 #[test]
@@ -186,8 +186,8 @@ fn whatever_fails_is_told_and_harms_nothing_that_follows() {
     }
 }
 
-/// Seven threads that run `plan` over and over until `done`, or until it fails. Each gives how often it went
-/// well, and the failure.
+/// Seven threads that run `plan` over and over until `done`, or until it fails. Each returns how many runs
+/// succeeded, and the failure if there was one.
 fn seven_at_work<'scope>(
     scope: &'scope thread::Scope<'scope, '_>,
     plan: &'scope (Plan, Tensor, Tensor),
@@ -247,7 +247,7 @@ fn all_who_are_at_work_are_told_of_a_loss() {
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
             let others = seven_at_work(scope, &plan, &done);
-            // At another moment of their runs each time.
+            // Each turn destroys the device at another moment of their runs.
             for _ in 0..turn {
                 run(&plan, 1.0).unwrap();
             }

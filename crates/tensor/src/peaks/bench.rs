@@ -1,4 +1,4 @@
-//! A kernel that is run to be timed.
+//! Times the kernels that measure the peak rates.
 
 use std::borrow::Cow;
 
@@ -7,14 +7,15 @@ use bytemuck::{Pod, Zeroable};
 use crate::gpu::Submitted;
 use crate::{Device, Result};
 
-/// What a measurement should take at least, so that the clock's steps do not count.
+/// The least time that a measurement should take, in seconds, so that the resolution of the clock does not
+/// matter.
 const LEAST_SECONDS: f64 = 2e-3;
-/// A measurement is made so often; the best counts, as everything else only ever adds to it.
+/// Repetitions of a measurement. The shortest one counts, as disturbances only ever add time.
 const RUNS: usize = 5;
-/// More rounds are not tried: a kernel that is still too short has lost its work to a compiler.
+/// The most rounds that are tried: if a kernel is still too short then, a compiler has removed its work.
 const MOST_ROUNDS: u32 = 1 << 24;
 
-/// The kernels' parameters. All have the rounds; the other two differ.
+/// The kernels' parameters: the rounds, and two words whose meaning depends on the kernel.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(super) struct Params {
@@ -24,12 +25,12 @@ pub(super) struct Params {
 }
 
 impl Params {
-    /// Of a kernel that computes.
+    /// For a kernel that computes.
     pub fn numbers(factor: f32, summand: f32) -> Self {
         Self { rounds: 1, others: [factor.to_bits(), summand.to_bits()], padding: 0 }
     }
 
-    /// Of a kernel that reads or writes so many vectors with so many threads.
+    /// For a kernel that reads or writes `vectors` with `threads`.
     pub fn memory(vectors: u32, threads: u32) -> Self {
         Self { rounds: 1, others: [vectors, threads], padding: 0 }
     }
@@ -47,7 +48,7 @@ pub(super) struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    /// The kernel with an output, and where it has one an input, of so many bytes.
+    /// Compiles a kernel, with an output of `bytes` and, where the kernel has one, an input of as many.
     pub fn new(device: &'a Device, source: &str, bytes: u64) -> Result<Self> {
         device.guard(|| {
             let gpu = &device.gpu()?.device;
@@ -100,7 +101,7 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// Seconds of the best of some measurements, per round of the kernel.
+    /// Seconds per round of the kernel: the best of several measurements.
     pub fn seconds_per_round(&self, params: Params, workgroups: u32) -> Result<f64> {
         let mut rounds = 1;
         let seconds = |rounds: u32| {
@@ -120,7 +121,7 @@ impl<'a> Bench<'a> {
         Ok(best / f64::from(rounds))
     }
 
-    /// Seconds of a pass of so many dispatches of so many workgroups, by the adapter's clock.
+    /// Seconds that a pass of `dispatches` takes by the adapter's clock.
     pub fn seconds(&self, workgroups: u32, dispatches: u32) -> Result<f64> {
         let timestamps = wgpu::ComputePassTimestampWrites {
             query_set: &self.queries,
@@ -135,7 +136,7 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// Submits a pass of so many dispatches, each of which waits for the one before.
+    /// Submits a pass of `dispatches`, each of which waits for the one before.
     pub fn submit(
         &self,
         workgroups: u32,

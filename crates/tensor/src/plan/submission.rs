@@ -16,7 +16,7 @@ use crate::{Array, Device, Result};
 /// The bind groups of a plan's dispatches, in order, and their parameters.
 pub(super) struct Prepared {
     bind_groups: Vec<wgpu::BindGroup>,
-    /// The parameters of all dispatches, for those who check them.
+    /// The parameters of all dispatches, for the step-by-step check.
     uniforms: Vec<u8>,
 }
 
@@ -74,7 +74,7 @@ impl<'a> Submission<'a> {
         })
     }
 
-    /// Submits the run, and copies of its outputs to where they can be read.
+    /// Submits the run, with copies of its outputs to a buffer that can be read.
     pub fn read(&self, outputs: &[&Tensor]) -> Result<ReadBack> {
         let device = self.device().clone();
         device.expect_submitting("reading a result back")?;
@@ -122,8 +122,8 @@ impl<'a> Submission<'a> {
         0..self.run.plan.steps.len()
     }
 
-    /// The run and what `last` adds to it as command buffers, one for each of the `ranges` of its steps,
-    /// which follow each other.
+    /// The run and what `last` adds to it as command buffers, one for each of the `ranges` of its steps. The
+    /// ranges are consecutive.
     fn commands(
         &self,
         ranges: impl IntoIterator<Item = Range<usize>>,
@@ -154,7 +154,7 @@ impl<'a> Submission<'a> {
         })
     }
 
-    /// As [`submit_with`](Self::submit_with), with timestamps, which are waited for.
+    /// As [`submit_with`](Self::submit_with), with timestamps, for which it waits.
     fn submit_profiled(
         &self,
         last: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>,
@@ -176,7 +176,7 @@ impl<'a> Submission<'a> {
         })
     }
 
-    /// As [`submit_with`](Self::submit_with), step by step, each beside its twin.
+    /// As [`submit_with`](Self::submit_with), step by step, comparing each step with its CPU twin.
     fn submit_checked(
         &self,
         last: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>,
@@ -233,8 +233,7 @@ impl<'a> Submission<'a> {
         Ok(())
     }
 
-    /// With `timestamps` every dispatch has a pass of its own; without, as many as follow each other share
-    /// one.
+    /// With `timestamps` every dispatch has a pass of its own; without, consecutive dispatches share one.
     fn encode_steps(
         &self,
         encoder: &mut wgpu::CommandEncoder,

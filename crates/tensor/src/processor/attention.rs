@@ -1,5 +1,5 @@
-//! Attention built on products of matrices: the scores of a few queries at a time, so that no more of them is
-//! ever stored.
+//! Attention built on matrix products, for a few queries at a time, so that the scores of no more than these
+//! are ever stored.
 
 use clipseg_shaders::kernels::{attention, attention_scores};
 use clipseg_shaders::twins::LOWEST;
@@ -16,8 +16,7 @@ use crate::twin::Call;
 /// Queries whose scores are stored at once.
 const QUERIES: usize = 32;
 
-/// Fused queries, keys and values, `[tokens, (query, key, value), heads, head_size]`, and who may look at
-/// what.
+/// Fused queries, keys and values, `[tokens, (query, key, value), heads, head_size]`, with their masks.
 #[derive(Clone, Copy)]
 struct Fused<'a> {
     values: &'a [f32],
@@ -25,11 +24,11 @@ struct Fused<'a> {
     head_size: usize,
     scale: f32,
     is_causal: bool,
-    /// 0 for a key to be left out.
+    /// 0 masks a key.
     key_mask: Option<&'a [u32]>,
 }
 
-/// What a head's queries, keys or values are of the three.
+/// Selects the queries, keys or values of the fused tensor.
 #[derive(Clone, Copy)]
 enum Part {
     Query = 0,
@@ -37,7 +36,7 @@ enum Part {
     Value = 2,
 }
 
-/// Consecutive tokens that look at each other and at no others.
+/// Consecutive tokens that attend to each other and to no others.
 #[derive(Clone, Copy)]
 struct Sequence {
     first: usize,
@@ -150,8 +149,8 @@ pub(super) fn attention(call: Call<'_>) -> Result<()> {
     })
 }
 
-/// Sequences one behind the other, of which each starts where the one before ends; none reaches beyond
-/// `tokens`. Starts that fall are those of sequences without tokens.
+/// The sequences between consecutive `starts`, none of which reaches beyond `tokens`. A start that is below
+/// the one before gives a sequence without tokens, which is left out.
 fn packed_sequences(starts: &[u32], tokens: usize) -> Vec<Sequence> {
     let mut reached = 0;
     let mut sequences = Vec::new();

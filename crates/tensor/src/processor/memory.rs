@@ -1,4 +1,4 @@
-//! The processor's own memory as buffers of a device.
+//! Host memory as the buffers of the processor device.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -8,9 +8,8 @@ use crate::{Error, Result};
 
 /// A buffer in host memory. A clone is the same memory.
 ///
-/// The lock is never waited for by work that holds another buffer's: a step of a plan takes those of its
-/// inputs to read and that of its output to write, plans take turns with their own buffers, and weights are
-/// written once.
+/// Taking the locks of several buffers cannot deadlock: a step of a plan locks its inputs for reading and its
+/// output for writing, plans take turns with their own buffers, and weights are written once.
 #[derive(Clone)]
 pub(crate) struct HostBuffer(Arc<RwLock<Values>>);
 
@@ -36,7 +35,7 @@ impl HostBuffer {
     /// [`Error::OutOfMemory`] where the system does not give so many.
     pub fn new(bytes: u64) -> Result<Self> {
         let words = usize::try_from(bytes.div_ceil(4)).unwrap_or(usize::MAX);
-        // The macro below ends the process where memory is short; this asks first.
+        // `vec!` aborts the process where memory is short, so ask first.
         Vec::<u32>::new()
             .try_reserve_exact(words)
             .map_err(|error| Error::OutOfMemory(format!("{bytes} bytes of host memory: {error}")))?;
@@ -52,13 +51,13 @@ impl HostBuffer {
         Self(Arc::new(RwLock::new(values)))
     }
 
-    /// What it holds. No buffer is left half written by a panic that would matter: whoever writes next writes
-    /// the whole of it.
+    /// Locks the content for reading. A poisoned lock does no harm: a panic may leave the buffer half
+    /// written, but the next step that writes it writes all of it.
     pub fn read(&self) -> RwLockReadGuard<'_, Values> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What it holds, to be changed.
+    /// Locks the content for writing.
     pub fn write(&self) -> RwLockWriteGuard<'_, Values> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -74,7 +73,7 @@ impl HostBuffer {
 }
 
 impl Values {
-    /// As twins read it.
+    /// The content as twins read it.
     pub fn input(&self) -> Input<'_> {
         match self {
             Self::Words(words) => Input::Words(words),

@@ -1,6 +1,6 @@
 //! [`threads`](super::threads) in a browser: a page has one thread, and the standard library no clock there.
 
-/// None.
+/// No threads.
 pub(crate) struct Threads;
 
 impl Threads {
@@ -8,13 +8,13 @@ impl Threads {
         Self
     }
 
-    /// Runs `work` on the caller's thread, which need not be able to send it.
+    /// Runs `work` on the caller's thread, so `work` need not be `Send`.
     pub fn run<T>(&self, work: impl FnOnce() -> T) -> T {
         work()
     }
 }
 
-/// What `work` gives; how long it took is not known.
+/// The result of `work`; how long it took is not known.
 pub(super) fn timed<T>(work: impl FnOnce() -> T) -> (T, Option<f64>) {
     (work(), None)
 }

@@ -1,4 +1,4 @@
-//! A plan as the processor runs it.
+//! Runs a plan on the processor.
 
 use super::pairs::{is_pair, run_pair};
 use super::steps::{run_step, twin_of};
@@ -47,7 +47,7 @@ impl Program {
         self.work.iter().filter(|work| matches!(work, Work::Pair)).count()
     }
 
-    /// Copies what is to be there `before`, runs the steps and copies what is wanted `after`.
+    /// Makes the copies `before`, runs the steps, and makes the copies `after`.
     pub fn run(
         &self,
         device: &Device,

@@ -34,7 +34,8 @@ pub(super) fn bilinear_resize(call: Call<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The twin of `box_mean`, by running sums: what enters a window is added, and what leaves it taken off.
+/// The twin of `box_mean`, by running sums: values that enter the window are added, values that leave it are
+/// subtracted.
 pub(super) fn box_mean(call: Call<'_>) -> Result<()> {
     let params: box_mean::Params = call.params()?;
     let [length, inner, radius] = [params.length, params.inner, params.radius].map(|size| size as usize);
@@ -42,7 +43,7 @@ pub(super) fn box_mean(call: Call<'_>) -> Result<()> {
     let input = call.floats_of(0, call.output.len())?;
     call.output.par_chunks_exact_mut(size).zip(input.par_chunks_exact(size)).for_each(|(output, input)| {
         let row = |place: usize| &input[place * inner..][..inner];
-        // In twice the precision, as roundings would add up along the way.
+        // The sums are in f64, as rounding errors would add up along the way.
         let mut sums = vec![0.0_f64; inner];
         for place in 0..radius.min(length) {
             sums.iter_mut().zip(row(place)).for_each(|(sum, &value)| *sum += f64::from(value));

@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-/// Values that are worth a thread's attention: fewer cost less than to hand them over.
+/// The fewest values that are worth handing to another thread: with fewer, handing them over costs more than
+/// the work.
 const LEAST_VALUES: usize = 16 * 1024;
 
 /// Calls `work` with every row of `values` and its number, on all threads.
@@ -18,7 +19,7 @@ pub fn for_each(values: &mut [f32], columns: usize, work: impl Fn(usize, &mut [f
         .for_each(|(row, values)| work(row, values));
 }
 
-/// Calls `work` with pieces of `values` that together are all of them, on all threads.
+/// Divides `values` into pieces and calls `work` with each, on all threads.
 pub fn in_pieces(values: &mut [f32], work: impl Fn(&mut [f32]) + Sync + Send) {
     values.par_chunks_mut(LEAST_VALUES).for_each(work);
 }

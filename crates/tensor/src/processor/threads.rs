@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-/// Threads of its own: shared ones might be those that wait for a run, and take up another run that waits for
-/// the first. None where the system gives no threads; then the caller's does all.
+/// A thread pool of its own. The threads of a shared pool might be waiting for a run, and meanwhile take up
+/// another run, which waits for the first. `None` where the system gives no threads: then the caller's thread
+/// does all the work.
 pub(crate) struct Threads(Option<rayon::ThreadPool>);
 
 impl Threads {
@@ -19,9 +20,9 @@ impl Threads {
         if rayon::current_thread_index().is_none() {
             return threads.install(work);
         }
-        // On a thread of a pool, the caller's or this one, waiting means taking up other work of that pool;
-        // if that asked the same plan for a run, it would wait for this one for ever. A thread of no pool
-        // just waits.
+        // A thread that belongs to a pool, this one or the caller's, takes up other work of its pool while it
+        // waits. If that work asked the same plan for a run, it would wait for this run for ever. A thread
+        // outside all pools just waits, so wait on one.
         std::thread::scope(|scope| match scope.spawn(|| threads.install(work)).join() {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -29,7 +30,7 @@ impl Threads {
     }
 }
 
-/// What `work` gives, and the seconds that it took.
+/// The result of `work`, and the seconds that it took.
 pub(super) fn timed<T>(work: impl FnOnce() -> T) -> (T, Option<f64>) {
     let start = Instant::now();
     let result = work();

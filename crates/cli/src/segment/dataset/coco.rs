@@ -1,4 +1,4 @@
-//! COCO's form: one JSON file of images, categories and annotations.
+//! COCO's format: one JSON file of images, categories and annotations.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -13,23 +13,23 @@ use super::{Annotated, Instance};
 use crate::output;
 use crate::paths::PathText;
 
-/// Its name in the output folder.
+/// The file's name in the output folder.
 const FILE: &str = "annotations.json";
-/// What it begins with, by which it is known to be of an earlier run.
+/// The beginning of the file, by which a file of an earlier run is recognised.
 const START: &str = "{\"info\":{\"description\":\"masks found by clipseg\",";
-/// The file is written with the first photo and then at most as often, so that an early end loses no more
-/// than the photos since.
+/// The shortest time from one write of the file to the next. The first write comes with the first photo, so
+/// that an early end loses only the photos since the last write.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// And so that no more than this part of the time goes into it.
+/// At most one part in this many of the time goes into writing the file.
 const SHARE: u32 = 20;
 
-/// The file in the making: annotations lie in a file without a name until they are put together with the
-/// rest.
+/// The file in the making. Annotations are kept in an unnamed temporary file until they are put together with
+/// the rest.
 pub struct Coco<'a> {
     folder: &'a output::Folder,
     /// The file's beginning, up to the list of images.
     head: Vec<u8>,
-    /// The folder that the images' names start from.
+    /// The folder that the images' names are relative to.
     root: PathBuf,
     images: Vec<u8>,
     annotations: Option<File>,
@@ -72,9 +72,9 @@ struct Annotation<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Segmentation<'a> {
-    /// Of what has no holes.
+    /// For a part without holes.
     Polygons([&'a [u32]; 1]),
-    /// Polygons cannot have holes. `size` is height and width.
+    /// For a part with holes, which polygons cannot have. `size` is height and width.
     RunLengths { size: [usize; 2], counts: &'a [u32] },
 }
 
@@ -88,7 +88,7 @@ impl<'a> Coco<'a> {
             "--save coco: {} is a file that clipseg did not write; choose another --out",
             path.display()
         );
-        // COCO's own begin at 1.
+        // COCO's own category ids begin at 1.
         let categories = (1..).zip(classes).map(|(id, name)| Category { id, name, supercategory: "" });
         let categories: Vec<_> = categories.collect();
         let mut head = Vec::new();
@@ -166,7 +166,7 @@ impl<'a> Coco<'a> {
         }
         if let Some(file) = &mut self.annotations {
             let end = file.seek(SeekFrom::End(0))?;
-            // What is written of a photo in part would spoil the rest.
+            // After an error, remove what was written of the photo: a part of it would spoil the file.
             file.write_all(text).or_else(|error| file.set_len(end).and(Err(error)))?;
         }
         Ok(())

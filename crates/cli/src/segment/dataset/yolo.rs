@@ -1,5 +1,5 @@
-//! YOLO's form, as ultralytics documents it for segmentation: `images/`, `labels/` with a text file for each,
-//! `data.yaml`.
+//! YOLO's format, as ultralytics documents it for segmentation: `images/`, `labels/` with a text file for
+//! each image, and `data.yaml`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,15 +16,15 @@ use super::{Annotated, Instance};
 use crate::output;
 use crate::paths::PathText;
 
-/// What the data set is read by.
+/// The file that describes the data set.
 const FILE: &str = "data.yaml";
 const IMAGES: &str = "images";
 const LABELS: &str = "labels";
-/// The first line of the file, by which a folder is known to be of an earlier run.
+/// The first line of the file, by which a folder of an earlier run is recognised.
 const MARK: &str = "# A data set that clipseg wrote.";
-/// Kinds of pictures that ultralytics reads, by the endings that it knows.
+/// The endings by which ultralytics knows the pictures that it reads.
 const EXTENSIONS: [&str; 7] = ["bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
-/// Other endings of these, which it does not know.
+/// Other endings of the same formats, which ultralytics does not know, with those that it does.
 const ALIASES: [(&str, &str); 4] = [("dib", "bmp"), ("jfif", "jpg"), ("jif", "jpg"), ("jpe", "jpg")];
 
 /// The data set in the making; each photo's files are written when it is added.
@@ -41,7 +41,7 @@ pub struct YoloFiles {
     pub labels: PathText<PathBuf>,
 }
 
-/// Whether a folder is of copies of photos: the `images` of a data set that this program wrote.
+/// Whether a folder holds copies of photos: it is the `images` of a data set that this program wrote.
 pub fn holds_copies(folder: &Path) -> bool {
     folder.file_name().is_some_and(|name| name == IMAGES) && folder.parent().is_some_and(is_ours)
 }
@@ -54,7 +54,7 @@ fn is_ours(folder: &Path) -> bool {
 }
 
 impl<'a> Yolo<'a> {
-    /// Checks that no labels are there that somebody else made.
+    /// Checks that the folder holds no data set that another program or person made.
     pub fn prepare(folder: &'a output::Folder, classes: &[String]) -> Result<Self> {
         let labels = folder.path().join(LABELS);
         let is_empty = fs::read_dir(&labels).map_or(true, |mut entries| entries.next().is_none());
@@ -68,7 +68,7 @@ impl<'a> Yolo<'a> {
         );
         description += "train: images\nval: images\nnames:\n";
         for (number, class) in classes.iter().enumerate() {
-            // A string of JSON is one of YAML too.
+            // A JSON string is a YAML string too.
             writeln!(description, "  {number}: {}", serde_json::to_string(class)?)?;
         }
         Ok(Self { folder, description, file: None })
@@ -78,7 +78,7 @@ impl<'a> Yolo<'a> {
     pub fn add(&mut self, annotated: &Annotated<'_>) -> Result<YoloFiles> {
         let Annotated { source, name, photo, instances } = annotated;
         let image = self.copy(&source.path, name, photo)?;
-        // Before the first labels, which are known for ours by it.
+        // Write this file before the first labels, as it shows that they are ours.
         if self.file.is_none() {
             self.file = Some(self.folder.write(FILE, self.description.as_bytes())?);
         }
@@ -88,12 +88,13 @@ impl<'a> Yolo<'a> {
         Ok(YoloFiles { image: PathText(image), labels: PathText(labels) })
     }
 
-    /// The file that the data set is read by, once there is one.
+    /// The file that describes the data set, once it is written.
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
 
-    /// Brings the photo into the data set, as it is where ultralytics reads such files.
+    /// Copies the photo's file into the data set if ultralytics reads such files, and writes the photo as a
+    /// PNG otherwise.
     fn copy(&self, source: &Path, name: &Path, photo: &Photo) -> Result<PathBuf> {
         let ending = source.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         let alias = ALIASES.iter().find(|(alias, _)| *alias == ending).map(|(_, ending)| *ending);
@@ -120,12 +121,12 @@ impl<'a> Yolo<'a> {
     }
 }
 
-/// Pictures that are there are not overwritten.
+/// The error for another picture that is already there: it is not overwritten.
 fn taken(path: &Path) -> anyhow::Error {
     anyhow!("{}: is another picture than the photo; choose another --out, or remove it", path.display())
 }
 
-/// Whether two files are one, or hold the same.
+/// Whether two paths lead to the same file, or to files with the same bytes.
 fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
     let is_one = one.canonicalize()? == other.canonicalize()?;
     Ok(is_one
@@ -146,7 +147,7 @@ fn labels(instances: &[Instance], photo: &Photo) -> String {
     text
 }
 
-/// The name with an ending after it, whatever dots are in it.
+/// The name with `ending` appended, whatever dots the name has.
 fn with_extension(name: &Path, ending: &str) -> PathBuf {
     let mut name = name.as_os_str().to_owned();
     name.push(".");

@@ -40,7 +40,7 @@ fn what_stays_broken_is_an_error_and_the_next_run_goes_on() {
     assert_eq!(ranges(&tiny.server.requests()), [Some("bytes=300000-")]);
 }
 
-/// As Ctrl-C does, and worse.
+/// The process is killed, which is harder than Ctrl-C.
 #[test]
 fn a_killed_process_leaves_what_the_next_goes_on_with() {
     let tiny = Tiny::new();

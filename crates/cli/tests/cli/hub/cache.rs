@@ -1,4 +1,4 @@
-//! The cache: where it is, what it holds, and doing with nothing but it.
+//! The cache: where it is, what it holds, and working with it alone.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Repositories and folders whose weights are in another form than model.safetensors, or are none.
+//! Repositories and folders that have no weights, or have them in another form than model.safetensors.
 
 use std::fs;
 
@@ -93,7 +93,7 @@ fn a_folder_of_the_hubs_cache_leads_to_its_commit() {
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         tiny.refuse(&arguments, &[], &["is not a checkpoint itself", commit.to_str().unwrap()]);
     }
-    // And a file to its folder.
+    // A message about a file points to its folder.
     let file = commit.join("model.safetensors");
     let words = ["is a file", "give the folder", commit.to_str().unwrap()];
     tiny.refuse(&["tokenize", "--model", file.to_str().unwrap(), "a cat"], &[], &words);

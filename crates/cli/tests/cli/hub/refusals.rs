@@ -1,4 +1,4 @@
-//! What no Hub has, or does not give.
+//! What the Hub does not have, or does not give.
 
 use super::Tiny;
 
