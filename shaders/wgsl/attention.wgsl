@@ -4,37 +4,22 @@
 // over the keys eight at a time with a running maximum and sum (Milakov and Gimelshein 2018; Dao et al.
 // 2022), so that no score reaches memory.
 
-struct Params {
-    /// Of an image, where all have as many.
-    tokens: u32,
-    heads: u32,
-    head_size: u32,
-    causal: u32,
-    has_mask: u32,
-    has_cu_seqlens: u32,
-    scale: f32,
-}
+#include "shared/attention_params.wgsl"
 
-@group(0) @binding(0) var<uniform> params: Params;
 /// [images · tokens, (query, key, value), heads, head size]
 @group(0) @binding(1) var<storage, read> query_key_value: array<f32>;
-/// A number a row, 0 for a key to be left out
-@group(0) @binding(2) var<storage, read> key_mask: array<u32>;
-/// [images + 1], the row that each starts with, where they differ in length; the last ends before the last of
-/// these
-@group(0) @binding(3) var<storage, read> cu_seqlens: array<u32>;
 @group(0) @binding(4) var<storage, read_write> output: array<f32>;
+
+#include "shared/sequences.wgsl"
 
 const QUERIES: u32 = 16u;
 const KEYS: u32 = 8u;
 const MAX_HEAD_SIZE: u32 = 128u;
-// Adding the lowest float, as transformers masks, leaves it as it is; adding it twice gives -inf.
-const LOWEST: f32 = -3.4028234e38;
 
-var<workgroup> queries: array<f32, 2048>;
-var<workgroup> keys: array<f32, 1024>;
-var<workgroup> scores: array<f32, 128>;
-var<workgroup> excluded: array<u32, 128>;
+var<workgroup> queries: array<f32, QUERIES * MAX_HEAD_SIZE>;
+var<workgroup> keys: array<f32, KEYS * MAX_HEAD_SIZE>;
+var<workgroup> scores: array<f32, QUERIES * KEYS>;
+var<workgroup> excluded: array<u32, QUERIES * KEYS>;
 
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -106,19 +91,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             output[(sequence.first + first_query + query) * width + head + channel] = sums[i] / total;
         }
     }
-}
-
-// The rows of an image.
-struct Sequence {
-    first: u32,
-    length: u32,
-}
-
-fn sequence_of(image: u32) -> Sequence {
-    if params.has_cu_seqlens == 0u { return Sequence(image * params.tokens, params.tokens); }
-    // Within the input, whatever cu_seqlens says.
-    let first = min(cu_seqlens[image], params.tokens);
-    return Sequence(first, clamp(cu_seqlens[image + 1u], first, params.tokens) - first);
 }
 
 // Eight tokens' keys, or values, from `column` of their rows on; channels beyond the head's size are zero.
