@@ -7,10 +7,10 @@ use super::{attention, matmul, modulation, normalise, resample};
 use crate::buffer::Buffer;
 use crate::step::{Dispatch, Memory};
 use crate::twin::{self, Call, Twin};
-use crate::{Error, Result};
+use crate::{Error, Result, ops};
 
 /// Quick forms of the twins in which the time goes.
-static QUICK: [(&Kernel, Twin); 17] = [
+static QUICK: [(&Kernel, Twin); 11] = [
     (&kernels::activation::KERNEL, modulation::activation),
     (&kernels::attention::KERNEL, attention::attention),
     (&kernels::attention_scores::KERNEL, attention::scores),
@@ -20,12 +20,6 @@ static QUICK: [(&Kernel, Twin); 17] = [
     (&kernels::film::KERNEL, modulation::film),
     (&kernels::im2col_3x3::KERNEL, resample::im2col_3x3),
     (&kernels::layer_norm::KERNEL, normalise::layer_norm),
-    (&kernels::matmul_broadcast::KERNEL, matmul::matmul),
-    (&kernels::matmul_skinny::KERNEL, matmul::matmul),
-    (&kernels::matmul_tile::KERNEL, matmul::matmul),
-    (&kernels::matmul_tile_dot::KERNEL, matmul::matmul),
-    (&kernels::matmul_tile_double_buffered::KERNEL, matmul::matmul),
-    (&kernels::matmul_tile_vec4::KERNEL, matmul::matmul),
     (&kernels::sigmoid::KERNEL, modulation::sigmoid),
     (&kernels::softmax::KERNEL, attention::softmax),
 ];
@@ -35,6 +29,9 @@ static QUICK: [(&Kernel, Twin); 17] = [
 /// # Errors
 /// [`Error::Device`] where it has none.
 pub(crate) fn twin_of(kernel: &Kernel) -> Result<Twin> {
+    if ops::is_product(kernel) {
+        return Ok(matmul::matmul);
+    }
     let quick = QUICK.iter().find(|(other, _)| other.name == kernel.name).map(|&(_, twin)| twin);
     quick
         .or_else(|| twin::twin_of(kernel))
