@@ -34,9 +34,6 @@ fn norms(criterion: &mut Criterion) {
     bench(criterion, "softmax", "5820x485", |device, recorder| {
         recorder.softmax(&random_tensor(device, &[12 * TOKENS, TOKENS])?)
     });
-    bench(criterion, "l2_norm", "32x512", |device, recorder| {
-        recorder.l2_norm(&random_tensor(device, &[32, 512])?)
-    });
 }
 
 fn film(criterion: &mut Criterion) {

@@ -82,7 +82,7 @@ fn missing(what: &str) -> Error {
 }
 
 /// The twins, by the kernels that lie on buffers. The forms of one operation share a twin.
-static TWINS: [(&[&Kernel], Twin); 27] = [
+static TWINS: [(&[&Kernel], Twin); 26] = [
     (&[&kernels::activation::KERNEL], |call| {
         twins::activation(&call.params()?, call.activation(), call.floats(0)?, call.output);
         Ok(())
@@ -158,10 +158,6 @@ static TWINS: [(&[&Kernel], Twin); 27] = [
     }),
     (&[&kernels::im2col_3x3::KERNEL], |call| {
         twins::im2col_3x3(&call.params()?, call.floats(0)?, call.output);
-        Ok(())
-    }),
-    (&[&kernels::l2_norm::KERNEL], |call| {
-        twins::l2_norm(&call.params()?, call.floats(0)?, call.output);
         Ok(())
     }),
     (&[&kernels::layer_norm::KERNEL, &kernels::layer_norm_vec4::KERNEL], |call| {

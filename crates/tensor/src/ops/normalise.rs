@@ -156,18 +156,4 @@ impl Recorder {
         self.dispatch(&kernels::softmax::KERNEL, &[], params, resources, grid, flops)?;
         Ok(output)
     }
-
-    /// `input / |input|` over the last dimension.
-    ///
-    /// # Errors
-    /// [`Error::TooLarge`](crate::Error::TooLarge) beyond the adapter's limits.
-    pub fn l2_norm(&mut self, input: &Tensor) -> Result<Tensor> {
-        let output = self.allocate(input.shape(), DType::F32)?;
-        let params = kernels::l2_norm::Params { rows: input.rows() as u32, columns: input.columns() as u32 };
-        let resources = vec![self.buffer(input)?, self.buffer(&output)?];
-        // Square, sum, quotient.
-        let flops = 3 * input.len() as u64;
-        self.dispatch_1d(&kernels::l2_norm::KERNEL, &[], params, resources, input.rows(), flops)?;
-        Ok(output)
-    }
 }
