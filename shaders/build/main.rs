@@ -1,6 +1,6 @@
-//! Composes every kernel of `wgsl/` with what it includes, validates it, and writes one Rust module per kernel:
-//! its parameter block, constants, bindings and overrides as naga reflects them, so that Rust cannot disagree
-//! with WGSL.
+//! Composes every kernel of `wgsl/` with what it includes, validates it, and writes one Rust module per
+//! kernel: its parameter block, constants, bindings and overrides as naga reflects them, so that Rust cannot
+//! disagree with WGSL.
 
 mod compose;
 mod reflect;

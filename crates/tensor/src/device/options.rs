@@ -29,8 +29,9 @@ pub struct DeviceOptions {
     pub matrix_units: MatrixUnits,
     /// Bytes that weights, plans, encoded images and read-backs may take together; `None`, the default, as
     /// much as there is. Plans that are only kept to be quick make room, and models look for fewer prompts at
-    /// once; what does not fit at all is refused with [`Error::OverBudget`](crate::Error::OverBudget). Threads that work at the same
-    /// time need their memory at the same time. The driver's own needs come on top.
+    /// once; what does not fit at all is refused with [`Error::OverBudget`](crate::Error::OverBudget).
+    /// Threads that work at the same time need their memory at the same time. The driver's own needs come on
+    /// top.
     pub memory_budget: Option<u64>,
     /// How long a submission may take, so that a user interface on the same GPU keeps drawing. Longer runs
     /// are submitted in parts by a thread of the device's own, each when the one before it is done; dropping
