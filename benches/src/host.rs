@@ -8,6 +8,9 @@ use clipseg_tensor::{
 use crate::kernels::{PHOTO, SIDE};
 use crate::{random, random_tensor};
 
+/// Does the work once, to its end.
+pub type Run = Box<dyn Fn()>;
+
 /// Such a program's device, and ours on it.
 pub struct Host {
     gpu: wgpu::Device,
@@ -46,7 +49,7 @@ impl Host {
 ///
 /// # Errors
 /// The device's.
-pub(crate) fn resize_photo(host: Host) -> Result<Box<dyn Fn()>> {
+pub(crate) fn resize_photo(host: Host) -> Result<Run> {
     // As many taps as a bilinear filter has where it makes smaller.
     let axis = |source: usize| {
         let taps = 2 * source / SIDE;
@@ -71,7 +74,7 @@ pub(crate) fn resize_photo(host: Host) -> Result<Box<dyn Fn()>> {
 ///
 /// # Errors
 /// The device's.
-pub(crate) fn write_mask(host: Host) -> Result<Box<dyn Fn()>> {
+pub(crate) fn write_mask(host: Host) -> Result<Run> {
     let writer = MaskWriter::new(&host.device, (SIDE, SIDE), PHOTO, MaskTexels::Bits8, true)?;
     let logits = random_tensor(&host.device, &[1, SIDE, SIDE])?;
     let mask = host.texture(wgpu::TextureFormat::R8Unorm);

@@ -6,7 +6,7 @@ use clipseg_tensor::{
     Result, Tensor, Tile, TransposedConvolution, UpsampleInput,
 };
 
-use crate::host::{self, Host};
+use crate::host::{self, Host, Run};
 use crate::{Rate, random, random_tensor, repeated};
 
 /// The tokens of a 352 × 352 image, with the class token.
@@ -45,7 +45,7 @@ pub enum Work {
     /// What this records, given the kernel's name.
     Recorded(fn(&str, &Device, &mut Recorder) -> Result<Tensor>),
     /// What this gives to be called, on memory of a host.
-    OfHost(fn(Host) -> Result<Box<dyn Fn()>>),
+    OfHost(fn(Host) -> Result<Run>),
 }
 
 /// A kernel at a shape.
