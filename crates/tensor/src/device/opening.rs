@@ -4,6 +4,8 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::{Device, DeviceId, DeviceOptions, Engine, Inner};
+#[cfg(not(target_family = "wasm"))]
+use crate::Error;
 use crate::adapter::{self, Chosen};
 use crate::failure::Failures;
 use crate::gpu::Gpu;
@@ -16,7 +18,7 @@ use crate::pool::Pool;
 use crate::processor::{self, Processor};
 use crate::profile::Profile;
 use crate::step_check::StepChecks;
-use crate::{Error, Precision, Result};
+use crate::{Precision, Result};
 
 impl Device {
     /// Opens an adapter, or the processor.
