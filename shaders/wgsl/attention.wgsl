@@ -15,13 +15,17 @@
 const QUERIES: u32 = 16u;
 const KEYS: u32 = 8u;
 const MAX_HEAD_SIZE: u32 = 128u;
+// One per query and key of a block.
+const THREADS: u32 = QUERIES * KEYS;
+// Channels of a query that a thread owns of the largest head.
+const CHANNELS: u32 = MAX_HEAD_SIZE / KEYS;
 
 var<workgroup> queries: array<f32, QUERIES * MAX_HEAD_SIZE>;
 var<workgroup> keys: array<f32, KEYS * MAX_HEAD_SIZE>;
-var<workgroup> scores: array<f32, QUERIES * KEYS>;
-var<workgroup> excluded: array<u32, QUERIES * KEYS>;
+var<workgroup> scores: array<f32, THREADS>;
+var<workgroup> excluded: array<u32, THREADS>;
 
-@compute @workgroup_size(128)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let size = params.head_size;
     let width = params.heads * size;
@@ -29,7 +33,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let sequence = sequence_of(workgroup.z);
     let first_query = workgroup.x * QUERIES;
 
-    for (var i = thread; i < QUERIES * size; i += 128u) {
+    for (var i = thread; i < QUERIES * size; i += THREADS) {
         let query = first_query + i / size;
         var value = 0.0;
         if query < sequence.length {
@@ -43,7 +47,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let slot = thread % KEYS;
     var largest = LOWEST;
     var total = 0.0;
-    var sums: array<f32, 16>;
+    var sums: array<f32, CHANNELS>;
 
     for (var block = 0u; block < sequence.length; block += KEYS) {
         workgroupBarrier();
@@ -70,14 +74,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let correction = exp(largest - new_largest);
         largest = new_largest;
         total *= correction;
-        for (var i = 0u; i < 16u; i++) { sums[i] *= correction; }
+        for (var i = 0u; i < CHANNELS; i++) { sums[i] *= correction; }
         workgroupBarrier();
 
         for (var k = 0u; k < KEYS; k++) {
             if excluded[query * KEYS + k] == 0u {
                 let probability = exp(scores[query * KEYS + k] - largest);
                 total += probability;
-                for (var i = 0u; i < 16u; i++) {
+                for (var i = 0u; i < CHANNELS; i++) {
                     sums[i] = fma(probability, keys[k * MAX_HEAD_SIZE + i * KEYS + slot], sums[i]);
                 }
             }
@@ -85,7 +89,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
 
     if first_query + query >= sequence.length { return; }
-    for (var i = 0u; i < 16u; i++) {
+    for (var i = 0u; i < CHANNELS; i++) {
         let channel = i * KEYS + slot;
         if channel < size {
             output[(sequence.first + first_query + query) * width + head + channel] = sums[i] / total;
@@ -95,7 +99,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 
 // Eight tokens' keys, or values, from `column` of their rows on; channels beyond the head's size are zero.
 fn load_block(thread: u32, sequence: Sequence, block: u32, column: u32, stride: u32) {
-    for (var i = thread; i < KEYS * MAX_HEAD_SIZE; i += 128u) {
+    for (var i = thread; i < KEYS * MAX_HEAD_SIZE; i += THREADS) {
         let key = block + i / MAX_HEAD_SIZE;
         let channel = i % MAX_HEAD_SIZE;
         var value = 0.0;
