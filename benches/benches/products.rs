@@ -3,7 +3,7 @@
 //!
 //! `cargo bench -p clipseg-benches --bench products`
 
-use clipseg_benches::{Rate, bench_op, criterion, families, random, random_tensor};
+use clipseg_benches::{Rate, bench_op, criterion, families, kernels, random, random_tensor};
 use clipseg_tensor::{Activation, Convolution3x3, Device, Linear, Mlp, TransposedConvolution, UpsampleInput};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
@@ -31,8 +31,7 @@ const PRODUCTS: [(usize, usize, usize); 11] = [
 ];
 
 fn layer(device: &Device, columns: usize, inner: usize) -> Linear {
-    let (weight, bias) = (random(columns * inner), random(columns));
-    Linear::new(device, columns, inner, &weight, Some(&bias)).expect("it fits")
+    kernels::layer(device, columns, inner).expect("it fits")
 }
 
 fn matmul(criterion: &mut Criterion) {

@@ -1,10 +1,18 @@
 //! What the benches share.
 
+pub mod host;
+pub mod kernels;
+
 use std::time::Duration;
 
-use clipseg_tensor::{Cost, Device, DeviceOptions, KernelFamily, Plan, Recorder, Result, Tensor};
+use clipseg_tensor::{
+    Cost, Device, DeviceOptions, KernelFamily, MatrixUnits, Plan, Precision, Recorder, Result, Tensor,
+    adapters,
+};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+
+use kernels::On;
 
 /// What a throughput counts. Either comes from the costs of the kernels that were recorded.
 #[derive(Clone, Copy, Debug)]
@@ -21,17 +29,50 @@ pub fn criterion() -> Criterion {
     Criterion::default().sample_size(10).measurement_time(Duration::from_secs(3))
 }
 
-/// The adapter with one family of kernels, or `None` where it cannot run that one.
-#[must_use]
-pub fn device(kernels: KernelFamily) -> Option<Device> {
-    Device::open(&DeviceOptions { kernels, ..DeviceOptions::default() }).ok()
-}
-
 /// A device for each family of kernels that the adapter runs.
 pub fn families() -> impl Iterator<Item = (&'static str, Device)> {
+    let open = |kernels| Device::open(&DeviceOptions { kernels, ..DeviceOptions::default() }).ok();
     [("workgroup", KernelFamily::Workgroup), ("subgroup", KernelFamily::Subgroup)]
         .into_iter()
-        .filter_map(|(name, family)| Some((name, device(family)?)))
+        .filter_map(move |(name, family)| Some((name, open(family)?)))
+}
+
+/// What kernels are measured on, each opened once.
+#[derive(Default)]
+pub struct Devices(Vec<(On, Option<Device>)>);
+
+impl Devices {
+    /// The device for some kernels; `None` where the adapter does not run them.
+    pub fn get(&mut self, on: On) -> Option<&Device> {
+        let place = self.0.iter().position(|(opened, _)| *opened == on).unwrap_or_else(|| {
+            self.0.push((on, open(on)));
+            self.0.len() - 1
+        });
+        self.0[place].1.as_ref()
+    }
+}
+
+fn open(on: On) -> Option<Device> {
+    let (kernels, precision) = match on {
+        On::Workgroup | On::Subgroups => (KernelFamily::Workgroup, Precision::F32),
+        On::PackedF16 | On::MatrixUnits(_) => (KernelFamily::Workgroup, Precision::F16),
+        On::Lanes => (KernelFamily::Subgroup, Precision::F32),
+        On::LanesPackedF16 => (KernelFamily::Subgroup, Precision::F16),
+    };
+    let matrix_units = match on {
+        On::MatrixUnits(_) => MatrixUnits::Any,
+        _ => MatrixUnits::Off,
+    };
+    let options = DeviceOptions { kernels, precision, matrix_units, ..DeviceOptions::default() };
+    let device = Device::open(&options).ok()?;
+    let reports = pollster::block_on(adapters());
+    let report = reports.into_iter().find(|report| report.info.name == device.info().name)?;
+    let fits = match on {
+        On::Subgroups => report.subgroups,
+        On::MatrixUnits(side) => report.matrix_units == Some(side),
+        _ => true,
+    };
+    fits.then_some(device)
 }
 
 /// Numbers in -1..1 that are never constant: a cache or a branch predictor must not learn them.

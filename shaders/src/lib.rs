@@ -1,9 +1,10 @@
 //! CLIPSeg's WGSL kernels, their typed description, and a CPU twin of each.
 //!
-//! A kernel is one file in `wgsl/`, valid as it stands. The build validates it with naga and reflects its
-//! bindings, overrides, constants and parameter block into a module of [`kernels`], so that Rust cannot
-//! disagree with WGSL. [`twins`] holds the same arithmetic as plain loops: each kernel's specification and
-//! the oracle of its tests. Nothing here knows a device.
+//! A kernel is one file in `wgsl/`; what several share is in `wgsl/shared/`, and they include it. The build
+//! composes a kernel's text, validates it with naga and reflects its bindings, overrides, constants and
+//! parameter block into a module of [`kernels`], so that Rust cannot disagree with WGSL. `cargo run -p
+//! clipseg-shaders --example kernel -- NAME` prints the composed text. [`twins`] holds the same arithmetic as
+//! plain loops: each kernel's specification and the oracle of its tests. Nothing here knows a device.
 
 pub mod twins;
 
@@ -41,7 +42,7 @@ pub struct Binding {
 pub struct Kernel {
     /// The file's name without its ending.
     pub name: &'static str,
-    /// The WGSL text.
+    /// The WGSL text, with what the file includes.
     pub source: &'static str,
     /// The entry point's name.
     pub entry_point: &'static str,
@@ -49,13 +50,45 @@ pub struct Kernel {
     pub workgroup_size: [u32; 3],
     /// Resources, by binding number.
     pub bindings: &'static [Binding],
-    /// Names of the pipeline-overridable constants.
+    /// Names of the pipeline-overridable constants; the kernel's module has their values as `Overrides`.
     pub overrides: &'static [&'static str],
     /// Whether the kernel needs subgroup operations, which WebGPU's core does not promise.
     pub uses_subgroups: bool,
     /// Whether it needs cooperative matrices and f16 arithmetic, which some native drivers offer and WebGPU
     /// does not.
     pub uses_matrix_units: bool,
+}
+
+/// Makes the struct of a kernel's overrides: fields with names in WGSL and the values that they have there.
+macro_rules! overrides {
+    ($($field:ident: $name:literal = $default:literal,)+) => {
+        /// Values of the kernel's overrides. The default is WGSL's.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Overrides {
+            $(#[doc = concat!("`", $name, "` of the kernel.")] pub $field: u32,)+
+        }
+
+        impl Overrides {
+            /// Names and values, as a pipeline takes them.
+            #[must_use]
+            pub fn values(self) -> [(&'static str, u32); [$($name),+].len()] {
+                [$(($name, self.$field)),+]
+            }
+
+            /// Those that `values` has; the default for the others. Names of other kernels' are passed over.
+            #[must_use]
+            pub fn of(values: &[(&'static str, u32)]) -> Self {
+                let value = |name: &str| values.iter().find(|(given, _)| *given == name).map(|(_, value)| *value);
+                Self { $($field: value($name).unwrap_or($default)),+ }
+            }
+        }
+
+        impl Default for Overrides {
+            fn default() -> Self {
+                Self { $($field: $default),+ }
+            }
+        }
+    };
 }
 
 /// One module per kernel, written by the build from the WGSL files.

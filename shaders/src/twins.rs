@@ -38,7 +38,7 @@ pub use halves::half;
 pub use layout::{buffer_from_texture, texture_from_buffer};
 pub use matmul::matmul;
 pub use modulation::film;
-pub use normalise::{l2_norm, layer_norm, softmax};
+pub use normalise::{layer_norm, softmax};
 pub use photo::{pack_mask, resize_bytes, resize_photo};
 pub use resample::{bicubic_positions, bilinear_resize};
 

@@ -4,33 +4,16 @@ struct Params {
     length: u32,
 }
 
-override ACTIVATION: u32 = 0u;
-
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<f32>;
 @group(0) @binding(2) var<storage, read_write> output: array<f32>;
 
-@compute @workgroup_size(64)
+#include "shared/elements.wgsl"
+
+@compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let i = id.x + id.y * grid.x * 64u;
+    let i = element(id, grid);
     if i < params.length { output[i] = activate(input[i]); }
 }
 
-// The same function stands in every kernel with an activation epilogue; a test holds the copies together.
-fn activate(x: f32) -> f32 {
-    switch ACTIVATION {
-        case 1u: { return x / (1.0 + exp(-1.702 * x)); }
-        case 2u: { return 0.5 * x * (1.0 + erf(x * 0.70710678)); }
-        case 3u: { return x * (1.0 - 1.0 / (exp(min(1.5957691 * (x + 0.044715 * x * x * x), 80.0)) + 1.0)); }
-        case 4u: { return max(x, 0.0); }
-        case 5u: { return 1.0507010 * select(1.6732632 * (exp(min(x, 0.0)) - 1.0), x, x > 0.0); }
-        default: { return x; }
-    }
-}
-
-// Abramowitz and Stegun 7.1.26; absolute error below 1.5e-7.
-fn erf(x: f32) -> f32 {
-    let t = 1.0 / (1.0 + 0.3275911 * abs(x));
-    let polynomial = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
-    return sign(x) * (1.0 - polynomial * exp(-x * x));
-}
+#include "shared/activate.wgsl"

@@ -4,39 +4,28 @@
 // over the keys eight at a time with a running maximum and sum (Milakov and Gimelshein 2018; Dao et al.
 // 2022), so that no score reaches memory.
 
-struct Params {
-    /// Of an image, where all have as many.
-    tokens: u32,
-    heads: u32,
-    head_size: u32,
-    causal: u32,
-    has_mask: u32,
-    has_cu_seqlens: u32,
-    scale: f32,
-}
+#include "shared/attention_params.wgsl"
 
-@group(0) @binding(0) var<uniform> params: Params;
 /// [images · tokens, (query, key, value), heads, head size]
 @group(0) @binding(1) var<storage, read> query_key_value: array<f32>;
-/// A number a row, 0 for a key to be left out
-@group(0) @binding(2) var<storage, read> key_mask: array<u32>;
-/// [images + 1], the row that each starts with, where they differ in length; the last ends before the last of
-/// these
-@group(0) @binding(3) var<storage, read> cu_seqlens: array<u32>;
 @group(0) @binding(4) var<storage, read_write> output: array<f32>;
+
+#include "shared/sequences.wgsl"
 
 const QUERIES: u32 = 16u;
 const KEYS: u32 = 8u;
 const MAX_HEAD_SIZE: u32 = 128u;
-// Adding the lowest float, as transformers masks, leaves it as it is; adding it twice gives -inf.
-const LOWEST: f32 = -3.4028234e38;
+// One per query and key of a block.
+const THREADS: u32 = QUERIES * KEYS;
+// Channels of a query that a thread owns of the largest head.
+const CHANNELS: u32 = MAX_HEAD_SIZE / KEYS;
 
-var<workgroup> queries: array<f32, 2048>;
-var<workgroup> keys: array<f32, 1024>;
-var<workgroup> scores: array<f32, 128>;
-var<workgroup> excluded: array<u32, 128>;
+var<workgroup> queries: array<f32, QUERIES * MAX_HEAD_SIZE>;
+var<workgroup> keys: array<f32, KEYS * MAX_HEAD_SIZE>;
+var<workgroup> scores: array<f32, THREADS>;
+var<workgroup> excluded: array<u32, THREADS>;
 
-@compute @workgroup_size(128)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let size = params.head_size;
     let width = params.heads * size;
@@ -44,7 +33,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let sequence = sequence_of(workgroup.z);
     let first_query = workgroup.x * QUERIES;
 
-    for (var i = thread; i < QUERIES * size; i += 128u) {
+    for (var i = thread; i < QUERIES * size; i += THREADS) {
         let query = first_query + i / size;
         var value = 0.0;
         if query < sequence.length {
@@ -58,7 +47,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let slot = thread % KEYS;
     var largest = LOWEST;
     var total = 0.0;
-    var sums: array<f32, 16>;
+    var sums: array<f32, CHANNELS>;
 
     for (var block = 0u; block < sequence.length; block += KEYS) {
         workgroupBarrier();
@@ -85,14 +74,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let correction = exp(largest - new_largest);
         largest = new_largest;
         total *= correction;
-        for (var i = 0u; i < 16u; i++) { sums[i] *= correction; }
+        for (var i = 0u; i < CHANNELS; i++) { sums[i] *= correction; }
         workgroupBarrier();
 
         for (var k = 0u; k < KEYS; k++) {
             if excluded[query * KEYS + k] == 0u {
                 let probability = exp(scores[query * KEYS + k] - largest);
                 total += probability;
-                for (var i = 0u; i < 16u; i++) {
+                for (var i = 0u; i < CHANNELS; i++) {
                     sums[i] = fma(probability, keys[k * MAX_HEAD_SIZE + i * KEYS + slot], sums[i]);
                 }
             }
@@ -100,7 +89,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
 
     if first_query + query >= sequence.length { return; }
-    for (var i = 0u; i < 16u; i++) {
+    for (var i = 0u; i < CHANNELS; i++) {
         let channel = i * KEYS + slot;
         if channel < size {
             output[(sequence.first + first_query + query) * width + head + channel] = sums[i] / total;
@@ -108,22 +97,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
 }
 
-// The rows of an image.
-struct Sequence {
-    first: u32,
-    length: u32,
-}
-
-fn sequence_of(image: u32) -> Sequence {
-    if params.has_cu_seqlens == 0u { return Sequence(image * params.tokens, params.tokens); }
-    // Within the input, whatever cu_seqlens says.
-    let first = min(cu_seqlens[image], params.tokens);
-    return Sequence(first, clamp(cu_seqlens[image + 1u], first, params.tokens) - first);
-}
-
 // Eight tokens' keys, or values, from `column` of their rows on; channels beyond the head's size are zero.
 fn load_block(thread: u32, sequence: Sequence, block: u32, column: u32, stride: u32) {
-    for (var i = thread; i < KEYS * MAX_HEAD_SIZE; i += 128u) {
+    for (var i = thread; i < KEYS * MAX_HEAD_SIZE; i += THREADS) {
         let key = block + i / MAX_HEAD_SIZE;
         let channel = i % MAX_HEAD_SIZE;
         var value = 0.0;

@@ -21,9 +21,11 @@ struct Params {
 
 const LOWEST: f32 = -3.4028234e38;
 
-@compute @workgroup_size(64)
+#include "shared/elements.wgsl"
+
+@compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let i = id.x + id.y * grid.x * 64u;
+    let i = element(id, grid);
     if i >= params.images * params.heads * params.tokens * params.tokens { return; }
     let key = i % params.tokens;
     let query = i / params.tokens % params.tokens;

@@ -31,17 +31,14 @@ override LANES: u32 = 8u;
 @group(0) @binding(0) var<uniform> params: Params;
 /// [images · tokens, (query, key, value), heads, head size]
 @group(0) @binding(1) var query_key_value: texture_storage_2d<rgba32float, read>;
-/// A number a row, 0 for a key to be left out
-@group(0) @binding(2) var<storage, read> key_mask: array<u32>;
-/// [images + 1], the row that each starts with, where they differ in length; the last ends before the last of
-/// these
-@group(0) @binding(3) var<storage, read> cu_seqlens: array<u32>;
 @group(0) @binding(4) var output: texture_storage_2d<rgba32float, write>;
+
+#include "shared/sequences.wgsl"
 
 // The loops over rows must be unrolled, as in matmul_subgroup: what they walk then lies in registers.
 const ROWS: u32 = 8u;
-// Adding the lowest float, as transformers masks, leaves it as it is; adding it twice gives -inf.
-const LOWEST: f32 = -3.4028234e38;
+// A lane holds a texel of a head, and of eight lanes each may hold two.
+const MAX_HEAD_SIZE: u32 = 64u;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
@@ -164,19 +161,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     }
 }
 
-// The rows of an image.
-struct Sequence {
-    first: u32,
-    length: u32,
-}
-
-fn sequence_of(image: u32) -> Sequence {
-    if params.has_cu_seqlens == 0u { return Sequence(image * params.tokens, params.tokens); }
-    // Within the input, whatever cu_seqlens says.
-    let first = min(cu_seqlens[image], params.tokens);
-    return Sequence(first, clamp(cu_seqlens[image + 1u], first, params.tokens) - first);
-}
-
 // subgroupMax, which lavapipe does lane by lane.
 fn largest_of_all(x: f32, lane: u32) -> f32 {
     let of_two = max(x, subgroupShuffle(x, lane ^ 1u));
@@ -195,6 +179,4 @@ fn load_four(texel: u32, tokens: vec4<u32>) -> mat4x4<f32> {
     return mat4x4<f32>(load(texel, tokens.x), load(texel, tokens.y), load(texel, tokens.z), load(texel, tokens.w));
 }
 
-fn accumulate(sum: vec4<f32>, a: vec4<f32>, b: mat4x4<f32>) -> vec4<f32> {
-    return fma(vec4(a.w), b[3], fma(vec4(a.z), b[2], fma(vec4(a.y), b[1], fma(vec4(a.x), b[0], sum))));
-}
+#include "shared/accumulate.wgsl"

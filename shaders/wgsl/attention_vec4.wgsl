@@ -6,49 +6,31 @@
 // output may be f16, two per word. In f32 a vector is two neighbouring pairs of words, which compilers load
 // as one.
 
-struct Params {
-    /// Of an image, where all have as many.
-    tokens: u32,
-    heads: u32,
-    head_size: u32,
-    causal: u32,
-    has_mask: u32,
-    has_cu_seqlens: u32,
-    scale: f32,
-}
+#include "shared/attention_params.wgsl"
 
-/// 1 where the input lies in f16, and where the output is to; else they lie as a float per word.
-override INPUT_F16: u32 = 0u;
-override OUTPUT_F16: u32 = 0u;
-
-@group(0) @binding(0) var<uniform> params: Params;
 /// [images · tokens, (query, key, value), heads, head size]
 @group(0) @binding(1) var<storage, read> query_key_value: array<vec2<u32>>;
-/// A number a row, 0 for a key to be left out
-@group(0) @binding(2) var<storage, read> key_mask: array<u32>;
-/// [images + 1], the row that each starts with, where they differ in length; the last ends before the last of
-/// these
-@group(0) @binding(3) var<storage, read> cu_seqlens: array<u32>;
 @group(0) @binding(4) var<storage, read_write> output: array<vec2<u32>>;
+
+#include "shared/masks.wgsl"
 
 const THREADS: u32 = 128u;
 const QUERIES: u32 = 32u;
 const KEYS: u32 = 16u;
-// Vectors from one row in workgroup memory to the next: sixteen, and one against bank conflicts.
-const STRIDE: u32 = 17u;
-// Adding the lowest float, as transformers masks, leaves it as it is; adding it twice gives -inf.
-const LOWEST: f32 = -3.4028234e38;
+const MAX_HEAD_SIZE: u32 = 64u;
+// Vectors from one row in workgroup memory to the next: those of a head, and one against bank conflicts.
+const STRIDE: u32 = MAX_HEAD_SIZE / 4u + 1u;
 
-var<workgroup> queries: array<vec4<f32>, 544>;
+var<workgroup> queries: array<vec4<f32>, QUERIES * STRIDE>;
 // Keys, then values.
-var<workgroup> block: array<vec4<f32>, 272>;
+var<workgroup> block: array<vec4<f32>, KEYS * STRIDE>;
 // [query][thread of it], a component for each of its keys
-var<workgroup> probabilities: array<vec4<f32>, 128>;
+var<workgroup> probabilities: array<vec4<f32>, THREADS>;
 // [query][thread of it]: its largest score, at the end its sum of probabilities
-var<workgroup> partial: array<f32, 128>;
-var<workgroup> corrections: array<f32, 32>;
+var<workgroup> partial: array<f32, THREADS>;
+var<workgroup> corrections: array<f32, QUERIES>;
 
-@compute @workgroup_size(128)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let size = params.head_size / 4u;
     let width = params.heads * size;
@@ -143,28 +125,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     finish(sums[3], first_of_four + 3u, queries_here, start, width);
 }
 
-// The rows of an image.
-struct Sequence {
-    first: u32,
-    length: u32,
-}
-
-fn sequence_of(image: u32) -> Sequence {
-    if params.has_cu_seqlens == 0u { return Sequence(image * params.tokens, params.tokens); }
-    // Within the input, whatever cu_seqlens says.
-    let first = min(cu_seqlens[image], params.tokens);
-    return Sequence(first, clamp(cu_seqlens[image + 1u], first, params.tokens) - first);
-}
-
-// How many masks leave a key out, each by adding the lowest float; a key beyond the last token is none at
-// all.
-fn masks_of(sequence: Sequence, key: u32, query: u32) -> u32 {
-    if key >= sequence.length { return 2u; }
-    let later = u32(params.causal != 0u && key > query);
-    if params.has_mask == 0u { return later; }
-    return later + u32(key_mask[sequence.first + key] == 0u);
-}
-
 // The vector of `channels` of every fourth row of the block, from `slot` on.
 fn block_rows(slot: u32, channels: u32) -> mat4x4<f32> {
     let place = slot * STRIDE + channels;
@@ -210,25 +170,6 @@ fn finish(sum: vec4<f32>, query: u32, queries_here: u32, start: u32, width: u32)
     write_output(start + query * width, sum / total);
 }
 
-// Four values of the input, as it lies.
-fn read_input(place: u32) -> vec4<f32> {
-    if INPUT_F16 != 0u { return widened(query_key_value[place]); }
-    return bitcast<vec4<f32>>(vec4(query_key_value[2u * place], query_key_value[2u * place + 1u]));
-}
+#include "shared/read_input_f16.wgsl" where input = query_key_value
 
-fn widened(halves: vec2<u32>) -> vec4<f32> {
-    return vec4(unpack2x16float(halves.x), unpack2x16float(halves.y));
-}
-
-// Four values of the output, as it lies. What is beyond the largest half becomes that: an infinity would
-// spread.
-fn write_output(place: u32, value: vec4<f32>) {
-    if OUTPUT_F16 != 0u {
-        let bounded = clamp(value, vec4(-65504.0), vec4(65504.0));
-        output[place] = vec2(pack2x16float(bounded.xy), pack2x16float(bounded.zw));
-    } else {
-        let words = bitcast<vec4<u32>>(value);
-        output[2u * place] = words.xy;
-        output[2u * place + 1u] = words.zw;
-    }
-}
+#include "shared/write_output_f16.wgsl"

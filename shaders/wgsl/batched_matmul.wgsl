@@ -22,8 +22,8 @@ struct Params {
 const TILE: u32 = 32u;
 const DEPTH: u32 = 16u;
 
-var<workgroup> left_tile: array<f32, 512>;
-var<workgroup> right_tile: array<f32, 512>;
+var<workgroup> left_tile: array<f32, TILE * DEPTH>;
+var<workgroup> right_tile: array<f32, TILE * DEPTH>;
 
 @compute @workgroup_size(16, 16)
 fn main(

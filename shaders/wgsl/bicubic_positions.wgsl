@@ -28,9 +28,11 @@ fn cubic_weights(t: f32) -> vec4<f32> {
     );
 }
 
-@compute @workgroup_size(64)
+#include "shared/elements.wgsl"
+
+@compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let i = id.x + id.y * grid.x * 64u;
+    let i = element(id, grid);
     if i >= (params.rows * params.columns + 1u) * params.width { return; }
     let channel = i % params.width;
     if i < params.width {

@@ -25,9 +25,11 @@ struct Params {
 @group(0) @binding(1) var<storage, read> input: array<f32>;
 @group(0) @binding(2) var<storage, read_write> output: array<f32>;
 
-@compute @workgroup_size(64)
+#include "shared/elements.wgsl"
+
+@compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let i = id.x + id.y * grid.x * 64u;
+    let i = element(id, grid);
     if i >= params.images * params.rows * params.columns { return; }
     let x = params.first_column + i % params.columns;
     let y = params.first_row + i / params.columns % params.rows;

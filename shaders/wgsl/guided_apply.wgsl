@@ -13,9 +13,11 @@ struct Params {
 
 const MARGIN: f32 = 1e-4;
 
-@compute @workgroup_size(64)
+#include "shared/elements.wgsl"
+
+@compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let i = id.x + id.y * grid.x * 64u;
+    let i = element(id, grid);
     let n = params.pixels;
     if i >= n { return; }
     let a = vec3(coefficients[i], coefficients[n + i], coefficients[2u * n + i]);

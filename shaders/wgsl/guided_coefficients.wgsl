@@ -15,9 +15,11 @@ struct Params {
 @group(0) @binding(1) var<storage, read> means: array<f32>;
 @group(0) @binding(2) var<storage, read_write> coefficients: array<f32>;
 
-@compute @workgroup_size(64)
+#include "shared/elements.wgsl"
+
+@compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let i = id.x + id.y * grid.x * 64u;
+    let i = element(id, grid);
     let n = params.pixels;
     if i >= n { return; }
     let r = means[i];

@@ -15,21 +15,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> output: array<f32>;
 
-var<workgroup> partial: array<f32, 64>;
+#include "shared/workgroup_sum.wgsl"
 
-fn workgroup_sum(thread: u32, value: f32) -> f32 {
-    partial[thread] = value;
-    workgroupBarrier();
-    for (var half = 32u; half > 0u; half /= 2u) {
-        if thread < half { partial[thread] += partial[thread + half]; }
-        workgroupBarrier();
-    }
-    let sum = partial[0];
-    workgroupBarrier();
-    return sum;
-}
-
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
@@ -41,17 +29,17 @@ fn main(
     let columns = f32(params.columns);
 
     var sum = 0.0;
-    for (var column = thread; column < params.columns; column += 64u) { sum += input[start + column]; }
+    for (var column = thread; column < params.columns; column += THREADS) { sum += input[start + column]; }
     let mean = workgroup_sum(thread, sum) / columns;
 
     var squares = 0.0;
-    for (var column = thread; column < params.columns; column += 64u) {
+    for (var column = thread; column < params.columns; column += THREADS) {
         let centred = input[start + column] - mean;
         squares += centred * centred;
     }
     let scale = inverseSqrt(workgroup_sum(thread, squares) / columns + params.epsilon);
 
-    for (var column = thread; column < params.columns; column += 64u) {
+    for (var column = thread; column < params.columns; column += THREADS) {
         output[start + column] = (input[start + column] - mean) * scale * weight[column] + bias[column];
     }
 }

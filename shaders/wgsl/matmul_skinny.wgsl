@@ -5,31 +5,28 @@
 // 32 threads of a column split K between them and then add up their partial sums. K must be a multiple of
 // four.
 
-struct Params {
-    rows: u32,
-    columns: u32,
-    inner: u32,
-    has_bias: u32,
-    has_residual: u32,
-}
+#include "shared/matmul_params.wgsl"
 
-override ACTIVATION: u32 = 0u;
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read> residual: array<f32>;
 @group(0) @binding(5) var<storage, read_write> output: array<f32>;
 
-// [column][thread of it], a component per row
-var<workgroup> partial: array<vec4<f32>, 64>;
+// Threads that share a column.
+const LANES: u32 = 32u;
+// Rows and columns of the output that a workgroup makes.
+const TILE_ROWS: u32 = 4u;
+const TILE_COLUMNS: u32 = 2u;
 
-@compute @workgroup_size(64)
+// [column][thread of it], a component per row
+var<workgroup> partial: array<vec4<f32>, TILE_COLUMNS * LANES>;
+
+@compute @workgroup_size(TILE_COLUMNS * LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let column = workgroup.x * 2u + thread / 32u;
-    let first_row = workgroup.y * 4u;
-    let lane = thread % 32u;
+    let column = workgroup.x * TILE_COLUMNS + thread / LANES;
+    let first_row = workgroup.y * TILE_ROWS;
+    let lane = thread % LANES;
     let vectors = params.inner / 4u;
     // Rows beyond the edge repeat the last one; they are not written.
     let last_row = params.rows - 1u;
@@ -37,7 +34,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 
     var sums = vec4<f32>();
     if column < params.columns {
-        for (var vector = lane; vector < vectors; vector += 32u) {
+        for (var vector = lane; vector < vectors; vector += LANES) {
             let rows = mat4x4<f32>(
                 input[row_starts.x + vector],
                 input[row_starts.y + vector],
@@ -49,7 +46,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     partial[thread] = sums;
     workgroupBarrier();
-    for (var half = 16u; half > 0u; half /= 2u) {
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
         if lane < half { partial[thread] += partial[thread + half]; }
         workgroupBarrier();
     }
@@ -65,21 +62,4 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     output[place] = value;
 }
 
-// The same function stands in every kernel with an activation epilogue; a test holds the copies together.
-fn activate(x: f32) -> f32 {
-    switch ACTIVATION {
-        case 1u: { return x / (1.0 + exp(-1.702 * x)); }
-        case 2u: { return 0.5 * x * (1.0 + erf(x * 0.70710678)); }
-        case 3u: { return x * (1.0 - 1.0 / (exp(min(1.5957691 * (x + 0.044715 * x * x * x), 80.0)) + 1.0)); }
-        case 4u: { return max(x, 0.0); }
-        case 5u: { return 1.0507010 * select(1.6732632 * (exp(min(x, 0.0)) - 1.0), x, x > 0.0); }
-        default: { return x; }
-    }
-}
-
-// Abramowitz and Stegun 7.1.26; absolute error below 1.5e-7.
-fn erf(x: f32) -> f32 {
-    let t = 1.0 / (1.0 + 0.3275911 * abs(x));
-    let polynomial = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
-    return sign(x) * (1.0 - polynomial * exp(-x * x));
-}
+#include "shared/activate.wgsl"

@@ -5,23 +5,12 @@
 // column, in the order of global memory, and sums are accumulated with `dot`. Nothing is transposed. For GPUs
 // with such an instruction.
 
-struct Params {
-    rows: u32,
-    columns: u32,
-    inner: u32,
-    has_bias: u32,
-    has_residual: u32,
-}
+#include "shared/matmul_params.wgsl"
 
-override ACTIVATION: u32 = 0u;
+#include "shared/operands_f32.wgsl"
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> output: array<vec4<f32>>;
-
+// Rows and columns of the output that a workgroup makes.
+const TILE: u32 = 64u;
 // Inner values and vectors of these per step.
 const DEPTH: u32 = 16u;
 const VECTORS: u32 = 4u;
@@ -29,8 +18,8 @@ const VECTORS: u32 = 4u;
 const STRIDE: u32 = 65u;
 
 // [inner vector][row % 4][row / 4], and columns likewise: threads side by side read vectors side by side.
-var<workgroup> input_tile: array<vec4<f32>, 260>;
-var<workgroup> weight_tile: array<vec4<f32>, 260>;
+var<workgroup> input_tile: array<vec4<f32>, VECTORS * STRIDE>;
+var<workgroup> weight_tile: array<vec4<f32>, VECTORS * STRIDE>;
 
 @compute @workgroup_size(16, 8)
 fn main(
@@ -38,8 +27,8 @@ fn main(
     @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let first_row = workgroup.y * 64u;
-    let first_column = workgroup.x * 64u;
+    let first_row = workgroup.y * TILE;
+    let first_column = workgroup.x * TILE;
     // Half of the threads stage the input and half the weight, a block each; neighbours read neighbouring
     // vectors.
     let block_vector = thread % VECTORS;
@@ -83,20 +72,6 @@ fn main(
     finish_block(lower, first_row + 32u + 4u * local.y, column);
 }
 
-// Four inner values of a row of the input, zeros beyond either edge.
-fn input_vector(row: u32, vector: u32) -> vec4<f32> {
-    let vectors = params.inner / 4u;
-    if row >= params.rows || vector >= vectors { return vec4<f32>(); }
-    return input[row * vectors + vector];
-}
-
-// Four inner values of a column of the weight, zeros beyond either edge.
-fn weight_vector(column: u32, vector: u32) -> vec4<f32> {
-    let vectors = params.inner / 4u;
-    if column >= params.columns || vector >= vectors { return vec4<f32>(); }
-    return weight[column * vectors + vector];
-}
-
 // One vector's products of four rows, from a place in their tile on, and four columns.
 fn inner_products(row: u32, columns: mat4x4<f32>) -> mat4x4<f32> {
     return mat4x4<f32>(
@@ -111,40 +86,8 @@ fn inner_product(row: vec4<f32>, columns: mat4x4<f32>) -> vec4<f32> {
     return vec4(dot(row, columns[0]), dot(row, columns[1]), dot(row, columns[2]), dot(row, columns[3]));
 }
 
-// Four rows of four columns each, `column` counting vectors.
-fn finish_block(sums: mat4x4<f32>, row: u32, column: u32) {
-    finish(sums[0], row, column);
-    finish(sums[1], row + 1u, column);
-    finish(sums[2], row + 2u, column);
-    finish(sums[3], row + 3u, column);
-}
+#include "shared/input_vector.wgsl"
 
-fn finish(sum: vec4<f32>, row: u32, column: u32) {
-    let vectors = params.columns / 4u;
-    if row >= params.rows || column >= vectors { return; }
-    let place = row * vectors + column;
-    var x = sum;
-    if params.has_bias != 0u { x += bias[column]; }
-    var value = vec4(activate(x.x), activate(x.y), activate(x.z), activate(x.w));
-    if params.has_residual != 0u { value += residual[place]; }
-    output[place] = value;
-}
+#include "shared/weight_vector.wgsl"
 
-// The same function stands in every kernel with an activation epilogue; a test holds the copies together.
-fn activate(x: f32) -> f32 {
-    switch ACTIVATION {
-        case 1u: { return x / (1.0 + exp(-1.702 * x)); }
-        case 2u: { return 0.5 * x * (1.0 + erf(x * 0.70710678)); }
-        case 3u: { return x * (1.0 - 1.0 / (exp(min(1.5957691 * (x + 0.044715 * x * x * x), 80.0)) + 1.0)); }
-        case 4u: { return max(x, 0.0); }
-        case 5u: { return 1.0507010 * select(1.6732632 * (exp(min(x, 0.0)) - 1.0), x, x > 0.0); }
-        default: { return x; }
-    }
-}
-
-// Abramowitz and Stegun 7.1.26; absolute error below 1.5e-7.
-fn erf(x: f32) -> f32 {
-    let t = 1.0 / (1.0 + 0.3275911 * abs(x));
-    let polynomial = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
-    return sign(x) * (1.0 - polynomial * exp(-x * x));
-}
+#include "shared/finish_block.wgsl"

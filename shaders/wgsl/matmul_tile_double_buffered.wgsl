@@ -4,23 +4,12 @@
 // As matmul_tile_vec4, with 8×8 of the 64×64 tile per thread and two tiles of each operand in workgroup
 // memory: while one is multiplied the next is loaded, so that a step needs one barrier.
 
-struct Params {
-    rows: u32,
-    columns: u32,
-    inner: u32,
-    has_bias: u32,
-    has_residual: u32,
-}
+#include "shared/matmul_params.wgsl"
 
-override ACTIVATION: u32 = 0u;
+#include "shared/operands_f32.wgsl"
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> output: array<vec4<f32>>;
-
+// Rows and columns of the output that a workgroup makes.
+const TILE: u32 = 64u;
 // Inner values and vectors of these per step.
 const DEPTH: u32 = 8u;
 const VECTORS: u32 = 2u;
@@ -28,8 +17,8 @@ const VECTORS: u32 = 2u;
 const STRIDE: u32 = 17u;
 
 // [step % 2][inner value][row / 4] and [step % 2][inner value][column / 4]
-var<workgroup> input_tiles: array<vec4<f32>, 272>;
-var<workgroup> weight_tiles: array<vec4<f32>, 272>;
+var<workgroup> input_tile: array<vec4<f32>, 2u * DEPTH * STRIDE>;
+var<workgroup> weight_tile: array<vec4<f32>, 2u * DEPTH * STRIDE>;
 
 @compute @workgroup_size(8, 8)
 fn main(
@@ -37,8 +26,8 @@ fn main(
     @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let first_row = workgroup.y * 64u;
-    let first_column = workgroup.x * 64u;
+    let first_row = workgroup.y * TILE;
+    let first_column = workgroup.x * TILE;
     // Half of the threads stage the input and half the weight, a block each; neighbours read neighbouring
     // vectors.
     let stages_input = thread < 32u;
@@ -59,10 +48,10 @@ fn main(
         let next = block(stages_input, first, (step + 1u) * VECTORS + block_vector);
         let start = step % 2u * DEPTH * STRIDE;
         for (var k = start; k < start + DEPTH * STRIDE; k += STRIDE) {
-            let upper = input_tiles[k + local.y];
-            let lower = input_tiles[k + local.y + 8u];
-            let left = weight_tiles[k + local.x];
-            let right = weight_tiles[k + local.x + 8u];
+            let upper = input_tile[k + local.y];
+            let lower = input_tile[k + local.y + 8u];
+            let left = weight_tile[k + local.x];
+            let right = weight_tile[k + local.x + 8u];
             upper_left = multiply_add(upper_left, upper, left);
             upper_right = multiply_add(upper_right, upper, right);
             lower_left = multiply_add(lower_left, lower, left);
@@ -79,103 +68,6 @@ fn main(
     finish_block(lower_right, row + 32u, column + 8u);
 }
 
-fn block(of_input: bool, first: u32, vector: u32) -> mat4x4<f32> {
-    if of_input { return input_block(first, vector); }
-    return weight_block(first, vector);
-}
+#include "shared/blocks.wgsl"
 
-fn stage(of_input: bool, place: u32, block: mat4x4<f32>) {
-    if of_input {
-        input_tiles[place] = block[0];
-        input_tiles[place + STRIDE] = block[1];
-        input_tiles[place + 2u * STRIDE] = block[2];
-        input_tiles[place + 3u * STRIDE] = block[3];
-    } else {
-        weight_tiles[place] = block[0];
-        weight_tiles[place + STRIDE] = block[1];
-        weight_tiles[place + 2u * STRIDE] = block[2];
-        weight_tiles[place + 3u * STRIDE] = block[3];
-    }
-}
-
-// Four inner values of a row of the input, zeros beyond either edge.
-fn input_vector(row: u32, vector: u32) -> vec4<f32> {
-    let vectors = params.inner / 4u;
-    if row >= params.rows || vector >= vectors { return vec4<f32>(); }
-    return input[row * vectors + vector];
-}
-
-// Four inner values of a column of the weight, zeros beyond either edge.
-fn weight_vector(column: u32, vector: u32) -> vec4<f32> {
-    let vectors = params.inner / 4u;
-    if column >= params.columns || vector >= vectors { return vec4<f32>(); }
-    return weight[column * vectors + vector];
-}
-
-// One vector of four rows of the input each, as four inner values of these rows.
-fn input_block(row: u32, vector: u32) -> mat4x4<f32> {
-    return transpose(mat4x4<f32>(
-        input_vector(row, vector),
-        input_vector(row + 1u, vector),
-        input_vector(row + 2u, vector),
-        input_vector(row + 3u, vector),
-    ));
-}
-
-// As input_block, of columns of the weight.
-fn weight_block(column: u32, vector: u32) -> mat4x4<f32> {
-    return transpose(mat4x4<f32>(
-        weight_vector(column, vector),
-        weight_vector(column + 1u, vector),
-        weight_vector(column + 2u, vector),
-        weight_vector(column + 3u, vector),
-    ));
-}
-
-// Adds one inner value's products of four rows and four columns.
-fn multiply_add(sums: mat4x4<f32>, rows: vec4<f32>, columns: vec4<f32>) -> mat4x4<f32> {
-    return mat4x4<f32>(
-        fma(vec4(rows.x), columns, sums[0]),
-        fma(vec4(rows.y), columns, sums[1]),
-        fma(vec4(rows.z), columns, sums[2]),
-        fma(vec4(rows.w), columns, sums[3]),
-    );
-}
-
-// Four rows of four columns each, `column` counting vectors.
-fn finish_block(sums: mat4x4<f32>, row: u32, column: u32) {
-    finish(sums[0], row, column);
-    finish(sums[1], row + 1u, column);
-    finish(sums[2], row + 2u, column);
-    finish(sums[3], row + 3u, column);
-}
-
-fn finish(sum: vec4<f32>, row: u32, column: u32) {
-    let vectors = params.columns / 4u;
-    if row >= params.rows || column >= vectors { return; }
-    let place = row * vectors + column;
-    var x = sum;
-    if params.has_bias != 0u { x += bias[column]; }
-    var value = vec4(activate(x.x), activate(x.y), activate(x.z), activate(x.w));
-    if params.has_residual != 0u { value += residual[place]; }
-    output[place] = value;
-}
-
-// The same function stands in every kernel with an activation epilogue; a test holds the copies together.
-fn activate(x: f32) -> f32 {
-    switch ACTIVATION {
-        case 1u: { return x / (1.0 + exp(-1.702 * x)); }
-        case 2u: { return 0.5 * x * (1.0 + erf(x * 0.70710678)); }
-        case 3u: { return x * (1.0 - 1.0 / (exp(min(1.5957691 * (x + 0.044715 * x * x * x), 80.0)) + 1.0)); }
-        case 4u: { return max(x, 0.0); }
-        case 5u: { return 1.0507010 * select(1.6732632 * (exp(min(x, 0.0)) - 1.0), x, x > 0.0); }
-        default: { return x; }
-    }
-}
-
-// Abramowitz and Stegun 7.1.26; absolute error below 1.5e-7.
-fn erf(x: f32) -> f32 {
-    let t = 1.0 / (1.0 + 0.3275911 * abs(x));
-    let polynomial = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
-    return sign(x) * (1.0 - polynomial * exp(-x * x));
-}
+#include "shared/finish_block.wgsl"

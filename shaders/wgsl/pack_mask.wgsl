@@ -25,9 +25,11 @@ fn half(value: f32) -> u32 {
     return (bits + 0xfffu + (bits >> 13u & 1u)) >> 13u;
 }
 
-@compute @workgroup_size(64)
+#include "shared/elements.wgsl"
+
+@compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let i = id.x + id.y * grid.x * 64u;
+    let i = element(id, grid);
     if i >= params.height * params.stride { return; }
     let row = i / params.stride;
     let texels = 32u / params.bits;

@@ -23,26 +23,15 @@ struct Params {
 @group(0) @binding(4) var<storage, read> table: array<f32>;
 @group(0) @binding(5) var<storage, read_write> output: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let i = id.x + id.y * grid.x * 64u;
-    let is_vertical = params.is_vertical == 1u;
-    let columns = select(params.length, params.width, is_vertical);
-    let rows = select(params.height, params.length, is_vertical);
-    if i >= rows * columns { return; }
-    let x = i % columns;
-    let y = i / columns;
-    let place = select(x, y, is_vertical);
-    let last = select(params.width, params.height, is_vertical) - 1u;
-    var sums = vec3(1 << 21u);
-    for (var tap = 0u; tap < params.taps; tap++) {
-        let source = min(starts[place] + tap, last);
-        let word = picture[select(y * params.width + source, source * params.width + x, is_vertical)];
-        let bytes = vec3<i32>((vec3(word) >> vec3(0u, 8u, 16u)) & vec3(255u));
-        sums += bytes * weights[place * params.taps + tap];
-    }
-    let bytes = vec3<u32>(clamp(sums >> vec3(22u), vec3(0), vec3(255)));
-    output[i] = table[bytes.x];
-    output[rows * columns + i] = table[256u + bytes.y];
-    output[2u * rows * columns + i] = table[512u + bytes.z];
+fn bytes_of(pixel: vec2<u32>) -> vec3<i32> {
+    let word = picture[pixel.y * params.width + pixel.x];
+    return vec3<i32>((vec3(word) >> vec3(0u, 8u, 16u)) & vec3(255u));
 }
+
+fn store(i: u32, pixels: u32, bytes: vec3<u32>) {
+    output[i] = table[bytes.x];
+    output[pixels + i] = table[256u + bytes.y];
+    output[2u * pixels + i] = table[512u + bytes.z];
+}
+
+#include "shared/resize_axis.wgsl"

@@ -29,25 +29,14 @@ fn encoded(linear: vec3<f32>) -> vec3<f32> {
     return select(high, low, linear <= vec3(0.0031308));
 }
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let i = id.x + id.y * grid.x * 64u;
-    let is_vertical = params.is_vertical == 1u;
-    let columns = select(params.length, params.width, is_vertical);
-    let rows = select(params.height, params.length, is_vertical);
-    if i >= rows * columns { return; }
-    let x = i % columns;
-    let y = i / columns;
-    let place = select(x, y, is_vertical);
-    let last = select(params.width, params.height, is_vertical) - 1u;
-    var sums = vec3(1 << 21u);
-    for (var tap = 0u; tap < params.taps; tap++) {
-        let source = min(starts[place] + tap, last);
-        let texel = textureLoad(photo, select(vec2(source, y), vec2(x, source), is_vertical), 0).rgb;
-        var value = clamp(texel, vec3(0.0), vec3(1.0));
-        if params.is_srgb == 1u { value = encoded(value); }
-        sums += vec3<i32>(value * 255.0 + 0.5) * weights[place * params.taps + tap];
-    }
-    let bytes = vec3<u32>(clamp(sums >> vec3(22u), vec3(0), vec3(255)));
+fn bytes_of(pixel: vec2<u32>) -> vec3<i32> {
+    var value = clamp(textureLoad(photo, pixel, 0).rgb, vec3(0.0), vec3(1.0));
+    if params.is_srgb == 1u { value = encoded(value); }
+    return vec3<i32>(value * 255.0 + 0.5);
+}
+
+fn store(i: u32, pixels: u32, bytes: vec3<u32>) {
     output[i] = bytes.x | bytes.y << 8u | bytes.z << 16u;
 }
+
+#include "shared/resize_axis.wgsl"

@@ -13,9 +13,12 @@ struct Params {
 
 const LOWEST: f32 = -3.4028234e38;
 
-var<workgroup> partial: array<f32, 64>;
+// Threads of a workgroup, which has one row.
+const THREADS: u32 = 64u;
 
-@compute @workgroup_size(64)
+var<workgroup> partial: array<f32, THREADS>;
+
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
@@ -26,10 +29,10 @@ fn main(
     let start = row * params.columns;
 
     var largest = LOWEST;
-    for (var column = thread; column < params.columns; column += 64u) { largest = max(largest, input[start + column]); }
+    for (var column = thread; column < params.columns; column += THREADS) { largest = max(largest, input[start + column]); }
     partial[thread] = largest;
     workgroupBarrier();
-    for (var half = 32u; half > 0u; half /= 2u) {
+    for (var half = THREADS / 2u; half > 0u; half /= 2u) {
         if thread < half { partial[thread] = max(partial[thread], partial[thread + half]); }
         workgroupBarrier();
     }
@@ -37,15 +40,15 @@ fn main(
     workgroupBarrier();
 
     var sum = 0.0;
-    for (var column = thread; column < params.columns; column += 64u) { sum += exp(input[start + column] - largest); }
+    for (var column = thread; column < params.columns; column += THREADS) { sum += exp(input[start + column] - largest); }
     partial[thread] = sum;
     workgroupBarrier();
-    for (var half = 32u; half > 0u; half /= 2u) {
+    for (var half = THREADS / 2u; half > 0u; half /= 2u) {
         if thread < half { partial[thread] += partial[thread + half]; }
         workgroupBarrier();
     }
 
-    for (var column = thread; column < params.columns; column += 64u) {
+    for (var column = thread; column < params.columns; column += THREADS) {
         output[start + column] = exp(input[start + column] - largest) / partial[0];
     }
 }

@@ -13,9 +13,11 @@ struct Params {
 @group(0) @binding(3) var<storage, read> positions: array<f32>;
 @group(0) @binding(4) var<storage, read_write> output: array<f32>;
 
-@compute @workgroup_size(64)
+#include "shared/elements.wgsl"
+
+@compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let i = id.x + id.y * grid.x * 64u;
+    let i = element(id, grid);
     let tokens = params.patches + 1u;
     if i >= params.images * tokens * params.columns { return; }
     let column = i % params.columns;

@@ -86,11 +86,10 @@ impl HostStep {
     }
 }
 
-/// The grid for one invocation per element of a kernel with workgroups of 64, folded where a side would be
-/// too long.
-pub(crate) fn grid_1d(device: &Device, length: usize) -> [u32; 3] {
+/// The grid for one invocation of `kernel` per element, folded where a side would be too long.
+pub(crate) fn grid_1d(device: &Device, kernel: &Kernel, length: usize) -> [u32; 3] {
     let limit = device.limits().max_compute_workgroups_per_dimension as usize;
-    let workgroups = length.div_ceil(64).max(1);
+    let workgroups = length.div_ceil(kernel.workgroup_size[0] as usize).max(1);
     let x = workgroups.min(limit);
     [x as u32, workgroups.div_ceil(x) as u32, 1]
 }

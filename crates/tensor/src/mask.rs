@@ -144,7 +144,7 @@ impl MaskWriter {
         let resources = [&self.probabilities, &self.packed]
             .map(|tensor| tensor.gpu_buffer(&self.device).map(wgpu::Buffer::as_entire_binding));
         let [probabilities, packed] = resources;
-        let grid = grid_1d(&self.device, self.packed.len());
+        let grid = grid_1d(&self.device, &pack_mask::KERNEL, self.packed.len());
         HostStep::dispatch(&self.device, &pack_mask::KERNEL, &params, &[probabilities?, packed?], grid, WHAT)
     }
 

@@ -22,6 +22,7 @@ pub use elementwise::Modulation;
 pub use linear::Linear;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use matmul::fingerprint;
+pub(crate) use matmul::is_product;
 pub use mlp::Mlp;
 pub use normalise::LayerNorm;
 pub(crate) use panels::unpack as unpack_panels;

@@ -112,9 +112,8 @@ impl PhotoResize {
         };
         let inputs = [&picture, &second_starts, &second_weights, &table, &values];
         let resources = inputs.into_iter().map(|tensor| recorder.buffer(tensor)).collect::<Result<_>>()?;
-        let grid = recorder.grid_1d(rows * columns);
         let flops = 6 * (rows * columns * second.taps()) as u64;
-        recorder.dispatch(&resize_bytes::KERNEL, &[], params, resources, grid, flops)?;
+        recorder.dispatch_1d(&resize_bytes::KERNEL, &[], params, resources, rows * columns, flops)?;
         let values = recorder.output(&values)?;
         let plan = recorder.finish()?;
         Ok(Self { device: device.clone(), starts, weights, plan, picture, values, resizing })
@@ -164,7 +163,7 @@ impl PhotoResize {
         for tensor in [&self.starts, &self.weights, &self.picture] {
             resources.push(tensor.gpu_buffer(&self.device)?.as_entire_binding());
         }
-        let grid = grid_1d(&self.device, self.picture.len());
+        let grid = grid_1d(&self.device, &resize_photo::KERNEL, self.picture.len());
         HostStep::dispatch(
             &self.device,
             &resize_photo::KERNEL,

@@ -143,8 +143,8 @@ impl Recorder {
                 Resource::buffer(memory.clone(), tensor.bytes()),
             ];
             let params = kernels::buffer_from_texture::Params { rows, columns };
-            let grid = [columns.div_ceil(32), rows.div_ceil(8), 1];
-            self.dispatch(&kernels::buffer_from_texture::KERNEL, &[], params, resources, grid, 0)?;
+            let kernel = &kernels::buffer_from_texture::KERNEL;
+            self.dispatch(kernel, &[], params, resources, grid_of_texels(kernel, rows, columns), 0)?;
         }
         keep(&tensor.storage().buffer, buffer, is_own, &mut self.held.buffers);
         Ok(memory)
@@ -184,8 +184,8 @@ impl Recorder {
                 Resource::texture(memory.clone(), tensor.bytes()),
             ];
             let params = kernels::texture_from_buffer::Params { rows, columns };
-            let grid = [columns.div_ceil(32), rows.div_ceil(8), 1];
-            self.dispatch(&kernels::texture_from_buffer::KERNEL, &[], params, resources, grid, 0)?;
+            let kernel = &kernels::texture_from_buffer::KERNEL;
+            self.dispatch(kernel, &[], params, resources, grid_of_texels(kernel, rows, columns), 0)?;
         }
         keep(&tensor.storage().texture, texture, is_own, &mut self.held.textures);
         Ok(memory)
@@ -202,6 +202,12 @@ impl Recorder {
         flops: u64,
     ) -> Result<()> {
         debug_assert_eq!(kernel.bindings.len(), resources.len() + 1, "{}", kernel.name);
+        debug_assert!(
+            kernel.overrides.len() == overrides.len()
+                && overrides.iter().all(|(name, _)| kernel.overrides.contains(name)),
+            "{}: the overrides of another kernel, {overrides:?}",
+            kernel.name
+        );
         debug_assert!(
             kernel.bindings[1..].iter().zip(&resources).all(|(binding, resource)| match &resource.memory {
                 Memory::Buffer(_) => {
@@ -250,10 +256,19 @@ impl Recorder {
         Ok(())
     }
 
-    /// The grid for one invocation per element of a kernel with workgroups of 64, folded where a side would
-    /// be too long.
-    pub(crate) fn grid_1d(&self, length: usize) -> [u32; 3] {
-        self.folded_grid(length.div_ceil(64))
+    /// As [`dispatch`](Self::dispatch), with a grid of one invocation for each of `length` elements, folded
+    /// where a side would be too long.
+    pub(crate) fn dispatch_1d<P: Pod + Debug>(
+        &mut self,
+        kernel: &'static Kernel,
+        overrides: &[(&'static str, u32)],
+        params: P,
+        resources: Vec<Resource>,
+        length: usize,
+        flops: u64,
+    ) -> Result<()> {
+        let grid = self.folded_grid(length.div_ceil(kernel.workgroup_size[0] as usize));
+        self.dispatch(kernel, overrides, params, resources, grid, flops)
     }
 
     /// `workgroups` as a grid of x by y, at least as many.
@@ -262,6 +277,12 @@ impl Recorder {
         let x = workgroups.min(limit);
         [x as u32, workgroups.div_ceil(x.max(1)) as u32, 1]
     }
+}
+
+/// The grid for one invocation per texel, of four columns of a row.
+fn grid_of_texels(kernel: &Kernel, rows: u32, columns: u32) -> [u32; 3] {
+    let [x, y, _] = kernel.workgroup_size;
+    [columns.div_ceil(4 * x), rows.div_ceil(y), 1]
 }
 
 /// Keeps a converted copy with its tensor, for the ops that follow. A tensor that outlives the recording must

@@ -249,7 +249,7 @@ mod tests {
             resources.push(Resource::buffer(recorder.buffer_of(tensor).unwrap(), tensor.bytes()));
         }
         recorder.dispatch(kernel, &[], sigmoid::Params { length: 6 }, resources, [1; 3], 0).unwrap();
-        let third = recorder.l2_norm(&second).unwrap();
+        let third = recorder.softmax(&second).unwrap();
         let output = recorder.output(&third).unwrap();
         let plan = recorder.finish().unwrap();
         device.start_step_checks().unwrap();
@@ -286,7 +286,7 @@ mod tests {
     fn a_broken_kernel_is_named_and_those_after_it_are_not() {
         let checks = checks_with(broken());
         let agree: Vec<_> = checks.iter().map(|check| (check.kernel, check.agrees())).collect();
-        assert_eq!(agree, [("activation", true), ("sigmoid", false), ("l2_norm", true)]);
+        assert_eq!(agree, [("activation", true), ("sigmoid", false), ("softmax", true)]);
         let Worst { place, actual, expected, .. } = checks[1].worst;
         // Of its inputs 2.99 is the farthest from zero.
         assert_eq!(place, 3);

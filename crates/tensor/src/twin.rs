@@ -5,7 +5,7 @@ use clipseg_shaders::{Activation, Kernel, kernels, twins};
 
 #[cfg(feature = "processor")]
 use crate::processor::PackedWeight;
-use crate::{Error, Result};
+use crate::{Error, Result, ops};
 
 /// Does what a kernel does.
 pub(crate) type Twin = fn(Call<'_>) -> Result<()>;
@@ -72,13 +72,9 @@ impl<'a> Call<'a> {
 
 /// The activation that overrides name; none where the kernel has no such override.
 pub(crate) fn activation_of(overrides: &[(&'static str, u32)]) -> Activation {
-    let number = override_of(overrides, "ACTIVATION");
-    Activation::ALL.into_iter().find(|&activation| Some(activation as u32) == number).unwrap_or_default()
-}
-
-/// The value of an override, where the kernel has it.
-pub(crate) fn override_of(overrides: &[(&'static str, u32)], name: &str) -> Option<u32> {
-    overrides.iter().find(|(own, _)| *own == name).map(|&(_, value)| value)
+    // All kernels call it the same.
+    let number = kernels::activation::Overrides::of(overrides).activation;
+    Activation::ALL.into_iter().find(|&activation| activation as u32 == number).unwrap_or_default()
 }
 
 fn missing(what: &str) -> Error {
@@ -86,7 +82,7 @@ fn missing(what: &str) -> Error {
 }
 
 /// The twins, by the kernels that lie on buffers. The forms of one operation share a twin.
-static TWINS: [(&[&Kernel], Twin); 28] = [
+static TWINS: [(&[&Kernel], Twin); 26] = [
     (&[&kernels::activation::KERNEL], |call| {
         twins::activation(&call.params()?, call.activation(), call.floats(0)?, call.output);
         Ok(())
@@ -121,7 +117,7 @@ static TWINS: [(&[&Kernel], Twin); 28] = [
         Ok(())
     }),
     (&[&kernels::binary::KERNEL], |call| {
-        let operation = override_of(call.overrides, "OPERATION").unwrap_or_default();
+        let operation = kernels::binary::Overrides::of(call.overrides).operation;
         let operation = twins::BinaryOperation::ALL.into_iter().find(|&known| known as u32 == operation);
         let operation = operation.ok_or_else(|| missing("an operation"))?;
         twins::binary(&call.params()?, operation, call.floats(0)?, call.floats(1)?, call.output);
@@ -164,37 +160,10 @@ static TWINS: [(&[&Kernel], Twin); 28] = [
         twins::im2col_3x3(&call.params()?, call.floats(0)?, call.output);
         Ok(())
     }),
-    (&[&kernels::l2_norm::KERNEL], |call| {
-        twins::l2_norm(&call.params()?, call.floats(0)?, call.output);
-        Ok(())
-    }),
     (&[&kernels::layer_norm::KERNEL, &kernels::layer_norm_vec4::KERNEL], |call| {
         twins::layer_norm(&call.params()?, call.floats(0)?, call.floats(1)?, call.floats(2)?, call.output);
         Ok(())
     }),
-    (
-        &[
-            &kernels::matmul_broadcast::KERNEL,
-            &kernels::matmul_cooperative_8::KERNEL,
-            &kernels::matmul_cooperative_16::KERNEL,
-            &kernels::matmul_cooperative_small_8::KERNEL,
-            &kernels::matmul_cooperative_small_16::KERNEL,
-            &kernels::matmul_skinny::KERNEL,
-            &kernels::matmul_skinny_packed_f16::KERNEL,
-            &kernels::matmul_tile::KERNEL,
-            &kernels::matmul_tile_dot::KERNEL,
-            &kernels::matmul_tile_double_buffered::KERNEL,
-            &kernels::matmul_tile_packed_f16::KERNEL,
-            &kernels::matmul_tile_vec4::KERNEL,
-        ],
-        |call| {
-            let [input, weight, bias, residual] =
-                [call.floats(0)?, call.floats(1)?, call.floats(2)?, call.floats(3)?];
-            let activation = call.activation();
-            twins::matmul(&call.params()?, activation, input, weight, bias, residual, call.output);
-            Ok(())
-        },
-    ),
     (&[&kernels::patchify::KERNEL], |call| {
         twins::patchify(&call.params()?, call.floats(0)?, call.output);
         Ok(())
@@ -241,8 +210,20 @@ static TWINS: [(&[&Kernel], Twin); 28] = [
     }),
 ];
 
+/// That of every product of matrices.
+fn matmul(call: Call<'_>) -> Result<()> {
+    let [input, weight, bias, residual] =
+        [call.floats(0)?, call.floats(1)?, call.floats(2)?, call.floats(3)?];
+    let activation = call.activation();
+    twins::matmul(&call.params()?, activation, input, weight, bias, residual, call.output);
+    Ok(())
+}
+
 /// The twin of a kernel that lies on buffers.
 pub(crate) fn twin_of(kernel: &Kernel) -> Option<Twin> {
+    if ops::is_product(kernel) {
+        return Some(matmul);
+    }
     let is_its = |own: &&Kernel| own.name == kernel.name;
     TWINS.iter().find(|(own, _)| own.iter().any(is_its)).map(|&(_, twin)| twin)
 }

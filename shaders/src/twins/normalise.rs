@@ -1,6 +1,6 @@
-//! Layer norm, softmax and L2 norm: functions of a row.
+//! Layer norm and softmax: functions of a row.
 
-use crate::kernels::{l2_norm, layer_norm, softmax};
+use crate::kernels::{layer_norm, softmax};
 
 /// `output[row, :] = (input[row, :] - mean) / sqrt(variance + epsilon) * weight + bias`
 pub fn layer_norm(
@@ -41,19 +41,6 @@ pub fn softmax(params: &softmax::Params, input: &[f32], output: &mut [f32]) {
     }
 }
 
-/// `output[row, :] = input[row, :] / |input[row, :]|`
-pub fn l2_norm(params: &l2_norm::Params, input: &[f32], output: &mut [f32]) {
-    let columns = params.columns as usize;
-    for row in 0..params.rows as usize {
-        let input = &input[row * columns..][..columns];
-        let output = &mut output[row * columns..][..columns];
-        let norm = input.iter().map(|x| x * x).sum::<f32>().sqrt();
-        for (y, x) in output.iter_mut().zip(input) {
-            *y = x / norm;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,12 +70,5 @@ mod tests {
         softmax(&softmax::Params { rows: 3, columns: 3 }, &input, &mut output);
         let third = 1.0 / 3.0;
         assert_near(&output, &[0.5, 0.0, 0.5, 0.0, 0.75, 0.25, third, third, third], 1e-6);
-    }
-
-    #[test]
-    fn l2_norm_gives_unit_rows() {
-        let mut output = [0.0; 4];
-        l2_norm(&l2_norm::Params { rows: 2, columns: 2 }, &[3.0, -4.0, 0.0, 0.1], &mut output);
-        assert_near(&output, &[0.6, -0.8, 0.0, 1.0], 1e-7);
     }
 }

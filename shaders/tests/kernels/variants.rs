@@ -79,7 +79,7 @@ fn variant(kernel: &'static Kernel, constants: &PipelineConstants) -> Variant {
 }
 
 fn validator() -> Validator {
-    // As in build.rs.
+    // As in build/main.rs.
     let capabilities = Capabilities::SUBGROUP
         | Capabilities::SUBGROUP_BARRIER
         | Capabilities::SHADER_FLOAT16_IN_FLOAT32

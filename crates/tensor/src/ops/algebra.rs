@@ -61,9 +61,15 @@ impl Recorder {
         let output = self.allocate(input.shape(), DType::F32)?;
         let params = kernels::binary::Params { length: input.len() as u32, other_length: other.len() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(other)?, self.buffer(&output)?];
-        let grid = self.grid_1d(output.len());
-        let overrides = [("OPERATION", operation as u32)];
-        self.dispatch(&kernels::binary::KERNEL, &overrides, params, resources, grid, output.len() as u64)?;
+        let overrides = kernels::binary::Overrides { operation: operation as u32 }.values();
+        self.dispatch_1d(
+            &kernels::binary::KERNEL,
+            &overrides,
+            params,
+            resources,
+            output.len(),
+            output.len() as u64,
+        )?;
         Ok(output)
     }
 
@@ -166,8 +172,7 @@ impl Recorder {
             stride_3: stride(3),
         };
         let resources = vec![self.buffer(input)?.with_bytes(output.bytes()), self.buffer(&output)?];
-        let grid = self.grid_1d(output.len());
-        self.dispatch(&kernels::strided_copy::KERNEL, &[], params, resources, grid, 0)?;
+        self.dispatch_1d(&kernels::strided_copy::KERNEL, &[], params, resources, output.len(), 0)?;
         Ok(output)
     }
 
@@ -199,8 +204,7 @@ impl Recorder {
             right_columns: (added * inner) as u32,
         };
         let resources = vec![self.buffer(left)?, self.buffer(right)?, self.buffer(&output)?];
-        let grid = self.grid_1d(output.len());
-        self.dispatch(&kernels::concat::KERNEL, &[], params, resources, grid, 0)?;
+        self.dispatch_1d(&kernels::concat::KERNEL, &[], params, resources, output.len(), 0)?;
         Ok(output)
     }
 

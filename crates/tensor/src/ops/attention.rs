@@ -1,4 +1,8 @@
-use clipseg_shaders::{Kernel, kernels};
+use clipseg_shaders::Kernel;
+use clipseg_shaders::kernels::{
+    attention, attention_cooperative_8, attention_cooperative_16, attention_scores, attention_subgroup,
+    attention_vec4,
+};
 
 use super::activation_dtype::expect_floats;
 use super::{expect_shape, shape_error};
@@ -6,8 +10,69 @@ use crate::matrix_units::MatrixSize;
 use crate::tensor::DType;
 use crate::{Recorder, Result, Tensor};
 
-/// The largest head that every kernel can have.
-const MAX_HEAD_SIZE: usize = kernels::attention::MAX_HEAD_SIZE as usize;
+/// A kernel on buffers, and what it needs. All take the same parameters and resources, which a test in the
+/// shader crate holds together.
+struct Variant {
+    kernel: &'static Kernel,
+    /// Queries of a workgroup.
+    queries: u32,
+    /// What the size of a head has to be a multiple of, and the most that it may be.
+    head_multiple: usize,
+    max_head_size: usize,
+    /// The values of its overrides, by the elements of the input and the output.
+    overrides: fn([DType; 2]) -> Vec<(&'static str, u32)>,
+}
+
+/// Any head that is taken at all, any adapter.
+static PLAIN: Variant = Variant {
+    kernel: &attention::KERNEL,
+    queries: attention::QUERIES,
+    head_multiple: 1,
+    max_head_size: attention::MAX_HEAD_SIZE as usize,
+    overrides: |_| Vec::new(),
+};
+static VEC4: Variant = Variant {
+    kernel: &attention_vec4::KERNEL,
+    queries: attention_vec4::QUERIES,
+    head_multiple: 4,
+    max_head_size: attention_vec4::MAX_HEAD_SIZE as usize,
+    overrides: |[input, output]| {
+        let overrides = attention_vec4::Overrides {
+            input_f16: (input == DType::F16).into(),
+            output_f16: (output == DType::F16).into(),
+        };
+        overrides.values().to_vec()
+    },
+};
+static COOPERATIVE_8: Variant = Variant {
+    kernel: &attention_cooperative_8::KERNEL,
+    queries: attention_cooperative_8::QUERIES,
+    head_multiple: 4,
+    max_head_size: attention_cooperative_8::MAX_HEAD_SIZE as usize,
+    overrides: |[_, output]| {
+        attention_cooperative_8::Overrides { output_f16: (output == DType::F16).into() }.values().to_vec()
+    },
+};
+static COOPERATIVE_16: Variant = Variant {
+    kernel: &attention_cooperative_16::KERNEL,
+    queries: attention_cooperative_16::QUERIES,
+    max_head_size: attention_cooperative_16::MAX_HEAD_SIZE as usize,
+    ..COOPERATIVE_8
+};
+
+impl Variant {
+    /// The one that multiplies matrices of a size, on matrix units. Its input is in f16.
+    fn cooperative(matrix: MatrixSize) -> &'static Self {
+        match matrix {
+            MatrixSize::Eight => &COOPERATIVE_8,
+            MatrixSize::Sixteen => &COOPERATIVE_16,
+        }
+    }
+
+    fn takes(&self, head_size: usize) -> bool {
+        head_size <= self.max_head_size && head_size.is_multiple_of(self.head_multiple)
+    }
+}
 
 /// Which keys a query may look at.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,9 +115,10 @@ impl Sizes {
                 format!("{query_key_value:?}, expected [batch, tokens, 3 · width]"),
             );
         };
-        if heads == 0 || width % (3 * heads) != 0 || width / (3 * heads) > MAX_HEAD_SIZE {
+        if heads == 0 || width % (3 * heads) != 0 || !PLAIN.takes(width / (3 * heads)) {
             let reason = format!(
-                "{query_key_value:?} for {heads} heads, expected 3 · heads · (at most {MAX_HEAD_SIZE}) columns"
+                "{query_key_value:?} for {heads} heads, expected 3 · heads · (at most {}) columns",
+                PLAIN.max_head_size
             );
             return shape_error("attention", reason);
         }
@@ -79,10 +145,6 @@ impl Sizes {
         2 * (self.sequences * self.heads * pairs * self.head_size) as u64
     }
 
-    fn fit_vectors(&self) -> bool {
-        heads_fit_vectors(self.head_size)
-    }
-
     fn scale(&self) -> f32 {
         (self.head_size as f32).powf(-0.5)
     }
@@ -91,7 +153,8 @@ impl Sizes {
 /// Whether the vec4 and subgroup kernels support heads of this size. Of the workgroup kernels only the vec4
 /// one supports f16.
 pub(crate) fn heads_fit_vectors(head_size: usize) -> bool {
-    head_size <= 64 && head_size.is_multiple_of(4)
+    const _: () = assert!(attention_subgroup::MAX_HEAD_SIZE == attention_vec4::MAX_HEAD_SIZE);
+    VEC4.takes(head_size)
 }
 
 impl Recorder {
@@ -125,19 +188,19 @@ impl Recorder {
         expect_floats("attention", dtype)?;
         let sizes = Sizes::of(query_key_value, heads, mask)?;
         let in_full = [query_key_value.dtype(), dtype] == [DType::F32; 2];
-        if let Some(matrix) = self.device().matrix_units()
-            && query_key_value.dtype() == DType::F16
-            && sizes.head_size.is_multiple_of(4)
-            && sizes.head_size <= 4 * matrix.side()
-        {
-            return self.attention_cooperative(dtype, query_key_value, &sizes, mask, matrix);
-        }
-        match self.device().lanes() {
-            Some(lanes) if sizes.fit_vectors() && in_full => {
-                self.attention_subgroup(query_key_value, &sizes, mask, lanes)
-            }
-            _ => self.attention_tile(dtype, query_key_value, &sizes, mask),
-        }
+        let fit_vectors = heads_fit_vectors(sizes.head_size);
+        let cooperative = self.device().matrix_units().map(Variant::cooperative);
+        let variant = match cooperative.filter(|variant| variant.takes(sizes.head_size)) {
+            Some(cooperative) if query_key_value.dtype() == DType::F16 => cooperative,
+            _ => match self.device().lanes() {
+                Some(lanes) if fit_vectors && in_full => {
+                    return self.attention_subgroup(query_key_value, &sizes, mask, lanes);
+                }
+                _ if fit_vectors && self.device().supports_unpack2x16float() => &VEC4,
+                _ => &PLAIN,
+            },
+        };
+        self.attention_by(variant, dtype, query_key_value, &sizes, mask)
     }
 
     /// The probabilities that [`attention`](Self::attention) weighs values with,
@@ -156,7 +219,7 @@ impl Recorder {
             return shape_error("attention_probabilities", "packed sequences have none".to_owned());
         }
         let scores = self.allocate(&[sizes.batch, heads, sizes.tokens, sizes.tokens], DType::F32)?;
-        let params = kernels::attention_scores::Params {
+        let params = attention_scores::Params {
             images: sizes.batch as u32,
             tokens: sizes.tokens as u32,
             heads: heads as u32,
@@ -168,64 +231,21 @@ impl Recorder {
         // A third of the columns, the values, is not looked at.
         let query_key = self.buffer(query_key_value)?.with_bytes(query_key_value.bytes() / 3 * 2);
         let resources = vec![query_key, self.buffer_or_empty(mask.key_padding_mask)?, self.buffer(&scores)?];
-        let grid = self.grid_1d(scores.len());
         let flops = sizes.product_flops(mask);
-        self.dispatch(&kernels::attention_scores::KERNEL, &[], params, resources, grid, flops)?;
+        self.dispatch_1d(&attention_scores::KERNEL, &[], params, resources, scores.len(), flops)?;
         self.softmax(&scores)
     }
 
-    fn attention_tile(
+    fn attention_by(
         &mut self,
-        dtype: DType,
-        query_key_value: &Tensor,
-        sizes: &Sizes,
-        mask: &AttentionMask<'_>,
-    ) -> Result<Tensor> {
-        let overrides = [
-            ("INPUT_F16", (query_key_value.dtype() == DType::F16).into()),
-            ("OUTPUT_F16", (dtype == DType::F16).into()),
-        ];
-        let (kernel, overrides, queries) =
-            match sizes.fit_vectors() && self.device().supports_unpack2x16float() {
-                true => (&kernels::attention_vec4::KERNEL, &overrides[..], kernels::attention_vec4::QUERIES),
-                false => (&kernels::attention::KERNEL, &[][..], kernels::attention::QUERIES),
-            };
-        self.attention_on_buffers(kernel, overrides, queries, dtype, query_key_value, sizes, mask)
-    }
-
-    /// The attention of matrix units, of queries, keys and values in f16.
-    fn attention_cooperative(
-        &mut self,
-        dtype: DType,
-        query_key_value: &Tensor,
-        sizes: &Sizes,
-        mask: &AttentionMask<'_>,
-        matrix: MatrixSize,
-    ) -> Result<Tensor> {
-        use kernels::{attention_cooperative_8 as eight, attention_cooperative_16 as sixteen};
-        let (kernel, queries) = match matrix {
-            MatrixSize::Eight => (&eight::KERNEL, eight::QUERIES),
-            MatrixSize::Sixteen => (&sixteen::KERNEL, sixteen::QUERIES),
-        };
-        let overrides = [("OUTPUT_F16", (dtype == DType::F16).into())];
-        self.attention_on_buffers(kernel, &overrides, queries, dtype, query_key_value, sizes, mask)
-    }
-
-    /// Attention by one of the kernels on buffers, a workgroup of which has so many `queries`. All take the
-    /// same parameters and resources, which a test in the shader crate sees to.
-    #[expect(clippy::too_many_arguments, reason = "the kernel and what it is given")]
-    fn attention_on_buffers(
-        &mut self,
-        kernel: &'static Kernel,
-        overrides: &[(&'static str, u32)],
-        queries: u32,
+        variant: &Variant,
         dtype: DType,
         query_key_value: &Tensor,
         sizes: &Sizes,
         mask: &AttentionMask<'_>,
     ) -> Result<Tensor> {
         let output = self.allocate(&[sizes.batch, sizes.tokens, sizes.heads * sizes.head_size], dtype)?;
-        let params = kernels::attention::Params {
+        let params = attention::Params {
             tokens: sizes.tokens as u32,
             heads: sizes.heads as u32,
             head_size: sizes.head_size as u32,
@@ -240,9 +260,11 @@ impl Recorder {
             self.buffer_or_empty(mask.packing.map(|packing| packing.cu_seqlens))?,
             self.buffer(&output)?,
         ];
-        let grid = [(sizes.max_seqlen as u32).div_ceil(queries), params.heads, sizes.sequences as u32];
+        let grid =
+            [(sizes.max_seqlen as u32).div_ceil(variant.queries), params.heads, sizes.sequences as u32];
         let flops = 2 * sizes.product_flops(mask);
-        self.dispatch(kernel, overrides, params, resources, grid, flops)?;
+        let overrides = (variant.overrides)([query_key_value.dtype(), dtype]);
+        self.dispatch(variant.kernel, &overrides, params, resources, grid, flops)?;
         Ok(output)
     }
 
@@ -254,7 +276,7 @@ impl Recorder {
         lanes: u32,
     ) -> Result<Tensor> {
         let output = self.allocate_texture(&[sizes.batch, sizes.tokens, sizes.heads * sizes.head_size])?;
-        let params = kernels::attention_subgroup::Params {
+        let params = attention_subgroup::Params {
             tokens: sizes.tokens as u32,
             heads: sizes.heads as u32,
             causal: mask.causal.into(),
@@ -269,15 +291,15 @@ impl Recorder {
             self.texture(&output)?,
         ];
         let grid = [
-            (sizes.max_seqlen as u32).div_ceil(kernels::attention_subgroup::ROWS),
+            (sizes.max_seqlen as u32).div_ceil(attention_subgroup::ROWS),
             params.heads,
             sizes.sequences as u32,
         ];
         let texels = sizes.head_size as u32 / 4;
-        let overrides =
-            [("TEXELS", texels), ("SHARE_LANES", texels.next_power_of_two().min(lanes)), ("LANES", lanes)];
+        let share_lanes = texels.next_power_of_two().min(lanes);
+        let overrides = attention_subgroup::Overrides { texels, share_lanes, lanes }.values();
         let flops = 2 * sizes.product_flops(mask);
-        self.dispatch(&kernels::attention_subgroup::KERNEL, &overrides, params, resources, grid, flops)?;
+        self.dispatch(&attention_subgroup::KERNEL, &overrides, params, resources, grid, flops)?;
         Ok(output)
     }
 }

@@ -68,8 +68,7 @@ impl Recorder {
             skip: skip as u32,
         };
         let resources = vec![self.buffer(input)?, self.buffer(&columns)?];
-        let grid = self.grid_1d(columns.len());
-        self.dispatch(&kernels::im2col_3x3::KERNEL, &[], params, resources, grid, 0)?;
+        self.dispatch_1d(&kernels::im2col_3x3::KERNEL, &[], params, resources, columns.len(), 0)?;
         self.linear_with(&columns, &layer.linear, activation, None)
     }
 }

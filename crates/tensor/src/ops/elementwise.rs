@@ -23,11 +23,10 @@ impl Recorder {
         let output = self.allocate(input.shape(), DType::F32)?;
         let params = kernels::activation::Params { length: input.len() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
-        let grid = self.grid_1d(input.len());
-        let overrides = [("ACTIVATION", activation as u32)];
+        let overrides = kernels::activation::Overrides { activation: activation as u32 }.values();
         // quick_gelu's: product, exponential, sum, quotient.
         let flops = 4 * output.len() as u64;
-        self.dispatch(&kernels::activation::KERNEL, &overrides, params, resources, grid, flops)?;
+        self.dispatch_1d(&kernels::activation::KERNEL, &overrides, params, resources, input.len(), flops)?;
         Ok(output)
     }
 
@@ -39,10 +38,9 @@ impl Recorder {
         let output = self.allocate(input.shape(), DType::F32)?;
         let params = kernels::sigmoid::Params { length: input.len() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
-        let grid = self.grid_1d(input.len());
         // Sign, exponential, sum, quotient.
         let flops = 4 * output.len() as u64;
-        self.dispatch(&kernels::sigmoid::KERNEL, &[], params, resources, grid, flops)?;
+        self.dispatch_1d(&kernels::sigmoid::KERNEL, &[], params, resources, input.len(), flops)?;
         Ok(output)
     }
 
@@ -99,8 +97,7 @@ impl Recorder {
             self.buffer_or_empty(modulation.map(|modulation| modulation.beta))?,
             self.buffer(&output)?,
         ];
-        let grid = self.grid_1d(output.len());
-        self.dispatch(&kernels::film::KERNEL, &[], params, resources, grid, flops)?;
+        self.dispatch_1d(&kernels::film::KERNEL, &[], params, resources, output.len(), flops)?;
         Ok(output)
     }
 
@@ -129,7 +126,7 @@ impl Recorder {
             self.texture_or_empty(modulation.map(|modulation| modulation.beta))?,
             self.texture(&output)?,
         ];
-        let overrides = [("LANES", lanes)];
+        let overrides = kernels::film_subgroup::Overrides { lanes }.values();
         let grid = [params.tokens.div_ceil(kernels::film_subgroup::ROWS), params.pairs, 1];
         self.dispatch(&kernels::film_subgroup::KERNEL, &overrides, params, resources, grid, flops)?;
         Ok(output)

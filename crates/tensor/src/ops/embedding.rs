@@ -43,8 +43,14 @@ impl Recorder {
             self.buffer(positions)?.with_bytes(output.bytes()),
             self.buffer(&output)?,
         ];
-        let grid = self.grid_1d(output.len());
-        self.dispatch(&kernels::token_embedding::KERNEL, &[], params, resources, grid, output.len() as u64)?;
+        self.dispatch_1d(
+            &kernels::token_embedding::KERNEL,
+            &[],
+            params,
+            resources,
+            output.len(),
+            output.len() as u64,
+        )?;
         Ok(output)
     }
 
@@ -68,8 +74,7 @@ impl Recorder {
         };
         let resources =
             vec![self.buffer(input)?.with_bytes(output.bytes()), self.buffer(rows)?, self.buffer(&output)?];
-        let grid = self.grid_1d(output.len());
-        self.dispatch(&kernels::gather_rows::KERNEL, &[], params, resources, grid, 0)?;
+        self.dispatch_1d(&kernels::gather_rows::KERNEL, &[], params, resources, output.len(), 0)?;
         Ok(output)
     }
 
@@ -98,8 +103,7 @@ impl Recorder {
             patch_size: patch_size as u32,
         };
         let resources = vec![self.buffer(pixels)?, self.buffer(&output)?];
-        let grid = self.grid_1d(output.len());
-        self.dispatch(&kernels::patchify::KERNEL, &[], params, resources, grid, 0)?;
+        self.dispatch_1d(&kernels::patchify::KERNEL, &[], params, resources, output.len(), 0)?;
         Ok(output)
     }
 
@@ -134,8 +138,14 @@ impl Recorder {
             self.buffer(positions)?,
             self.buffer(&output)?,
         ];
-        let grid = self.grid_1d(output.len());
-        self.dispatch(&kernels::vision_embedding::KERNEL, &[], params, resources, grid, output.len() as u64)?;
+        self.dispatch_1d(
+            &kernels::vision_embedding::KERNEL,
+            &[],
+            params,
+            resources,
+            output.len(),
+            output.len() as u64,
+        )?;
         Ok(output)
     }
 

@@ -31,17 +31,23 @@ impl Recorder {
         let moments = self.allocate(&[13, height, width], DType::F32)?;
         let resources = vec![self.buffer(guide)?, self.buffer(logits)?, self.buffer(&moments)?];
         let params = kernels::guided_moments::Params { pixels };
-        let grid = self.grid_1d(height * width);
         // A sigmoid, six products of colours and three of a colour with the probability.
         let flops = 13 * u64::from(pixels);
-        self.dispatch(&kernels::guided_moments::KERNEL, &[], params, resources, grid, flops)?;
+        self.dispatch_1d(&kernels::guided_moments::KERNEL, &[], params, resources, height * width, flops)?;
         let means = self.box_mean(moments, radius)?;
         let coefficients = self.allocate(&[4, height, width], DType::F32)?;
         let resources = vec![self.buffer(&means)?, self.buffer(&coefficients)?];
         let params = kernels::guided_coefficients::Params { pixels, epsilon };
         // Counted in the kernel: three equations with three unknowns.
         let flops = 60 * u64::from(pixels);
-        self.dispatch(&kernels::guided_coefficients::KERNEL, &[], params, resources, grid, flops)?;
+        self.dispatch_1d(
+            &kernels::guided_coefficients::KERNEL,
+            &[],
+            params,
+            resources,
+            height * width,
+            flops,
+        )?;
         drop(means);
         self.box_mean(coefficients, radius)
     }
@@ -61,10 +67,9 @@ impl Recorder {
                 radius: radius.min(length) as u32,
             };
             let resources = vec![self.buffer(&maps)?, self.buffer(&output)?];
-            let grid = self.grid_1d(maps.len());
             // A running sum would do: one value comes, one goes, and the quotient.
             let flops = 3 * output.len() as u64;
-            self.dispatch(&kernels::box_mean::KERNEL, &[], params, resources, grid, flops)?;
+            self.dispatch_1d(&kernels::box_mean::KERNEL, &[], params, resources, maps.len(), flops)?;
             maps = output;
         }
         Ok(maps)
@@ -83,10 +88,9 @@ impl Recorder {
         let output = self.allocate(&[height, width], DType::F32)?;
         let params = kernels::guided_apply::Params { pixels: (height * width) as u32 };
         let resources = vec![self.buffer(coefficients)?, self.buffer(guide)?, self.buffer(&output)?];
-        let grid = self.grid_1d(output.len());
         // Three products and sums, two bounds, and the logit's difference, quotient and logarithm.
         let flops = 11 * output.len() as u64;
-        self.dispatch(&kernels::guided_apply::KERNEL, &[], params, resources, grid, flops)?;
+        self.dispatch_1d(&kernels::guided_apply::KERNEL, &[], params, resources, output.len(), flops)?;
         Ok(output)
     }
 }

@@ -235,7 +235,8 @@ impl Recorder {
             self.texture_or_empty(residual)?,
             self.texture(&output)?,
         ];
-        let overrides = [("ACTIVATION", activation as u32), weight.lanes_override()];
+        let activation = activation as u32;
+        let overrides = matmul_subgroup::Overrides { activation, lanes: weight.lanes }.values();
         let has_bias = layer.bias.is_some().into();
         let has_residual = residual.is_some().into();
         let flops = groups as u64 * product_flops(input.rows(), layer.in_features, layer.out_features);

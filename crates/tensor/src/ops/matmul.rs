@@ -83,52 +83,103 @@ struct Variant {
     /// With fewer tiles of the output, one per workgroup, a large GPU is not busy: another variant comes
     /// first.
     fewest_tiles: usize,
+    /// The values of its overrides.
+    overrides: fn(&Problem) -> Vec<(&'static str, u32)>,
 }
 
 /// Any shape, any adapter.
 static FALLBACK: Variant = Variant {
     kernel: &matmul_tile::KERNEL,
-    tile: [matmul_tile::TILE as usize; 2],
+    tile: square(matmul_tile::TILE),
     multiples: [1, 1],
     most_rows: usize::MAX,
     weight: DType::F32,
     matrix_units: None,
     fewest_tiles: 0,
+    overrides: |problem| matmul_tile::Overrides { activation: problem.activation as u32 }.values().to_vec(),
 };
-static SKINNY: Variant =
-    Variant { kernel: &matmul_skinny::KERNEL, tile: [4, 2], multiples: [1, 4], most_rows: 16, ..FALLBACK };
-static VEC4: Variant = Variant { kernel: &matmul_tile_vec4::KERNEL, multiples: [4, 4], ..FALLBACK };
-static PACKED_F16: Variant = Variant { kernel: &matmul_tile_packed_f16::KERNEL, weight: DType::F16, ..VEC4 };
-static SKINNY_PACKED_F16: Variant =
-    Variant { kernel: &matmul_skinny_packed_f16::KERNEL, tile: [4, 4], most_rows: 16, ..PACKED_F16 };
-static DOT: Variant = Variant { kernel: &matmul_tile_dot::KERNEL, ..VEC4 };
-static DOUBLE_BUFFERED: Variant = Variant { kernel: &matmul_tile_double_buffered::KERNEL, ..VEC4 };
+static SKINNY: Variant = Variant {
+    kernel: &matmul_skinny::KERNEL,
+    tile: [matmul_skinny::TILE_ROWS as usize, matmul_skinny::TILE_COLUMNS as usize],
+    multiples: [1, 4],
+    most_rows: 16,
+    ..FALLBACK
+};
+static VEC4: Variant = Variant {
+    kernel: &matmul_tile_vec4::KERNEL,
+    tile: square(matmul_tile_vec4::TILE),
+    multiples: [4, 4],
+    ..FALLBACK
+};
+static PACKED_F16: Variant = Variant {
+    kernel: &matmul_tile_packed_f16::KERNEL,
+    tile: square(matmul_tile_packed_f16::TILE),
+    weight: DType::F16,
+    overrides: |problem| {
+        let overrides = matmul_tile_packed_f16::Overrides {
+            activation: problem.activation as u32,
+            input_f16: (problem.input == DType::F16).into(),
+            output_f16: (problem.output == DType::F16).into(),
+        };
+        overrides.values().to_vec()
+    },
+    ..VEC4
+};
+static SKINNY_PACKED_F16: Variant = Variant {
+    kernel: &matmul_skinny_packed_f16::KERNEL,
+    tile: [matmul_skinny_packed_f16::TILE_ROWS as usize, matmul_skinny_packed_f16::TILE_COLUMNS as usize],
+    most_rows: 16,
+    ..PACKED_F16
+};
+static DOT: Variant =
+    Variant { kernel: &matmul_tile_dot::KERNEL, tile: square(matmul_tile_dot::TILE), ..VEC4 };
+static DOUBLE_BUFFERED: Variant = Variant {
+    kernel: &matmul_tile_double_buffered::KERNEL,
+    tile: square(matmul_tile_double_buffered::TILE),
+    ..VEC4
+};
 static COOPERATIVE_16: Variant = Variant {
     kernel: &matmul_cooperative_16::KERNEL,
-    tile: [matmul_cooperative_16::TILE as usize; 2],
+    tile: square(matmul_cooperative_16::TILE),
     matrix_units: Some(MatrixSize::Sixteen),
     fewest_tiles: 192,
+    overrides: |problem| {
+        let overrides = matmul_cooperative_16::Overrides {
+            activation: problem.activation as u32,
+            output_f16: (problem.output == DType::F16).into(),
+        };
+        overrides.values().to_vec()
+    },
     ..PACKED_F16
 };
 static COOPERATIVE_SMALL_16: Variant = Variant {
     kernel: &matmul_cooperative_small_16::KERNEL,
-    tile: [matmul_cooperative_small_16::TILE as usize; 2],
+    tile: square(matmul_cooperative_small_16::TILE),
     fewest_tiles: 0,
     ..COOPERATIVE_16
 };
 static COOPERATIVE_8: Variant = Variant {
     kernel: &matmul_cooperative_8::KERNEL,
-    tile: [matmul_cooperative_8::TILE as usize; 2],
+    tile: square(matmul_cooperative_8::TILE),
     matrix_units: Some(MatrixSize::Eight),
     ..COOPERATIVE_16
 };
 static COOPERATIVE_SMALL_8: Variant = Variant {
     kernel: &matmul_cooperative_small_8::KERNEL,
-    tile: [matmul_cooperative_small_8::TILE as usize; 2],
+    tile: square(matmul_cooperative_small_8::TILE),
     fewest_tiles: 0,
     ..COOPERATIVE_8
 };
-static BROADCAST: Variant = Variant { kernel: &matmul_broadcast::KERNEL, tile: [8, 256], ..VEC4 };
+static BROADCAST: Variant = Variant {
+    kernel: &matmul_broadcast::KERNEL,
+    tile: [matmul_broadcast::TILE_ROWS as usize, matmul_broadcast::TILE_COLUMNS as usize],
+    ..VEC4
+};
+
+/// A tile with as many rows as columns.
+const fn square(side: u32) -> [usize; 2] {
+    [side as usize; 2]
+}
 
 /// Every variant. The first that takes a problem is its default; those after the fallback serve where they
 /// were measured to be faster.
@@ -216,6 +267,11 @@ fn tuned(
     }
 }
 
+/// Whether `kernel` is one of the table's.
+pub(crate) fn is_product(kernel: &Kernel) -> bool {
+    VARIANTS.iter().any(|variant| variant.kernel.name == kernel.name)
+}
+
 /// Tells the kernels of the table from those of another build.
 #[cfg(not(target_family = "wasm"))]
 pub(crate) fn fingerprint() -> String {
@@ -283,12 +339,7 @@ impl Recorder {
             self.buffer_or_empty(operands.residual)?,
             self.buffer(&output)?,
         ];
-        let mut overrides = vec![("ACTIVATION", problem.activation as u32)];
-        for (name, dtype) in [("INPUT_F16", problem.input), ("OUTPUT_F16", problem.output)] {
-            if variant.kernel.overrides.contains(&name) {
-                overrides.push((name, (dtype == DType::F16).into()));
-            }
-        }
+        let overrides = (variant.overrides)(&problem);
         let flops = product_flops(problem.rows, problem.inner, problem.columns);
         self.dispatch(variant.kernel, &overrides, params, resources, variant.grid(&problem), flops)?;
         Ok(output)

@@ -6,7 +6,7 @@ use crate::cost::product_flops;
 use crate::{Device, Linear, Recorder, Result, Tensor};
 
 /// What the fused kernel's lanes can hold of a row.
-const FUSED_MAX_WIDTH: usize = 64;
+const FUSED_MAX_WIDTH: usize = 4 * kernels::mlp_subgroup::MAX_COLUMN_TEXELS as usize;
 
 /// The two linear layers of a transformer block, with an activation between them.
 pub struct Mlp {
@@ -85,7 +85,8 @@ impl Recorder {
             self.buffer_or_empty(layers.down.bias())?,
             self.texture(&output)?,
         ];
-        let overrides = [("ACTIVATION", layers.activation as u32), up.lanes_override()];
+        let activation = layers.activation as u32;
+        let overrides = kernels::mlp_subgroup::Overrides { activation, lanes: up.lanes }.values();
         let grid = [input.rows().div_ceil(kernels::mlp_subgroup::ROWS as usize) as u32, 1, 1];
         let flops = [&layers.up, &layers.down]
             .map(|layer| product_flops(input.rows(), layer.in_features(), layer.out_features()))

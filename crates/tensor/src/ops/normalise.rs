@@ -9,7 +9,7 @@ use crate::tensor::DType;
 use crate::{Device, Recorder, Result, Tensor};
 
 /// The longest row that the kernel on vectors keeps in its registers.
-const VEC4_MAX_COLUMNS: usize = 1024;
+const VEC4_MAX_COLUMNS: usize = kernels::layer_norm_vec4::MAX_COLUMNS as usize;
 /// The longest row that the subgroup kernel holds, per lane.
 const SUBGROUP_MAX_COLUMNS: usize = 4 * kernels::layer_norm_subgroup::TEXELS as usize;
 
@@ -107,7 +107,8 @@ impl Recorder {
         ];
         let grid = self.folded_grid(input.rows());
         // Both take the same parameters, which a test in the shader crate sees to.
-        let overrides = [("OUTPUT_F16", (dtype == DType::F16).into())];
+        let overrides =
+            kernels::layer_norm_vec4::Overrides { output_f16: (dtype == DType::F16).into() }.values();
         let (kernel, overrides) = match layer.fits_vectors() && self.device().supports_unpack2x16float() {
             true => (&kernels::layer_norm_vec4::KERNEL, &overrides[..]),
             false => (&kernels::layer_norm::KERNEL, &[][..]),
@@ -131,7 +132,9 @@ impl Recorder {
             Resource::texture(weight_and_bias, 2 * layer.weight.bytes()),
             self.texture(&output)?,
         ];
-        let overrides = [("COLUMN_TEXELS", input.columns() as u32 / 4), ("LANES", for_lanes.lanes)];
+        let column_texels = input.columns() as u32 / 4;
+        let overrides =
+            kernels::layer_norm_subgroup::Overrides { column_texels, lanes: for_lanes.lanes }.values();
         let grid = [params.rows.div_ceil(kernels::layer_norm_subgroup::ROWS), 1, 1];
         let flops = layer_norm_flops(input);
         let kernel = &kernels::layer_norm_subgroup::KERNEL;
@@ -151,21 +154,6 @@ impl Recorder {
         // The largest, difference, exponential, sum, quotient.
         let flops = 5 * input.len() as u64;
         self.dispatch(&kernels::softmax::KERNEL, &[], params, resources, grid, flops)?;
-        Ok(output)
-    }
-
-    /// `input / |input|` over the last dimension.
-    ///
-    /// # Errors
-    /// [`Error::TooLarge`](crate::Error::TooLarge) beyond the adapter's limits.
-    pub fn l2_norm(&mut self, input: &Tensor) -> Result<Tensor> {
-        let output = self.allocate(input.shape(), DType::F32)?;
-        let params = kernels::l2_norm::Params { rows: input.rows() as u32, columns: input.columns() as u32 };
-        let resources = vec![self.buffer(input)?, self.buffer(&output)?];
-        let grid = self.grid_1d(input.rows());
-        // Square, sum, quotient.
-        let flops = 3 * input.len() as u64;
-        self.dispatch(&kernels::l2_norm::KERNEL, &[], params, resources, grid, flops)?;
         Ok(output)
     }
 }

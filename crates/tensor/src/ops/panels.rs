@@ -83,11 +83,6 @@ impl Panels {
         Ok(Self { texture, bytes, is_f16, lanes })
     }
 
-    /// What the kernels have to be told of the lanes.
-    pub fn lanes_override(&self) -> (&'static str, u32) {
-        ("LANES", self.lanes)
-    }
-
     /// The panels as a resource of a recording on `device`.
     pub fn resource(&self, device: &Device) -> Result<Resource> {
         device.expect_own(self.texture.device(), || "a layer's weight".to_owned())?;

@@ -24,10 +24,9 @@ impl Recorder {
             width: table.columns() as u32,
         };
         let resources = vec![self.buffer(table)?, self.buffer(&output)?];
-        let grid = self.grid_1d(output.len());
         // Four rows of four products and sums, and the four of the rows.
         let flops = 40 * output.len() as u64;
-        self.dispatch(&kernels::bicubic_positions::KERNEL, &[], params, resources, grid, flops)?;
+        self.dispatch_1d(&kernels::bicubic_positions::KERNEL, &[], params, resources, output.len(), flops)?;
         Ok(output)
     }
 
@@ -63,10 +62,9 @@ impl Recorder {
             columns: to.columns.len() as u32,
         };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
-        let grid = self.grid_1d(output.len());
         // Three mixtures of two values.
         let flops = 9 * output.len() as u64;
-        self.dispatch(&kernels::bilinear_resize::KERNEL, &[], params, resources, grid, flops)?;
+        self.dispatch_1d(&kernels::bilinear_resize::KERNEL, &[], params, resources, output.len(), flops)?;
         Ok(output)
     }
 }

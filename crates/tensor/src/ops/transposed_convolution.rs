@@ -179,8 +179,7 @@ impl Recorder {
             channels: layer.channels as u32,
         };
         let resources = vec![self.buffer(&columns)?, self.buffer(&output)?];
-        let grid = self.grid_1d(output.len());
-        self.dispatch(&kernels::depth_to_space::KERNEL, &[], params, resources, grid, 0)?;
+        self.dispatch_1d(&kernels::depth_to_space::KERNEL, &[], params, resources, output.len(), 0)?;
         Ok(output)
     }
 

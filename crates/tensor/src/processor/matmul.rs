@@ -1,10 +1,7 @@
 //! Products of matrices, by `rten-gemm`.
 
-use clipseg_shaders::kernels::{
-    matmul_broadcast, matmul_skinny, matmul_tile, matmul_tile_dot, matmul_tile_double_buffered,
-    matmul_tile_vec4,
-};
-use clipseg_shaders::{Activation, Kernel, twins};
+use clipseg_shaders::kernels::matmul_tile;
+use clipseg_shaders::{Activation, twins};
 use rten_gemm::{BiasVector, GemmExecutor, GemmInputA, GemmInputB, GemmOptions, PackedBMatrix};
 use rten_simd::SimdUnaryOp;
 use rten_tensor::{Matrix, NdTensorView};
@@ -13,16 +10,6 @@ use rten_vecmath::{ApproxGelu, Gelu, Swish};
 use super::rows;
 use crate::twin::{Call, Input};
 use crate::{Error, Result};
-
-/// The kernels of products that the processor runs.
-pub(super) static KERNELS: [&Kernel; 6] = [
-    &matmul_broadcast::KERNEL,
-    &matmul_skinny::KERNEL,
-    &matmul_tile::KERNEL,
-    &matmul_tile_dot::KERNEL,
-    &matmul_tile_double_buffered::KERNEL,
-    &matmul_tile_vec4::KERNEL,
-];
 
 /// A weight `[columns, inner]` in the order in which products read it. It is packed once, when it is loaded.
 pub(crate) struct PackedWeight(PackedBMatrix<f32>);
@@ -78,11 +65,6 @@ pub(super) fn pack(matrix: Matrix<'_, f32>) -> PackedBMatrix<f32> {
 
 fn failed(error: impl std::fmt::Display) -> Error {
     Error::Device(format!("a product of matrices: {error}"))
-}
-
-/// Whether [`matmul`] is the kernel's twin.
-pub(super) fn is_product(kernel: &Kernel) -> bool {
-    KERNELS.iter().any(|product| product.name == kernel.name)
 }
 
 /// A product as a step records it, all but its input and its output.

@@ -8,12 +8,12 @@
 use clipseg_shaders::kernels::matmul_tile;
 use rayon::prelude::*;
 
-use super::matmul::{self, Layer};
+use super::matmul::Layer;
 use super::steps::{Operands, call, with_inputs};
-use crate::Result;
 use crate::buffer::Buffer;
 use crate::step::{Dispatch, Memory, Resource, Step};
 use crate::twin::Input;
+use crate::{Result, ops};
 
 /// A tensor of fewer bytes stays in a processor's caches without help.
 const LEAST_BYTES: u64 = 16 << 20;
@@ -34,7 +34,7 @@ pub(super) fn is_pair(
     else {
         return false;
     };
-    let are_products = [first, second].iter().all(|dispatch| matmul::is_product(dispatch.pipeline.kernel));
+    let are_products = [first, second].iter().all(|dispatch| ops::is_product(dispatch.pipeline.kernel));
     if between.bytes < LEAST_BYTES || !are_products {
         return false;
     }

@@ -7,7 +7,7 @@ use super::{attention, matmul, modulation, normalise, resample};
 use crate::buffer::Buffer;
 use crate::step::{Dispatch, Memory, Resource};
 use crate::twin::{self, Call, Input, Twin};
-use crate::{Error, Result};
+use crate::{Error, Result, ops};
 
 /// Quick forms of the twins in which the time goes, beside the products.
 static QUICK: [(&Kernel, Twin); 11] = [
@@ -29,7 +29,7 @@ static QUICK: [(&Kernel, Twin); 11] = [
 /// # Errors
 /// [`Error::Device`] where it has none.
 pub(crate) fn twin_of(kernel: &Kernel) -> Result<Twin> {
-    if matmul::is_product(kernel) {
+    if ops::is_product(kernel) {
         return Ok(matmul::matmul);
     }
     let quick = QUICK.iter().find(|(other, _)| other.name == kernel.name).map(|&(_, twin)| twin);

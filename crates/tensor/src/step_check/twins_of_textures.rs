@@ -6,7 +6,7 @@ use clipseg_shaders::{Activation, kernels, twins};
 use super::operand::Operand;
 use crate::ops::unpack_panels;
 use crate::step::Dispatch;
-use crate::twin::{activation_of, override_of};
+use crate::twin::activation_of;
 use crate::{Error, Result};
 
 /// What a kernel has written, and what it should have.
@@ -75,10 +75,6 @@ impl Step<'_> {
             .ok_or_else(|| Error::Device("an operand of a recorded step is not there".to_owned()))
     }
 
-    fn overridden(&self, name: &str) -> u32 {
-        override_of(self.overrides, name).unwrap_or_default()
-    }
-
     fn activation(&self) -> Activation {
         activation_of(self.overrides)
     }
@@ -86,7 +82,8 @@ impl Step<'_> {
     /// The weight `[columns, inner]` that lies in panels.
     fn weight(&self, place: usize, sizes: [usize; 2]) -> Result<Vec<f32>> {
         let panels = self.input(place)?;
-        Ok(unpack_panels(&panels.floats(), panels.row(), (self.overridden("LANES"), panels.is_f16), sizes))
+        let lanes = kernels::matmul_subgroup::Overrides::of(self.overrides).lanes;
+        Ok(unpack_panels(&panels.floats(), panels.row(), (lanes, panels.is_f16), sizes))
     }
 
     /// `activation(input · weightᵀ + bias) + residual`, `[rows, columns]`
@@ -152,7 +149,7 @@ impl Step<'_> {
 
     fn attention(&self) -> Result<Pair> {
         let params: kernels::attention_subgroup::Params = self.params();
-        let head_size = 4 * self.overridden("TEXELS");
+        let head_size = 4 * kernels::attention_subgroup::Overrides::of(self.overrides).texels;
         let width = (params.heads * head_size) as usize;
         let rows = self.length / width;
         let fused = self.input(0)?.matrix(rows, 3 * width);
@@ -175,7 +172,8 @@ impl Step<'_> {
 
     fn layer_norm(&self) -> Result<Pair> {
         let params: kernels::layer_norm_subgroup::Params = self.params();
-        let (rows, columns) = (params.rows as usize, 4 * self.overridden("COLUMN_TEXELS") as usize);
+        let overrides = kernels::layer_norm_subgroup::Overrides::of(self.overrides);
+        let (rows, columns) = (params.rows as usize, 4 * overrides.column_texels as usize);
         let input = self.input(0)?.matrix(rows, columns);
         let weight_and_bias = self.input(1)?.matrix(2, columns);
         let (weight, bias) = weight_and_bias.split_at(columns);

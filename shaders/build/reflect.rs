@@ -1,63 +1,14 @@
-//! Validates every WGSL file and writes one Rust module per kernel: its parameter block, constants, bindings
-//! and overrides as naga reflects them, so that Rust cannot disagree with WGSL.
+//! What naga finds in a kernel, written as a Rust module: parameters, overrides, constants and bindings.
 
 use std::fmt::Write as _;
-use std::path::Path;
-use std::{env, fs};
 
-use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{
-    AddressSpace, Expression, Handle, ImageClass, Literal, Module, Scalar, ScalarKind, StorageAccess, Type,
-    TypeInner, VectorSize,
+    AddressSpace, Binding, BuiltIn, Expression, Handle, ImageClass, Literal, Module, Scalar, ScalarKind,
+    StorageAccess, Type, TypeInner, VectorSize,
 };
 
-/// What a kernel may need beyond WebGPU's core: subgroups and matrix units, which a kernel says that it uses,
-/// and what naga calls a capability although WGSL's core has it, `unpack2x16float`.
-const CAPABILITIES: Capabilities = Capabilities::SUBGROUP
-    .union(Capabilities::SUBGROUP_BARRIER)
-    .union(Capabilities::SHADER_FLOAT16_IN_FLOAT32)
-    .union(Capabilities::SHADER_FLOAT16)
-    .union(Capabilities::COOPERATIVE_MATRIX);
-
-fn main() {
-    let folder = Path::new("wgsl");
-    println!("cargo::rerun-if-changed=wgsl");
-    let mut files: Vec<_> = fs::read_dir(folder)
-        .expect("shaders/wgsl is part of the crate")
-        .map(|entry| entry.expect("a readable folder").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "wgsl"))
-        .collect();
-    files.sort();
-
-    let mut generated = String::new();
-    let mut names = Vec::new();
-    for path in &files {
-        let name = path.file_stem().and_then(|stem| stem.to_str()).expect("kernel files have plain names");
-        let source = fs::read_to_string(path).expect("a readable file");
-        let shown = path.display().to_string();
-        let module = naga::front::wgsl::parse_str(&source)
-            .unwrap_or_else(|error| panic!("{}", error.emit_to_string_with_path(&source, &shown)));
-        Validator::new(ValidationFlags::all(), CAPABILITIES)
-            .validate(&module)
-            .unwrap_or_else(|error| panic!("{}", error.emit_to_string_with_path(&source, &shown)));
-        write_kernel(&mut generated, name, &source, &module);
-        names.push(name.to_owned());
-    }
-    writeln!(
-        generated,
-        "/// Every kernel, in alphabetical order.\npub static ALL: [&Kernel; {}] = [",
-        names.len()
-    )
-    .expect("writing to a string");
-    for name in &names {
-        writeln!(generated, "    &{name}::KERNEL,").expect("writing to a string");
-    }
-    generated.push_str("];\n");
-    let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
-    fs::write(Path::new(&out).join("kernels.rs"), generated).expect("OUT_DIR is writable");
-}
-
-fn write_kernel(out: &mut String, name: &str, source: &str, module: &Module) {
+/// Appends the module of a kernel to `out`. `source` is its composed text.
+pub fn write_kernel(out: &mut String, name: &str, source: &str, module: &Module) {
     let [entry] = module.entry_points.as_slice() else { panic!("{name}.wgsl: one entry point per file") };
     let mut bindings = Vec::new();
     let mut params = String::new();
@@ -89,7 +40,7 @@ fn write_kernel(out: &mut String, name: &str, source: &str, module: &Module) {
     for (place, (index, binding, ..)) in bindings.iter().enumerate() {
         assert_eq!(place, *index as usize, "{name}.wgsl: binding {binding} leaves a gap");
     }
-    let overrides: Vec<_> = module.overrides.iter().filter_map(|(_, value)| value.name.clone()).collect();
+    let overrides = overrides(name, module);
     let constants = constants(name, module);
     let about: String = source
         .lines()
@@ -102,20 +53,50 @@ fn write_kernel(out: &mut String, name: &str, source: &str, module: &Module) {
             format!("            Binding {{ name: {binding:?}, kind: {kind}, may_hold_f16: {halves} }},\n")
         })
         .collect();
-    let subgroups = source.contains("subgroup_invocation_id");
-    let matrix_units = source.contains("enable wgpu_cooperative_matrix;");
+    let names: Vec<_> = overrides.iter().map(|(name, _)| name).collect();
+    let subgroups =
+        entry.function.arguments.iter().any(|argument| {
+            matches!(argument.binding, Some(Binding::BuiltIn(BuiltIn::SubgroupInvocationId)))
+        });
+    let matrix_units =
+        module.types.iter().any(|(_, kind)| matches!(kind.inner, TypeInner::CooperativeMatrix { .. }));
+    let overrides = overrides_struct(&overrides);
     writeln!(
         out,
-        "/// The kernel `{name}.wgsl`.\npub mod {name} {{\n    use crate::{{Binding, BindingKind, Kernel}};\n\n{params}\n{constants}{about}    \
+        "/// The kernel `{name}.wgsl`.\npub mod {name} {{\n    use crate::{{Binding, BindingKind, Kernel}};\n\n{params}\n{overrides}{constants}{about}    \
          pub static KERNEL: Kernel = Kernel {{\n        name: {name:?},\n        \
-         source: include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/wgsl/{name}.wgsl\")),\n        \
+         source: include_str!(concat!(env!(\"OUT_DIR\"), \"/wgsl/{name}.wgsl\")),\n        \
          entry_point: {entry:?},\n        workgroup_size: {size:?},\n        bindings: &[\n{rows}        ],\n        \
-         overrides: &{overrides:?},\n        uses_subgroups: {subgroups},\n        \
+         overrides: &{names:?},\n        uses_subgroups: {subgroups},\n        \
          uses_matrix_units: {matrix_units},\n    }};\n}}\n",
         entry = entry.name,
         size = entry.workgroup_size,
     )
     .expect("writing to a string");
+}
+
+/// The kernel's overrides with their defaults.
+fn overrides(name: &str, module: &Module) -> Vec<(String, u32)> {
+    let named = module.overrides.iter().map(|(_, value)| {
+        let override_name = value.name.clone().unwrap_or_default();
+        let default = value.init.map(|init| &module.global_expressions[init]);
+        let Some(Expression::Literal(Literal::U32(default))) = default else {
+            panic!("{name}.wgsl: {override_name} is not a u32 with a default; only such overrides are used");
+        };
+        (override_name, *default)
+    });
+    named.collect()
+}
+
+/// The call of the macro that makes a struct of them; nothing where there are none.
+fn overrides_struct(overrides: &[(String, u32)]) -> String {
+    if overrides.is_empty() {
+        return String::new();
+    }
+    let rows = overrides
+        .iter()
+        .map(|(name, default)| format!("        {}: {name:?} = {default},\n", name.to_ascii_lowercase()));
+    format!("    overrides! {{\n{}    }}\n\n", rows.collect::<String>())
 }
 
 /// The kernel's named constants that are unsigned integers: tile sizes, which Rust derives grids from.

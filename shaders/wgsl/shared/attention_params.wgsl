@@ -1,0 +1,12 @@
+struct Params {
+    /// Of an image, where all have as many.
+    tokens: u32,
+    heads: u32,
+    head_size: u32,
+    causal: u32,
+    has_mask: u32,
+    has_cu_seqlens: u32,
+    scale: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;

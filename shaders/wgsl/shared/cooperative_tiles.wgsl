@@ -1,0 +1,66 @@
+// What the products on matrix units share: how operands come, and how sums go.
+
+#include "shared/matmul_params.wgsl"
+
+@group(0) @binding(1) var<storage, read> input: array<vec4<f16>>;
+@group(0) @binding(2) var<storage, read> weight: array<vec4<f16>>;
+@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> output: array<vec2<u32>>;
+
+const THREADS: u32 = 4u * LANES;
+const VECTORS: u32 = DEPTH / 4u;
+// Vectors from one row of a tile to the next: two more, against bank conflicts.
+const STRIDE: u32 = VECTORS + 2u;
+// Vectors of each operand that a thread brings per step.
+const BROUGHT: u32 = TILE * VECTORS / THREADS;
+// Vectors of four sums in a row of a matrix, and from one row to the next.
+const FOURS: u32 = SIDE / 4u;
+const SUM_STRIDE: u32 = FOURS + 1u;
+
+alias Block = array<vec4<f16>, BROUGHT>;
+
+// [row][inner value / 4] and [column][inner value / 4]
+var<workgroup> input_tile: array<vec4<f16>, TILE * STRIDE>;
+var<workgroup> weight_tile: array<vec4<f16>, TILE * STRIDE>;
+// [subgroup][row][column / 4]
+var<workgroup> sum_tile: array<vec4<f32>, 4u * SIDE * SUM_STRIDE>;
+
+// The vectors of the input that a thread brings for a step, zeros beyond either edge.
+fn input_block(thread: u32, first_row: u32, depth: u32) -> Block {
+    let vectors = params.inner / 4u;
+    var block: Block;
+    for (var i = 0u; i < BROUGHT; i++) {
+        let place = thread + i * THREADS;
+        let row = first_row + place / VECTORS;
+        let vector = depth / 4u + place % VECTORS;
+        block[i] = vec4<f16>();
+        if row < params.rows && vector < vectors { block[i] = input[row * vectors + vector]; }
+    }
+    return block;
+}
+
+// As input_block, of columns of the weight.
+fn weight_block(thread: u32, first_column: u32, depth: u32) -> Block {
+    let vectors = params.inner / 4u;
+    var block: Block;
+    for (var i = 0u; i < BROUGHT; i++) {
+        let place = thread + i * THREADS;
+        let column = first_column + place / VECTORS;
+        let vector = depth / 4u + place % VECTORS;
+        block[i] = vec4<f16>();
+        if column < params.columns && vector < vectors { block[i] = weight[column * vectors + vector]; }
+    }
+    return block;
+}
+
+// Writes a matrix of sums, `column` counting vectors.
+fn finish_matrix(own: u32, lane: u32, row: u32, column: u32) {
+    for (var i = lane; i < SIDE * FOURS; i += LANES) {
+        finish(sum_tile[own + i / FOURS * SUM_STRIDE + i % FOURS], row + i / FOURS, column + i % FOURS);
+    }
+}
+
+#include "shared/finish.wgsl"
+
+#include "shared/write_output_f16.wgsl"
