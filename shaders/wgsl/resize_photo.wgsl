@@ -49,5 +49,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         sums += vec3<i32>(value * 255.0 + 0.5) * weights[place * params.taps + tap];
     }
     let bytes = vec3<u32>(clamp(sums >> vec3(22u), vec3(0), vec3(255)));
-    output[i] = bytes.x | bytes.y << 8u | bytes.z << 16u;
+    output[i] = bytes.x | (bytes.y << 8u) | (bytes.z << 16u);
 }
