@@ -173,6 +173,12 @@ fn halves_are_read_and_written_the_same_in_every_kernel() {
     }
 }
 
+#[test]
+fn stored_colours_are_found_the_same_in_every_kernel() {
+    let copies = copies("encoded");
+    assert!(copies.len() > 1 && copies.iter().all(|(_, text)| *text == copies[0].1));
+}
+
 // A caller must not bind f16 values where a kernel takes the words for floats, nor say that there are f16
 // values where there can be none.
 #[test]
