@@ -1,8 +1,8 @@
 //! Work on memory of a program that has a GPU for itself: its photos read, masks written for it.
 
 use clipseg_tensor::{
-    Device, DeviceOptions, MaskTarget, MaskTexels, MaskValues, MaskWriter, PhotoResize, PhotoResizing,
-    ResizeAxis, Result, wgpu,
+    Device, DeviceOptions, MaskTarget, MaskTexels, MaskValues, MaskWriter, Overlay, OverlayWriter,
+    PhotoResize, PhotoResizing, ResizeAxis, Result, wgpu,
 };
 
 use crate::kernels::{PHOTO, SIDE};
@@ -81,5 +81,19 @@ pub(crate) fn write_mask(host: Host) -> Result<Run> {
     Ok(Box::new(move || {
         let written = writer.run(&logits, 0, MaskTarget::Texture(&mask), MaskValues::Threshold(0.5));
         written.and_then(|()| host.device.wait()).expect("the mask is written");
+    }))
+}
+
+/// A mask of logits laid over a photo.
+///
+/// # Errors
+/// The device's.
+pub(crate) fn write_overlay(host: Host) -> Result<Run> {
+    let writer = OverlayWriter::new(&host.device, (SIDE, SIDE), PHOTO)?;
+    let logits = random_tensor(&host.device, &[1, SIDE, SIDE])?;
+    let [photo, target] = [(); 2].map(|()| host.texture(wgpu::TextureFormat::Rgba8Unorm));
+    Ok(Box::new(move || {
+        let written = writer.run(&logits, 0, &photo, &target, &Overlay::default());
+        written.and_then(|()| host.device.wait()).expect("the overlay is written");
     }))
 }

@@ -348,5 +348,6 @@ fn pixels() -> Vec<KernelBench> {
         of_host("resize_photo", "960x1280 to 352x352", host::resize_photo),
         of_host("resize_bytes", "960x1280 to 352x352", host::resize_photo),
         of_host("pack_mask", "352x352 to 960x1280", host::write_mask),
+        of_host("overlay_mask", "352x352 to 960x1280", host::write_overlay),
     ]
 }

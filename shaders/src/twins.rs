@@ -25,6 +25,7 @@ mod layout;
 mod matmul;
 mod modulation;
 mod normalise;
+mod overlay;
 mod photo;
 mod resample;
 
@@ -39,6 +40,7 @@ pub use layout::{buffer_from_texture, texture_from_buffer};
 pub use matmul::matmul;
 pub use modulation::film;
 pub use normalise::{layer_norm, softmax};
+pub use overlay::overlay_mask;
 pub use photo::{pack_mask, resize_bytes, resize_photo};
 pub use resample::{bicubic_positions, bilinear_resize};
 

@@ -22,7 +22,7 @@ fn half(value: f32) -> u32 {
     // Below 2⁻¹⁴ halves are multiples of 2⁻²⁴.
     if value < 6.103515625e-5 { return u32(round(value * 16777216.0)); }
     let bits = bitcast<u32>(value) - (112u << 23u);
-    return (bits + 0xfffu + (bits >> 13u & 1u)) >> 13u;
+    return (bits + 0xfffu + ((bits >> 13u) & 1u)) >> 13u;
 }
 
 #include "shared/elements.wgsl"
@@ -44,7 +44,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         if params.bits == 8u { bits = u32(value * 255.0 + 0.5); }
         if params.bits == 16u { bits = half(value); }
         // A shift by 32 is not one.
-        word |= bits << (texel * params.bits & 31u);
+        word |= bits << ((texel * params.bits) & 31u);
     }
     output[i] = word;
 }

@@ -23,11 +23,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> weights: array<i32>;
 @group(0) @binding(4) var<storage, read_write> output: array<u32>;
 
-fn encoded(linear: vec3<f32>) -> vec3<f32> {
-    let low = 12.92 * linear;
-    let high = 1.055 * pow(max(linear, vec3(0.0031308)), vec3(1.0 / 2.4)) - 0.055;
-    return select(high, low, linear <= vec3(0.0031308));
-}
+#include "shared/srgb.wgsl"
 
 fn bytes_of(pixel: vec2<u32>) -> vec3<i32> {
     var value = clamp(textureLoad(photo, pixel, 0).rgb, vec3(0.0), vec3(1.0));
@@ -36,7 +32,7 @@ fn bytes_of(pixel: vec2<u32>) -> vec3<i32> {
 }
 
 fn store(i: u32, pixels: u32, bytes: vec3<u32>) {
-    output[i] = bytes.x | bytes.y << 8u | bytes.z << 16u;
+    output[i] = bytes.x | (bytes.y << 8u) | (bytes.z << 16u);
 }
 
 #include "shared/resize_axis.wgsl"

@@ -26,6 +26,7 @@ mod train;
 mod verify;
 mod vulkan;
 mod wasm;
+mod window;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -74,6 +75,8 @@ enum Task {
     Scenes(scenes::ScenesArguments),
     /// Write a full-size checkpoint of made-up numbers
     Synth(synth::SynthArguments),
+    /// Run the example of a window, or try it on a virtual screen
+    Window(window::WindowArguments),
     /// Convert a PyTorch checkpoint; the same as `clipseg convert`, see its --help
     #[command(disable_help_flag = true)]
     Convert {
@@ -115,6 +118,7 @@ fn main() -> ExitCode {
         Task::GpuDay(arguments) => gpu_day::run(&arguments),
         Task::Scenes(arguments) => scenes::run(&arguments),
         Task::Synth(arguments) => synth::run(&arguments),
+        Task::Window(arguments) => window::run(&arguments),
         Task::Convert { arguments } => steps::convert(&arguments),
     };
     match result {

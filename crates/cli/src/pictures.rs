@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use clipseg::Photo;
-use clipseg::masks::LabelMap;
+use clipseg::masks::{LabelMap, Mask};
 use png::{BitDepth, ColorType, Compression, Filter};
 
 /// Colours of the overlays, prompt after prompt; far apart, and bright enough for dark photos.
@@ -55,8 +55,8 @@ pub fn mask_png(mask: &[bool], photo: &Photo) -> Result<Vec<u8>> {
 }
 
 /// The photo with the mask tinted and outlined in the colour of prompt `prompt`.
-pub fn overlay_png(mask: &[bool], photo: &Photo, prompt: usize) -> Result<Vec<u8>> {
-    png(&overlay(mask, photo, prompt), size(photo), ColorType::Rgb, BitDepth::Eight)
+pub fn overlay_png(mask: &Mask, photo: &Photo, prompt: usize) -> Result<Vec<u8>> {
+    png(&overlay(mask, photo, prompt)?, size(photo), ColorType::Rgb, BitDepth::Eight)
 }
 
 /// Labels as the pixels' values: with a palette of the overlays' colours where a byte holds them, otherwise
@@ -85,25 +85,9 @@ fn colour(prompt: usize) -> [u8; 3] {
 }
 
 /// As [`overlay_png`], as red, green and blue bytes.
-pub fn overlay(mask: &[bool], photo: &Photo, prompt: usize) -> Vec<u8> {
-    let (width, height) = (photo.width(), photo.height());
-    let colour = colour(prompt);
-    let reach = (width.min(height) / OUTLINE).max(1);
-    let inside = |x: usize, y: usize| mask[y * width + x];
-    let mut rgb = photo.rgb().to_vec();
-    let (pixels, _) = rgb.as_chunks_mut::<3>();
-    for (place, pixel) in pixels.iter_mut().enumerate().filter(|&(place, _)| mask[place]) {
-        let (x, y) = (place % width, place / width);
-        let is_within = inside(x.saturating_sub(reach), y)
-            && inside((x + reach).min(width - 1), y)
-            && inside(x, y.saturating_sub(reach))
-            && inside(x, (y + reach).min(height - 1));
-        let share = if is_within { TINT } else { 1.0 };
-        for (value, colour) in pixel.iter_mut().zip(colour) {
-            *value = (f32::from(*value) * (1.0 - share) + f32::from(colour) * share).round() as u8;
-        }
-    }
-    rgb
+pub fn overlay(mask: &Mask, photo: &Photo, prompt: usize) -> Result<Vec<u8>> {
+    let outline = (photo.width().min(photo.height()) / OUTLINE).max(1);
+    Ok(mask.laid_over(photo.rgb(), colour(prompt), TINT, outline)?)
 }
 
 /// Red, green and blue bytes of `width` columns.
@@ -140,7 +124,7 @@ fn encode(
 
 #[cfg(test)]
 mod tests {
-    use clipseg::masks::Mask;
+    use clipseg::{MaskValues, Overlay};
 
     use super::*;
 
@@ -168,7 +152,7 @@ mod tests {
             probability_png(&[0.0; 3], &photo),
             probability16_png(&[0.0; 3], &photo),
             mask_png(&[true; 3], &photo),
-            overlay_png(&[true; 3], &photo, 0),
+            overlay_png(&Mask::new(3, 1, vec![true; 3]).unwrap(), &photo, 0),
             labels_png(&map),
         ] {
             std::fs::write(&path, ours.unwrap()).unwrap();
@@ -211,15 +195,16 @@ mod tests {
         assert_eq!((colour, palette, pixels), (ColorType::Grayscale, None, vec![1, 0, 0, 1, 0, 2]));
     }
 
+    /// A program that draws on the GPU shows what this one saves.
     #[test]
-    fn overlays_keep_the_photo_outside_the_mask() {
+    fn overlays_are_those_of_the_library_by_default() {
+        let Overlay { colour, opacity, values, outline } = Overlay::default();
+        assert_eq!((colour, opacity, values), (PALETTE[0], TINT, MaskValues::Threshold(0.5)));
         let photo = Photo::from_rgb(5, 5, vec![100; 75]).unwrap();
         let mask: Vec<_> =
             (0..25).map(|place| (1..4).contains(&(place % 5)) && (1..4).contains(&(place / 5))).collect();
-        let rgb = decoded(&overlay_png(&mask, &photo, 0).unwrap());
-        let pixel = |x: usize, y: usize| &rgb[(y * 5 + x) * 3..][..3];
-        assert_eq!(pixel(0, 2), [100; 3]);
-        assert_eq!(pixel(1, 2), PALETTE[0]);
-        assert_eq!(pixel(2, 2), [178, 82, 98]);
+        let mask = Mask::new(5, 5, mask).unwrap();
+        let expected = mask.laid_over(photo.rgb(), colour, opacity, outline as usize).unwrap();
+        assert_eq!(decoded(&overlay_png(&mask, &photo, 0).unwrap()), expected);
     }
 }

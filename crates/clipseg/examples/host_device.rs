@@ -4,6 +4,8 @@
 //!
 //! `cargo run --release --example host_device -- "the orange ring" out.png`
 
+use std::path::Path;
+
 use clipseg::{ClipSeg, Device, DeviceOptions, MaskValues, required_features, required_limits, wgpu};
 use pollster::block_on;
 
@@ -12,7 +14,7 @@ const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/models/
 pub const SIZE: (u32, u32) = (400, 300);
 const PICTURE: wgpu::TextureFormat = wgpu::TextureFormat::Rgba8UnormSrgb;
 
-/// A ring, a star's worth of triangles and a square, on grey.
+/// A ring, a square and a circle, on grey.
 const SCENE: &str = "
     struct Corner { @builtin(position) position: vec4<f32>, @location(0) place: vec2<f32> }
 
@@ -74,11 +76,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: host_device PROMPT OUT.png".into());
     };
     let [_, _, shown] = run(&prompt)?;
-    let opaque: Vec<u8> =
-        shown.as_chunks::<4>().0.iter().flat_map(|texel| [texel[0], texel[1], texel[2]]).collect();
-    image::save_buffer(&out, &opaque, SIZE.0, SIZE.1, image::ColorType::Rgb8)?;
+    save(out.as_ref(), &shown)?;
     println!("{out}: {prompt:?} in magenta");
     Ok(())
+}
+
+/// Writes what is shown as a picture file.
+pub fn save(path: &Path, shown: &[u8]) -> image::ImageResult<()> {
+    let opaque: Vec<u8> =
+        shown.as_chunks::<4>().0.iter().flat_map(|texel| [texel[0], texel[1], texel[2]]).collect();
+    image::save_buffer(path, &opaque, SIZE.0, SIZE.1, image::ColorType::Rgb8)
 }
 
 /// The bytes of the picture, of the mask, and of what is shown, four a texel but for the mask's one.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use clipseg_tensor::{MaskTarget, MaskTexels, MaskValues, Tensor, wgpu};
+use clipseg_tensor::{MaskTarget, MaskTexels, MaskValues, Overlay, OverlayWriter, Tensor, wgpu};
 
 use crate::map_plans::MapPlans;
 use crate::{Error, Result};
@@ -88,6 +88,36 @@ impl DeviceSegmentation {
         let writer = self.plans.mask(self.size, (height, width), MaskTexels::Bits32, false)?;
         let (logits, place) = self.part(prompt, values)?;
         Ok(writer.run(logits, place, MaskTarget::Buffer(buffer), values)?)
+    }
+
+    /// Lays the mask of a prompt over a photo and writes that over the whole of a texture: what the command
+    /// saves as `overlay`, byte by byte, with the same colour and outline.
+    ///
+    /// The photo is a texture as [`ClipSeg::encode_texture`](crate::ClipSeg::encode_texture) takes it, of any
+    /// size: where it is not that of `texture` it is interpolated bilinearly, as renderers sample. `texture`
+    /// is `Rgba8Unorm` or `Bgra8Unorm`, with or without `Srgb`, and was made with `COPY_DST`; it may be the
+    /// photo itself, so that further prompts can be laid over what is there. Bytes are blended as they are
+    /// stored, whatever of the two is sRGB. Alpha is the photo's.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when there is no such prompt, a threshold is not a number, or the opacity not within
+    /// 0 to 1; of the device's kinds those of [`write_mask`](Self::write_mask), for either texture.
+    pub fn write_overlay(
+        &self,
+        prompt: usize,
+        photo: &wgpu::Texture,
+        texture: &wgpu::Texture,
+        overlay: &Overlay,
+    ) -> Result<()> {
+        if !(0.0..=1.0).contains(&overlay.opacity) {
+            let opacity = overlay.opacity;
+            return Err(Error::Input(format!("an overlay's opacity is {opacity}, and not within 0 to 1")));
+        }
+        OverlayWriter::expect_target(texture)?;
+        let (logits, place) = self.part(prompt, overlay.values)?;
+        let to = (texture.height() as usize, texture.width() as usize);
+        let writer = self.plans.overlay(self.size, to)?;
+        Ok(writer.run(logits, place, photo, texture, overlay)?)
     }
 
     /// The logits that a prompt is among, and its place there.

@@ -121,9 +121,9 @@ pub use clipseg_masks as masks;
 pub use clipseg_tensor as tensor;
 pub use clipseg_tensor::{
     AdapterChoice, AdapterReport, Array, Cost, Device, DeviceOptions, Error as DeviceError, KernelFamily,
-    KernelTime, LLVMPIPE_WIDTH_VARIABLE, LimitTooSmall, MaskValues, MatrixUnits, MemoryUse, Precision,
-    StepCheck, Tensor, Worst, adapters, describe, llvmpipe_environment, llvmpipe_width, minimum_limits,
-    required_features, required_limits, wgpu,
+    KernelTime, LLVMPIPE_WIDTH_VARIABLE, LimitTooSmall, MaskValues, MatrixUnits, MemoryUse, Overlay,
+    Precision, StepCheck, Tensor, Worst, adapters, describe, llvmpipe_environment, llvmpipe_width,
+    minimum_limits, required_features, required_limits, wgpu,
 };
 #[cfg(not(target_family = "wasm"))]
 pub use clipseg_tensor::{MemoryRates, Peaks, PipelineStore, block_on};

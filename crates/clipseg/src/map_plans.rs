@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use clipseg_tensor::{Device, MaskTexels, MaskWriter, MemoryUse, Plan, PlanCache, Recorder, Tensor, Tile};
+use clipseg_tensor::{
+    Device, MaskTexels, MaskWriter, MemoryUse, OverlayWriter, Plan, PlanCache, Recorder, Tensor, Tile,
+};
 
 use crate::{Refinement, Result};
 
@@ -18,11 +20,15 @@ pub(crate) struct MapPlans {
     resizes: PlanCache<ResizeKey, ResizePlan>,
     refinements: PlanCache<RefinementKey, RefinementPlan>,
     masks: PlanCache<MaskKey, MaskWriter>,
+    overlays: PlanCache<OverlayKey, OverlayWriter>,
 }
 
 /// The sizes of logits and of a mask of them, rows and columns each; what its texels are, and whether rows
 /// are padded.
 type MaskKey = ((usize, usize), (usize, usize), MaskTexels, bool);
+
+/// The sizes of logits and of an overlay with a mask of them, rows and columns each.
+type OverlayKey = ((usize, usize), (usize, usize));
 
 /// A tile of a resized map, and what it is made of.
 #[derive(Clone, PartialEq)]
@@ -83,8 +89,8 @@ impl MapPlans {
     /// As [`new`](Self::new), with another bound on the pieces.
     pub fn with_piece(device: &Device, piece: u64) -> Arc<Self> {
         let (resizes, refinements) = (PlanCache::new(device, PLANS), PlanCache::new(device, PLANS));
-        let masks = PlanCache::new(device, PLANS);
-        Arc::new(Self { device: device.clone(), piece, resizes, refinements, masks })
+        let (masks, overlays) = (PlanCache::new(device, PLANS), PlanCache::new(device, PLANS));
+        Arc::new(Self { device: device.clone(), piece, resizes, refinements, masks, overlays })
     }
 
     /// What writes masks of `to` from logits of `from`, rows and columns each.
@@ -98,6 +104,11 @@ impl MapPlans {
         self.masks.get_or_record(&(from, to, texels, is_padded), || {
             Ok(MaskWriter::new(&self.device, from, to, texels, is_padded)?)
         })
+    }
+
+    /// What lays masks over photos, overlays of `to` from logits of `from`, rows and columns each.
+    pub fn overlay(&self, from: (usize, usize), to: (usize, usize)) -> Result<Arc<OverlayWriter>> {
+        self.overlays.get_or_record(&(from, to), || Ok(OverlayWriter::new(&self.device, from, to)?))
     }
 
     /// The keys of all tiles of a map of `to` made from one of `from`, rows and columns each: as few as keep

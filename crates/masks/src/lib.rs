@@ -9,6 +9,7 @@
 //! - [`Mask::contours`]: polygons along the edges of the pixels, which enclose exactly the mask's pixels; and
 //!   [simplified](Contour::simplified) ones, which do so about.
 //! - [`RunLengths`]: COCO's run-length encoding, as pycocotools writes it.
+//! - [`Mask::laid_over`]: a photo with the mask in colour.
 //! - [`LabelMap`]: several masks in one picture of labels.
 //!
 //! ```
@@ -32,6 +33,7 @@ mod error;
 mod label_map;
 mod mask;
 mod mask_options;
+mod overlay;
 mod probability_map;
 mod run_lengths;
 mod set_operations;

@@ -15,9 +15,11 @@ mod gpu;
 mod host_memory;
 mod llvmpipe;
 mod mask;
+mod mask_plan;
 mod matrix_units;
 mod memory;
 mod ops;
+mod overlay;
 #[cfg(not(target_family = "wasm"))]
 mod pacer;
 #[cfg(not(target_family = "wasm"))]
@@ -68,6 +70,7 @@ pub use ops::{
     AttentionMask, Convolution3x3, LayerNorm, Linear, Mlp, Modulation, Packing, TransposedConvolution,
     UpsampleInput,
 };
+pub use overlay::{Overlay, OverlayWriter};
 #[cfg(not(target_family = "wasm"))]
 pub use peaks::{MemoryRates, Peaks};
 pub use photo::{PhotoResize, PhotoResizing, ResizeAxis};

@@ -3,9 +3,9 @@
 
 use clipseg_shaders::kernels::pack_mask;
 
-use crate::host_memory::{HostStep, expect_texture, grid_1d, of_another_device, of_this_instance};
-use crate::plan::Plan;
-use crate::{Device, Error, Recorder, Result, Tensor, Tile};
+use crate::host_memory::{HostStep, expect_texture, grid_1d};
+use crate::mask_plan::MaskPlan;
+use crate::{Device, Error, Result, Tensor};
 
 /// What a mask's texels say.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,6 +14,16 @@ pub enum MaskValues {
     Probability,
     /// 1 where the probability is at least so much, else 0.
     Threshold(f32),
+}
+
+impl MaskValues {
+    /// As kernels take it: 1 and the threshold where there is one.
+    pub(crate) fn threshold(self) -> (u32, f32) {
+        match self {
+            Self::Probability => (0, 0.0),
+            Self::Threshold(threshold) => (1, threshold),
+        }
+    }
 }
 
 /// The texels of a mask.
@@ -65,16 +75,8 @@ pub enum MaskTarget<'a> {
 
 /// A plan that resizes logits to a host's size and writes them as a mask.
 pub struct MaskWriter {
-    device: Device,
-    plan: Plan,
-    /// `[1, rows, columns]`
-    logits: Tensor,
-    /// `[1, rows, columns]`
-    probabilities: Tensor,
+    plan: MaskPlan,
     texels: MaskTexels,
-    /// Words of a row of the packed mask: whole multiples of 256 bytes for a texture.
-    stride: usize,
-    packed: Tensor,
 }
 
 impl MaskWriter {
@@ -89,21 +91,8 @@ impl MaskWriter {
         texels: MaskTexels,
         is_padded: bool,
     ) -> Result<Self> {
-        // The processor has no memory of a host's to write to.
-        device.gpu()?;
         let words = to.1.div_ceil(32 / texels.bits() as usize);
-        let stride = if is_padded { words.next_multiple_of(64) } else { words };
-        let whole =
-            |(height, width): (usize, usize)| Tile { height, width, rows: 0..height, columns: 0..width };
-        let mut recorder = Recorder::new(device);
-        let logits = recorder.input(&[1, from.0, from.1])?;
-        let packed = recorder.input_u32(&[to.0, stride])?;
-        let resized = recorder.bilinear_resize(&logits, &whole(from), &whole(to))?;
-        let probabilities = recorder.sigmoid(&resized)?;
-        let probabilities = recorder.output(&probabilities)?;
-        drop(resized);
-        let plan = recorder.finish()?;
-        Ok(Self { device: device.clone(), plan, logits, probabilities, texels, stride, packed })
+        Ok(Self { plan: MaskPlan::new(device, from, to, words, is_padded)?, texels })
     }
 
     /// Writes the mask of one of `logits`, `[prompts, rows, columns]`.
@@ -120,42 +109,35 @@ impl MaskWriter {
         values: MaskValues,
     ) -> Result<()> {
         let to_host = self.to_host(target)?;
-        let mut run = self.plan.run();
-        run.copy_in_part(logits, prompt, &self.logits)?;
-        run.last(self.pack(values)?);
-        run.last(to_host);
-        of_this_instance(WHAT, || run.submit()).map_err(|error| of_another_device(error, WHAT))
+        self.plan.run(logits, prompt, self.pack(values)?, to_host, WHAT)
     }
 
     fn pack(&self, values: MaskValues) -> Result<HostStep> {
-        let (height, width) = self.size();
-        let (has_threshold, threshold) = match values {
-            MaskValues::Probability => (0, 0.0),
-            MaskValues::Threshold(threshold) => (1, threshold),
-        };
+        let MaskPlan { device, probabilities, stride, packed, .. } = &self.plan;
+        let (height, width) = self.plan.size();
+        let (has_threshold, threshold) = values.threshold();
         let params = pack_mask::Params {
             height: height as u32,
             width: width as u32,
-            stride: self.stride as u32,
+            stride: *stride as u32,
             bits: self.texels.bits(),
             has_threshold,
             threshold,
         };
-        let resources = [&self.probabilities, &self.packed]
-            .map(|tensor| tensor.gpu_buffer(&self.device).map(wgpu::Buffer::as_entire_binding));
+        let grid = grid_1d(device, &pack_mask::KERNEL, packed.len());
+        let resources = [probabilities, packed]
+            .map(|tensor| tensor.gpu_buffer(device).map(wgpu::Buffer::as_entire_binding));
         let [probabilities, packed] = resources;
-        let grid = grid_1d(&self.device, &pack_mask::KERNEL, self.packed.len());
-        HostStep::dispatch(&self.device, &pack_mask::KERNEL, &params, &[probabilities?, packed?], grid, WHAT)
+        HostStep::dispatch(device, &pack_mask::KERNEL, &params, &[probabilities?, packed?], grid, WHAT)
     }
 
     fn to_host(&self, target: MaskTarget<'_>) -> Result<HostStep> {
-        let (height, width) = self.size();
-        let packed = self.packed.gpu_buffer(&self.device)?.clone();
+        let (height, width) = self.plan.size();
         match target {
             MaskTarget::Texture(texture) => {
                 let texels = MaskTexels::of(texture)?;
                 let size = (texture.height() as usize, texture.width() as usize);
-                if texels != self.texels || size != (height, width) || !self.stride.is_multiple_of(64) {
+                if texels != self.texels || size != (height, width) || !self.plan.is_padded() {
                     let reason = format!(
                         "it is {} by {} of {:?}, not what this plan is for",
                         size.1,
@@ -164,13 +146,12 @@ impl MaskWriter {
                     );
                     return Err(Error::Texture { what: WHAT, reason });
                 }
-                let row_bytes = 4 * self.stride as u32;
-                Ok(HostStep::ToTexture { buffer: packed, row_bytes, texture: texture.clone() })
+                self.plan.to_texture(texture)
             }
             MaskTarget::Buffer(buffer) => {
                 let bytes = 4 * (height * width) as u64;
                 let refused = |reason: String| Err(Error::Buffer { what: "the mask's buffer", reason });
-                if self.texels != MaskTexels::Bits32 || self.stride != width {
+                if self.texels != MaskTexels::Bits32 || self.plan.stride != width {
                     return refused("this plan is for textures".to_owned());
                 }
                 if !buffer.usage().contains(wgpu::BufferUsages::COPY_DST) {
@@ -183,13 +164,10 @@ impl MaskWriter {
                     );
                     return refused(reason);
                 }
-                Ok(HostStep::ToBuffer { from: packed, to: buffer.clone(), bytes })
+                let from = self.plan.packed.gpu_buffer(&self.plan.device)?.clone();
+                Ok(HostStep::ToBuffer { from, to: buffer.clone(), bytes })
             }
         }
-    }
-
-    fn size(&self) -> (usize, usize) {
-        (self.probabilities.shape()[1], self.probabilities.shape()[2])
     }
 }
 

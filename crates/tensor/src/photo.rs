@@ -8,7 +8,7 @@ use crate::tensor::DType;
 use crate::{Device, Error, Recorder, Result, Tensor};
 
 /// The formats that photos may have.
-const FORMATS: [wgpu::TextureFormat; 4] = [
+pub(crate) const FORMATS: [wgpu::TextureFormat; 4] = [
     wgpu::TextureFormat::Rgba8Unorm,
     wgpu::TextureFormat::Rgba8UnormSrgb,
     wgpu::TextureFormat::Bgra8Unorm,
@@ -128,7 +128,7 @@ impl PhotoResize {
     /// device; the device's.
     pub fn run(&self, photo: &wgpu::Texture) -> Result<Tensor> {
         let (height, width) = self.resizing.size;
-        expect_texture(WHAT, photo, &FORMATS, wgpu::TextureUsages::TEXTURE_BINDING)?;
+        expect_photo(photo)?;
         if (photo.height() as usize, photo.width() as usize) != (height, width) {
             let reason =
                 format!("it is {} by {} texels, not {width} by {height}", photo.width(), photo.height());
@@ -153,26 +153,33 @@ impl PhotoResize {
             is_vertical: u32::from(*down_first),
             is_srgb: u32::from(photo.format().is_srgb()),
         };
-        let view = self.device.guard(|| {
-            Ok(photo.create_view(&wgpu::TextureViewDescriptor {
-                mip_level_count: Some(1),
-                ..wgpu::TextureViewDescriptor::default()
-            }))
-        })?;
+        let view = view(&self.device, photo)?;
         let mut resources = vec![wgpu::BindingResource::TextureView(&view)];
         for tensor in [&self.starts, &self.weights, &self.picture] {
             resources.push(tensor.gpu_buffer(&self.device)?.as_entire_binding());
         }
         let grid = grid_1d(&self.device, &resize_photo::KERNEL, self.picture.len());
-        HostStep::dispatch(
-            &self.device,
-            &resize_photo::KERNEL,
-            &params,
-            &resources,
-            grid,
-            "the photo's texture",
-        )
+        HostStep::dispatch(&self.device, &resize_photo::KERNEL, &params, &resources, grid, WHAT)
     }
 }
 
-const WHAT: &str = "the photo's texture";
+/// A host's photo as kernels read it: its largest picture alone.
+///
+/// # Errors
+/// [`Error::Texture`] for one of another format or usage; the device's.
+pub(crate) fn view(device: &Device, photo: &wgpu::Texture) -> Result<wgpu::TextureView> {
+    expect_photo(photo)?;
+    device.guard(|| {
+        Ok(photo.create_view(&wgpu::TextureViewDescriptor {
+            mip_level_count: Some(1),
+            ..wgpu::TextureViewDescriptor::default()
+        }))
+    })
+}
+
+fn expect_photo(photo: &wgpu::Texture) -> Result<()> {
+    expect_texture(WHAT, photo, &FORMATS, wgpu::TextureUsages::TEXTURE_BINDING)
+}
+
+/// What errors call it.
+pub(crate) const WHAT: &str = "the photo's texture";

@@ -82,7 +82,7 @@ fn missing(what: &str) -> Error {
 }
 
 /// The twins, by the kernels that lie on buffers. The forms of one operation share a twin.
-static TWINS: [(&[&Kernel], Twin); 26] = [
+static TWINS: [(&[&Kernel], Twin); 27] = [
     (&[&kernels::activation::KERNEL], |call| {
         twins::activation(&call.params()?, call.activation(), call.floats(0)?, call.output);
         Ok(())
@@ -166,6 +166,11 @@ static TWINS: [(&[&Kernel], Twin); 26] = [
     }),
     (&[&kernels::patchify::KERNEL], |call| {
         twins::patchify(&call.params()?, call.floats(0)?, call.output);
+        Ok(())
+    }),
+    (&[&kernels::overlay_mask::KERNEL], |call| {
+        let (photo, probabilities) = (call.floats(0)?, call.floats(1)?);
+        twins::overlay_mask(&call.params()?, photo, probabilities, bytemuck::cast_slice_mut(call.output));
         Ok(())
     }),
     (&[&kernels::pack_mask::KERNEL], |call| {

@@ -69,7 +69,7 @@ pub fn resize_photo(
 }
 
 /// The sRGB value of a linear one.
-fn encoded(linear: f32) -> f32 {
+pub(super) fn encoded(linear: f32) -> f32 {
     if linear <= 0.003_130_8 { 12.92 * linear } else { 1.055 * linear.powf(1.0 / 2.4) - 0.055 }
 }
 

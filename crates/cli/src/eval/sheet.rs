@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use clipseg::Photo;
+use clipseg::masks::Mask;
 use image::RgbImage;
 use image::imageops::{FilterType, overlay, resize};
 
@@ -27,15 +28,14 @@ impl Sheet {
     pub fn add(&mut self, example: &Example, query: &Query, found: &[bool]) -> Result<()> {
         let prompt = match &query.prompt {
             Prompt::Text(_) => None,
-            Prompt::Image(photo, mask, _) => Some(pictures::overlay(mask, photo, 1)),
+            Prompt::Image(photo, mask, _) => Some(tinted(mask, photo, 1)?),
         };
         let photo = &example.photo;
-        let none = vec![false; found.len()];
         let row = [
-            Some(pictures::overlay(&none, photo, 0)),
+            Some(photo.rgb().to_vec()),
             prompt,
-            Some(pictures::overlay(&query.mask, photo, 2)),
-            Some(pictures::overlay(found, photo, 0)),
+            Some(tinted(&query.mask, photo, 2)?),
+            Some(tinted(found, photo, 0)?),
         ];
         let [photo_picture, prompt, expected, found] = row;
         let size = |photo: &Photo| (photo.width() as u32, photo.height() as u32);
@@ -75,4 +75,9 @@ impl Sheet {
         }
         pictures::rgb_png(&sheet, sheet.width() as usize, sheet.height() as usize)
     }
+}
+
+/// A photo with a mask in the colour of a prompt.
+fn tinted(mask: &[bool], photo: &Photo, prompt: usize) -> Result<Vec<u8>> {
+    pictures::overlay(&Mask::new(photo.width(), photo.height(), mask.to_vec())?, photo, prompt)
 }

@@ -127,7 +127,7 @@ impl Saves<'_> {
                     None => picture(pictures::mask_png(mask.pixels(), photo)?)?,
                     Some(soft) => picture(pictures::probability_png(soft, photo)?)?,
                 },
-                Kind::Overlay => picture(pictures::overlay_png(mask.pixels(), photo, found.index)?)?,
+                Kind::Overlay => picture(pictures::overlay_png(mask, photo, found.index)?)?,
                 Kind::Probability16 => picture(pictures::probability16_png(probabilities, photo)?)?,
                 Kind::Npy => {
                     let write = |file: &mut _| npy::write(file, mask.height(), mask.width(), probabilities);

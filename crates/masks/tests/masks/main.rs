@@ -6,6 +6,7 @@ mod components;
 mod contours;
 mod distance;
 mod label_map;
+mod overlay;
 mod probabilities;
 mod run_lengths;
 mod sizes;

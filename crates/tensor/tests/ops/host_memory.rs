@@ -1,14 +1,16 @@
 //! What reads a host's textures and writes masks for it, beside the twins, on ragged sizes.
 
-use clipseg_shaders::kernels::{pack_mask, resize_bytes, resize_photo};
+use clipseg_shaders::kernels::{overlay_mask, pack_mask, resize_bytes, resize_photo};
 use clipseg_shaders::twins;
 use clipseg_tensor::{
-    Activation, Device, DeviceOptions, MaskTarget, MaskTexels, MaskValues, MaskWriter, PhotoResize,
-    PhotoResizing, Recorder, ResizeAxis, Tensor, wgpu,
+    Activation, Device, DeviceOptions, MaskTarget, MaskTexels, MaskValues, MaskWriter, Overlay,
+    OverlayWriter, PhotoResize, PhotoResizing, Recorder, ResizeAxis, Tensor, wgpu,
 };
 use pollster::block_on;
 use proptest::prelude::*;
-use wgpu::TextureFormat::{Bgra8Unorm, R8Unorm, R16Float, R32Float, Rgba8Unorm};
+use wgpu::TextureFormat::{
+    Bgra8Unorm, Bgra8UnormSrgb, R8Unorm, R16Float, R32Float, Rgba8Unorm, Rgba8UnormSrgb,
+};
 
 use crate::support::{Random, cases, ragged, run};
 
@@ -43,6 +45,18 @@ impl Host {
                 | wgpu::TextureUsages::COPY_SRC,
             view_formats: &[],
         })
+    }
+
+    /// As [`texture`](Self::texture), with these bytes of four a texel in it.
+    fn photo(&self, format: wgpu::TextureFormat, height: usize, width: usize, bytes: &[u8]) -> wgpu::Texture {
+        let texture = self.texture(format, height, width);
+        let layout = wgpu::TexelCopyBufferLayout {
+            offset: 0,
+            bytes_per_row: Some(4 * width as u32),
+            rows_per_image: None,
+        };
+        self.queue.write_texture(texture.as_image_copy(), bytes, layout, texture.size());
+        texture
     }
 
     /// The rows of a texture, each as it is padded for a copy.
@@ -85,6 +99,17 @@ fn values(device: &Device, tensor: &Tensor) -> Vec<f32> {
     block_on(run.finish(&[&output])).expect("the plan runs").remove(0).values
 }
 
+/// The device's own probabilities of logits `[1, rows, columns]`, so that what is made of them has to be
+/// equal.
+fn probabilities(device: &Device, logits: &Tensor) -> Vec<f32> {
+    let (height, width) = (logits.shape()[1], logits.shape()[2]);
+    run(device, |recorder| {
+        let whole = clipseg_tensor::Tile { height, width, rows: 0..height, columns: 0..width };
+        let resized = recorder.bilinear_resize(logits, &whole, &whole)?;
+        recorder.sigmoid(&resized)
+    })
+}
+
 proptest! {
     #![proptest_config(cases(16))]
 
@@ -107,14 +132,8 @@ proptest! {
             table: random.values(768),
         };
         let format = if is_bgra { Bgra8Unorm } else { Rgba8Unorm };
-        let texture = host.texture(format, height, width);
         let bytes: Vec<u8> = texels.iter().map(|&byte| byte as u8).collect();
-        let layout = wgpu::TexelCopyBufferLayout {
-            offset: 0,
-            bytes_per_row: Some(4 * width as u32),
-            rows_per_image: None,
-        };
-        host.queue.write_texture(texture.as_image_copy(), &bytes, layout, texture.size());
+        let texture = host.photo(format, height, width, &bytes);
         let resize = PhotoResize::new(&host.device, resizing.clone()).expect("it fits");
         let found = values(&host.device, &resize.run(&texture).expect("it can be read"));
 
@@ -168,12 +187,7 @@ proptest! {
         let values = threshold.map_or(MaskValues::Probability, MaskValues::Threshold);
         writer.run(&tensor, 0, MaskTarget::Texture(&texture), values).expect("it can be written");
 
-        // The device's own probabilities, so that the words have to be equal.
-        let probabilities = run(&host.device, |recorder| {
-            let whole = clipseg_tensor::Tile { height, width, rows: 0..height, columns: 0..width };
-            let resized = recorder.bilinear_resize(&tensor, &whole, &whole)?;
-            recorder.sigmoid(&resized)
-        });
+        let probabilities = probabilities(&host.device, &tensor);
         let stride = (width * bits as usize).div_ceil(32).next_multiple_of(64);
         let params = pack_mask::Params {
             height: height as u32,
@@ -195,6 +209,72 @@ proptest! {
             }
         }
         prop_assert!(found == expected);
+    }
+
+    #[test]
+    fn overlays_equal_the_twin(
+        seed in any::<u64>(),
+        (height, width) in (ragged(), ragged()),
+        other_size in prop::option::of((ragged(), ragged())),
+        threshold in prop::option::of(0.1..0.9_f32),
+        (eighths, outline, colour) in (0..9_u8, 0..4_u32, any::<[u8; 3]>()),
+        (photo_format, format) in (0..4_usize, 0..4_usize),
+    ) {
+        let random = &mut Random(seed);
+        let host = host();
+        let logits: Vec<f32> = random.values(height * width).iter().map(|value| 8.0 * value).collect();
+        let (rows, columns) = other_size.unwrap_or((height, width));
+        let bytes: Vec<u8> =
+            random.indices(4 * rows * columns, 256).into_iter().map(|byte| byte as u8).collect();
+        let formats = [Rgba8Unorm, Bgra8Unorm, Rgba8UnormSrgb, Bgra8UnormSrgb];
+        let is_bgra = [photo_format, format].map(|place| place % 2 == 1);
+        let photo = host.photo(formats[photo_format], rows, columns, &bytes);
+        let target = host.texture(formats[format], height, width);
+        let overlay = Overlay {
+            colour,
+            opacity: f32::from(eighths) / 8.0,
+            values: threshold.map_or(MaskValues::Probability, MaskValues::Threshold),
+            outline,
+        };
+        let writer = OverlayWriter::new(&host.device, (height, width), (height, width)).expect("it fits");
+        let logits = host.device.upload(&[1, height, width], &logits).expect("it fits");
+        writer.run(&logits, 0, &photo, &target, &overlay).expect("it can be written");
+
+        // As the kernel reads it, with sRGB undone before.
+        let mut photo: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
+        if is_bgra[0] {
+            photo.chunks_exact_mut(4).for_each(|texel| texel.swap(0, 2));
+        }
+        let [red, green, blue] = colour;
+        let stride = width.next_multiple_of(64);
+        let params = overlay_mask::Params {
+            height: height as u32,
+            width: width as u32,
+            stride: stride as u32,
+            photo_height: rows as u32,
+            photo_width: columns as u32,
+            scale_down: rows as f32 / height as f32,
+            scale_across: columns as f32 / width as f32,
+            is_srgb: 0,
+            is_bgra: u32::from(is_bgra[1]),
+            has_threshold: u32::from(threshold.is_some()),
+            threshold: threshold.unwrap_or(0.0),
+            opacity: overlay.opacity,
+            outline,
+            colour: u32::from_le_bytes([red, green, blue, 0]),
+        };
+        let mut expected = vec![0; height * stride];
+        twins::overlay_mask(&params, &photo, &probabilities(&host.device, &logits), &mut expected);
+        let found = host.padded_rows(&target, 4 * stride as u32);
+        // Where every number is exact, so is the byte; else the last digit may decide how it is rounded.
+        let is_exact = other_size.is_none() && threshold.is_some() && photo_format < 2;
+        for (found, expected) in found.chunks_exact(stride).zip(expected.chunks_exact(stride)) {
+            for (found, expected) in found[..width].iter().zip(&expected[..width]) {
+                for (found, expected) in found.to_le_bytes().into_iter().zip(expected.to_le_bytes()) {
+                    prop_assert!(found.abs_diff(expected) <= u8::from(!is_exact), "{found}, {expected}");
+                }
+            }
+        }
     }
 }
 
