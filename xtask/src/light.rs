@@ -9,11 +9,11 @@ const MOST: usize = 80;
 /// What it does without.
 const ABSENT: [&str; 6] = ["image", "libjpeg-turbo-rs", "tiff", "tokenizers", "rayon", "rten-gemm"];
 
-/// Runs the test of pixels and ids without any feature, and counts the library's dependencies. That it
-/// compiles with each feature alone is left to the workflow in `.github`: each set of features builds wgpu
-/// anew.
+/// Compiles the test of pixels and ids without any feature, and counts the library's dependencies. The test
+/// runs among the workspace's; that it passes without features, and that the library compiles with each
+/// feature alone, is left to the workflow in `.github`: each set of features builds wgpu anew.
 pub fn check() -> Result<()> {
-    let test = ["test", "--package", "clipseg", "--no-default-features", "--test", "pixels_and_ids"];
+    let test = ["check", "--package", "clipseg", "--no-default-features", "--test", "pixels_and_ids"];
     step("the library without its features", cargo(test))?;
     let tree = [
         "tree",
