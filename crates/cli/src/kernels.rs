@@ -64,7 +64,7 @@ pub struct Arguments {
     /// Only ops with this in their name, such as attention.
     #[arg(long, value_name = "OP")]
     only: Option<String>,
-    /// Seconds for which each form is timed by each clock; slow ones run three times.
+    /// Seconds for which each form is timed by each clock; slow ones run one to three times.
     #[arg(long, default_value_t = 0.05, value_parser = seconds)]
     seconds: f64,
 }

@@ -33,9 +33,10 @@ pub fn page(report: &Report) -> String {
     section(&mut page, "Where the engine's own choice loses", &tables::losses(report));
     match plot::figure(report) {
         Some(figure) => {
-            let text = "Each mark is a form of an op at a shape. No form can be above the lines: they are what this \
-                        adapter reached when it was measured, arithmetic from registers and, dashed, memory by the size \
-                        of the buffer. A mark says more when the pointer rests on it.";
+            let text = "Each mark is a form of an op at a shape, and says more when the pointer rests on it. The lines are what \
+                        this adapter reached when it was measured just before: arithmetic from registers and, dashed, \
+                        storage buffers of a size. A mark above them shows that the adapter can do more than that: a \
+                        software driver, for one, reads textures faster than buffers.";
             section(&mut page, "Roofline", &format!("<p>{text}</p><figure>{figure}</figure>"));
         }
         None => {
@@ -146,7 +147,7 @@ fn method(report: &Report) -> String {
          is the processor's, by the kernels' CPU twins or quicker forms that are tested against them; a form is right \
          when its worst value is within the tolerance, as a share of the largest. All sums are in f32, also those of \
          products in f16.</p>\n\
-         <p>{clock} Each form ran for {} s by each clock, and three times at least; p95 is the time that 95 of 100 runs \
+         <p>{clock} Each form ran for {} s by each clock, and where that is too short once to three times; p95 is the time that 95 of 100 runs \
          keep within. Operands are the same in every run, so caches hold what fits them.</p>\n\
          <p>Operations and bytes are those that an op cannot do without, by the formulas at each table, where i, w and o are \
          the bytes of a value of the input, the weight and the output. The ceiling of a form is the longer of its \

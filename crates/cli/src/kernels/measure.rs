@@ -12,9 +12,8 @@ use super::work::{Form, Values};
 const LEAST_SECONDS: f64 = 2e-3;
 /// The most times that a submission repeats an op.
 const MOST_REPEATS: f64 = 32.0;
-/// A form is run this often, or at least so often where that takes longer than it may.
+/// A form is submitted this often at most.
 const MOST_RUNS: usize = 200;
-const FEWEST_RUNS: usize = 3;
 /// Kernels that bring operands to where an op wants them. In a model that happens once for many ops, so they
 /// are not counted as the op's.
 const COPIES: [&str; 2] = ["texture_from_buffer", "buffer_from_texture"];
@@ -54,9 +53,19 @@ pub fn is_on_matrix_units(kernel: &str) -> bool {
     clipseg_shaders::kernels::ALL.iter().any(|known| known.name == kernel && known.uses_matrix_units)
 }
 
+/// How often a form is submitted at least for each clock, whatever that takes: less often where one run takes
+/// seconds, as on software drivers some do.
+fn fewest_runs(seconds: f64) -> usize {
+    match seconds {
+        long if long > 1.0 => 1,
+        long if long > 0.25 => 2,
+        _ => 3,
+    }
+}
+
 /// Runs a form for its result alone.
 pub fn result(device: &Device, form: &Form) -> Result<Vec<f32>> {
-    Recorded::new(device, form, 1)?.read()
+    Recorded::new(device, form, 1)?.fill(&form.operands)
 }
 
 /// The kernels of a form, in order, each with its cost.
@@ -67,24 +76,33 @@ pub fn kernels(recorded: &Recorded) -> Vec<(&'static str, Cost)> {
 /// Reads the result of a form that was recorded once, and times it for about `budget` by each clock.
 pub fn measure(device: &Device, form: &Form, single: Recorded, budget: Duration) -> Result<Measured> {
     let kernels = kernels(&single);
-    let values = single.read()?;
+    let values = single.fill(&form.operands)?;
     // The first run may have compiled the kernels.
     let once = single.wall(device)?;
     let repeats = (LEAST_SECONDS / once).clamp(1.0, MOST_REPEATS) as usize;
-    drop(single);
-
-    let repeated = Recorded::new(device, form, repeats)?;
-    repeated.wall(device)?;
-    let mut wall = Vec::new();
+    let (recorded, mut wall) = match repeats {
+        1 => (single, vec![once]),
+        _ => {
+            drop(single);
+            let repeated = Recorded::new(device, form, repeats)?;
+            repeated.fill(&form.operands)?;
+            (repeated, Vec::new())
+        }
+    };
     let mut gpu = Vec::new();
     let has_clock = device.start_profile().map(|()| device.take_profile()).is_ok();
     // In turn, so that both see the same clock rates.
     let start = Instant::now();
-    while wall.len() < FEWEST_RUNS || (start.elapsed() < 2 * budget && wall.len() < MOST_RUNS) {
-        wall.push(repeated.wall(device)? / repeats as f64);
+    for round in 0..MOST_RUNS {
+        if round >= fewest_runs(once) && start.elapsed() > 2 * budget {
+            break;
+        }
+        if wall.len() <= round {
+            wall.push(recorded.wall(device)? / repeats as f64);
+        }
         if has_clock {
             device.start_profile()?;
-            let run = repeated.run();
+            let run = recorded.run();
             let times = device.take_profile();
             run?;
             gpu.extend(seconds_of_runs(&times, repeats));
@@ -114,6 +132,8 @@ pub struct Recorded {
     plan: Plan,
     inputs: Vec<Tensor>,
     output: Tensor,
+    /// Whether the result of the one op can be read.
+    is_single: bool,
 }
 
 impl Recorded {
@@ -131,30 +151,24 @@ impl Recorded {
         if repeats == 1 {
             output = recorder.output(&output)?;
         }
-        let plan = recorder.finish()?;
-        let recorded = Self { plan, inputs, output };
-        recorded.fill(&form.operands)?;
-        Ok(recorded)
+        Ok(Self { plan: recorder.finish()?, inputs, output, is_single: repeats == 1 })
     }
 
-    /// Runs it once with numbers in its inputs, where they stay.
-    fn fill(&self, operands: &[Values]) -> Result<()> {
+    /// Runs it once with numbers in its inputs, where they stay, and waits; the result of a single one.
+    fn fill(&self, operands: &[Values]) -> Result<Vec<f32>> {
         let mut run = self.plan.run();
         for (input, operand) in self.inputs.iter().zip(operands) {
             if operand.dtype == DType::F32 {
                 run.write(input, &operand.values)?;
             }
         }
-        run.submit()
+        let outputs: &[&Tensor] = if self.is_single { &[&self.output] } else { &[] };
+        let arrays = block_on(run.finish(outputs))?;
+        Ok(arrays.into_iter().flat_map(|array| array.values).collect())
     }
 
     fn run(&self) -> Result<()> {
         self.plan.run().submit()
-    }
-
-    fn read(&self) -> Result<Vec<f32>> {
-        let arrays = block_on(self.plan.run().finish(&[&self.output]))?;
-        Ok(arrays.into_iter().flat_map(|array| array.values).collect())
     }
 
     /// Seconds of a run by the host's clock.

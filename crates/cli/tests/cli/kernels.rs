@@ -130,7 +130,7 @@ fn a_browser_shows_the_page() {
     assert!(!dom.contains("<script") && !dom.contains("<img"), "{dom}");
     // What the browser made of it has all parts, in their places.
     let records = read(&workspace.path("hostile.json"))["records"].as_array().unwrap().len();
-    assert_eq!(dom.matches("<td class=\"left wrap\">").count(), records, "{dom}");
+    assert_eq!(dom.matches("<td class=\"form\">").count(), records, "{dom}");
     assert!(dom.contains("class=\"cross\"") && dom.contains("WRONG"), "{dom}");
     for heading in ["Roofline", "All forms", "How it was measured"] {
         assert!(dom.contains(&format!("<h2>{heading}</h2>")), "{heading}");

@@ -130,8 +130,7 @@ fn a_profile_has_each_shape_with_its_cost() {
         for time in &profile {
             assert_eq!((time.each.len(), time.each.iter().sum::<f64>()), (time.runs, time.seconds));
         }
-        let mut times: Vec<_> =
-            profile.into_iter().map(|time| (time.kernel, time.cost, time.runs)).collect();
+        let mut times: Vec<_> = profile.into_iter().map(|time| (time.kernel, time.cost, time.runs)).collect();
         times.sort();
         let cost = |values: u64| Cost { flops: 4 * values, bytes: 8 * values };
         assert_eq!(times, [("sigmoid", cost(4), 2), ("sigmoid", cost(400), 1)]);

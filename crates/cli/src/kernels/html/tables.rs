@@ -29,8 +29,8 @@ pub fn losses(report: &Report) -> String {
         // Writing to a string does not fail.
         let _ = write!(
             rows,
-            "<tr><td class=\"left\">{}<small>{}</small></td><td class=\"left\"><code>{}</code><small>{}</small></td><td>{}</td>\
-             <td class=\"left\"><code>{}</code><small>{}</small></td><td>{}</td><td>{:.2} ×</td></tr>",
+            "<tr><td class=\"left\">{}<small>{}</small></td><td class=\"left wrap\"><code>{}</code><small>{}</small></td><td>{}</td>\
+             <td class=\"left wrap\"><code>{}</code><small>{}</small></td><td>{}</td><td>{:.2} ×</td></tr>",
             escape(&own.op),
             escape(&own.shape),
             escape(&own.form()),
@@ -60,7 +60,7 @@ pub fn standings(report: &Report) -> String {
         let worst = standing.worst().cloned().unwrap_or_default();
         let _ = write!(
             rows,
-            "<tr><td class=\"left\"><code>{}</code><small>{}</small></td><td>{}</td><td>{}</td><td>{}</td><td>{}<small>{}</small></td></tr>",
+            "<tr><td class=\"left wrap\"><code>{}</code><small>{}</small></td><td>{}</td><td>{}</td><td>{}</td><td>{}<small>{}</small></td></tr>",
             escape(&standing.name()),
             escape(&standing.op),
             standing.shares.len(),
@@ -98,9 +98,8 @@ pub fn groups(report: &Report) -> String {
             "p95",
             "wall",
             "FLOP/s",
-            "B/s",
             "bytes",
-            "of the ceiling",
+            "of its ceiling",
             "of the best",
             "worst value",
         ];
@@ -127,7 +126,7 @@ fn row(report: &Report, record: &Record) -> String {
     let weight = types.weight.as_ref().map(|weight| format!(" × {weight}")).unwrap_or_default();
     let units = if types.on_matrix_units { ", matrix units" } else { "" };
     let types = format!("{}{weight} → {}, sums in {}{units}", types.input, types.output, types.accumulator);
-    let tags = if record.is_default { "<span class=\"tag\">the engine's</span>" } else { "" };
+    let tag = if record.is_default { "<span class=\"tag\">the engine's own</span>" } else { "" };
     let [median, p95] = match &record.gpu {
         Some(gpu) => [seconds(gpu.median_seconds), seconds(gpu.p95_seconds)],
         None => ["–", "–"].map(str::to_owned),
@@ -148,17 +147,20 @@ fn row(report: &Report, record: &Record) -> String {
         None => "–".to_owned(),
     };
     let rate = if record.flops > 0 { flops(record.flops_per_second()) } else { "–".to_owned() };
-    let runs = record.gpu.unwrap_or(record.wall).runs;
+    let runs = match record.gpu.unwrap_or(record.wall).runs {
+        1 => "1 run".to_owned(),
+        runs => format!("{runs} runs"),
+    };
     format!(
-        "<tr><td class=\"left wrap\"><code>{}</code>{tags}<small>{}; {}</small></td><td>{median}<small>{runs} runs</small></td><td>{p95}</td>\
-         <td>{}</td><td>{rate}</td><td>{}</td><td>{}</td><td>{ceiling}</td><td>{best}</td>\
+        "<tr><td class=\"form\"><code>{}</code><small>{}{tag}</small><small>{}</small></td><td>{median}<small>{runs}</small></td>\
+         <td>{p95}</td><td>{}</td><td>{rate}</td><td>{}<small>{}</small></td><td>{ceiling}</td><td>{best}</td>\
          <td{class}>{check}<small>{verdict}, ≤ {}</small></td></tr>",
         escape(&record.form()),
         escape(&record.configuration),
         escape(&types),
         seconds(record.wall.median_seconds),
-        bytes_per_second(record.bytes_per_second()),
         bytes(record.bytes),
+        bytes_per_second(record.bytes_per_second()),
         scientific(record.check.tolerance)
     )
 }
