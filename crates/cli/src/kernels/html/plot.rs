@@ -101,13 +101,14 @@ pub fn figure(report: &Report) -> Option<String> {
     // Writing to a string does not fail.
     let _ = write!(svg, r#"<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">"#);
     grid(&mut svg, &axes);
-    ceilings_of(&mut svg, &axes, ceilings);
+    let labels = ceilings_of(&mut svg, &axes, ceilings);
     // Those that the engine takes by itself lie above the others, and what is wrong above all.
     let mut records = records;
     records.sort_by_key(|record| (!record.check.is_right, record.is_default));
     for record in records {
         point(&mut svg, &axes, record);
     }
+    svg.push_str(&labels);
     svg.push_str("</svg>");
     Some(format!("{svg}{}", legend()))
 }
@@ -151,9 +152,11 @@ fn short(rate: f64) -> String {
     flops(rate).replacen(".00", "", 1).replacen(".0", "", 1)
 }
 
-fn ceilings_of(svg: &mut String, axes: &Axes, ceilings: &Ceilings) {
+/// Draws the lines, and gives their labels, which lie above the marks.
+fn ceilings_of(svg: &mut String, axes: &Axes, ceilings: &Ceilings) -> String {
+    let mut texts = String::new();
     let bandwidths = bandwidths(ceilings);
-    let Some(&(_, fastest)) = bandwidths.first() else { return };
+    let Some(&(_, fastest)) = bandwidths.first() else { return texts };
     let highest = roofs(ceilings).map(|(_, rate)| rate).fold(0.0, f64::max);
     let [x_least, y_least] = [axes.x[0], axes.y[0]].map(|exponent| 10_f64.powf(exponent));
     let x_most = 10_f64.powf(axes.x[1]);
@@ -171,7 +174,7 @@ fn ceilings_of(svg: &mut String, axes: &Axes, ceilings: &Ceilings) {
         let (x, y) = (x0 + 0.04 * (x1 - x0), y0 + 0.04 * (y1 - y0));
         let shift = if is_above { -7.0 } else { 17.0 };
         let _ = write!(
-            svg,
+            texts,
             r#"<text class="rooflabel halo" transform="translate({x:.1} {y:.1}) rotate({angle:.1})" y="{shift}">{}, {}</text>"#,
             bytes_per_second(rate),
             working_set(bytes)
@@ -191,6 +194,7 @@ fn ceilings_of(svg: &mut String, axes: &Axes, ceilings: &Ceilings) {
             flops(rate)
         );
     }
+    texts
 }
 
 fn point(svg: &mut String, axes: &Axes, record: &Record) {

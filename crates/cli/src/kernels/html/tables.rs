@@ -8,12 +8,14 @@ use super::format::{
 use crate::kernels::report::{Ceilings, Limit, Record, Report};
 use crate::kernels::standings;
 
-/// A table with a heading, in a box that scrolls where it is too wide.
-fn table(heading: &[&str], left: usize, rows: &str) -> String {
+/// A table with a heading, in a box that scrolls where it is too wide. The columns of `left` are words.
+fn table(heading: &[&str], left: &[usize], rows: &str) -> String {
     let head: String = heading
         .iter()
         .enumerate()
-        .map(|(place, text)| format!("<th{}>{text}</th>", if place < left { " class=\"left\"" } else { "" }))
+        .map(|(place, text)| {
+            format!("<th{}>{text}</th>", if left.contains(&place) { " class=\"left\"" } else { "" })
+        })
         .collect();
     format!("<div class=\"scroll\"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>")
 }
@@ -46,7 +48,7 @@ pub fn losses(report: &Report) -> String {
                 weights stored alike is faster by more than 5 %. Of products <code>--tune-kernels</code> would take the best \
                 of the same family; matrix units have to be asked for.";
     let heading = ["op", "the engine takes", "time", "faster is", "time", "factor"];
-    format!("<p>{text}</p><div class=\"card\">{}</div>", table(&heading, 2, &rows))
+    format!("<p>{text}</p><div class=\"card\">{}</div>", table(&heading, &[0, 1, 3], &rows))
 }
 
 /// What each form reaches of the best at each shape.
@@ -73,7 +75,7 @@ pub fn standings(report: &Report) -> String {
     let text = "At each shape the fastest right form is 100 %. A default that serves many adapters has a high mean and no \
                 bad worst.";
     let heading = ["form", "shapes", "fastest at", "mean", "worst"];
-    format!("<p>{text}</p><div class=\"card\">{}</div>", table(&heading, 1, &rows))
+    format!("<p>{text}</p><div class=\"card\">{}</div>", table(&heading, &[0], &rows))
 }
 
 fn bar(share: f64) -> String {
@@ -113,7 +115,7 @@ pub fn groups(report: &Report) -> String {
             escape(&first.source).replace("https://", ""),
             escape(&first.flops_formula),
             operations(first.flops),
-            table(&heading, 1, &rows)
+            table(&heading, &[0], &rows)
         );
     }
     let text = "Those that the engine takes by itself are marked. Within a table forms in f32 and in f16 are sorted together, \
@@ -181,7 +183,7 @@ pub fn ceilings(ceilings: &Ceilings) -> String {
     add("workgroup memory, read", bytes_per_second(ceilings.workgroup_memory));
     add("a dispatch that waits for the one before", seconds(ceilings.dispatch_seconds));
     add("a submission, until the host knows", seconds(ceilings.submit_seconds));
-    let units = table(&["what", "measured"], 1, &rows);
+    let units = table(&["what", "measured"], &[0], &rows);
     let mut rows = String::new();
     for rates in &ceilings.memory {
         let _ = write!(
@@ -193,7 +195,7 @@ pub fn ceilings(ceilings: &Ceilings) -> String {
             bytes_per_second(rates.copy)
         );
     }
-    let memory = table(&["a buffer of", "read", "written", "copied"], 1, &rows);
+    let memory = table(&["a buffer of", "read", "written", "copied"], &[0], &rows);
     format!(
         "<p>Measured just before, not taken from its maker.</p><div class=\"card\">{units}</div><div class=\"card\">{memory}</div>"
     )
