@@ -105,10 +105,10 @@ pub fn groups(report: &Report) -> String {
             "of the best",
             "worst value",
         ];
-        let _ = write!(
+        let _ = writeln!(
             all,
             "<div class=\"card\"><div class=\"group\"><h3>{}, {}</h3><span class=\"muted\">{}; {}</span></div>\
-             <div class=\"muted\">{} FLOP = {}; {formula}</div>{}</div>\n",
+             <div class=\"muted\">{} FLOP = {}; {formula}</div>{}</div>",
             escape(&first.op),
             escape(&first.shape),
             escape(&first.layer),
