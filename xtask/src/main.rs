@@ -70,7 +70,8 @@ enum Task {
     Drivers(drivers::DriversArguments),
     /// Measure what an adapter reaches at best, and what each kernel makes of it
     Roofline(roofline::RooflineArguments),
-    /// Measure every kernel in every form and write a page of it; the same as `clipseg kernels`, see its --help
+    /// Measure every kernel in every form and write a page of it; the same as `clipseg kernels`, see its
+    /// --help
     #[command(disable_help_flag = true)]
     Kernels {
         /// What `clipseg kernels` takes

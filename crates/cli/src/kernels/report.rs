@@ -195,7 +195,7 @@ impl From<&Peaks> for Ceilings {
 impl Adapter {
     /// The clock that figures are of where there is a choice.
     pub fn clock(&self) -> &'static str {
-        if self.has_timestamps { "GPU timestamps" } else { "wall time; it offers no timestamps" }
+        if self.has_timestamps { "the adapter's timestamps" } else { "wall time; it offers no timestamps" }
     }
 }
 

@@ -356,8 +356,8 @@ fn weight_dtype(device: &Device) -> DType {
     }
 }
 
-/// What a kernel of the product reads its weight as: a device may hold one in full where no other kernel takes
-/// the shape.
+/// What a kernel of the product reads its weight as: a device may hold one in full where no other kernel
+/// takes the shape.
 fn weight_of(kernel: &str) -> DType {
     if kernel.ends_with("packed_f16") || is_on_matrix_units(kernel) { DType::F16 } else { DType::F32 }
 }
