@@ -9,6 +9,7 @@ mod formulas;
 mod html;
 mod measure;
 mod numbers;
+mod peaks;
 mod report;
 mod run;
 mod standings;

@@ -34,7 +34,7 @@ pub fn page(report: &Report) -> String {
     match plot::figure(report) {
         Some(figure) => {
             let text = "Each mark is a form of an op at a shape, and says more when the pointer rests on it. The lines are what \
-                        this adapter reached when it was measured just before: arithmetic from registers and, dashed, \
+                        this adapter reached when its ceilings were measured: arithmetic from registers and, dashed, \
                         storage buffers of a size. A mark above them shows that the adapter can do more than that: a \
                         software driver, for one, reads textures faster than buffers.";
             section(&mut page, "Roofline", &format!("<p>{text}</p><figure>{figure}</figure>"));

@@ -34,18 +34,18 @@ impl Measured {
     pub fn cost(&self) -> Cost {
         self.kernels.iter().fold(Cost::default(), |sum, (_, cost)| sum + *cost)
     }
+}
 
-    /// The least that it takes on the adapter, kernel by kernel, and what bounds most of that.
-    pub fn bound(&self, peaks: &Peaks) -> Bound {
-        let [mut compute, mut memory] = [0.0, 0.0];
-        for &(kernel, cost) in &self.kernels {
-            let seconds = peaks.least_seconds(cost, is_on_matrix_units(kernel));
-            let is_memory = seconds <= cost.bytes as f64 / peaks.memory_rate(cost.bytes);
-            *(if is_memory { &mut memory } else { &mut compute }) += seconds;
-        }
-        let by = if memory > compute { Limit::Memory } else { Limit::Compute };
-        Bound { least_seconds: compute + memory, by }
+/// The least that kernels take on the adapter, one by one, and what bounds most of that.
+pub fn bound(kernels: &[(&'static str, Cost)], peaks: &Peaks) -> Bound {
+    let [mut compute, mut memory] = [0.0, 0.0];
+    for &(kernel, cost) in kernels {
+        let seconds = peaks.least_seconds(cost, is_on_matrix_units(kernel));
+        let is_memory = seconds <= cost.bytes as f64 / peaks.memory_rate(cost.bytes);
+        *(if is_memory { &mut memory } else { &mut compute }) += seconds;
     }
+    let by = if memory > compute { Limit::Memory } else { Limit::Compute };
+    Bound { least_seconds: compute + memory, by }
 }
 
 /// Whether a kernel multiplies on matrix units.

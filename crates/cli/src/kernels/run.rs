@@ -6,14 +6,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clipseg::tensor::DType;
 use clipseg::wgpu::DeviceType;
-use clipseg::{AdapterChoice, AdapterReport, Device, DeviceOptions, MatrixUnits, Peaks};
+use clipseg::{AdapterChoice, AdapterReport, Cost, Device, DeviceOptions, MatrixUnits, Peaks};
 
 use super::cases::Case;
 use super::configurations::{self, Configuration};
 use super::measure::{self, Recorded, is_on_matrix_units};
 use super::report::{Adapter, Ceilings, Check, Engine, FORMAT, Failure, Record, Report, Types};
 use super::work::Form;
-use super::{clock, numbers};
+use super::{clock, numbers, peaks};
 use crate::devices;
 use crate::progress::Progress;
 
@@ -43,14 +43,22 @@ pub fn measure(plan: &Plan<'_>) -> Result<Report> {
     })?;
     let progress = Progress::start();
     progress.step("what the adapter reaches at best");
-    let peaks = peaks(&found, &configurations)?;
-    let mut measurement = Measurement::new(plan, peaks.as_ref());
+    let before = measured_peaks(&found, &configurations)?;
+    let mut measurement = Measurement::new(plan);
     for (place, case) in plan.cases.iter().enumerate() {
         let what = format!("{}, {}", case.work.op(), case.work.shape());
         progress.step(format!("{} of {}: {what}", place + 1, plan.cases.len()));
         measurement.case(case, &configurations, &processor)?;
     }
-    let Measurement { records, failures, .. } = measurement;
+    progress.step("what the adapter reaches at best, once more");
+    let after = measured_peaks(&found, &configurations)?;
+    let peaks = before.zip(after).map(|(before, after)| peaks::better(&before, &after));
+    let Measurement { mut records, costs, failures, .. } = measurement;
+    if let Some(peaks) = &peaks {
+        for (record, kernels) in records.iter_mut().zip(&costs) {
+            record.bound = Some(measure::bound(kernels, peaks));
+        }
+    }
     Ok(Report {
         format: FORMAT.to_owned(),
         engine: engine(),
@@ -64,7 +72,7 @@ pub fn measure(plan: &Plan<'_>) -> Result<Report> {
 }
 
 /// The adapter's ceilings, where it has a clock: measured on the device that can do the most.
-fn peaks(adapter: &AdapterReport, configurations: &[Configuration]) -> Result<Option<Peaks>> {
+fn measured_peaks(adapter: &AdapterReport, configurations: &[Configuration]) -> Result<Option<Peaks>> {
     let most = configurations.iter().max_by_key(|configuration| configuration.is_for_matrix_units);
     match most.filter(|_| adapter.timestamps) {
         Some(configuration) => Ok(Some(configuration.device.measure_peaks()?)),
@@ -100,16 +108,17 @@ fn adapter(report: &AdapterReport) -> Adapter {
 /// What was measured so far.
 struct Measurement<'a> {
     plan: &'a Plan<'a>,
-    peaks: Option<&'a Peaks>,
     /// Forms that were measured: another configuration may come to the same.
     known: HashSet<String>,
     records: Vec<Record>,
+    /// The kernels of each of the records, with what each costs.
+    costs: Vec<Vec<(&'static str, Cost)>>,
     failures: Vec<Failure>,
 }
 
 impl<'a> Measurement<'a> {
-    fn new(plan: &'a Plan<'a>, peaks: Option<&'a Peaks>) -> Self {
-        Self { plan, peaks, known: HashSet::new(), records: Vec::new(), failures: Vec::new() }
+    fn new(plan: &'a Plan<'a>) -> Self {
+        Self { plan, known: HashSet::new(), records: Vec::new(), costs: Vec::new(), failures: Vec::new() }
     }
 
     fn case(&mut self, case: &Case, all: &[Configuration], processor: &Device) -> Result<()> {
@@ -163,8 +172,10 @@ impl<'a> Measurement<'a> {
                 gpu: measured.gpu,
                 wall: measured.wall,
                 check: Check::new(numbers::worst(&measured.values, expected), tolerance),
-                bound: self.peaks.map(|peaks| measured.bound(peaks)),
+                // When all is measured.
+                bound: None,
             });
+            self.costs.push(measured.kernels);
         }
         Ok(())
     }
@@ -234,7 +245,7 @@ mod tests {
             cases: &[],
             budget: Duration::from_millis(1),
         };
-        let mut measurement = Measurement::new(&plan, None);
+        let mut measurement = Measurement::new(&plan);
         let work = Work::Product { m: 9, n: 32, k: 8 };
         let case = Case { work, layer: String::new(), source: String::new() };
         let options = DeviceOptions { adapter: AdapterChoice::Processor, ..DeviceOptions::default() };

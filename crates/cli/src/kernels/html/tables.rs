@@ -197,6 +197,6 @@ pub fn ceilings(ceilings: &Ceilings) -> String {
     }
     let memory = table(&["a buffer of", "read", "written", "copied"], &[0], &rows);
     format!(
-        "<p>Measured just before, not taken from its maker.</p><div class=\"card\">{units}</div><div class=\"card\">{memory}</div>"
+        "<p>Measured before and after all else, the better of the two; not taken from its maker.</p><div class=\"card\">{units}</div><div class=\"card\">{memory}</div>"
     )
 }
