@@ -121,12 +121,13 @@ fn write(folder: &output::Folder, report: &Report) -> Result<()> {
     let page = folder.write("report.html", html::page(report).as_bytes())?;
     let data = folder.write("report.json", (serde_json::to_string_pretty(report)? + "\n").as_bytes())?;
     output::print(&format!(
-        "{} forms of {} ops and shapes on {}: {} give wrong numbers, {} could not be run\nwrote {} and {}\n",
+        "{} forms of {} ops and shapes on {}: {} give wrong numbers, {} could not be run, {} would take too long\nwrote {} and {}\n",
         report.records.len(),
         report.groups().len(),
         shown(&report.adapter.name),
         report.wrong().count(),
         report.failures.len(),
+        report.left_out.len(),
         page.display(),
         data.display()
     ))

@@ -7,7 +7,7 @@ mod tables;
 use std::fmt::Write as _;
 
 use self::format::{escape, percent};
-use super::report::Report;
+use super::report::{LeftOut, Report};
 use super::standings;
 
 const STYLE: &str = include_str!("html/style.css");
@@ -106,6 +106,22 @@ fn notices(report: &Report) -> String {
             failure.op, failure.shape, failure.configuration, failure.reason
         );
         let _ = writeln!(notices, "<p class=\"notice bad\">{}</p>", escape(&text));
+    }
+    if !report.left_out.is_empty() {
+        let all: Vec<_> = report
+            .left_out
+            .iter()
+            .map(|own| {
+                let LeftOut { op, shape, form, configuration, estimated_seconds } = own;
+                let time = format::seconds(*estimated_seconds);
+                escape(&format!("{form} ({configuration}) of {op}, {shape}: {time}"))
+            })
+            .collect();
+        let _ = writeln!(
+            notices,
+            "<p class=\"notice\">Left out, as one run would take too long by what they made of other shapes: {}.</p>",
+            all.join("; ")
+        );
     }
     notices
 }
@@ -226,8 +242,16 @@ mod tests {
             configuration: "workgroup, f32".to_owned(),
             reason: "the device was lost".to_owned(),
         });
+        report.left_out.push(LeftOut {
+            op: "product".to_owned(),
+            shape: "M 4096".to_owned(),
+            form: "matmul_tile".to_owned(),
+            configuration: "workgroup, f32".to_owned(),
+            estimated_seconds: 390.0,
+        });
         let page = page(&report);
         is_balanced(&page).unwrap();
+        assert!(page.contains("matmul_tile (workgroup, f32) of product, M 4096: 390 s"), "{page}");
         assert!(page.contains("Wrong numbers: 2 of 3 forms. matmul_tile of product"), "{page}");
         assert!(page.contains("1 of 3") && page.contains("the device was lost"));
         assert!(page.contains("5.0e-1") && page.contains("not a number"));

@@ -21,6 +21,8 @@ pub struct Report {
     pub records: Vec<Record>,
     /// Forms that could not be run.
     pub failures: Vec<Failure>,
+    /// Forms that were not run, as one run would take too long.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// What ran.
@@ -143,6 +145,17 @@ pub struct Bound {
 pub enum Limit {
     Compute,
     Memory,
+}
+
+/// A form that was not run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LeftOut {
+    pub op: String,
+    pub shape: String,
+    pub form: String,
+    pub configuration: String,
+    /// What one run would take, by what the form made of another shape.
+    pub estimated_seconds: f64,
 }
 
 /// A form that could not be run.
@@ -338,6 +351,7 @@ pub mod tests {
             }),
             records,
             failures: Vec::new(),
+            left_out: Vec::new(),
         }
     }
 

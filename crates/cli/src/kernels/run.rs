@@ -11,7 +11,7 @@ use clipseg::{AdapterChoice, AdapterReport, Cost, Device, DeviceOptions, MatrixU
 use super::cases::Case;
 use super::configurations::{self, Configuration};
 use super::measure::{self, Recorded, is_on_matrix_units};
-use super::report::{Adapter, Ceilings, Check, Engine, FORMAT, Failure, Record, Report, Types};
+use super::report::{Adapter, Ceilings, Check, Engine, FORMAT, Failure, LeftOut, Record, Report, Types};
 use super::work::Form;
 use super::{clock, numbers, peaks};
 use crate::devices;
@@ -22,6 +22,9 @@ use crate::progress::Progress;
 const TOLERANCE: f64 = 1e-4;
 /// As much more where values are rounded to f16 on the way.
 const F16_STEP: f64 = 1.0 / 1024.0;
+
+/// One run of a form that takes longer is not waited for: on software drivers some would take minutes.
+const LONGEST_RUN: f64 = 10.0;
 
 /// What to measure.
 pub struct Plan<'a> {
@@ -53,7 +56,7 @@ pub fn measure(plan: &Plan<'_>) -> Result<Report> {
     progress.step("what the adapter reaches at best, once more");
     let after = measured_peaks(&found, &configurations)?;
     let peaks = before.zip(after).map(|(before, after)| peaks::better(&before, &after));
-    let Measurement { mut records, costs, failures, .. } = measurement;
+    let Measurement { mut records, costs, failures, left_out, .. } = measurement;
     if let Some(peaks) = &peaks {
         for (record, kernels) in records.iter_mut().zip(&costs) {
             record.bound = Some(measure::bound(kernels, peaks));
@@ -68,6 +71,7 @@ pub fn measure(plan: &Plan<'_>) -> Result<Report> {
         ceilings: peaks.as_ref().map(Ceilings::from),
         records,
         failures,
+        left_out,
     })
 }
 
@@ -114,11 +118,19 @@ struct Measurement<'a> {
     /// The kernels of each of the records, with what each costs.
     costs: Vec<Vec<(&'static str, Cost)>>,
     failures: Vec<Failure>,
+    left_out: Vec<LeftOut>,
 }
 
 impl<'a> Measurement<'a> {
     fn new(plan: &'a Plan<'a>) -> Self {
-        Self { plan, known: HashSet::new(), records: Vec::new(), costs: Vec::new(), failures: Vec::new() }
+        Self {
+            plan,
+            known: HashSet::new(),
+            records: Vec::new(),
+            costs: Vec::new(),
+            failures: Vec::new(),
+            left_out: Vec::new(),
+        }
     }
 
     fn case(&mut self, case: &Case, all: &[Configuration], processor: &Device) -> Result<()> {
@@ -152,6 +164,19 @@ impl<'a> Measurement<'a> {
             if !self.known.insert(key) {
                 continue;
             }
+            let flops = measure::kernels(&single).iter().map(|(_, cost)| cost.flops).sum();
+            if let Some(estimated_seconds) = self.estimate(&kernels, &types, flops)
+                && estimated_seconds > LONGEST_RUN
+            {
+                self.left_out.push(LeftOut {
+                    op: case.work.op().to_owned(),
+                    shape: case.work.shape(),
+                    form: kernels.join(" + "),
+                    configuration: own.name.clone(),
+                    estimated_seconds,
+                });
+                continue;
+            }
             let measured = measure::measure(&own.device, &form, single, self.plan.budget)?;
             let rounds = own.activations == DType::F16;
             let tolerance = TOLERANCE + if rounds { F16_STEP } else { 0.0 };
@@ -178,6 +203,15 @@ impl<'a> Measurement<'a> {
             self.costs.push(measured.kernels);
         }
         Ok(())
+    }
+
+    /// What a run of so many operations would take by the rate of the same kernels at another shape, the best
+    /// of those that were measured.
+    fn estimate(&self, kernels: &[&str], types: &Types, flops: u64) -> Option<f64> {
+        let same = |record: &&Record| record.types == *types && record.kernels == kernels;
+        let rates = self.records.iter().filter(same).map(Record::flops_per_second);
+        let best = rates.filter(|rate| rate.is_finite()).fold(0.0, f64::max);
+        (best > 0.0).then(|| flops as f64 / best)
     }
 }
 
@@ -233,6 +267,18 @@ mod tests {
             );
             assert_eq!(record.flops, 2 * 37 * 64 * 36);
         }
+    }
+
+    #[test]
+    fn what_would_take_too_long_is_left_out() {
+        let plan = Plan { adapter: "", matrix_units: MatrixUnits::Off, cases: &[], budget: Duration::ZERO };
+        let mut measurement = Measurement::new(&plan);
+        let slow = super::super::report::tests::record("product", "M 4", "matmul_tile", 2.0);
+        let types = slow.types.clone();
+        measurement.records.push(slow);
+        // Two GFLOP took two seconds.
+        assert_eq!(measurement.estimate(&["matmul_tile"], &types, 20_000_000_000), Some(20.0));
+        assert_eq!(measurement.estimate(&["matmul_skinny"], &types, 20_000_000_000), None);
     }
 
     /// Records of an op beside what is expected of it, changed by `change`.
