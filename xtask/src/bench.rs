@@ -21,7 +21,8 @@ pub struct BenchArguments {
     /// The checkpoint [default: one of the published size, made up in target/full]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// Measure this tree and that commit, branch or tag in turn, and compare
+    /// Measure this tree and that commit, branch or tag in turn, and compare; fails where a step is slower by
+    /// more than 10 % in every round
     #[arg(long, value_name = "REV")]
     compare: Option<String>,
     /// How often each of the two has its turn

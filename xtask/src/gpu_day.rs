@@ -15,7 +15,7 @@ use clap::Args;
 use clipseg::AdapterReport;
 
 use self::steps::{Program, Step};
-use crate::synth;
+use crate::{command, synth};
 
 /// What `cargo xtask gpu-day` takes.
 #[derive(Args, Debug)]
@@ -51,7 +51,7 @@ pub fn run(arguments: &GpuDayArguments) -> Result<()> {
     let report = find(&arguments.adapter)?;
     let description = clipseg::describe(&report.info);
     println!("{description}");
-    let clipseg = beside_this_program("clipseg")?;
+    let clipseg = command::beside_this_program("clipseg")?;
     let tasks = std::env::current_exe().context("where this program lies")?;
     let model = if arguments.quick { None } else { Some(synth::given_or_full_size(None)?) };
 
@@ -62,7 +62,7 @@ pub fn run(arguments: &GpuDayArguments) -> Result<()> {
     let mut rows = Vec::new();
     let mut failed = Vec::new();
     for (number, step) in
-        steps::all(&arguments.adapter, has_matrix_units, model.as_deref()).iter().enumerate()
+        steps::all(&arguments.adapter, has_matrix_units, model.as_deref(), &out).iter().enumerate()
     {
         let program = match step.program {
             Program::Clipseg => &clipseg,
@@ -104,24 +104,13 @@ fn find(adapter: &str) -> Result<AdapterReport> {
     own.context("the adapter is no longer there")
 }
 
-/// A program in this one's folder.
-fn beside_this_program(name: &str) -> Result<PathBuf> {
-    let own = std::env::current_exe().context("where this program lies")?;
-    let program = own.with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    ensure!(
-        program.is_file(),
-        "{}: not found; build it with `cargo build --release --package clipseg-cli`, or put it there",
-        program.display()
-    );
-    Ok(program)
-}
-
 /// Runs a step with what it prints in a file.
 fn print_to(file: &Path, program: &Path, step: &Step, longest: Duration) -> Result<()> {
     let output = File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
     let errors = output.try_clone()?;
     let mut child = Command::new(program)
         .args(&step.arguments)
+        .envs(command::commit())
         .stdin(Stdio::null())
         .stdout(output)
         .stderr(errors)

@@ -1,7 +1,9 @@
 //! The project's own tasks. `cargo xtask --help` lists them; its package is in `front`, and runs this one.
 
 mod bench;
+mod browser;
 mod cli;
+mod command;
 mod compare;
 mod deny;
 mod drivers;
@@ -69,6 +71,14 @@ enum Task {
     Drivers(drivers::DriversArguments),
     /// Measure what an adapter reaches at best, and what each kernel makes of it
     Roofline(roofline::RooflineArguments),
+    /// Measure every kernel in every form and write a page of it; the same as `clipseg kernels`, see its
+    /// --help
+    #[command(disable_help_flag = true)]
+    Kernels {
+        /// What `clipseg kernels` takes
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Check and measure a machine with a GPU by one command, into a folder
     GpuDay(gpu_day::GpuDayArguments),
     /// Write generated scenes as a folder of pictures, masks and prompts
@@ -115,6 +125,7 @@ fn main() -> ExitCode {
         Task::Peers(arguments) => peers::run(&arguments),
         Task::Drivers(arguments) => drivers::run(&arguments),
         Task::Roofline(arguments) => roofline::run(&arguments),
+        Task::Kernels { arguments } => command::kernels(&arguments),
         Task::GpuDay(arguments) => gpu_day::run(&arguments),
         Task::Scenes(arguments) => scenes::run(&arguments),
         Task::Synth(arguments) => synth::run(&arguments),

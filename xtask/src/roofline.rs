@@ -1,17 +1,11 @@
-//! `cargo xtask roofline`: what this adapter reaches at best, measured, and what the kernels of one photo and
-//! one prompt make of it.
-
-mod model;
+//! `cargo xtask roofline`: `clipseg bench --roofline` with a model of the published size.
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
-use clipseg::{
-    AdapterChoice, ClipSeg, Device, DeviceOptions, KernelFamily, MatrixUnits, Orientation, Photo, Precision,
-};
 
-use crate::{root, synth};
+use crate::{command, root, synth};
 
 /// What `cargo xtask roofline` takes.
 #[derive(Args, Debug)]
@@ -27,47 +21,28 @@ pub struct RooflineArguments {
     /// The adapter's name or number, as `clipseg devices` lists them, or driver for the best that a driver
     /// offers
     #[arg(long, value_name = "NAME|INDEX|driver", default_value = "driver")]
-    adapter: AdapterChoice,
+    adapter: String,
     /// Run the workgroup kernels, which are those that GPUs run, also where others are faster
     #[arg(long, alias = "classic")]
     workgroup: bool,
     /// How weights, and with f16 and the workgroup kernels activations, are stored [auto, f32, f16]
     #[arg(long, default_value = "auto")]
-    precision: Precision,
+    precision: String,
     /// Whether products and attention run on matrix units, with --precision f16 and the workgroup kernels
     /// [off, known, any]
     #[arg(long, default_value = "off", value_name = "WHERE")]
-    matrix_units: MatrixUnits,
+    matrix_units: String,
 }
 
-/// Measures the adapter, profiles an image encoding and a decoding, and prints the tables.
+/// Measures the adapter, profiles a photo and a prompt, and prints the tables.
 pub fn run(arguments: &RooflineArguments) -> Result<()> {
     let folder = synth::given_or_full_size(arguments.model.as_deref())?;
-    let kernels = if arguments.workgroup { KernelFamily::Workgroup } else { KernelFamily::Auto };
-    let device = Device::open(&DeviceOptions {
-        adapter: arguments.adapter.clone(),
-        kernels,
-        precision: arguments.precision,
-        matrix_units: arguments.matrix_units,
-        ..DeviceOptions::default()
-    })?;
-    let peaks = device.measure_peaks()?;
-    println!("What {} reaches at best, measured:\n\n{}", device.description(), model::peaks(&peaks));
-    let model = ClipSeg::from_pretrained(&device, &folder)
-        .with_context(|| format!("cannot load {}", folder.display()))?;
-    let photo = Photo::open(root().join("fixtures/photos/coffee.jpg"), Orientation::Apply)?;
-    let condition = model.encode_text(&["a cup"])?;
-    // Once before: the first run compiles the kernels.
-    let both = || model.decode(&model.encode_image(&photo)?, &condition);
-    both()?;
-    device.start_profile()?;
-    both()?;
-    println!(
-        "One image encoded and one prompt decoded with {}, by {}. The least is, run by run, the longer of the\noperations at the \
-         peak rate of the units that the kernel uses and the bytes at the memory's.\n\n{}",
-        folder.display(),
-        device.runs(),
-        model::kernels(&device.take_profile(), &peaks)
-    );
-    Ok(())
+    let mut command = command::clipseg()?;
+    command.args(["bench", "--roofline", "--runs", "1", "--adapter", &arguments.adapter]);
+    command.args(["--precision", &arguments.precision, "--matrix-units", &arguments.matrix_units]);
+    command.arg("--model").arg(folder).arg("--image").arg(root().join("fixtures/photos/coffee.jpg"));
+    if arguments.workgroup {
+        command.arg("--workgroup");
+    }
+    command::run(command)
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{deny, drivers, hub, light, names, prose, root, vulkan, wasm};
+use crate::{browser, deny, drivers, hub, light, names, prose, root, vulkan, wasm};
 
 /// Everything that has to hold before a change lands, the quickest first.
 pub fn test() -> Result<()> {
@@ -17,6 +17,7 @@ pub fn test() -> Result<()> {
     step("lints", cargo(["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]))?;
     deny::check()?;
     step("tests", cargo(["test", "--workspace"]))?;
+    browser::check()?;
     light::check()?;
     wasm::check()?;
     // Of the whole workspace here and below, as one package alone has other features of wgpu, which is then

@@ -1,6 +1,7 @@
 //! `clipseg bench`.
 
 mod report;
+mod roofline;
 mod work;
 
 use std::path::PathBuf;
@@ -8,11 +9,12 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use clipseg::{ImageSize, MemoryUse, PreprocessorConfig, Processor};
+use clipseg::{ImageSize, KernelFamily, MemoryUse, PreprocessorConfig, Processor};
 
 use self::report::{Profile, Report, Spread, Step};
 use self::work::{STEPS, Work};
 use crate::inputs::{self, AdapterArguments, PhotoArguments, Preparation};
+use crate::kernels::Ceilings;
 use crate::model::ModelArguments;
 use crate::output;
 use crate::progress::{Progress, Stopwatch};
@@ -53,6 +55,13 @@ pub struct Arguments {
     /// operations and bytes that it needs at least.
     #[arg(long)]
     profile: bool,
+    /// Measure what the adapter reaches at best, and hold each kernel of one further run against it.
+    #[arg(long, conflicts_with = "profile")]
+    roofline: bool,
+    /// Run the workgroup kernels, which are those of GPUs, also on a software adapter that is faster with
+    /// others.
+    #[arg(long)]
+    workgroup: bool,
     #[command(flatten)]
     adapter: AdapterArguments,
     #[command(flatten)]
@@ -66,6 +75,7 @@ const EXAMPLES: &str = "\
 Examples:
   clipseg bench --model clipseg-rd64-refined
   clipseg bench --model clipseg-rd64-refined --profile
+  clipseg bench --model clipseg-rd64-refined --roofline --precision f16 --matrix-units known
   clipseg bench --model clipseg-rd64-refined --threads 4
   clipseg bench --model clipseg-rd64-refined --size 704 --batch 2
   clipseg bench --model clipseg-rd64-refined --image photo.jpg --prompts 8 --runs 10 --json";
@@ -89,7 +99,8 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<()> {
     inputs::encode(&preparation.tokenizer, &prompts)?;
 
     let mut stopwatch = Stopwatch::start();
-    let device = arguments.adapter.open()?;
+    let kernels = if arguments.workgroup { KernelFamily::Workgroup } else { KernelFamily::Auto };
+    let device = arguments.adapter.open_with(kernels)?;
     let open_seconds = stopwatch.lap();
     model.download_weights()?;
     let download_seconds = stopwatch.lap();
@@ -111,7 +122,9 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<()> {
         runs.extend(seconds);
         rounds.push(round);
     }
-    let profile = arguments.profile.then(|| work.profile()).transpose()?;
+    let peaks = arguments.roofline.then(|| device.measure_peaks()).transpose()?;
+    let profile =
+        (arguments.profile || arguments.roofline).then(|| work.profile(peaks.as_ref())).transpose()?;
     drop(progress);
 
     let warm = STEPS.into_iter().enumerate();
@@ -143,6 +156,7 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<()> {
         profiled_seconds: profile.as_ref().map(|profile| profile.seconds),
         outside_share: profile.as_ref().map(Profile::outside_share),
         kernel_times: profile.map(|profile| profile.kernels),
+        ceilings: peaks.as_ref().map(Ceilings::from),
     };
     if arguments.json { output::print_json(&report) } else { output::print(&report.to_text()) }
 }

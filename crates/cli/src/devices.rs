@@ -223,7 +223,7 @@ impl Adapter {
     }
 }
 
-fn kind(device_type: DeviceType) -> &'static str {
+pub fn kind(device_type: DeviceType) -> &'static str {
     match device_type {
         DeviceType::DiscreteGpu => "discrete GPU",
         DeviceType::IntegratedGpu => "integrated GPU",

@@ -9,7 +9,8 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clipseg::{
     AdapterChoice, ClipSeg, ClipSegConfig, ClipSegForImageSegmentation, Device, DeviceOptions, Error,
-    MatrixUnits, Orientation, Photo, PhotoFile, PipelineStore, Precision, Processor, TextBatch, Tokenizer,
+    KernelFamily, MatrixUnits, Orientation, Photo, PhotoFile, PipelineStore, Precision, Processor, TextBatch,
+    Tokenizer,
 };
 use clipseg_files::shown;
 
@@ -48,6 +49,11 @@ pub struct AdapterArguments {
 impl AdapterArguments {
     /// Opens the adapter.
     pub fn open(&self) -> Result<Device> {
+        self.open_with(KernelFamily::Auto)
+    }
+
+    /// Opens the adapter with a family of kernels.
+    pub fn open_with(&self, kernels: KernelFamily) -> Result<Device> {
         let choice = match &self.adapter {
             None => AdapterChoice::default(),
             Some(adapter) => {
@@ -61,6 +67,7 @@ impl AdapterArguments {
             .then(|| caches.clone().context("--tune-kernels: there is no cache folder; set XDG_CACHE_HOME"));
         let options = DeviceOptions {
             adapter: choice,
+            kernels,
             precision: self.precision,
             matrix_units: self.matrix_units,
             memory_budget: self.memory,
@@ -79,7 +86,8 @@ fn precision_parser() -> impl TypedValueParser<Value = Precision> {
     PossibleValuesParser::new(Precision::NAMES).try_map(|name| name.parse::<Precision>())
 }
 
-fn matrix_units_parser() -> impl TypedValueParser<Value = MatrixUnits> {
+/// Reads where matrix units may be used.
+pub fn matrix_units_parser() -> impl TypedValueParser<Value = MatrixUnits> {
     PossibleValuesParser::new(MatrixUnits::NAMES).try_map(|name| name.parse::<MatrixUnits>())
 }
 

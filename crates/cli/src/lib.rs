@@ -11,6 +11,7 @@ mod eval;
 #[doc(hidden)]
 pub mod fuzzing;
 mod inputs;
+mod kernels;
 mod model;
 mod names;
 mod npy;
@@ -65,6 +66,7 @@ enum Command {
     Devices(devices::Arguments),
     Eval(eval::Arguments),
     Bench(bench::Arguments),
+    Kernels(kernels::Arguments),
     Convert(convert::Arguments),
 }
 
@@ -86,6 +88,7 @@ pub unsafe fn run() -> ExitCode {
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments, start),
+        Command::Kernels(arguments) => kernels::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
     });
     match result {

@@ -18,6 +18,8 @@ pub struct KernelTime {
     pub runs: usize,
     /// Seconds from the begin of each run to its end, added up.
     pub seconds: f64,
+    /// The same of each run, in the order in which they ran.
+    pub each: Vec<f64>,
 }
 
 /// A kernel's name and what one run of it costs.
@@ -25,7 +27,7 @@ type Kernel = (&'static str, Cost);
 
 /// Where a profiling device keeps its times.
 #[derive(Default)]
-pub(crate) struct Profile(Mutex<Option<BTreeMap<Kernel, (usize, f64)>>>);
+pub(crate) struct Profile(Mutex<Option<BTreeMap<Kernel, Vec<f64>>>>);
 
 impl Profile {
     pub fn is_on(&self) -> bool {
@@ -34,9 +36,7 @@ impl Profile {
 
     pub fn add(&self, kernel: Kernel, seconds: f64) {
         if let Some(times) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            let (runs, total) = times.entry(kernel).or_default();
-            *runs += 1;
-            *total += seconds;
+            times.entry(kernel).or_default().push(seconds);
         }
     }
 }
@@ -64,7 +64,13 @@ impl Device {
         let mut times: Vec<_> = times
             .into_iter()
             .flatten()
-            .map(|((kernel, cost), (runs, seconds))| KernelTime { kernel, cost, runs, seconds })
+            .map(|((kernel, cost), each)| KernelTime {
+                kernel,
+                cost,
+                runs: each.len(),
+                seconds: each.iter().sum(),
+                each,
+            })
             .collect();
         times.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
         times

@@ -9,6 +9,12 @@ use super::BenchArguments;
 use crate::cli::{Bench, Step, clipseg, json_of, median};
 use crate::{markdown, root, steps};
 
+/// A step that takes this much longer than in the other version is one that got slower.
+const SLOWER: f64 = 1.1;
+/// Of so many rounds each, all of ours are slower than all of theirs by chance in one of 70 comparisons; of
+/// fewer that says too little.
+const CONFIDENT_ROUNDS: usize = 4;
+
 /// A commit of this repository.
 pub struct Commit {
     /// As the caller names it.
@@ -32,6 +38,9 @@ pub fn commit(name: &str) -> Result<Commit> {
 }
 
 /// Measures this tree and `commit` in turn, and prints their steps side by side.
+///
+/// # Errors
+/// When a step got slower by more than a tenth, beyond what the rounds spread.
 pub fn compare(commit: &Commit, model: &Path, arguments: &BenchArguments) -> Result<()> {
     let other = check_out(commit)?;
     steps::build_cli_of(&other)?;
@@ -74,6 +83,15 @@ pub fn compare(commit: &Commit, model: &Path, arguments: &BenchArguments) -> Res
             unclear.join(", ")
         );
     }
+    let slower: Vec<_> =
+        pairs.iter().filter(|pair| pair.is_slower()).map(|pair| pair.step.as_str()).collect();
+    ensure!(
+        slower.is_empty(),
+        "slower than {} by more than {:.0} %, in every round: {}",
+        commit.name,
+        1e2 * (SLOWER - 1.0),
+        slower.join(", ")
+    );
     Ok(())
 }
 
@@ -91,6 +109,16 @@ impl Pair {
             all.iter().any(|&other| other <= value) && all.iter().any(|&other| other >= value)
         };
         within(median(self.ours.clone()), &self.theirs) || within(median(self.theirs.clone()), &self.ours)
+    }
+
+    /// Whether this tree is slower by more than [`SLOWER`], and surely so: each of its rounds than each of
+    /// the other's.
+    fn is_slower(&self) -> bool {
+        let least = self.ours.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = self.theirs.iter().copied().fold(0.0, f64::max);
+        self.ours.len() >= CONFIDENT_ROUNDS
+            && least > most
+            && median(self.ours.clone()) > SLOWER * median(self.theirs.clone())
     }
 }
 
@@ -160,6 +188,21 @@ mod tests {
             text.contains("1100.0 ms") && text.contains("1900.0–2400.0") && text.contains(" 0.500 |"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn only_what_is_surely_slower_by_a_tenth_fails() {
+        let is_slower = |ours: &[f64], theirs: &[f64]| {
+            let step = "decoding".to_owned();
+            Pair { step, ours: ours.to_vec(), theirs: theirs.to_vec() }.is_slower()
+        };
+        let theirs = [1.0, 1.02, 1.05, 1.1];
+        assert!(is_slower(&[1.2, 1.25, 1.3, 1.4], &theirs));
+        // One round that is as fast, less than a tenth, too few rounds, faster.
+        assert!(!is_slower(&[1.05, 1.25, 1.3, 1.4], &theirs));
+        assert!(!is_slower(&[1.11, 1.12, 1.12, 1.13], &theirs));
+        assert!(!is_slower(&[1.2, 1.25, 1.3], &theirs[..3]));
+        assert!(!is_slower(&[0.5, 0.6, 0.7, 0.8], &theirs));
     }
 
     #[test]

@@ -35,8 +35,8 @@ const MATRIX_UNITS: (&str, &[&str]) = ("matrix-units", &["--precision", "f16", "
 /// How far tensors may be from transformers' when activations are in f16.
 const F16_TOLERANCE: &[&str] = &["--tolerance", "2e-2"];
 
-/// Every step on `adapter`; the large model's where there is one.
-pub fn all(adapter: &str, has_matrix_units: bool, model: Option<&Path>) -> Vec<Step> {
+/// Every step on `adapter`; the large model's where there is one. What is not printed is written to `out`.
+pub fn all(adapter: &str, has_matrix_units: bool, model: Option<&Path>, out: &Path) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut add = |name: &str, program, parts: &[&[&str]]| {
         let arguments = parts.concat().into_iter().map(str::to_owned).collect();
@@ -62,14 +62,18 @@ pub fn all(adapter: &str, has_matrix_units: bool, model: Option<&Path>) -> Vec<S
         let tolerance = if *form == F32.1 { &[][..] } else { F16_TOLERANCE };
         add(&format!("steps-{name}"), Program::Tasks, &[&verify, &on, form, tolerance]);
     }
+    // A page and its data, into the folder that is sent back.
+    let report = out.to_string_lossy();
+    let units = if has_matrix_units { &["--matrix-units", "any"][..] } else { &[] };
+    add("kernels", Program::Clipseg, &[&["kernels", "--report", &report], &on, units]);
     let Some(model) = model.and_then(Path::to_str) else { return steps };
     add("verify-full", Program::Tasks, &[&["verify", "--full"], &on]);
     let with_model = ["--model", model];
     for (name, form) in &forms {
         add(
             &format!("roofline-{name}"),
-            Program::Tasks,
-            &[&["roofline", "--workgroup"], &on, &with_model, form],
+            Program::Clipseg,
+            &[&["bench", "--roofline", "--runs", "1", "--workgroup"], &on, &with_model, form],
         );
     }
     for (name, form) in &forms {
@@ -100,7 +104,7 @@ mod tests {
 
     #[test]
     fn every_form_is_verified_before_it_is_timed() {
-        let steps = all("driver", true, Some(Path::new("target/full")));
+        let steps = all("driver", true, Some(Path::new("target/full")), Path::new("out"));
         let place =
             |name: &str| steps.iter().position(|step| step.name == name).expect("a step of that name");
         for form in ["f32", "f16", "matrix-units"] {
@@ -114,7 +118,7 @@ mod tests {
 
     #[test]
     fn nothing_is_run_that_is_not_there() {
-        let steps = all("0", false, None);
+        let steps = all("0", false, None, Path::new("out"));
         let lines: Vec<_> = steps.iter().map(Step::line).collect();
         assert!(
             lines.iter().all(|line| !line.contains("matrix-units") && !line.contains("--model")),

@@ -1,8 +1,10 @@
 //! What `clipseg bench` prints.
 
-use clipseg::{Cost, KernelTime};
+use clipseg::{Cost, KernelTime, Peaks};
 use serde::Serialize;
 
+use super::roofline;
+use crate::kernels::{Ceilings, is_on_matrix_units};
 use crate::table::{self, Align};
 
 #[derive(Serialize)]
@@ -36,11 +38,13 @@ pub struct Report {
     pub weight_bytes: u64,
     /// Bytes that all the plans in use work in.
     pub arena_bytes: u64,
-    /// The kernels of one more run, the longest first; none without --profile.
+    /// The kernels of one more run, the longest first; none without --profile or --roofline.
     pub kernel_times: Option<Vec<Kernel>>,
     /// What that run took, and the share of it in which no kernel ran.
     pub profiled_seconds: Option<f64>,
     pub outside_share: Option<f64>,
+    /// What the adapter reaches at best; none without --roofline.
+    pub ceilings: Option<Ceilings>,
 }
 
 /// One run, kernel by kernel.
@@ -60,17 +64,19 @@ impl Profile {
 /// What one kernel's runs took together.
 #[derive(Serialize)]
 pub struct Kernel {
-    kernel: &'static str,
-    runs: usize,
-    seconds: f64,
+    pub kernel: &'static str,
+    pub runs: usize,
+    pub seconds: f64,
     /// Of all kernels' time.
-    share: f64,
+    pub share: f64,
     /// Floating-point operations that its runs cannot do without.
-    flops: u64,
+    pub flops: u64,
     /// Bytes that its runs have to read and write at least.
-    bytes: u64,
-    flops_per_second: f64,
-    bytes_per_second: f64,
+    pub bytes: u64,
+    pub flops_per_second: f64,
+    pub bytes_per_second: f64,
+    /// The least that its runs take on the adapter, run by run; none without --roofline.
+    pub least_seconds: Option<f64>,
 }
 
 /// One step of the warm runs.
@@ -101,7 +107,7 @@ impl Spread {
 
 impl Kernel {
     /// A profile with all shapes of a kernel together, the longest first.
-    pub fn of(times: &[KernelTime]) -> Vec<Self> {
+    pub fn of(times: &[KernelTime], peaks: Option<&Peaks>) -> Vec<Self> {
         let all: f64 = times.iter().map(|time| time.seconds).sum();
         let mut names: Vec<_> = times.iter().map(|time| time.kernel).collect();
         names.sort_unstable();
@@ -111,6 +117,9 @@ impl Kernel {
             let seconds: f64 = shapes().map(|time| time.seconds).sum();
             let Cost { flops, bytes } =
                 shapes().fold(Cost::default(), |sum, time| sum + time.cost * time.runs as u64);
+            let least = |time: &KernelTime, peaks: &Peaks| {
+                time.runs as f64 * peaks.least_seconds(time.cost, is_on_matrix_units(kernel))
+            };
             Self {
                 kernel,
                 runs: shapes().map(|time| time.runs).sum(),
@@ -120,6 +129,7 @@ impl Kernel {
                 bytes,
                 flops_per_second: flops as f64 / seconds,
                 bytes_per_second: bytes as f64 / seconds,
+                least_seconds: peaks.map(|peaks| shapes().map(|time| least(time, peaks)).sum()),
             }
         };
         let mut kernels: Vec<_> = names.into_iter().map(together).collect();
@@ -162,7 +172,9 @@ impl Report {
             table::render([Align::Left, Align::Right, Align::Right, Align::Right], &rows),
             self.photos_per_second,
         );
-        if let Some(kernels) = &self.kernel_times {
+        if let (Some(ceilings), Some(kernels)) = (&self.ceilings, &self.kernel_times) {
+            text += &roofline::text(ceilings, kernels);
+        } else if let Some(kernels) = &self.kernel_times {
             let heading = ["kernels of one run", "runs", "time", "share", "GFLOP/s", "GB/s"];
             let rows: Vec<_> =
                 [heading.map(str::to_owned)].into_iter().chain(kernels.iter().map(Kernel::row)).collect();
@@ -203,16 +215,21 @@ mod tests {
             cost: Cost { flops, bytes: 1_000_000 },
             runs,
             seconds,
+            each: Vec::new(),
         };
-        let kernels = Kernel::of(&[
-            time("film", 500, 1, 0.25),
-            time("matmul", 1_000_000_000, 2, 0.25),
-            time("matmul", 3_000_000_000, 1, 0.5),
-        ]);
+        let kernels = Kernel::of(
+            &[
+                time("film", 500, 1, 0.25),
+                time("matmul", 1_000_000_000, 2, 0.25),
+                time("matmul", 3_000_000_000, 1, 0.5),
+            ],
+            None,
+        );
         let rows: Vec<_> = kernels.iter().map(Kernel::row).collect();
         assert_eq!(rows[0], ["matmul", "3", "750.0 ms", "75.0 %", "6.7", "0.0"]);
         assert_eq!(rows[1], ["film", "1", "250.0 ms", "25.0 %", "0.0", "0.0"]);
         assert_eq!((kernels[0].flops, kernels[0].bytes), (5_000_000_000, 3_000_000));
+        assert_eq!(kernels[0].least_seconds, None);
         let share = Profile { kernels, seconds: 1.25 }.outside_share();
         assert!((share - 0.2).abs() < 1e-9, "{share}");
     }

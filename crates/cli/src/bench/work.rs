@@ -4,7 +4,7 @@ use std::thread::ScopedJoinHandle;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use clipseg::{ClipSeg, Photo};
+use clipseg::{ClipSeg, Peaks, Photo};
 
 use super::report::{Kernel, Profile};
 use crate::progress::Stopwatch;
@@ -81,12 +81,13 @@ impl Work {
         Ok((runs, start.elapsed().as_secs_f64()))
     }
 
-    /// The kernels of one run, the longest first, and what it took in all.
-    pub fn profile(&self) -> Result<Profile> {
+    /// The kernels of one run, the longest first, held against the adapter's peaks where they are known; and
+    /// what it took in all.
+    pub fn profile(&self, peaks: Option<&Peaks>) -> Result<Profile> {
         let device = self.model.model().device();
         device.start_profile()?;
         let [.., seconds] = self.run()?;
-        Ok(Profile { kernels: Kernel::of(&device.take_profile()), seconds })
+        Ok(Profile { kernels: Kernel::of(&device.take_profile(), peaks), seconds })
     }
 }
 

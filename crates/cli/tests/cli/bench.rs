@@ -35,6 +35,28 @@ fn every_step_is_measured() {
 }
 
 #[test]
+fn kernels_are_held_against_what_the_adapter_reaches() {
+    let workspace = Workspace::tiny();
+    let model = workspace.argument("model");
+    let arguments = ["bench", "--model", &model, "--runs", "1", "--roofline", "--adapter", "driver"];
+    let report: Value =
+        serde_json::from_str(&succeed(&[&arguments[..], &["--workgroup", "--json"]].concat())).unwrap();
+    assert!(report["ceilings"]["f32_flops"].as_f64().unwrap() > 1e7, "{report}");
+    assert_eq!(report["kernels"], "workgroup");
+    for kernel in report["kernel_times"].as_array().unwrap() {
+        let least = kernel["least_seconds"].as_f64().unwrap();
+        assert!(least > 0.0 && least.is_finite(), "{kernel}");
+    }
+    let text = succeed(&arguments);
+    assert!(text.contains("f32 arithmetic") && text.contains("of the ceiling"), "{text}");
+    // The processor's ceilings are not measured.
+    refuse(
+        &["bench", "--model", &model, "--runs", "1", "--roofline", "--adapter", "cpu"],
+        &["name an adapter"],
+    );
+}
+
+#[test]
 fn threads_and_batches_are_counted() {
     let workspace = Workspace::tiny();
     let model = workspace.argument("model");

@@ -15,6 +15,7 @@ mod frames;
 mod hostile;
 mod hub;
 mod inputs;
+mod kernels;
 mod masks_in_use;
 mod memory;
 mod names;

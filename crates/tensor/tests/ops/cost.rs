@@ -126,8 +126,11 @@ fn a_profile_has_each_shape_with_its_cost() {
         let plan = recorder.finish().unwrap();
         device.start_profile().unwrap();
         plan.run().submit().unwrap();
-        let mut times: Vec<_> =
-            device.take_profile().into_iter().map(|time| (time.kernel, time.cost, time.runs)).collect();
+        let profile = device.take_profile();
+        for time in &profile {
+            assert_eq!((time.each.len(), time.each.iter().sum::<f64>()), (time.runs, time.seconds));
+        }
+        let mut times: Vec<_> = profile.into_iter().map(|time| (time.kernel, time.cost, time.runs)).collect();
         times.sort();
         let cost = |values: u64| Cost { flops: 4 * values, bytes: 8 * values };
         assert_eq!(times, [("sigmoid", cost(4), 2), ("sigmoid", cost(400), 1)]);

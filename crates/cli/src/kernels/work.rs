@@ -1,0 +1,391 @@
+//! The ops that kernels are measured by: what each costs by formula, and how it is recorded.
+
+use std::rc::Rc;
+
+use clipseg::tensor::{
+    Activation, AttentionMask, Convolution3x3, DType, Device, LayerNorm, Linear, Mlp, Modulation, Recorder,
+    Result, Tensor, Tile, TransposedConvolution, UpsampleInput,
+};
+
+use super::measure::{is_on_matrix_units, operand};
+use super::numbers::noise;
+
+/// An op at a shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// `[m, k]` by a weight of `[n, k]`.
+    Product {
+        m: usize,
+        n: usize,
+        k: usize,
+    },
+    Attention {
+        sequences: usize,
+        tokens: usize,
+        heads: usize,
+        head_size: usize,
+        causal: bool,
+    },
+    /// Two linear layers with an activation between them, and their input added.
+    Mlp {
+        rows: usize,
+        width: usize,
+        hidden: usize,
+    },
+    LayerNorm {
+        rows: usize,
+        columns: usize,
+    },
+    Softmax {
+        rows: usize,
+        columns: usize,
+    },
+    Film {
+        pairs: usize,
+        tokens: usize,
+        columns: usize,
+    },
+    /// 3×3, of maps of `side` by `side`.
+    Convolution {
+        side: usize,
+        channels: usize,
+    },
+    /// The published model's two transposed convolutions, of a kernel of 4 each.
+    Upsample {
+        side: usize,
+        channels: usize,
+    },
+    QuickGelu {
+        length: usize,
+    },
+    Sigmoid {
+        length: usize,
+    },
+    Resize {
+        height: usize,
+        width: usize,
+        from: usize,
+    },
+    Patchify {
+        side: usize,
+        patch: usize,
+    },
+    GuidedCoefficients {
+        side: usize,
+        radius: usize,
+    },
+    GuidedApply {
+        height: usize,
+        width: usize,
+    },
+}
+
+/// Numbers for an operand.
+pub struct Values {
+    pub shape: Vec<usize>,
+    /// All of them are f16 numbers, so that storing them so loses nothing.
+    pub values: Vec<f32>,
+    pub dtype: DType,
+}
+
+impl Values {
+    fn new(dtype: DType, shape: &[usize]) -> Self {
+        Self { shape: shape.to_vec(), values: noise(shape.iter().product(), 1), dtype }
+    }
+}
+
+/// Records an op on its operands.
+pub type Record = Rc<dyn Fn(&mut Recorder, &[Tensor]) -> Result<Tensor>>;
+
+/// A way in which a device computes an op.
+#[derive(Clone)]
+pub struct Form {
+    pub operands: Rc<Vec<Values>>,
+    pub record: Record,
+    /// What the weight is stored as, where there is one.
+    pub weight: Option<DType>,
+    pub input: DType,
+    pub output: DType,
+    /// Whether it is the one that the engine takes by itself.
+    pub is_default: bool,
+}
+
+impl Work {
+    /// The op's name.
+    pub fn op(self) -> &'static str {
+        match self {
+            Self::Product { .. } => "product",
+            Self::Attention { .. } => "attention",
+            Self::Mlp { .. } => "MLP",
+            Self::LayerNorm { .. } => "layer norm",
+            Self::Softmax { .. } => "softmax",
+            Self::Film { .. } => "FiLM",
+            Self::Convolution { .. } => "convolution",
+            Self::Upsample { .. } => "transposed convolution",
+            Self::QuickGelu { .. } => "quick GELU",
+            Self::Sigmoid { .. } => "sigmoid",
+            Self::Resize { .. } => "bilinear resize",
+            Self::Patchify { .. } => "patchify",
+            Self::GuidedCoefficients { .. } => "guided filter, coefficients",
+            Self::GuidedApply { .. } => "guided filter, applied",
+        }
+    }
+
+    /// What the formulas are of.
+    pub fn sizes(self) -> Vec<(&'static str, usize)> {
+        match self {
+            Self::Product { m, n, k } => vec![("M", m), ("N", n), ("K", k)],
+            Self::Attention { sequences, tokens, heads, head_size, .. } => {
+                vec![("B", sequences), ("T", tokens), ("H", heads), ("D", head_size)]
+            }
+            Self::Mlp { rows, width, hidden } => vec![("R", rows), ("W", width), ("H", hidden)],
+            Self::LayerNorm { rows, columns } | Self::Softmax { rows, columns } => {
+                vec![("R", rows), ("C", columns)]
+            }
+            Self::Film { pairs, tokens, columns } => vec![("P", pairs), ("T", tokens), ("C", columns)],
+            Self::Convolution { side, channels } | Self::Upsample { side, channels } => {
+                vec![("S", side), ("C", channels)]
+            }
+            Self::QuickGelu { length } | Self::Sigmoid { length } => vec![("L", length)],
+            Self::Resize { height, width, from } => vec![("S", from), ("Y", height), ("X", width)],
+            Self::Patchify { side, patch } => vec![("S", side), ("P", patch)],
+            Self::GuidedCoefficients { side, radius } => vec![("S", side), ("R", radius)],
+            Self::GuidedApply { height, width } => vec![("Y", height), ("X", width)],
+        }
+    }
+
+    /// The sizes for people.
+    pub fn shape(self) -> String {
+        let sizes: Vec<_> = self.sizes().iter().map(|(name, size)| format!("{name} {size}")).collect();
+        let causal = if matches!(self, Self::Attention { causal: true, .. }) { ", causal" } else { "" };
+        sizes.join(" · ") + causal
+    }
+
+    /// Floating-point operations by the sizes, as [`clipseg::Cost`] counts them.
+    pub fn flops_formula(self) -> &'static str {
+        match self {
+            Self::Product { .. } => "2·M·N·K",
+            Self::Attention { causal: false, .. } => "4·B·H·T·T·D",
+            Self::Attention { causal: true, .. } => "2·B·H·T·(T + 1)·D",
+            Self::Mlp { .. } => "4·R·W·H",
+            Self::LayerNorm { .. } => "7·R·C",
+            Self::Softmax { .. } => "5·R·C",
+            Self::Film { .. } => "3·P·T·C",
+            Self::Convolution { .. } => "18·S·S·C·C",
+            Self::Upsample { .. } => "16·S·S·C·C + 256·S·S·C",
+            Self::QuickGelu { .. } | Self::Sigmoid { .. } => "4·L",
+            Self::Resize { .. } => "9·Y·X",
+            Self::Patchify { .. } => "0",
+            Self::GuidedCoefficients { .. } => "175·S·S",
+            Self::GuidedApply { .. } => "11·Y·X",
+        }
+    }
+
+    /// Bytes of all inputs, weights and outputs, each once: `i`, `w` and `o` are the bytes of a value of the
+    /// input, the weight and the output. None for an op of several kernels, whose bytes depend on which they
+    /// are.
+    pub fn bytes_formula(self) -> Option<&'static str> {
+        match self {
+            Self::Product { .. } => Some("i·M·K + w·N·K + 4·N + o·M·N"),
+            Self::Attention { .. } => Some("3·i·B·T·H·D + o·B·T·H·D"),
+            Self::LayerNorm { .. } => Some("4·R·C + 8·C + o·R·C"),
+            Self::Softmax { .. } => Some("8·R·C"),
+            Self::Film { .. } => Some("4·T·C + 8·P·T·C + 8·P·C"),
+            Self::QuickGelu { .. } | Self::Sigmoid { .. } => Some("8·L"),
+            Self::Resize { .. } => Some("4·S·S + 4·Y·X"),
+            Self::Patchify { .. } => Some("24·S·S"),
+            Self::GuidedApply { .. } => Some("32·Y·X"),
+            Self::Mlp { .. }
+            | Self::Convolution { .. }
+            | Self::Upsample { .. }
+            | Self::GuidedCoefficients { .. } => None,
+        }
+    }
+
+    /// Whether it has weights, which may be in f16 where nothing else is.
+    pub fn has_weights(self) -> bool {
+        matches!(
+            self,
+            Self::Product { .. } | Self::Mlp { .. } | Self::Convolution { .. } | Self::Upsample { .. }
+        )
+    }
+
+    /// The ways in which `device` computes it on operands of `activations`, the engine's own choice first;
+    /// none where no kernel takes these.
+    pub fn forms(self, device: &Device, activations: DType) -> Result<Vec<Form>> {
+        if let Self::Product { m, n, k } = self
+            && !device.is_processor()
+        {
+            let forms = products(device, activations, [m, n, k])?;
+            // Else the weight lies as the subgroup kernels want it, which take no f16.
+            if !forms.is_empty() || activations == DType::F16 {
+                return Ok(forms);
+            }
+        }
+        let fits_f16 = match self {
+            // Multiples of four up to these; else the kernels are those for f32.
+            Self::Attention { head_size, .. } => head_size <= 64 && head_size.is_multiple_of(4),
+            Self::LayerNorm { columns, .. } => columns <= 1024 && columns.is_multiple_of(4),
+            _ => false,
+        };
+        if activations == DType::F16 && !fits_f16 && !self.has_weights() {
+            return Ok(Vec::new());
+        }
+        let output = if fits_f16 { activations } else { DType::F32 };
+        // A norm reads what flows from block to block, which stays in full.
+        let input = if matches!(self, Self::Attention { .. }) { output } else { DType::F32 };
+        let (shapes, record) = self.recording(device, output)?;
+        Ok(vec![Form {
+            operands: Rc::new(shapes.iter().map(|shape| Values::new(input, shape)).collect()),
+            record,
+            weight: self.has_weights().then(|| weight_dtype(device)),
+            input,
+            output,
+            is_default: true,
+        }])
+    }
+
+    /// The shapes of the operands, and the op on them with its output as `dtype`.
+    fn recording(self, device: &Device, dtype: DType) -> Result<(Vec<Vec<usize>>, Record)> {
+        let weights = |length: usize| noise(length, 2);
+        Ok(match self {
+            Self::Product { m, n, k } => {
+                let layer = layer(device, n, k)?;
+                (vec![vec![m, k]], Rc::new(move |recorder, inputs| recorder.linear(&inputs[0], &layer)))
+            }
+            Self::Attention { sequences, tokens, heads, head_size, causal } => (
+                vec![vec![sequences, tokens, 3 * heads * head_size]],
+                Rc::new(move |recorder, inputs| {
+                    let mask = AttentionMask { causal, ..AttentionMask::default() };
+                    recorder.attention_as(dtype, &inputs[0], heads, &mask)
+                }),
+            ),
+            Self::Mlp { rows, width, hidden } => {
+                let layer = |out: usize, input: usize| {
+                    Linear::new(device, out, input, &weights(out * input), Some(&weights(out)))
+                };
+                let mlp = Mlp::new(layer(hidden, width)?, layer(width, hidden)?, Activation::Relu)?;
+                (
+                    vec![vec![rows, width]],
+                    Rc::new(move |recorder, inputs| recorder.mlp(&inputs[0], &mlp, &inputs[0])),
+                )
+            }
+            Self::LayerNorm { rows, columns } => {
+                let layer = LayerNorm::new(device, &weights(columns), &weights(columns), 1e-5)?;
+                (
+                    vec![vec![rows, columns]],
+                    Rc::new(move |recorder, inputs| recorder.layer_norm_as(dtype, &inputs[0], &layer)),
+                )
+            }
+            Self::Softmax { rows, columns } => {
+                (vec![vec![rows, columns]], Rc::new(|recorder, inputs| recorder.softmax(&inputs[0])))
+            }
+            Self::Film { pairs, tokens, columns } => {
+                let [of_all, of_one] = [vec![pairs, tokens, columns], vec![1, tokens, columns]];
+                let of_pairs = vec![pairs, columns];
+                (
+                    vec![of_one, of_all, of_pairs.clone(), of_pairs],
+                    Rc::new(move |recorder, inputs| {
+                        let modulation = Modulation { gamma: &inputs[2], beta: &inputs[3] };
+                        recorder.film(pairs, &inputs[0], Some(&inputs[1]), Some(modulation))
+                    }),
+                )
+            }
+            Self::Convolution { side, channels } => {
+                let (weight, bias) = (weights(9 * channels * channels), weights(channels));
+                let layer = Convolution3x3::new(device, channels, channels, &weight, &bias)?;
+                (
+                    vec![vec![1, 1 + side * side, channels]],
+                    Rc::new(move |recorder, inputs| {
+                        recorder.conv2d_3x3(&inputs[0], (side, side), 1, &layer, Activation::Relu)
+                    }),
+                )
+            }
+            Self::Upsample { side, channels } => {
+                let layer = |from: usize, to: usize, input| {
+                    let (weight, bias) = (weights(from * to * 16), weights(to));
+                    TransposedConvolution::new(device, from, to, 4, &weight, &bias, input)
+                };
+                let first = layer(channels, channels / 2, UpsampleInput::Tokens)?;
+                let second = layer(channels / 2, 1, UpsampleInput::Pixels(16))?;
+                (
+                    vec![vec![1, side * side, channels]],
+                    Rc::new(move |recorder, inputs| {
+                        let second = Some((Activation::Relu, &second));
+                        recorder.transposed_conv2d(&inputs[0], (side, side), &first, second)
+                    }),
+                )
+            }
+            Self::QuickGelu { length } => (
+                vec![vec![length]],
+                Rc::new(|recorder, inputs| recorder.activation(&inputs[0], Activation::QuickGelu)),
+            ),
+            Self::Sigmoid { length } => {
+                (vec![vec![length]], Rc::new(|recorder, inputs| recorder.sigmoid(&inputs[0])))
+            }
+            Self::Resize { height, width, from } => (
+                vec![vec![1, from, from]],
+                Rc::new(move |recorder, inputs| {
+                    let [from, to] = [Tile::whole(from, from), Tile::whole(height, width)];
+                    recorder.bilinear_resize(&inputs[0], &from, &to)
+                }),
+            ),
+            Self::Patchify { side, patch } => (
+                vec![vec![1, 3, side, side]],
+                Rc::new(move |recorder, inputs| recorder.patchify(&inputs[0], patch)),
+            ),
+            Self::GuidedCoefficients { side, radius } => (
+                vec![vec![3, side, side], vec![side, side]],
+                Rc::new(move |recorder, inputs| {
+                    recorder.guided_coefficients(&inputs[0], &inputs[1], radius, 1e-4)
+                }),
+            ),
+            Self::GuidedApply { height, width } => (
+                vec![vec![4, height, width], vec![3, height, width]],
+                Rc::new(|recorder, inputs| recorder.guided_apply(&inputs[0], &inputs[1])),
+            ),
+        })
+    }
+}
+
+/// What the device stores weights as, all of which are f16 numbers here.
+fn weight_dtype(device: &Device) -> DType {
+    match device.precision() {
+        clipseg::Precision::F32 => DType::F32,
+        _ => DType::F16,
+    }
+}
+
+/// What a kernel of the product reads its weight as: a device may hold one in full where no other kernel
+/// takes the shape.
+fn weight_of(kernel: &str) -> DType {
+    if kernel.ends_with("packed_f16") || is_on_matrix_units(kernel) { DType::F16 } else { DType::F32 }
+}
+
+fn layer(device: &Device, n: usize, k: usize) -> Result<Linear> {
+    Linear::new(device, n, k, &noise(n * k, 2), Some(&noise(n, 3)))
+}
+
+/// The product by every kernel on buffers that takes it; none where the device has the subgroup kernels,
+/// which have one of their own.
+fn products(device: &Device, activations: DType, [m, n, k]: [usize; 3]) -> Result<Vec<Form>> {
+    let layer = Rc::new(layer(device, n, k)?);
+    let operands = Rc::new(vec![Values::new(activations, &[m, k])]);
+    let mut recorder = Recorder::new(device);
+    let input = operand(&mut recorder, &operands[0])?;
+    let kernels = recorder.linear_kernels(activations, &input, &layer);
+    let by = |(place, kernel): (usize, &'static str)| {
+        let layer = Rc::clone(&layer);
+        Form {
+            operands: Rc::clone(&operands),
+            record: Rc::new(move |recorder, inputs| {
+                recorder.linear_by(kernel, activations, &inputs[0], &layer, Activation::None, None)
+            }),
+            weight: Some(weight_of(kernel)),
+            input: activations,
+            output: activations,
+            is_default: place == 0,
+        }
+    };
+    Ok(kernels.into_iter().enumerate().map(by).collect())
+}
