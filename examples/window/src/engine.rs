@@ -16,7 +16,7 @@ use eframe::egui_wgpu::RenderState;
 use crate::frames::Phase;
 
 /// How long a submission of the engine's may take: frames of the window come in between.
-const LONGEST_SUBMISSION: Duration = Duration::from_millis(4);
+const LONGEST_SUBMISSION: Duration = Duration::from_millis(8);
 /// The longer side that a picture is shown at, at least: the edges of masks are drawn so finely.
 const SHOWN_SIDE: u32 = 640;
 /// The colours of `clipseg segment`, prompt after prompt.
@@ -185,8 +185,8 @@ struct Finder {
 struct Loaded {
     path: PathBuf,
     texture: wgpu::Texture,
-    /// The photo with masks over it, larger where the photo is small: one that is shown, and one that is being
-    /// drawn, so that no frame shows some of the masks alone.
+    /// The photo with masks over it, larger where the photo is small: one that is shown, and one that is
+    /// being drawn, so that no frame shows some of the masks alone.
     overlaid: [wgpu::Texture; 2],
 }
 
