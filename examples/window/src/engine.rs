@@ -64,8 +64,8 @@ pub struct Status {
     pub shown: Option<Wanted>,
     /// Loading the model, encoding the photo, and the latest key press, to the mask in the texture.
     pub took: [Option<Duration>; 3],
-    /// What went wrong.
-    pub error: Option<String>,
+    /// What went wrong with the model, and with what is wanted.
+    pub errors: [Option<String>; 2],
 }
 
 /// Between the window and the engine's threads.
@@ -129,7 +129,7 @@ impl Engine {
                     loading.changed.notify_all();
                 }
                 Err(error) => loading.tell(|status| {
-                    status.error = Some(format!("{}: {error}", folder.display()));
+                    status.errors[0] = Some(error.to_string());
                     status.phase = Phase::Idle;
                 }),
             }
@@ -204,7 +204,7 @@ impl Finder {
             // Whatever went wrong, it would again: nothing is tried before something else is wanted.
             shown = Some((wanted.clone(), model.is_some()));
             self.shared.tell(|status| {
-                status.error = error.or_else(|| status.error.take().filter(|_| model.is_none()));
+                status.errors[1] = error;
                 status.shown = Some(wanted);
                 if model.is_some() {
                     status.phase = Phase::Idle;
