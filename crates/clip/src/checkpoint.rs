@@ -117,8 +117,8 @@ impl Checkpoint {
         Ok(Self::of_shard(label, Shard::of_reader(label, reader)?))
     }
 
-    /// The weights of several shards as one checkpoint. Errors about the whole call it `label`. Nobody is told
-    /// of its progress: call [`with_progress`](Self::with_progress) on the whole, not on the shards.
+    /// The weights of several shards as one checkpoint. Errors about the whole call it `label`. Nobody is
+    /// told of its progress: call [`with_progress`](Self::with_progress) on the whole, not on the shards.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] where two shards have a tensor of the same name.

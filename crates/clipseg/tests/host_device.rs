@@ -50,10 +50,11 @@ fn drawn(place: usize) -> [f64; 3] {
 /// The mask of a picture as the processor finds it, by the way over host memory.
 fn found_by_the_processor(picture: &[u8], prompt: &str) -> Vec<f32> {
     let options = DeviceOptions { adapter: AdapterChoice::Processor, ..DeviceOptions::default() };
-    let model = ClipSeg::from_pretrained(&Device::open(&options).unwrap(), MODEL).unwrap();
-    let photo = Photo::from_pixels(PixelFormat::Rgba8, WIDTH, HEIGHT, picture, 4 * WIDTH).unwrap();
-    let found = model.segment(&model.encode_image(&photo).unwrap(), &[prompt]).unwrap();
-    found.resized(WIDTH, HEIGHT).unwrap().probabilities(0)
+    let model = ClipSeg::from_pretrained(&Device::open(&options).expect("it needs no driver"), MODEL)
+        .expect("the committed model");
+    let photo = Photo::from_pixels(PixelFormat::Rgba8, WIDTH, HEIGHT, picture, 4 * WIDTH).expect("a photo");
+    let found = model.segment(&model.encode_image(&photo).expect("it fits"), &[prompt]).expect("it fits");
+    found.resized(WIDTH, HEIGHT).expect("it fits").probabilities(0)
 }
 
 #[test]

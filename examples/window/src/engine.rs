@@ -16,7 +16,7 @@ use eframe::egui_wgpu::RenderState;
 use crate::frames::Phase;
 
 /// How long a submission of the engine's may take: frames of the window come in between.
-const LONGEST_SUBMISSION: Duration = Duration::from_millis(4);
+const LONGEST_SUBMISSION: Duration = Duration::from_millis(8);
 /// The longer side that a picture is shown at, at least: the edges of masks are drawn so finely.
 const SHOWN_SIDE: u32 = 640;
 /// The colours of `clipseg segment`, prompt after prompt.
@@ -64,8 +64,8 @@ pub struct Status {
     pub shown: Option<Wanted>,
     /// Loading the model, encoding the photo, and the latest key press, to the mask in the texture.
     pub took: [Option<Duration>; 3],
-    /// What went wrong.
-    pub error: Option<String>,
+    /// What went wrong with the model, and with what is wanted.
+    pub errors: [Option<String>; 2],
 }
 
 /// Between the window and the engine's threads.
@@ -129,7 +129,7 @@ impl Engine {
                     loading.changed.notify_all();
                 }
                 Err(error) => loading.tell(|status| {
-                    status.error = Some(format!("{}: {error}", folder.display()));
+                    status.errors[0] = Some(error.to_string());
                     status.phase = Phase::Idle;
                 }),
             }
@@ -185,8 +185,8 @@ struct Finder {
 struct Loaded {
     path: PathBuf,
     texture: wgpu::Texture,
-    /// The photo with masks over it, larger where the photo is small: one that is shown, and one that is being
-    /// drawn, so that no frame shows some of the masks alone.
+    /// The photo with masks over it, larger where the photo is small: one that is shown, and one that is
+    /// being drawn, so that no frame shows some of the masks alone.
     overlaid: [wgpu::Texture; 2],
 }
 
@@ -204,7 +204,7 @@ impl Finder {
             // Whatever went wrong, it would again: nothing is tried before something else is wanted.
             shown = Some((wanted.clone(), model.is_some()));
             self.shared.tell(|status| {
-                status.error = error.or_else(|| status.error.take().filter(|_| model.is_none()));
+                status.errors[1] = error;
                 status.shown = Some(wanted);
                 if model.is_some() {
                     status.phase = Phase::Idle;

@@ -128,8 +128,8 @@ impl Window {
                 ui.label(format!("{name} {:.0} ms", took.as_secs_f64() * 1e3));
             }
         }
-        if let Some(error) = &status.error {
-            ui.colored_label(ui.visuals().error_fg_color, error);
+        for error in status.errors.iter().flatten() {
+            ui.colored_label(egui::Color32::from_rgb(255, 120, 110), error);
         }
         ui.with_layout(egui::Layout::bottom_up(egui::Align::Min), |ui| {
             ui.add_space(8.0);

@@ -60,11 +60,9 @@ pub struct Program {
 
 impl Program {
     pub fn start(screen: &Screen, arguments: &[&OsStr]) -> Result<Self> {
-        let mut command = command();
-        if let Some(width) = clipseg::llvmpipe_width() {
-            command.envs(clipseg::llvmpipe_environment(width, &root().join("target")));
-        }
-        let mut child = command
+        // llvmpipe keeps its own width: of 512 bits, which is faster for kernels alone, it crashes when it
+        // draws.
+        let mut child = command()
             .arg("--report")
             .args(arguments)
             .env("DISPLAY", screen.display())

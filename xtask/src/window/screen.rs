@@ -53,10 +53,24 @@ impl Screen {
         self.xdotool(&["type", "--delay", "60", words])
     }
 
-    /// A click at a pixel.
+    /// A click at a pixel, slow enough for a busy machine to draw frames before it is over.
     pub fn click(&self, x: f64, y: f64) -> Result<()> {
         let [x, y] = [x, y].map(|place| format!("{place:.0}"));
-        self.xdotool(&["mousemove", &x, &y, "mousedown", "1", "sleep", "0.1", "mouseup", "1"])
+        self.xdotool(&[
+            "mousemove",
+            &x,
+            &y,
+            "sleep",
+            "0.5",
+            "mousedown",
+            "1",
+            "sleep",
+            "0.5",
+            "mouseup",
+            "1",
+            "sleep",
+            "0.2",
+        ])
     }
 
     fn xdotool(&self, arguments: &[&str]) -> Result<()> {

@@ -21,8 +21,8 @@ const LEAST_BYTES: u64 = 16 << 20;
 const BLOCK_BYTES: usize = 1 << 20;
 
 /// Whether `steps[place]` and the step behind it are two such products: nothing else reads what the first
-/// writes, neither a later step nor the caller. `is_free` says whether a buffer belongs to no tensor any more,
-/// now that all is recorded.
+/// writes, neither a later step nor the caller. `is_free` says whether a buffer belongs to no tensor any
+/// more, now that all is recorded.
 pub(super) fn is_pair(
     steps: &[Step],
     place: usize,
