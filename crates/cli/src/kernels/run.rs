@@ -24,7 +24,7 @@ const TOLERANCE: f64 = 1e-4;
 const F16_STEP: f64 = 1.0 / 1024.0;
 
 /// One run of a form that takes longer is not waited for: on software drivers some would take minutes.
-const LONGEST_RUN: f64 = 10.0;
+const LONGEST_RUN: f64 = 3.0;
 
 /// What to measure.
 pub struct Plan<'a> {
