@@ -277,12 +277,13 @@ impl VisionEncoder {
     /// [`TooLarge`](clipseg_tensor::Error::TooLarge) and [`Shape`](clipseg_tensor::Error::Shape) beyond the
     /// adapter's limits.
     pub fn memory_needed(&self, batch: usize, height: usize, width: usize) -> Result<MemoryUse> {
-        let patch = self.config.patch_size;
-        let tokens = 1 + (height / patch) * (width / patch);
-        let activation = 4 * (batch * tokens * self.config.hidden_size) as u64;
-        let encoded_images = self.extracted.len() as u64 * activation.next_multiple_of(16);
         let key = Key { batch, height, width, outputs: PlanOutputs::Activations };
-        Ok(MemoryUse { plans: self.plan_bytes(&key)?, encoded_images, ..MemoryUse::default() })
+        // First, as it refuses sizes that are too large to be multiplied.
+        let plans = self.plan_bytes(&key)?;
+        let (rows, columns) = self.grid(height, width);
+        let activation = 4 * (batch * (1 + rows * columns) * self.config.hidden_size) as u64;
+        let encoded_images = self.extracted.len() as u64 * activation.next_multiple_of(16);
+        Ok(MemoryUse { plans, encoded_images, ..MemoryUse::default() })
     }
 
     /// The memory that [`embed`](Self::embed) takes for a batch of images of one size: a plan, unless it
@@ -292,9 +293,10 @@ impl VisionEncoder {
     /// As [`memory_needed`](Self::memory_needed).
     pub fn embedding_memory_needed(&self, batch: usize, height: usize, width: usize) -> Result<MemoryUse> {
         let key = Key { batch, height, width, outputs: PlanOutputs::Embedding };
+        let plans = self.plan_bytes(&key)?;
         let embedding = self.projection.as_ref().map_or(0, Linear::out_features);
         let read_back = 4 * (batch * embedding) as u64;
-        Ok(MemoryUse { plans: self.plan_bytes(&key)?, read_back, ..MemoryUse::default() })
+        Ok(MemoryUse { plans, read_back, ..MemoryUse::default() })
     }
 
     fn plan_bytes(&self, key: &Key) -> Result<u64> {

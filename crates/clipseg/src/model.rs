@@ -116,6 +116,11 @@ impl ClipSegForImageSegmentation {
         })
     }
 
+    /// Rows and columns of the logits of an image of `grid` patches.
+    pub(crate) fn logits_size(&self, grid: (usize, usize)) -> (usize, usize) {
+        self.decoder.logits_size(grid)
+    }
+
     /// The model's config.
     #[must_use]
     pub fn config(&self) -> &ClipSegConfig {
@@ -224,10 +229,9 @@ impl ClipSegForImageSegmentation {
                 "{prompts} prompts for {images} images: one image, or one per prompt"
             )));
         }
-        let (rows, columns) = image.grid;
-        let patch = self.config.vision_config.patch_size;
         if prompts == 0 {
-            return Ok(Array { shape: vec![0, rows * patch, columns * patch], values: Vec::new() });
+            let (rows, columns) = self.logits_size(image.grid);
+            return Ok(Array { shape: vec![0, rows, columns], values: Vec::new() });
         }
         if image.batch != 1 {
             // The images of a batch are decoded together, as they were encoded.
@@ -331,7 +335,7 @@ impl ClipSegForImageSegmentation {
         let batch = input.images.batch;
         let refuse = |message: &str| Err(Error::Input(message.to_owned()));
         match input.condition {
-            ConditionInput::Text(text) if text.input_ids.len() != batch * text.length => {
+            ConditionInput::Text(text) if batch.checked_mul(text.length) != Some(text.input_ids.len()) => {
                 return refuse("Make sure to pass as many prompt texts as there are query images");
             }
             ConditionInput::Images(images) if images.batch != batch => {

@@ -162,7 +162,7 @@ impl SavedConditions {
         let &[prompts, width] = &shape[..] else {
             return Err(format!("has conditions of shape {shape:?}, expected [prompts, projection_dim]"));
         };
-        if prompts == 0 || width == 0 || values.len() != prompts * width {
+        if prompts == 0 || width == 0 || !self.condition.embeddings.is_consistent() {
             return Err(format!("has conditions of shape {shape:?} and {} values", values.len()));
         }
         if (names.len(), classes.len()) != (prompts, prompts) {

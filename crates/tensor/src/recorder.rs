@@ -70,7 +70,8 @@ impl Recorder {
     /// once dropped.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] beyond the adapter's limits.
+    /// [`Error::TooLarge`] beyond the adapter's limits, [`Error::Shape`] for more elements than any memory
+    /// has room for.
     pub fn input(&self, shape: &[usize]) -> Result<Tensor> {
         self.allocate_input(shape, DType::F32)
     }
@@ -84,7 +85,7 @@ impl Recorder {
     }
 
     fn allocate_input(&self, shape: &[usize], dtype: DType) -> Result<Tensor> {
-        let bytes = dtype.bytes(shape.iter().product());
+        let bytes = dtype.bytes_of("input", shape)?;
         Ok(Tensor::in_buffer(shape, dtype, pool::input_buffer(&self.device, &self.pool, bytes)?))
     }
 
@@ -112,14 +113,14 @@ impl Recorder {
     }
 
     pub(crate) fn allocate(&self, shape: &[usize], dtype: DType) -> Result<Tensor> {
-        let bytes = dtype.bytes(shape.iter().product());
+        let bytes = dtype.bytes_of("output", shape)?;
         Ok(Tensor::in_buffer(shape, dtype, pool::buffer(&self.device, Some(&self.pool), bytes)?))
     }
 
     pub(crate) fn allocate_texture(&self, shape: &[usize]) -> Result<Tensor> {
         let columns = shape.last().copied().unwrap_or(1);
-        let rows = shape.iter().product::<usize>() / columns.max(1);
-        Ok(Tensor::in_texture(shape, pool::texture(&self.device, &self.pool, rows, columns)?))
+        let rows = DType::F32.bytes_of("output", shape)? / DType::F32.bytes(columns).max(1);
+        Ok(Tensor::in_texture(shape, pool::texture(&self.device, &self.pool, rows as usize, columns)?))
     }
 
     /// The buffer that holds `tensor`, copied from its texture where it has none.
