@@ -178,7 +178,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut data_set = match &targets.folder {
         None => DataSet::default(),
         Some(folder) => {
-            DataSet::prepare(folder, &arguments.save, &results.names, &sources, arguments.simplify)?
+            let ignore_exif = arguments.reading.ignore_exif;
+            DataSet::prepare(
+                folder,
+                &arguments.save,
+                &results.names,
+                &sources,
+                arguments.simplify,
+                ignore_exif,
+            )?
         }
     };
 
