@@ -48,14 +48,16 @@ impl SavedConditions {
     /// for, if it was given one.
     ///
     /// # Errors
-    /// [`Error::Input`] when there are no conditions, or not as many names and classes as conditions; when a
-    /// number is not finite; or when a name is empty or has a control character in it.
+    /// [`Error::Input`] when there are no conditions, or not as many names and classes as conditions; when
+    /// they are of another width than the model's `projection_dim`; when a number is not finite; or when a
+    /// name is empty or has a control character in it.
     pub fn new(
         model: &ClipSegForImageSegmentation,
         condition: Condition,
         prompts: Vec<String>,
         classes: Vec<Option<String>>,
     ) -> Result<Self> {
+        condition.check(model.config().projection_dim)?;
         let model = model.fingerprint().to_owned();
         let header = Header { version: VERSION, model, prompts, classes };
         let saved = Self { path: PathBuf::new(), header, condition };
