@@ -2,8 +2,8 @@
 //! budget.
 
 use clipseg::{
-    Array, ClipSeg, Condition, Device, DeviceError, DeviceOptions, Error, ImageInput, MemoryUse, Photo,
-    Refinement, Result, Segmentation,
+    Array, Checkpoint, ClipSeg, ClipSegConfig, Condition, Device, DeviceError, DeviceOptions, Error,
+    ImageInput, MemoryUse, Photo, Refinement, Result, Segmentation, VisionEncoder,
 };
 use clipseg_tests::{assert_close, fixture, load as load_tiny, open_alone, random};
 
@@ -64,6 +64,67 @@ fn any_number_of_prompts_is_taken() {
     let alone = open_alone();
     let alone = load(&alone).unwrap().encode_text(&longest(300)[299..]).unwrap();
     assert_close(together.embeddings.slice(299), alone.embeddings.slice(0), 1e-4);
+}
+
+/// More pictures than an adapter takes at once go in parts too.
+#[test]
+fn any_number_of_pictures_is_taken() {
+    let device = open_alone();
+    let model = load_tiny(&device, "tiny-simple");
+    let values = 3 * 32 * 32;
+    let count = device.row_limit().map_or(1000, |rows| rows / 17 + 40);
+    let pixels = random(5, count * values);
+    let embed = |pixel_values: &[f32]| {
+        let batch = pixel_values.len() / values;
+        let images = ImageInput { pixel_values, batch, height: 32, width: 32 };
+        pollster::block_on(model.encode_image_prompt(images)).unwrap()
+    };
+    let (together, alone) = (embed(&pixels), embed(&pixels[(count - 1) * values..]));
+    assert_eq!(together.len(), count);
+    assert_close(together.embeddings.slice(count - 1), alone.embeddings.slice(0), 1e-4);
+}
+
+/// A budget's error says what a prompt in pictures takes in all, not what its first tensor takes.
+#[test]
+fn what_a_picture_needs_is_told() {
+    let weights = {
+        let device = open(None);
+        let _model = load_tiny(&device, "tiny-simple");
+        device.memory_use().weights
+    };
+    let budget = weights + 1000;
+    let model = load_tiny(&open(Some(budget)), "tiny-simple");
+    let pixel_values = random(6, 3 * 64 * 64);
+    let images = ImageInput { pixel_values: &pixel_values, batch: 1, height: 64, width: 64 };
+    match pollster::block_on(model.encode_image_prompt(images)) {
+        Err(Error::Device(DeviceError::OverBudget { needed, .. })) => {
+            let needs = load_vision(&open(None)).embedding_memory_needed(1, 64, 64).unwrap();
+            assert_eq!(needed, weights + needs.total());
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// For a grid that is not the trained one, positions are resized while a plan is recorded.
+#[test]
+fn what_only_counts_takes_nothing_and_does_nothing() {
+    let device = open_alone();
+    let model = load_tiny(&device, "tiny-simple");
+    let vision = load_vision(&device);
+    let before = (device.resources_created(), device.submissions(), device.memory_use());
+    let needed = model.memory_needed((64, 96), 2, 5).unwrap();
+    let embedding = vision.embedding_memory_needed(3, 64, 96).unwrap();
+    assert!(needed.plans > 0 && embedding.plans > 0);
+    assert_eq!((device.resources_created(), device.submissions(), device.memory_use()), before);
+}
+
+/// The vision tower of a tiny model, with its projection.
+fn load_vision(device: &Device) -> VisionEncoder {
+    let checkpoint = Checkpoint::open(fixture("tiny-simple")).unwrap();
+    let config = ClipSegConfig::from_file(fixture("tiny-simple")).unwrap();
+    let (vision, width) = (&config.vision_config, Some(config.projection_dim));
+    let prefix = checkpoint.clip_prefix().unwrap();
+    VisionEncoder::load(device, &checkpoint, prefix, vision, width, &config.extract_layers).unwrap()
 }
 
 #[test]

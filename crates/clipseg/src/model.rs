@@ -183,11 +183,12 @@ impl ClipSegForImageSegmentation {
         }
         let values = pixel_values.len() / batch;
         let needed = |batch| self.vision.embedding_memory_needed(batch, height, width);
-        let mut parts = self.pictures.of(batch, usize::MAX, needed)?;
+        let mut parts = self.pictures.of(batch, self.vision.image_limit(height, width), needed)?;
         while let Some(part) = parts.next() {
             let pixel_values = &pixel_values[part.start * values..part.end * values];
             let images = ImageInput { pixel_values, batch: part.len(), height, width };
-            parts.take(self.vision.embed(images).await)?;
+            let rows = self.vision.embed(images).await;
+            parts.take(say_need(&self.device, rows, || needed(1)))?;
         }
         Ok(Condition { embeddings: parts.finish() })
     }

@@ -48,6 +48,25 @@ impl Recorder {
         Self { device: device.clone(), pool, steps: Vec::new(), uniforms: Vec::new(), held: Held::default() }
     }
 
+    /// An empty recording on the same device, for [`planning`](Self::planning) where this one is: for work
+    /// that is done once, while this one is recorded.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        if self.is_planning() { Self::planning(&self.device) } else { Self::new(&self.device) }
+    }
+
+    /// As [`Device::upload_u32`]; while [planning](Self::planning), a tensor without memory.
+    ///
+    /// # Errors
+    /// As [`Device::upload_u32`].
+    pub fn constant_u32(&self, shape: &[usize], values: &[u32]) -> Result<Tensor> {
+        if self.is_planning() {
+            self.another().input_u32(shape)
+        } else {
+            self.device.upload_u32(shape, values)
+        }
+    }
+
     /// The device that the plan will run on.
     #[must_use]
     pub fn device(&self) -> &Device {
@@ -61,8 +80,9 @@ impl Recorder {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner).bytes()
     }
 
-    /// Whether it only counts.
-    pub(crate) fn is_planning(&self) -> bool {
+    /// Whether it is for [`planning`](Self::planning).
+    #[must_use]
+    pub fn is_planning(&self) -> bool {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner).is_planned()
     }
 
