@@ -120,11 +120,12 @@ fn what_only_counts_takes_nothing_and_does_nothing() {
 
 /// The vision tower of a tiny model, with its projection.
 fn load_vision(device: &Device) -> VisionEncoder {
-    let checkpoint = Checkpoint::open(fixture("tiny-simple")).unwrap();
-    let config = ClipSegConfig::from_file(fixture("tiny-simple")).unwrap();
+    let checkpoint = Checkpoint::open(fixture("tiny-simple")).expect("a committed checkpoint");
+    let config = ClipSegConfig::from_file(fixture("tiny-simple")).expect("a committed checkpoint");
     let (vision, width) = (&config.vision_config, Some(config.projection_dim));
-    let prefix = checkpoint.clip_prefix().unwrap();
-    VisionEncoder::load(device, &checkpoint, prefix, vision, width, &config.extract_layers).unwrap()
+    let prefix = checkpoint.clip_prefix().expect("a committed checkpoint");
+    VisionEncoder::load(device, &checkpoint, prefix, vision, width, &config.extract_layers)
+        .expect("a committed checkpoint")
 }
 
 #[test]

@@ -86,7 +86,6 @@ pub(super) fn run_pair(first: &Dispatch, second: &Dispatch, uniforms: &[u8]) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::{Activation, AdapterChoice, Device, DeviceOptions, Linear, Plan, Recorder, Tensor, block_on};
 
     /// Rows that fill several blocks and a part of one.
