@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use clipseg::masks::{Combination, MaskOptions, ProbabilityMap};
 use clipseg::{
-    ClipSeg, ClipSegForImageSegmentation, Error, Orientation, Photo, SavedConditions, Segmentation, Smoother,
+    Array, ClipSeg, ClipSegForImageSegmentation, Condition, Error, Orientation, Photo, SavedConditions,
+    Segmentation, Smoother,
 };
 use clipseg_tests::{DEVICE, assert_close, fixture};
 use half::f16;
@@ -87,6 +88,10 @@ fn conditions_come_back_from_a_file_to_their_own_model() {
     let refused = |classes| SavedConditions::new(MODEL.model(), condition.clone(), names.clone(), classes);
     assert!(matches!(refused(vec![None]), Err(Error::Input(_))));
     assert!(matches!(refused(vec![None, Some("a\u{1b}[31m".to_owned())]), Err(Error::Input(_))));
+    // Of another model, whose conditions are narrower.
+    let narrow = Condition { embeddings: Array { shape: vec![2, 3], values: vec![0.5; 6] } };
+    let narrow = SavedConditions::new(MODEL.model(), narrow, names.clone(), classes.clone());
+    assert!(matches!(narrow, Err(Error::Input(message)) if message.contains("of shape [2, 3]")));
 }
 
 /// Rounding the weights to 16 bits keeps the fingerprint; other weights, or another end token, change it.

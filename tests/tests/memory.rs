@@ -2,9 +2,10 @@
 //! budget.
 
 use clipseg::{
-    ClipSeg, Device, DeviceError, DeviceOptions, Error, MemoryUse, Photo, Refinement, Result, Segmentation,
+    Array, Checkpoint, ClipSeg, ClipSegConfig, Condition, Device, DeviceError, DeviceOptions, Error,
+    ImageInput, MemoryUse, Photo, Refinement, Result, Segmentation, VisionEncoder,
 };
-use clipseg_tests::{assert_close, fixture, open_alone};
+use clipseg_tests::{assert_close, fixture, load as load_tiny, open_alone, random};
 
 fn open(memory_budget: Option<u64>) -> Device {
     Device::open(&DeviceOptions { memory_budget, ..DeviceOptions::default() }).expect("an adapter")
@@ -63,6 +64,68 @@ fn any_number_of_prompts_is_taken() {
     let alone = open_alone();
     let alone = load(&alone).unwrap().encode_text(&longest(300)[299..]).unwrap();
     assert_close(together.embeddings.slice(299), alone.embeddings.slice(0), 1e-4);
+}
+
+/// More pictures than an adapter takes at once go in parts too.
+#[test]
+fn any_number_of_pictures_is_taken() {
+    let device = open_alone();
+    let model = load_tiny(&device, "tiny-simple");
+    let values = 3 * 32 * 32;
+    let count = device.row_limit().map_or(1000, |rows| rows / 17 + 40);
+    let pixels = random(5, count * values);
+    let embed = |pixel_values: &[f32]| {
+        let batch = pixel_values.len() / values;
+        let images = ImageInput { pixel_values, batch, height: 32, width: 32 };
+        pollster::block_on(model.encode_image_prompt(images)).unwrap()
+    };
+    let (together, alone) = (embed(&pixels), embed(&pixels[(count - 1) * values..]));
+    assert_eq!(together.len(), count);
+    assert_close(together.embeddings.slice(count - 1), alone.embeddings.slice(0), 1e-4);
+}
+
+/// A budget's error says what a prompt in pictures takes in all, not what its first tensor takes.
+#[test]
+fn what_a_picture_needs_is_told() {
+    let weights = {
+        let device = open(None);
+        let _model = load_tiny(&device, "tiny-simple");
+        device.memory_use().weights
+    };
+    let budget = weights + 1000;
+    let model = load_tiny(&open(Some(budget)), "tiny-simple");
+    let pixel_values = random(6, 3 * 64 * 64);
+    let images = ImageInput { pixel_values: &pixel_values, batch: 1, height: 64, width: 64 };
+    match pollster::block_on(model.encode_image_prompt(images)) {
+        Err(Error::Device(DeviceError::OverBudget { needed, .. })) => {
+            let needs = load_vision(&open(None)).embedding_memory_needed(1, 64, 64).unwrap();
+            assert_eq!(needed, weights + needs.total());
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// For a grid that is not the trained one, positions are resized while a plan is recorded.
+#[test]
+fn what_only_counts_takes_nothing_and_does_nothing() {
+    let device = open_alone();
+    let model = load_tiny(&device, "tiny-simple");
+    let vision = load_vision(&device);
+    let before = (device.resources_created(), device.submissions(), device.memory_use());
+    let needed = model.memory_needed((64, 96), 2, 5).unwrap();
+    let embedding = vision.embedding_memory_needed(3, 64, 96).unwrap();
+    assert!(needed.plans > 0 && embedding.plans > 0);
+    assert_eq!((device.resources_created(), device.submissions(), device.memory_use()), before);
+}
+
+/// The vision tower of a tiny model, with its projection.
+fn load_vision(device: &Device) -> VisionEncoder {
+    let checkpoint = Checkpoint::open(fixture("tiny-simple")).expect("a committed checkpoint");
+    let config = ClipSegConfig::from_file(fixture("tiny-simple")).expect("a committed checkpoint");
+    let (vision, width) = (&config.vision_config, Some(config.projection_dim));
+    let prefix = checkpoint.clip_prefix().expect("a committed checkpoint");
+    VisionEncoder::load(device, &checkpoint, prefix, vision, width, &config.extract_layers)
+        .expect("a committed checkpoint")
 }
 
 #[test]
@@ -155,4 +218,52 @@ fn weights_beyond_the_budget_are_refused_and_leave_nothing() {
     assert!(matches!(error, Error::Device(DeviceError::OverBudget { .. })), "{message}");
     assert!(message.contains("1.0 MB") && message.contains("--memory"), "{message}");
     assert_eq!(device.memory_use(), MemoryUse::default());
+}
+
+/// The complex upsampling gives another number of pixels per patch than the patch has.
+#[test]
+fn logits_are_of_the_size_that_is_counted_beforehand() {
+    for name in ["tiny-simple", "tiny-patch8-complex", "tiny-patch14-complex"] {
+        let device = open_alone();
+        let model = load_tiny(&device, name);
+        let width = model.config().projection_dim;
+        let needed = model.memory_needed((70, 42), 3, 5).unwrap();
+        let pixel_values = random(1, 3 * 70 * 42);
+        let images = ImageInput { pixel_values: &pixel_values, batch: 1, height: 70, width: 42 };
+        let image = pollster::block_on(model.encode_image(images)).unwrap();
+        let condition = |prompts: usize| {
+            let values = random(2, prompts * width);
+            Condition { embeddings: Array { shape: vec![prompts, width], values } }
+        };
+        let logits = pollster::block_on(model.decode(&image, &condition(3))).unwrap();
+        let read_back = 4 * (3 * width + logits.values.len()) as u64;
+        assert_eq!(needed.read_back, read_back, "{name}: of embeddings and logits");
+        let none = pollster::block_on(model.decode(&image, &condition(0))).unwrap();
+        assert_eq!(none.shape[1..], logits.shape[1..], "{name}: of no prompts");
+    }
+}
+
+#[test]
+fn sizes_that_no_memory_holds_are_refused() {
+    let device = open_alone();
+    let model = load(&device).unwrap();
+    let tensors = |size, texts, length| model.model().memory_needed(size, texts, length);
+    let half = 1 << (usize::BITS / 2);
+    for side in [half, usize::MAX / 8, usize::MAX] {
+        assert!(tensors((side, side), 0, 0).is_err());
+        assert!(tensors((64, 64), side, side).is_err());
+        assert!(tensors((64, 64), 1, side).is_err());
+        assert!(matches!(model.memory_needed(side, side, 1), Err(Error::Input(_))));
+    }
+    let logits = |shape: &[usize]| {
+        Segmentation::from_logits(&device, Array { shape: shape.to_vec(), values: Vec::new() })
+    };
+    assert!(logits(&[0, 4, 4]).is_ok());
+    for shape in [[half, half, 1], [0, half, half], [half, half, 0]] {
+        assert!(matches!(logits(&shape), Err(Error::Input(_))), "{shape:?}");
+    }
+    let found = segment(&model, &photo(), &longest(1)).unwrap();
+    for (width, height) in [(half, half), (1 << 16, 1 << 15), (usize::MAX, 2)] {
+        assert!(matches!(found.resized(width, height), Err(Error::Input(_))), "{width} by {height}");
+    }
 }

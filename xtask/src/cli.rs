@@ -54,12 +54,15 @@ pub fn clipseg(repository: &Path) -> Command {
     Command::new(repository.join("target/release").join(format!("clipseg{}", std::env::consts::EXE_SUFFIX)))
 }
 
-/// The exit code by which coreutils' `timeout` says that it has ended a command.
-const TIMED_OUT: i32 = 124;
+/// The program that ends a command in time.
+const TIMEOUT: &str = "timeout";
+/// The exit codes by which coreutils' `timeout` says that it has ended a command: by TERM, and by KILL where
+/// the command ignored that. If KILL comes from elsewhere, `timeout` dies of it too.
+const TIMED_OUT: [i32; 2] = [124, 128 + 9];
 
 /// A program that is ended after `seconds`, on systems with coreutils.
 pub fn limited(program: impl AsRef<OsStr>, seconds: u32) -> Command {
-    let mut command = Command::new("timeout");
+    let mut command = Command::new(TIMEOUT);
     // In the foreground, so that an interruption from the keyboard reaches it.
     command.args(["--foreground", "--kill-after=5", &seconds.to_string()]).arg(program);
     command
@@ -70,10 +73,8 @@ pub fn printed(command: &mut Command) -> Result<String> {
     let output = command
         .output()
         .with_context(|| format!("cannot start {}", Path::new(command.get_program()).display()))?;
-    if output.status.code().is_none() {
-        bail!("it died by {}", output.status);
-    }
-    if output.status.code() == Some(TIMED_OUT) {
+    let Some(code) = output.status.code() else { bail!("it died by {}", output.status) };
+    if command.get_program() == TIMEOUT && TIMED_OUT.contains(&code) {
         bail!("it was not done in time");
     }
     if !output.status.success() {
@@ -124,6 +125,9 @@ mod tests {
         assert_eq!(error("echo other words; exit 3"), "other words");
         assert_eq!(error("exit 3"), "it failed and says nothing");
         assert_eq!(error("sleep 9"), "it was not done in time");
+        assert_eq!(error("trap '' TERM; exec sleep 99"), "it was not done in time");
+        let killed = error("kill -KILL $$");
+        assert!(killed.starts_with("it died by signal: 9 (SIGKILL)"), "{killed}");
         let died = error("kill -SEGV $$");
         assert!(died.starts_with("it died by signal: 11 (SIGSEGV)"), "{died}");
     }

@@ -19,8 +19,8 @@ pub fn parse(text: &str) -> Result<u64, String> {
     };
     match number.parse::<f64>() {
         // A float holds every number of bytes that a machine may have.
-        Ok(number) if number > 0.0 && number * factor <= 2.0_f64.powi(53) => Ok((number * factor) as u64),
-        _ => Err("the number must be more than 0, and no more bytes than a machine can have".to_owned()),
+        Ok(number) if (1.0..=2.0_f64.powi(53)).contains(&(number * factor)) => Ok((number * factor) as u64),
+        _ => Err("it must be a byte at least, and no more bytes than a machine can have".to_owned()),
     }
 }
 
@@ -30,12 +30,30 @@ mod tests {
 
     #[test]
     fn sizes_have_a_unit() {
-        for (text, bytes) in
-            [("512MB", 512_000_000), ("1.5 gb", 1_500_000_000), ("2GiB", 2 << 30), ("7B", 7), ("64k", 64_000)]
-        {
+        for (text, bytes) in [
+            ("512MB", 512_000_000),
+            ("1.5 gb", 1_500_000_000),
+            ("2GiB", 2 << 30),
+            ("7B", 7),
+            ("1B", 1),
+            ("64k", 64_000),
+        ] {
             assert_eq!(parse(text), Ok(bytes), "{text}");
         }
-        for wrong in ["", "512", "MB", "-1MB", "0MB", "1.2.3MB", "1e3MB", "12XB", "NaNMB", "99999999999GB"] {
+        for wrong in [
+            "",
+            "512",
+            "MB",
+            "-1MB",
+            "0MB",
+            "0.5B",
+            "0.0009kB",
+            "1.2.3MB",
+            "1e3MB",
+            "12XB",
+            "NaNMB",
+            "99999999999GB",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use anyhow::{Result, bail};
@@ -43,15 +44,10 @@ pub unsafe fn prepare() -> Result<()> {
         unsafe { env::set_var("NODEVICE_SELECT", "1") };
     }
     let told = env::var_os(LLVMPIPE_WIDTH_VARIABLE);
-    let (width, choice) = match &told {
-        Some(width) => (Some(checked(&width.to_string_lossy())?), WidthChoice::Environment),
-        None => match llvmpipe_width() {
-            Some(width) => (Some(width), WidthChoice::Clipseg),
-            None => (None, WidthChoice::Driver),
-        },
-    };
+    let told = told.map(|width| checked(&width.to_string_lossy())).transpose()?;
+    let (choice, settings) = choose(told, llvmpipe_width(), inputs::user_cache_folder());
     WIDTH_CHOICE.get_or_init(|| choice);
-    if let Some((width, caches)) = width.zip(inputs::user_cache_folder()) {
+    if let Some((width, caches)) = settings {
         // Mesa makes its own folder there, but not the folders above it, without which it keeps no shaders.
         // If these cannot be made, it keeps none either, which is not a reason to fail.
         let _ = fs::create_dir_all(&caches);
@@ -63,6 +59,20 @@ pub unsafe fn prepare() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Who chooses the vector width, and what is set: the width that the environment has `told` goes before the
+/// command's `own`. Without a folder for caches nothing is set.
+fn choose<'a>(
+    told: Option<&'a str>,
+    own: Option<&'a str>,
+    caches: Option<PathBuf>,
+) -> (WidthChoice, Option<(&'a str, PathBuf)>) {
+    match (told, own.zip(caches.as_ref())) {
+        (Some(told), _) => (WidthChoice::Environment, caches.map(|caches| (told, caches))),
+        (None, Some((own, _))) => (WidthChoice::Clipseg, caches.map(|caches| (own, caches))),
+        (None, None) => (WidthChoice::Driver, None),
+    }
 }
 
 /// The vector width that the user asks for, if llvmpipe has it: with any other, the driver crashes the
@@ -84,13 +94,32 @@ pub fn width_choice() -> WidthChoice {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_that_is_told_is_one_that_was_made() {
+        let caches = || Some(PathBuf::from("caches"));
+        for (told, own, caches, choice) in [
+            (Some("128"), Some("256"), caches(), WidthChoice::Environment),
+            (Some("128"), None, None, WidthChoice::Environment),
+            (None, Some("256"), caches(), WidthChoice::Clipseg),
+            (None, Some("256"), None, WidthChoice::Driver),
+            (None, None, caches(), WidthChoice::Driver),
+        ] {
+            let (found, settings) = choose(told, own, caches.clone());
+            assert!(found == choice, "{told:?} {own:?} {caches:?}");
+            let expected = told.or(own).zip(caches).filter(|_| choice != WidthChoice::Driver);
+            assert_eq!(settings, expected);
+        }
+    }
+
     #[test]
     fn a_width_that_crashes_the_driver_is_refused() {
         for width in ["128", "256", "512"] {
-            assert_eq!(super::checked(width).unwrap(), width);
+            assert_eq!(checked(width).unwrap(), width);
         }
         for width in ["7", "", "0", "-256", "1024", "wide"] {
-            assert!(super::checked(width).unwrap_err().to_string().contains("unset the variable"));
+            assert!(checked(width).unwrap_err().to_string().contains("unset the variable"));
         }
     }
 }

@@ -8,7 +8,7 @@ use clipseg::SavedConditions;
 
 use crate::inputs::{AdapterArguments, PhotoArguments, Preparation};
 use crate::model::ModelArguments;
-use crate::output;
+use crate::output::{self, Inputs};
 use crate::prompts::PromptArguments;
 
 /// Encode prompts once and keep them as a file, for `clipseg segment --conditions`.
@@ -45,8 +45,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let model = arguments.model.open()?;
     let preparation = Preparation::read(&model)?;
     let prompts = arguments.prompts.read(&preparation, &arguments.reading, &[])?;
-    let read: Vec<_> = arguments.prompts.files().collect();
-    let file = output::File::prepare(&arguments.out, "--out", &read)?;
+    let inputs = Inputs::new(model.folder(), arguments.prompts.files());
+    let file = output::File::prepare(&arguments.out, "--out", &inputs)?;
     let device = arguments.adapter.open()?;
     model.download_weights()?;
     let model = preparation.load(&device)?;

@@ -23,7 +23,7 @@ use self::scores::{Counts, GroupScores, Scores, level};
 use self::sheet::Sheet;
 use crate::inputs::{AdapterArguments, Preparation};
 use crate::model::ModelArguments;
-use crate::output;
+use crate::output::{self, Inputs};
 use crate::progress::Bar;
 use crate::resolution::ResolutionArguments;
 use crate::stop;
@@ -75,7 +75,11 @@ Examples:
   clipseg eval --model fixtures/models/clipseg-shapes --data shapes:3:1000 --tune shapes:2:200 --out scores
   clipseg eval --model clipseg-rd64-refined --data my-photos --threshold 0.3 --json";
 
-/// Prompts in each of best.png and worst.png.
+/// The files that are written to the output folder.
+const LINES: &str = "prompts.jsonl";
+const BEST: &str = "best.png";
+const WORST: &str = "worst.png";
+/// Prompts in each of the pictures.
 const SHOWN: usize = 6;
 
 /// What the command prints.
@@ -152,6 +156,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let data = Data::open(&arguments.data).context("--data")?;
     let tune = arguments.tune.as_ref().map(|tune| Data::open(tune).context("--tune")).transpose()?;
     let folder = arguments.out.as_deref().map(|path| output::Folder::prepare(path, "--out")).transpose()?;
+    if let Some(folder) = &folder {
+        let read: Vec<_> = data.files().into_iter().chain(tune.iter().flat_map(Data::files)).collect();
+        let inputs = Inputs::new(model.folder(), read.iter().map(PathBuf::as_path));
+        for name in [LINES, BEST, WORST] {
+            inputs.check(&folder.path().join(name), "--out")?;
+        }
+    }
     let device = arguments.adapter.open()?;
     model.download_weights()?;
     let predictor = Predictor { model: preparation.load(&device)?, resolution: &arguments.resolution };
@@ -179,12 +190,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         files: Vec::new(),
     };
     if let Some(folder) = &folder {
-        report.files.push(folder.write("prompts.jsonl", lines(&outcomes, thresholds)?.as_bytes())?);
+        report.files.push(folder.write(LINES, lines(&outcomes, thresholds)?.as_bytes())?);
         let present = ranked(&outcomes, thresholds);
         let best = present.iter().rev().take(SHOWN);
         let worst = present.iter().take(SHOWN);
         let picks: [(&str, Vec<&Outcome>); 2] =
-            [("best.png", best.copied().collect()), ("worst.png", worst.copied().collect())];
+            [(BEST, best.copied().collect()), (WORST, worst.copied().collect())];
         for (place, (name, picks)) in picks.into_iter().enumerate() {
             report.files.push(folder.write(name, &sheet(&predictor, &data, &picks, thresholds)?)?);
             let caption = |outcome: &&Outcome| {

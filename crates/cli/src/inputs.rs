@@ -118,7 +118,7 @@ pub struct PhotoArguments {
     /// Take the photo's pixels as stored, as transformers does, instead of turning it upright by its EXIF
     /// orientation. TIFFs are always turned: Pillow hands them to transformers that way.
     #[arg(long)]
-    ignore_exif: bool,
+    pub ignore_exif: bool,
 }
 
 impl PhotoArguments {

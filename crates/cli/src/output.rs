@@ -84,15 +84,42 @@ fn nearest_existing(path: &Path) -> io::Result<&Path> {
     Ok(Path::new("."))
 }
 
+/// The files that a run reads, which no output may replace.
+pub struct Inputs(Vec<PathBuf>);
+
+impl Inputs {
+    /// The files `read`, and all that lie in the model's folder: which of them are read depends on the
+    /// checkpoint, and the others are not worth less.
+    pub fn new<'a>(model: &Path, read: impl IntoIterator<Item = &'a Path>) -> Self {
+        let of_model = fs::read_dir(model).into_iter().flatten().flatten().map(|entry| entry.path());
+        Self(of_model.chain(read.into_iter().map(Path::to_owned)).collect())
+    }
+
+    /// Refuses `path`, which `flag` leads to, where it is one of the files.
+    pub fn check(&self, path: &Path, flag: &str) -> Result<()> {
+        // Links are followed, so that a file is found under any of its names.
+        let Ok(target) = path.canonicalize() else { return Ok(()) };
+        let same = |input: &&PathBuf| input.canonicalize().is_ok_and(|input| input == target);
+        if let Some(input) = self.0.iter().find(same) {
+            bail!(
+                "{flag} {}: would overwrite {}, which is read or belongs to the model; choose another",
+                path.display(),
+                input.display()
+            );
+        }
+        Ok(())
+    }
+}
+
 /// A file that can be written.
 pub struct File {
     path: PathBuf,
 }
 
 impl File {
-    /// Checks that `path` can be written and is none of the `inputs`, which are read. `flag` is the option
-    /// that names the file.
-    pub fn prepare(path: &Path, flag: &str, inputs: &[&Path]) -> Result<Self> {
+    /// Checks that `path` can be written and is none of the `inputs`. `flag` is the option that names the
+    /// file.
+    pub fn prepare(path: &Path, flag: &str, inputs: &Inputs) -> Result<Self> {
         let shown = path.display();
         ensure!(
             path.file_name().is_some() && !path.is_dir(),
@@ -107,15 +134,7 @@ impl File {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        if let Ok(target) = path.canonicalize() {
-            let same = |input: &&&Path| input.canonicalize().is_ok_and(|input| input == target);
-            if let Some(input) = inputs.iter().find(same) {
-                bail!(
-                    "{flag} {shown}: would overwrite {}, which is read; choose another file",
-                    input.display()
-                );
-            }
-        }
+        inputs.check(path, flag)?;
         Folder::prepare(folder, flag)?;
         Ok(Self { path: path.to_owned() })
     }
@@ -185,9 +204,16 @@ mod tests {
     #[test]
     fn a_file_that_is_read_is_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
-        let photo = folder.path().join("photo.png");
+        let model = folder.path().join("model");
+        let [photo, shard] = [folder.path().join("photo.png"), model.join("shard-1.safetensors")];
+        fs::create_dir(&model).unwrap();
         fs::write(&photo, b"photo").unwrap();
-        let error = File::prepare(&folder.path().join("./photo.png"), "--out", &[&photo]).err().unwrap();
-        assert!(error.to_string().contains("would overwrite"), "{error}");
+        fs::write(&shard, b"weights").unwrap();
+        let inputs = Inputs::new(&model, [photo.as_path()]);
+        for name in ["./photo.png", "model/shard-1.safetensors", "model/../model/shard-1.safetensors"] {
+            let error = File::prepare(&folder.path().join(name), "--out", &inputs).err().unwrap();
+            assert!(error.to_string().contains("would overwrite"), "{error}");
+        }
+        File::prepare(&model.join("new.safetensors"), "--out", &inputs).unwrap();
     }
 }

@@ -8,7 +8,7 @@ use clipseg::Processor;
 
 use crate::inputs::{self, PhotoArguments};
 use crate::model::ModelArguments;
-use crate::output;
+use crate::output::{self, Inputs};
 
 /// Write the pixel values that the model reads of a photo.
 ///
@@ -35,10 +35,12 @@ Examples:
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let processor = arguments.model.open()?.read(Processor::from_dir)?;
+    let model = arguments.model.open()?;
+    let processor = model.read(Processor::from_dir)?;
     let photo = arguments.reading.open(&arguments.photo)?;
     inputs::warn_of_cut_off(&arguments.photo, &photo);
-    let file = output::File::prepare(&arguments.out, "--out", &[&arguments.photo])?;
+    let inputs = Inputs::new(model.folder(), [arguments.photo.as_path()]);
+    let file = output::File::prepare(&arguments.out, "--out", &inputs)?;
     let pixels = processor.preprocess(&photo.photo);
     file.write_tensor("pixel_values", &[1, 3, pixels.height, pixels.width], &pixels.values)
 }

@@ -34,7 +34,7 @@ use self::work::Work;
 use crate::inputs::{AdapterArguments, PhotoArguments, Preparation};
 use crate::model::ModelArguments;
 use crate::names::{self, Names};
-use crate::output;
+use crate::output::{self, Inputs};
 use crate::progress::{Estimate, Progress, Stopwatch};
 use crate::prompts::{PromptArguments, Prompts};
 use crate::resolution::ResolutionArguments;
@@ -178,7 +178,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut data_set = match &targets.folder {
         None => DataSet::default(),
         Some(folder) => {
-            DataSet::prepare(folder, &arguments.save, &results.names, &sources, arguments.simplify)?
+            let ignore_exif = arguments.reading.ignore_exif;
+            DataSet::prepare(
+                folder,
+                &arguments.save,
+                &results.names,
+                &sources,
+                arguments.simplify,
+                ignore_exif,
+            )?
         }
     };
 
@@ -267,9 +275,8 @@ impl Arguments {
 impl Targets {
     /// Checks that everything that was asked for can be written.
     fn prepare(arguments: &Arguments, sources: &[Source], model: &Path) -> Result<Self> {
-        let weights = model.join("model.safetensors");
-        let read: Vec<_> = arguments.files_read(sources).chain([weights.as_path()]).collect();
-        let logits = arguments.logits.as_deref().map(|path| output::File::prepare(path, "--logits", &read));
+        let inputs = Inputs::new(model, arguments.files_read(sources));
+        let logits = arguments.logits.as_deref().map(|path| output::File::prepare(path, "--logits", &inputs));
         let folder = arguments.out.as_deref().map(|path| output::Folder::prepare(path, "--out"));
         Ok(Self { folder: folder.transpose()?, logits: logits.transpose()? })
     }

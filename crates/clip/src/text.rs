@@ -269,14 +269,20 @@ impl TextEncoder {
     /// adapter's limits.
     pub fn memory_needed(&self, texts: usize, length: usize) -> Result<MemoryUse> {
         let key = Key { layout: Packed::longest_layout(texts, length), options: OutputOptions::default() };
+        // First, as it refuses numbers that are too large to be multiplied.
+        let plans = self.plan_bytes(&key)?;
         let embedding = self.projection.as_ref().map_or(0, Linear::out_features);
         let read_back = 4 * (texts * embedding) as u64;
-        if self.plans.has(&key) {
-            return Ok(MemoryUse { read_back, ..MemoryUse::default() });
+        Ok(MemoryUse { plans, read_back, ..MemoryUse::default() })
+    }
+
+    fn plan_bytes(&self, key: &Key) -> Result<u64> {
+        if self.plans.has(key) {
+            return Ok(0);
         }
         let mut recorder = Recorder::planning(&self.device);
-        let _tensors = self.record_in(&mut recorder, &key)?;
-        Ok(MemoryUse { plans: recorder.arena_bytes(), read_back, ..MemoryUse::default() })
+        let _tensors = self.record_in(&mut recorder, key)?;
+        Ok(recorder.arena_bytes())
     }
 
     fn record(&self, key: &Key) -> clipseg_tensor::Result<TextPlan> {

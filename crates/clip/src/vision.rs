@@ -270,6 +270,22 @@ impl VisionEncoder {
         Ok(self.plans.get_or_record(&key, || self.record(&key))?)
     }
 
+    /// The most images of `height` by `width` pixels that fit into one call on this device; callers split
+    /// larger batches.
+    #[must_use]
+    pub fn image_limit(&self, height: usize, width: usize) -> usize {
+        let (rows, columns) = self.grid(height, width);
+        let tokens = rows.saturating_mul(columns).saturating_add(1);
+        // The widest tensors of an image are its pixels, the hidden layer of an MLP, and the fused queries,
+        // keys and values.
+        let widest = self.config.intermediate_size.max(3 * self.config.hidden_size);
+        let pixels = height.saturating_mul(width).saturating_mul(self.config.num_channels);
+        let values = tokens.saturating_mul(widest).max(pixels);
+        let limit = self.device.limits().max_storage_buffer_binding_size as usize / 4;
+        let rows = self.device.row_limit().unwrap_or(usize::MAX);
+        (rows / tokens).min(limit / values.max(1)).max(1)
+    }
+
     /// The memory that [`encode`](Self::encode) takes for a batch of images of one size: a plan, unless it
     /// exists already, and the encoded image.
     ///
@@ -277,12 +293,13 @@ impl VisionEncoder {
     /// [`TooLarge`](clipseg_tensor::Error::TooLarge) and [`Shape`](clipseg_tensor::Error::Shape) beyond the
     /// adapter's limits.
     pub fn memory_needed(&self, batch: usize, height: usize, width: usize) -> Result<MemoryUse> {
-        let patch = self.config.patch_size;
-        let tokens = 1 + (height / patch) * (width / patch);
-        let activation = 4 * (batch * tokens * self.config.hidden_size) as u64;
-        let encoded_images = self.extracted.len() as u64 * activation.next_multiple_of(16);
         let key = Key { batch, height, width, outputs: PlanOutputs::Activations };
-        Ok(MemoryUse { plans: self.plan_bytes(&key)?, encoded_images, ..MemoryUse::default() })
+        // First, as it refuses sizes that are too large to be multiplied.
+        let plans = self.plan_bytes(&key)?;
+        let (rows, columns) = self.grid(height, width);
+        let activation = 4 * (batch * (1 + rows * columns) * self.config.hidden_size) as u64;
+        let encoded_images = self.extracted.len() as u64 * activation.next_multiple_of(16);
+        Ok(MemoryUse { plans, encoded_images, ..MemoryUse::default() })
     }
 
     /// The memory that [`embed`](Self::embed) takes for a batch of images of one size: a plan, unless it
@@ -292,9 +309,10 @@ impl VisionEncoder {
     /// As [`memory_needed`](Self::memory_needed).
     pub fn embedding_memory_needed(&self, batch: usize, height: usize, width: usize) -> Result<MemoryUse> {
         let key = Key { batch, height, width, outputs: PlanOutputs::Embedding };
+        let plans = self.plan_bytes(&key)?;
         let embedding = self.projection.as_ref().map_or(0, Linear::out_features);
         let read_back = 4 * (batch * embedding) as u64;
-        Ok(MemoryUse { plans: self.plan_bytes(&key)?, read_back, ..MemoryUse::default() })
+        Ok(MemoryUse { plans, read_back, ..MemoryUse::default() })
     }
 
     fn plan_bytes(&self, key: &Key) -> Result<u64> {
@@ -354,7 +372,7 @@ impl VisionEncoder {
 
         let tokens = trace.last.shape()[1] as u32;
         let class_rows: Vec<u32> = (0..key.batch as u32).map(|image| image * tokens).collect();
-        let class_rows = self.device.upload_u32(&[key.batch], &class_rows)?;
+        let class_rows = recorder.constant_u32(&[key.batch], &class_rows)?;
         let class_token = recorder.gather_rows(&trace.last, &class_rows)?;
         let pooled = recorder.layer_norm(&class_token, &self.post_layer_norm)?;
         let embedding = match &self.projection {
@@ -393,9 +411,11 @@ impl VisionEncoder {
         }
         // The positions are the same for every image of this size, so they are resized only once, while the
         // plan is recorded.
-        let mut resizing = Recorder::new(&self.device);
+        let mut resizing = recorder.another();
         let positions = resizing.bicubic_positions(&self.positions, rows, columns)?;
-        resizing.finish()?.run().submit()?;
+        if !resizing.is_planning() {
+            resizing.finish()?.run().submit()?;
+        }
         recorder.vision_embedding(&patches, &self.class_embedding, &positions)
     }
 }

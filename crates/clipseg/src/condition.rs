@@ -25,7 +25,7 @@ impl Condition {
     /// would be taken for whole prompts.
     pub(crate) fn check(&self, width: usize) -> Result<()> {
         let Array { shape, values } = &self.embeddings;
-        if *shape == [self.len(), width] && values.len() == self.len() * width {
+        if *shape == [self.len(), width] && self.embeddings.is_consistent() {
             return Ok(());
         }
         Err(Error::Input(format!(

@@ -2,12 +2,16 @@ use std::borrow::Cow;
 
 use clipseg_tensor::{Array, Tile};
 
+use crate::{Error, Result};
+
 /// Maps of one size, one per prompt, that are assembled from tiles.
 pub(crate) struct Maps(Array);
 
 impl Maps {
-    pub fn new(count: usize, height: usize, width: usize) -> Self {
-        Self(Array { shape: vec![count, height, width], values: vec![0.0; count * height * width] })
+    /// Maps of zeros.
+    pub fn new(count: usize, height: usize, width: usize) -> Result<Self> {
+        let pixels = check_size(height, width)?;
+        Ok(Self(Array { shape: vec![count, height, width], values: vec![0.0; count * pixels] }))
     }
 
     /// Puts the values `[rows, columns]` of a tile into their place in map number `index`.
@@ -23,6 +27,14 @@ impl Maps {
     pub fn into_array(self) -> Array {
         self.0
     }
+}
+
+/// The number of pixels of a map, which is limited as that of masks is: they are made of maps.
+pub(crate) fn check_size(height: usize, width: usize) -> Result<usize> {
+    let pixels = height.checked_mul(width).filter(|&pixels| i32::try_from(pixels).is_ok());
+    pixels.ok_or_else(|| {
+        Error::Input(format!("a map of {width} × {height} pixels has more than 2147483647; make it smaller"))
+    })
 }
 
 /// The values `[rows, columns]` of a tile of a map.

@@ -116,6 +116,11 @@ impl ClipSegForImageSegmentation {
         })
     }
 
+    /// Rows and columns of the logits of an image of `grid` patches.
+    pub(crate) fn logits_size(&self, grid: (usize, usize)) -> (usize, usize) {
+        self.decoder.logits_size(grid)
+    }
+
     /// The model's config.
     #[must_use]
     pub fn config(&self) -> &ClipSegConfig {
@@ -178,11 +183,12 @@ impl ClipSegForImageSegmentation {
         }
         let values = pixel_values.len() / batch;
         let needed = |batch| self.vision.embedding_memory_needed(batch, height, width);
-        let mut parts = self.pictures.of(batch, usize::MAX, needed)?;
+        let mut parts = self.pictures.of(batch, self.vision.image_limit(height, width), needed)?;
         while let Some(part) = parts.next() {
             let pixel_values = &pixel_values[part.start * values..part.end * values];
             let images = ImageInput { pixel_values, batch: part.len(), height, width };
-            parts.take(self.vision.embed(images).await)?;
+            let rows = self.vision.embed(images).await;
+            parts.take(say_need(&self.device, rows, || needed(1)))?;
         }
         Ok(Condition { embeddings: parts.finish() })
     }
@@ -224,10 +230,9 @@ impl ClipSegForImageSegmentation {
                 "{prompts} prompts for {images} images: one image, or one per prompt"
             )));
         }
-        let (rows, columns) = image.grid;
-        let patch = self.config.vision_config.patch_size;
         if prompts == 0 {
-            return Ok(Array { shape: vec![0, rows * patch, columns * patch], values: Vec::new() });
+            let (rows, columns) = self.logits_size(image.grid);
+            return Ok(Array { shape: vec![0, rows, columns], values: Vec::new() });
         }
         if image.batch != 1 {
             // The images of a batch are decoded together, as they were encoded.
@@ -331,7 +336,7 @@ impl ClipSegForImageSegmentation {
         let batch = input.images.batch;
         let refuse = |message: &str| Err(Error::Input(message.to_owned()));
         match input.condition {
-            ConditionInput::Text(text) if text.input_ids.len() != batch * text.length => {
+            ConditionInput::Text(text) if batch.checked_mul(text.length) != Some(text.input_ids.len()) => {
                 return refuse("Make sure to pass as many prompt texts as there are query images");
             }
             ConditionInput::Images(images) if images.batch != batch => {

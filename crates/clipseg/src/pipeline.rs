@@ -4,6 +4,7 @@ use std::sync::Arc;
 use clipseg_tensor::{Array, Device, MemoryUse, PhotoResize, PlanCache, block_on, wgpu};
 
 use crate::map_plans::MapPlans;
+use crate::maps::check_size;
 use crate::prompt_cache::PromptCache;
 use crate::{
     Checkpoint, ClipSegForImageSegmentation, Condition, DeviceSegmentation, EncodedImage, Error, ImageSize,
@@ -113,7 +114,8 @@ impl ClipSeg {
     /// in parts and large maps in tiles, which takes less.
     ///
     /// # Errors
-    /// The device's, of sizes beyond the adapter's limits.
+    /// The device's, of sizes beyond the adapter's limits; [`Error::Input`] when the photo has more than 2³¹ -
+    /// 1 pixels.
     pub fn memory_needed(&self, width: usize, height: usize, prompts: usize) -> Result<MemoryUse> {
         let config = self.processor.config();
         let input = match config.size {
@@ -122,8 +124,9 @@ impl ClipSeg {
         };
         let mut needed = self.model.memory_needed(input, prompts, self.tokenizer.max_length())?;
         let patch = self.model.config().vision_config.patch_size;
-        let logits = (input.0 / patch * patch, input.1 / patch * patch);
+        let logits = self.model.logits_size((input.0 / patch, input.1 / patch));
         if prompts > 0 {
+            check_size(height, width)?;
             needed += self.maps.memory_needed(logits, (height, width))?;
         }
         Ok(needed)
@@ -184,9 +187,7 @@ impl ClipSeg {
         condition: &Condition,
     ) -> Result<DeviceSegmentation> {
         let parts = block_on(self.model.decode_on_device(image, condition))?;
-        let patch = self.model.config().vision_config.patch_size;
-        let size = (image.grid.0 * patch, image.grid.1 * patch);
-        Ok(DeviceSegmentation::new(&self.maps, parts, size))
+        Ok(DeviceSegmentation::new(&self.maps, parts, self.model.logits_size(image.grid)))
     }
 
     /// Copies an encoded photo to the host, to be kept there or as a file; [`SavedImage`] says what that is

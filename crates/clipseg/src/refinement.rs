@@ -66,7 +66,7 @@ impl Segmentation {
         refinement.validate()?;
         let from = (self.height(), self.width());
         let coarse = photo.resized(self.width(), self.height(), Resample::Bilinear);
-        let mut maps = Maps::new(self.len(), photo.height(), photo.width());
+        let mut maps = Maps::new(self.len(), photo.height(), photo.width())?;
         for key in self.plans().refinements(from, (photo.height(), photo.width()), refinement) {
             let plan = self.plans().refinement(&key)?;
             let (coarse_guide, guide) = (planes(&coarse, &key.from), planes(photo, &key.to));

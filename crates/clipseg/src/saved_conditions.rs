@@ -48,14 +48,16 @@ impl SavedConditions {
     /// for, if it was given one.
     ///
     /// # Errors
-    /// [`Error::Input`] when there are no conditions, or not as many names and classes as conditions; when a
-    /// number is not finite; or when a name is empty or has a control character in it.
+    /// [`Error::Input`] when there are no conditions, or not as many names and classes as conditions; when
+    /// they are of another width than the model's `projection_dim`; when a number is not finite; or when a
+    /// name is empty or has a control character in it.
     pub fn new(
         model: &ClipSegForImageSegmentation,
         condition: Condition,
         prompts: Vec<String>,
         classes: Vec<Option<String>>,
     ) -> Result<Self> {
+        condition.check(model.config().projection_dim)?;
         let model = model.fingerprint().to_owned();
         let header = Header { version: VERSION, model, prompts, classes };
         let saved = Self { path: PathBuf::new(), header, condition };
@@ -162,7 +164,7 @@ impl SavedConditions {
         let &[prompts, width] = &shape[..] else {
             return Err(format!("has conditions of shape {shape:?}, expected [prompts, projection_dim]"));
         };
-        if prompts == 0 || width == 0 || values.len() != prompts * width {
+        if prompts == 0 || width == 0 || !self.condition.embeddings.is_consistent() {
             return Err(format!("has conditions of shape {shape:?} and {} values", values.len()));
         }
         if (names.len(), classes.len()) != (prompts, prompts) {

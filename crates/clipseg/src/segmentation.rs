@@ -20,8 +20,7 @@ impl Segmentation {
     /// # Errors
     /// [`Error::Input`] when the logits have another shape, or their values do not fit it.
     pub fn from_logits(device: &Device, logits: Array) -> Result<Self> {
-        let fits = logits.shape.iter().product::<usize>() == logits.values.len();
-        if logits.shape.len() != 3 || !fits {
+        if logits.shape.len() != 3 || !logits.is_consistent() {
             let (shape, values) = (&logits.shape, logits.values.len());
             let message = format!("{values} logits of shape {shape:?}, expected [prompts, height, width]");
             return Err(Error::Input(message));
@@ -157,7 +156,7 @@ impl Segmentation {
     /// bilinearly, one prompt at a time.
     ///
     /// # Errors
-    /// When a side is zero; the device's.
+    /// When a side is zero; [`Error::Input`] when there are more than 2³¹ - 1 pixels; the device's.
     #[cfg(not(target_family = "wasm"))]
     pub fn resized(&self, width: usize, height: usize) -> Result<Self> {
         clipseg_tensor::block_on(self.resized_async(width, height))
@@ -168,7 +167,7 @@ impl Segmentation {
     /// # Errors
     /// As [`resized`](Self::resized).
     pub async fn resized_async(&self, width: usize, height: usize) -> Result<Self> {
-        let mut maps = Maps::new(self.len(), height, width);
+        let mut maps = Maps::new(self.len(), height, width)?;
         // One tile at a time: the map of a large photo exceeds what an adapter binds in one piece.
         for key in self.plans.resizes((self.height(), self.width()), (height, width)) {
             let plan = self.plans.resize(&key)?;

@@ -130,16 +130,23 @@ impl Decoder {
     /// numbers.
     #[must_use]
     pub fn pair_limit(&self, grid: (usize, usize)) -> usize {
-        let tokens = 1 + grid.0 * grid.1;
+        let tokens = tokens_of(grid);
         let rows = self.device.row_limit().unwrap_or(usize::MAX) / tokens;
         // The widest tensor of a pair must fit into a binding: the hidden layer of the MLP, the 3×3
         // neighbourhoods, or the logits.
         let side = self.pixels_per_patch();
-        let values = (tokens * self.config.intermediate_size.max(9 * self.config.reduce_dim))
-            .max(tokens * side * side)
-            .max(tokens * side * self.config.reduce_dim / 2);
+        let mlp_or_neighbourhoods = self.config.intermediate_size.max(9 * self.config.reduce_dim);
+        let upsampled = (side * side).max(side * self.config.reduce_dim / 2);
+        let values = tokens.saturating_mul(mlp_or_neighbourhoods.max(upsampled));
         let limit = self.device.limits().max_storage_buffer_binding_size as usize / 4;
         rows.min(limit / values.max(1)).max(1)
+    }
+
+    /// Rows and columns of the logits of a scene of `grid` patches.
+    #[must_use]
+    pub fn logits_size(&self, (rows, columns): (usize, usize)) -> (usize, usize) {
+        let side = self.pixels_per_patch();
+        (rows.saturating_mul(side), columns.saturating_mul(side))
     }
 
     /// Rows of pixels in the logits per row of patches, and columns per column. The three convolutions of the
@@ -210,15 +217,15 @@ impl Decoder {
     ) -> Result<Arc<DecoderPlan>> {
         let fail = |reason: String| Err(Error::Shape { op: "decoder", reason });
         let Conditions { embeddings, count } = conditions;
-        if count == 0 || embeddings.len() != count * self.config.projection_dim {
-            let width = self.config.projection_dim;
+        let width = self.config.projection_dim;
+        if count == 0 || count.checked_mul(width) != Some(embeddings.len()) {
             return fail(format!("{} values are not {count} conditions of {width}", embeddings.len()));
         }
         if activations.len() != self.config.depth {
             return fail(format!("{} activations for {} layers", activations.len(), self.config.depth));
         }
-        let scenes = activations[0].shape()[0];
-        let expected = [scenes, 1 + grid.0 * grid.1, self.config.vision_hidden_size];
+        let scenes = activations[0].shape().first().copied().unwrap_or(0);
+        let expected = [scenes, tokens_of(grid), self.config.vision_hidden_size];
         if let Some(other) = activations.iter().find(|activation| activation.shape() != expected) {
             return fail(format!("an activation is {other:?}, expected {expected:?}"));
         }
@@ -232,15 +239,21 @@ impl Decoder {
     /// # Errors
     /// [`Error::TooLarge`] and [`Error::Shape`] beyond the adapter's limits.
     pub fn memory_needed(&self, pairs: usize, grid: (usize, usize)) -> Result<MemoryUse> {
-        let side = self.pixels_per_patch();
-        let read_back = 4 * (pairs * grid.0 * side * grid.1 * side) as u64;
         let key = Key { pairs, scenes: 1, grid, options: DecoderOutputOptions::default() };
-        if self.plans.has(&key) {
-            return Ok(MemoryUse { read_back, ..MemoryUse::default() });
+        // First, as it refuses sizes that are too large to be multiplied.
+        let plans = self.plan_bytes(&key)?;
+        let (rows, columns) = self.logits_size(grid);
+        let read_back = 4 * (pairs * rows * columns) as u64;
+        Ok(MemoryUse { plans, read_back, ..MemoryUse::default() })
+    }
+
+    fn plan_bytes(&self, key: &Key) -> Result<u64> {
+        if self.plans.has(key) {
+            return Ok(0);
         }
         let mut recorder = Recorder::planning(&self.device);
-        let _tensors = self.record_in(&mut recorder, &key)?;
-        Ok(MemoryUse { plans: recorder.arena_bytes(), read_back, ..MemoryUse::default() })
+        let _tensors = self.record_in(&mut recorder, key)?;
+        Ok(recorder.arena_bytes())
     }
 
     fn record(&self, key: &Key) -> Result<DecoderPlan> {
@@ -250,8 +263,7 @@ impl Decoder {
     }
 
     fn record_in(&self, recorder: &mut Recorder, key: &Key) -> Result<DecoderTensors> {
-        let tokens = 1 + key.grid.0 * key.grid.1;
-        let shape = [key.scenes, tokens, self.config.vision_hidden_size];
+        let shape = [key.scenes, tokens_of(key.grid), self.config.vision_hidden_size];
         let activations =
             (0..self.config.depth).map(|_| recorder.input(&shape)).collect::<Result<Vec<_>>>()?;
         let conditions = recorder.input(&[key.pairs, self.config.projection_dim])?;
@@ -293,6 +305,11 @@ impl Decoder {
         }
         Ok(DecoderTensors { activations, conditions, logits, hidden_states, attentions })
     }
+}
+
+/// The class token and one per patch; the largest number where there are more patches than it.
+fn tokens_of((rows, columns): (usize, usize)) -> usize {
+    rows.saturating_mul(columns).saturating_add(1)
 }
 
 fn fill<'plan>(

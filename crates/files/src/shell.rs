@@ -7,15 +7,45 @@ pub fn quoted(argument: &str) -> String {
     if !argument.is_empty() && argument.chars().all(is_plain) {
         argument.to_owned()
     } else if cfg!(windows) {
-        format!("\"{argument}\"")
+        in_double_quotes(argument)
     } else {
         format!("'{}'", argument.replace('\'', r"'\''"))
     }
 }
 
+/// An argument as programs on Windows take their command line apart: a backslash is one of its own only
+/// before a quote, where each stands for half of one.
+fn in_double_quotes(argument: &str) -> String {
+    let mut quoted = String::from("\"");
+    let mut backslashes = 0;
+    for c in argument.chars() {
+        if c == '"' {
+            quoted.extend(std::iter::repeat_n('\\', backslashes + 1));
+        }
+        backslashes = if c == '\\' { backslashes + 1 } else { 0 };
+        quoted.push(c);
+    }
+    quoted.extend(std::iter::repeat_n('\\', backslashes));
+    quoted.push('"');
+    quoted
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quotes_and_the_backslashes_before_them_are_escaped_on_windows() {
+        for (argument, expected) in [
+            (r"C:\my model", r#""C:\my model""#),
+            ("C:\\my models\\", r#""C:\my models\\""#),
+            (r#"a "small" cat"#, r#""a \"small\" cat""#),
+            (r#"C:\a\"b"#, r#""C:\a\\\"b""#),
+            ("", r#""""#),
+        ] {
+            assert_eq!(in_double_quotes(argument), expected);
+        }
+    }
 
     #[test]
     #[cfg(not(windows))]

@@ -1,4 +1,4 @@
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
 
 use crate::memory::Forgetful;
 use crate::{Device, commands};
@@ -23,7 +23,14 @@ impl<K: wgpu::WasmNotSendSync, P: wgpu::WasmNotSendSync> Forgetful for Plans<K, 
     fn forget(&self, all_but: usize) {
         let mut plans = self.lock().unwrap_or_else(PoisonError::into_inner);
         let count = plans.len().saturating_sub(all_but);
-        let dropped: Vec<_> = plans.drain(..count).collect();
+        // A plan that is being recorded frees nothing yet, and would be recorded again at each call.
+        let is_recorded = |slot: &Slot<P>| !matches!(slot.try_lock(), Err(TryLockError::WouldBlock));
+        let (mut kept, mut dropped) = (Vec::new(), Vec::new());
+        for (key, slot) in plans.drain(..) {
+            let list = if dropped.len() < count && is_recorded(&slot) { &mut dropped } else { &mut kept };
+            list.push((key, slot));
+        }
+        *plans = kept;
         // The lock is released first, so that nobody waits for it while plans are dropped.
         drop((plans, dropped));
     }
@@ -84,9 +91,11 @@ where
         slot
     }
 
-    /// Whether the plan of `key` is kept.
+    /// Whether the plan of `key` is kept: it is not where it is being recorded, or where that failed.
     pub fn has(&self, key: &K) -> bool {
-        self.plans.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|(other, _)| other == key)
+        let plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = plans.iter().find(|(other, _)| other == key);
+        slot.is_some_and(|(_, slot)| slot.try_lock().is_ok_and(|plan| plan.is_some()))
     }
 
     /// Calls `visit` with every plan that is kept.
@@ -135,8 +144,25 @@ mod tests {
     fn a_plan_that_failed_is_tried_again() {
         let cache = PlanCache::unknown(1);
         assert_eq!(cache.get_or_record(&0, || Err::<u8, _>("out of memory")).unwrap_err(), "out of memory");
+        assert!(!cache.has(&0));
         assert_eq!(*cache.get_or_record(&0, || Ok::<_, ()>(5)).unwrap(), 5);
         assert_eq!(*cache.get_or_record(&0, || Err("recorded twice")).unwrap(), 5);
+    }
+
+    // Under a tight budget, recording a plan frees the others.
+    #[test]
+    fn a_plan_that_is_being_recorded_is_not_forgotten() {
+        let cache = PlanCache::unknown(4);
+        cache.get_or_record(&1, || Ok::<_, ()>(1)).unwrap();
+        let recorded = cache.get_or_record(&2, || {
+            cache.plans.forget(0);
+            assert!(!cache.has(&1));
+            Ok::<_, ()>(2)
+        });
+        assert_eq!(*recorded.unwrap(), 2);
+        assert_eq!(*cache.get_or_record(&2, || Err("recorded twice")).unwrap(), 2);
+        cache.plans.forget(0);
+        assert!(!cache.has(&2));
     }
 
     #[test]

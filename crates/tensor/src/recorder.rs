@@ -48,6 +48,25 @@ impl Recorder {
         Self { device: device.clone(), pool, steps: Vec::new(), uniforms: Vec::new(), held: Held::default() }
     }
 
+    /// An empty recording on the same device, for [`planning`](Self::planning) where this one is: for work
+    /// that is done once, while this one is recorded.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        if self.is_planning() { Self::planning(&self.device) } else { Self::new(&self.device) }
+    }
+
+    /// As [`Device::upload_u32`]; while [planning](Self::planning), a tensor without memory.
+    ///
+    /// # Errors
+    /// As [`Device::upload_u32`].
+    pub fn constant_u32(&self, shape: &[usize], values: &[u32]) -> Result<Tensor> {
+        if self.is_planning() {
+            self.another().input_u32(shape)
+        } else {
+            self.device.upload_u32(shape, values)
+        }
+    }
+
     /// The device that the plan will run on.
     #[must_use]
     pub fn device(&self) -> &Device {
@@ -61,8 +80,9 @@ impl Recorder {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner).bytes()
     }
 
-    /// Whether it only counts.
-    pub(crate) fn is_planning(&self) -> bool {
+    /// Whether it is for [`planning`](Self::planning).
+    #[must_use]
+    pub fn is_planning(&self) -> bool {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner).is_planned()
     }
 
@@ -70,7 +90,8 @@ impl Recorder {
     /// once dropped.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] beyond the adapter's limits.
+    /// [`Error::TooLarge`] beyond the adapter's limits, [`Error::Shape`] for more elements than any memory
+    /// has room for.
     pub fn input(&self, shape: &[usize]) -> Result<Tensor> {
         self.allocate_input(shape, DType::F32)
     }
@@ -84,7 +105,7 @@ impl Recorder {
     }
 
     fn allocate_input(&self, shape: &[usize], dtype: DType) -> Result<Tensor> {
-        let bytes = dtype.bytes(shape.iter().product());
+        let bytes = dtype.bytes_of("input", shape)?;
         Ok(Tensor::in_buffer(shape, dtype, pool::input_buffer(&self.device, &self.pool, bytes)?))
     }
 
@@ -112,14 +133,14 @@ impl Recorder {
     }
 
     pub(crate) fn allocate(&self, shape: &[usize], dtype: DType) -> Result<Tensor> {
-        let bytes = dtype.bytes(shape.iter().product());
+        let bytes = dtype.bytes_of("output", shape)?;
         Ok(Tensor::in_buffer(shape, dtype, pool::buffer(&self.device, Some(&self.pool), bytes)?))
     }
 
     pub(crate) fn allocate_texture(&self, shape: &[usize]) -> Result<Tensor> {
         let columns = shape.last().copied().unwrap_or(1);
-        let rows = shape.iter().product::<usize>() / columns.max(1);
-        Ok(Tensor::in_texture(shape, pool::texture(&self.device, &self.pool, rows, columns)?))
+        let rows = DType::F32.bytes_of("output", shape)? / DType::F32.bytes(columns).max(1);
+        Ok(Tensor::in_texture(shape, pool::texture(&self.device, &self.pool, rows as usize, columns)?))
     }
 
     /// The buffer that holds `tensor`, copied from its texture where it has none.

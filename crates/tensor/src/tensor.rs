@@ -4,6 +4,7 @@ use half::f16;
 
 #[cfg(feature = "processor")]
 use crate::Precision;
+use crate::array;
 use crate::buffer::Buffer;
 use crate::pool::{self, Pooled};
 #[cfg(feature = "processor")]
@@ -30,6 +31,16 @@ impl DType {
             Self::F16 => 2,
         };
         size * length as u64
+    }
+
+    /// Bytes of a tensor of `shape`, for the op of this name. Refuses one of more bytes than can be counted:
+    /// kernels have no bounds checks, so no shape may be larger than its memory.
+    pub(crate) fn bytes_of(self, op: &'static str, shape: &[usize]) -> Result<u64> {
+        let elements = array::elements(shape).ok_or_else(|| {
+            let reason = format!("{shape:?}: no memory holds as many elements");
+            Error::Shape { op, reason }
+        })?;
+        Ok(self.bytes(elements))
     }
 
     /// The elements in `bytes`, as floats; integers keep their bits.
@@ -125,6 +136,7 @@ impl Tensor {
     /// # Errors
     /// [`Error::Shape`] when the number of elements or the last dimension would change.
     pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
+        self.dtype.bytes_of("reshape", shape)?;
         let reshaped = Self { shape: shape.to_vec(), dtype: self.dtype, storage: Arc::clone(&self.storage) };
         if reshaped.len() != self.len() || reshaped.columns() != self.columns() {
             return Err(Error::Shape { op: "reshape", reason: format!("{:?} to {shape:?}", self.shape) });
@@ -140,8 +152,8 @@ impl Tensor {
     /// The same buffer under other dimensions. The tensor must have a buffer; its texture, whose rows are
     /// other ones, is left behind.
     pub(crate) fn view(&self, shape: &[usize]) -> Result<Self> {
-        let length = shape.iter().try_fold(1usize, |length, &side| length.checked_mul(side));
-        let buffer = self.storage.buffer.get().filter(|_| length == Some(self.len()));
+        let bytes = self.dtype.bytes_of("reshape", shape)?;
+        let buffer = self.storage.buffer.get().filter(|_| bytes == self.bytes());
         let Some(buffer) = buffer else {
             return Err(Error::Shape { op: "reshape", reason: format!("{self:?} to {shape:?}") });
         };
@@ -231,14 +243,15 @@ impl Device {
     /// reuse the memory of such tensors that were dropped.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] beyond the adapter's limits.
+    /// [`Error::TooLarge`] beyond the adapter's limits, [`Error::Shape`] for more elements than any memory
+    /// has room for.
     pub fn uninit(&self, shape: &[usize]) -> Result<Tensor> {
-        let bytes = DType::F32.bytes(shape.iter().product());
+        let bytes = DType::F32.bytes_of("uninit", shape)?;
         Ok(Tensor::in_buffer(shape, DType::F32, pool::buffer(self, Some(self.recycled()), bytes)?))
     }
 
     fn upload_bytes(&self, shape: &[usize], dtype: DType, bytes: &[u8]) -> Result<Tensor> {
-        let expected = dtype.bytes(shape.iter().product());
+        let expected = dtype.bytes_of("upload", shape)?;
         if bytes.len() as u64 != expected || !expected.is_multiple_of(4) {
             let values = bytes.len() as u64 / dtype.bytes(1);
             let reason = format!("{values} values of {dtype:?} for shape {shape:?}");

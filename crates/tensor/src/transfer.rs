@@ -1,5 +1,6 @@
 //! Copies tensors that outlive recordings to the host and back.
 
+use crate::tensor::DType;
 use crate::{Array, Device, Error, Recorder, Result, Tensor};
 
 impl Device {
@@ -23,8 +24,7 @@ impl Device {
     /// [`Error::Shape`] when the number of `values` does not fit `shape`; [`Error::TooLarge`] beyond the
     /// adapter's limits.
     pub fn upload_recycled(&self, shape: &[usize], values: &[f32]) -> Result<Tensor> {
-        let length = shape.iter().try_fold(1usize, |length, &side| length.checked_mul(side));
-        if length != Some(values.len()) {
+        if DType::F32.bytes_of("upload", shape)? != size_of_val(values) as u64 {
             let reason = format!("{} values for shape {shape:?}", values.len());
             return Err(Error::Shape { op: "upload", reason });
         }

@@ -89,6 +89,12 @@ impl Host {
         Ok(Self(version))
     }
 
+    /// Whether this machine's own Mesa is `driver`. On an unreleased Debian it is not taken for sid's:
+    /// `/etc/os-release` does not tell testing, whose Mesa is older, from sid.
+    fn has(&self, driver: Driver) -> bool {
+        self.0 != Version::Unreleased && driver.version() == Some(self.0)
+    }
+
     /// Whether `driver` is of an older release than this machine's. Programs that are built here do not run
     /// there.
     pub fn is_newer_than(&self, driver: Driver) -> bool {
@@ -145,7 +151,7 @@ impl Ready {
             !host.is_newer_than(driver),
             "it is older than this machine's release: a program that is built here does not run there"
         );
-        if driver.version() == Some(host.0) {
+        if host.has(driver) {
             let manifest = llvmpipe_manifest(Path::new("/")).or_else(|_| {
                 install(&["mesa-vulkan-drivers"], "there is no llvmpipe", "Install Mesa's Vulkan drivers")?;
                 llvmpipe_manifest(Path::new("/"))
@@ -271,6 +277,8 @@ mod tests {
         let drivers = [Driver::Bookworm, Driver::Trixie, Driver::Sid, Driver::Swiftshader];
         assert_eq!(drivers.map(|driver| trixie.is_newer_than(driver)), [true, false, false, false]);
         assert_eq!(drivers.map(|driver| sid.is_newer_than(driver)), [true, true, false, false]);
+        assert_eq!(drivers.map(|driver| trixie.has(driver)), [false, true, false, false]);
+        assert_eq!(drivers.map(|driver| sid.has(driver)), [false; 4]);
         let error = Ready::get(Driver::Bookworm, &trixie, Path::new("roots"), 1).err();
         assert!(error.is_some_and(|error| error.to_string().contains("older than this machine's release")));
     }

@@ -59,6 +59,14 @@ impl Data {
         })
     }
 
+    /// The files that are read.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Shapes { .. } => Vec::new(),
+            Self::Folder(folder) => folder.files(),
+        }
+    }
+
     /// The number of examples.
     pub fn len(&self) -> usize {
         match self {

@@ -69,6 +69,18 @@ impl DataFolder {
         Ok(folder)
     }
 
+    /// The files that are read.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let of_row = |row: &Row| {
+            let images = [Some(&row.image), row.prompt_image.as_ref()].into_iter().flatten();
+            let masks = [&row.mask, &row.prompt_mask].into_iter().flatten();
+            let masks = masks.map(|mask| self.mask(mask));
+            images.map(|image| self.image(image)).chain(masks).collect::<Vec<_>>()
+        };
+        let rows = self.photos.iter().flatten().flat_map(|(_, row)| of_row(row));
+        [self.path.join(PROMPTS)].into_iter().chain(rows).collect()
+    }
+
     /// The number of photos.
     pub fn len(&self) -> usize {
         self.photos.len()

@@ -44,21 +44,25 @@ pub struct Annotated<'a> {
     /// The photo's name in the data set, which no other photo has.
     pub name: &'a Path,
     pub photo: &'a Photo,
+    /// Whether the photo's file stores its pixels upright, so that all readers see the same picture.
+    pub is_upright: bool,
     pub instances: Vec<Instance>,
 }
 
 impl<'a> DataSet<'a> {
     /// Prepares the data sets among `saves` for these classes and photos. Polygons deviate from the pixels'
-    /// edges by `simplify` pixels at most.
+    /// edges by `simplify` pixels at most. With `ignore_exif`, photos are not turned upright.
     pub fn prepare(
         folder: &'a output::Folder,
         saves: &[Kind],
         classes: &[String],
         photos: &[Source],
         simplify: f64,
+        ignore_exif: bool,
     ) -> Result<Self> {
         let coco = saves.contains(&Kind::Coco).then(|| Coco::new(folder, classes, photos)).transpose()?;
-        let yolo = saves.contains(&Kind::Yolo).then(|| Yolo::prepare(folder, classes)).transpose()?;
+        let yolo =
+            saves.contains(&Kind::Yolo).then(|| Yolo::prepare(folder, classes, ignore_exif)).transpose()?;
         Ok(Self { coco, yolo, simplify, filled: 0 })
     }
 

@@ -30,6 +30,8 @@ pub struct Drawing<'a> {
 /// What the model says of a photo.
 pub struct Decoded {
     pub photo: Photo,
+    /// Whether its file stores it upright.
+    pub is_upright: bool,
     pub segmentation: Segmentation,
     /// The number of windows through which the photo was looked at.
     pub windows: usize,
@@ -42,7 +44,7 @@ impl<'a> Drawing<'a> {
     /// [`MaskOptions`](clipseg::masks::MaskOptions) documents.
     pub fn draw(&self, place: usize, decoded: Decoded, data_set: &mut DataSet<'_>) -> Result<Report<'a>> {
         let Self { arguments, prompts, results, targets, sources, names, adapter } = *self;
-        let Decoded { photo, segmentation, windows, seconds } = decoded;
+        let Decoded { photo, is_upright, segmentation, windows, seconds } = decoded;
         let path = PathText(sources[place].path.as_path());
         let (width, height) = (photo.width(), photo.height());
         let options = arguments.shaping.options();
@@ -118,8 +120,8 @@ impl<'a> Drawing<'a> {
         }
         let logits = targets.logits.as_ref().map(output::File::path).map(PathText);
         // The data set comes last, so that it has no photo of which a file could not be written.
-        let annotated =
-            Annotated { source: &sources[place], name: names.photo(place), photo: &photo, instances };
+        let (source, name) = (&sources[place], names.photo(place));
+        let annotated = Annotated { source, name, photo: &photo, is_upright, instances };
         let yolo = data_set.add(&annotated)?;
         Ok(Report {
             photo: path,

@@ -139,7 +139,8 @@ impl Work<'_> {
         if let Some(smoother) = smoother {
             segmentation = smoother.smooth(segmentation, &photo.photo)?;
         }
-        Ok(Decoded { photo: photo.photo, segmentation, windows: count, seconds })
+        let is_upright = photo.is_upright;
+        Ok(Decoded { photo: photo.photo, is_upright, segmentation, windows: count, seconds })
     }
 }
 

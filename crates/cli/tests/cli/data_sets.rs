@@ -6,6 +6,7 @@ use std::path::Path;
 use clipseg::masks::{Connectivity, Mask, RunLengths};
 use serde_json::Value;
 
+use crate::inputs::sideways_coffee;
 use crate::support::{Workspace, clipseg, fixture, refuse, succeed};
 
 /// A workspace with both scenes of the fixtures, one of them within a folder, and a file that is not a photo.
@@ -210,6 +211,69 @@ fn photos_of_others_are_not_overwritten() {
     let images = workspace.argument("out/images");
     succeed(&["segment", "--model", model, &images, "-p", "a circle", "--save", "yolo", "--out", &out]);
     assert_eq!(workspace.tree("out"), ["data.yaml", "images/scene-1.png", "labels/scene-1.txt"]);
+}
+
+// What is there but cannot be read is not taken for missing.
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_compared_is_not_overwritten() {
+    let workspace = Workspace::empty();
+    fs::create_dir_all(workspace.path("out/images")).unwrap();
+    let scene = image::open(fixture("shapes/scene-1.png")).unwrap();
+    for name in ["still.gif", "scene.png"] {
+        scene.save(workspace.path(name)).unwrap();
+        let copy = workspace.path("out/images").join(Path::new(name).with_extension("png"));
+        std::os::unix::fs::symlink("a disk that is not mounted", &copy).unwrap();
+        let model = fixture("models/clipseg-shapes");
+        let [photo, out] = [name, "out"].map(|name| workspace.argument(name));
+        refuse(
+            &[
+                "segment",
+                "--model",
+                model.to_str().unwrap(),
+                &photo,
+                "-p",
+                "a circle",
+                "--save",
+                "yolo",
+                "--out",
+                &out,
+            ],
+            &["cannot compare", copy.to_str().unwrap()],
+        );
+        assert!(fs::symlink_metadata(&copy).unwrap().is_symlink());
+    }
+    assert!(!workspace.path("out/labels").exists());
+}
+
+// Readers turn a JPEG as its camera says, unlike --ignore-exif.
+#[test]
+fn labels_and_pictures_lie_the_same_way() {
+    let workspace = Workspace::empty();
+    workspace.write("coffee.jpg", &sideways_coffee());
+    let model = fixture("models/clipseg-shapes");
+    let [photo, out, stored] = ["coffee.jpg", "out", "stored"].map(|name| workspace.argument(name));
+    // Nothing is so certain, and no hole warned of.
+    let upright = [
+        "segment",
+        "--model",
+        model.to_str().unwrap(),
+        &photo,
+        "-p",
+        "a circle",
+        "--threshold",
+        "1",
+        "--save",
+        "yolo",
+        "--out",
+    ];
+    succeed(&[&upright[..], &[&out]].concat());
+    assert_eq!(workspace.files("out/images"), ["coffee.jpg"]);
+    assert!(fs::read(workspace.path("out/images/coffee.jpg")).unwrap() == sideways_coffee());
+    succeed(&[&upright[..], &[&stored, "--ignore-exif"]].concat());
+    assert_eq!(workspace.files("stored/images"), ["coffee.png"]);
+    let picture = image::open(workspace.path("stored/images/coffee.png")).unwrap();
+    assert_eq!((picture.width(), picture.height()), (600, 400));
 }
 
 #[test]

@@ -57,6 +57,13 @@ fn a_folder_is_scored() {
     assert_eq!(lines.len(), 3);
     assert_eq!(lines[0]["foreground_iou"], groups["text"]["chosen"]["foreground_iou"]);
     assert_eq!((&lines[1]["present"], &lines[1]["foreground_iou"]), (&Value::Bool(false), &Value::Null));
+    // The scores of the prompts are in a file of the name that the prompts have.
+    let before = fs::read(workspace.path("data/prompts.jsonl")).unwrap();
+    for other in [["--data", "shapes:1:1", "--tune", &data], ["--data", &data, "--threshold", "0.3"]] {
+        let arguments = [&["eval", "--model", &model, "--out", &data][..], &other].concat();
+        refuse(&arguments, &["--out", "prompts.jsonl", "would overwrite"]);
+    }
+    assert_eq!(fs::read(workspace.path("data/prompts.jsonl")).unwrap(), before);
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn files_have_the_permissions_of_any_new_file() {
 }
 
 /// The fixtures' coffee, 600 × 400, with an EXIF block that says it lies on its side.
-fn sideways_coffee() -> Vec<u8> {
+pub fn sideways_coffee() -> Vec<u8> {
     let exif = [
         b"Exif\0\0MM\0\x2a\0\0\0\x08".as_slice(),
         b"\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0", // one entry: orientation, a short, 1 value, 6

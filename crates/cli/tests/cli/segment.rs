@@ -149,11 +149,21 @@ fn inputs_are_not_overwritten() {
     let workspace = Workspace::tiny();
     fs::copy(fixture("photos/chelsea.png"), workspace.path("photo.png")).unwrap();
     let before = fs::read(workspace.path("photo.png")).unwrap();
-    let [model, photo, weights] =
-        ["model", "photo.png", "model/model.safetensors"].map(|name| workspace.argument(name));
-    for target in [&photo, &weights] {
-        let arguments = ["segment", "--model", &model, &photo, "-p", "a cat", "--logits", target];
-        refuse(&arguments, &["--logits", target, "would overwrite"]);
+    // Whatever lies in the model's folder is its own: shards have any name.
+    workspace.write("model/shard-1.safetensors", b"weights");
+    let [model, photo, prompt] = ["model", "photo.png", "prompt.png"].map(|name| workspace.argument(name));
+    fs::copy(fixture("photos/chelsea.png"), &prompt).unwrap();
+    let of_model =
+        ["model/model.safetensors", "model/shard-1.safetensors", "model/config.json", "model/vocab.json"];
+    for target in of_model.into_iter().chain(["photo.png"]).map(|name| workspace.argument(name)) {
+        let segment = ["segment", "--model", &model, &photo, "-p", "a cat", "--logits", &target];
+        refuse(&segment, &["--logits", &target, "would overwrite"]);
+        let preprocess = ["preprocess", "--model", &model, &photo, "--out", &target];
+        refuse(&preprocess, &["--out", &target, "would overwrite"]);
+    }
+    for target in of_model.into_iter().chain(["prompt.png"]).map(|name| workspace.argument(name)) {
+        let encode = ["encode-prompts", "--model", &model, "--prompt-image", &prompt, "--out", &target];
+        refuse(&encode, &["--out", &target, "would overwrite"]);
     }
     assert_eq!(fs::read(workspace.path("photo.png")).unwrap(), before);
 }

@@ -41,9 +41,12 @@ pub(super) fn decode(bytes: &[u8], orientation: Orientation) -> Result<PhotoFile
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
     reader.limits(limits.clone());
-    let (picture, turn) = match reader.format() {
+    let (picture, turn, is_upright) = match reader.format() {
         // Pillow turns TIFF files upright by itself, whatever the caller asks for.
-        _ if tiff::is_tiff(bytes) => tiff::decode(bytes)?,
+        _ if tiff::is_tiff(bytes) => {
+            let (picture, turn) = tiff::decode(bytes)?;
+            (picture, turn, turn == Turn::NoTransforms)
+        }
         Some(
             format @ (ImageFormat::Jpeg
             | ImageFormat::Png
@@ -56,22 +59,22 @@ pub(super) fn decode(bytes: &[u8], orientation: Orientation) -> Result<PhotoFile
             check_size(width.into(), height.into())?;
             limits.max_alloc = Some(MAX_DECODER_BYTES.min(decoder.total_bytes() + MAX_OTHER_BYTES));
             decoder.set_limits(limits).map_err(undecodable)?;
+            // A picture with damaged metadata is not refused.
+            let turn = exif_orientation(bytes, format, &mut decoder).unwrap_or(Turn::NoTransforms);
+            let is_upright = turn == Turn::NoTransforms;
             let turn = match orientation {
-                // A picture with damaged metadata is not refused.
-                Orientation::Apply => {
-                    exif_orientation(bytes, format, &mut decoder).unwrap_or(Turn::NoTransforms)
-                }
+                Orientation::Apply => turn,
                 Orientation::Ignore => Turn::NoTransforms,
             };
             let picture = match format {
                 ImageFormat::Jpeg if !is_subsampled_cmyk(bytes)? => decode_jpeg(bytes)?,
                 _ => decode_other(decoder)?,
             };
-            (picture, turn)
+            (picture, turn, is_upright)
         }
         _ => return Err(Error::image(formats::refusal(bytes))),
     };
-    picture.turned(turn)
+    picture.turned(turn, is_upright)
 }
 
 /// The numbers of columns and rows that a picture file declares.
@@ -86,7 +89,7 @@ pub(crate) fn dimensions(bytes: &[u8]) -> Option<(u64, u64)> {
 }
 
 impl Picture {
-    fn turned(self, turn: Turn) -> Result<PhotoFile> {
+    fn turned(self, turn: Turn, is_upright: bool) -> Result<PhotoFile> {
         let Self { width, height, rgb, alpha, is_clipped } = self;
         let (columns, rows) = (width as u32, height as u32);
         let turned = |picture: Option<DynamicImage>| {
@@ -101,7 +104,7 @@ impl Picture {
         let picture = turned(RgbImage::from_raw(columns, rows, rgb).map(DynamicImage::from))?;
         let (width, height) = (picture.width() as usize, picture.height() as usize);
         let photo = Photo::from_rgb(width, height, picture.into_rgb8().into_vec())?;
-        Ok(PhotoFile { photo, alpha, is_clipped })
+        Ok(PhotoFile { photo, alpha, is_clipped, is_upright })
     }
 }
 

@@ -31,6 +31,9 @@ pub struct PhotoFile {
     /// Whether the file has grey of more than 8 bits and some of it was clipped to 0 or 255, as Pillow and
     /// therefore transformers do. Such a picture may come out all white or black.
     pub is_clipped: bool,
+    /// Whether the file stores the picture upright, and not to be turned by readers that heed the orientation
+    /// that a camera wrote into it.
+    pub is_upright: bool,
 }
 
 impl PhotoFile {

@@ -72,13 +72,14 @@ impl PixelValues {
     /// resizes that to the original size by nearest neighbour. `mask` is `[height, width]`.
     ///
     /// # Errors
-    /// Where the mask has another size or marks no pixel.
+    /// Where the mask has another size or marks no pixel, or there are not three values per pixel.
     pub fn visual_prompt(&self, mask: &[bool], style: &PromptStyle) -> Result<Self> {
         let (width, height) = (self.width, self.height);
-        if mask.len() != width * height {
-            let found = mask.len();
+        let area = width.checked_mul(height).filter(|&area| area == mask.len());
+        if area.and_then(|area| area.checked_mul(3)) != Some(self.values.len()) {
+            let (found, values) = (mask.len(), self.values.len());
             return Err(Error::image(format!(
-                "a mask of {found} pixels for {width} × {height} pixel values"
+                "a mask of {found} pixels for {width} × {height} pixels of {values} values"
             )));
         }
         let Some(bounds) = Bounds::of(mask, width) else {

@@ -52,12 +52,10 @@ impl Packed {
 
     /// The layout for `texts` texts of `length` tokens each.
     pub fn longest_layout(texts: usize, length: usize) -> Layout {
-        let (rows, max_seqlen) = (texts * length, length);
-        Layout::Packed {
-            texts,
-            rows: rows.next_multiple_of(ROWS),
-            max_seqlen: max_seqlen.next_multiple_of(LONGEST),
-        }
+        // What is too large to be counted is refused with the first tensor of the recording.
+        let up = |count: usize, unit| count.checked_next_multiple_of(unit).unwrap_or(usize::MAX);
+        let rows = texts.saturating_mul(length);
+        Layout::Packed { texts, rows: up(rows, ROWS), max_seqlen: up(length, LONGEST) }
     }
 
     pub fn fill<'plan>(&self, plan: &'plan TextPlan) -> Result<Run<'plan>> {

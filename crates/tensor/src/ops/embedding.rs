@@ -163,7 +163,7 @@ impl Recorder {
         let places =
             (0..batch).flat_map(|item| (1..length.max(1)).map(move |token| (item * length + token) as u32));
         let places: Vec<_> = places.collect();
-        let rows = self.device().upload_u32(&[places.len()], &places)?;
+        let rows = self.constant_u32(&[places.len()], &places)?;
         self.gather_rows(tokens, &rows)?.reshape(&[batch, length.saturating_sub(1), width])
     }
 }

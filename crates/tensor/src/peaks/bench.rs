@@ -106,7 +106,11 @@ impl<'a> Bench<'a> {
         let mut rounds = 1;
         let seconds = |rounds: u32| {
             let params = Params { rounds, ..params };
-            self.device.gpu()?.queue.write_buffer(&self.params, 0, bytemuck::bytes_of(&params));
+            let gpu = self.device.gpu()?;
+            self.device.guard(|| {
+                gpu.queue.write_buffer(&self.params, 0, bytemuck::bytes_of(&params));
+                Ok(())
+            })?;
             self.seconds(workgroups, 1)
         };
         // The first run of a kernel may compile it.

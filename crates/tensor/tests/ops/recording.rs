@@ -152,6 +152,35 @@ fn shapes_that_do_not_fit_are_errors_that_name_the_op() {
     }
 }
 
+// Kernels have no bounds checks: a shape whose product wraps must not get a small buffer.
+#[test]
+fn shapes_that_no_memory_holds_are_refused() {
+    let half = 1 << (usize::BITS / 2);
+    // Of elements, of bytes, and beside a dimension of zero.
+    let shapes = [vec![half, half], vec![half / 2, half / 2], vec![half, half, 0], vec![usize::MAX]];
+    for device in devices() {
+        let recorder = Recorder::new(device);
+        let planning = Recorder::planning(device);
+        let empty = device.upload(&[0], &[]).unwrap();
+        for shape in &shapes {
+            let results = [
+                device.upload(shape, &[]),
+                device.upload_u32(shape, &[]),
+                device.upload_f16(shape, &[]),
+                device.upload_recycled(shape, &[]),
+                device.uninit(shape),
+                recorder.input(shape),
+                recorder.input_u32(shape),
+                planning.input(shape),
+                empty.reshape(shape),
+            ];
+            for (place, result) in results.into_iter().enumerate() {
+                assert!(matches!(result, Err(Error::Shape { .. })), "{place}: {result:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_run_without_outputs_reads_nothing() {
     for device in devices() {

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::super::photos::Source;
 use super::{Annotated, Instance};
-use crate::output;
 use crate::paths::PathText;
+use crate::{output, report};
 
 /// The file's name in the output folder.
 const FILE: &str = "annotations.json";
@@ -33,6 +33,8 @@ pub struct Coco<'a> {
     root: PathBuf,
     images: Vec<u8>,
     annotations: Option<File>,
+    /// The bytes of that file that belong to the photos; what follows is of one that could not be added.
+    length: u64,
     image_count: usize,
     annotation_count: usize,
     written: Option<Instant>,
@@ -106,6 +108,7 @@ impl<'a> Coco<'a> {
             root,
             images: Vec::new(),
             annotations: None,
+            length: 0,
             image_count: 0,
             annotation_count: 0,
             written: None,
@@ -115,8 +118,14 @@ impl<'a> Coco<'a> {
 
     /// Adds a photo, all of it or nothing.
     pub fn add(&mut self, annotated: &Annotated<'_>) -> Result<()> {
-        let mut text = Vec::new();
         let image_id = self.image_count + 1;
+        let path = absolute(&annotated.source.path)
+            .with_context(|| format!("--save coco: {}", annotated.source.path.display()))?;
+        let name = PathText(path.strip_prefix(&self.root).unwrap_or(&path)).to_string();
+        let file_name = if cfg!(windows) { name.replace('\\', "/") } else { name };
+        let (width, height) = (annotated.photo.width(), annotated.photo.height());
+        let image = serde_json::to_vec(&Image { id: image_id, file_name, width, height })?;
+        let mut text = Vec::new();
         for (id, instance) in (self.annotation_count + 1..).zip(&annotated.instances) {
             if id > 1 {
                 text.extend(b",\n");
@@ -124,26 +133,27 @@ impl<'a> Coco<'a> {
             serde_json::to_writer(&mut text, &Annotation::of(id, image_id, instance))?;
         }
         self.spool(&text).with_context(|| format!("cannot write {}", self.folder.path().display()))?;
-        let path = absolute(&annotated.source.path)?;
-        let name = PathText(path.strip_prefix(&self.root).unwrap_or(&path)).to_string();
-        let file_name = if cfg!(windows) { name.replace('\\', "/") } else { name };
-        let (width, height) = (annotated.photo.width(), annotated.photo.height());
+        // Nothing fails from here on.
         if image_id > 1 {
             self.images.extend(b",\n");
         }
-        serde_json::to_writer(&mut self.images, &Image { id: image_id, file_name, width, height })?;
+        self.images.extend(image);
         self.image_count = image_id;
         self.annotation_count += annotated.instances.len();
         let pause = INTERVAL.max(SHARE * self.cost);
         if self.written.is_none_or(|written| written.elapsed() > pause) {
-            self.finish()?;
+            // The photo is in the data set, whose file is written again later: at the end at the latest.
+            if let Err(error) = self.finish() {
+                report::warning(format_args!("--save coco: {error:#}; it is tried again"));
+                self.written = Some(Instant::now());
+            }
         }
         Ok(())
     }
 
     /// Writes the file of all photos so far, if there are any.
     pub fn finish(&mut self) -> Result<Option<PathBuf>> {
-        let Self { folder, head, images, annotations, .. } = self;
+        let Self { folder, head, images, annotations, length, .. } = self;
         let Some(annotations) = annotations else { return Ok(None) };
         let start = Instant::now();
         let path = folder.write_with(FILE, |file| {
@@ -151,7 +161,7 @@ impl<'a> Coco<'a> {
             file.write_all(images)?;
             file.write_all(b"],\"annotations\":[")?;
             annotations.seek(SeekFrom::Start(0))?;
-            io::copy(annotations, file)?;
+            io::copy(&mut annotations.take(*length), file)?;
             file.write_all(b"]}\n")
         })?;
         self.written = Some(Instant::now());
@@ -165,9 +175,9 @@ impl<'a> Coco<'a> {
             self.annotations = Some(tempfile::tempfile_in(self.folder.path())?);
         }
         if let Some(file) = &mut self.annotations {
-            let end = file.seek(SeekFrom::End(0))?;
-            // After an error, remove what was written of the photo: a part of it would spoil the file.
-            file.write_all(text).or_else(|error| file.set_len(end).and(Err(error)))?;
+            file.seek(SeekFrom::Start(self.length))?;
+            file.write_all(text)?;
+            self.length += text.len() as u64;
         }
         Ok(())
     }
@@ -215,7 +225,44 @@ fn common_folder(files: &[PathBuf]) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use clipseg::Photo;
+    use clipseg::masks::{Mask, ProbabilityMap};
+    use serde_json::Value;
+
+    use super::super::{DataSet, Kind};
     use super::*;
+
+    #[test]
+    fn a_photo_is_added_whole_or_not_at_all() {
+        let parent = tempfile::tempdir().unwrap();
+        let out = parent.path().join("out");
+        let folder = output::Folder::prepare(&out, "--out").unwrap();
+        let photo = Photo::from_rgb(2, 1, vec![0; 6]).unwrap();
+        let source = |name: &str| Source { path: PathBuf::from(name), folder: PathBuf::new() };
+        let sources = ["/photos/a.png", "", "/photos/b.png"].map(source);
+        let mut coco = Coco::new(&folder, &["cat".to_owned()], &sources[..1]).unwrap();
+        let all = DataSet::prepare(&folder, &[Kind::Coco], &[], &sources[..1], 0.0, false).unwrap();
+        let mask = Mask::new(2, 1, vec![true, false]).unwrap();
+        let map = ProbabilityMap::new(2, 1, vec![0.75, 0.25]).unwrap();
+        // The file cannot replace a folder, and an empty path leads nowhere.
+        fs::create_dir_all(out.join(FILE)).unwrap();
+        let added = sources.each_ref().map(|source| {
+            let instances = all.instances(0, &mask, &map, |score| score).unwrap();
+            let name = Path::new("a");
+            coco.add(&Annotated { source, name, photo: &photo, is_upright: true, instances }).is_ok()
+        });
+        assert_eq!(added, [true, false, true]);
+        assert!(coco.finish().is_err());
+        fs::remove_dir(out.join(FILE)).unwrap();
+        coco.finish().unwrap();
+        let file: Value = serde_json::from_slice(&fs::read(out.join(FILE)).unwrap()).unwrap();
+        let ids = |list: &str, id: &str| -> Vec<u64> {
+            file[list].as_array().unwrap().iter().map(|entry| entry[id].as_u64().unwrap()).collect()
+        };
+        assert_eq!(ids("images", "id"), [1, 2]);
+        assert_eq!((ids("annotations", "id"), ids("annotations", "image_id")), (vec![1, 2], vec![1, 2]));
+        assert_eq!(file["images"][1]["file_name"], "b.png");
+    }
 
     #[test]
     fn the_common_folder_is_the_innermost() {

@@ -30,6 +30,7 @@ const ALIASES: [(&str, &str); 4] = [("dib", "bmp"), ("jfif", "jpg"), ("jif", "jp
 /// The data set in the making; each photo's files are written when it is added.
 pub struct Yolo<'a> {
     folder: &'a output::Folder,
+    ignore_exif: bool,
     description: String,
     file: Option<PathBuf>,
 }
@@ -39,6 +40,16 @@ pub struct Yolo<'a> {
 pub struct YoloFiles {
     pub image: PathText<PathBuf>,
     pub labels: PathText<PathBuf>,
+}
+
+/// How a photo comes into the data set; names are within its folder.
+enum Picture {
+    /// It is there already.
+    There(PathBuf),
+    /// Its file is copied.
+    Copy(PathBuf),
+    /// These bytes are written.
+    Png(PathBuf, Vec<u8>),
 }
 
 /// Whether a folder holds copies of photos: it is the `images` of a data set that this program wrote.
@@ -55,7 +66,7 @@ fn is_ours(folder: &Path) -> bool {
 
 impl<'a> Yolo<'a> {
     /// Checks that the folder holds no data set that another program or person made.
-    pub fn prepare(folder: &'a output::Folder, classes: &[String]) -> Result<Self> {
+    pub fn prepare(folder: &'a output::Folder, classes: &[String], ignore_exif: bool) -> Result<Self> {
         let labels = folder.path().join(LABELS);
         let is_empty = fs::read_dir(&labels).map_or(true, |mut entries| entries.next().is_none());
         ensure!(
@@ -71,13 +82,14 @@ impl<'a> Yolo<'a> {
             // A JSON string is a YAML string too.
             writeln!(description, "  {number}: {}", serde_json::to_string(class)?)?;
         }
-        Ok(Self { folder, description, file: None })
+        Ok(Self { folder, ignore_exif, description, file: None })
     }
 
-    /// Adds a photo.
+    /// Adds a photo. Its picture comes last: labels without one are not read, but a picture without labels
+    /// would be taken for one that shows nothing.
     pub fn add(&mut self, annotated: &Annotated<'_>) -> Result<YoloFiles> {
-        let Annotated { source, name, photo, instances } = annotated;
-        let image = self.copy(&source.path, name, photo)?;
+        let Annotated { source, name, photo, instances, .. } = annotated;
+        let image = self.picture(annotated)?;
         // Write this file before the first labels, as it shows that they are ours.
         if self.file.is_none() {
             self.file = Some(self.folder.write(FILE, self.description.as_bytes())?);
@@ -85,6 +97,7 @@ impl<'a> Yolo<'a> {
         let labels = labels(instances, photo);
         let name = with_extension(&Path::new(LABELS).join(name), "txt");
         let labels = self.folder.write(name, labels.as_bytes())?;
+        let image = self.write(&source.path, image)?;
         Ok(YoloFiles { image: PathText(image), labels: PathText(labels) })
     }
 
@@ -93,31 +106,55 @@ impl<'a> Yolo<'a> {
         self.file.as_deref()
     }
 
-    /// Copies the photo's file into the data set if ultralytics reads such files, and writes the photo as a
-    /// PNG otherwise.
-    fn copy(&self, source: &Path, name: &Path, photo: &Photo) -> Result<PathBuf> {
+    /// How the photo comes into the data set: as a copy of its file if ultralytics reads such files and sees
+    /// the picture that was segmented, and as a PNG otherwise. Another picture of that name is an error.
+    fn picture(&self, annotated: &Annotated<'_>) -> Result<Picture> {
+        let Annotated { source, name, photo, is_upright, .. } = annotated;
+        let source = &source.path;
         let ending = source.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         let alias = ALIASES.iter().find(|(alias, _)| *alias == ending).map(|(_, ending)| *ending);
         let known = alias.or_else(|| EXTENSIONS.into_iter().find(|known| *known == ending));
-        let name = with_extension(&Path::new(IMAGES).join(name), known.unwrap_or("png"));
+        // Of the orientation that a camera wrote, ultralytics heeds a JPEG's.
+        let is_jpeg = matches!(known, Some("jpg" | "jpeg"));
+        let copied = known.filter(|_| *is_upright || (is_jpeg && !self.ignore_exif));
+        let name = with_extension(&Path::new(IMAGES).join(name), copied.unwrap_or("png"));
         let path = self.folder.path().join(&name);
-        if known.is_none() {
-            let mut png = Vec::new();
-            let (width, height) = (u32::try_from(photo.width())?, u32::try_from(photo.height())?);
-            PngEncoder::new(&mut png).write_image(photo.rgb(), width, height, ExtendedColorType::Rgb8)?;
-            return match clipseg_files::read(&path, u64::MAX - 1) {
-                Ok(there) if there == png => Ok(path),
-                Ok(_) => Err(taken(&path)),
-                Err(_) => self.folder.write(&name, &png),
+        let is_there = match fs::symlink_metadata(&path) {
+            Ok(_) => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        };
+        let unread = || format!("cannot compare {} with {}", source.display(), path.display());
+        if copied.is_some() {
+            return match is_there {
+                false => Ok(Picture::Copy(name)),
+                true if is_same(source, &path).with_context(unread)? => Ok(Picture::There(path)),
+                true => Err(taken(&path)),
             };
         }
-        let unread = || format!("cannot read {}", source.display());
-        if path.exists() {
-            let is_same = is_same(source, &path).with_context(unread)?;
-            return if is_same { Ok(path) } else { Err(taken(&path)) };
+        let mut png = Vec::new();
+        let (width, height) = (u32::try_from(photo.width())?, u32::try_from(photo.height())?);
+        PngEncoder::new(&mut png).write_image(photo.rgb(), width, height, ExtendedColorType::Rgb8)?;
+        match is_there {
+            false => Ok(Picture::Png(name, png)),
+            true if clipseg_files::read(&path, u64::MAX - 1).with_context(unread)? == png => {
+                Ok(Picture::There(path))
+            }
+            true => Err(taken(&path)),
         }
-        let mut from = clipseg_files::open(source).with_context(unread)?;
-        self.folder.write_with(&name, |file| io::copy(&mut from, file).map(|_| ()))
+    }
+
+    /// Writes the picture, and gives its path.
+    fn write(&self, source: &Path, picture: Picture) -> Result<PathBuf> {
+        match picture {
+            Picture::There(path) => Ok(path),
+            Picture::Png(name, bytes) => self.folder.write(name, &bytes),
+            Picture::Copy(name) => {
+                let unread = || format!("cannot read {}", source.display());
+                let mut from = clipseg_files::open(source).with_context(unread)?;
+                self.folder.write_with(name, |file| io::copy(&mut from, file).map(|_| ()))
+            }
+        }
     }
 }
 
