@@ -114,8 +114,8 @@ impl ClipSeg {
     /// in parts and large maps in tiles, which takes less.
     ///
     /// # Errors
-    /// The device's, of sizes beyond the adapter's limits; [`Error::Input`] when the photo has more than 2³¹ -
-    /// 1 pixels.
+    /// The device's, of sizes beyond the adapter's limits; [`Error::Input`] when the photo has more than
+    /// 2³¹ - 1 pixels.
     pub fn memory_needed(&self, width: usize, height: usize, prompts: usize) -> Result<MemoryUse> {
         let config = self.processor.config();
         let input = match config.size {

@@ -46,8 +46,8 @@ pub const CONFIG: Target = Target { name: "config", run: config::run, memory: (M
 pub const HUB: Target = Target { name: "hub", run: hub::run, memory: (8 * MB, 100) };
 /// A mask, and text that may be run lengths.
 pub const MASKS: Target = Target { name: "masks", run: masks::run, memory: (4 * MB, 100) };
-/// A picture. A frame of a GIF that reaches beyond its picture may take 64 MB, and its indices a quarter more;
-/// the rest is for the picture itself.
+/// A picture. A frame of a GIF that reaches beyond its picture may take 64 MB, and its indices a quarter
+/// more; the rest is for the picture itself.
 pub const PHOTO: Target = Target { name: "photo", run: photo::run, memory: (88 * MB, 100) };
 /// The pickle in a PyTorch file.
 pub const PICKLE: Target = Target { name: "pickle", run: pickle::run, memory: (4 * MB, 100) };
