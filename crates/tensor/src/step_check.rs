@@ -267,12 +267,12 @@ mod tests {
     // A step of a kernel without a twin would pass every check unseen, and one without an op is dead.
     #[test]
     fn every_kernel_has_a_twin_and_an_op() {
-        let ops = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ops");
-        let files = std::fs::read_dir(ops).unwrap().map(|entry| entry.unwrap().path());
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let files = std::fs::read_dir(folder.join("ops")).unwrap().map(|entry| entry.unwrap().path());
         let mut sources: Vec<_> = files.filter_map(|path| std::fs::read_to_string(path).ok()).collect();
         // What meets a host's own memory stands before or behind a plan's steps.
-        let others = [include_str!("recorder.rs"), include_str!("photo.rs"), include_str!("mask.rs")];
-        sources.extend(others.map(str::to_owned));
+        let others = ["recorder.rs", "photo.rs", "mask.rs", "overlay.rs"];
+        sources.extend(others.map(|file| std::fs::read_to_string(folder.join(file)).unwrap()));
         for kernel in clipseg_shaders::kernels::ALL {
             let has_twin = twin_of(kernel).is_some() || twins_of_textures::has_twin(kernel.name);
             assert!(has_twin, "{} has no twin", kernel.name);
