@@ -5,20 +5,9 @@ use std::path::Path;
 
 use anyhow::Result;
 use clipseg::Photo;
-use clipseg::masks::{LabelMap, Mask};
+use clipseg::masks::{LabelMap, Mask, OVERLAY_COLOURS};
 use png::{BitDepth, ColorType, Compression, Filter};
 
-/// Colours of the overlays, prompt after prompt; far apart, and bright enough for dark photos.
-const PALETTE: [[u8; 3]; 8] = [
-    [255, 64, 96],
-    [48, 160, 255],
-    [64, 208, 96],
-    [255, 176, 32],
-    [176, 96, 255],
-    [32, 208, 208],
-    [255, 112, 208],
-    [208, 224, 48],
-];
 /// How much of the colour lies over the photo inside the mask.
 const TINT: f32 = 0.5;
 /// What the pictures say made them, under PNG's keyword for that.
@@ -81,7 +70,7 @@ pub fn label_colour(label: u16) -> [u8; 3] {
 
 /// The colour of prompt `prompt`, which comes again every eighth prompt.
 fn colour(prompt: usize) -> [u8; 3] {
-    PALETTE[prompt % PALETTE.len()]
+    OVERLAY_COLOURS[prompt % OVERLAY_COLOURS.len()]
 }
 
 /// As [`overlay_png`], as red, green and blue bytes.
@@ -186,7 +175,7 @@ mod tests {
         mark([false, true, true], 0.5);
         let (colour, palette, pixels) = mark([false, false, true], 0.6);
         assert_eq!((colour, pixels), (ColorType::Indexed, vec![0, 1, 2]));
-        assert_eq!(palette.unwrap(), [[0; 3], PALETTE[0], PALETTE[1]].concat());
+        assert_eq!(palette.unwrap(), [[0; 3], OVERLAY_COLOURS[0], OVERLAY_COLOURS[1]].concat());
         for _ in 2..255 {
             assert_eq!(mark([true; 3], 0.0).0, ColorType::Indexed);
         }
@@ -199,7 +188,7 @@ mod tests {
     #[test]
     fn overlays_are_those_of_the_library_by_default() {
         let Overlay { colour, opacity, values, outline } = Overlay::default();
-        assert_eq!((colour, opacity, values), (PALETTE[0], TINT, MaskValues::Threshold(0.5)));
+        assert_eq!((colour, opacity, values), (OVERLAY_COLOURS[0], TINT, MaskValues::Threshold(0.5)));
         let photo = Photo::from_rgb(5, 5, vec![100; 75]).unwrap();
         let mask: Vec<_> =
             (0..25).map(|place| (1..4).contains(&(place % 5)) && (1..4).contains(&(place / 5))).collect();

@@ -45,5 +45,6 @@ pub use error::Error;
 pub use label_map::LabelMap;
 pub use mask::{BoundingBox, Mask};
 pub use mask_options::MaskOptions;
+pub use overlay::OVERLAY_COLOURS;
 pub use probability_map::{Combination, ProbabilityMap};
 pub use run_lengths::RunLengths;

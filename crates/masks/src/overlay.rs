@@ -2,6 +2,19 @@
 
 use crate::{Error, Mask};
 
+/// Colours of masks over a photo, red, green and blue, for one prompt after another: far apart, and bright
+/// enough for dark photos.
+pub const OVERLAY_COLOURS: [[u8; 3]; 8] = [
+    [255, 64, 96],
+    [48, 160, 255],
+    [64, 208, 96],
+    [255, 176, 32],
+    [176, 96, 255],
+    [32, 208, 208],
+    [255, 112, 208],
+    [208, 224, 48],
+];
+
 impl Mask {
     /// The photo, red, green and blue bytes row by row, with this mask over it in a colour: each byte becomes
     /// `photo * (1 - opacity) + colour * opacity`, rounded. The mask's edge is drawn within it in the colour

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use clipseg::masks::OVERLAY_COLOURS;
 use clipseg::{
     Checkpoint, ClipSeg, ClipSegConfig, ClipSegForImageSegmentation, Device, DeviceOptions,
     DeviceSegmentation, EncodedImage, MaskValues, Orientation, Overlay, Photo, Processor, Tokenizer, wgpu,
@@ -19,18 +20,6 @@ use crate::frames::Phase;
 const LONGEST_SUBMISSION: Duration = Duration::from_millis(8);
 /// The longer side that a picture is shown at, at least: the edges of masks are drawn so finely.
 const SHOWN_SIDE: u32 = 640;
-/// The colours of `clipseg segment`, prompt after prompt.
-pub const COLOURS: [[u8; 3]; 8] = [
-    [255, 64, 96],
-    [48, 160, 255],
-    [64, 208, 96],
-    [255, 176, 32],
-    [176, 96, 255],
-    [32, 208, 208],
-    [255, 112, 208],
-    [208, 224, 48],
-];
-
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// What the window wants to show.
@@ -48,7 +37,7 @@ impl Wanted {
     /// The prompts, as many as there are colours.
     pub fn prompts(&self) -> Vec<&str> {
         let prompts = self.words.split(',').map(str::trim).filter(|prompt| !prompt.is_empty());
-        prompts.take(COLOURS.len()).collect()
+        prompts.take(OVERLAY_COLOURS.len()).collect()
     }
 }
 
@@ -265,7 +254,7 @@ impl Finder {
         let Some((_, found)) = &self.found else { return Ok(()) };
         photo.overlaid.swap(0, 1);
         let [_, target] = &photo.overlaid;
-        for (prompt, colour) in (0..prompts.len()).zip(COLOURS) {
+        for (prompt, colour) in (0..prompts.len()).zip(OVERLAY_COLOURS) {
             let under = if prompt == 0 { &photo.texture } else { target };
             let values = MaskValues::Threshold(wanted.threshold);
             let overlay = Overlay { colour, opacity: wanted.opacity, values, outline: 2 };

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use clipseg::masks::OVERLAY_COLOURS;
 use eframe::egui;
 use eframe::egui_wgpu::{RenderState, wgpu};
 
-use crate::engine::{COLOURS, Engine, Status, Wanted};
+use crate::engine::{Engine, Status, Wanted};
 use crate::frames::{Frames, Phase, RECENT, Summary};
 use crate::{Arguments, report};
 
@@ -96,7 +97,7 @@ impl Window {
         if ui.memory(|memory| memory.focused().is_none()) {
             field.request_focus();
         }
-        for (prompt, [red, green, blue]) in self.wanted.prompts().iter().zip(COLOURS) {
+        for (prompt, [red, green, blue]) in self.wanted.prompts().iter().zip(OVERLAY_COLOURS) {
             ui.horizontal(|ui| {
                 let (rect, _) = ui.allocate_exact_size(egui::Vec2::splat(14.0), egui::Sense::hover());
                 ui.painter().rect_filled(rect, 3.0, egui::Color32::from_rgb(red, green, blue));
