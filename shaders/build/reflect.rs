@@ -11,13 +11,13 @@ use naga::{
 pub fn write_kernel(out: &mut String, name: &str, source: &str, module: &Module) {
     let [entry] = module.entry_points.as_slice() else { panic!("{name}.wgsl: one entry point per file") };
     let mut bindings = Vec::new();
-    let mut params = String::new();
+    let mut params = Params::default();
     for (_, variable) in module.global_variables.iter() {
         let Some(resource) = &variable.binding else { continue };
         assert_eq!(resource.group, 0, "{name}.wgsl: every binding is in group 0");
         let kind = match (&module.types[variable.ty].inner, variable.space) {
-            (TypeInner::Struct { members, .. }, AddressSpace::Uniform) => {
-                params = params_struct(name, module, members);
+            (TypeInner::Struct { members, span }, AddressSpace::Uniform) => {
+                params = Params::of(name, module, members, *span);
                 "BindingKind::Uniform".to_owned()
             }
             (_, AddressSpace::Storage { access }) if access.contains(StorageAccess::STORE) => {
@@ -61,12 +61,14 @@ pub fn write_kernel(out: &mut String, name: &str, source: &str, module: &Module)
     let matrix_units =
         module.types.iter().any(|(_, kind)| matches!(kind.inner, TypeInner::CooperativeMatrix { .. }));
     let overrides = overrides_struct(&overrides);
+    let Params { text: params, bytes: params_bytes, first_workgroup } = params;
     writeln!(
         out,
         "/// The kernel `{name}.wgsl`.\npub mod {name} {{\n    use crate::{{Binding, BindingKind, Kernel}};\n\n{params}\n{overrides}{constants}{about}    \
          pub static KERNEL: Kernel = Kernel {{\n        name: {name:?},\n        \
          source: include_str!(concat!(env!(\"OUT_DIR\"), \"/wgsl/{name}.wgsl\")),\n        \
-         entry_point: {entry:?},\n        workgroup_size: {size:?},\n        bindings: &[\n{rows}        ],\n        \
+         entry_point: {entry:?},\n        workgroup_size: {size:?},\n        \
+         params_bytes: {params_bytes},\n        first_workgroup: {first_workgroup:?},\n        bindings: &[\n{rows}        ],\n        \
          overrides: &{names:?},\n        uses_subgroups: {subgroups},\n        \
          uses_matrix_units: {matrix_units},\n    }};\n}}\n",
         entry = entry.name,
@@ -124,23 +126,52 @@ fn may_hold_f16(module: &Module, kind: Handle<Type>) -> bool {
     [words, halves].contains(&module.types[base].inner)
 }
 
-/// The Rust twin of the kernel's `Params`: scalars of four bytes in order, so both lay them out alike.
-fn params_struct(name: &str, module: &Module, members: &[naga::StructMember]) -> String {
-    let mut fields = String::new();
-    for (place, member) in members.iter().enumerate() {
-        let field = member.name.as_deref().unwrap_or_default();
-        assert_eq!(member.offset as usize, place * 4, "{name}.wgsl: Params.{field} is not a plain scalar");
-        let kind = match &module.types[member.ty] {
-            Type { inner: TypeInner::Scalar(Scalar { kind: ScalarKind::Uint, width: 4 }), .. } => "u32",
-            Type { inner: TypeInner::Scalar(Scalar { kind: ScalarKind::Float, width: 4 }), .. } => "f32",
-            other => panic!("{name}.wgsl: Params.{field} is {other:?}; only u32 and f32 are used"),
+/// A kernel's parameter block.
+#[derive(Default)]
+struct Params {
+    /// The Rust struct of the members that an op sets: scalars of four bytes in order, so both lay them out
+    /// alike.
+    text: String,
+    /// What the uniform takes.
+    bytes: u32,
+    /// The offset of `first_workgroup`, which the engine sets where it cuts a dispatch. It is the last member.
+    first_workgroup: Option<u32>,
+}
+
+impl Params {
+    fn of(name: &str, module: &Module, members: &[naga::StructMember], span: u32) -> Self {
+        let (scalars, first_workgroup) = match members {
+            [scalars @ .., last] if last.name.as_deref() == Some("first_workgroup") => {
+                let vector = TypeInner::Vector { size: VectorSize::Tri, scalar: Scalar::U32 };
+                assert_eq!(module.types[last.ty].inner, vector, "{name}.wgsl: first_workgroup");
+                (scalars, Some(last.offset))
+            }
+            all => (all, None),
         };
-        writeln!(fields, "        /// `{field}` of the kernel's parameters.\n        pub {field}: {kind},")
+        let mut fields = String::new();
+        for (place, member) in scalars.iter().enumerate() {
+            let field = member.name.as_deref().unwrap_or_default();
+            assert_eq!(
+                member.offset as usize,
+                place * 4,
+                "{name}.wgsl: Params.{field} is not a plain scalar"
+            );
+            let kind = match &module.types[member.ty] {
+                Type { inner: TypeInner::Scalar(Scalar { kind: ScalarKind::Uint, width: 4 }), .. } => "u32",
+                Type { inner: TypeInner::Scalar(Scalar { kind: ScalarKind::Float, width: 4 }), .. } => "f32",
+                other => panic!("{name}.wgsl: Params.{field} is {other:?}; only u32 and f32 are used"),
+            };
+            writeln!(
+                fields,
+                "        /// `{field}` of the kernel's parameters.\n        pub {field}: {kind},"
+            )
             .expect("writing to a string");
+        }
+        let text = format!(
+            "    /// The kernel's parameters, as its uniform begins with them.\n    #[repr(C)]\n    \
+             #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]\n    \
+             pub struct Params {{\n{fields}    }}\n"
+        );
+        Self { text, bytes: span, first_workgroup }
     }
-    format!(
-        "    /// The kernel's parameters, as its uniform holds them.\n    #[repr(C)]\n    \
-         #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]\n    \
-         pub struct Params {{\n{fields}    }}\n"
-    )
 }

@@ -48,6 +48,12 @@ pub struct Kernel {
     pub entry_point: &'static str,
     /// Invocations of a workgroup along x, y and z.
     pub workgroup_size: [u32; 3],
+    /// Bytes of the parameter block: the kernel's `Params`, and what follows them.
+    pub params_bytes: u32,
+    /// Where in the parameter block the dispatch's first workgroup stands, a `vec3<u32>` that the kernel adds
+    /// to every workgroup's id: so that a long dispatch can be cut into several. Zeros for a whole one. None
+    /// where the kernel's dispatches cannot be cut.
+    pub first_workgroup: Option<u32>,
     /// Resources, by binding number.
     pub bindings: &'static [Binding],
     /// Names of the pipeline-overridable constants; the kernel's module has their values as `Overrides`.

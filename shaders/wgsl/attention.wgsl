@@ -26,7 +26,8 @@ var<workgroup> scores: array<f32, THREADS>;
 var<workgroup> excluded: array<u32, THREADS>;
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let workgroup = workgroup_id + params.first_workgroup;
     let size = params.head_size;
     let width = params.heads * size;
     let head = workgroup.y * size;

@@ -18,6 +18,8 @@ struct Params {
     has_mask: u32,
     has_cu_seqlens: u32,
     scale: f32,
+    /// Where this dispatch begins: a long one may be cut into several.
+    first_workgroup: vec3<u32>,
 }
 
 /// The head's size / 4. Of eight lanes each has a second texel, its right one, where there are more than
@@ -41,7 +43,8 @@ const ROWS: u32 = 8u;
 const MAX_HEAD_SIZE: u32 = 64u;
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+    let workgroup = workgroup_id + params.first_workgroup;
     let width = params.heads * TEXELS;
     let query_texel = workgroup.y * TEXELS;
     let key_texel = query_texel + width;

@@ -31,7 +31,8 @@ var<workgroup> partial: array<f32, THREADS>;
 var<workgroup> corrections: array<f32, QUERIES>;
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let workgroup = workgroup_id + params.first_workgroup;
     let size = params.head_size / 4u;
     let width = params.heads * size;
     let head = workgroup.y * size;

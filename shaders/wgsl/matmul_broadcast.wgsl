@@ -17,10 +17,11 @@ const TILE_COLUMNS: u32 = 4u * THREADS;
 
 @compute @workgroup_size(THREADS)
 fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
+    let workgroup = workgroup_id + params.first_workgroup;
     // Counted, since a driver may run fewer lanes together than the size that it reports.
     let lanes = subgroupMax(lane) + 1u;
     let first_row = workgroup.y * TILE_ROWS;

@@ -23,7 +23,8 @@ const TILE_COLUMNS: u32 = 2u;
 var<workgroup> partial: array<vec4<f32>, TILE_COLUMNS * LANES>;
 
 @compute @workgroup_size(TILE_COLUMNS * LANES)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let workgroup = workgroup_id + params.first_workgroup;
     let column = workgroup.x * TILE_COLUMNS + thread / LANES;
     let first_row = workgroup.y * TILE_ROWS;
     let lane = thread % LANES;

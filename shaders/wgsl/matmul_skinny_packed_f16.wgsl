@@ -19,7 +19,8 @@ const TILE_COLUMNS: u32 = 4u;
 var<workgroup> partial: array<vec4<f32>, TILE_COLUMNS * LANES>;
 
 @compute @workgroup_size(TILE_COLUMNS * LANES)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let workgroup = workgroup_id + params.first_workgroup;
     // In range, as columns are a multiple of four.
     let column = workgroup.x * TILE_COLUMNS + thread / LANES;
     let first_row = workgroup.y * TILE_ROWS;

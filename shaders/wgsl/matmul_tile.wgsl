@@ -23,10 +23,11 @@ var<workgroup> weight_tile: array<f32, TILE * DEPTH>;
 
 @compute @workgroup_size(16, 16)
 fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
+    let workgroup = workgroup_id + params.first_workgroup;
     let first_row = workgroup.y * TILE;
     let first_column = workgroup.x * TILE;
     var sums: array<array<f32, 4>, 4>;

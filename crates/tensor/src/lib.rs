@@ -22,7 +22,6 @@ mod ops;
 mod overlay;
 #[cfg(not(target_family = "wasm"))]
 mod pacer;
-#[cfg(not(target_family = "wasm"))]
 mod peaks;
 mod photo;
 mod pipeline;

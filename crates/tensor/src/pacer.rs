@@ -1,38 +1,52 @@
 //! Submits long work in short parts, one after the other, so that a host's frames fit in between.
 
-use std::ops::Range;
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 
 use crate::gpu::Submitted;
-use crate::step::Step;
-use crate::{Cost, Device, Error, Result};
+use crate::pipeline::Pipeline;
+use crate::plan::{Part, blocks};
+use crate::step::{Dispatch, Step};
+use crate::{Device, Error, Result};
 
 /// Operations that take as long as reading or writing one byte: roughly the arithmetic intensity from which
 /// on kernels no longer wait for memory.
 const FLOPS_PER_BYTE: f64 = 10.0;
 
-/// Seconds per operation that are assumed before anything was measured: those of a slow device, so that the
+/// Seconds per operation that are assumed of a kernel before it has run: those of a slow device, so that the
 /// first submissions are too short rather than too long.
 const FIRST_GUESS: f64 = 1e-10;
+
+/// Seconds that a submission takes besides its work.
+const OVERHEAD: f64 = 1e-4;
+
+/// The factors by which one submission may change what is assumed of a kernel: a host's own work may have
+/// come in between.
+const LEAST_CHANGE: f64 = 0.8;
+const MOST_CHANGE: f64 = 1.5;
 
 /// Submits command buffers to a device one at a time, each when the one before it is done.
 pub(crate) struct Pacer {
     /// How long a submission may take.
     longest: Duration,
-    /// Seconds per operation in the latest submissions.
-    pace: Mutex<f64>,
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
 }
+
+/// How long a pipeline's operations take, learned from submissions that it had a part in.
+#[derive(Default)]
+pub(crate) struct Pace(Mutex<Option<f64>>);
+
+/// What a part has to do: the operations of each pipeline that it runs.
+#[derive(Clone, Default)]
+pub(crate) struct Load(Vec<(Arc<Pipeline>, f64)>);
 
 /// A run in parts.
 struct Job {
     device: Device,
-    /// The parts, and the operations of each.
-    parts: Vec<(wgpu::CommandBuffer, f64)>,
+    parts: Vec<(wgpu::CommandBuffer, Load)>,
     done: oneshot::Sender<Result<Submitted>>,
 }
 
@@ -42,18 +56,29 @@ pub(crate) type Paced = oneshot::Receiver<Result<Submitted>>;
 
 impl Pacer {
     pub fn new(longest: Duration) -> Self {
-        Self { longest, pace: Mutex::new(FIRST_GUESS), jobs: Mutex::default() }
+        Self { longest, jobs: Mutex::default() }
     }
 
-    /// Divides `steps` into ranges, one per submission, and gives the operations of each. A range has as many
-    /// steps as fit the time, and at least one.
-    pub fn cut(&self, steps: &[Step]) -> Vec<(Range<usize>, f64)> {
-        let pace = *self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        cut(steps.iter().map(operations), self.longest.as_secs_f64() / pace)
+    /// Divides `steps` into parts, one per submission, and gives the load of each. A part takes the time that
+    /// a submission may, as far as that is known; a step that cannot be cut may take longer.
+    pub fn cut(&self, steps: &[Step]) -> Vec<(Part, Load)> {
+        let lengths = steps.iter().map(|step| Length {
+            seconds: Load::of(std::slice::from_ref(step)).seconds(),
+            grid: step.dispatch().filter(|dispatch| dispatch.can_be_cut()).map(|dispatch| dispatch.grid),
+        });
+        let parts = cut(lengths, self.longest.as_secs_f64());
+        let load = |part: &Part| match part {
+            Part::Steps(range) => Load::of(&steps[range.clone()]),
+            Part::Workgroups { step, block } => match steps[*step].dispatch() {
+                Some(dispatch) => Load::of(&steps[*step..=*step]).times(block.share_of(dispatch.grid)),
+                None => Load::default(),
+            },
+        };
+        parts.into_iter().map(|part| (load(&part), part)).map(|(load, part)| (part, load)).collect()
     }
 
     /// Submits `parts` in turn, behind those of earlier calls.
-    pub fn submit(&self, device: &Device, parts: Vec<(wgpu::CommandBuffer, f64)>) -> Paced {
+    pub fn submit(&self, device: &Device, parts: Vec<(wgpu::CommandBuffer, Load)>) -> Paced {
         let (done, paced) = oneshot::channel();
         let job = Job { device: device.clone(), parts, done };
         if let Err(job) = self.hand_over(job) {
@@ -75,25 +100,17 @@ impl Pacer {
             None => Err(job),
         }
     }
-
-    /// Learns from a submission of `operations` that took `took`. The slowest of the recent submissions sets
-    /// the pace, as kernels differ in how well they use a device and a host's own work may come in between. A
-    /// fast submission lowers it by a fifth at most.
-    fn note(&self, operations: f64, took: Duration) {
-        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        *pace = (took.as_secs_f64() / operations.max(1e6)).max(0.8 * *pace);
-    }
 }
 
 impl Job {
     fn run(self) {
         let Self { device, parts, done } = self;
         let mut last = Err(Error::Device("a run without submissions".to_owned()));
-        for (commands, operations) in parts {
+        for (commands, load) in parts {
             if done.is_canceled() {
                 return;
             }
-            last = submit(&device, commands, operations);
+            last = submit(&device, commands, &load);
             if last.is_err() {
                 break;
             }
@@ -103,62 +120,146 @@ impl Job {
     }
 }
 
-fn submit(device: &Device, commands: wgpu::CommandBuffer, operations: f64) -> Result<Submitted> {
+fn submit(device: &Device, commands: wgpu::CommandBuffer, load: &Load) -> Result<Submitted> {
     let gpu = device.gpu()?;
     let start = Instant::now();
     let submission = device.guard(|| Ok(gpu.submit([commands])))?;
     gpu.wait_for(&submission)?;
-    if let Some(pacer) = &gpu.pacer {
-        pacer.note(operations, start.elapsed());
-    }
+    load.took(start.elapsed());
     Ok(submission)
 }
 
-fn operations(step: &Step) -> f64 {
-    let cost = match step {
-        Step::Dispatch(dispatch) => dispatch.cost,
-        Step::BufferToTexture { rows, columns, .. } | Step::TextureToBuffer { rows, columns, .. } => {
-            Cost { flops: 0, bytes: 8 * u64::from(*rows) * u64::from(*columns) }
-        }
-    };
-    cost.flops as f64 + FLOPS_PER_BYTE * cost.bytes as f64
-}
-
-/// Divides the items into consecutive ranges with sums of at most `most`, and gives each range with its sum.
-/// A range has at least one item, which may be larger than that.
-fn cut(all: impl Iterator<Item = f64>, most: f64) -> Vec<(Range<usize>, f64)> {
-    let mut ranges: Vec<(Range<usize>, f64)> = vec![(0..0, 0.0)];
-    for (place, one) in all.enumerate() {
-        match ranges.last_mut() {
-            Some((range, sum)) if range.start == range.end || *sum + one <= most => {
-                range.end = place + 1;
-                *sum += one;
+impl Load {
+    /// Of the dispatches among `steps`; copies are a trifle beside them.
+    fn of(steps: &[Step]) -> Self {
+        let mut load = Self::default();
+        for Dispatch { pipeline, cost, .. } in steps.iter().filter_map(Step::dispatch) {
+            let operations = cost.flops as f64 + FLOPS_PER_BYTE * cost.bytes as f64;
+            match load.0.iter_mut().find(|(other, _)| Arc::ptr_eq(other, pipeline)) {
+                Some((_, sum)) => *sum += operations,
+                None => load.0.push((Arc::clone(pipeline), operations)),
             }
-            _ => ranges.push((place..place + 1, one)),
+        }
+        load
+    }
+
+    fn times(mut self, factor: f64) -> Self {
+        self.0.iter_mut().for_each(|(_, operations)| *operations *= factor);
+        self
+    }
+
+    /// How long it is expected to take.
+    fn seconds(&self) -> f64 {
+        self.0.iter().map(|(pipeline, operations)| operations * pipeline.pace.seconds()).sum()
+    }
+
+    /// Learns from a submission of it that took `time`.
+    fn took(&self, time: Duration) {
+        let factor = time.as_secs_f64() / (OVERHEAD + self.seconds());
+        let new = self.0.iter().filter(|(pipeline, _)| pipeline.pace.is_new()).count();
+        if new == 0 {
+            self.0.iter().for_each(|(pipeline, _)| pipeline.pace.change(factor));
         }
     }
-    ranges
+}
+
+impl Pace {
+    fn lock(&self) -> MutexGuard<'_, Option<f64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Seconds per operation.
+    fn seconds(&self) -> f64 {
+        self.lock().unwrap_or(FIRST_GUESS)
+    }
+
+    /// Whether the pipeline has run for the first time, of which this is told once. Some drivers translate a
+    /// kernel only then, so that this time says nothing.
+    fn is_new(&self) -> bool {
+        let mut pace = self.lock();
+        let is_new = pace.is_none();
+        pace.get_or_insert(FIRST_GUESS);
+        is_new
+    }
+
+    fn change(&self, factor: f64) {
+        if let Some(pace) = &mut *self.lock() {
+            *pace *= factor.clamp(LEAST_CHANGE, MOST_CHANGE);
+        }
+    }
+}
+
+/// A step's expected time, and its workgroups where it can be cut.
+struct Length {
+    seconds: f64,
+    grid: Option<[u32; 3]>,
+}
+
+/// Divides steps into parts of at most `longest` seconds. A step that is longer is cut into blocks of
+/// workgroups where it can be, and else a part of its own. There is always a part.
+fn cut(steps: impl Iterator<Item = Length>, longest: f64) -> Vec<Part> {
+    let mut parts = Vec::new();
+    // The steps that the next part has so far, and their time.
+    let mut open = 0..0;
+    let mut filled = 0.0;
+    for (step, Length { seconds, grid }) in steps.enumerate() {
+        if !open.is_empty() && filled + seconds > longest {
+            parts.push(Part::Steps(open));
+            (open, filled) = (step..step, 0.0);
+        }
+        match grid.filter(|_| seconds > longest) {
+            Some(grid) => {
+                let workgroups: f64 = grid.iter().map(|&side| f64::from(side)).product();
+                let most = (workgroups * longest / seconds) as u64;
+                parts.extend(blocks(grid, most).into_iter().map(|block| Part::Workgroups { step, block }));
+                (open, filled) = (step + 1..step + 1, 0.0);
+            }
+            None => {
+                open.end = step + 1;
+                filled += seconds;
+            }
+        }
+    }
+    if !open.is_empty() || parts.is_empty() {
+        parts.push(Part::Steps(open));
+    }
+    parts
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Block;
 
-    #[test]
-    fn parts_are_as_large_as_may_be_and_never_empty() {
-        let parts = |all: &[f64]| cut(all.iter().copied(), 10.0);
-        assert_eq!(parts(&[]), [(0..0, 0.0)]);
-        assert_eq!(parts(&[4.0, 6.0, 1.0]), [(0..2, 10.0), (2..3, 1.0)]);
-        assert_eq!(parts(&[50.0, 1.0, 50.0]), [(0..1, 50.0), (1..2, 1.0), (2..3, 50.0)]);
+    fn whole(seconds: f64) -> Length {
+        Length { seconds, grid: None }
     }
 
     #[test]
-    fn the_slowest_of_late_decides() {
-        let pacer = Pacer::new(Duration::from_millis(10));
-        let pace = || *pacer.pace.lock().unwrap();
-        pacer.note(1e9, Duration::from_secs(1));
-        assert!((pace() - 1e-9).abs() < 1e-15);
-        pacer.note(1e9, Duration::from_millis(1));
-        assert!((pace() - 0.8e-9).abs() < 1e-15);
+    fn parts_are_as_long_as_may_be() {
+        let parts = |steps: &[f64]| cut(steps.iter().copied().map(whole), 10.0);
+        assert_eq!(parts(&[]), [Part::Steps(0..0)]);
+        assert_eq!(parts(&[4.0, 6.0, 1.0]), [Part::Steps(0..2), Part::Steps(2..3)]);
+        assert_eq!(parts(&[50.0, 1.0, 50.0]), [0..1, 1..2, 2..3].map(Part::Steps));
+    }
+
+    #[test]
+    fn a_long_step_is_cut_where_it_can_be() {
+        let long = Length { seconds: 40.0, grid: Some([2, 8, 1]) };
+        let short = Length { seconds: 9.0, grid: Some([2, 8, 1]) };
+        let parts = cut([whole(1.0), long, short, whole(1.0)].into_iter(), 10.0);
+        let block = |y| Part::Workgroups { step: 1, block: Block { first: [0, y, 0], size: [2, 2, 1] } };
+        assert_eq!(parts, [Part::Steps(0..1), block(0), block(2), block(4), block(6), Part::Steps(2..4)]);
+    }
+
+    #[test]
+    fn a_pace_is_learned_slowly_and_not_from_the_first_run() {
+        let pace = Pace::default();
+        assert!(pace.is_new());
+        assert!(!pace.is_new());
+        for (factor, expected) in [(1.2, 1.2), (100.0, 1.8), (0.0, 1.44)] {
+            pace.change(factor);
+            assert!((pace.seconds() / FIRST_GUESS - expected).abs() < 1e-9);
+        }
     }
 }

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use clipseg_shaders::Kernel;
 
 #[cfg(not(target_family = "wasm"))]
+use crate::pacer::Pace;
+#[cfg(not(target_family = "wasm"))]
 use crate::pipeline_file::OpenStore;
 use crate::{Device, Result};
 
@@ -16,6 +18,9 @@ pub(crate) struct Pipeline {
     compiled: OnceLock<wgpu::ComputePipeline>,
     /// Locked by the thread that compiles the pipeline. Others wait, so that none is compiled twice.
     compiling: Mutex<()>,
+    /// How fast it is.
+    #[cfg(not(target_family = "wasm"))]
+    pub pace: Pace,
 }
 
 impl Pipeline {
@@ -67,7 +72,14 @@ impl PipelineCache {
         let overrides = overrides.to_vec();
         let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
         let pipeline = pipelines.entry((kernel.name, overrides.clone())).or_insert_with(|| {
-            Arc::new(Pipeline { kernel, overrides, compiled: OnceLock::new(), compiling: Mutex::default() })
+            Arc::new(Pipeline {
+                kernel,
+                overrides,
+                compiled: OnceLock::new(),
+                compiling: Mutex::default(),
+                #[cfg(not(target_family = "wasm"))]
+                pace: Pace::default(),
+            })
         });
         Arc::clone(pipeline)
     }

@@ -1,7 +1,13 @@
+#[cfg(not(target_family = "wasm"))]
+mod parts;
 mod submission;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+#[cfg(all(test, not(target_family = "wasm")))]
+pub(crate) use self::parts::Block;
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use self::parts::{Part, blocks};
 use self::submission::{Prepared, Submission};
 use crate::buffer::Buffer;
 #[cfg(not(target_family = "wasm"))]
@@ -89,10 +95,8 @@ impl Plan {
 
     /// The kernels of one replay in the order in which they run, each with the cost of that run.
     pub fn kernels(&self) -> impl Iterator<Item = (&'static str, Cost)> {
-        self.steps.iter().filter_map(|step| match step {
-            Step::Dispatch(dispatch) => Some((dispatch.pipeline.kernel.name, dispatch.cost)),
-            Step::BufferToTexture { .. } | Step::TextureToBuffer { .. } => None,
-        })
+        let dispatches = self.steps.iter().filter_map(Step::dispatch);
+        dispatches.map(|dispatch| (dispatch.pipeline.kernel.name, dispatch.cost))
     }
 }
 

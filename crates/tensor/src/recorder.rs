@@ -259,9 +259,10 @@ impl Recorder {
         let alignment = self.device.limits().min_uniform_buffer_offset_alignment as usize;
         let uniform_offset = self.uniforms.len().next_multiple_of(alignment);
         let bytes = bytemuck::bytes_of(&params);
+        debug_assert!(bytes.len() <= kernel.params_bytes as usize, "{}: {params:?}", kernel.name);
         self.uniforms.resize(uniform_offset, 0);
         self.uniforms.extend_from_slice(bytes);
-        let uniform_bytes = bytes.len().next_multiple_of(16) as u64;
+        let uniform_bytes = u64::from(kernel.params_bytes).next_multiple_of(16);
         self.uniforms.resize(uniform_offset + uniform_bytes as usize, 0);
         let uniform_offset = uniform_offset as u64;
         let cost = Cost { flops, bytes: bytes_of(&resources) };

@@ -15,6 +15,16 @@ pub(crate) enum Step {
     TextureToBuffer { texture: wgpu::Texture, buffer: wgpu::Buffer, rows: u32, columns: u32 },
 }
 
+impl Step {
+    /// The dispatch, where it is not a copy.
+    pub fn dispatch(&self) -> Option<&Dispatch> {
+        match self {
+            Self::Dispatch(dispatch) => Some(dispatch),
+            Self::BufferToTexture { .. } | Self::TextureToBuffer { .. } => None,
+        }
+    }
+}
+
 /// What is bound to one of a kernel's bindings, other than the parameter block.
 pub(crate) struct Resource {
     pub memory: Memory,
@@ -66,11 +76,25 @@ pub(crate) struct Dispatch {
     pub cost: Cost,
 }
 
-/// Binds a dispatch's parameters, which lie in `uniforms`, and its resources.
+impl Dispatch {
+    /// Whether some of its workgroups can be dispatched without the others.
+    pub fn can_be_cut(&self) -> bool {
+        self.pipeline.kernel.first_workgroup.is_some()
+    }
+
+    /// Its parameters among those of all dispatches.
+    pub fn params<'a>(&self, uniforms: &'a [u8]) -> &'a [u8] {
+        let start = self.uniform_offset as usize;
+        &uniforms[start..start + self.uniform_bytes as usize]
+    }
+}
+
+/// Binds a dispatch's parameters, which lie in `uniforms` from `offset` on, and its resources.
 pub(crate) fn bind_group(
     device: &Device,
     dispatch: &Dispatch,
     uniforms: &wgpu::Buffer,
+    offset: u64,
 ) -> Result<wgpu::BindGroup> {
     let views: Vec<_> = dispatch
         .resources
@@ -84,7 +108,7 @@ pub(crate) fn bind_group(
         binding: 0,
         resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
             buffer: uniforms,
-            offset: dispatch.uniform_offset,
+            offset,
             size: std::num::NonZeroU64::new(dispatch.uniform_bytes),
         }),
     }];

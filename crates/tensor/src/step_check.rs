@@ -152,8 +152,7 @@ fn check_dispatch(
 ) -> Result<StepCheck> {
     let kernel = dispatch.pipeline.kernel;
     let overrides = dispatch.pipeline.overrides();
-    let start = dispatch.uniform_offset as usize;
-    let params = &uniforms[start..start + dispatch.uniform_bytes as usize];
+    let params = dispatch.params(uniforms);
     let (written, read) = dispatch.resources.split_last().ok_or_else(|| no_twin(kernel.name))?;
     let inputs: Vec<_> = read.iter().map(|resource| Operand::of(device, resource)).collect::<Result<_>>()?;
     run(step)?;

@@ -44,11 +44,12 @@ var<workgroup> probabilities: array<vec4<f16>, QUERIES * PROBABILITY_STRIDE>;
 
 @compute @workgroup_size(THREADS)
 fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
     @builtin(subgroup_id) subgroup: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
+    let workgroup = workgroup_id + params.first_workgroup;
     let size = params.head_size / 4u;
     let width = params.heads * size;
     let head = workgroup.y * size;

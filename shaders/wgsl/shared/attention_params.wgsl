@@ -7,6 +7,8 @@ struct Params {
     has_mask: u32,
     has_cu_seqlens: u32,
     scale: f32,
+    /// Where this dispatch begins: a long one may be cut into several.
+    first_workgroup: vec3<u32>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

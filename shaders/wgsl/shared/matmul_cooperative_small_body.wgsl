@@ -11,11 +11,12 @@ const DEPTH: u32 = 64u;
 
 @compute @workgroup_size(THREADS)
 fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
     @builtin(subgroup_id) subgroup: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
+    let workgroup = workgroup_id + params.first_workgroup;
     let first_row = workgroup.y * TILE;
     let first_column = workgroup.x * TILE;
     let subgroup_row = subgroup / 2u * SIDE;

@@ -24,6 +24,8 @@ struct Params {
     inner_texels: u32,
     has_bias: u32,
     has_residual: u32,
+    /// Where this dispatch begins: a long one may be cut into several.
+    first_workgroup: vec3<u32>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -35,7 +37,8 @@ struct Params {
 #include "shared/strips.wgsl"
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+    let workgroup = workgroup_id + params.first_workgroup;
     let first_row = workgroup.x * ROWS;
     let panel = workgroup.y;
     let group = workgroup.z;

@@ -17,10 +17,11 @@ var<workgroup> weight_tile: array<vec4<f32>, DEPTH * STRIDE>;
 
 @compute @workgroup_size(16, 8)
 fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
+    let workgroup = workgroup_id + params.first_workgroup;
     let first_row = workgroup.y * TILE;
     let first_column = workgroup.x * TILE;
     // Half of the threads stage the input and half the weight, a block each; neighbours read neighbouring

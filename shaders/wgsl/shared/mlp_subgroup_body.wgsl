@@ -11,6 +11,8 @@ struct Params {
     column_texels: u32,
     /// Texels per row of the hidden values: hidden / 4, rounded up.
     hidden_texels: u32,
+    /// Where this dispatch begins: a long one may be cut into several.
+    first_workgroup: vec3<u32>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -36,7 +38,8 @@ fn activate_rows(rows: ptr<function, EightRows>) {
 }
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+    let workgroup = workgroup_id + params.first_workgroup;
     let first_row = workgroup.x * ROWS;
     // Texels and rows beyond the edge repeat the last one: loads stay inside the texture, and the weights are
     // zero there.

@@ -35,9 +35,10 @@ pub struct DeviceOptions {
     pub memory_budget: Option<u64>,
     /// How long a submission may take, so that a user interface on the same GPU keeps drawing. Longer runs
     /// are submitted in parts by a thread of the device's own, each when the one before it is done; dropping
-    /// the future of a run stops what is left of it. Times are estimated by what earlier submissions took, so
-    /// that some take longer, and a single kernel cannot be cut: of the published size the longest has some 3
-    /// GFLOP. `None`, the default, submits each run at once, which is quicker for whoever is alone.
+    /// the future of a run stops what is left of it. Products of matrices and attention are cut, too, where
+    /// one alone takes longer. Times are estimated by what earlier submissions took, so that some take longer
+    /// than this, above all the first of each kernel. `None`, the default, submits each run at once, which is
+    /// quicker for whoever is alone.
     #[cfg(not(target_family = "wasm"))]
     pub longest_submission: Option<Duration>,
     /// A folder for files that say which kernel is the fastest at which product of matrices on which adapter.

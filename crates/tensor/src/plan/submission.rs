@@ -1,33 +1,26 @@
 //! Runs a plan on wgpu: one submission, then the read-back.
 
-use std::ops::Range;
-
 #[cfg(not(target_family = "wasm"))]
 use super::all_of;
 use super::{Run, Started, TensorCopy, buffer_in};
 use crate::gpu::Submitted;
 use crate::profile::Timestamps;
 use crate::staging::Staging;
-use crate::step::{Step, bind_group, row_layout, texel_extent};
+use crate::step::{Dispatch, Step, bind_group, row_layout, texel_extent};
 use crate::step_check::check_steps;
 use crate::tensor::{DType, Tensor};
 use crate::{Array, Device, Result};
 
 /// The bind groups of a plan's dispatches, in order, and their parameters.
 pub(super) struct Prepared {
-    bind_groups: Vec<wgpu::BindGroup>,
-    /// The parameters of all dispatches, for the step-by-step check.
-    uniforms: Vec<u8>,
+    pub bind_groups: Vec<wgpu::BindGroup>,
+    /// The parameters of all dispatches, for the step-by-step check and for dispatches in parts.
+    pub uniforms: Vec<u8>,
 }
 
 impl Prepared {
     pub fn new(device: &Device, steps: &[Step], uniforms: Vec<u8>) -> Result<Self> {
-        let dispatches = || {
-            steps.iter().filter_map(|step| match step {
-                Step::Dispatch(dispatch) => Some(dispatch),
-                Step::BufferToTexture { .. } | Step::TextureToBuffer { .. } => None,
-            })
-        };
+        let dispatches = || steps.iter().filter_map(Step::dispatch);
         let gpu = device.gpu()?;
         let bind_groups = device.guard(|| {
             let uniform_buffer = device.create_buffer(&wgpu::BufferDescriptor {
@@ -39,7 +32,9 @@ impl Prepared {
             gpu.queue.write_buffer(&uniform_buffer, 0, &uniforms);
             #[cfg(not(target_family = "wasm"))]
             device.pipelines().compile_all(device, dispatches().map(|dispatch| &*dispatch.pipeline));
-            dispatches().map(|dispatch| bind_group(device, dispatch, &uniform_buffer)).collect()
+            let bind =
+                |dispatch: &Dispatch| bind_group(device, dispatch, &uniform_buffer, dispatch.uniform_offset);
+            dispatches().map(bind).collect()
         })?;
         Ok(Self { bind_groups, uniforms })
     }
@@ -47,8 +42,8 @@ impl Prepared {
 
 /// A run with what was prepared for it.
 pub(super) struct Submission<'a> {
-    run: &'a Run<'a>,
-    prepared: &'a Prepared,
+    pub run: &'a Run<'a>,
+    pub prepared: &'a Prepared,
 }
 
 impl<'a> Submission<'a> {
@@ -56,15 +51,14 @@ impl<'a> Submission<'a> {
         Self { run, prepared }
     }
 
-    fn device(&self) -> &Device {
+    pub fn device(&self) -> &Device {
         &self.run.plan.device
     }
 
     pub fn submit(&self) -> Result<Started<()>> {
         let device = self.device();
         if device.is_collecting() {
-            let commands = self.commands([self.all_steps()], |_| Ok(()))?;
-            commands.into_iter().for_each(|commands| device.collect(commands));
+            device.collect(self.commands(|_| Ok(()))?);
             return Ok(Started::Now(()));
         }
         Ok(match self.submit_with(|_| Ok(()))? {
@@ -110,47 +104,28 @@ impl<'a> Submission<'a> {
         }
         #[cfg(not(target_family = "wasm"))]
         if let Some(pacer) = &gpu.pacer {
-            let (ranges, operations): (Vec<_>, Vec<_>) = pacer.cut(&self.run.plan.steps).into_iter().unzip();
-            let parts = self.commands(ranges, last)?.into_iter().zip(operations).collect();
+            let (parts, loads): (Vec<_>, Vec<_>) = pacer.cut(&self.run.plan.steps).into_iter().unzip();
+            let parts = self.commands_in_parts(&parts, last)?.into_iter().zip(loads).collect();
             return Ok(Started::InParts(pacer.submit(device, parts)));
         }
-        let commands = self.commands([self.all_steps()], last)?;
-        device.guard(|| Ok(gpu.submit(commands))).map(Started::Now)
+        let commands = self.commands(last)?;
+        device.guard(|| Ok(gpu.submit([commands]))).map(Started::Now)
     }
 
-    fn all_steps(&self) -> Range<usize> {
-        0..self.run.plan.steps.len()
-    }
-
-    /// The run and what `last` adds to it as command buffers, one for each of the `ranges` of its steps. The
-    /// ranges are consecutive.
+    /// The run and what `last` adds to it.
     fn commands(
         &self,
-        ranges: impl IntoIterator<Item = Range<usize>>,
         last: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>,
-    ) -> Result<Vec<wgpu::CommandBuffer>> {
+    ) -> Result<wgpu::CommandBuffer> {
         let device = self.device();
         let gpu = device.gpu()?;
         device.guard(|| {
-            let descriptor = wgpu::CommandEncoderDescriptor::default();
-            let mut encoder = gpu.device.create_command_encoder(&descriptor);
+            let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             self.encode_inputs(&mut encoder)?;
-            let mut bind_groups = &self.prepared.bind_groups[..];
-            let mut commands = Vec::new();
-            for (place, range) in ranges.into_iter().enumerate() {
-                if place > 0 {
-                    let next = gpu.device.create_command_encoder(&descriptor);
-                    commands.push(std::mem::replace(&mut encoder, next).finish());
-                }
-                let steps = &self.run.plan.steps[range];
-                self.encode_steps(&mut encoder, steps, bind_groups, None)?;
-                let dispatches = steps.iter().filter(|step| matches!(step, Step::Dispatch(_))).count();
-                bind_groups = &bind_groups[dispatches..];
-            }
+            self.encode_steps(&mut encoder, &self.run.plan.steps, &self.prepared.bind_groups, None)?;
             self.encode_outputs(&mut encoder)?;
             last(&mut encoder)?;
-            commands.push(encoder.finish());
-            Ok(commands)
+            Ok(encoder.finish())
         })
     }
 
@@ -211,7 +186,7 @@ impl<'a> Submission<'a> {
         })
     }
 
-    fn encode_inputs(&self, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
+    pub fn encode_inputs(&self, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
         for (from, to) in &self.run.uploads {
             encoder.copy_buffer_to_buffer(from, 0, buffer_in(self.device(), to)?.gpu()?, 0, to.bytes());
         }
@@ -219,7 +194,7 @@ impl<'a> Submission<'a> {
         self.run.first.iter().try_for_each(|step| step.encode(self.device(), encoder))
     }
 
-    fn encode_outputs(&self, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
+    pub fn encode_outputs(&self, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
         self.encode_copies(encoder, &self.run.after)?;
         self.run.last.iter().try_for_each(|step| step.encode(self.device(), encoder))
     }
@@ -234,7 +209,7 @@ impl<'a> Submission<'a> {
     }
 
     /// With `timestamps` every dispatch has a pass of its own; without, consecutive dispatches share one.
-    fn encode_steps(
+    pub fn encode_steps(
         &self,
         encoder: &mut wgpu::CommandEncoder,
         steps: &[Step],

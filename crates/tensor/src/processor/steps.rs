@@ -92,13 +92,7 @@ pub(super) fn call<'a>(
     inputs: &'a [Input<'a>],
     output: &'a mut [f32],
 ) -> Call<'a> {
-    let start = dispatch.uniform_offset as usize;
-    Call {
-        params: uniforms.get(start..start + dispatch.uniform_bytes as usize).unwrap_or_default(),
-        overrides: dispatch.pipeline.overrides(),
-        inputs,
-        output,
-    }
+    Call { params: dispatch.params(uniforms), overrides: dispatch.pipeline.overrides(), inputs, output }
 }
 
 fn wrong(dispatch: &Dispatch, what: &str) -> Error {

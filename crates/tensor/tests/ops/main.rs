@@ -15,6 +15,7 @@ mod matmul;
 mod matrix_units;
 mod mlp;
 mod normalise;
+mod parts;
 mod pipelines;
 mod processor;
 mod recording;
