@@ -121,6 +121,9 @@ impl Submission<'_> {
             }
             blocks.push((dispatch, start as u64));
         }
+        if blocks.is_empty() {
+            return Ok(Vec::new());
+        }
         let buffer = device.create_filled_as(&uniforms, wgpu::BufferUsages::UNIFORM)?;
         let bind = |(dispatch, offset)| Ok((dispatch, bind_group(device, dispatch, &buffer, offset)?));
         blocks.into_iter().map(bind).collect()
