@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::device::DeviceId;
+use crate::device_id::DeviceId;
 use crate::{Device, Error, Result};
 
 thread_local! {
@@ -36,7 +36,6 @@ impl Drop for Aside {
 /// Until the returned value is dropped, the calling thread's work is submitted even within
 /// [`Device::commands`]. Plans are prepared this way: other threads may run them before the collected
 /// commands are submitted.
-/// [`Device::commands`]: what plans are prepared by, which others may use before the commands are submitted.
 pub(crate) fn aside() -> Aside {
     Aside(COLLECTING.take())
 }

@@ -5,13 +5,20 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+#[cfg(not(target_family = "wasm"))]
+use clipseg_shaders::kernels;
+
 use crate::adapter;
-use crate::device::{DeviceOptions, F32_TEXELS};
+#[cfg(not(target_family = "wasm"))]
+use crate::cache_file::fingerprint;
+use crate::device_options::DeviceOptions;
 use crate::failure::Failures;
 use crate::matrix_units::{self, MatrixSize};
 #[cfg(not(target_family = "wasm"))]
 use crate::pacer::Pacer;
 use crate::requirements;
+use crate::submitted::Submitted;
+use crate::texture::{F32_TEXELS, texture_descriptor};
 #[cfg(not(target_family = "wasm"))]
 use crate::tuner::{Subject, Tuner};
 #[cfg(not(target_family = "wasm"))]
@@ -50,16 +57,6 @@ pub(crate) struct Gpu {
     /// The measured choices of kernels, where the options ask for them.
     #[cfg(not(target_family = "wasm"))]
     pub tuner: Option<Tuner>,
-}
-
-/// Work that was handed to the queue. A browser cannot wait for it.
-#[derive(Clone)]
-pub(crate) struct Submitted {
-    #[cfg(not(target_family = "wasm"))]
-    pub index: wgpu::SubmissionIndex,
-    /// On a host's device, whether it is done.
-    #[cfg(not(target_family = "wasm"))]
-    pub is_done: Option<Arc<AtomicBool>>,
 }
 
 impl Gpu {
@@ -150,7 +147,7 @@ impl Gpu {
         })?;
         #[cfg(not(target_family = "wasm"))]
         let tuner = options.tuning.as_deref().map(|folder| {
-            let kernels = crate::ops::fingerprint();
+            let kernels = fingerprint(kernels::ALL.iter().map(|kernel| kernel.source));
             Tuner::open(folder, Subject { adapter: adapter::describe(&info), kernels })
         });
         Ok(Self {
@@ -252,26 +249,5 @@ impl Gpu {
     #[cfg(not(target_family = "wasm"))]
     fn waited(&self) -> Waited {
         Waited { device: self.device.clone(), failures: Arc::clone(&self.failures) }
-    }
-}
-
-/// A texture of the kind that tensors and weights lie in.
-pub(crate) fn texture_descriptor(
-    format: wgpu::TextureFormat,
-    width: u32,
-    height: u32,
-) -> wgpu::TextureDescriptor<'static> {
-    wgpu::TextureDescriptor {
-        label: None,
-        size: wgpu::Extent3d { width, height, depth_or_array_layers: 1 },
-        mip_level_count: 1,
-        sample_count: 1,
-        dimension: wgpu::TextureDimension::D2,
-        format,
-        usage: wgpu::TextureUsages::TEXTURE_BINDING
-            | wgpu::TextureUsages::STORAGE_BINDING
-            | wgpu::TextureUsages::COPY_DST
-            | wgpu::TextureUsages::COPY_SRC,
-        view_formats: &[],
     }
 }

@@ -9,6 +9,8 @@ mod checksum;
 mod commands;
 mod cost;
 mod device;
+mod device_id;
+mod device_options;
 mod error;
 mod failure;
 mod gpu;
@@ -35,12 +37,16 @@ mod precision;
 #[cfg(feature = "processor")]
 mod processor;
 mod profile;
+#[cfg(feature = "processor")]
+mod program;
 mod recorder;
 mod requirements;
 mod staging;
 mod step;
 mod step_check;
+mod submitted;
 mod tensor;
+mod texture;
 mod tile;
 mod transfer;
 pub mod transformer;
@@ -57,7 +63,8 @@ pub use array::Array;
 pub use checksum::{Checksum, checksum};
 pub use clipseg_shaders::Activation;
 pub use cost::Cost;
-pub use device::{Device, DeviceOptions};
+pub use device::Device;
+pub use device_options::DeviceOptions;
 pub use error::{Error, Result};
 #[cfg(feature = "faults")]
 #[doc(hidden)]

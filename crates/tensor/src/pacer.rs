@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 
-use crate::gpu::Submitted;
 use crate::step::Step;
+use crate::submitted::Submitted;
 use crate::{Cost, Device, Error, Result};
 
 /// Operations that take as long as reading or writing one byte: roughly the arithmetic intensity from which

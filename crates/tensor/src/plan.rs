@@ -4,16 +4,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use self::submission::{Prepared, Submission};
 use crate::buffer::Buffer;
-#[cfg(not(target_family = "wasm"))]
-use crate::gpu::Submitted;
 use crate::host_memory::HostStep;
 #[cfg(not(target_family = "wasm"))]
 use crate::pacer::Paced;
 use crate::pool::SharedPool;
 #[cfg(feature = "processor")]
-use crate::processor::Program;
+use crate::program::Program;
 use crate::step::Step;
-use crate::tensor::{DType, Tensor};
+#[cfg(not(target_family = "wasm"))]
+use crate::submitted::Submitted;
+use crate::tensor::{DType, Tensor, TensorCopy};
 use crate::{Array, Cost, Device, Error, Result};
 
 /// Recorded ops with everything they need, to be run any number of times with one submit each.
@@ -94,13 +94,6 @@ impl Plan {
             Step::BufferToTexture { .. } | Step::TextureToBuffer { .. } => None,
         })
     }
-}
-
-/// A copy that fills all of `to` with the bytes of `from` that start at `first`.
-pub(crate) struct TensorCopy {
-    pub from: Tensor,
-    pub first: u64,
-    pub to: Tensor,
 }
 
 /// One run of a [`Plan`]: give it inputs, then [`finish`](Self::finish).

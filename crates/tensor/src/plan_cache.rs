@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
 
 use crate::memory::Forgetful;
-use crate::{Device, commands};
+use crate::{Device, Recorder, commands};
 
 /// Recorded plans by shape, of which the most recently used are kept.
 ///
@@ -79,7 +79,7 @@ where
     fn slot(&self, key: &K) -> Slot<P> {
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         let (key, slot) = match plans.iter().position(|(other, _)| other == key) {
-            Some(place) => plans.remove(place),
+            Some(index) => plans.remove(index),
             None => {
                 if plans.len() >= self.bound {
                     plans.remove(0);
@@ -96,6 +96,25 @@ where
         let plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = plans.iter().find(|(other, _)| other == key);
         slot.is_some_and(|(_, slot)| slot.try_lock().is_ok_and(|plan| plan.is_some()))
+    }
+
+    /// Bytes of device memory that the plan of `key` would take: none where it is kept already, else those of what `record`
+    /// records, for [planning](Recorder::planning).
+    ///
+    /// # Errors
+    /// Those of `record`.
+    pub fn bytes_needed<T, E>(
+        &self,
+        device: &Device,
+        key: &K,
+        record: impl FnOnce(&mut Recorder) -> Result<T, E>,
+    ) -> Result<u64, E> {
+        if self.has(key) {
+            return Ok(0);
+        }
+        let mut recorder = Recorder::planning(device);
+        let _tensors = record(&mut recorder)?;
+        Ok(recorder.arena_bytes())
     }
 
     /// Calls `visit` with every plan that is kept.

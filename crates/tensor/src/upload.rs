@@ -19,8 +19,8 @@ impl Device {
         }
         let (gpu, buffer) = (self.gpu()?, buffer.gpu()?);
         self.guard(|| {
-            for (place, part) in bytes.chunks(UPLOAD_BUDGET).enumerate() {
-                gpu.queue.write_buffer(buffer, (place * UPLOAD_BUDGET) as u64, part);
+            for (index, part) in bytes.chunks(UPLOAD_BUDGET).enumerate() {
+                gpu.queue.write_buffer(buffer, (index * UPLOAD_BUDGET) as u64, part);
                 self.bound_uploads(gpu, part.len())?;
             }
             Ok(())

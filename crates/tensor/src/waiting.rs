@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_channel::oneshot;
 
 use crate::failure::Failures;
-use crate::gpu::Submitted;
+use crate::submitted::Submitted;
 use crate::{Error, Result};
 
 /// The longest that a thread sleeps before it polls a host's device again.

@@ -4,13 +4,13 @@ use std::ops::Range;
 
 #[cfg(not(target_family = "wasm"))]
 use super::all_of;
-use super::{Run, Started, TensorCopy, buffer_in};
-use crate::gpu::Submitted;
+use super::{Run, Started, buffer_in};
 use crate::profile::Timestamps;
 use crate::staging::Staging;
 use crate::step::{Step, bind_group, row_layout, texel_extent};
 use crate::step_check::check_steps;
-use crate::tensor::{DType, Tensor};
+use crate::submitted::Submitted;
+use crate::tensor::{DType, Tensor, TensorCopy};
 use crate::{Array, Device, Result};
 
 /// The bind groups of a plan's dispatches, in order, and their parameters.

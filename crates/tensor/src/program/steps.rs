@@ -2,9 +2,9 @@
 
 use clipseg_shaders::{Kernel, kernels};
 
-use super::memory::{HostBuffer, Values};
 use super::{attention, matmul, modulation, normalise, resample};
 use crate::buffer::Buffer;
+use crate::processor::{HostBuffer, Values};
 use crate::step::{Dispatch, Memory, Resource};
 use crate::twin::{self, Call, Input, Twin};
 use crate::{Error, Result, ops};
@@ -78,11 +78,19 @@ pub(super) fn with_inputs<T>(buffers: &[HostBuffer], work: impl FnOnce(&[Input<'
     let locked: Vec<_> = buffers
         .iter()
         .enumerate()
-        .map(|(place, buffer)| (first_of(buffer) == Some(place)).then(|| buffer.read()))
+        .map(|(index, buffer)| (first_of(buffer) == Some(index)).then(|| buffer.read()))
         .collect();
     let values = buffers.iter().filter_map(|buffer| locked[first_of(buffer)?].as_deref());
-    let inputs: Vec<_> = values.map(Values::input).collect();
+    let inputs: Vec<_> = values.map(input).collect();
     work(&inputs)
+}
+
+/// The content of a buffer as twins read it.
+fn input(values: &Values) -> Input<'_> {
+    match values {
+        Values::Words(words) => Input::Words(words),
+        Values::Weight(weight) => Input::Weight(weight),
+    }
 }
 
 /// A dispatch with its parameters, as twins take it.

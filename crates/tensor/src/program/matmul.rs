@@ -1,71 +1,15 @@
-//! Products of matrices, by `rten-gemm`.
+//! Steps that are products of matrices.
 
 use clipseg_shaders::kernels::matmul_tile;
 use clipseg_shaders::{Activation, twins};
-use rten_gemm::{BiasVector, GemmExecutor, GemmInputA, GemmInputB, GemmOptions, PackedBMatrix};
+use rten_gemm::GemmInputB;
 use rten_simd::SimdUnaryOp;
-use rten_tensor::{Matrix, NdTensorView};
 use rten_vecmath::{ApproxGelu, Gelu, Swish};
 
 use super::rows;
+use crate::Result;
+use crate::processor::gemm::{Product, matrix};
 use crate::twin::{Call, Input};
-use crate::{Error, Result};
-
-/// A weight `[columns, inner]` in the order in which products read it. It is packed once, when it is loaded.
-pub(crate) struct PackedWeight(PackedBMatrix<f32>);
-
-impl PackedWeight {
-    /// Packs `weight`, `[columns, inner]`.
-    pub fn new([columns, inner]: [usize; 2], weight: &[f32]) -> Result<Self> {
-        let weight = matrix(weight, [columns, inner], [inner, 1])?;
-        Ok(Self(executor().prepack_b(weight.transposed())))
-    }
-}
-
-/// What the instructions are called that products run on.
-pub(super) fn kernel_name() -> String {
-    executor().kernel_name().to_owned()
-}
-
-/// It chooses by the processor it is on; making one costs nothing.
-fn executor() -> GemmExecutor {
-    GemmExecutor::default()
-}
-
-/// `values` as a matrix of those sizes and strides.
-pub(super) fn matrix(values: &[f32], sizes: [usize; 2], strides: [usize; 2]) -> Result<Matrix<'_, f32>> {
-    NdTensorView::from_slice_with_strides(sizes, values, strides).map_err(failed)
-}
-
-/// `output = scale · input · weight + share · output + bias`.
-pub(super) struct Product<'a> {
-    pub input: Matrix<'a, f32>,
-    pub weight: GemmInputB<'a, f32>,
-    pub scale: f32,
-    pub share: f32,
-    pub bias: Option<&'a [f32]>,
-}
-
-impl Product<'_> {
-    pub fn run(self, output: &mut [f32]) -> Result<()> {
-        let options = GemmOptions {
-            alpha: self.scale,
-            beta: self.share,
-            bias: self.bias.map(BiasVector::Row),
-            ..GemmOptions::default()
-        };
-        executor().gemm(output, GemmInputA::Unpacked(self.input), self.weight, options).map_err(failed)
-    }
-}
-
-/// A matrix in the order in which products read their second operand.
-pub(super) fn pack(matrix: Matrix<'_, f32>) -> PackedBMatrix<f32> {
-    executor().prepack_b(matrix)
-}
-
-fn failed(error: impl std::fmt::Display) -> Error {
-    Error::Device(format!("a product of matrices: {error}"))
-}
 
 /// A product as a step records it, all but its input and its output.
 pub(super) struct Layer<'a> {
@@ -84,7 +28,7 @@ impl<'a> Layer<'a> {
         let params: matmul_tile::Params = call.params()?;
         let [rows, columns, inner] = [params.rows, params.columns, params.inner].map(|size| size as usize);
         let weight = match call.input(1)? {
-            Input::Weight(PackedWeight(packed)) => GemmInputB::Packed(packed),
+            Input::Weight(weight) => weight.operand(),
             Input::Words(words) => {
                 let plain = matrix(bytemuck::cast_slice(words), [columns, inner], [inner, 1])?;
                 GemmInputB::Unpacked(plain.transposed())

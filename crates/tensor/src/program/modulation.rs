@@ -28,9 +28,9 @@ pub(super) fn film(call: Call<'_>) -> Result<()> {
     let [pairs, scenes, tokens, columns] =
         [params.pairs, params.scenes, params.tokens, params.columns].map(|size| size as usize);
     let reduced = call.floats_of(0, scenes * tokens * columns)?;
-    let is_there = |flag: u32, place, length| match flag {
+    let is_there = |flag: u32, binding, length| match flag {
         0 => Ok(None),
-        _ => call.floats_of(place, length).map(Some),
+        _ => call.floats_of(binding, length).map(Some),
     };
     let previous = is_there(params.has_previous, 1, pairs * tokens * columns)?;
     let gamma = is_there(params.conditioned, 2, pairs * columns)?;

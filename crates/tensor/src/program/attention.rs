@@ -8,9 +8,9 @@ use rten_gemm::{GemmInputB, PackedBMatrix};
 use rten_simd::SimdOp;
 use rten_vecmath::Softmax;
 
-use super::matmul::{Product, matrix, pack};
 use super::rows;
 use crate::Result;
+use crate::processor::gemm::{Product, matrix, pack};
 use crate::twin::Call;
 
 /// Queries whose scores are stored at once.

@@ -1,13 +1,27 @@
-//! Runs a plan on the processor.
+//! Runs a recorded plan on the processor with the CPU twins of its kernels, with the same shapes, bindings and
+//! parameters, on all cores.
+//!
+//! Most steps run the twins of `clipseg-shaders` as they are. The steps that take most of the time have fast
+//! versions here, each tested against its twin: matrix products use `rten-gemm`, attention is built on those
+//! products, and whatever takes exponentials uses `rten-vecmath`.
 
-use super::pairs::{is_pair, run_pair};
-use super::steps::{run_step, twin_of};
-use super::threads::timed;
-use crate::plan::TensorCopy;
+mod attention;
+mod matmul;
+mod modulation;
+mod normalise;
+mod pairs;
+mod resample;
+mod rows;
+mod steps;
+
+use self::pairs::{is_pair, run_pair};
+use self::steps::{run_step, twin_of};
 use crate::pool::Pool;
+use crate::processor::{HostBuffer, timed};
 use crate::step::{Dispatch, Step};
+use crate::tensor::TensorCopy;
 use crate::twin::Twin;
-use crate::{Device, Error, Result};
+use crate::{Device, Error, Result, Tensor};
 
 /// What a plan's steps do, in order, and the parameters of all.
 pub(crate) struct Program {
@@ -28,15 +42,15 @@ impl Program {
     /// # Errors
     /// [`Error::Device`] where a step has no twin.
     pub fn new(steps: &[Step], uniforms: Vec<u8>, pool: &Pool) -> Result<Self> {
-        let (mut work, mut place) = (Vec::new(), 0);
-        while let Some(step) = steps.get(place) {
+        let (mut work, mut index) = (Vec::new(), 0);
+        while let Some(step) = steps.get(index) {
             let Step::Dispatch(dispatch) = step else {
                 return Err(Error::Device("the processor has no textures".to_owned()));
             };
             let twin = twin_of(dispatch.pipeline.kernel)?;
-            let is_pair = is_pair(steps, place, &uniforms, |buffer| pool.is_free(buffer));
+            let is_pair = is_pair(steps, index, &uniforms, |buffer| pool.is_free(buffer));
             work.push(if is_pair { Work::Pair } else { Work::One(twin) });
-            place += if is_pair { 2 } else { 1 };
+            index += if is_pair { 2 } else { 1 };
         }
         Ok(Self { work, uniforms })
     }
@@ -117,7 +131,7 @@ fn copy(copies: &[TensorCopy]) -> Result<()> {
     Ok(())
 }
 
-fn host(tensor: &crate::Tensor) -> Result<&super::HostBuffer> {
+fn host(tensor: &Tensor) -> Result<&HostBuffer> {
     let memory = tensor.storage().buffer.get();
     memory.ok_or_else(|| Error::Device(format!("{tensor:?} has no memory")))?.get().host()
 }

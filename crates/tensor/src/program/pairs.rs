@@ -25,11 +25,11 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// more, now that all is recorded.
 pub(super) fn is_pair(
     steps: &[Step],
-    place: usize,
+    index: usize,
     uniforms: &[u8],
     is_free: impl Fn(&Buffer) -> bool,
 ) -> bool {
-    let [Step::Dispatch(first), Step::Dispatch(second), rest @ ..] = &steps[place..] else { return false };
+    let [Step::Dispatch(first), Step::Dispatch(second), rest @ ..] = &steps[index..] else { return false };
     let ([read @ .., between], [input, others @ .., output]) = (&first.resources[..], &second.resources[..])
     else {
         return false;
@@ -86,6 +86,8 @@ pub(super) fn run_pair(first: &Dispatch, second: &Dispatch, uniforms: &[u8]) -> 
 
 #[cfg(test)]
 mod tests {
+    use clipseg_testing::Random;
+
     use crate::{Activation, AdapterChoice, Device, DeviceOptions, Linear, Plan, Recorder, Tensor, block_on};
 
     /// Rows that fill several blocks and a part of one.
@@ -101,11 +103,8 @@ mod tests {
         values: Vec<f32>,
     }
 
-    /// Values between -1 and 1 that look random.
-    fn random(seed: u32, length: usize) -> Vec<f32> {
-        let step = |state: &u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
-        let states = std::iter::successors(Some(seed), step).skip(1);
-        states.map(|state| (state >> 8) as f32 / (1 << 23) as f32 - 1.0).take(length).collect()
+    fn random(seed: u64, length: usize) -> Vec<f32> {
+        Random(seed).values(length)
     }
 
     impl Mlp {

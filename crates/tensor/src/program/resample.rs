@@ -42,21 +42,21 @@ pub(super) fn box_mean(call: Call<'_>) -> Result<()> {
     let size = (length * inner).max(1);
     let input = call.floats_of(0, call.output.len())?;
     call.output.par_chunks_exact_mut(size).zip(input.par_chunks_exact(size)).for_each(|(output, input)| {
-        let row = |place: usize| &input[place * inner..][..inner];
+        let row = |index: usize| &input[index * inner..][..inner];
         // The sums are in f64, as rounding errors would add up along the way.
         let mut sums = vec![0.0_f64; inner];
-        for place in 0..radius.min(length) {
-            sums.iter_mut().zip(row(place)).for_each(|(sum, &value)| *sum += f64::from(value));
+        for index in 0..radius.min(length) {
+            sums.iter_mut().zip(row(index)).for_each(|(sum, &value)| *sum += f64::from(value));
         }
-        for (place, output) in output.chunks_exact_mut(inner).enumerate() {
-            if place + radius < length {
-                sums.iter_mut().zip(row(place + radius)).for_each(|(sum, &value)| *sum += f64::from(value));
+        for (index, output) in output.chunks_exact_mut(inner).enumerate() {
+            if index + radius < length {
+                sums.iter_mut().zip(row(index + radius)).for_each(|(sum, &value)| *sum += f64::from(value));
             }
-            if place > radius {
-                let left = row(place - radius - 1);
+            if index > radius {
+                let left = row(index - radius - 1);
                 sums.iter_mut().zip(left).for_each(|(sum, &value)| *sum -= f64::from(value));
             }
-            let count = (place + radius + 1).min(length) - place.saturating_sub(radius);
+            let count = (index + radius + 1).min(length) - index.saturating_sub(radius);
             output.iter_mut().zip(&sums).for_each(|(mean, sum)| *mean = (sum / count as f64) as f32);
         }
     });
