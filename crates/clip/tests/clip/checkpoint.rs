@@ -1,5 +1,4 @@
 //! Reading weights: from single, sharded, converted and damaged files, and from memory.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
 use std::io::{Cursor, Read, Seek, SeekFrom};

@@ -1,16 +1,10 @@
 //! Compares token ids with transformers' `CLIPTokenizerFast`; tests the tokenizer's files.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-use std::path::{Path, PathBuf};
 
 use clipseg_clip::{Error, Tokenizer};
+use clipseg_testing::fixture;
 use proptest::prelude::*;
 use serde::Deserialize;
 use tempfile::TempDir;
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
-}
 
 fn tokenizer() -> Tokenizer {
     Tokenizer::from_dir(fixture("clip-tokenizer")).unwrap()

@@ -1,15 +1,11 @@
 //! Compares pictures of every kind with Pillow.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clipseg_clip::{Checkpoint, Orientation, Photo, PhotoFile};
+use clipseg_testing::fixture;
 use proptest::prelude::*;
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/processor").join(name)
-}
 
 /// Kinds that are refused by name, with a part of the message.
 const REFUSED: [(&str, &str); 4] = [
@@ -21,7 +17,7 @@ const REFUSED: [(&str, &str); 4] = [
 
 #[test]
 fn pictures_of_every_kind_decode_as_in_pillow() {
-    let expected = Checkpoint::open(fixture("kinds.safetensors")).unwrap();
+    let expected = Checkpoint::open(fixture("processor/kinds.safetensors")).unwrap();
     let mut wrong = Vec::new();
     let mut compared = 0;
     for path in files() {
@@ -50,7 +46,7 @@ fn pictures_of_every_kind_decode_as_in_pillow() {
 /// A PNG may have its orientation after its pixels.
 #[test]
 fn orientations_after_the_pixels_are_found() {
-    let whole = fs::read(fixture("orientation-6.png")).unwrap();
+    let whole = fs::read(fixture("processor/orientation-6.png")).unwrap();
     let start = whole.windows(4).position(|four| four == b"eXIf").unwrap() - 4;
     let length = u32::from_be_bytes(whole[start..start + 4].try_into().unwrap()) as usize + 12;
     let mut moved = [&whole[..start], &whole[start + length..]].concat();
@@ -71,7 +67,8 @@ fn previews_of_raw_files_are_not_taken_for_photos() {
 
 #[test]
 fn what_is_cut_off_and_what_is_opaque_is_told() {
-    let open = |name: &str| PhotoFile::open(fixture("kinds").join(name), Orientation::Apply).unwrap();
+    let open =
+        |name: &str| PhotoFile::open(fixture("processor/kinds").join(name), Orientation::Apply).unwrap();
     for (name, is_clipped) in [
         ("grey-16-little.tif", true),
         ("float-big.tif", true),
@@ -86,15 +83,15 @@ fn what_is_cut_off_and_what_is_opaque_is_told() {
         let pixels = file.photo.width() * file.photo.height();
         assert!(file.alpha.is_none_or(|alpha| alpha.len() == pixels && alpha.iter().any(|&a| a != alpha[0])));
     }
-    let png = PhotoFile::open(fixture("rgb-alpha.png"), Orientation::Apply).unwrap();
-    let rgba = image::open(fixture("rgb-alpha.png")).unwrap().into_rgba8();
+    let png = PhotoFile::open(fixture("processor/rgb-alpha.png"), Orientation::Apply).unwrap();
+    let rgba = image::open(fixture("processor/rgb-alpha.png")).unwrap().into_rgba8();
     assert_eq!(png.alpha.unwrap(), rgba.pixels().map(|pixel| pixel.0[3]).collect::<Vec<_>>());
 }
 
 /// Every file of the folder, in a fixed order.
 fn files() -> Vec<PathBuf> {
     let mut files: Vec<_> =
-        fs::read_dir(fixture("kinds")).unwrap().map(|file| file.unwrap().path()).collect();
+        fs::read_dir(fixture("processor/kinds")).unwrap().map(|file| file.unwrap().path()).collect();
     files.sort();
     files
 }

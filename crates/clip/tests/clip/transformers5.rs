@@ -1,21 +1,16 @@
 //! Reads a folder as transformers 5 saves it, with `processor_config.json` and `tokenizer.json` but without
 //! the older files.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use clipseg_clip::{
     Checkpoint, ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig, ImageSize, Processor, Tokenizer,
 };
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/models").join(name)
-}
+use clipseg_testing::fixture;
 
 #[test]
 fn everything_of_the_folder_is_read() {
-    let folder = fixture("tiny-transformers-5");
+    let folder = fixture("models/tiny-transformers-5");
     for older in ["preprocessor_config.json", "vocab.json", "merges.txt", "special_tokens_map.json"] {
         assert!(!folder.join(older).exists(), "{older}");
     }
@@ -44,7 +39,8 @@ fn everything_of_the_folder_is_read() {
 
 #[test]
 fn a_tower_alone_has_no_prefix() {
-    let (text, vision) = (fixture("tiny-transformers-5-text"), fixture("tiny-transformers-5-vision"));
+    let (text, vision) =
+        (fixture("models/tiny-transformers-5-text"), fixture("models/tiny-transformers-5-vision"));
     for (folder, tensor) in
         [(&text, "embeddings.token_embedding.weight"), (&vision, "embeddings.class_embedding")]
     {

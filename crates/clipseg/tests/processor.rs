@@ -2,18 +2,13 @@
 //! ids back to text.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::{Path, PathBuf};
-
-use clipseg_clip::{
+use clipseg::{
     Checkpoint, ClipSegProcessor, Orientation, Photo, PixelBatch, PreprocessorConfig, Processor, TextBatch,
     Tokenizer,
 };
+use clipseg_testing::fixture;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
-}
 
 fn expected() -> Value {
     serde_json::from_str(&std::fs::read_to_string(fixture("processor/inputs.json")).unwrap()).unwrap()

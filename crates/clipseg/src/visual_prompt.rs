@@ -1,9 +1,7 @@
 //! Image prompts as engineered in the paper: the object is kept, and its surroundings are blurred, darkened
 //! and cropped away.
 
-use super::{PixelValues, Processor};
-use crate::Photo;
-use crate::error::{Error, Result};
+use crate::{Error, Photo, PixelValues, Processor, Result};
 
 /// Width of the blur kernel, in pixels.
 const KERNEL: usize = 15;
@@ -41,86 +39,86 @@ impl Default for PromptStyle {
     }
 }
 
-impl Processor {
+impl PromptStyle {
     /// Makes an image prompt from a photo and the `mask` of an object in it (`[height, width]` of the photo):
-    /// preprocesses the photo, then calls [`PixelValues::visual_prompt`]. The mask is resized as by Pillow's
+    /// preprocesses the photo, then calls [`apply`](Self::apply). The mask is resized as by Pillow's
     /// `NEAREST`.
     ///
     /// # Errors
     /// Where the mask and the photo differ in size, or no marked pixel remains at the model's resolution.
-    pub fn visual_prompt(&self, photo: &Photo, mask: &[bool], style: &PromptStyle) -> Result<PixelValues> {
+    pub fn prompt(&self, processor: &Processor, photo: &Photo, mask: &[bool]) -> Result<PixelValues> {
         let (width, height) = (photo.width(), photo.height());
         if mask.len() != width * height {
             let found = mask.len();
-            return Err(Error::image(format!("a mask of {found} pixels for a photo of {width} × {height}")));
+            return Err(refused(format!("a mask of {found} pixels for a photo of {width} × {height}")));
         }
-        let pixels = self.preprocess(photo);
-        let nearest = |place: usize, from: usize, to: usize| {
-            (((place as f64 + 0.5) * from as f64 / to as f64) as usize).min(from - 1)
+        let pixels = processor.preprocess(photo);
+        let nearest = |index: usize, from: usize, to: usize| {
+            (((index as f64 + 0.5) * from as f64 / to as f64) as usize).min(from - 1)
         };
         let row_mask = |row: usize| {
             let row = nearest(row, height, pixels.height);
             (0..pixels.width).map(move |column| mask[row * width + nearest(column, width, pixels.width)])
         };
         let resized: Vec<_> = (0..pixels.height).flat_map(row_mask).collect();
-        pixels.visual_prompt(&resized, style)
+        self.apply(&pixels, &resized)
     }
-}
 
-impl PixelValues {
-    /// Computes `mask · x + background · (1 − mask) · blur(x)`, then crops, pads with zeros to a square, and
-    /// resizes that to the original size by nearest neighbour. `mask` is `[height, width]`.
+    /// Computes `mask · x + background · (1 − mask) · blur(x)` of `pixels`, then crops, pads with zeros to a
+    /// square, and resizes that to the original size by nearest neighbour. `mask` is `[height, width]`.
     ///
     /// # Errors
     /// Where the mask has another size or marks no pixel, or there are not three values per pixel.
-    pub fn visual_prompt(&self, mask: &[bool], style: &PromptStyle) -> Result<Self> {
-        let (width, height) = (self.width, self.height);
+    pub fn apply(&self, pixels: &PixelValues, mask: &[bool]) -> Result<PixelValues> {
+        let (width, height) = (pixels.width, pixels.height);
         let area = width.checked_mul(height).filter(|&area| area == mask.len());
-        if area.and_then(|area| area.checked_mul(3)) != Some(self.values.len()) {
-            let (found, values) = (mask.len(), self.values.len());
-            return Err(Error::image(format!(
+        if area.and_then(|area| area.checked_mul(3)) != Some(pixels.values.len()) {
+            let (found, values) = (mask.len(), pixels.values.len());
+            return Err(refused(format!(
                 "a mask of {found} pixels for {width} × {height} pixels of {values} values"
             )));
         }
         let Some(bounds) = Bounds::of(mask, width) else {
-            return Err(Error::image(format!(
+            return Err(refused(format!(
                 "the prompt's mask marks nothing at the model's {width} × {height} pixels; mark a larger object"
             )));
         };
-        let mut values = blurred(self, style.deviation);
-        for (place, value) in values.iter_mut().enumerate() {
-            *value = if mask[place % mask.len()] { self.values[place] } else { style.background * *value };
+        let mut values = blurred(pixels, self.deviation);
+        for (index, value) in values.iter_mut().enumerate() {
+            *value = if mask[index % mask.len()] { pixels.values[index] } else { self.background * *value };
         }
-        let dimmed = Self { values, width, height };
-        Ok(match style.context {
+        let dimmed = PixelValues { values, width, height };
+        Ok(match self.context {
             None => dimmed,
-            Some(context) => dimmed.cropped(&bounds.grown(context, width, height)),
+            Some(context) => cropped(&dimmed, &bounds.grown(context, width, height)),
         })
     }
+}
 
-    /// The part within `bounds`, centred in a square of zeros that is resized to the size of `self`.
-    fn cropped(&self, bounds: &Bounds) -> Self {
-        let (rows, columns) = (bounds.bottom - bounds.top, bounds.right - bounds.left);
-        let side = rows.max(columns);
-        let (above, before) = ((side - rows) / 2, (side - columns) / 2);
-        // Computed in f32, to round as torch's `interpolate` does.
-        let nearest = |place: usize, length: usize| {
-            ((place as f32 * (side as f32 / length as f32)) as usize).min(side - 1)
-        };
-        let value = |channel: usize, row: usize, column: usize| {
-            let row = nearest(row, self.height).checked_sub(above).filter(|row| *row < rows)?;
-            let column =
-                nearest(column, self.width).checked_sub(before).filter(|column| *column < columns)?;
-            let row = channel * self.height + bounds.top + row;
-            Some(self.values[row * self.width + bounds.left + column])
-        };
-        let values = (0..3)
-            .flat_map(|channel| (0..self.height).map(move |row| (channel, row)))
-            .flat_map(|(channel, row)| (0..self.width).map(move |column| (channel, row, column)))
-            .map(|(channel, row, column)| value(channel, row, column).unwrap_or(0.0))
-            .collect();
-        Self { values, ..*self }
-    }
+/// The part within `bounds`, centred in a square of zeros that is resized to the size of `pixels`.
+fn cropped(pixels: &PixelValues, bounds: &Bounds) -> PixelValues {
+    let (rows, columns) = (bounds.bottom - bounds.top, bounds.right - bounds.left);
+    let side = rows.max(columns);
+    let (above, before) = ((side - rows) / 2, (side - columns) / 2);
+    // Computed in f32, to round as torch's `interpolate` does.
+    let nearest =
+        |index: usize, length: usize| ((index as f32 * (side as f32 / length as f32)) as usize).min(side - 1);
+    let value = |channel: usize, row: usize, column: usize| {
+        let row = nearest(row, pixels.height).checked_sub(above).filter(|row| *row < rows)?;
+        let column = nearest(column, pixels.width).checked_sub(before).filter(|column| *column < columns)?;
+        let row = channel * pixels.height + bounds.top + row;
+        Some(pixels.values[row * pixels.width + bounds.left + column])
+    };
+    let values = (0..3)
+        .flat_map(|channel| (0..pixels.height).map(move |row| (channel, row)))
+        .flat_map(|(channel, row)| (0..pixels.width).map(move |column| (channel, row, column)))
+        .map(|(channel, row, column)| value(channel, row, column).unwrap_or(0.0))
+        .collect();
+    PixelValues { values, ..*pixels }
+}
+
+fn refused(message: String) -> Error {
+    Error::Image { origin: "image".to_owned(), message }
 }
 
 /// Rows `top..bottom` and columns `left..right`.
@@ -134,12 +132,12 @@ struct Bounds {
 impl Bounds {
     /// The smallest bounds around all marked pixels.
     fn of(mask: &[bool], width: usize) -> Option<Self> {
-        let marked = || (0..mask.len()).filter(|&place| mask[place]);
+        let marked = || (0..mask.len()).filter(|&index| mask[index]);
         Some(Self {
-            top: marked().map(|place| place / width).min()?,
-            bottom: marked().map(|place| place / width).max()? + 1,
-            left: marked().map(|place| place % width).min()?,
-            right: marked().map(|place| place % width).max()? + 1,
+            top: marked().map(|index| index / width).min()?,
+            bottom: marked().map(|index| index / width).max()? + 1,
+            left: marked().map(|index| index % width).min()?,
+            right: marked().map(|index| index % width).max()? + 1,
         })
     }
 
@@ -164,9 +162,9 @@ fn blurred(pixels: &PixelValues, deviation: f32) -> Vec<f32> {
     let along = |values: &[f32], stride: usize, length: usize| -> Vec<f32> {
         let places = 0..values.len();
         places
-            .map(|place| {
-                let position = place / stride % length;
-                let start = place - position * stride;
+            .map(|index| {
+                let position = index / stride % length;
+                let start = index - position * stride;
                 let tap = |(tap, weight): (usize, &f32)| {
                     let offset = (position + tap) as isize - (KERNEL / 2) as isize;
                     weight * values[start + mirrored(offset, length) * stride]
@@ -213,7 +211,7 @@ mod tests {
     fn a_mask_that_marks_nothing_is_refused() {
         let pixels = PixelValues { values: vec![0.0; 27], height: 3, width: 3 };
         let style = PromptStyle::default();
-        assert!(pixels.visual_prompt(&[false; 9], &style).unwrap_err().to_string().contains("marks nothing"));
-        assert!(pixels.visual_prompt(&[true; 8], &style).unwrap_err().to_string().contains("8 pixels"));
+        assert!(style.apply(&pixels, &[false; 9]).unwrap_err().to_string().contains("marks nothing"));
+        assert!(style.apply(&pixels, &[true; 8]).unwrap_err().to_string().contains("8 pixels"));
     }
 }

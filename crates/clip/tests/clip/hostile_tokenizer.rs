@@ -1,17 +1,12 @@
 //! Hostile versions of `tokenizer.json`: cut short, changed at random, and made to do harm.
 
-use std::path::{Path, PathBuf};
-
 use clipseg_clip::{Error, Tokenizer};
+use clipseg_testing::fixture;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
-}
-
 fn good() -> String {
-    let file = fixtures().join("models/tiny-transformers-5/tokenizer.json");
+    let file = fixture("models/tiny-transformers-5/tokenizer.json");
     std::fs::read_to_string(file).expect("a fixture")
 }
 
@@ -44,7 +39,7 @@ fn files_that_made_the_engine_panic_or_ask_for_gigabytes_are_refused_by_field() 
         ("tokenizer-crash-1.json", "model.type = \"WordPiece\""),
         ("tokenizer-replace-bomb.json", "normalizer.normalizers[0].pattern.Regex = null"),
     ] {
-        let text = std::fs::read_to_string(fixtures().join("hostile").join(file)).expect("a fixture");
+        let text = std::fs::read_to_string(fixture("hostile").join(file)).expect("a fixture");
         let message = refused(&text);
         assert!(message.contains(word), "{file}: {message}");
     }

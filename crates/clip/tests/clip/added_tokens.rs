@@ -1,8 +1,6 @@
 //! Compares tokens that a tokenizer's files add to its vocabulary with transformers' `CLIPTokenizerFast`.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use clipseg_clip::{Error, Tokenizer};
 use serde::Deserialize;
@@ -28,7 +26,7 @@ struct Case {
 }
 
 fn fixture() -> Fixture {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/processor/tokenizers.json");
+    let path = clipseg_testing::fixture("processor/tokenizers.json");
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 

@@ -1,19 +1,14 @@
 //! Compares pixels with Pillow's and those of transformers' `ViTImageProcessor`; tests settings, and pictures
 //! that must be refused.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Cursor;
-use std::path::{Path, PathBuf};
 
 use clipseg_clip::{
     Checkpoint, Error, ImageSize, Orientation, Photo, PixelFormat, PreprocessorConfig, Processor, Resample,
 };
+use clipseg_testing::fixture;
 use image::{ImageBuffer, ImageFormat, Luma, LumaA, Rgb, Rgba};
 use proptest::prelude::*;
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
-}
 
 /// What Pillow and transformers computed, by name.
 fn expected() -> Checkpoint {

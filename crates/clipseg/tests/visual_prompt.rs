@@ -1,9 +1,7 @@
-//! Compares image prompts with `xtask/python/visual_prompt.py`, the paper's code in torch.
+//! Compares image prompts with `tools/training/visual_prompt.py`, the paper's code in torch.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
-
-use clipseg_clip::{Checkpoint, Photo, PixelValues, PreprocessorConfig, Processor, PromptStyle};
+use clipseg::{Checkpoint, Photo, PixelValues, PreprocessorConfig, Processor, PromptStyle};
 
 fn style(name: &str) -> PromptStyle {
     match name {
@@ -18,9 +16,7 @@ fn style(name: &str) -> PromptStyle {
 
 #[test]
 fn prompts_are_prepared_as_in_python() {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/processor/visual-prompts.safetensors");
-    let fixture = Checkpoint::open(path).unwrap();
+    let fixture = Checkpoint::open(clipseg_testing::fixture("processor/visual-prompts.safetensors")).unwrap();
     let floats = |name: &str| -> Vec<f32> {
         let bytes = fixture.get(name).unwrap().bytes().unwrap();
         bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
@@ -33,7 +29,7 @@ fn prompts_are_prepared_as_in_python() {
         let pixels = PixelValues { values: floats(&format!("pixels/{size}")), height: side, width: side };
         let mask = fixture.get(&format!("mask/{size}/{shape}")).unwrap();
         let mask: Vec<_> = mask.bytes().unwrap().iter().map(|&byte| byte != 0).collect();
-        let prompt = pixels.visual_prompt(&mask, &style(parts[3])).unwrap();
+        let prompt = style(parts[3]).apply(&pixels, &mask).unwrap();
         for (place, (found, expected)) in prompt.values.iter().zip(floats(name)).enumerate() {
             assert!((found - expected).abs() < 1e-6, "{name}, {place}: {found} is not {expected}");
         }
@@ -51,13 +47,13 @@ fn masks_are_resized_by_nearest_neighbour() {
     let mut mask = [false; 16];
     mask[3 * 4 + 1] = true;
     let darken = PromptStyle { background: 0.0, ..PromptStyle::BLUR_DARKEN };
-    let prompt = processor.visual_prompt(&photo, &mask, &darken).unwrap();
+    let prompt = darken.prompt(&processor, &photo, &mask).unwrap();
     assert_eq!(prompt.values, [[0.0, 0.0, 1.0, 0.0]; 3].concat());
 
     mask = [false; 16];
     mask[0] = true;
-    let error = processor.visual_prompt(&photo, &mask, &darken).unwrap_err().to_string();
+    let error = darken.prompt(&processor, &photo, &mask).unwrap_err().to_string();
     assert!(error.contains("marks nothing"), "{error}");
-    let error = processor.visual_prompt(&photo, &mask[1..], &darken).unwrap_err().to_string();
+    let error = darken.prompt(&processor, &photo, &mask[1..]).unwrap_err().to_string();
     assert!(error.contains("a mask of 15 pixels for a photo of 4 × 4"), "{error}");
 }

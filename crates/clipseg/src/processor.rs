@@ -3,9 +3,7 @@
 
 use std::path::Path;
 
-use super::{Photo, PixelBatch, Processor};
-use crate::error::{Error, Result};
-use crate::{TextBatch, Tokenizer};
+use crate::{Error, Photo, PixelBatch, Processor, Result, TextBatch, Tokenizer};
 
 /// The image processor and the tokenizer of a checkpoint.
 #[derive(Debug, Clone)]
