@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy
 
+from shapes_draws import GOLDEN, Draws, mix_all
+
 SIZE = 256
 
 COLOURS = ["red", "green", "blue", "yellow", "purple", "orange", "cyan", "pink"]
@@ -29,56 +31,8 @@ HELD_OUT = [(0, 4), (1, 0), (2, 2), (3, 6), (4, 1), (5, 3), (6, 5), (7, 0)]
 TEXT_PROMPTS = 3  # and one image prompt for each scene of a data set
 ABSENT_PERCENT = 20
 
-GOLDEN = 0x9E3779B97F4A7C15
-MASK = (1 << 64) - 1
 UNIT = 1 << 14  # the fixed point of sines, directions and fractions of a radius
 SINES = [round(math.sin(math.tau * step / 256) * UNIT) for step in range(256)]
-
-
-def mix(value):
-    """The finaliser of splitmix64."""
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & MASK
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & MASK
-    return value ^ (value >> 31)
-
-
-def mix_all(values):
-    """`mix` for an array of uint64."""
-    values = (values ^ (values >> numpy.uint64(30))) * numpy.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> numpy.uint64(27))) * numpy.uint64(0x94D049BB133111EB)
-    return values ^ (values >> numpy.uint64(31))
-
-
-class Draws:
-    """Whole numbers, one after the other, from a key."""
-
-    def __init__(self, *path):
-        self.key = 0
-        for part in path:
-            self.key = mix((self.key + (part + 1) * GOLDEN) & MASK)
-        self.count = 0
-
-    def bits(self):
-        self.count += 1
-        return mix((self.key + self.count * GOLDEN) & MASK)
-
-    def below(self, end):
-        return ((self.bits() >> 32) * end) >> 32
-
-    def between(self, low, high):
-        """Both ends included."""
-        return low + self.below(high - low + 1)
-
-    def chance(self, percent):
-        return self.below(100) < percent
-
-    def weighted(self, weights):
-        """An index, drawn in proportion to its weight."""
-        value = self.below(sum(weights))
-        for index, weight in enumerate(weights):
-            if value < weight:
-                return index
-            value -= weight
 
 
 # What an index stands for in the path of a `Draws`.
