@@ -91,7 +91,7 @@ fn configs_that_transformers_wrote_come_back_whole() {
     let mut folders: Vec<_> =
         folders.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
     folders.push(root.join("xtask/src/synth/clipseg-rd64-refined"));
-    assert!(folders.len() > 12);
+    let mut compared = 0;
     for folder in folders {
         let text = std::fs::read_to_string(folder.join("config.json")).unwrap();
         let read: Value = serde_json::from_str(&text).unwrap();
@@ -104,15 +104,19 @@ fn configs_that_transformers_wrote_come_back_whole() {
                 let config = ClipSegVisionConfig::from_file(&folder).unwrap();
                 (config.to_json(), ClipSegVisionConfig::from_json(&config.to_json()).unwrap().to_json())
             }
-            _ => {
+            "clipseg" | "clip" => {
                 let config = ClipSegConfig::from_file(&folder).unwrap();
                 (config.to_json(), ClipSegConfig::from_json(&config.to_json()).unwrap().to_json())
             }
+            // Another architecture.
+            _ => continue,
         };
+        compared += 1;
         let written_value: Value = serde_json::from_str(&written).unwrap();
         assert!(keeps(&read, &written_value), "{}: {written}", folder.display());
         assert_eq!(again, written);
     }
+    assert!(compared > 20);
     assert!(!keeps(&json!({"a": {"b": 1}}), &json!({"a": {"c": 1}})), "a lost key is noticed");
     assert!(!keeps(&json!({"a": {"b": 1}}), &json!({"a": {"b": 2}})), "a changed value is noticed");
 }
