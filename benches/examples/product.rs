@@ -1,8 +1,8 @@
 //! One product of matrices on our kernels, for `cargo xtask peers`: `product ROWS INNER COLUMNS RUNS FOLDER`.
 //!
 //! `FOLDER` has the two as `left.f32` and `right.f32`, row after row, and gets `product.f32`. Prints a line
-//! of JSON: the seconds of each warm run, from the submit until the device is done. `benches/burn` and
-//! `xtask/python/product.py` take and print the same.
+//! of JSON: the seconds of each warm run, from the submit until the device is done. `tools/peers/burn` and
+//! `tools/peers/product.py` take and print the same.
 
 use std::env;
 use std::error::Error;

@@ -5,8 +5,12 @@ use clipseg_tensor::{
     PhotoResize, PhotoResizing, ResizeAxis, Result, wgpu,
 };
 
-use crate::kernels::{PHOTO, SIDE};
 use crate::{random, random_tensor};
+
+/// The side of what the model looks at, and gives out.
+pub(crate) const SIDE: usize = 352;
+/// A photo's rows and columns.
+pub(crate) const PHOTO: (usize, usize) = (960, 1280);
 
 /// Does the work once, to its end.
 pub type Run = Box<dyn Fn()>;

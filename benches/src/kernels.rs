@@ -6,17 +6,13 @@ use clipseg_tensor::{
     Result, Tensor, Tile, TransposedConvolution, UpsampleInput,
 };
 
-use crate::host::{self, Host, Run};
+use crate::host::{self, Host, PHOTO, Run, SIDE};
 use crate::{Rate, random, random_tensor, repeated};
 
 /// The tokens of a 352 × 352 image, with the class token.
 const TOKENS: usize = 485;
 /// The image's patches on a side.
 const GRID: usize = 22;
-/// The side of what the model looks at, and gives out.
-pub(crate) const SIDE: usize = 352;
-/// A photo's rows and columns.
-pub(crate) const PHOTO: (usize, usize) = (960, 1280);
 /// The vision tower's width.
 const WIDTH: usize = 768;
 /// The decoder's width.

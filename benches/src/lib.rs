@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clipseg_tensor::{
     Cost, Device, DeviceOptions, KernelFamily, MatrixUnits, Plan, Precision, Recorder, Result, Tensor,
-    adapters,
 };
+use clipseg_testing::Random;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 
@@ -65,8 +65,7 @@ fn open(on: On) -> Option<Device> {
     };
     let options = DeviceOptions { kernels, precision, matrix_units, ..DeviceOptions::default() };
     let device = Device::open(&options).ok()?;
-    let reports = pollster::block_on(adapters());
-    let report = reports.into_iter().find(|report| report.info.name == device.info().name)?;
+    let report = pollster::block_on(device.adapter_report())?;
     let fits = match on {
         On::Subgroups => report.subgroups,
         On::MatrixUnits(side) => report.matrix_units == Some(side),
@@ -78,14 +77,7 @@ fn open(on: On) -> Option<Device> {
 /// Numbers in -1..1 that are never constant: a cache or a branch predictor must not learn them.
 #[must_use]
 pub fn random(length: usize) -> Vec<f32> {
-    let mut state = 0x2545_F491_4F6C_DD1D_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..length).map(|_| next()).collect()
+    Random(1).values(length)
 }
 
 /// [`random`] numbers on the device.

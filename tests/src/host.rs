@@ -94,12 +94,19 @@ impl Host {
     /// is done.
     #[must_use]
     pub fn submit_a_long_frame(&self) -> Arc<std::sync::atomic::AtomicBool> {
+        self.submit_a_frame(400_000)
+    }
+
+    /// As [`submit_a_long_frame`](Self::submit_a_long_frame), of so many steps.
+    #[must_use]
+    pub fn submit_a_frame(&self, steps: u32) -> Arc<std::sync::atomic::AtomicBool> {
         let source = "
+            override STEPS: u32 = 1u;
             @group(0) @binding(0) var<storage, read_write> numbers: array<f32>;
             @compute @workgroup_size(64)
             fn main(@builtin(global_invocation_id) id: vec3<u32>) {
                 var number = f32(id.x);
-                for (var i = 0u; i < 400000u; i++) { number = sin(number) + 1.0; }
+                for (var i = 0u; i < STEPS; i++) { number = sin(number) + 1.0; }
                 numbers[id.x] = number;
             }";
         let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
@@ -111,7 +118,10 @@ impl Host {
             layout: None,
             module: &module,
             entry_point: None,
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &[("STEPS", f64::from(steps))],
+                ..wgpu::PipelineCompilationOptions::default()
+            },
             cache: None,
         });
         let numbers = self.device.create_buffer(&wgpu::BufferDescriptor {

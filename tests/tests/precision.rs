@@ -1,7 +1,7 @@
 //! What storing in f16 changes. For weights: nothing if the checkpoint has them in f16, else little. For
 //! activations: little. And the memory.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clipseg::{
     AdapterChoice, ClipSeg, ClipSegForImageSegmentation, Device, ImageInput, KernelFamily, Orientation,
@@ -79,12 +79,8 @@ fn segment_scenes(kernels: KernelFamily, precision: Precision) -> Vec<(Vec<f32>,
     let model = open_shapes(&open(DRIVER, kernels, precision));
     let prompts =
         ["a dotted triangle", "a yellow square", "something orange", "a purple triangle", "the yellow cross"];
-    let scenes = ["scene-1.png", "scene-2.png"].map(|name| fixtures().join("shapes").join(name));
+    let scenes = ["scene-1.png", "scene-2.png"].map(|name| clipseg_testing::fixture("shapes").join(name));
     scenes.iter().flat_map(|scene| segment(&model, scene, &prompts)).collect()
-}
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures")
 }
 
 /// Fails unless all logits correlate and the masks, taken together, are the same but for one pixel in five
@@ -118,13 +114,13 @@ fn activations_in_halves_give_the_same_masks() {
 #[test]
 #[ignore = "needs the checkpoint that `cargo xtask verify --full` makes in target/full, and minutes"]
 fn a_model_of_the_published_size_gives_the_same_masks_in_halves() {
-    let photos = ["coffee.jpg", "chelsea.png"].map(|name| fixtures().join("photos").join(name));
+    let photos = ["coffee.jpg", "chelsea.png"].map(|name| clipseg_testing::fixture("photos").join(name));
     let prompts =
         ["a cup", "a spoon", "a wooden table", "a cat", "an eye", "grass", "whiskers", "the dark background"];
     let photos_in = |precision| -> Vec<_> {
         let device = open(DRIVER, KernelFamily::Workgroup, precision);
-        let model =
-            ClipSeg::from_pretrained(&device, fixtures().join("../target/full")).expect("it is there");
+        let model = ClipSeg::from_pretrained(&device, clipseg_testing::fixture("../target/full"))
+            .expect("it is there");
         photos.iter().flat_map(|photo| segment(&model, photo, &prompts)).collect()
     };
     assert_same(&photos_in(Precision::F16), &photos_in(Precision::F32));

@@ -1,7 +1,5 @@
 //! The small trained model on scenes whose masks are known: quality, not only numbers.
 
-use std::path::Path;
-
 use clipseg::{
     Checkpoint, ClipSeg, Condition, Device, EncodedImage, Orientation, Photo, PromptStyle, Resample,
 };
@@ -31,7 +29,7 @@ fn condition(model: &ClipSeg, query: &Query) -> Condition {
         Prompt::Image(support) => {
             let (photo, mask) = (photo_of(support), marked(support, &[0]));
             let style = PromptStyle::default();
-            let pixels = model.processor().visual_prompt(&photo, &mask, &style).expect("an object");
+            let pixels = style.prompt(model.processor(), &photo, &mask).expect("an object");
             model.encode_image_prompt(&pixels).expect("a prompt")
         }
     }
@@ -97,7 +95,7 @@ const IMAGE_IOU: f64 = 0.65;
 
 #[test]
 fn masks_are_those_of_transformers() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/shapes");
+    let folder = clipseg_testing::fixture("shapes");
     for device in [&DEVICE, &WORKGROUP, &PROCESSOR] {
         let model = load(device);
         let mut checked = 0;

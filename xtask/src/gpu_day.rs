@@ -99,9 +99,7 @@ fn find(adapter: &str) -> Result<AdapterReport> {
     let device = clipseg::Device::open(&clipseg::DeviceOptions { adapter: choice, ..Default::default() })
         .with_context(|| format!("--adapter {adapter}"))?;
     ensure!(!device.is_processor(), "--adapter {adapter}: the processor is not a GPU; name an adapter");
-    let adapters = pollster::block_on(clipseg::adapters());
-    let own = adapters.into_iter().find(|report| clipseg::describe(&report.info) == device.description());
-    own.context("the adapter is no longer there")
+    pollster::block_on(device.adapter_report()).context("the adapter is no longer there")
 }
 
 /// Runs a step with what it prints in a file.

@@ -15,36 +15,44 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// The packages of a virtual environment.
 pub struct Requirements {
+    /// From the root.
     file: &'static str,
     /// The text of that file, and of those that it includes.
     text: &'static str,
 }
 
 /// transformers in the release that the references were made with.
-pub const REFERENCE: Requirements =
-    Requirements { file: "requirements.txt", text: include_str!("../python/requirements.txt") };
+pub const REFERENCE: Requirements = Requirements {
+    file: "tools/fixtures/requirements.txt",
+    text: include_str!("../../tools/fixtures/requirements.txt"),
+};
 /// A current transformers, over the packages of [`REFERENCE`], so that torch and what it needs are installed
 /// once.
 const CURRENT: Requirements = Requirements {
-    file: "requirements-5.txt",
-    text: concat!(include_str!("../python/requirements.txt"), include_str!("../python/requirements-5.txt")),
+    file: "tools/fixtures/requirements-5.txt",
+    text: concat!(
+        include_str!("../../tools/fixtures/requirements.txt"),
+        include_str!("../../tools/fixtures/requirements-5.txt")
+    ),
 };
 /// The packages of [`REFERENCE`], and other engines.
 pub const PEERS: Requirements = Requirements {
-    file: "peers-requirements.txt",
+    file: "tools/peers/requirements.txt",
     text: concat!(
-        include_str!("../python/requirements.txt"),
-        include_str!("../python/peers-requirements.txt")
+        include_str!("../../tools/fixtures/requirements.txt"),
+        include_str!("../../tools/peers/requirements.txt")
     ),
 };
 
 /// The Hub's client as it is today.
-pub const HUB: Requirements =
-    Requirements { file: "hub-requirements.txt", text: include_str!("../python/hub-requirements.txt") };
+pub const HUB: Requirements = Requirements {
+    file: "crates/hub/tests/python/requirements.txt",
+    text: include_str!("../../crates/hub/tests/python/requirements.txt"),
+};
 /// The Hub's client that the references were made with.
 pub const OLD_HUB: Requirements = Requirements {
-    file: "hub-old-requirements.txt",
-    text: include_str!("../python/hub-old-requirements.txt"),
+    file: "crates/hub/tests/python/old-requirements.txt",
+    text: include_str!("../../crates/hub/tests/python/old-requirements.txt"),
 };
 
 /// What `cargo xtask reference` takes.
@@ -55,18 +63,26 @@ pub struct ReferenceArguments {
     /// Where the tiny checkpoints go
     #[arg(long, value_name = "DIR", default_value_os_t = Path::new(ROOT).join("fixtures/models"))]
     pub out: PathBuf,
+    /// Make this tiny checkpoint with its references alone; may be repeated
+    #[arg(long, value_name = "NAME", conflicts_with = "full")]
+    only: Vec<String>,
     /// Also make the full-size checkpoint (600 MB, in target/full) and the reference in fixtures/full
     #[arg(long)]
     pub full: bool,
 }
 
-/// Sets up the virtual environment if need be and runs the scripts of `xtask/python` in it.
+/// Sets up the virtual environment if need be and runs the scripts of `tools/fixtures` in it.
 pub fn run(arguments: &ReferenceArguments) -> Result<()> {
     let python = arguments.python.ready(REFERENCE)?;
-    let scripts = Path::new(ROOT).join("xtask/python");
+    let scripts = Path::new(ROOT).join("tools/fixtures");
     println!("making the tiny checkpoints and their references in {}", arguments.out.display());
     let script = scripts.join("reference.py");
-    python.execute([script.as_os_str(), "--out".as_ref(), arguments.out.as_os_str()])?;
+    let out = [script.as_os_str(), "--out".as_ref(), arguments.out.as_os_str()];
+    if !arguments.only.is_empty() {
+        let names = arguments.only.iter().map(OsStr::new);
+        return python.execute(out.into_iter().chain([OsStr::new("--only")]).chain(names));
+    }
+    python.execute(out)?;
     println!(
         "writing checksums of generated scenes, and what the trained model marks in two, to fixtures/shapes"
     );
@@ -162,7 +178,7 @@ pub fn ready_venv(
         fs::write(&list, folder.display().to_string())
             .with_context(|| format!("cannot write {}", list.display()))?;
     }
-    let file = Path::new(ROOT).join("xtask/python").join(requirements.file);
+    let file = Path::new(ROOT).join(requirements.file);
     let install = ["-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--requirement"];
     execute(&inside, install.iter().map(OsStr::new).chain([file.as_os_str()]))?;
     fs::write(&stamp, requirements.text).with_context(|| format!("cannot write {}", stamp.display()))?;

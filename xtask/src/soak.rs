@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use clipseg::{AdapterChoice, ClipSeg, Device, DeviceOptions};
+use clipseg_testing::Random;
 
 use self::memory::{Sample, Samples};
 use self::work::{Jobs, Work};
@@ -106,9 +107,9 @@ pub fn run(arguments: &SoakArguments) -> Result<()> {
 
 /// The work of one thread: random jobs until it is told to stop.
 fn labour(number: u64, jobs: &Jobs, work: &Work<'_>, told: &Told, start: Instant) {
-    let mut chance = work::Chance::new(number);
+    let mut random = Random(number);
     while !told.stop.load(Ordering::Relaxed) {
-        let job = jobs.any(&mut chance);
+        let job = jobs.any(&mut random);
         if let Err(wrong) = job.check(work) {
             told.wrong.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{wrong:#}"));
         }

@@ -2,7 +2,7 @@
 //!
 //! It has the real thing's shapes, files and cost, and its numbers behave like a trained model's where that
 //! matters for arithmetic (peaked attention, a few large channels), so that speed and exactness can be tested
-//! at full size without a download. What it segments means nothing. `xtask/python/synth.py` writes the same
+//! at full size without a download. What it segments means nothing. `tools/fixtures/synth.py` writes the same
 //! file, byte for byte.
 
 mod layout;

@@ -25,7 +25,7 @@ pub struct TrainArguments {
 /// Trains for one to two hours, then scores for a few minutes.
 pub fn run(arguments: &TrainArguments) -> Result<()> {
     let python = arguments.python.ready(REFERENCE)?;
-    let script = |name: &str| root().join("xtask/python").join(name);
+    let script = |name: &str| root().join("tools/training").join(name);
     let (out, threads) = (arguments.out.as_os_str(), arguments.threads.to_string());
     let train = script("train_shapes.py");
     python.execute([train.as_os_str(), "--out".as_ref(), out, "--threads".as_ref(), threads.as_ref()])?;

@@ -137,6 +137,8 @@ impl<F: FnMut(&Path, &str) -> bool> Claims<F> {
 
 #[cfg(test)]
 mod tests {
+    use clipseg_testing::Random;
+
     use super::*;
 
     const ENDINGS: [&str; 3] = ["mask.png", "probability.npy", "probability16.png"];
@@ -219,11 +221,8 @@ mod tests {
     #[test]
     fn no_file_of_any_run_has_two_owners() {
         let words = ["a", "b", "A", "2", "mask", "labels", "probability", "é", "e\u{301}", "É"];
-        let mut state = 7_u32;
-        let mut next = |bound: usize| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as usize % bound
-        };
+        let mut random = Random(7);
+        let mut next = |bound: usize| random.below(bound);
         for _ in 0..300 {
             let mut some = |separator: &str, ending: &str| -> Vec<String> {
                 let count = 1 + next(6);

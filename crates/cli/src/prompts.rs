@@ -159,9 +159,9 @@ impl PromptArguments {
             })?,
             (Some(mask), _) => inputs::read_mask(mask, &photo)?,
         };
-        let style = self.prompt_style.unwrap_or(Style::CropBlurDarken).into();
+        let style = PromptStyle::from(self.prompt_style.unwrap_or(Style::CropBlurDarken));
         let of = mask.filter(|mask| mask.as_os_str() != ALPHA).unwrap_or(path);
-        processor.visual_prompt(&photo, &marked, &style).with_context(|| of.display().to_string())
+        style.prompt(processor, &photo, &marked).with_context(|| of.display().to_string())
     }
 
     fn picture_label(&self) -> Option<String> {

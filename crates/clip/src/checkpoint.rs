@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clipseg_files::{merge_adapter, shown};
+use clipseg_files::shown;
 use clipseg_tensor::wgpu::WasmNotSendSync;
 use serde::Deserialize;
 
@@ -124,23 +124,23 @@ impl Checkpoint {
     /// [`Error::Checkpoint`] where two shards have a tensor of the same name.
     pub fn from_shards(label: impl AsRef<Path>, shards: impl IntoIterator<Item = Self>) -> Result<Self> {
         let path = label.as_ref().to_owned();
-        let mut all = Self { path, shards: Vec::new(), tensors: BTreeMap::new(), watch: None };
+        let mut whole = Self { path, shards: Vec::new(), tensors: BTreeMap::new(), watch: None };
         for part in shards {
-            let before = all.shards.len();
-            all.shards.extend(part.shards);
+            let before = whole.shards.len();
+            whole.shards.extend(part.shards);
             for (name, shard) in part.tensors {
-                if let Some(&other) = all.tensors.get(&name) {
-                    let (one, other) = (all.shards[before + shard].path(), all.shards[other].path());
+                if let Some(&other) = whole.tensors.get(&name) {
+                    let (path, other) = (whole.shards[before + shard].path(), whole.shards[other].path());
                     let (name, other) = (shown(&name), other.display());
                     return Err(Error::checkpoint(
-                        one,
+                        path,
                         format!("has the tensor `{name}`, which {other} has too"),
                     ));
                 }
-                all.tensors.insert(name, before + shard);
+                whole.tensors.insert(name, before + shard);
             }
         }
-        Ok(all)
+        Ok(whole)
     }
 
     /// The same checkpoint, which reports each weight that a model reads to `progress`. If `progress` returns
@@ -241,6 +241,11 @@ impl Checkpoint {
         self.tensors.contains_key(name)
     }
 
+    /// Whether any tensor's name starts with `prefix`.
+    pub fn contains_prefix(&self, prefix: &str) -> bool {
+        self.tensors.range(prefix.to_owned()..).next().is_some_and(|(name, _)| name.starts_with(prefix))
+    }
+
     /// The tensor `name`, whatever its shape and type, or `None` where there is none.
     pub fn get(&self, name: &str) -> Option<TensorView<'_>> {
         self.shards[*self.tensors.get(name)?].view(name)
@@ -270,86 +275,6 @@ impl Checkpoint {
         let values = view.to_f32()?;
         watch.tell(name, view.size())?;
         Ok(values)
-    }
-
-    /// The prefix of the names of CLIP's tensors: `clip.` in the checkpoint of a segmentation model, nothing
-    /// in that of a `CLIPSegModel` or of a single tower.
-    ///
-    /// # Errors
-    /// Where neither tower has a tensor under either prefix.
-    pub fn clip_prefix(&self) -> Result<&'static str> {
-        let has_tower = |prefix: &str| Tower::ALL.iter().any(|tower| self.starts(&tower.within(prefix)));
-        if has_tower("clip.") {
-            Ok("clip.")
-        } else if has_tower("") || Tower::ALL.iter().any(|tower| self.contains(tower.marker())) {
-            Ok("")
-        } else if let Some(name) = self.names().find(|name| names::is_of_adapter(name)) {
-            Err(Error::checkpoint(&self.path, merge_adapter(name)))
-        } else if let Some(wrapper) = self.names().find_map(|name| names::unwrapped(name).1.first().copied())
-        {
-            Err(Error::checkpoint(
-                &self.path,
-                format!(
-                    "was saved with a wrapper for training around the model: its tensors have `{wrapper}.` in their \
-                     names. Save the model inside it (`accelerator.unwrap_model`, or `model.{wrapper}`) with \
-                     save_pretrained; of a pytorch_model.bin `clipseg convert` takes it off"
-                ),
-            ))
-        } else {
-            let sample: Vec<_> = self.names().take(3).collect();
-            Err(Error::checkpoint(
-                &self.path,
-                format!(
-                    "holds no CLIP: no tensor starts with clip.text_model., clip.vision_model., text_model. or \
-                     vision_model., and there is neither {} nor {} (the first of its {} tensors: {sample:?})",
-                    Tower::Text.marker(),
-                    Tower::Vision.marker(),
-                    self.tensors.len()
-                ),
-            ))
-        }
-    }
-
-    /// The prefix of the names of one tower's tensors, in a CLIP with the prefix `prefix`. It is empty for a
-    /// single tower that transformers 5.6 or later saved.
-    pub(crate) fn tower_prefix(&self, prefix: &str, tower: Tower) -> String {
-        let within = tower.within(prefix);
-        match prefix.is_empty() && !self.starts(&within) && self.contains(tower.marker()) {
-            true => String::new(),
-            false => within,
-        }
-    }
-
-    /// Whether any tensor's name starts with `with`.
-    fn starts(&self, with: &str) -> bool {
-        self.tensors.range(with.to_owned()..).next().is_some_and(|(name, _)| name.starts_with(with))
-    }
-}
-
-/// One of CLIP's two towers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tower {
-    Text,
-    Vision,
-}
-
-impl Tower {
-    const ALL: [Self; 2] = [Self::Text, Self::Vision];
-
-    /// The prefix of its tensors' names within a CLIP.
-    fn within(self, prefix: &str) -> String {
-        match self {
-            Self::Text => format!("{prefix}text_model."),
-            Self::Vision => format!("{prefix}vision_model."),
-        }
-    }
-
-    /// A tensor that only this tower has, by its name in the checkpoint of a single tower.
-    fn marker(self) -> &'static str {
-        match self {
-            Self::Text => "embeddings.token_embedding.weight",
-            Self::Vision => "embeddings.class_embedding",
-        }
     }
 }
 

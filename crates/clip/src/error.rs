@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clipseg_files::shown;
 use safetensors::Dtype;
 
-use crate::files::StandIn;
+use crate::stand_in::StandIn;
 
 /// Result of this crate's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

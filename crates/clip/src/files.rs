@@ -3,7 +3,6 @@
 mod json;
 #[cfg(feature = "tokenizer")]
 mod small_files;
-mod stand_in;
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -11,8 +10,8 @@ use std::path::Path;
 pub(crate) use self::json::parse_json;
 #[cfg(feature = "tokenizer")]
 pub(crate) use self::small_files::SmallFiles;
-pub use self::stand_in::StandIn;
 use crate::error::{Error, Result};
+use crate::stand_in::StandIn;
 
 /// Largest text file that is read. A vocabulary of a million tokens, the largest there is, has half as many
 /// bytes.

@@ -11,7 +11,9 @@ mod files;
 #[cfg(feature = "decode")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod prefix;
 pub mod processor;
+mod stand_in;
 mod text;
 #[cfg(feature = "tokenizer")]
 pub mod tokenizer;
@@ -22,15 +24,13 @@ mod weights;
 pub use self::checkpoint::{Checkpoint, LoadProgress, TensorView};
 pub use self::config::{Activation, ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig};
 pub use self::error::{Error, Result};
-pub use self::files::StandIn;
-#[cfg(feature = "tokenizer")]
-pub use self::processor::{ClipSegProcessor, ProcessedInputs};
 pub use self::processor::{
     ImageSize, MAX_PIXELS, Photo, PixelBatch, PixelFormat, PixelValues, PreprocessorConfig, Processor,
-    PromptStyle, Resample,
+    Resample,
 };
 #[cfg(feature = "decode")]
 pub use self::processor::{Orientation, PhotoFile};
+pub use self::stand_in::StandIn;
 pub use self::text::{TextEncoder, TextInput};
 #[cfg(feature = "tokenizer")]
 pub use self::tokenizer::{PaddingSide, TextBatch, TokenIds, Tokenizer};

@@ -5,27 +5,20 @@ mod config_file;
 #[cfg(feature = "decode")]
 pub(crate) mod decode;
 mod filter;
-#[cfg(feature = "tokenizer")]
-mod inputs;
 mod on_device;
 mod photo;
 #[cfg(feature = "decode")]
 mod photo_file;
 mod resize;
-mod visual_prompt;
 
 use std::path::Path;
 
 pub use self::config::{ImageSize, PreprocessorConfig};
 pub use self::config_file::{PREPROCESSOR_FILE, PROCESSOR_FILE};
 pub use self::filter::Resample;
-#[cfg(feature = "tokenizer")]
-pub use self::inputs::{ClipSegProcessor, ProcessedInputs};
 pub use self::photo::{MAX_PIXELS, Photo, PixelFormat};
 #[cfg(feature = "decode")]
 pub use self::photo_file::{Orientation, PhotoFile};
-pub use self::visual_prompt::PromptStyle;
-use crate::ImageInput;
 use crate::error::{Error, Result};
 
 /// Resizes, rescales and normalises photos.
@@ -56,20 +49,6 @@ pub struct PixelBatch {
     pub height: usize,
     /// Columns.
     pub width: usize,
-}
-
-impl<'a> From<&'a PixelValues> for ImageInput<'a> {
-    fn from(pixels: &'a PixelValues) -> Self {
-        let PixelValues { values, height, width } = pixels;
-        Self { pixel_values: values, batch: 1, height: *height, width: *width }
-    }
-}
-
-impl<'a> From<&'a PixelBatch> for ImageInput<'a> {
-    fn from(pixels: &'a PixelBatch) -> Self {
-        let PixelBatch { values, batch, height, width } = pixels;
-        Self { pixel_values: values, batch: *batch, height: *height, width: *width }
-    }
 }
 
 impl Processor {
@@ -126,13 +105,13 @@ impl Processor {
             return Err(Error::Input("there is no image to process".to_owned()));
         };
         let PixelValues { mut values, height, width } = self.preprocess(first);
-        for (place, photo) in rest.iter().enumerate() {
+        for (index, photo) in rest.iter().enumerate() {
             let pixels = self.preprocess(photo);
             if (pixels.height, pixels.width) != (height, width) {
                 return Err(Error::Input(format!(
                     "image {} is {} by {} pixels and the first is {height} by {width}: images of a batch need one \
                      size; turn do_resize on, or process them one by one",
-                    place + 2,
+                    index + 2,
                     pixels.height,
                     pixels.width
                 )));

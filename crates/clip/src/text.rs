@@ -11,7 +11,7 @@ use clipseg_tensor::{
 };
 
 use self::packed::Packed;
-use crate::checkpoint::Tower;
+use crate::prefix::Tower;
 use crate::tower::{Layers, OutputOptions, TowerOutput, TowerTensors};
 use crate::{Checkpoint, ClipSegTextConfig, Error, Result};
 
@@ -155,7 +155,7 @@ impl TextEncoder {
     /// As [`forward`](Self::forward); [`Error::Input`] when the tower was loaded without its projection.
     pub async fn embed(&self, input: TextInput<'_>) -> Result<Array> {
         self.check(input)?;
-        let packed = Packed::of(input, &self.pooled_places(input));
+        let packed = Packed::of(input, &self.pooled_positions(input));
         let layout = packed.as_ref().map_or_else(|| padded(input), Packed::layout);
         let plan = self.plan(Key { layout, options: OutputOptions::default() })?;
         let Some(embedding) = &plan.tensors.outputs.embedding else {
@@ -195,15 +195,16 @@ impl TextEncoder {
             Some(ids) => run.write_u32(&plan.tensors.position_ids, ids)?,
             None => {
                 let ids: Vec<u32> =
-                    (0..input.input_ids.len()).map(|place| (place % input.length) as u32).collect();
+                    (0..input.input_ids.len()).map(|position| (position % input.length) as u32).collect();
                 run.write_u32(&plan.tensors.position_ids, &ids)?;
             }
         }
         if let (Some(mask), Some(values)) = (&plan.tensors.mask, input.attention_mask) {
             run.write_u32(mask, values)?;
         }
-        let places = self.pooled_places(input).into_iter().enumerate();
-        let rows: Vec<_> = places.map(|(text, place)| (text * input.length + place) as u32).collect();
+        let positions = self.pooled_positions(input).into_iter().enumerate();
+        let rows: Vec<_> =
+            positions.map(|(text, position)| (text * input.length + position) as u32).collect();
         run.write_u32(&plan.tensors.pooled_rows, &rows)?;
         Ok(run)
     }
@@ -243,12 +244,12 @@ impl TextEncoder {
     /// The position of each text's end token. Old checkpoints set `eos_token_id` to 2 and mean the largest id
     /// in the text. A text without the token is pooled at its first token, which transformers' argmax over
     /// zeros picks.
-    fn pooled_places(&self, input: TextInput<'_>) -> Vec<usize> {
-        let place = |text: &[u32]| match self.config.eos_token_id {
-            2 => (0..text.len()).rev().max_by_key(|&place| text[place]).unwrap_or(0),
+    fn pooled_positions(&self, input: TextInput<'_>) -> Vec<usize> {
+        let position = |text: &[u32]| match self.config.eos_token_id {
+            2 => (0..text.len()).rev().max_by_key(|&position| text[position]).unwrap_or(0),
             eos => text.iter().position(|&id| id == eos).unwrap_or(0),
         };
-        input.input_ids.chunks_exact(input.length).map(place).collect()
+        input.input_ids.chunks_exact(input.length).map(position).collect()
     }
 
     /// The most texts of `length` tokens that fit into one call on this device; callers split larger batches.
@@ -270,19 +271,10 @@ impl TextEncoder {
     pub fn memory_needed(&self, texts: usize, length: usize) -> Result<MemoryUse> {
         let key = Key { layout: Packed::longest_layout(texts, length), options: OutputOptions::default() };
         // First, as it refuses numbers that are too large to be multiplied.
-        let plans = self.plan_bytes(&key)?;
+        let plans = self.plans.bytes_needed(&self.device, &key, |recorder| self.record_in(recorder, &key))?;
         let embedding = self.projection.as_ref().map_or(0, Linear::out_features);
         let read_back = 4 * (texts * embedding) as u64;
         Ok(MemoryUse { plans, read_back, ..MemoryUse::default() })
-    }
-
-    fn plan_bytes(&self, key: &Key) -> Result<u64> {
-        if self.plans.has(key) {
-            return Ok(0);
-        }
-        let mut recorder = Recorder::planning(&self.device);
-        let _tensors = self.record_in(&mut recorder, key)?;
-        Ok(recorder.arena_bytes())
     }
 
     fn record(&self, key: &Key) -> clipseg_tensor::Result<TextPlan> {

@@ -1,18 +1,21 @@
 //! The vision tower.
 
 mod encoded;
+mod input;
+mod memory;
 mod sampled;
 
 use std::sync::Arc;
 
 use clipseg_tensor::transformer::{BlockSizes, load_layer_norm};
 use clipseg_tensor::{
-    Array, AttentionMask, Device, LayerNorm, Linear, MemoryUse, Plan, PlanCache, Recorder, Tensor, Weights,
+    Array, AttentionMask, Device, LayerNorm, Linear, Plan, PlanCache, Recorder, Tensor, Weights,
 };
 
 pub use self::encoded::EncodedImage;
+pub use self::input::ImageInput;
 use self::sampled::Sampled;
-use crate::checkpoint::Tower;
+use crate::prefix::Tower;
 use crate::tower::{Layers, OutputOptions, TowerOutput, TowerTensors};
 use crate::{Checkpoint, ClipSegVisionConfig, Error, Result};
 
@@ -35,19 +38,6 @@ pub struct VisionEncoder {
     extracted: Vec<usize>,
     fingerprint: Arc<str>,
     plans: PlanCache<Key, VisionPlan>,
-}
-
-/// Normalised pixels, `[batch, channels, height, width]`.
-#[derive(Clone, Copy, Debug)]
-pub struct ImageInput<'a> {
-    /// The values, row-major.
-    pub pixel_values: &'a [f32],
-    /// Number of images.
-    pub batch: usize,
-    /// Rows of pixels.
-    pub height: usize,
-    /// Columns of pixels.
-    pub width: usize,
 }
 
 #[derive(Clone, PartialEq)]
@@ -247,15 +237,8 @@ impl VisionEncoder {
     }
 
     fn prepare(&self, input: ImageInput<'_>, outputs: PlanOutputs) -> Result<Arc<VisionPlan>> {
-        let ImageInput { pixel_values, batch, height, width } = input;
-        let channels = self.config.num_channels;
-        let count = [batch, channels, height, width].into_iter().try_fold(1usize, usize::checked_mul);
-        if count != Some(pixel_values.len()) || batch == 0 {
-            return Err(Error::Input(format!(
-                "pixel_values: {} values are not {batch} images of {channels} channels, {height} by {width}",
-                pixel_values.len()
-            )));
-        }
+        input.check(self.config.num_channels)?;
+        let ImageInput { batch, height, width, .. } = input;
         self.plan_for(Key { batch, height, width, outputs })
     }
 
@@ -268,60 +251,6 @@ impl VisionEncoder {
             )));
         }
         Ok(self.plans.get_or_record(&key, || self.record(&key))?)
-    }
-
-    /// The most images of `height` by `width` pixels that fit into one call on this device; callers split
-    /// larger batches.
-    #[must_use]
-    pub fn image_limit(&self, height: usize, width: usize) -> usize {
-        let (rows, columns) = self.grid(height, width);
-        let tokens = rows.saturating_mul(columns).saturating_add(1);
-        // The widest tensors of an image are its pixels, the hidden layer of an MLP, and the fused queries,
-        // keys and values.
-        let widest = self.config.intermediate_size.max(3 * self.config.hidden_size);
-        let pixels = height.saturating_mul(width).saturating_mul(self.config.num_channels);
-        let values = tokens.saturating_mul(widest).max(pixels);
-        let limit = self.device.limits().max_storage_buffer_binding_size as usize / 4;
-        let rows = self.device.row_limit().unwrap_or(usize::MAX);
-        (rows / tokens).min(limit / values.max(1)).max(1)
-    }
-
-    /// The memory that [`encode`](Self::encode) takes for a batch of images of one size: a plan, unless it
-    /// exists already, and the encoded image.
-    ///
-    /// # Errors
-    /// [`TooLarge`](clipseg_tensor::Error::TooLarge) and [`Shape`](clipseg_tensor::Error::Shape) beyond the
-    /// adapter's limits.
-    pub fn memory_needed(&self, batch: usize, height: usize, width: usize) -> Result<MemoryUse> {
-        let key = Key { batch, height, width, outputs: PlanOutputs::Activations };
-        // First, as it refuses sizes that are too large to be multiplied.
-        let plans = self.plan_bytes(&key)?;
-        let (rows, columns) = self.grid(height, width);
-        let activation = 4 * (batch * (1 + rows * columns) * self.config.hidden_size) as u64;
-        let encoded_images = self.extracted.len() as u64 * activation.next_multiple_of(16);
-        Ok(MemoryUse { plans, encoded_images, ..MemoryUse::default() })
-    }
-
-    /// The memory that [`embed`](Self::embed) takes for a batch of images of one size: a plan, unless it
-    /// exists already, and the buffer for reading back the embeddings.
-    ///
-    /// # Errors
-    /// As [`memory_needed`](Self::memory_needed).
-    pub fn embedding_memory_needed(&self, batch: usize, height: usize, width: usize) -> Result<MemoryUse> {
-        let key = Key { batch, height, width, outputs: PlanOutputs::Embedding };
-        let plans = self.plan_bytes(&key)?;
-        let embedding = self.projection.as_ref().map_or(0, Linear::out_features);
-        let read_back = 4 * (batch * embedding) as u64;
-        Ok(MemoryUse { plans, read_back, ..MemoryUse::default() })
-    }
-
-    fn plan_bytes(&self, key: &Key) -> Result<u64> {
-        if self.plans.has(key) {
-            return Ok(0);
-        }
-        let mut recorder = Recorder::planning(&self.device);
-        let _tensors = self.record_in(&mut recorder, key)?;
-        Ok(recorder.arena_bytes())
     }
 
     fn record(&self, key: &Key) -> clipseg_tensor::Result<VisionPlan> {

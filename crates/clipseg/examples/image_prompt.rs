@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mask: Vec<_> = mask.rgb().chunks_exact(3).map(|pixel| pixel[0] >= 128).collect();
 
     // The object kept, what is around it blurred, darkened and cropped away: the paper's best style.
-    let pixels = model.processor().visual_prompt(&picture, &mask, &PromptStyle::default())?;
+    let pixels = PromptStyle::default().prompt(model.processor(), &picture, &mask)?;
     let picture = model.encode_image_prompt(&pixels)?;
     let words = model.encode_text(&[words])?;
     let both = words.mix(&picture, 0.7)?;

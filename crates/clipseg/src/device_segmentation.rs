@@ -65,8 +65,8 @@ impl DeviceSegmentation {
     pub fn write_mask(&self, prompt: usize, texture: &wgpu::Texture, values: MaskValues) -> Result<()> {
         let to = (texture.height() as usize, texture.width() as usize);
         let writer = self.plans.mask(self.size, to, MaskTexels::of(texture)?, true)?;
-        let (logits, place) = self.part(prompt, values)?;
-        Ok(writer.run(logits, place, MaskTarget::Texture(texture), values)?)
+        let (logits, index) = self.part(prompt, values)?;
+        Ok(writer.run(logits, index, MaskTarget::Texture(texture), values)?)
     }
 
     /// As [`write_mask`](Self::write_mask), to the begin of a buffer that was made with `COPY_DST`: `width`
@@ -86,8 +86,8 @@ impl DeviceSegmentation {
             return Err(Error::Input(format!("a mask of {width} by {height} pixels")));
         }
         let writer = self.plans.mask(self.size, (height, width), MaskTexels::Bits32, false)?;
-        let (logits, place) = self.part(prompt, values)?;
-        Ok(writer.run(logits, place, MaskTarget::Buffer(buffer), values)?)
+        let (logits, index) = self.part(prompt, values)?;
+        Ok(writer.run(logits, index, MaskTarget::Buffer(buffer), values)?)
     }
 
     /// Lays the mask of a prompt over a photo and writes that over the whole of a texture: what the command
@@ -114,10 +114,10 @@ impl DeviceSegmentation {
             return Err(Error::Input(format!("an overlay's opacity is {opacity}, and not within 0 to 1")));
         }
         OverlayWriter::expect_target(texture)?;
-        let (logits, place) = self.part(prompt, overlay.values)?;
+        let (logits, index) = self.part(prompt, overlay.values)?;
         let to = (texture.height() as usize, texture.width() as usize);
         let writer = self.plans.overlay(self.size, to)?;
-        Ok(writer.run(logits, place, photo, texture, overlay)?)
+        Ok(writer.run(logits, index, photo, texture, overlay)?)
     }
 
     /// The logits that a prompt is among, and its place there.
@@ -125,13 +125,13 @@ impl DeviceSegmentation {
         if matches!(values, MaskValues::Threshold(threshold) if threshold.is_nan()) {
             return Err(Error::Input("a mask's threshold is not a number".to_owned()));
         }
-        let mut place = prompt;
+        let mut index = prompt;
         for part in &self.parts {
             let count = part.shape()[0];
-            if place < count {
-                return Ok((part, place));
+            if index < count {
+                return Ok((part, index));
             }
-            place -= count;
+            index -= count;
         }
         Err(Error::Input(format!("there is no prompt {prompt} among {}", self.len())))
     }

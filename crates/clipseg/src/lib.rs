@@ -92,6 +92,8 @@ mod model;
 mod parts;
 #[cfg(all(feature = "tokenizer", not(target_family = "wasm")))]
 mod pipeline;
+#[cfg(feature = "tokenizer")]
+mod processor;
 #[cfg(all(feature = "tokenizer", not(target_family = "wasm")))]
 mod prompt_cache;
 mod refinement;
@@ -101,19 +103,20 @@ mod segmentation;
 mod smoother;
 mod templates;
 mod towers;
+mod visual_prompt;
 #[cfg(all(feature = "tokenizer", not(target_family = "wasm")))]
 mod windows;
 
 pub use clipseg_clip::{
     Activation, Checkpoint, ClipSegConfig, ClipSegTextConfig, ClipSegVisionConfig, EncodedImage, Error,
     ImageInput, ImageSize, LoadProgress, MAX_PIXELS, OutputOptions, Photo, PixelBatch, PixelFormat,
-    PixelValues, PreprocessorConfig, Processor, PromptStyle, Resample, Result, StandIn, TensorView,
-    TextEncoder, TextInput, TowerOutput, VisionEncoder,
+    PixelValues, PreprocessorConfig, Processor, Resample, Result, StandIn, TensorView, TextEncoder,
+    TextInput, TowerOutput, VisionEncoder,
 };
-#[cfg(feature = "tokenizer")]
-pub use clipseg_clip::{ClipSegProcessor, PaddingSide, ProcessedInputs, TextBatch, TokenIds, Tokenizer};
 #[cfg(feature = "decode")]
 pub use clipseg_clip::{Orientation, PhotoFile};
+#[cfg(feature = "tokenizer")]
+pub use clipseg_clip::{PaddingSide, TextBatch, TokenIds, Tokenizer};
 pub use clipseg_decoder::{DecoderOutput, DecoderOutputOptions};
 #[cfg(all(feature = "hub", not(target_family = "wasm")))]
 pub use clipseg_hub as hub;
@@ -133,6 +136,8 @@ pub use device_segmentation::DeviceSegmentation;
 pub use model::{ClipSegForImageSegmentation, ConditionInput, SegmentationInput, SegmentationOutput};
 #[cfg(all(feature = "tokenizer", not(target_family = "wasm")))]
 pub use pipeline::ClipSeg;
+#[cfg(feature = "tokenizer")]
+pub use processor::{ClipSegProcessor, ProcessedInputs};
 pub use refinement::Refinement;
 pub use safetensors;
 pub use saved_conditions::SavedConditions;
@@ -142,5 +147,6 @@ pub use serde_json;
 pub use smoother::Smoother;
 pub use templates::{Template, TemplateSet, phrases};
 pub use towers::{ClipSegTextModel, ClipSegVisionModel};
+pub use visual_prompt::PromptStyle;
 #[cfg(all(feature = "tokenizer", not(target_family = "wasm")))]
 pub use windows::{EncodedWindows, WindowPixels, WindowStep, Windows};

@@ -212,18 +212,10 @@ fn grid((height, width): (usize, usize), (rows, columns): (usize, usize)) -> imp
 #[cfg(test)]
 mod tests {
     use clipseg_tensor::{Array, DeviceOptions};
+    use clipseg_testing::Random;
 
     use super::*;
     use crate::{Photo, Segmentation};
-
-    fn random(count: usize) -> Vec<u32> {
-        let mut state = 7_u32;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            state >> 8
-        };
-        (0..count).map(|_| next()).collect()
-    }
 
     /// Whatever the pieces, maps are equal bit for bit.
     #[test]
@@ -233,11 +225,9 @@ mod tests {
         for ((rows, columns), (height, width)) in
             [((40, 30), (70, 90)), ((50, 60), (40, 30)), ((7, 9), (64, 3))]
         {
-            let values =
-                random(2 * rows * columns).iter().map(|&n| n as f32 / (1 << 21) as f32 - 4.0).collect();
+            let values = Random(7).values(2 * rows * columns).iter().map(|value| 4.0 * value).collect();
             let logits = Array { shape: vec![2, rows, columns], values };
-            let bytes = random(3 * height * width).iter().map(|&n| (n >> 7) as u8).collect();
-            let photo = Photo::from_rgb(width, height, bytes).unwrap();
+            let photo = Photo::from_rgb(width, height, Random(7).bytes(3 * height * width)).unwrap();
             let made = |piece: u64| {
                 let plans = MapPlans::with_piece(&device, piece);
                 let segmentation = Segmentation::new(&plans, logits.clone());

@@ -30,7 +30,7 @@ impl Parts {
         needed: impl Fn(usize) -> Result<MemoryUse>,
     ) -> Result<InParts<'_>> {
         let at_once = self.fitting(count, limit, needed)?;
-        Ok(InParts { parts: self, count, at_once, done: 0, is_halved: false, all: Array::default() })
+        Ok(InParts { parts: self, count, at_once, done: 0, is_halved: false, results: Array::default() })
     }
 
     /// How many prompts are processed at once, so that there are as few parts as possible, of one size.
@@ -59,7 +59,7 @@ pub(crate) struct InParts<'a> {
     at_once: usize,
     done: usize,
     is_halved: bool,
-    all: Array,
+    results: Array,
 }
 
 impl InParts<'_> {
@@ -77,9 +77,9 @@ impl InParts<'_> {
             Ok(rows) => {
                 // Most often there is one part: its megabytes are not copied.
                 if self.done == 0 {
-                    self.all = rows;
+                    self.results = rows;
                 } else {
-                    self.all.values.extend(rows.values);
+                    self.results.values.extend(rows.values);
                 }
                 self.done = part.end;
             }
@@ -99,10 +99,10 @@ impl InParts<'_> {
 
     /// All rows.
     pub fn finish(mut self) -> Array {
-        if let Some(rows) = self.all.shape.first_mut() {
+        if let Some(rows) = self.results.shape.first_mut() {
             *rows = self.count;
         }
-        self.all
+        self.results
     }
 }
 
@@ -116,8 +116,8 @@ pub(crate) fn say_need<T>(
     result.map_err(|error| match error {
         Error::Device(DeviceError::OverBudget { needed: met, budget }) => {
             let MemoryUse { weights, encoded_images, .. } = device.memory_use();
-            let all = needed().map_or(0, |needed| weights + encoded_images + needed.total());
-            DeviceError::OverBudget { needed: met.max(all), budget }.into()
+            let total = needed().map_or(0, |needed| weights + encoded_images + needed.total());
+            DeviceError::OverBudget { needed: met.max(total), budget }.into()
         }
         error => error,
     })
@@ -137,12 +137,12 @@ pub(crate) fn needed_in_parts(
     needed: impl Fn(usize) -> Result<MemoryUse>,
 ) -> Result<MemoryUse> {
     let at_once = evenly(count, most);
-    let mut all = needed(at_once)?;
+    let mut memory = needed(at_once)?;
     let last = count.checked_rem(at_once).unwrap_or(0);
     if last > 0 {
-        all.plans += needed(last)?.plans;
+        memory.plans += needed(last)?.plans;
     }
-    Ok(all)
+    Ok(memory)
 }
 
 /// The largest number up to `most` that fits, found by bisection: every number below one that fits must fit

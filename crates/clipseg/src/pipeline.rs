@@ -241,8 +241,8 @@ impl ClipSeg {
         self.encode_text(&phrases(templates, prompts))?.means(templates.len())
     }
 
-    /// Encodes a prompt in pixels: most often a [`Processor::visual_prompt`], which shows an object and hides
-    /// the rest.
+    /// Encodes a prompt in pixels: most often those of
+    /// [`PromptStyle::prompt`](crate::PromptStyle::prompt), which shows an object and hides the rest.
     ///
     /// # Errors
     /// The device's.

@@ -66,7 +66,7 @@ impl PromptCache {
         // Encode without the lock: threads whose prompts are known do not wait for the device.
         if !missing.is_empty() {
             let encoded = encode(&missing)?.embeddings;
-            let rows = (0..missing.len()).map(|place| encoded.slice(place).to_vec());
+            let rows = (0..missing.len()).map(|row| encoded.slice(row).to_vec());
             known.extend(missing.iter().copied().zip(rows));
             self.keep(&missing, &known);
         }

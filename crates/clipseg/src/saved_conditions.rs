@@ -180,10 +180,10 @@ impl SavedConditions {
             return Err(format!("has the empty name {empty:?}"));
         }
         match values.iter().position(|value| !value.is_finite()) {
-            Some(place) => Err(format!(
+            Some(index) => Err(format!(
                 "has the number {} in the condition of {:?}; make it again",
-                values[place],
-                names[place / width]
+                values[index],
+                names[index / width]
             )),
             None => Ok(()),
         }

@@ -111,8 +111,8 @@ impl SavedImage {
         let header = serde_json::to_string(&self.header).map_err(|error| refused(&error))?;
         let bytes = |array: &Array| array.values.iter().flat_map(|value| value.to_le_bytes()).collect();
         let data: Vec<Vec<u8>> = self.activations.iter().map(bytes).collect();
-        let views = self.activations.iter().zip(&data).enumerate().map(|(place, (array, bytes))| {
-            Ok((name(place), TensorView::new(Dtype::F32, array.shape.clone(), bytes)?))
+        let views = self.activations.iter().zip(&data).enumerate().map(|(index, (array, bytes))| {
+            Ok((name(index), TensorView::new(Dtype::F32, array.shape.clone(), bytes)?))
         });
         let views = views.collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
         let views = views.map_err(|error| refused(&error))?;
@@ -160,8 +160,8 @@ impl SavedImage {
     }
 }
 
-fn name(place: usize) -> String {
-    format!("activations.{place}")
+fn name(index: usize) -> String {
+    format!("activations.{index}")
 }
 
 /// The checksum of all that the file holds. Numbers enter it by their bits.
@@ -190,8 +190,8 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<SavedImage, String> {
     }
     let header: Header = serde_json::from_str(header).map_err(malformed)?;
     let tensors = SafeTensors::deserialize(bytes).map_err(not_safetensors)?;
-    let activation = |place: usize| {
-        let name = name(place);
+    let activation = |index: usize| {
+        let name = name(index);
         let view = tensors.tensor(&name).map_err(|_| format!("has no tensor `{name}`"))?;
         if view.dtype() != Dtype::F32 {
             return Err(format!("stores `{name}` as {:?}, expected F32", view.dtype()));

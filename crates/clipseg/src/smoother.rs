@@ -105,14 +105,14 @@ mod tests {
         let mut smoother = Smoother::new(0.75).unwrap();
         let frames = [[4.0, -1.0], [-40.0, 2.0], [0.0, 200.0]];
         let mut means: Vec<f32> = frame(frames[0]).probabilities(0);
-        for (place, logits) in frames.into_iter().enumerate() {
+        for (index, logits) in frames.into_iter().enumerate() {
             let (given, smoothed) = (frame(logits), smoother.smooth(frame(logits), &photo(3)).unwrap());
             for (mean, p) in means.iter_mut().zip(given.probabilities(0)) {
                 *mean = 0.75 * *mean + 0.25 * p;
             }
             assert!(smoothed.logits().values.iter().all(|logit| logit.is_finite()));
             for (mean, p) in means.iter().zip(smoothed.probabilities(0)) {
-                assert!((mean - p).abs() < 1e-6, "frame {place}: {mean} {p}");
+                assert!((mean - p).abs() < 1e-6, "frame {index}: {mean} {p}");
             }
         }
         // Another size of frame begins anew, and a frame that is not of numbers changes nothing.

@@ -354,8 +354,8 @@ impl Blend {
 /// which windows overlap.
 fn ramps(length: usize, overlap: f32) -> Vec<f32> {
     let ramp = (length as f32 * overlap).max(1.0);
-    let distance = |place: usize| place.min(length - 1 - place) as f32;
-    (0..length).map(|place| ((distance(place) + 0.5) / ramp).min(1.0)).collect()
+    let distance = |index: usize| index.min(length - 1 - index) as f32;
+    (0..length).map(|index| ((distance(index) + 0.5) / ramp).min(1.0)).collect()
 }
 
 #[cfg(test)]

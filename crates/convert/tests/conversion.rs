@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clipseg::{ClipSegConfig, ImageSize, PreprocessorConfig};
 use clipseg_convert::{Report, Request, WeightType, convert};
@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/convert").join(name)
+    clipseg_testing::fixture("convert").join(name)
 }
 
 /// A conversion into a temporary folder.

@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use clipseg::{
     ClipSegForImageSegmentation, ConditionInput, Device, DeviceOptions, ImageInput, OutputOptions,
@@ -32,7 +31,7 @@ fn ids(tensors: &Tensors, name: &str) -> Vec<u32> {
 /// Converts a checkpoint and returns the largest difference from the reference's logits, relative to the
 /// largest of these.
 fn relative_difference(case: &str, source: &str, clip: &str, config: Option<&str>) -> f32 {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/convert").join(case);
+    let fixtures = clipseg_testing::fixture("convert").join(case);
     let folder = tempfile::tempdir().unwrap();
     let config = config.map(|name| fixtures.join(name));
     let out = folder.path().join("out");

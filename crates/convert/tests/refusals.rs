@@ -3,15 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clipseg_convert::{Request, WeightType, convert};
+use clipseg_testing::fixture;
 use rawzip::{CompressionMethod, ZipArchiveWriter};
 use tempfile::TempDir;
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
-}
 
 /// The arguments of a conversion; each test breaks one of them.
 struct Case {

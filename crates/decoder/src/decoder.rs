@@ -241,19 +241,10 @@ impl Decoder {
     pub fn memory_needed(&self, pairs: usize, grid: (usize, usize)) -> Result<MemoryUse> {
         let key = Key { pairs, scenes: 1, grid, options: DecoderOutputOptions::default() };
         // First, as it refuses sizes that are too large to be multiplied.
-        let plans = self.plan_bytes(&key)?;
+        let plans = self.plans.bytes_needed(&self.device, &key, |recorder| self.record_in(recorder, &key))?;
         let (rows, columns) = self.logits_size(grid);
         let read_back = 4 * (pairs * rows * columns) as u64;
         Ok(MemoryUse { plans, read_back, ..MemoryUse::default() })
-    }
-
-    fn plan_bytes(&self, key: &Key) -> Result<u64> {
-        if self.plans.has(key) {
-            return Ok(0);
-        }
-        let mut recorder = Recorder::planning(&self.device);
-        let _tensors = self.record_in(&mut recorder, key)?;
-        Ok(recorder.arena_bytes())
     }
 
     fn record(&self, key: &Key) -> Result<DecoderPlan> {

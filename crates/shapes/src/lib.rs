@@ -1,7 +1,7 @@
 //! `clipseg-shapes`: scenes of coloured shapes with exact masks, and the prompts that ask for them.
 //!
 //! It serves to train the small model of this repository and to score models. Every scene is a function of
-//! (seed, index) in integer arithmetic, and for training `xtask/python/shapes.py` draws the same pixels,
+//! (seed, index) in integer arithmetic, and for training `tools/training/shapes.py` draws the same pixels,
 //! masks and phrases.
 //!
 //! ```

@@ -1,4 +1,4 @@
-//! Compares scenes and prompts with those of `xtask/python/shapes.py`, by checksum.
+//! Compares scenes and prompts with those of `tools/training/shapes.py`, by checksum.
 
 use clipseg_shapes::{Prompt, Scene};
 use serde::Deserialize;

@@ -179,11 +179,11 @@ async fn enumerate() -> Vec<Chosen> {
         // Browsers do not list their adapters; they hand out one.
         adapters.extend(instance.request_adapter(&wgpu::RequestAdapterOptions::default()).await.ok());
     }
-    let mut all: Vec<_> = adapters.into_iter().map(Chosen::Adapter).collect();
+    let mut choices: Vec<_> = adapters.into_iter().map(Chosen::Adapter).collect();
     #[cfg(feature = "processor")]
-    all.push(Chosen::Processor);
-    all.sort_by_key(Chosen::rank);
-    all
+    choices.push(Chosen::Processor);
+    choices.sort_by_key(Chosen::rank);
+    choices
 }
 
 /// Finds the adapter that `choice` asks for. Where `kernels` names a family, [`AdapterChoice::Best`] passes
@@ -197,16 +197,16 @@ pub(crate) async fn choose(choice: &AdapterChoice, kernels: KernelFamily) -> Res
         // Do not list the drivers' adapters: that takes longer than opening the processor.
         return for_kernels(Chosen::Processor, kernels);
     }
-    let mut all = enumerate().await;
+    let mut choices = enumerate().await;
     let only_adapters = match choice {
         AdapterChoice::Driver => true,
         AdapterChoice::Best => kernels != KernelFamily::Auto,
         _ => false,
     };
     if only_adapters {
-        all.retain(Chosen::is_adapter);
+        choices.retain(Chosen::is_adapter);
     }
-    if all.is_empty() {
+    if choices.is_empty() {
         return Err(Error::NoAdapter(
             "no GPU adapter was found; install your GPU's driver, or Mesa's software Vulkan (on Debian and Ubuntu: \
              apt-get install mesa-vulkan-drivers), then try `clipseg devices`"
@@ -214,24 +214,24 @@ pub(crate) async fn choose(choice: &AdapterChoice, kernels: KernelFamily) -> Res
         ));
     }
     let wanted = match choice {
-        AdapterChoice::Best | AdapterChoice::Driver => return for_kernels(all.swap_remove(0), kernels),
+        AdapterChoice::Best | AdapterChoice::Driver => return for_kernels(choices.swap_remove(0), kernels),
         AdapterChoice::Processor => {
             "of the processor: this program was built without its feature \"processor\"".to_owned()
         }
-        AdapterChoice::Index(index) if *index < all.len() => {
-            return for_kernels(all.swap_remove(*index), kernels);
+        AdapterChoice::Index(index) if *index < choices.len() => {
+            return for_kernels(choices.swap_remove(*index), kernels);
         }
         AdapterChoice::Index(index) => format!("number {index}"),
         AdapterChoice::Name(name) => {
             let is_named =
                 |adapter: &Chosen| describe(&adapter.info()).to_lowercase().contains(&name.to_lowercase());
-            match all.iter().position(is_named) {
-                Some(place) => return for_kernels(all.swap_remove(place), kernels),
+            match choices.iter().position(is_named) {
+                Some(index) => return for_kernels(choices.swap_remove(index), kernels),
                 None => format!("with {name:?} in its name"),
             }
         }
     };
-    let list: Vec<_> = all
+    let list: Vec<_> = choices
         .iter()
         .enumerate()
         .map(|(index, adapter)| format!("{index}: {}", describe(&adapter.info())))

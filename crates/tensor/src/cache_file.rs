@@ -14,8 +14,8 @@ pub(crate) fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
         fs::create_dir_all(folder)?;
     }
     // A name that no other process uses, and no other device of this process.
-    let place = WRITTEN.fetch_add(1, Ordering::Relaxed);
-    let new = file.with_extension(format!("{}-{place}.new", std::process::id()));
+    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+    let new = file.with_extension(format!("{}-{number}.new", std::process::id()));
     fs::write(&new, bytes).and_then(|()| fs::rename(&new, file)).inspect_err(|_| {
         // The new file is useless where it cannot take the old one's place; failing to remove it does no
         // further harm.

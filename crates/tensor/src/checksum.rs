@@ -46,11 +46,11 @@ mod tests {
         };
         let all = digits(&words);
         assert_eq!(all.len(), 16);
-        for place in 0..words.len() {
+        for index in 0..words.len() {
             for bit in [0, 31, 32, 63] {
                 let mut changed = words.clone();
-                changed[place] ^= 1 << bit;
-                assert_ne!(digits(&changed), all, "{place} {bit}");
+                changed[index] ^= 1 << bit;
+                assert_ne!(digits(&changed), all, "{index} {bit}");
             }
         }
         assert_ne!(digits(&words[..99]), all);

@@ -1,13 +1,13 @@
 mod opening;
-mod options;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use crate::adapter::{self, KernelFamily};
+use crate::adapter::{self, AdapterReport, KernelFamily};
 use crate::buffer::Buffer;
+use crate::device_id::DeviceId;
 use crate::failure::Failures;
-use crate::gpu::{self, Gpu};
+use crate::gpu::Gpu;
 use crate::matrix_units::MatrixSize;
 use crate::memory::{MemoryCount, PlanCaches};
 use crate::pipeline::PipelineCache;
@@ -17,25 +17,13 @@ use crate::processor::Processor;
 use crate::profile::Profile;
 use crate::staging::Staging;
 use crate::step_check::StepChecks;
+use crate::texture::texture_descriptor;
 use crate::{Error, Precision, Result};
-
-pub use options::DeviceOptions;
 
 /// An open adapter with its pipelines: what every tensor and plan lives on. Cloning is cheap and shares all
 /// of it.
 #[derive(Clone)]
 pub struct Device(Arc<Inner>);
-
-/// Tells the devices of this process apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct DeviceId(u64);
-
-impl DeviceId {
-    fn next() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-}
 
 struct Inner {
     id: DeviceId,
@@ -102,6 +90,13 @@ impl Device {
     #[must_use]
     pub fn description(&self) -> &str {
         self.0.identity.get_or_init(|| adapter::describe(&self.0.info))
+    }
+
+    /// What [`adapters`](crate::adapters) lists of the adapter that the device was opened on; `None` where it is no longer
+    /// there.
+    pub async fn adapter_report(&self) -> Option<AdapterReport> {
+        let reports = adapter::adapters().await;
+        reports.into_iter().find(|report| adapter::describe(&report.info) == self.description())
     }
 
     /// Rows of the largest tensor that the subgroup kernels take: the side of a texture. `None` for the
@@ -176,7 +171,7 @@ impl Device {
         height: u32,
     ) -> Result<wgpu::Texture> {
         self.count_created();
-        Ok(self.gpu()?.device.create_texture(&gpu::texture_descriptor(format, width, height)))
+        Ok(self.gpu()?.device.create_texture(&texture_descriptor(format, width, height)))
     }
 
     pub(crate) fn id(&self) -> DeviceId {
@@ -192,8 +187,20 @@ impl Device {
         &self.0.failures
     }
 
+    /// The memory of dropped tensors, but for what a host's commands may still use.
     pub(crate) fn recycled(&self) -> &SharedPool {
+        if let Ok(gpu) = self.gpu() {
+            gpu.unsubmitted.clear();
+        }
         &self.0.recycled
+    }
+
+    /// Whether it submits runs in parts.
+    pub(crate) fn is_paced(&self) -> bool {
+        #[cfg(not(target_family = "wasm"))]
+        return self.gpu().is_ok_and(|gpu| gpu.pacer.is_some());
+        #[cfg(target_family = "wasm")]
+        return false;
     }
 
     /// What the device is, where it is one of wgpu's.
@@ -266,7 +273,7 @@ impl Device {
         match &self.0.engine {
             Engine::Gpu(gpu) => Buffer::Gpu(gpu.empty_buffer.clone()),
             #[cfg(feature = "processor")]
-            Engine::Processor(processor) => processor.empty().clone(),
+            Engine::Processor(processor) => Buffer::Host(processor.empty().clone()),
         }
     }
 
@@ -285,8 +292,3 @@ impl std::fmt::Debug for Device {
         f.debug_tuple("Device").field(&self.description()).finish()
     }
 }
-
-/// Four columns of floats per texel: the format of tensors.
-pub(crate) const F32_TEXELS: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Float;
-/// Eight f16 values per texel, in pairs: the format of weights that are stored so.
-pub(crate) const PACKED_F16_TEXELS: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Uint;

@@ -6,6 +6,7 @@ pub mod faults;
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use crate::submitted::Submitted;
 use crate::{Device, Error, Result};
 
 /// The failures of a device that belong to no single caller.
@@ -78,20 +79,12 @@ impl Failures {
         #[cfg(not(any(test, feature = "faults")))]
         let fault = None;
         #[cfg(not(target_family = "wasm"))]
-        let scopes = {
-            use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
-            [Internal, Validation, OutOfMemory].map(|filter| gpu.push_error_scope(filter))
-        };
+        let scopes = Scopes::push(gpu);
         #[cfg(target_family = "wasm")]
         let _: Option<wgpu::Error> = fault;
         let result = work();
         #[cfg(not(target_family = "wasm"))]
-        // Scopes are nested, so the last one is popped first. That is out of memory, which takes precedence
-        // over the errors that follow from it.
-        let failure = scopes.into_iter().rev().fold(fault, |failure, scope| {
-            let of_scope = pollster::block_on(scope.pop());
-            failure.or(of_scope)
-        });
+        let failure = fault.or(scopes.pop());
         // A loss explains whatever else went wrong.
         self.look(gpu)?;
         #[cfg(not(target_family = "wasm"))]
@@ -108,8 +101,7 @@ impl Failures {
         self.check()?;
         #[cfg(not(target_family = "wasm"))]
         if self.is_hosts {
-            use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
-            let scopes = [Internal, Validation, OutOfMemory].map(|filter| gpu.push_error_scope(filter));
+            let scopes = Scopes::push(gpu);
             let buffer = gpu.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("is the device there"),
                 size: 4,
@@ -118,7 +110,7 @@ impl Failures {
             });
             let is_mapped = buffer.get_mapped_range(..).is_ok();
             // On a device that still exists mapping fails only for want of memory, which a scope catches.
-            let has_failed = scopes.into_iter().rev().any(|scope| pollster::block_on(scope.pop()).is_some());
+            let has_failed = scopes.pop().is_some();
             if !is_mapped && !has_failed {
                 self.lose("its host lost it");
                 return self.check();
@@ -175,6 +167,29 @@ impl Failures {
     }
 }
 
+/// A scope for errors of every kind.
+#[cfg(not(target_family = "wasm"))]
+struct Scopes([wgpu::ErrorScopeGuard; 3]);
+
+#[cfg(not(target_family = "wasm"))]
+impl Scopes {
+    fn push(gpu: &wgpu::Device) -> Self {
+        use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
+        Self([Internal, Validation, OutOfMemory].map(|filter| gpu.push_error_scope(filter)))
+    }
+
+    /// The error that happened within. Scopes are nested, so the last one is popped first: out of memory,
+    /// which takes precedence over the errors that follow from it. All are popped, as wgpu panics where one is
+    /// left to be dropped before those within it.
+    fn pop(self) -> Option<wgpu::Error> {
+        let Self(scopes) = self;
+        scopes.into_iter().rev().fold(None, |failure, scope| {
+            let of_scope = pollster::block_on(scope.pop());
+            failure.or(of_scope)
+        })
+    }
+}
+
 impl Device {
     /// As [`Failures::guard`], on this device.
     pub(crate) fn guard<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -182,6 +197,17 @@ impl Device {
             Ok(gpu) => self.failures().guard(&gpu.device, work),
             Err(_) => self.failures().guard_processor(work),
         }
+    }
+
+    /// Submits `commands`. wgpu calls the callbacks of a host meanwhile that are due, so they are called
+    /// before: an error of theirs is not to be taken for one of the engine's.
+    pub(crate) fn submit(
+        &self,
+        commands: impl IntoIterator<Item = wgpu::CommandBuffer>,
+    ) -> Result<Submitted> {
+        let gpu = self.gpu()?;
+        gpu.call_back()?;
+        self.guard(|| Ok(gpu.submit(commands)))
     }
 
     /// Frees all memory on the device once it has done the work submitted to it, even while tensors, plans

@@ -5,13 +5,21 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+#[cfg(not(target_family = "wasm"))]
+use clipseg_shaders::kernels;
+
 use crate::adapter;
-use crate::device::{DeviceOptions, F32_TEXELS};
+#[cfg(not(target_family = "wasm"))]
+use crate::cache_file::fingerprint;
+use crate::commands::Unsubmitted;
+use crate::device_options::DeviceOptions;
 use crate::failure::Failures;
 use crate::matrix_units::{self, MatrixSize};
 #[cfg(not(target_family = "wasm"))]
 use crate::pacer::Pacer;
 use crate::requirements;
+use crate::submitted::Submitted;
+use crate::texture::{F32_TEXELS, texture_descriptor};
 #[cfg(not(target_family = "wasm"))]
 use crate::tuner::{Subject, Tuner};
 #[cfg(not(target_family = "wasm"))]
@@ -37,8 +45,12 @@ pub(crate) struct Gpu {
     pub empty_texture: wgpu::Texture,
     /// Bytes that uploads have written to the queue since they last submitted.
     pub uploading: AtomicUsize,
-    /// The latest submission.
-    last: Mutex<Option<Submitted>>,
+    /// The latest submissions: of threads that submit at the same time one each.
+    latest: Mutex<Vec<Latest>>,
+    /// Counts the begins and ends of submissions.
+    clock: AtomicUsize,
+    /// What a host may yet submit.
+    pub unsubmitted: Unsubmitted,
     /// The number of submissions so far.
     pub submissions: AtomicUsize,
     /// Submits long work in parts, where the options ask for it.
@@ -52,14 +64,10 @@ pub(crate) struct Gpu {
     pub tuner: Option<Tuner>,
 }
 
-/// Work that was handed to the queue. A browser cannot wait for it.
-#[derive(Clone)]
-pub(crate) struct Submitted {
-    #[cfg(not(target_family = "wasm"))]
-    pub index: wgpu::SubmissionIndex,
-    /// On a host's device, whether it is done.
-    #[cfg(not(target_family = "wasm"))]
-    pub is_done: Option<Arc<AtomicBool>>,
+/// A submission, and what the clock said when it had been handed over.
+struct Latest {
+    submitted: Submitted,
+    ended: usize,
 }
 
 impl Gpu {
@@ -150,7 +158,7 @@ impl Gpu {
         })?;
         #[cfg(not(target_family = "wasm"))]
         let tuner = options.tuning.as_deref().map(|folder| {
-            let kernels = crate::ops::fingerprint();
+            let kernels = fingerprint(kernels::ALL.iter().map(|kernel| kernel.source));
             Tuner::open(folder, Subject { adapter: adapter::describe(&info), kernels })
         });
         Ok(Self {
@@ -164,7 +172,9 @@ impl Gpu {
             empty_buffer,
             empty_texture,
             uploading: AtomicUsize::new(0),
-            last: Mutex::default(),
+            latest: Mutex::default(),
+            clock: AtomicUsize::new(0),
+            unsubmitted: Unsubmitted::default(),
             submissions: AtomicUsize::new(0),
             #[cfg(not(target_family = "wasm"))]
             pacer: options.longest_submission.map(Pacer::new),
@@ -193,9 +203,36 @@ impl Gpu {
     /// Submits to the queue. Everything that the engine submits goes through here, so that the engine can
     /// wait for its own work and nothing else.
     pub fn submit(&self, commands: impl IntoIterator<Item = wgpu::CommandBuffer>) -> Submitted {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        self.submissions.fetch_add(1, Ordering::Relaxed);
+        let began = self.clock.fetch_add(1, Ordering::SeqCst);
+        // No lock is held: a host's callbacks, which wgpu calls meanwhile, may use the engine.
+        let submitted = self.hand_over(commands);
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        // What had been handed over before this began lies before it in the queue.
+        latest.retain(|other| other.ended > began);
+        let ended = self.clock.fetch_add(1, Ordering::SeqCst);
+        latest.push(Latest { submitted: submitted.clone(), ended });
+        submitted
+    }
+
+    /// Lets a host's callbacks run that are due, where their errors are the host's.
+    pub fn call_back(&self) -> Result<()> {
         #[cfg(not(target_family = "wasm"))]
-        let submitted = {
+        if self.is_hosts {
+            return self.waited().call_back();
+        }
+        Ok(())
+    }
+
+    /// A place in the queue that can be waited for: that all before it is done.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn mark(&self) -> Submitted {
+        self.hand_over([])
+    }
+
+    fn hand_over(&self, commands: impl IntoIterator<Item = wgpu::CommandBuffer>) -> Submitted {
+        #[cfg(not(target_family = "wasm"))]
+        {
             let index = self.queue.submit(commands);
             let is_done = self.is_hosts.then(Arc::<AtomicBool>::default);
             if let Some(is_done) = &is_done {
@@ -203,15 +240,12 @@ impl Gpu {
                 self.queue.on_submitted_work_done(move || is_done.store(true, Ordering::Release));
             }
             Submitted { index, is_done }
-        };
+        }
         #[cfg(target_family = "wasm")]
-        let submitted = {
+        {
             self.queue.submit(commands);
             Submitted {}
-        };
-        *last = Some(submitted.clone());
-        self.submissions.fetch_add(1, Ordering::Relaxed);
-        submitted
+        }
     }
 
     /// Waits until all that was submitted here is done. A browser cannot wait.
@@ -221,10 +255,9 @@ impl Gpu {
     pub fn wait(&self) -> Result<()> {
         #[cfg(not(target_family = "wasm"))]
         {
-            let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if let Some(last) = last {
-                return self.waited().wait_for_last(&last);
-            }
+            let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+            let latest: Vec<_> = latest.iter().map(|latest| latest.submitted.clone()).collect();
+            latest.iter().try_for_each(|submitted| self.waited().wait_for_last(submitted))?;
         }
         self.failures.look(&self.device)
     }
@@ -252,26 +285,5 @@ impl Gpu {
     #[cfg(not(target_family = "wasm"))]
     fn waited(&self) -> Waited {
         Waited { device: self.device.clone(), failures: Arc::clone(&self.failures) }
-    }
-}
-
-/// A texture of the kind that tensors and weights lie in.
-pub(crate) fn texture_descriptor(
-    format: wgpu::TextureFormat,
-    width: u32,
-    height: u32,
-) -> wgpu::TextureDescriptor<'static> {
-    wgpu::TextureDescriptor {
-        label: None,
-        size: wgpu::Extent3d { width, height, depth_or_array_layers: 1 },
-        mip_level_count: 1,
-        sample_count: 1,
-        dimension: wgpu::TextureDimension::D2,
-        format,
-        usage: wgpu::TextureUsages::TEXTURE_BINDING
-            | wgpu::TextureUsages::STORAGE_BINDING
-            | wgpu::TextureUsages::COPY_DST
-            | wgpu::TextureUsages::COPY_SRC,
-        view_formats: &[],
     }
 }

@@ -9,6 +9,8 @@ mod checksum;
 mod commands;
 mod cost;
 mod device;
+mod device_id;
+mod device_options;
 mod error;
 mod failure;
 mod gpu;
@@ -22,6 +24,8 @@ mod ops;
 mod overlay;
 #[cfg(not(target_family = "wasm"))]
 mod pacer;
+#[cfg(not(target_family = "wasm"))]
+mod part;
 mod peaks;
 mod photo;
 mod pipeline;
@@ -34,12 +38,16 @@ mod precision;
 #[cfg(feature = "processor")]
 mod processor;
 mod profile;
+#[cfg(feature = "processor")]
+mod program;
 mod recorder;
 mod requirements;
 mod staging;
 mod step;
 mod step_check;
+mod submitted;
 mod tensor;
+mod texture;
 mod tile;
 mod transfer;
 pub mod transformer;
@@ -56,7 +64,8 @@ pub use array::Array;
 pub use checksum::{Checksum, checksum};
 pub use clipseg_shaders::Activation;
 pub use cost::Cost;
-pub use device::{Device, DeviceOptions};
+pub use device::Device;
+pub use device_options::DeviceOptions;
 pub use error::{Error, Result};
 #[cfg(feature = "faults")]
 #[doc(hidden)]

@@ -95,10 +95,10 @@ fn manifests(variable: impl Fn(&str) -> Option<OsString>, home: Option<PathBuf>)
 }
 
 /// The files in a folder; a file itself.
-fn files(place: PathBuf) -> Vec<PathBuf> {
-    match fs::read_dir(&place) {
+fn files(path: PathBuf) -> Vec<PathBuf> {
+    match fs::read_dir(&path) {
         Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
-        Err(_) => vec![place],
+        Err(_) => vec![path],
     }
 }
 

@@ -20,8 +20,6 @@ pub use attention::{AttentionMask, Packing};
 pub use convolution::Convolution3x3;
 pub use elementwise::Modulation;
 pub use linear::Linear;
-#[cfg(not(target_family = "wasm"))]
-pub(crate) use matmul::fingerprint;
 pub(crate) use matmul::is_product;
 pub use mlp::Mlp;
 pub use normalise::LayerNorm;

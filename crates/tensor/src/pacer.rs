@@ -1,15 +1,16 @@
 //! Submits long work in short parts, one after the other, so that a host's frames fit in between.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 
-use crate::gpu::Submitted;
+use crate::host_memory::of_this_instance;
+use crate::part::{Cutter, Length, Part};
 use crate::pipeline::Pipeline;
-use crate::plan::{Part, blocks};
 use crate::step::{Dispatch, Step};
+use crate::submitted::Submitted;
 use crate::{Device, Error, Result};
 
 /// Operations that take as long as reading or writing one byte: roughly the arithmetic intensity from which
@@ -23,16 +24,34 @@ const FIRST_GUESS: f64 = 1e-10;
 /// Seconds that a submission takes besides its work.
 const OVERHEAD: f64 = 1e-4;
 
-/// The factors by which one submission may change what is assumed of a kernel: a host's own work may have
-/// come in between.
+/// The factors by which one submission may change what is assumed of a kernel: others use the device and the
+/// processor, too.
 const LEAST_CHANGE: f64 = 0.8;
 const MOST_CHANGE: f64 = 1.5;
 
-/// Submits command buffers to a device one at a time, each when the one before it is done.
+/// The shortest that a submission is made: shorter ones would take longer to submit than to run.
+const SHORTEST: Duration = Duration::from_micros(500);
+
+/// Submits runs to a device in parts, one part at a time, each when the one before it is done.
 pub(crate) struct Pacer {
     /// How long a submission may take.
     longest: Duration,
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    unfinished: Arc<Unfinished>,
+}
+
+/// A run that is encoded part by part, when each one's turn comes.
+pub(crate) trait Paceable: Send {
+    fn device(&self) -> &Device;
+
+    fn steps(&self) -> &[Step];
+
+    /// The commands of a part of the steps; with the `first` part what precedes the steps, with the `last`
+    /// what follows them.
+    ///
+    /// # Errors
+    /// The device's.
+    fn encode(&mut self, part: &Part, is_first: bool, is_last: bool) -> Result<wgpu::CommandBuffer>;
 }
 
 /// How long a pipeline's operations take, learned from submissions that it had a part in.
@@ -40,15 +59,26 @@ pub(crate) struct Pacer {
 pub(crate) struct Pace(Mutex<Option<f64>>);
 
 /// What a part has to do: the operations of each pipeline that it runs.
-#[derive(Clone, Default)]
-pub(crate) struct Load(Vec<(Arc<Pipeline>, f64)>);
+#[derive(Default)]
+struct Load(Vec<(Arc<Pipeline>, f64)>);
 
 /// A run in parts.
 struct Job {
-    device: Device,
-    parts: Vec<(wgpu::CommandBuffer, Load)>,
+    run: Box<dyn Paceable>,
+    longest: Duration,
     done: oneshot::Sender<Result<Submitted>>,
+    _count: Counted,
 }
+
+/// The number of jobs that are not over.
+#[derive(Default)]
+struct Unfinished {
+    count: Mutex<usize>,
+    is_over: Condvar,
+}
+
+/// Counts a job until it is dropped.
+struct Counted(Arc<Unfinished>);
 
 /// Gives the last submission of a run when it is done. If it is dropped earlier, the parts that are not yet
 /// submitted never are.
@@ -56,36 +86,29 @@ pub(crate) type Paced = oneshot::Receiver<Result<Submitted>>;
 
 impl Pacer {
     pub fn new(longest: Duration) -> Self {
-        Self { longest, jobs: Mutex::default() }
+        Self { longest: longest.max(SHORTEST), jobs: Mutex::default(), unfinished: Arc::default() }
     }
 
-    /// Divides `steps` into parts, one per submission, and gives the load of each. A part takes the time that
-    /// a submission may, as far as that is known; a step that cannot be cut may take longer.
-    pub fn cut(&self, steps: &[Step]) -> Vec<(Part, Load)> {
-        let lengths = steps.iter().map(|step| Length {
-            seconds: Load::of(std::slice::from_ref(step)).seconds(),
-            grid: step.dispatch().filter(|dispatch| dispatch.can_be_cut()).map(|dispatch| dispatch.grid),
-        });
-        let parts = cut(lengths, self.longest.as_secs_f64());
-        let load = |part: &Part| match part {
-            Part::Steps(range) => Load::of(&steps[range.clone()]),
-            Part::Workgroups { step, block } => match steps[*step].dispatch() {
-                Some(dispatch) => Load::of(&steps[*step..=*step]).times(block.share_of(dispatch.grid)),
-                None => Load::default(),
-            },
-        };
-        parts.into_iter().map(|part| (load(&part), part)).map(|(load, part)| (part, load)).collect()
-    }
-
-    /// Submits `parts` in turn, behind those of earlier calls.
-    pub fn submit(&self, device: &Device, parts: Vec<(wgpu::CommandBuffer, Load)>) -> Paced {
+    /// Submits `run` behind those of earlier calls.
+    pub fn submit(&self, run: Box<dyn Paceable>) -> Paced {
         let (done, paced) = oneshot::channel();
-        let job = Job { device: device.clone(), parts, done };
+        let job = Job { run, longest: self.longest, done, _count: Counted::new(&self.unfinished) };
         if let Err(job) = self.hand_over(job) {
             // The system gives no thread, so this one submits.
             job.run();
         }
         paced
+    }
+
+    /// Waits until all runs so far are over: between the parts of one nothing else may use its plan.
+    pub fn finish(&self) {
+        let count = self.unfinished.lock();
+        drop(
+            self.unfinished
+                .is_over
+                .wait_while(count, |count| *count > 0)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
     }
 
     fn hand_over(&self, job: Job) -> Result<(), Job> {
@@ -102,36 +125,97 @@ impl Pacer {
     }
 }
 
+impl Unfinished {
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counted {
+    fn new(unfinished: &Arc<Unfinished>) -> Self {
+        *unfinished.lock() += 1;
+        Self(Arc::clone(unfinished))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        *self.0.lock() -= 1;
+        self.0.is_over.notify_all();
+    }
+}
+
 impl Job {
     fn run(self) {
-        let Self { device, parts, done } = self;
+        let Self { mut run, longest, done, _count } = self;
+        let mut cutter = Cutter::new(run.steps().len());
         let mut last = Err(Error::Device("a run without submissions".to_owned()));
-        for (commands, load) in parts {
+        let mut is_first = true;
+        while !cutter.is_through() {
             if done.is_canceled() {
                 return;
             }
-            last = submit(&device, commands, &load);
+            let steps = run.steps();
+            let Some(part) = cutter.next(longest.as_secs_f64(), |step| length(&steps[step])) else { break };
+            let load = Load::of(steps, &part);
+            last = encode(&mut *run, &part, is_first, cutter.is_through()).and_then(|commands| {
+                let (submission, took) = submit(run.device(), commands)?;
+                load.took(took);
+                Ok(submission)
+            });
             if last.is_err() {
                 break;
             }
+            is_first = false;
         }
+        // What the run holds is free before its caller goes on.
+        drop(run);
         // The receiver is gone only where nobody wants to know any more.
         let _ = done.send(last);
     }
 }
 
-fn submit(device: &Device, commands: wgpu::CommandBuffer, load: &Load) -> Result<Submitted> {
+/// The commands of a part. wgpu panics where a host's memory is of another instance.
+fn encode(run: &mut dyn Paceable, part: &Part, is_first: bool, is_last: bool) -> Result<wgpu::CommandBuffer> {
+    of_this_instance("the host's texture or buffer", || run.encode(part, is_first, is_last))
+}
+
+/// Submits `commands`, waits until they are done, and says how long they took. An empty submission goes
+/// before them: when that is done, so is what others have submitted, which is none of this part's time.
+fn submit(device: &Device, commands: wgpu::CommandBuffer) -> Result<(Submitted, Duration)> {
     let gpu = device.gpu()?;
+    gpu.call_back()?;
+    let (earlier, submission) = device.guard(|| Ok((gpu.mark(), gpu.submit([commands]))))?;
+    gpu.wait_for(&earlier)?;
     let start = Instant::now();
-    let submission = device.guard(|| Ok(gpu.submit([commands])))?;
     gpu.wait_for(&submission)?;
-    load.took(start.elapsed());
-    Ok(submission)
+    Ok((submission, start.elapsed()))
+}
+
+fn length(step: &Step) -> Length {
+    Length {
+        seconds: Load::of_steps(std::slice::from_ref(step)).seconds(),
+        grid: step.dispatch().filter(|dispatch| dispatch.can_be_cut()).map(|dispatch| dispatch.grid),
+    }
 }
 
 impl Load {
+    fn of(steps: &[Step], part: &Part) -> Self {
+        match part {
+            Part::Steps(range) => Self::of_steps(&steps[range.clone()]),
+            Part::Workgroups { step, block } => {
+                let mut load = Self::of_steps(&steps[*step..=*step]);
+                if let Some(dispatch) = steps[*step].dispatch() {
+                    let share = block.share_of(dispatch.grid);
+                    load.0.iter_mut().for_each(|(_, operations)| *operations *= share);
+                }
+                load
+            }
+        }
+    }
+
     /// Of the dispatches among `steps`; copies are a trifle beside them.
-    fn of(steps: &[Step]) -> Self {
+    fn of_steps(steps: &[Step]) -> Self {
         let mut load = Self::default();
         for Dispatch { pipeline, cost, .. } in steps.iter().filter_map(Step::dispatch) {
             let operations = cost.flops as f64 + FLOPS_PER_BYTE * cost.bytes as f64;
@@ -141,11 +225,6 @@ impl Load {
             }
         }
         load
-    }
-
-    fn times(mut self, factor: f64) -> Self {
-        self.0.iter_mut().for_each(|(_, operations)| *operations *= factor);
-        self
     }
 
     /// How long it is expected to take.
@@ -189,68 +268,9 @@ impl Pace {
     }
 }
 
-/// A step's expected time, and its workgroups where it can be cut.
-struct Length {
-    seconds: f64,
-    grid: Option<[u32; 3]>,
-}
-
-/// Divides steps into parts of at most `longest` seconds. A step that is longer is cut into blocks of
-/// workgroups where it can be, and else a part of its own. There is always a part.
-fn cut(steps: impl Iterator<Item = Length>, longest: f64) -> Vec<Part> {
-    let mut parts = Vec::new();
-    // The steps that the next part has so far, and their time.
-    let mut open = 0..0;
-    let mut filled = 0.0;
-    for (step, Length { seconds, grid }) in steps.enumerate() {
-        if !open.is_empty() && filled + seconds > longest {
-            parts.push(Part::Steps(open));
-            (open, filled) = (step..step, 0.0);
-        }
-        match grid.filter(|_| seconds > longest) {
-            Some(grid) => {
-                let workgroups: f64 = grid.iter().map(|&side| f64::from(side)).product();
-                let most = (workgroups * longest / seconds) as u64;
-                parts.extend(blocks(grid, most).into_iter().map(|block| Part::Workgroups { step, block }));
-                (open, filled) = (step + 1..step + 1, 0.0);
-            }
-            None => {
-                open.end = step + 1;
-                filled += seconds;
-            }
-        }
-    }
-    if !open.is_empty() || parts.is_empty() {
-        parts.push(Part::Steps(open));
-    }
-    parts
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Block;
-
-    fn whole(seconds: f64) -> Length {
-        Length { seconds, grid: None }
-    }
-
-    #[test]
-    fn parts_are_as_long_as_may_be() {
-        let parts = |steps: &[f64]| cut(steps.iter().copied().map(whole), 10.0);
-        assert_eq!(parts(&[]), [Part::Steps(0..0)]);
-        assert_eq!(parts(&[4.0, 6.0, 1.0]), [Part::Steps(0..2), Part::Steps(2..3)]);
-        assert_eq!(parts(&[50.0, 1.0, 50.0]), [0..1, 1..2, 2..3].map(Part::Steps));
-    }
-
-    #[test]
-    fn a_long_step_is_cut_where_it_can_be() {
-        let long = Length { seconds: 40.0, grid: Some([2, 8, 1]) };
-        let short = Length { seconds: 9.0, grid: Some([2, 8, 1]) };
-        let parts = cut([whole(1.0), long, short, whole(1.0)].into_iter(), 10.0);
-        let block = |y| Part::Workgroups { step: 1, block: Block { first: [0, y, 0], size: [2, 2, 1] } };
-        assert_eq!(parts, [Part::Steps(0..1), block(0), block(2), block(4), block(6), Part::Steps(2..4)]);
-    }
 
     #[test]
     fn a_pace_is_learned_slowly_and_not_from_the_first_run() {

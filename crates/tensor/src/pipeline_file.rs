@@ -139,7 +139,7 @@ fn header(subject: &str, data: &[u8]) -> String {
 /// The data of the file, which has to be undamaged and of this subject.
 fn read(path: &Path, subject: &str) -> io::Result<Vec<u8>> {
     let mut bytes = fs::read(path)?;
-    let length = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |place| place + 1);
+    let length = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |index| index + 1);
     let data = bytes.split_off(length);
     if bytes == header(subject, &data).as_bytes() {
         return Ok(data);
@@ -180,12 +180,12 @@ mod tests {
             fs::write(&path, bytes).unwrap();
             read(&path, SUBJECT).is_err_and(|error| error.kind() == io::ErrorKind::InvalidData)
         };
-        for place in 0..whole.len() {
-            assert!(is_refused(&whole[..place]), "cut at {place}");
+        for index in 0..whole.len() {
+            assert!(is_refused(&whole[..index]), "cut at {index}");
             for bit in 0..8 {
                 let mut flipped = whole.clone();
-                flipped[place] ^= 1 << bit;
-                assert!(is_refused(&flipped), "bit {bit} of byte {place}");
+                flipped[index] ^= 1 << bit;
+                assert!(is_refused(&flipped), "bit {bit} of byte {index}");
             }
         }
         assert!(is_refused(&[&*whole, b"more"].concat()));

@@ -2,38 +2,39 @@
 mod parts;
 mod submission;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-#[cfg(all(test, not(target_family = "wasm")))]
-pub(crate) use self::parts::Block;
-#[cfg(not(target_family = "wasm"))]
-pub(crate) use self::parts::{Part, blocks};
 use self::submission::{Prepared, Submission};
 use crate::buffer::Buffer;
-#[cfg(not(target_family = "wasm"))]
-use crate::gpu::Submitted;
 use crate::host_memory::HostStep;
 #[cfg(not(target_family = "wasm"))]
 use crate::pacer::Paced;
 use crate::pool::SharedPool;
 #[cfg(feature = "processor")]
-use crate::processor::Program;
+use crate::program::Program;
 use crate::step::Step;
-use crate::tensor::{DType, Tensor};
+#[cfg(not(target_family = "wasm"))]
+use crate::submitted::Submitted;
+use crate::tensor::{DType, Tensor, TensorCopy};
 use crate::{Array, Cost, Device, Error, Result};
 
 /// Recorded ops with everything they need, to be run any number of times with one submit each.
 pub struct Plan {
+    recorded: Arc<Recorded>,
+    /// Locked from the filling of the inputs until the submission, so that threads that share a plan take
+    /// turns. The same submission copies the results that are to be read back, so the next run may begin
+    /// before they are read.
+    turn: Mutex<()>,
+}
+
+/// What was recorded. A run that is submitted in parts holds it until its last part.
+struct Recorded {
     device: Device,
     steps: Vec<Step>,
     /// What runs them.
     engine: Engine,
     /// The pool that counts the memory of the steps.
     pool: SharedPool,
-    /// Locked from the filling of the inputs until the submission, so that threads that share a plan take
-    /// turns. The same submission copies the results that are to be read back, so the next run may begin
-    /// before they are read.
-    turn: Mutex<()>,
 }
 
 /// How the device runs the steps.
@@ -55,33 +56,26 @@ impl Plan {
         };
         #[cfg(not(feature = "processor"))]
         let engine = Engine::Gpu(Prepared::new(&device, &steps, uniforms)?);
-        Ok(Self { device, steps, engine, pool, turn: Mutex::default() })
+        let recorded = Arc::new(Recorded { device, steps, engine, pool });
+        Ok(Self { recorded, turn: Mutex::default() })
     }
 
     /// Begins a run: waits for the plan to be free. Fill the inputs of the [`Run`], then submit or finish it.
     pub fn run(&self) -> Run<'_> {
         let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        Run {
-            plan: self,
-            _turn: turn,
-            uploads: Vec::new(),
-            first: Vec::new(),
-            before: Vec::new(),
-            after: Vec::new(),
-            last: Vec::new(),
-        }
+        Run { plan: self, _turn: turn, work: Work::default() }
     }
 
     /// Bytes of device memory that the plan's tensors share.
     #[must_use]
     pub fn arena_bytes(&self) -> u64 {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner).bytes()
+        self.recorded.pool.lock().unwrap_or_else(PoisonError::into_inner).bytes()
     }
 
     /// The processor's program.
     #[cfg(all(test, feature = "processor"))]
     pub(crate) fn program(&self) -> Option<&Program> {
-        match &self.engine {
+        match &self.recorded.engine {
             Engine::Processor(program) => Some(program),
             Engine::Gpu(_) => None,
         }
@@ -95,28 +89,41 @@ impl Plan {
 
     /// The kernels of one replay in the order in which they run, each with the cost of that run.
     pub fn kernels(&self) -> impl Iterator<Item = (&'static str, Cost)> {
-        let dispatches = self.steps.iter().filter_map(Step::dispatch);
-        dispatches.map(|dispatch| (dispatch.pipeline.kernel.name, dispatch.cost))
+        self.recorded.kernels()
     }
 }
 
-/// A copy that fills all of `to` with the bytes of `from` that start at `first`.
-pub(crate) struct TensorCopy {
-    pub from: Tensor,
-    pub first: u64,
-    pub to: Tensor,
+impl Recorded {
+    fn kernels(&self) -> impl Iterator<Item = (&'static str, Cost)> {
+        let dispatches = self.steps.iter().filter_map(Step::dispatch);
+        dispatches.map(|dispatch| (dispatch.pipeline.kernel.name, dispatch.cost))
+    }
+
+    /// What was prepared for a driver.
+    fn prepared(&self) -> Result<&Prepared> {
+        match &self.engine {
+            Engine::Gpu(prepared) => Ok(prepared),
+            #[cfg(feature = "processor")]
+            Engine::Processor(_) => Err(Error::Device("a plan of the processor for a driver".to_owned())),
+        }
+    }
 }
 
 /// One run of a [`Plan`]: give it inputs, then [`finish`](Self::finish).
 pub struct Run<'plan> {
     plan: &'plan Plan,
     _turn: MutexGuard<'plan, ()>,
+    work: Work,
+}
+
+/// What happens around the plan's steps, in this order: the `uploads`, the copies `before`, steps on a host's
+/// memory `first`; then the plan's steps; then the copies `after`, steps on a host's memory `last`.
+#[derive(Default)]
+pub(crate) struct Work {
     /// Values for inputs, where the run's own submission copies them in.
     uploads: Vec<(wgpu::Buffer, Tensor)>,
-    /// What happens around the plan's steps, in this order: the copies `before`, steps on a host's memory
-    /// `first`; then the plan's steps; then the copies `after`, steps on a host's memory `last`.
-    first: Vec<HostStep>,
     before: Vec<TensorCopy>,
+    first: Vec<HostStep>,
     after: Vec<TensorCopy>,
     last: Vec<HostStep>,
 }
@@ -143,13 +150,13 @@ impl Run<'_> {
             let reason = format!("{} values of {dtype:?} for {input:?}", bytes.len() / 4);
             return Err(Error::Shape { op: "write", reason });
         }
-        let device = &self.plan.device;
+        let device = &self.plan.recorded.device;
         match buffer_in(device, input)? {
             Buffer::Gpu(_) if device.gpu()?.submits_later() => {
                 // A write through the queue takes effect with the next submission by anyone, perhaps of
                 // earlier commands that run this very plan.
                 let upload = device.guard(|| device.create_filled(bytes))?;
-                self.uploads.push((upload, input.clone()));
+                self.work.uploads.push((upload, input.clone()));
                 Ok(())
             }
             Buffer::Gpu(buffer) => {
@@ -170,13 +177,13 @@ impl Run<'_> {
     /// [`Error::Shape`] when the shapes differ.
     pub fn copy_in(&mut self, from: &Tensor, input: &Tensor) -> Result<()> {
         self.expect_copy("copy_in", from, input)?;
-        self.before.push(TensorCopy { from: from.clone(), first: 0, to: input.clone() });
+        self.work.before.push(TensorCopy { from: from.clone(), first: 0, to: input.clone() });
         Ok(())
     }
 
     /// As [`copy_in`](Self::copy_in), from the slice `index` of a tensor along its first dimension.
     pub(crate) fn copy_in_part(&mut self, from: &Tensor, index: usize, input: &Tensor) -> Result<()> {
-        let device = &self.plan.device;
+        let device = &self.plan.recorded.device;
         from.expect_on(device)?;
         input.expect_on(device)?;
         let parts = from.shape().first().copied().unwrap_or(0);
@@ -185,7 +192,7 @@ impl Run<'_> {
             let reason = format!("part {index} of {from:?} to {input:?}");
             return Err(Error::Shape { op: "copy_in", reason });
         }
-        self.before.push(TensorCopy {
+        self.work.before.push(TensorCopy {
             from: from.clone(),
             first: index as u64 * input.bytes(),
             to: input.clone(),
@@ -195,12 +202,12 @@ impl Run<'_> {
 
     /// Adds a step on a host's memory before the plan's steps.
     pub(crate) fn first(&mut self, step: HostStep) {
-        self.first.push(step);
+        self.work.first.push(step);
     }
 
     /// Adds a step on a host's memory behind the plan's steps.
     pub(crate) fn last(&mut self, step: HostStep) {
-        self.last.push(step);
+        self.work.last.push(step);
     }
 
     /// Copies an output of the plan to a tensor of the same shape, after the run.
@@ -209,7 +216,7 @@ impl Run<'_> {
     /// [`Error::Shape`] when the shapes differ.
     pub fn copy_out(&mut self, output: &Tensor, to: &Tensor) -> Result<()> {
         self.expect_copy("copy_out", output, to)?;
-        self.after.push(TensorCopy { from: output.clone(), first: 0, to: to.clone() });
+        self.work.after.push(TensorCopy { from: output.clone(), first: 0, to: to.clone() });
         Ok(())
     }
 
@@ -246,13 +253,25 @@ impl Run<'_> {
     }
 
     fn start(self) -> Result<Started<()>> {
-        match &self.plan.engine {
-            Engine::Gpu(prepared) => Submission::of(&self, prepared).submit(),
+        let Self { plan, work, _turn } = self;
+        let recorded = &plan.recorded;
+        match &recorded.engine {
+            Engine::Gpu(_) => Submission::of(recorded, work).submit(),
             #[cfg(feature = "processor")]
             Engine::Processor(program) => {
-                program.run(&self.plan.device, &self.plan.steps, &self.before, &self.after)?;
+                program.run(&recorded.device, &recorded.steps, &work.before, &work.after)?;
                 Ok(Started::Now(()))
             }
+        }
+    }
+
+    /// Submits the run at once, also where longer ones are submitted in parts.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn submit_whole(self) -> Result<()> {
+        match &self.plan.recorded.engine {
+            Engine::Gpu(_) => Submission::of(&self.plan.recorded, self.work).submit_whole().map(|_| ()),
+            #[cfg(feature = "processor")]
+            Engine::Processor(_) => self.submit(),
         }
     }
 
@@ -276,12 +295,14 @@ impl Run<'_> {
     }
 
     fn start_reading(self, outputs: &[&Tensor]) -> Result<Reading> {
-        match &self.plan.engine {
-            Engine::Gpu(prepared) => Submission::of(&self, prepared).read(outputs).map(Reading::OnItsWay),
+        let Self { plan, work, _turn } = self;
+        let recorded = &plan.recorded;
+        match &recorded.engine {
+            Engine::Gpu(_) => Submission::of(recorded, work).read(outputs).map(Reading::OnItsWay),
             #[cfg(feature = "processor")]
             Engine::Processor(program) => {
-                let device = &self.plan.device;
-                program.run(device, &self.plan.steps, &self.before, &self.after)?;
+                let device = &recorded.device;
+                program.run(device, &recorded.steps, &work.before, &work.after)?;
                 let array = |output: &&Tensor| {
                     let values = buffer_in(device, output)?.host()?.read();
                     let bytes = &bytemuck::cast_slice(values.words()?)[..output.bytes() as usize];
@@ -293,7 +314,7 @@ impl Run<'_> {
     }
 
     fn expect_copy(&self, op: &'static str, from: &Tensor, to: &Tensor) -> Result<()> {
-        let device = &self.plan.device;
+        let device = &self.plan.recorded.device;
         from.expect_on(device)?;
         to.expect_on(device)?;
         if from.shape() == to.shape() && from.dtype() == to.dtype() {

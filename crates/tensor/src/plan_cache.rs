@@ -1,7 +1,8 @@
 use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
 
+use crate::device_id::DeviceId;
 use crate::memory::Forgetful;
-use crate::{Device, commands};
+use crate::{Device, Recorder, commands};
 
 /// Recorded plans by shape, of which the most recently used are kept.
 ///
@@ -10,10 +11,20 @@ use crate::{Device, commands};
 pub struct PlanCache<K, P> {
     bound: usize,
     plans: Arc<Plans<K, P>>,
+    /// The device, where it submits runs in parts.
+    paced: Option<DeviceId>,
 }
 
 /// The most recently used plan is the last.
-type Plans<K, P> = Mutex<Vec<(K, Slot<P>)>>;
+type Plans<K, P> = Mutex<Vec<(Key<K>, Slot<P>)>>;
+
+#[derive(Clone, PartialEq)]
+struct Key<K> {
+    key: K,
+    /// Whether the plan is for commands that a host submits, on a device that submits other runs in parts.
+    /// The host may do so between two parts, so these commands have a plan of their own.
+    is_hosts: bool,
+}
 
 /// A plan, or none yet. Its lock is held while it is recorded, so that threads that want the same plan wait
 /// and others do not.
@@ -44,7 +55,7 @@ where
     /// A cache of at most `bound` plans on `device`, and of one at least. [`Device::trim`] empties it.
     #[must_use]
     pub fn new(device: &Device, bound: usize) -> Self {
-        let cache = Self::unknown(bound);
+        let cache = Self { paced: device.is_paced().then(|| device.id()), ..Self::unknown(bound) };
         let plans = Arc::downgrade(&cache.plans);
         device.plan_caches().add(plans as Weak<dyn Forgetful>);
         cache
@@ -52,7 +63,11 @@ where
 
     /// A cache that no device empties.
     fn unknown(bound: usize) -> Self {
-        Self { bound: bound.max(1), plans: Arc::default() }
+        Self { bound: bound.max(1), plans: Arc::default(), paced: None }
+    }
+
+    fn key(&self, key: &K) -> Key<K> {
+        Key { key: key.clone(), is_hosts: self.paced.is_some_and(commands::are_collected) }
     }
 
     /// The plan of `key`, recorded by `record` where the cache does not have it. Threads that ask for the
@@ -77,14 +92,15 @@ where
 
     /// The slot of `key`, which becomes the latest used.
     fn slot(&self, key: &K) -> Slot<P> {
+        let key = self.key(key);
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        let (key, slot) = match plans.iter().position(|(other, _)| other == key) {
-            Some(place) => plans.remove(place),
+        let (key, slot) = match plans.iter().position(|(other, _)| *other == key) {
+            Some(index) => plans.remove(index),
             None => {
                 if plans.len() >= self.bound {
                     plans.remove(0);
                 }
-                (key.clone(), Slot::default())
+                (key, Slot::default())
             }
         };
         plans.push((key, Arc::clone(&slot)));
@@ -93,9 +109,29 @@ where
 
     /// Whether the plan of `key` is kept: it is not where it is being recorded, or where that failed.
     pub fn has(&self, key: &K) -> bool {
+        let key = self.key(key);
         let plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = plans.iter().find(|(other, _)| other == key);
+        let slot = plans.iter().find(|(other, _)| *other == key);
         slot.is_some_and(|(_, slot)| slot.try_lock().is_ok_and(|plan| plan.is_some()))
+    }
+
+    /// Bytes of device memory that the plan of `key` would take: none where it is kept already, else those of what `record`
+    /// records, for [planning](Recorder::planning).
+    ///
+    /// # Errors
+    /// Those of `record`.
+    pub fn bytes_needed<T, E>(
+        &self,
+        device: &Device,
+        key: &K,
+        record: impl FnOnce(&mut Recorder) -> Result<T, E>,
+    ) -> Result<u64, E> {
+        if self.has(key) {
+            return Ok(0);
+        }
+        let mut recorder = Recorder::planning(device);
+        let _tensors = record(&mut recorder)?;
+        Ok(recorder.arena_bytes())
     }
 
     /// Calls `visit` with every plan that is kept.

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::buffer::Buffer;
-use crate::device::{DeviceId, F32_TEXELS};
+use crate::device_id::DeviceId;
 use crate::memory::{Counted, MemoryCount, MemoryKind};
+use crate::texture::F32_TEXELS;
 use crate::{Device, Error, Result};
 
 /// The free memory of one recording. Work is recorded in the order in which it runs, so the memory of a
@@ -108,9 +109,9 @@ pub(crate) fn buffer(device: &Device, pool: Option<&SharedPool>, bytes: u64) -> 
             .enumerate()
             .filter(|(_, (_, size))| (bytes..=2 * bytes).contains(size))
             .min_by_key(|(_, (_, size))| *size)
-            .map(|(place, _)| place);
+            .map(|(index, _)| index);
         let (memory, size) = match fitting {
-            Some(place) => pool.buffers.swap_remove(place),
+            Some(index) => pool.buffers.swap_remove(index),
             None => (pool.make_buffer(device, bytes)?, bytes),
         };
         Ok(Pooled { memory, size, device: device.id(), home: Home::Pool(Arc::clone(shared)) })
@@ -173,7 +174,7 @@ pub(crate) fn texture(
         let mut pool = shared.lock().unwrap_or_else(PoisonError::into_inner);
         let fitting = pool.textures.iter().position(|(_, free)| *free == sides);
         let memory = match fitting {
-            Some(place) => pool.textures.swap_remove(place).0,
+            Some(index) => pool.textures.swap_remove(index).0,
             None => pool.make_texture(device, sides)?,
         };
         Ok(Pooled { memory, size: sides, device: device.id(), home: Home::Pool(Arc::clone(shared)) })

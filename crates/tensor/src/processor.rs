@@ -1,30 +1,17 @@
-//! The processor as a device: no driver, no environment variables. It runs a recorded plan with the CPU twins
-//! of its kernels, with the same shapes, bindings and parameters, on all cores.
-//!
-//! Most steps run the twins of `clipseg-shaders` as they are. The steps that take most of the time have fast
-//! versions here, each tested against its twin: matrix products use `rten-gemm`, attention is built on those
-//! products, and whatever takes exponentials uses `rten-vecmath`.
+//! The processor as a device: no driver, no environment variables. Its memory, its threads and its products of
+//! matrices; [`program`](crate::program) runs recorded plans on it.
 
-mod attention;
-mod matmul;
+pub(crate) mod gemm;
 mod memory;
-mod modulation;
-mod normalise;
-mod pairs;
-mod program;
-mod resample;
-mod rows;
-mod steps;
 #[cfg_attr(target_family = "wasm", path = "processor/one_thread.rs")]
 mod threads;
 
-pub(crate) use matmul::PackedWeight;
-pub(crate) use memory::HostBuffer;
-pub(crate) use program::Program;
+pub(crate) use gemm::PackedWeight;
+pub(crate) use memory::{HostBuffer, Values};
+pub(crate) use threads::timed;
 
 use self::threads::Threads;
 use crate::Result;
-use crate::buffer::Buffer;
 
 /// The name in reports, by which `AdapterChoice::Name` finds it too.
 pub(crate) const NAME: &str = "processor";
@@ -36,16 +23,16 @@ const LARGEST_BUFFER: u64 = 1 << 30;
 /// The processor of this machine, opened as a device.
 pub(crate) struct Processor {
     threads: Threads,
-    empty: Buffer,
+    empty: HostBuffer,
 }
 
 impl Processor {
     pub fn open() -> Result<Self> {
-        Ok(Self { threads: Threads::new(), empty: Buffer::Host(HostBuffer::new(16)?) })
+        Ok(Self { threads: Threads::new(), empty: HostBuffer::new(16)? })
     }
 
     /// Stands in for an operand that a kernel's flags leave out.
-    pub fn empty(&self) -> &Buffer {
+    pub fn empty(&self) -> &HostBuffer {
         &self.empty
     }
 
@@ -65,7 +52,7 @@ pub(crate) fn info() -> wgpu::AdapterInfo {
         device_type: wgpu::DeviceType::Cpu,
         device_pci_bus_id: String::new(),
         driver: "rten-gemm".to_owned(),
-        driver_info: format!("{}, {threads} threads", matmul::kernel_name()),
+        driver_info: format!("{}, {threads} threads", gemm::kernel_name()),
         backend: wgpu::Backend::Noop,
         subgroup_min_size: 1,
         subgroup_max_size: 1,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::gpu::Submitted;
+use crate::submitted::Submitted;
 use crate::{Cost, Device, Error, Result};
 
 /// What the runs of a kernel on one shape took together while a device was profiling; another shape is one of
@@ -108,12 +108,12 @@ impl Timestamps {
         Ok(Self { queries, resolved, read_back, kernels })
     }
 
-    /// What the pass of the kernel at `place` has to write, if there is room for it.
-    pub fn of(&self, place: usize) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
-        (place < self.kernels.len()).then_some(wgpu::ComputePassTimestampWrites {
+    /// What the pass of the kernel at `index` has to write, if there is room for it.
+    pub fn of(&self, index: usize) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
+        (index < self.kernels.len()).then_some(wgpu::ComputePassTimestampWrites {
             query_set: &self.queries,
-            beginning_of_pass_write_index: Some(2 * place as u32),
-            end_of_pass_write_index: Some(2 * place as u32 + 1),
+            beginning_of_pass_write_index: Some(2 * index as u32),
+            end_of_pass_write_index: Some(2 * index as u32 + 1),
         })
     }
 

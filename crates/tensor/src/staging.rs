@@ -2,8 +2,8 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use crate::gpu::Submitted;
 use crate::memory::{Counted, MemoryKind};
+use crate::submitted::Submitted;
 use crate::{Device, Result};
 
 /// A buffer to read back through.
@@ -23,9 +23,9 @@ impl Device {
             .enumerate()
             .filter(|(_, staging)| staging.buffer.size() >= bytes)
             .min_by_key(|(_, staging)| staging.buffer.size())
-            .map(|(place, _)| place);
-        if let Some(place) = fitting {
-            return Ok(free.swap_remove(place));
+            .map(|(index, _)| index);
+        if let Some(index) = fitting {
+            return Ok(free.swap_remove(index));
         }
         drop(free);
         let descriptor = wgpu::BufferDescriptor {

@@ -122,20 +122,20 @@ pub(crate) fn check_steps(
     uniforms: &[u8],
     run: &mut dyn FnMut(usize) -> Result<()>,
 ) -> Result<()> {
-    for (place, step) in steps.iter().enumerate() {
+    for (index, step) in steps.iter().enumerate() {
         let check = match step {
-            Step::Dispatch(dispatch) => check_dispatch(device, place, dispatch, uniforms, run)?,
+            Step::Dispatch(dispatch) => check_dispatch(device, index, dispatch, uniforms, run)?,
             Step::BufferToTexture { buffer, texture, rows, columns } => {
                 let before = Operand::of_buffer(device, buffer, DType::F32)?;
-                run(place)?;
+                run(index)?;
                 let after = Operand::of_texture(device, texture)?;
-                copied("copy_buffer_to_texture", place, [before, after], [*rows, *columns])
+                copied("copy_buffer_to_texture", index, [before, after], [*rows, *columns])
             }
             Step::TextureToBuffer { texture, buffer, rows, columns } => {
                 let before = Operand::of_texture(device, texture)?;
-                run(place)?;
+                run(index)?;
                 let after = Operand::of_buffer(device, buffer, DType::F32)?;
-                copied("copy_texture_to_buffer", place, [before, after], [*rows, *columns])
+                copied("copy_texture_to_buffer", index, [before, after], [*rows, *columns])
             }
         };
         device.step_checks().add(check);
@@ -208,12 +208,12 @@ fn worst(actual: &[f32], expected: &[f32]) -> Worst {
         worst.difference = f32::INFINITY;
         return worst;
     }
-    for (place, (&actual, &expected)) in actual.iter().zip(expected).enumerate() {
+    for (index, (&actual, &expected)) in actual.iter().zip(expected).enumerate() {
         let is_same = actual == expected || (actual.is_nan() && expected.is_nan());
         let apart = if is_same { 0.0 } else { (actual - expected).abs() / largest };
         let difference = if apart.is_nan() { f32::INFINITY } else { apart };
-        if difference > worst.difference || place == 0 {
-            worst = Worst { place, actual, expected, difference };
+        if difference > worst.difference || index == 0 {
+            worst = Worst { place: index, actual, expected, difference };
         }
     }
     worst

@@ -185,6 +185,13 @@ impl Tensor {
     }
 }
 
+/// A copy that fills all of `to` with the bytes of `from` that start at `first`.
+pub(crate) struct TensorCopy {
+    pub from: Tensor,
+    pub first: u64,
+    pub to: Tensor,
+}
+
 impl std::fmt::Debug for Tensor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Tensor({:?}{:?})", self.dtype, self.shape)

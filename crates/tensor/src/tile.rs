@@ -60,10 +60,10 @@ impl Tile {
         // A pixel lies between two source pixels. Take one more on each side, as kernels compute its place in
         // f32.
         let source = |range: &Range<usize>, length: usize, from: usize| {
-            let place = |index: usize| ((index as f64 + 0.5) * from as f64 / length as f64 - 0.5) as usize;
+            let position = |index: usize| ((index as f64 + 0.5) * from as f64 / length as f64 - 0.5) as usize;
             let last = from.saturating_sub(1);
-            let start = place(range.start).min(last).saturating_sub(1);
-            start..(place(range.end.saturating_sub(1)).min(last) + 3).min(from)
+            let start = position(range.start).min(last).saturating_sub(1);
+            start..(position(range.end.saturating_sub(1)).min(last) + 3).min(from)
         };
         let rows = source(&self.rows, self.height, height);
         Self { height, width, rows, columns: source(&self.columns, self.width, width) }

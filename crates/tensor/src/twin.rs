@@ -40,13 +40,13 @@ impl<'a> Call<'a> {
     }
 
     /// What the kernel reads in that place.
-    pub fn input(&self, place: usize) -> Result<Input<'a>> {
-        self.inputs.get(place).copied().ok_or_else(|| missing("a binding"))
+    pub fn input(&self, binding: usize) -> Result<Input<'a>> {
+        self.inputs.get(binding).copied().ok_or_else(|| missing("a binding"))
     }
 
     /// The integers that it reads there.
-    pub fn integers(&self, place: usize) -> Result<&'a [u32]> {
-        match self.input(place)? {
+    pub fn integers(&self, binding: usize) -> Result<&'a [u32]> {
+        match self.input(binding)? {
             Input::Words(words) => Ok(words),
             #[cfg(feature = "processor")]
             Input::Weight(_) => Err(missing("a weight that is not packed")),
@@ -54,14 +54,14 @@ impl<'a> Call<'a> {
     }
 
     /// The floats that it reads there.
-    pub fn floats(&self, place: usize) -> Result<&'a [f32]> {
-        self.integers(place).map(bytemuck::cast_slice)
+    pub fn floats(&self, binding: usize) -> Result<&'a [f32]> {
+        self.integers(binding).map(bytemuck::cast_slice)
     }
 
     /// The first `length` of the floats that it reads there.
     #[cfg(feature = "processor")]
-    pub fn floats_of(&self, place: usize, length: usize) -> Result<&'a [f32]> {
-        self.floats(place)?.get(..length).ok_or_else(|| missing("a part of an operand"))
+    pub fn floats_of(&self, binding: usize, length: usize) -> Result<&'a [f32]> {
+        self.floats(binding)?.get(..length).ok_or_else(|| missing("a part of an operand"))
     }
 
     /// The kernel's activation.

@@ -18,13 +18,14 @@ impl Device {
             return self.guard(|| buffer.fill(bytes));
         }
         let (gpu, buffer) = (self.gpu()?, buffer.gpu()?);
-        self.guard(|| {
-            for (place, part) in bytes.chunks(UPLOAD_BUDGET).enumerate() {
-                gpu.queue.write_buffer(buffer, (place * UPLOAD_BUDGET) as u64, part);
-                self.bound_uploads(gpu, part.len())?;
-            }
-            Ok(())
-        })
+        for (index, part) in bytes.chunks(UPLOAD_BUDGET).enumerate() {
+            self.guard(|| {
+                gpu.queue.write_buffer(buffer, (index * UPLOAD_BUDGET) as u64, part);
+                Ok(())
+            })?;
+            self.bound_uploads(gpu, part.len())?;
+        }
+        Ok(())
     }
 
     /// Writes rows of `width` texels, sixteen bytes each, to a texture that may be larger.
@@ -37,14 +38,15 @@ impl Device {
         let gpu = self.gpu()?;
         self.guard(|| {
             gpu.queue.write_texture(texture.as_image_copy(), bytes, layout, extent);
-            self.bound_uploads(gpu, bytes.len())
-        })
+            Ok(())
+        })?;
+        self.bound_uploads(gpu, bytes.len())
     }
 
     fn bound_uploads(&self, gpu: &Gpu, bytes: usize) -> Result<()> {
         if gpu.uploading.fetch_add(bytes, Ordering::Relaxed) + bytes >= UPLOAD_BUDGET {
             gpu.uploading.store(0, Ordering::Relaxed);
-            gpu.wait_for(&gpu.submit([]))?;
+            gpu.wait_for(&self.submit([])?)?;
         }
         Ok(())
     }

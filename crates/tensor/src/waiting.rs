@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_channel::oneshot;
 
 use crate::failure::Failures;
-use crate::gpu::Submitted;
+use crate::submitted::Submitted;
 use crate::{Error, Result};
 
 /// The longest that a thread sleeps before it polls a host's device again.
@@ -69,6 +69,11 @@ impl Waited {
             None if self.poll(wait_for(Some(&submitted.index)))? => Ok(()),
             None => self.poll(wait_for(None)).map(|_| ()),
         }
+    }
+
+    /// Calls the callbacks that are due.
+    pub fn call_back(&self) -> Result<()> {
+        self.poll(wgpu::PollType::Poll).map(|_| ())
     }
 
     /// Polls until the work is done. It does not let wgpu wait: wgpu would hold a lock meanwhile that a

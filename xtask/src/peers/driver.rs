@@ -1,5 +1,5 @@
 //! Builds the Vulkan driver with which ONNX Runtime's WebGPU provider accepts lavapipe.
-//! `xtask/native/lavapipe_for_dawn.c` says how that works.
+//! `tools/peers/lavapipe_for_dawn.c` says how that works.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub fn build(folder: &Path) -> Result<PathBuf> {
     let library = folder.join("liblavapipe_for_dawn.so");
     let mut compiler = Command::new("cc");
     compiler.args(["-std=c11", "-O1", "-shared", "-fPIC", "-o"]).arg(&library);
-    compiler.arg(root().join("xtask/native/lavapipe_for_dawn.c")).arg("-ldl");
+    compiler.arg(root().join("tools/peers/lavapipe_for_dawn.c")).arg("-ldl");
     let output = compiler.output().context(
         "its WebGPU provider refuses lavapipe, and there is no C compiler `cc` for the driver that makes it take it",
     )?;

@@ -78,7 +78,7 @@ pub fn measure(session: &Session, work: &mut Work) -> Result<Table> {
     if engines.iter().any(|engine| engine.driver.is_some()) {
         table.note(
             "ONNX Runtime's WebGPU refuses lavapipe for two features that it lacks and the graph does not use. Here it was told \
-             that they are there (`xtask/native/lavapipe_for_dawn.c`).",
+             that they are there (`tools/peers/lavapipe_for_dawn.c`).",
         );
     }
     Ok(table)
@@ -158,7 +158,7 @@ impl Session {
 
     fn theirs(&self, work: &Work, engine: &str, prompts: &[String], driver: Option<&Path>) -> Result<Turn> {
         let mut command = self.python.command();
-        command.arg(root().join("xtask/python/peers.py")).arg(engine);
+        command.arg(root().join("tools/peers/peers.py")).arg(engine);
         command.arg("--model").arg(work.model).arg("--photo").arg(&work.photo);
         command.arg("--logits").arg(self.logits()).arg("--graph").arg(self.folder.join("graph.onnx"));
         command.args(["--runs", &self.runs.to_string(), "--threads", &self.threads().to_string()]);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use clipseg_testing::Random;
 use serde::Deserialize;
 
 use super::Session;
@@ -47,7 +48,7 @@ impl Engines {
     pub fn build() -> Result<Self> {
         steps::build_example("product")?;
         println!("\nburn is next: its first build takes some ten minutes on two cores");
-        let burn = steps::build_alone("benches/burn", "target/burn");
+        let burn = steps::build_alone("tools/peers/burn", "target/burn");
         let program = |path: &str| root().join(format!("{path}{}", std::env::consts::EXE_SUFFIX));
         let burn = burn.map(|()| program("target/burn/release/clipseg-peer-burn"));
         Ok(Self { ours: program("target/release/examples/product"), burn })
@@ -91,7 +92,7 @@ pub fn measure(session: &Session, engines: &Engines) -> Result<Table> {
                 }
             }
             let mut torch = session.python.command();
-            torch.arg(root().join("xtask/python/product.py")).arg(session.threads().to_string());
+            torch.arg(root().join("tools/peers/product.py")).arg(session.threads().to_string());
             let (name, seconds) = task.turn(torch).context("PyTorch failed")?;
             table.add(&name, column, seconds);
         }
@@ -109,8 +110,8 @@ struct Task<'a> {
 impl<'a> Task<'a> {
     fn new(session: &'a Session, shape: Shape) -> Result<Self> {
         let (rows, inner, columns) = shape;
-        let mut state = 0x2545_F491_4F6C_DD1D;
-        let (left, right) = (random(&mut state, rows * inner), random(&mut state, inner * columns));
+        let mut random = Random(1);
+        let (left, right) = (random.values(rows * inner), random.values(inner * columns));
         write(&session.folder.join("left.f32"), &left)?;
         write(&session.folder.join("right.f32"), &right)?;
         Ok(Self { session, shape, expected: product(&left, &right, inner, columns) })
@@ -161,17 +162,6 @@ fn product(left: &[f32], right: &[f32], inner: usize, columns: usize) -> Vec<f32
     all
 }
 
-/// Numbers in -1..1, by xorshift.
-fn random(state: &mut u64, length: usize) -> Vec<f32> {
-    let mut next = || {
-        *state ^= *state << 13;
-        *state ^= *state >> 7;
-        *state ^= *state << 17;
-        (*state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..length).map(|_| next()).collect()
-}
-
 fn write(file: &Path, values: &[f32]) -> Result<()> {
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     fs::write(file, bytes).with_context(|| format!("cannot write {}", file.display()))
@@ -195,8 +185,7 @@ mod tests {
 
     #[test]
     fn a_wrong_product_is_refused() {
-        let mut state = 1;
-        let expected = random(&mut state, 100);
+        let expected = Random(1).values(100);
         assert!(checked(&expected, &expected).is_ok());
         let changed = |index: usize, value: f32| {
             let mut found = expected.clone();

@@ -10,6 +10,7 @@ use clipseg::{
     ClipSeg, Condition, ImageSize, Orientation, Photo, PixelValues, PreprocessorConfig, Processor,
     Refinement, Resample, Smoother, Windows,
 };
+use clipseg_testing::Random;
 use pollster::block_on;
 
 use crate::root;
@@ -105,8 +106,8 @@ impl Jobs {
     }
 
     /// A random one of them.
-    pub fn any(&self, chance: &mut Chance) -> &Job {
-        &self.0[chance.below(self.0.len())]
+    pub fn any(&self, random: &mut Random) -> &Job {
+        &self.0[random.below(self.0.len())]
     }
 }
 
@@ -234,22 +235,6 @@ fn many(variety: usize) -> Vec<String> {
 fn digest(values: &[f32]) -> u64 {
     let step = |hash: u64, value: &f32| (hash ^ u64::from(value.to_bits())).wrapping_mul(0x0100_0000_01b3);
     values.iter().fold(0xcbf2_9ce4_8422_2325 ^ values.len() as u64, step)
-}
-
-/// Random numbers, the same in each run.
-pub struct Chance(u64);
-
-impl Chance {
-    /// Random numbers for this seed.
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    /// A number below `end`, which is above 0.
-    pub fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % end
-    }
 }
 
 #[cfg(test)]

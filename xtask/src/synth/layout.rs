@@ -1,4 +1,4 @@
-//! Which tensors a CLIPSeg checkpoint holds, and how each is drawn. The twin of `xtask/python/synth.py`.
+//! Which tensors a CLIPSeg checkpoint holds, and how each is drawn. The twin of `tools/fixtures/synth.py`.
 
 use std::collections::BTreeMap;
 

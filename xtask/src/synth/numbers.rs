@@ -1,6 +1,6 @@
 //! Numbers that are a function of (seed, tensor name, index) and of nothing else.
 //!
-//! Integers up to the last step, then at most five f32 operations in a fixed order: `xtask/python/synth.py`
+//! Integers up to the last step, then at most five f32 operations in a fixed order: `tools/fixtures/synth.py`
 //! makes the same bits, whatever the machine and however many threads.
 
 use std::num::NonZero;

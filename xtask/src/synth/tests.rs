@@ -1,4 +1,4 @@
-//! The numbers equal those that `xtask/python/synth.py --expected xtask/src/synth/expected.json` printed.
+//! The numbers equal those that `tools/fixtures/synth.py --expected xtask/src/synth/expected.json` printed.
 
 use std::collections::BTreeMap;
 

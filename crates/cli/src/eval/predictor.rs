@@ -22,7 +22,7 @@ impl Predictor<'_> {
             Ok(match &query.prompt {
                 Prompt::Text(text) => model.encode_text(&[text])?,
                 Prompt::Image(photo, mask, name) => {
-                    let pixels = model.processor().visual_prompt(photo, mask, &PromptStyle::default());
+                    let pixels = PromptStyle::default().prompt(model.processor(), photo, mask);
                     model.encode_image_prompt(&pixels.with_context(|| name.clone())?)?
                 }
             })

@@ -31,9 +31,7 @@ pub fn find(adapter: &str) -> Result<AdapterReport> {
         !device.is_processor(),
         "--adapter {adapter}: the processor runs no kernels, results are checked against it; name an adapter"
     );
-    let adapters = pollster::block_on(clipseg::adapters());
-    let own = adapters.into_iter().find(|report| clipseg::describe(&report.info) == device.description());
-    own.context("the adapter is no longer there")
+    pollster::block_on(device.adapter_report()).context("the adapter is no longer there")
 }
 
 /// Every way to open the adapter, the engine's own family first.

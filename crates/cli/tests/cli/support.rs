@@ -4,14 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+pub use clipseg_testing::fixture;
 use safetensors::SafeTensors;
 use serde_json::Value;
 use tempfile::TempDir;
-
-/// A file or folder of the repository's fixtures.
-pub fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
-}
 
 /// Runs `clipseg` with these arguments.
 pub fn clipseg(arguments: &[&str]) -> Output {

@@ -13,14 +13,14 @@ pub(super) fn all_finite(values: &[f32]) -> bool {
 /// The first value that is not finite, its index in each dimension of `shape`, and how many such values there
 /// are.
 pub(super) fn first_not_finite(values: &[f32], shape: &[usize]) -> Option<(f32, Vec<usize>, usize)> {
-    let mut place = values.iter().position(|value| !value.is_finite())?;
-    let value = values[place];
+    let mut offset = values.iter().position(|value| !value.is_finite())?;
+    let value = values[offset];
     let mut position: Vec<_> = shape
         .iter()
         .rev()
         .map(|&size| {
-            let index = place % size;
-            place /= size;
+            let index = offset % size;
+            offset /= size;
             index
         })
         .collect();
@@ -39,10 +39,10 @@ mod tests {
         assert!(all_finite(&values) && all_finite(&[]));
         let quiet_and_signalling = [0x7fc0_0000, 0xffc0_0000, 0x7f80_0001, 0xff80_0001].map(f32::from_bits);
         for wrong in [f32::INFINITY, f32::NEG_INFINITY].into_iter().chain(quiet_and_signalling) {
-            for place in [0, 1, 7, 512, values.len() - 1] {
+            for offset in [0, 1, 7, 512, values.len() - 1] {
                 let mut values = values.clone();
-                values[place] = wrong;
-                assert!(!all_finite(&values), "{wrong} at {place}");
+                values[offset] = wrong;
+                assert!(!all_finite(&values), "{wrong} at {offset}");
             }
         }
     }

@@ -93,11 +93,11 @@ pub(crate) struct OneOrEqual<T>(T);
 impl<T: FieldValue + PartialEq> OneOrEqual<T> {
     fn read(value: Value, path: &str, expected: &str) -> Result<T> {
         let Value::Array(list) = value else { return T::from_value(value, path) };
-        let mut all =
+        let mut values =
             list.iter().map(|value| T::from_value(value.clone(), path)).collect::<Result<Vec<_>>>()?;
-        let first = all.pop();
+        let first = values.pop();
         first
-            .filter(|first| all.iter().all(|other| other == first))
+            .filter(|first| values.iter().all(|other| other == first))
             .ok_or_else(|| wrong_type(&Value::Array(list), path, expected))
     }
 }

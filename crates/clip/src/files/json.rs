@@ -54,11 +54,11 @@ fn word_end(text: &str) -> usize {
 /// does not end.
 fn string_end(text: &str) -> usize {
     let mut escaped = false;
-    for (place, character) in text.char_indices().skip(1) {
+    for (index, character) in text.char_indices().skip(1) {
         match character {
             _ if escaped => escaped = false,
             '\\' => escaped = true,
-            '"' => return place + 1,
+            '"' => return index + 1,
             _ => {}
         }
     }

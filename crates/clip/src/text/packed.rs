@@ -18,20 +18,20 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// Packs texts whose pooled tokens are at these `places`. `None` where packing would change what a token
+    /// Packs texts whose pooled tokens are at `pooled_positions`. `None` where packing would change what a token
     /// sees: if the caller gives position ids, or if padding comes before a token that counts.
-    pub fn of(input: TextInput<'_>, places: &[usize]) -> Option<Self> {
+    pub fn of(input: TextInput<'_>, pooled_positions: &[usize]) -> Option<Self> {
         let mut packed = Self { ids: Vec::new(), position_ids: Vec::new(), cu_seqlens: vec![0] };
         if input.position_ids.is_some() {
             return None;
         }
-        for (text, &place) in places.iter().enumerate() {
-            let tokens = text * input.length..=text * input.length + place;
+        for (text, &pooled) in pooled_positions.iter().enumerate() {
+            let tokens = text * input.length..=text * input.length + pooled;
             if input.attention_mask.is_some_and(|mask| mask[tokens.clone()].contains(&0)) {
                 return None;
             }
             packed.ids.extend_from_slice(&input.input_ids[tokens]);
-            packed.position_ids.extend(0..=place as u32);
+            packed.position_ids.extend(0..=pooled as u32);
             packed.cu_seqlens.push(packed.ids.len() as u32);
         }
         let rows = packed.ids.len().next_multiple_of(ROWS);

@@ -5,19 +5,19 @@ use serde_json::Value;
 
 /// A value and its path in the file: `model.merges[3]`. A missing value is null.
 pub(super) struct Field<'a> {
-    place: String,
+    path: String,
     pub value: &'a Value,
 }
 
 impl<'a> Field<'a> {
     pub fn root(value: &'a Value) -> Self {
-        Self { place: String::new(), value }
+        Self { path: String::new(), value }
     }
 
     /// The field of this name in an object.
     pub fn get(&self, name: &str) -> Self {
-        let place = if self.place.is_empty() { name.to_owned() } else { format!("{}.{name}", self.place) };
-        Self { place, value: &self.value[name] }
+        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
+        Self { path, value: &self.value[name] }
     }
 
     /// The items of an array that may have at most `most` of them.
@@ -26,12 +26,12 @@ impl<'a> Field<'a> {
         if items.len() > most {
             return Err(format!(
                 "{} has {} items; CLIP's tokenizers have at most {most}",
-                self.place,
+                self.path,
                 items.len()
             ));
         }
-        let place = self.place.clone();
-        Ok(items.iter().enumerate().map(move |(at, value)| Field { place: format!("{place}[{at}]"), value }))
+        let path = self.path.clone();
+        Ok(items.iter().enumerate().map(move |(at, value)| Field { path: format!("{path}[{at}]"), value }))
     }
 
     pub fn text(&self) -> Result<&'a str, String> {
@@ -71,7 +71,7 @@ impl<'a> Field<'a> {
             Value::String(text) => format!("{:?}", shown(text)),
             other => other.to_string(),
         };
-        let place = if self.place.is_empty() { "the file" } else { &self.place };
-        format!("{place} = {value}: must be {must}")
+        let path = if self.path.is_empty() { "the file" } else { &self.path };
+        format!("{path} = {value}: must be {must}")
     }
 }

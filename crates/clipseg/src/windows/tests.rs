@@ -1,3 +1,5 @@
+use clipseg_testing::Random;
+
 use super::*;
 
 #[test]
@@ -32,12 +34,7 @@ fn photos_are_enlarged_in_their_proportions() {
 fn windows_of_a_map_blend_into_the_map() {
     let (width, height) = (37, 23);
     for (window, overlap) in [([16, 16], 0.25), ([10, 23], 0.5), ([37, 7], 0.0)] {
-        let mut random = 7u32;
-        let mut next = || {
-            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (random >> 8) as f32 / (1 << 20) as f32 - 8.0
-        };
-        let map: Vec<f32> = (0..2 * height * width).map(|_| next()).collect();
+        let map: Vec<f32> = Random(7).values(2 * height * width).iter().map(|value| 8.0 * value).collect();
         let mut blend = Blend::new(2, width, height, overlap);
         for top in starts(height, window[1], overlap) {
             for left in starts(width, window[0], overlap) {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::support::{drawn, masks};
 
-/// A case that `fixtures/masks/make.py` wrote.
+/// A case that `tools/fixtures/make_masks.py` wrote.
 #[derive(Deserialize)]
 struct Case {
     rows: Vec<String>,

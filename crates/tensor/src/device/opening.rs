@@ -3,10 +3,12 @@
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::{Device, DeviceId, DeviceOptions, Engine, Inner};
+use super::{Device, Engine, Inner};
 #[cfg(not(target_family = "wasm"))]
 use crate::Error;
 use crate::adapter::{self, Chosen};
+use crate::device_id::DeviceId;
+use crate::device_options::DeviceOptions;
 use crate::failure::Failures;
 use crate::gpu::Gpu;
 use crate::memory::{MemoryCount, MemoryKind, PlanCaches};

@@ -22,24 +22,24 @@ thread_local! {
     static NEXT: Cell<Option<(usize, Fault)>> = const { Cell::new(None) };
 }
 
-/// Makes one of the calling thread's next pieces of work fail: number `place`, counted from 0. Other threads
+/// Makes one of the calling thread's next pieces of work fail: number `index`, counted from 0. Other threads
 /// notice nothing.
-pub fn at(place: usize, fault: Fault) {
-    NEXT.set(Some((place, fault)));
+pub fn at(index: usize, fault: Fault) {
+    NEXT.set(Some((index, fault)));
 }
 
 /// Takes back the fault that [`at`] set. `None` where it has struck; else the number of pieces of work that
 /// it would still have let pass.
 pub fn end() -> Option<usize> {
-    NEXT.take().map(|(place, _)| place)
+    NEXT.take().map(|(index, _)| index)
 }
 
 /// The error of the piece of work that begins now, if a fault strikes it. For [`Fault::Loss`] it calls `lose`
 /// and gives none.
 pub(super) fn next(lose: impl FnOnce()) -> Option<wgpu::Error> {
-    let (place, fault) = NEXT.take()?;
-    if place > 0 {
-        NEXT.set(Some((place - 1, fault)));
+    let (index, fault) = NEXT.take()?;
+    if index > 0 {
+        NEXT.set(Some((index - 1, fault)));
         return None;
     }
     let source = "on purpose".into();

@@ -158,8 +158,8 @@ impl Recorder {
         expect_f32(op, &[input])?;
         let output = self.allocate(sizes, DType::F32)?;
         let fill = 4 - sizes.len();
-        let size = |place: usize| place.checked_sub(fill).map_or(1, |place| sizes[place] as u32);
-        let stride = |place: usize| place.checked_sub(fill).map_or(0, |place| strides[place] as u32);
+        let size = |axis: usize| axis.checked_sub(fill).map_or(1, |axis| sizes[axis] as u32);
+        let stride = |axis: usize| axis.checked_sub(fill).map_or(0, |axis| strides[axis] as u32);
         let params = kernels::strided_copy::Params {
             length: output.len() as u32,
             start: start as u32,
@@ -270,7 +270,7 @@ fn expect_f32(op: &'static str, tensors: &[&Tensor]) -> Result<()> {
 
 /// Elements from one entry of each dimension to the next.
 fn strides(shape: &[usize]) -> Vec<usize> {
-    (1..=shape.len()).map(|place| shape[place..].iter().product()).collect()
+    (1..=shape.len()).map(|axis| shape[axis..].iter().product()).collect()
 }
 
 /// A shape as what is before a dimension, its size, and what is within it.

@@ -272,12 +272,6 @@ pub(crate) fn is_product(kernel: &Kernel) -> bool {
     VARIANTS.iter().any(|variant| variant.kernel.name == kernel.name)
 }
 
-/// Tells the kernels of the table from those of another build.
-#[cfg(not(target_family = "wasm"))]
-pub(crate) fn fingerprint() -> String {
-    crate::cache_file::fingerprint(VARIANTS.iter().map(|variant| variant.kernel.source))
-}
-
 impl RowWeight {
     /// Uploads `weight`: in f16 where the device's precision wants that and a kernel reads the shape so.
     pub fn upload(device: &Device, out_features: usize, in_features: usize, weight: &[f32]) -> Result<Self> {

@@ -2,10 +2,10 @@ use clipseg_shaders::kernels;
 
 use super::activation_dtype::expect_floats;
 use super::{expect_shape, shape_error};
-use crate::device::F32_TEXELS;
 use crate::pool::{self, Pooled};
 use crate::step::Resource;
 use crate::tensor::DType;
+use crate::texture::F32_TEXELS;
 use crate::{Device, Recorder, Result, Tensor};
 
 /// The longest row that the kernel on vectors keeps in its registers.

@@ -1,8 +1,8 @@
 use clipseg_shaders::kernels::matmul_subgroup;
 
-use crate::device::{F32_TEXELS, PACKED_F16_TEXELS};
 use crate::pool::Pooled;
 use crate::step::Resource;
+use crate::texture::{F32_TEXELS, PACKED_F16_TEXELS};
 use crate::{Device, Result, pool};
 
 /// Columns of a panel of the subgroup kernels' weight: a texel per lane.
@@ -66,7 +66,7 @@ impl Panels {
             for column in 0..panel_columns.min(out_features - panel * panel_columns) {
                 let start = (panel * panel_columns + column) * in_features + step * panel_depth;
                 for (depth, &value) in weight[start..start + depth].iter().enumerate() {
-                    values[place(lanes, is_f16, depth, column)] = value;
+                    values[index_in_panel(lanes, is_f16, depth, column)] = value;
                 }
             }
         }
@@ -104,14 +104,14 @@ pub(crate) fn unpack(
     for column in 0..out_features {
         for k in 0..in_features {
             let start = (column / width * steps + k / depth) * row;
-            weight.push(values[start + place(lanes, is_f16, k % depth, column % width)]);
+            weight.push(values[start + index_in_panel(lanes, is_f16, k % depth, column % width)]);
         }
     }
     weight
 }
 
 /// Where a panel's row has the value of `depth`, of those that it is of, and `column`.
-fn place(lanes: u32, is_f16: bool, depth: usize, column: usize) -> usize {
+fn index_in_panel(lanes: u32, is_f16: bool, depth: usize, column: usize) -> usize {
     // Sixteen lanes own a texel of columns each, and start with their own texel of the input.
     let first = if lanes == 16 { column / 4 * 4 } else { 0 };
     // Without a division, as every weight of a model comes by here.
@@ -130,8 +130,9 @@ mod tests {
     fn every_place_is_taken_once() {
         for (lanes, is_f16) in [(8, false), (8, true), (16, false), (16, true)] {
             let depths = 0..panel_depth(lanes);
-            let columns =
-                |depth| (0..panel_columns(lanes)).map(move |column| place(lanes, is_f16, depth, column));
+            let columns = |depth| {
+                (0..panel_columns(lanes)).map(move |column| index_in_panel(lanes, is_f16, depth, column))
+            };
             let mut places: Vec<_> = depths.flat_map(columns).collect();
             places.sort_unstable();
             assert!(places.iter().copied().eq(0..places.len()), "{lanes} lanes, halves: {is_f16}");
@@ -140,10 +141,10 @@ mod tests {
 
     #[test]
     fn eight_lanes_meet_one_value_at_a_time() {
-        assert_eq!(place(8, false, 0, 31), 31);
-        assert_eq!(place(8, false, 31, 5), 31 * 32 + 5);
+        assert_eq!(index_in_panel(8, false, 0, 31), 31);
+        assert_eq!(index_in_panel(8, false, 31, 5), 31 * 32 + 5);
         // Four columns of two values per texel.
-        assert_eq!(place(8, true, 3, 5), (32 + 4) * 2 + 4 + 1);
+        assert_eq!(index_in_panel(8, true, 3, 5), (32 + 4) * 2 + 4 + 1);
     }
 
     // After `turn` turns by one a lane holds the texel that was so many lanes further on.
@@ -152,7 +153,7 @@ mod tests {
         for (turn, lane, part, column) in [(0, 0, 0, 0), (0, 7, 2, 1), (1, 15, 3, 3), (9, 12, 1, 2)] {
             let depth = (lane + turn) % 16 * 4 + part;
             let texel = (turn * 4 + part) * 16 + lane;
-            assert_eq!(place(16, false, depth, lane * 4 + column), texel * 4 + column);
+            assert_eq!(index_in_panel(16, false, depth, lane * 4 + column), texel * 4 + column);
         }
     }
 }

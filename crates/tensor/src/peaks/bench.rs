@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::Submitted;
+use crate::submitted::Submitted;
 use crate::{Device, Result};
 
 /// The least time that a measurement should take, in seconds, so that the resolution of the clock does not

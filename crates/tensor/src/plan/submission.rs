@@ -1,14 +1,16 @@
 //! Runs a plan on wgpu: one submission, then the read-back.
 
+use std::sync::Arc;
+
 #[cfg(not(target_family = "wasm"))]
 use super::all_of;
-use super::{Run, Started, TensorCopy, buffer_in};
-use crate::gpu::Submitted;
+use super::{Recorded, Started, Work, buffer_in};
 use crate::profile::Timestamps;
 use crate::staging::Staging;
 use crate::step::{Dispatch, Step, bind_group, row_layout, texel_extent};
 use crate::step_check::check_steps;
-use crate::tensor::{DType, Tensor};
+use crate::submitted::Submitted;
+use crate::tensor::{DType, Tensor, TensorCopy};
 use crate::{Array, Device, Result};
 
 /// The bind groups of a plan's dispatches, in order, and their parameters.
@@ -40,28 +42,39 @@ impl Prepared {
     }
 }
 
-/// A run with what was prepared for it.
-pub(super) struct Submission<'a> {
-    pub run: &'a Run<'a>,
-    pub prepared: &'a Prepared,
+/// A run that is about to be submitted.
+pub(super) struct Submission {
+    pub recorded: Arc<Recorded>,
+    pub work: Work,
+    /// What is read back, which is copied behind everything else.
+    reads: Vec<ReadCopy>,
 }
 
-impl<'a> Submission<'a> {
-    pub fn of(run: &'a Run<'a>, prepared: &'a Prepared) -> Self {
-        Self { run, prepared }
+/// A copy of a whole output to where it can be read.
+struct ReadCopy {
+    from: wgpu::Buffer,
+    bytes: u64,
+    staging: wgpu::Buffer,
+    offset: u64,
+}
+
+impl Submission {
+    pub fn of(recorded: &Arc<Recorded>, work: Work) -> Self {
+        Self { recorded: Arc::clone(recorded), work, reads: Vec::new() }
     }
 
     pub fn device(&self) -> &Device {
-        &self.run.plan.device
+        &self.recorded.device
     }
 
-    pub fn submit(&self) -> Result<Started<()>> {
-        let device = self.device();
-        if device.is_collecting() {
-            device.collect(self.commands(|_| Ok(()))?);
+    pub fn submit(self) -> Result<Started<()>> {
+        if self.device().is_collecting() {
+            let commands = self.commands()?;
+            let device = self.device().clone();
+            device.collect(commands, self.work)?;
             return Ok(Started::Now(()));
         }
-        Ok(match self.submit_with(|_| Ok(()))? {
+        Ok(match self.start()? {
             Started::Now(_) => Started::Now(()),
             #[cfg(not(target_family = "wasm"))]
             Started::InParts(parts) => Started::InParts(parts),
@@ -69,107 +82,102 @@ impl<'a> Submission<'a> {
     }
 
     /// Submits the run, with copies of its outputs to a buffer that can be read.
-    pub fn read(&self, outputs: &[&Tensor]) -> Result<ReadBack> {
+    pub fn read(mut self, outputs: &[&Tensor]) -> Result<ReadBack> {
         let device = self.device().clone();
         device.expect_submitting("reading a result back")?;
         let total = outputs.iter().map(|output| output.bytes()).sum();
         // A buffer of no bytes cannot be mapped.
         let staging = (total > 0).then(|| device.staging(total)).transpose()?;
-        let submission = self.submit_with(|encoder| {
-            let Some(staging) = &staging else { return Ok(()) };
+        if let Some(Staging { buffer: staging, .. }) = &staging {
             let mut offset = 0;
             for output in outputs {
-                let buffer = buffer_in(&device, output)?.gpu()?;
-                encoder.copy_buffer_to_buffer(buffer, 0, &staging.buffer, offset, output.bytes());
-                offset += output.bytes();
+                let (from, bytes) = (buffer_in(&device, output)?.gpu()?.clone(), output.bytes());
+                self.reads.push(ReadCopy { from, bytes, staging: staging.clone(), offset });
+                offset += bytes;
             }
-            Ok(())
-        })?;
+        }
+        let submission = self.start()?;
         let parts = outputs.iter().map(|output| (output.shape().to_vec(), output.dtype())).collect();
         Ok(ReadBack { device, staging, submission, total, parts })
     }
 
-    /// Submits the run, and what `last` adds to it.
-    fn submit_with(
-        &self,
-        last: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>,
-    ) -> Result<Started<Submitted>> {
-        let device = self.device();
+    fn start(self) -> Result<Started<Submitted>> {
+        let device = self.device().clone();
         let gpu = device.gpu()?;
         if device.step_checks().is_on() {
-            return self.submit_checked(last).map(Started::Now);
+            self.finish_runs_in_parts()?;
+            return self.submit_checked().map(Started::Now);
         }
-        if device.profile().is_on() && !self.prepared.bind_groups.is_empty() {
-            return self.submit_profiled(last).map(Started::Now);
+        if device.profile().is_on() && !self.recorded.prepared()?.bind_groups.is_empty() {
+            self.finish_runs_in_parts()?;
+            return self.submit_profiled().map(Started::Now);
         }
         #[cfg(not(target_family = "wasm"))]
         if let Some(pacer) = &gpu.pacer {
-            let (parts, loads): (Vec<_>, Vec<_>) = pacer.cut(&self.run.plan.steps).into_iter().unzip();
-            let parts = self.commands_in_parts(&parts, last)?.into_iter().zip(loads).collect();
-            return Ok(Started::InParts(pacer.submit(device, parts)));
+            return Ok(Started::InParts(pacer.submit(Box::new(self))));
         }
-        let commands = self.commands(last)?;
-        device.guard(|| Ok(gpu.submit([commands]))).map(Started::Now)
+        self.submit_whole().map(Started::Now)
     }
 
-    /// The run and what `last` adds to it.
-    fn commands(
-        &self,
-        last: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>,
-    ) -> Result<wgpu::CommandBuffer> {
+    /// Waits for runs in parts to end, before this one is submitted by another way than they are.
+    fn finish_runs_in_parts(&self) -> Result<()> {
+        #[cfg(not(target_family = "wasm"))]
+        if let Some(pacer) = &self.device().gpu()?.pacer {
+            pacer.finish();
+        }
+        Ok(())
+    }
+
+    /// Submits the run at once, also where runs are submitted in parts.
+    pub fn submit_whole(&self) -> Result<Submitted> {
+        self.device().submit([self.commands()?])
+    }
+
+    fn commands(&self) -> Result<wgpu::CommandBuffer> {
         let device = self.device();
         let gpu = device.gpu()?;
         device.guard(|| {
             let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             self.encode_inputs(&mut encoder)?;
-            self.encode_steps(&mut encoder, &self.run.plan.steps, &self.prepared.bind_groups, None)?;
+            let bind_groups = &self.recorded.prepared()?.bind_groups;
+            self.encode_steps(&mut encoder, &self.recorded.steps, bind_groups, None)?;
             self.encode_outputs(&mut encoder)?;
-            last(&mut encoder)?;
             Ok(encoder.finish())
         })
     }
 
-    /// As [`submit_with`](Self::submit_with), with timestamps, for which it waits.
-    fn submit_profiled(
-        &self,
-        last: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>,
-    ) -> Result<Submitted> {
+    /// As [`submit_whole`](Self::submit_whole), with timestamps, for which it waits.
+    fn submit_profiled(&self) -> Result<Submitted> {
         let device = self.device();
         let gpu = device.gpu()?;
-        device.guard(|| {
-            let timestamps = Timestamps::new(device, self.run.plan.kernels())?;
+        let (timestamps, commands) = device.guard(|| {
+            let timestamps = Timestamps::new(device, self.recorded.kernels())?;
             let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             self.encode_inputs(&mut encoder)?;
-            let (steps, bind_groups) = (&self.run.plan.steps, &self.prepared.bind_groups);
+            let (steps, bind_groups) = (&self.recorded.steps, &self.recorded.prepared()?.bind_groups);
             self.encode_steps(&mut encoder, steps, bind_groups, Some(&timestamps))?;
             timestamps.resolve(&mut encoder);
             self.encode_outputs(&mut encoder)?;
-            last(&mut encoder)?;
-            let submission = gpu.submit([encoder.finish()]);
-            timestamps.collect(device, submission.clone())?;
-            Ok(submission)
-        })
+            Ok((timestamps, encoder.finish()))
+        })?;
+        let submission = device.submit([commands])?;
+        timestamps.collect(device, submission.clone())?;
+        Ok(submission)
     }
 
-    /// As [`submit_with`](Self::submit_with), step by step, comparing each step with its CPU twin.
-    fn submit_checked(
-        &self,
-        last: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>,
-    ) -> Result<Submitted> {
+    /// As [`submit_whole`](Self::submit_whole), step by step, comparing each step with its CPU twin.
+    fn submit_checked(&self) -> Result<Submitted> {
         let device = self.device();
-        let steps = &self.run.plan.steps;
+        let (steps, prepared) = (&self.recorded.steps, self.recorded.prepared()?);
         self.submit_alone(|encoder| self.encode_inputs(encoder))?;
         let mut dispatched = 0;
-        check_steps(device, steps, &self.prepared.uniforms, &mut |place| {
+        check_steps(device, steps, &prepared.uniforms, &mut |place| {
             let step = &steps[place..=place];
-            let bind_groups = &self.prepared.bind_groups[dispatched..];
+            let bind_groups = &prepared.bind_groups[dispatched..];
             dispatched += usize::from(matches!(steps[place], Step::Dispatch(_)));
             self.submit_alone(|encoder| self.encode_steps(encoder, step, bind_groups, None)).map(|_| ())
         })?;
-        self.submit_alone(|encoder| {
-            self.encode_outputs(encoder)?;
-            last(encoder)
-        })
+        self.submit_alone(|encoder| self.encode_outputs(encoder))
     }
 
     /// Submits what `encode` encodes and nothing else.
@@ -179,24 +187,29 @@ impl<'a> Submission<'a> {
     ) -> Result<Submitted> {
         let device = self.device();
         let gpu = device.gpu()?;
-        device.guard(|| {
+        let commands = device.guard(|| {
             let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             encode(&mut encoder)?;
-            Ok(gpu.submit([encoder.finish()]))
-        })
+            Ok(encoder.finish())
+        })?;
+        device.submit([commands])
     }
 
     pub fn encode_inputs(&self, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
-        for (from, to) in &self.run.uploads {
+        for (from, to) in &self.work.uploads {
             encoder.copy_buffer_to_buffer(from, 0, buffer_in(self.device(), to)?.gpu()?, 0, to.bytes());
         }
-        self.encode_copies(encoder, &self.run.before)?;
-        self.run.first.iter().try_for_each(|step| step.encode(self.device(), encoder))
+        self.encode_copies(encoder, &self.work.before)?;
+        self.work.first.iter().try_for_each(|step| step.encode(self.device(), encoder))
     }
 
     pub fn encode_outputs(&self, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
-        self.encode_copies(encoder, &self.run.after)?;
-        self.run.last.iter().try_for_each(|step| step.encode(self.device(), encoder))
+        self.encode_copies(encoder, &self.work.after)?;
+        self.work.last.iter().try_for_each(|step| step.encode(self.device(), encoder))?;
+        for ReadCopy { from, bytes, staging, offset } in &self.reads {
+            encoder.copy_buffer_to_buffer(from, 0, staging, *offset, *bytes);
+        }
+        Ok(())
     }
 
     fn encode_copies(&self, encoder: &mut wgpu::CommandEncoder, copies: &[TensorCopy]) -> Result<()> {

@@ -2,8 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::matmul::PackedWeight;
-use crate::twin::Input;
+use super::gemm::PackedWeight;
 use crate::{Error, Result};
 
 /// A buffer in host memory. A clone is the same memory.
@@ -73,14 +72,6 @@ impl HostBuffer {
 }
 
 impl Values {
-    /// The content as twins read it.
-    pub fn input(&self) -> Input<'_> {
-        match self {
-            Self::Words(words) => Input::Words(words),
-            Self::Weight(weight) => Input::Weight(weight),
-        }
-    }
-
     /// The words.
     ///
     /// # Errors

@@ -15,6 +15,6 @@ impl Threads {
 }
 
 /// The result of `work`; how long it took is not known.
-pub(super) fn timed<T>(work: impl FnOnce() -> T) -> (T, Option<f64>) {
+pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, Option<f64>) {
     (work(), None)
 }

@@ -31,7 +31,7 @@ impl Threads {
 }
 
 /// The result of `work`, and the seconds that it took.
-pub(super) fn timed<T>(work: impl FnOnce() -> T) -> (T, Option<f64>) {
+pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, Option<f64>) {
     let start = Instant::now();
     let result = work();
     (result, Some(start.elapsed().as_secs_f64()))

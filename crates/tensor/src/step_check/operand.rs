@@ -2,9 +2,9 @@
 
 use half::f16;
 
-use crate::device::PACKED_F16_TEXELS;
 use crate::step::{Memory, Resource};
 use crate::tensor::DType;
+use crate::texture::PACKED_F16_TEXELS;
 use crate::{Device, Result};
 
 /// The content of a buffer or a texture.

@@ -69,9 +69,9 @@ impl Step<'_> {
         bytemuck::pod_read_unaligned(&self.params[..size_of::<P>()])
     }
 
-    fn input(&self, place: usize) -> Result<&Operand> {
+    fn input(&self, binding: usize) -> Result<&Operand> {
         self.inputs
-            .get(place)
+            .get(binding)
             .ok_or_else(|| Error::Device("an operand of a recorded step is not there".to_owned()))
     }
 
@@ -80,8 +80,8 @@ impl Step<'_> {
     }
 
     /// The weight `[columns, inner]` that lies in panels.
-    fn weight(&self, place: usize, sizes: [usize; 2]) -> Result<Vec<f32>> {
-        let panels = self.input(place)?;
+    fn weight(&self, binding: usize, sizes: [usize; 2]) -> Result<Vec<f32>> {
+        let panels = self.input(binding)?;
         let lanes = kernels::matmul_subgroup::Overrides::of(self.overrides).lanes;
         Ok(unpack_panels(&panels.floats(), panels.row(), (lanes, panels.is_f16), sizes))
     }
@@ -192,7 +192,8 @@ impl Step<'_> {
         let [pairs, scenes, tokens] = [params.pairs, params.scenes, params.tokens].map(|size| size as usize);
         let rows = pairs * tokens;
         let columns = self.length / rows;
-        let matrix = |place: usize, rows: usize| self.input(place).map(|input| input.matrix(rows, columns));
+        let matrix =
+            |binding: usize, rows: usize| self.input(binding).map(|input| input.matrix(rows, columns));
         let [reduced, previous] = [matrix(0, scenes * tokens)?, matrix(1, rows)?];
         let [gamma, beta] = [matrix(2, pairs)?, matrix(3, pairs)?];
         let params = kernels::film::Params {

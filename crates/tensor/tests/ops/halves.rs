@@ -65,7 +65,7 @@ fn check_product(
     seed: u64,
 ) -> Vec<&'static str> {
     let mut random = Random(seed);
-    let (values, weight) = (random.values(rows * inner), random.halves(columns * inner));
+    let (values, weight) = (random.values(rows * inner), random.f16_values(columns * inner));
     let bias = bias.then(|| random.values(columns));
     let residual = residual.then(|| random.values(rows * columns));
     let [from, to] = elements;
@@ -273,7 +273,7 @@ impl Weights for Noise {
     type Error = Error;
 
     fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let values = Random(name.len() as u64).halves(shape.iter().product());
+        let values = Random(name.len() as u64).f16_values(shape.iter().product());
         // A power of two near the root of the products' length, so that numbers stay near one.
         Ok(values.iter().map(|value| value / if shape.len() > 1 { 8.0 } else { 1.0 }).collect())
     }

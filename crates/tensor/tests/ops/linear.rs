@@ -25,7 +25,7 @@ fn check(device: &Device, case: Case) {
     let Case { rows, columns, inner, activation, bias, residual, halves, seed } = case;
     let mut random = Random(seed);
     let input = random.values(rows * inner);
-    let weight = if halves { random.halves(columns * inner) } else { random.values(columns * inner) };
+    let weight = if halves { random.f16_values(columns * inner) } else { random.values(columns * inner) };
     let bias = bias.then(|| random.values(columns));
     let residual = residual.then(|| random.values(rows * columns));
 

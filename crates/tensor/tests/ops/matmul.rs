@@ -61,7 +61,7 @@ fn check(case: Case) -> Vec<&'static str> {
     let Case { rows, columns, inner, activation, bias, residual, seed } = case;
     let mut random = Random(seed);
     let input = random.values(rows * inner);
-    let weight = random.halves(columns * inner);
+    let weight = random.f16_values(columns * inner);
     let bias = bias.then(|| random.values(columns));
     let residual = residual.then(|| random.values(rows * columns));
     let params = matmul_tile::Params {

@@ -53,8 +53,8 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let mut random = Random(seed);
-        let values = random.halves(rows * inner);
-        let weight = random.halves(columns * inner);
+        let values = random.f16_values(rows * inner);
+        let weight = random.f16_values(columns * inner);
         let bias = has_bias.then(|| random.values(columns));
         let residual = if has_residual { random.values(rows * columns) } else { Vec::new() };
         let params = matmul_tile::Params {

@@ -22,7 +22,7 @@ fn check(
     let mut random = Random(seed);
     let input = random.values(rows * width);
     let [up, down] = halves.map(|halves| match halves {
-        true => random.halves(hidden * width),
+        true => random.f16_values(hidden * width),
         false => random.values(hidden * width),
     });
     let (up_bias, down_bias) = (random.values(hidden), random.values(width));

@@ -32,7 +32,7 @@ impl<'a> Directory<'a> {
         };
         let mut directory = Self { bytes, is_little_endian, entries: Vec::new() };
         // Bytes of a file offset, of the number of entries, and of one entry.
-        let (start, [place, head, length]) = match directory.integer(2, 2)? {
+        let (start, [offset_size, head, entry_size]) = match directory.integer(2, 2)? {
             42 => (directory.integer(4, 4)?, [4, 2, 12]),
             43 => (directory.integer(8, 8)?, [8, 8, 20]),
             _ => return None,
@@ -40,14 +40,16 @@ impl<'a> Directory<'a> {
         let start = usize::try_from(start).ok()?;
         let count = directory.integer(start, head)?;
         let first = start.checked_add(head)?;
-        for entry in (0..usize::try_from(count).ok()?).map_while(|index| first.checked_add(length * index)) {
-            let Some(entry) = directory.entry(entry, place) else { break };
+        for entry in
+            (0..usize::try_from(count).ok()?).map_while(|index| first.checked_add(entry_size * index))
+        {
+            let Some(entry) = directory.entry(entry, offset_size) else { break };
             directory.entries.push(entry);
         }
         Some(directory)
     }
 
-    fn entry(&self, start: usize, place: usize) -> Option<Entry> {
+    fn entry(&self, start: usize, offset_size: usize) -> Option<Entry> {
         let tag = self.integer(start, 2)? as u16;
         let (size, is_integer): (usize, _) = match self.integer(start + 2, 2)? {
             1 | 6 | 7 => (1, true),
@@ -60,10 +62,11 @@ impl<'a> Directory<'a> {
             5 | 10 | 12 => (8, false),
             _ => (0, false),
         };
-        let count = usize::try_from(self.integer(start + 4, place)?).ok()?;
-        let inline = start + 4 + place;
-        let is_inline = size.checked_mul(count).is_some_and(|bytes| bytes <= place);
-        let start = if is_inline { inline } else { usize::try_from(self.integer(inline, place)?).ok()? };
+        let count = usize::try_from(self.integer(start + 4, offset_size)?).ok()?;
+        let inline = start + 4 + offset_size;
+        let is_inline = size.checked_mul(count).is_some_and(|bytes| bytes <= offset_size);
+        let start =
+            if is_inline { inline } else { usize::try_from(self.integer(inline, offset_size)?).ok()? };
         Some(Entry { tag, size, is_integer, count, start })
     }
 
@@ -82,7 +85,7 @@ impl<'a> Directory<'a> {
     }
 
     /// The byte range of a tag's first integer.
-    pub fn place(&self, tag: u16) -> Option<std::ops::Range<usize>> {
+    pub fn first_range(&self, tag: u16) -> Option<std::ops::Range<usize>> {
         let Entry { size, count, start, .. } = *self.find(tag)?;
         let end = start.checked_add(size)?;
         (count > 0 && end <= self.bytes.len()).then_some(start..end)
@@ -168,7 +171,7 @@ mod tests {
                 let tags: Vec<_> = directory.entries.iter().map(|entry| entry.tag).collect();
                 for tag in tags {
                     directory.integers(tag);
-                    directory.place(tag);
+                    directory.first_range(tag);
                 }
                 directory.orientation();
             }

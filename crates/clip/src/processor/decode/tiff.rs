@@ -133,11 +133,12 @@ impl Samples {
         // The decoder knows no palettes, and inverts some pictures but not others. Only the values as stored
         // are needed here, and the decoder gives those for any picture that claims to be grey; so the tag is
         // overwritten.
-        let place =
-            directory.place(PHOTOMETRIC).ok_or_else(|| damaged("it does not say what its values mean"))?;
+        let range = directory
+            .first_range(PHOTOMETRIC)
+            .ok_or_else(|| damaged("it does not say what its values mean"))?;
         let mut grey = bytes.to_vec();
-        let value = directory.to_bytes(BLACK_IS_ZERO, place.len());
-        grey[place].copy_from_slice(&value);
+        let value = directory.to_bytes(BLACK_IS_ZERO, range.len());
+        grey[range].copy_from_slice(&value);
         // The decoder allocates 32 bytes for each value that a tag claims to have, before it reads any.
         if let Some(tag) = directory.beyond(&DECODER_READS) {
             return Err(damaged(format!("its tag {tag} has values beyond its end")));

@@ -33,7 +33,7 @@ pub fn read(bytes: &[u8], directory: &Directory, width: usize, height: usize) ->
         _ => return Err(unsupported("JPEG compression of other than grey, RGB or YCbCr values of 8 bits")),
     };
     let format = if count == 1 { PixelFormat::Grayscale } else { PixelFormat::Rgb };
-    let is_tiled = directory.place(TILE_OFFSETS).is_some();
+    let is_tiled = directory.first_range(TILE_OFFSETS).is_some();
     let (offsets, sizes, columns, rows) = match is_tiled {
         true => (TILE_OFFSETS, TILE_BYTES, first(TILE_WIDTH), first(TILE_HEIGHT)),
         false => (

@@ -1,0 +1,121 @@
+//! Compares pictures of every kind with Pillow.
+
+use std::fs;
+use std::path::PathBuf;
+
+use clipseg_clip::{Checkpoint, Orientation, Photo, PhotoFile};
+use clipseg_testing::fixture;
+use proptest::prelude::*;
+
+/// Kinds that are refused by name, with a part of the message.
+const REFUSED: [(&str, &str); 4] = [
+    ("fax-3.tif", "group 3"),
+    ("float-16.tif", "floating-point values of 16 bits"),
+    ("float-64.tif", "floating-point values of 64 bits"),
+    ("lab.tif", "L*a*b*"),
+];
+
+#[test]
+fn pictures_of_every_kind_decode_as_in_pillow() {
+    let expected = Checkpoint::open(fixture("processor/kinds.safetensors")).unwrap();
+    let mut wrong = Vec::new();
+    let mut compared = 0;
+    for path in files() {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        for (view, orientation) in [("stored", Orientation::Ignore), ("upright", Orientation::Apply)] {
+            let photo = Photo::open(&path, orientation);
+            if let Some((_, part)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
+                let message = photo.unwrap_err().to_string();
+                assert!(message.contains(part) && message.contains(name), "{message}");
+                continue;
+            }
+            let photo = photo.unwrap();
+            // Some kinds cannot be read by Pillow.
+            let Some(expected) = expected.get(&format!("{view}/{name}")) else { continue };
+            assert_eq!([photo.height(), photo.width(), 3], expected.shape(), "{view}/{name}");
+            if photo.rgb() != expected.bytes().unwrap() {
+                wrong.push(format!("{view}/{name}"));
+            }
+            compared += 1;
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+    assert_eq!(compared, 2 * 97);
+}
+
+/// A PNG may have its orientation after its pixels.
+#[test]
+fn orientations_after_the_pixels_are_found() {
+    let whole = fs::read(fixture("processor/orientation-6.png")).unwrap();
+    let start = whole.windows(4).position(|four| four == b"eXIf").unwrap() - 4;
+    let length = u32::from_be_bytes(whole[start..start + 4].try_into().unwrap()) as usize + 12;
+    let mut moved = [&whole[..start], &whole[start + length..]].concat();
+    // Before the last chunk, which has 12 bytes.
+    moved.splice(moved.len() - 12..moved.len() - 12, whole[start..start + length].iter().copied());
+    let upright = Photo::from_bytes(&whole, Orientation::Apply).unwrap();
+    assert_eq!(Photo::from_bytes(&moved, Orientation::Apply).unwrap(), upright);
+    assert_ne!(Photo::from_bytes(&moved, Orientation::Ignore).unwrap(), upright);
+}
+
+#[test]
+fn previews_of_raw_files_are_not_taken_for_photos() {
+    // One entry: DNGVersion, four bytes.
+    let dng = b"II*\0\x08\0\0\0\x01\0\x12\xc6\x01\0\x04\0\0\0\x01\x04\0\0\0\0\0\0";
+    let message = Photo::from_bytes(dng, Orientation::Apply).unwrap_err().to_string();
+    assert!(message.contains("raw file") && message.contains("develop it"), "{message}");
+}
+
+#[test]
+fn what_is_cut_off_and_what_is_opaque_is_told() {
+    let open =
+        |name: &str| PhotoFile::open(fixture("processor/kinds").join(name), Orientation::Apply).unwrap();
+    for (name, is_clipped) in [
+        ("grey-16-little.tif", true),
+        ("float-big.tif", true),
+        ("grey-8.tif", false),
+        ("rgb-16-big.tif", false),
+    ] {
+        assert_eq!(open(name).is_clipped, is_clipped, "{name}");
+    }
+    for (name, has_alpha) in [("rgb-alpha.tif", true), ("grey-alpha.tif", true), ("rgb-unknown.tif", false)] {
+        let file = open(name);
+        assert_eq!(file.alpha.is_some(), has_alpha, "{name}");
+        let pixels = file.photo.width() * file.photo.height();
+        assert!(file.alpha.is_none_or(|alpha| alpha.len() == pixels && alpha.iter().any(|&a| a != alpha[0])));
+    }
+    let png = PhotoFile::open(fixture("processor/rgb-alpha.png"), Orientation::Apply).unwrap();
+    let rgba = image::open(fixture("processor/rgb-alpha.png")).unwrap().into_rgba8();
+    assert_eq!(png.alpha.unwrap(), rgba.pixels().map(|pixel| pixel.0[3]).collect::<Vec<_>>());
+}
+
+/// Every file of the folder, in a fixed order.
+fn files() -> Vec<PathBuf> {
+    let mut files: Vec<_> =
+        fs::read_dir(fixture("processor/kinds")).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A damaged file is refused or read, but never causes a panic.
+    #[test]
+    fn damage_is_survived(
+        file in any::<prop::sample::Index>(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        length in any::<prop::sample::Index>(),
+        is_cut in any::<bool>(),
+    ) {
+        let files = files();
+        let mut bytes = fs::read(file.get(&files)).unwrap();
+        for (place, value) in damage {
+            let place = place.index(bytes.len());
+            bytes[place] = value;
+        }
+        if is_cut {
+            bytes.truncate(length.index(bytes.len()));
+        }
+        let _ = Photo::from_bytes(&bytes, Orientation::Apply);
+    }
+}
