@@ -19,8 +19,9 @@ const MOST: f32 = 1.0 - 1e-7;
 ///
 /// It is taken at the size of the model's logits, before they are drawn at the photo's size: so masks that
 /// are [refined](Segmentation::refined) follow the edges of their own frame, and the averages take little
-/// memory. A frame of another size, or other prompts, start a new average with m = p. Half of a change is
-/// seen after ln 0.5 / ln share frames: one at a share of 0.5, three at 0.8.
+/// memory. A frame of another size, or another number of prompts, starts a new average with m = p; where the
+/// prompts change otherwise, call [`restart`](Self::restart). Half of a change is seen after ln 0.5 / ln share
+/// frames: one at a share of 0.5, three at 0.8.
 #[derive(Clone, Debug)]
 pub struct Smoother {
     share: f32,
@@ -47,6 +48,11 @@ impl Smoother {
             )));
         }
         Ok(Self { share, before: None })
+    }
+
+    /// Forgets the frames so far: the next one starts a new average, as it has to where its prompts are others.
+    pub fn restart(&mut self) {
+        self.before = None;
     }
 
     /// Takes the segmentation of the next frame, `photo`, and gives it the logits of the averages.
@@ -121,6 +127,9 @@ mod tests {
         assert!(smoother.smooth(frame([f32::NAN, 0.0]), &photo(4)).is_err());
         let still = smoother.smooth(frame([-3.0, 3.0]), &photo(4)).unwrap();
         assert!((still.logits().values[0] + 3.0).abs() < 1e-5);
+        smoother.restart();
+        let others = smoother.smooth(frame([5.0, -5.0]), &photo(4)).unwrap();
+        assert_eq!(others.logits().values, [5.0, -5.0]);
         let mut none = Smoother::new(0.0).unwrap();
         for logits in frames {
             assert_eq!(none.smooth(frame(logits), &photo(3)).unwrap().logits().values, logits);

@@ -16,7 +16,7 @@ pub struct PromptStyle {
     /// Factor on the background, from 0 to 1.
     pub background: f32,
     /// If `Some`, crops to the object's bounding box, grown on each side by this share of its height and
-    /// width.
+    /// width, at least 0.
     pub context: Option<f64>,
 }
 
@@ -45,7 +45,8 @@ impl PromptStyle {
     /// `NEAREST`.
     ///
     /// # Errors
-    /// Where the mask and the photo differ in size, or no marked pixel remains at the model's resolution.
+    /// [`Error::Image`] where the mask and the photo differ in size, or no marked pixel remains at the model's
+    /// resolution; [`Error::Input`] for a field of the style that is out of its range.
     pub fn prompt(&self, processor: &Processor, photo: &Photo, mask: &[bool]) -> Result<PixelValues> {
         let (width, height) = (photo.width(), photo.height());
         if mask.len() != width * height {
@@ -68,8 +69,10 @@ impl PromptStyle {
     /// square, and resizes that to the original size by nearest neighbour. `mask` is `[height, width]`.
     ///
     /// # Errors
-    /// Where the mask has another size or marks no pixel, or there are not three values per pixel.
+    /// [`Error::Image`] where the mask has another size or marks no pixel, or there are not three values per
+    /// pixel; [`Error::Input`] for a field of the style that is out of its range.
     pub fn apply(&self, pixels: &PixelValues, mask: &[bool]) -> Result<PixelValues> {
+        self.expect_valid()?;
         let (width, height) = (pixels.width, pixels.height);
         let area = width.checked_mul(height).filter(|&area| area == mask.len());
         if area.and_then(|area| area.checked_mul(3)) != Some(pixels.values.len()) {
@@ -92,6 +95,20 @@ impl PromptStyle {
             None => dimmed,
             Some(context) => cropped(&dimmed, &bounds.grown(context, width, height)),
         })
+    }
+
+    fn expect_valid(&self) -> Result<()> {
+        let Self { deviation, background, context } = *self;
+        if !(deviation > 0.0 && deviation.is_finite()) {
+            return Err(Error::Input(format!("a blur with a deviation of {deviation}; it is above 0")));
+        }
+        if !(0.0..=1.0).contains(&background) {
+            return Err(Error::Input(format!("a background of {background}; it is from 0 to 1")));
+        }
+        if let Some(context) = context.filter(|context| !(*context >= 0.0 && context.is_finite())) {
+            return Err(Error::Input(format!("a context of {context} around the object; it is at least 0")));
+        }
+        Ok(())
     }
 }
 
@@ -198,6 +215,23 @@ fn mirrored(position: isize, length: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_style_out_of_its_range_is_refused() {
+        let pixels = PixelValues { values: vec![0.5; 3 * 16], width: 4, height: 4 };
+        let mut mask = vec![false; 16];
+        mask[5] = true;
+        let style = PromptStyle::default();
+        assert!(style.apply(&pixels, &mask).is_ok());
+        let deviations =
+            [0.0, -1.0, f32::NAN, f32::INFINITY].map(|deviation| PromptStyle { deviation, ..style });
+        let backgrounds = [-0.1, 1.1, f32::NAN].map(|background| PromptStyle { background, ..style });
+        let contexts = [-0.5, -2.0, f64::NAN, f64::INFINITY]
+            .map(|context| PromptStyle { context: Some(context), ..style });
+        for style in deviations.iter().chain(&backgrounds).chain(&contexts) {
+            assert!(matches!(style.apply(&pixels, &mask), Err(Error::Input(_))), "{style:?}");
+        }
+    }
 
     #[test]
     fn positions_beyond_the_border_are_mirrored() {

@@ -143,6 +143,8 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        // Held, so that the thread that finds does not miss it between looking and waiting.
+        let _wanted = lock(&self.0.wanted);
         self.0.is_closed.store(true, std::sync::atomic::Ordering::Relaxed);
         self.0.changed.notify_all();
     }

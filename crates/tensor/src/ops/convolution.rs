@@ -1,6 +1,7 @@
 use clipseg_shaders::{Activation, kernels};
 
 use super::{expect_shape, shape_error};
+use crate::array::elements;
 use crate::tensor::DType;
 use crate::{Device, Linear, Recorder, Result, Tensor};
 
@@ -24,7 +25,7 @@ impl Convolution3x3 {
         weight: &[f32],
         bias: &[f32],
     ) -> Result<Self> {
-        if weight.len() != outputs * channels * 9 {
+        if Some(weight.len()) != elements(&[outputs, channels, 9]) {
             let reason = format!("{} weights for [{outputs}, {channels}, 3, 3]", weight.len());
             return shape_error("conv2d_3x3", reason);
         }
@@ -57,8 +58,11 @@ impl Recorder {
         activation: Activation,
     ) -> Result<Tensor> {
         let images = input.shape().first().copied().unwrap_or(1);
-        let expected = [images, skip + height * width, layer.channels];
-        expect_shape("conv2d_3x3", "the input", input, &expected)?;
+        let rows = elements(&[height, width]).and_then(|pixels| pixels.checked_add(skip));
+        let Some(rows) = rows else {
+            return shape_error("conv2d_3x3", format!("maps of {height} by {width} behind {skip} rows"));
+        };
+        expect_shape("conv2d_3x3", "the input", input, &[images, rows, layer.channels])?;
         let columns = self.allocate(&[images, height * width, 9 * layer.channels], DType::F32)?;
         let params = kernels::im2col_3x3::Params {
             images: images as u32,

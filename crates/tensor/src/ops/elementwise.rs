@@ -77,7 +77,7 @@ impl Recorder {
             expect_shape("film", "the beta", modulation.beta, &[pairs, columns])?;
         }
         let per_value = u64::from(previous.is_some()) + 2 * u64::from(modulation.is_some());
-        let flops = per_value * (pairs * tokens * columns) as u64;
+        let flops = per_value * DType::F32.bytes_of("film", &shape)? / 4;
         if let Some(lanes) = self.device().lanes() {
             return self.film_subgroup(reduced, previous, modulation, shape, lanes, flops);
         }

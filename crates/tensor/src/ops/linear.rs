@@ -5,6 +5,7 @@ use super::activation_dtype::expect_floats;
 use super::matmul::{Operands, RowWeight};
 use super::panels::{PRODUCT_ROWS, Panels, panel_columns};
 use super::{expect_shape, shape_error};
+use crate::array::elements;
 use crate::cost::product_flops;
 use crate::tensor::DType;
 use crate::{Device, Recorder, Result, Tensor};
@@ -74,7 +75,9 @@ impl Linear {
         device: &Device,
         upload: impl FnOnce() -> Result<Weight>,
     ) -> Result<Self> {
-        if weight.len() != out_features * in_features || bias.is_some_and(|bias| bias.len() != out_features) {
+        if Some(weight.len()) != elements(&[out_features, in_features])
+            || bias.is_some_and(|bias| bias.len() != out_features)
+        {
             let bias = bias.map(<[f32]>::len);
             let reason =
                 format!("[{out_features}, {in_features}] from {} weights, {bias:?} biases", weight.len());

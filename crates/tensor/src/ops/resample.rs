@@ -1,6 +1,7 @@
 use clipseg_shaders::kernels;
 
 use super::shape_error;
+use crate::array::elements;
 use crate::tensor::DType;
 use crate::{Recorder, Result, Tensor, Tile};
 
@@ -16,7 +17,10 @@ impl Recorder {
         if side == 0 || side * side + 1 != table.rows() {
             return shape_error("bicubic_positions", format!("{table:?}, expected [1 + side², width]"));
         }
-        let output = self.allocate(&[1 + rows * columns, table.columns()], DType::F32)?;
+        let Some(positions) = elements(&[rows, columns]) else {
+            return shape_error("bicubic_positions", format!("{table:?} to {rows} by {columns}"));
+        };
+        let output = self.allocate(&[1 + positions, table.columns()], DType::F32)?;
         let params = kernels::bicubic_positions::Params {
             side: side as u32,
             rows: rows as u32,

@@ -3,6 +3,7 @@ use clipseg_shaders::{Activation, kernels};
 use super::linear::SUBGROUP_MIN_COLUMNS;
 use super::panels::panel_columns;
 use super::{expect_shape, shape_error};
+use crate::array::elements;
 use crate::tensor::DType;
 use crate::{Device, Linear, Recorder, Result, Tensor};
 
@@ -41,8 +42,7 @@ impl TransposedConvolution {
         bias: &[f32],
         input: UpsampleInput,
     ) -> Result<Self> {
-        let taps = kernel * kernel;
-        if weight.len() != channels * outputs * taps || bias.len() != outputs {
+        if Some(weight.len()) != elements(&[channels, outputs, kernel, kernel]) || bias.len() != outputs {
             let reason = format!(
                 "{} weights and {} biases for [{channels}, {outputs}, {kernel}, {kernel}]",
                 weight.len(),
@@ -50,6 +50,7 @@ impl TransposedConvolution {
             );
             return shape_error("transposed_conv2d", reason);
         }
+        let taps = kernel * kernel;
         let columns = taps * outputs;
         let mut rows = vec![0.0; weight.len()];
         for channel in 0..channels {

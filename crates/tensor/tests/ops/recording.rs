@@ -1,6 +1,9 @@
 //! What a plan does with memory, and shapes that do not fit.
 
-use clipseg_tensor::{Activation, Error, LayerNorm, Linear, Recorder, Result, Tensor, Tile};
+use clipseg_tensor::{
+    Activation, Convolution3x3, Error, LayerNorm, Linear, Recorder, Result, Tensor, Tile,
+    TransposedConvolution, UpsampleInput,
+};
 
 use super::support::{Random, another, assert_close, devices};
 
@@ -179,6 +182,30 @@ fn shapes_that_no_memory_holds_are_refused() {
             }
         }
     }
+}
+
+// Products of a caller's numbers, which would wrap to a shape that fits.
+#[test]
+fn sizes_that_no_memory_holds_are_refused() {
+    let half = 1 << (usize::BITS / 2);
+    for device in devices() {
+        is_too_large(Linear::new(device, half, half, &[], None));
+        is_too_large(Convolution3x3::new(device, half, half, &[], &[]));
+        is_too_large(TransposedConvolution::new(device, half, half, half, &[], &[], UpsampleInput::Tokens));
+        let mut recorder = Recorder::new(device);
+        let input = recorder.input(&[1, 5, 8]).unwrap();
+        is_too_large(recorder.film(half, &input, None, None));
+        is_too_large(recorder.film(usize::MAX / 8, &input, None, None));
+        is_too_large(recorder.bicubic_positions(&recorder.input(&[5, 8]).unwrap(), half, half));
+        let layer = Convolution3x3::new(device, 4, 8, &[0.5; 4 * 8 * 9], &[0.0; 4]).unwrap();
+        for (size, skip) in [((half, half), 5), ((usize::MAX, 1), 6), ((2, 2), usize::MAX)] {
+            is_too_large(recorder.conv2d_3x3(&input, size, skip, &layer, Activation::None));
+        }
+    }
+}
+
+fn is_too_large<T>(result: Result<T>) {
+    assert!(matches!(result.err(), Some(Error::Shape { .. } | Error::TooLarge { .. })));
 }
 
 #[test]
