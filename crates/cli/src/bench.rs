@@ -1,5 +1,6 @@
 //! `clipseg bench`.
 
+mod kernel;
 mod report;
 mod roofline;
 mod work;

@@ -6,7 +6,8 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use clipseg::{ClipSeg, Peaks, Photo};
 
-use super::report::{Kernel, Profile};
+use super::kernel::Kernel;
+use super::report::Profile;
 use crate::noise::noise;
 use crate::progress::Stopwatch;
 
