@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use clap::Args;
 
-use crate::{steps, synth};
+use crate::{cargo, synth};
 
 /// What `cargo xtask bench` takes.
 #[derive(Args, Debug)]
@@ -42,7 +42,7 @@ pub fn run(arguments: &BenchArguments) -> Result<()> {
     // What does not exist is found before anything is built.
     let other = arguments.compare.as_deref().map(versions::commit).transpose()?;
     let model = synth::given_or_full_size(arguments.model.as_deref())?;
-    steps::build_cli()?;
+    cargo::build_cli()?;
     match other {
         Some(commit) => versions::compare(&commit, &model, arguments),
         None => growth::print(&model, arguments.runs),

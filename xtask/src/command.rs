@@ -6,14 +6,14 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{cli, root, steps};
+use crate::{cargo, cli, root};
 
 /// The command as this tree has it, built before; or on a machine without the tree the one in this program's
 /// folder. It is told which commit it is of.
 pub fn clipseg() -> Result<Command> {
     let mut command = match is_tree() {
         true => {
-            steps::build_cli()?;
+            cargo::build_cli()?;
             cli::clipseg(root())
         }
         false => Command::new(beside_this_program("clipseg")?),

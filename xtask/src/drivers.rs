@@ -14,9 +14,9 @@ use clap::{Args, ValueEnum};
 use self::measure::{Session, empty};
 use self::release::{Driver, Host, Ready};
 use self::table::Table;
+use crate::cargo;
 use crate::results;
 use crate::root;
-use crate::steps;
 use crate::synth;
 
 /// What `cargo xtask drivers` takes.
@@ -83,7 +83,7 @@ pub fn run(arguments: &DriversArguments) -> Result<()> {
     let (drivers, widths) = (all_or(&arguments.release), all_or(&arguments.width));
     let roots = roots(arguments.roots.as_deref())?;
     // All that is built is built before anything is timed.
-    steps::build_cli()?;
+    cargo::build_cli()?;
     let full = if arguments.quick { None } else { Some(synth::given_or_full_size(None)?) };
     let folder = root().join("target/drivers");
     empty(&folder)?;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 
-use crate::steps::{cargo, step};
+use crate::cargo::{cargo, step};
 
 /// Crates that such a program builds at most, on Linux and with those that only a build needs.
 const MOST: usize = 80;

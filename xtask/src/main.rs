@@ -2,6 +2,7 @@
 
 mod bench;
 mod browser;
+mod cargo;
 mod cli;
 mod command;
 mod compare;

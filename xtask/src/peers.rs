@@ -14,10 +14,10 @@ use std::thread::available_parallelism;
 use anyhow::{Result, ensure};
 use clap::Args;
 
+use crate::cargo;
 use crate::reference::{PEERS, Python, Ready};
 use crate::results;
 use crate::root;
-use crate::steps;
 use crate::synth;
 
 /// What `cargo xtask peers` takes.
@@ -68,7 +68,7 @@ pub fn run(arguments: &PeersArguments) -> Result<()> {
     let python = arguments.python.ready(PEERS)?;
     let model = synth::given_or_full_size(arguments.model.as_deref())?;
     // All that is built is built before anything is timed.
-    steps::build_cli()?;
+    cargo::build_cli()?;
     let engines = products::Engines::build()?;
     let folder = root().join("target/peers");
     // A graph of another checkpoint may be there.

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::cargo::{cargo, step};
 use crate::root;
-use crate::steps::{cargo, step};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 

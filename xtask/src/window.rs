@@ -17,7 +17,7 @@ use image::RgbImage;
 
 use self::program::{Program, Report};
 use self::screen::Screen;
-use crate::{install, root, steps, synth, vulkan};
+use crate::{cargo, install, root, synth, vulkan};
 
 /// Where it is built.
 const TARGET: &str = "target/window";
@@ -50,16 +50,16 @@ pub struct WindowArguments {
 pub fn run(arguments: &WindowArguments) -> Result<()> {
     let build = alone(["build", "--locked"]);
     if !arguments.check {
-        steps::step("build the window", build)?;
+        cargo::step("build the window", build)?;
         let status = program::command().args(&arguments.arguments).status();
         ensure!(status.context("the window does not start")?.success(), "the window failed");
         return Ok(());
     }
     vulkan::ensure_adapter()?;
     ensure_screen()?;
-    steps::step("build the window", build)?;
-    steps::step("format of the window", alone(["fmt", "--check"]))?;
-    steps::step("tests of the window", alone(["test", "--locked"]))?;
+    cargo::step("build the window", build)?;
+    cargo::step("format of the window", alone(["fmt", "--check"]))?;
+    cargo::step("tests of the window", alone(["test", "--locked"]))?;
     let model = synth::given_or_full_size(None)?;
     let screen = Screen::open(1000, 700)?;
     let picture = type_into_a_scene(&screen)?;
@@ -71,7 +71,7 @@ pub fn run(arguments: &WindowArguments) -> Result<()> {
 
 /// Cargo in the example's own package.
 fn alone(words: [&str; 2]) -> Command {
-    let mut command = steps::cargo(words);
+    let mut command = cargo::cargo(words);
     command.current_dir(root().join("examples/window")).env("CARGO_TARGET_DIR", root().join(TARGET));
     command
 }

@@ -1,5 +1,6 @@
 //! `clipseg bench`.
 
+mod kernel;
 mod report;
 mod roofline;
 mod work;
@@ -91,7 +92,7 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<()> {
     }
     let photo = match &arguments.image {
         Some(path) => arguments.reading.open(path)?.photo,
-        None => work::noise(640, 480)?,
+        None => work::photo_of_noise(640, 480)?,
     };
     let (width, height) = (photo.width(), photo.height());
     let prompts = work::prompts(arguments.prompts.max(arguments.batch).into());

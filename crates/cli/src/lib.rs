@@ -14,6 +14,7 @@ mod inputs;
 mod kernels;
 mod model;
 mod names;
+mod noise;
 mod npy;
 mod output;
 mod paths;

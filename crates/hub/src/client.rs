@@ -3,13 +3,13 @@
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
-use ureq::http::{HeaderMap, Response};
+use ureq::http::Response;
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use crate::address::{Address, shown};
 use crate::checksum::Checksum;
-use crate::content::{Content, Kind, MAX_SMALL, too_long};
+use crate::content::{Content, Kind, MAX_SMALL, header, too_long};
 use crate::error::{Error, Result};
 use crate::repository::Repository;
 use crate::retries;
@@ -280,12 +280,6 @@ fn bare(etag: &str) -> &str {
 pub(crate) fn is_plain(name: &str) -> bool {
     let is_legal = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     !name.is_empty() && !name.starts_with('.') && name.chars().all(is_legal)
-}
-
-/// A header's value, if it is text.
-pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    // Not `to_str`, which accepts only ASCII: addresses may come unescaped.
-    std::str::from_utf8(headers.get(name)?.as_bytes()).ok()
 }
 
 fn network(address: &Address, error: &ureq::Error) -> Error {

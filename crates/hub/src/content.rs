@@ -3,11 +3,10 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use ureq::http::Response;
+use ureq::http::{HeaderMap, Response};
 use ureq::{Body, BodyReader};
 
 use crate::address::shown;
-use crate::client::header;
 use crate::error::{Error, Result};
 use crate::settings::Limits;
 
@@ -122,6 +121,12 @@ pub(crate) fn too_long(url: &str) -> Error {
         url,
         format!("it sends more than {} MB, and nothing of its kind is so long", MAX_SMALL >> 20),
     )
+}
+
+/// A header's value, if it is text.
+pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    // Not `to_str`, which accepts only ASCII: addresses may come unescaped.
+    std::str::from_utf8(headers.get(name)?.as_bytes()).ok()
 }
 
 #[cfg(test)]

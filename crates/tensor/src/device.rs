@@ -92,8 +92,8 @@ impl Device {
         self.0.identity.get_or_init(|| adapter::describe(&self.0.info))
     }
 
-    /// What [`adapters`](crate::adapters) lists of the adapter that the device was opened on; `None` where it is no longer
-    /// there.
+    /// What [`adapters`](crate::adapters) lists of the adapter that the device was opened on; `None` where it
+    /// is no longer there.
     pub async fn adapter_report(&self) -> Option<AdapterReport> {
         let reports = adapter::adapters().await;
         reports.into_iter().find(|report| adapter::describe(&report.info) == self.description())
@@ -245,8 +245,8 @@ impl Device {
         self.gpu().is_ok_and(|gpu| gpu.supports_unpack2x16float)
     }
 
-    /// How weights are stored: as [`DeviceOptions::precision`] says, and `F32` where the adapter reads no f16
-    /// values.
+    /// How weights are stored: as [`DeviceOptions::precision`](crate::DeviceOptions::precision) says, and
+    /// `F32` where the adapter reads no f16 values.
     #[must_use]
     pub fn precision(&self) -> Precision {
         self.0.precision

@@ -115,8 +115,8 @@ where
         slot.is_some_and(|(_, slot)| slot.try_lock().is_ok_and(|plan| plan.is_some()))
     }
 
-    /// Bytes of device memory that the plan of `key` would take: none where it is kept already, else those of what `record`
-    /// records, for [planning](Recorder::planning).
+    /// Bytes of device memory that the plan of `key` would take: none where it is kept already, else those of
+    /// what `record` records, for [planning](Recorder::planning).
     ///
     /// # Errors
     /// Those of `record`.

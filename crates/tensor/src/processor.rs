@@ -1,5 +1,5 @@
-//! The processor as a device: no driver, no environment variables. Its memory, its threads and its products of
-//! matrices; [`program`](crate::program) runs recorded plans on it.
+//! The processor as a device: no driver, no environment variables. Its memory, its threads and its products
+//! of matrices; [`program`](crate::program) runs recorded plans on it.
 
 pub(crate) mod gemm;
 mod memory;

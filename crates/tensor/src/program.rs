@@ -1,5 +1,5 @@
-//! Runs a recorded plan on the processor with the CPU twins of its kernels, with the same shapes, bindings and
-//! parameters, on all cores.
+//! Runs a recorded plan on the processor with the CPU twins of its kernels, with the same shapes, bindings
+//! and parameters, on all cores.
 //!
 //! Most steps run the twins of `clipseg-shaders` as they are. The steps that take most of the time have fast
 //! versions here, each tested against its twin: matrix products use `rten-gemm`, attention is built on those

@@ -5,8 +5,8 @@ pub fn assert_close(actual: &[f32], expected: &[f32], tolerance: f32) {
     assert_close_at_scale(actual, expected, tolerance, 0.0);
 }
 
-/// As [`assert_close`], where the largest magnitude is taken as no less than `scale`, that of the inputs: a few sums
-/// may all happen to cancel, but not their roundings.
+/// As [`assert_close`], where the largest magnitude is taken as no less than `scale`, that of the inputs: a
+/// few sums may all happen to cancel, but not their roundings.
 #[track_caller]
 pub fn assert_close_at_scale(actual: &[f32], expected: &[f32], tolerance: f32, scale: f32) {
     assert!(actual.is_empty() || !std::ptr::eq(actual, expected), "a slice was compared with itself");
@@ -24,9 +24,9 @@ pub fn assert_close_at_scale(actual: &[f32], expected: &[f32], tolerance: f32, s
     }
 }
 
-/// As [`assert_close_at_scale`] with a scale of 1, of values that went through f16: each may besides be one step of f16
-/// off, as WGSL leaves adapters the choice between both neighbours, or have become zero where only a subnormal f16
-/// would hold it.
+/// As [`assert_close_at_scale`] with a scale of 1, of values that went through f16: each may besides be one
+/// step of f16 off, as WGSL leaves adapters the choice between both neighbours, or have become zero where
+/// only a subnormal f16 would hold it.
 #[track_caller]
 pub fn assert_close_in_f16(actual: &[f32], expected: &[f32], tolerance: f32) {
     assert_eq!(actual.len(), expected.len(), "the lengths differ");

@@ -1,5 +1,5 @@
-//! What tests, benches and the project's tasks share: numbers that look random, comparisons that fail for what is
-//! not a number, and the folder of fixtures. No program for users depends on it.
+//! What tests, benches and the project's tasks share: numbers that look random, comparisons that fail for
+//! what is not a number, and the folder of fixtures. No program for users depends on it.
 
 mod closeness;
 mod random;

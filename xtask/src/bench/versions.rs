@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::BenchArguments;
 use crate::cli::{Bench, Step, clipseg, json_of, median};
-use crate::{markdown, root, steps};
+use crate::{cargo, markdown, root};
 
 /// A step that takes this much longer than in the other version is one that got slower.
 const SLOWER: f64 = 1.1;
@@ -43,7 +43,7 @@ pub fn commit(name: &str) -> Result<Commit> {
 /// When a step got slower by more than a tenth, beyond what the rounds spread.
 pub fn compare(commit: &Commit, model: &Path, arguments: &BenchArguments) -> Result<()> {
     let other = check_out(commit)?;
-    steps::build_cli_of(&other)?;
+    cargo::build_cli_of(&other)?;
     let model = model.canonicalize().with_context(|| format!("cannot find {}", model.display()))?;
     let turn = |repository: &Path| -> Result<Vec<Step>> {
         let mut command = clipseg(repository);

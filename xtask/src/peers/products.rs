@@ -12,7 +12,7 @@ use super::Session;
 use super::table::{Column, Table};
 use crate::cli::{json_of, median};
 use crate::compare::Measure;
-use crate::{root, steps};
+use crate::{cargo, root};
 
 /// The most that a product may differ from the host's, relative to its largest number. Sums of 3072 f32 in
 /// any order are within 1e-6. Factors that are cut to fewer bits, as some GPUs' matrix units cut them, differ
@@ -46,9 +46,9 @@ pub struct Engines {
 impl Engines {
     /// Builds them. burn may fail: it wants a newer Rust than we do, and its crates from crates.io.
     pub fn build() -> Result<Self> {
-        steps::build_example("product")?;
+        cargo::build_example("product")?;
         println!("\nburn is next: its first build takes some ten minutes on two cores");
-        let burn = steps::build_alone("tools/peers/burn", "target/burn");
+        let burn = cargo::build_alone("tools/peers/burn", "target/burn");
         let program = |path: &str| root().join(format!("{path}{}", std::env::consts::EXE_SUFFIX));
         let burn = burn.map(|()| program("target/burn/release/clipseg-peer-burn"));
         Ok(Self { ours: program("target/release/examples/product"), burn })

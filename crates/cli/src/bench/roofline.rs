@@ -1,7 +1,7 @@
 //! The tables of `clipseg bench --roofline`: what the adapter reaches at best, and what each kernel makes of
 //! it.
 
-use super::report::Kernel;
+use super::kernel::Kernel;
 use crate::kernels::Ceilings;
 use crate::kernels::format::{bytes_per_second, flops, seconds, working_set};
 use crate::table::{self, Align};

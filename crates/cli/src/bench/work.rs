@@ -6,7 +6,9 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use clipseg::{ClipSeg, Peaks, Photo};
 
-use super::report::{Kernel, Profile};
+use super::kernel::Kernel;
+use super::report::Profile;
+use crate::noise::noise;
 use crate::progress::Stopwatch;
 
 /// Things to look for; of different lengths, as prompts are.
@@ -100,15 +102,10 @@ pub fn prompts(count: usize) -> Vec<String> {
     (0..count).map(prompt).collect()
 }
 
-/// A photo of random bytes, always the same: the SplitMix64 sequence.
-pub fn noise(width: usize, height: usize) -> Result<Photo> {
-    let byte = |place: usize| {
-        let mut bits = (place as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (bits >> 56) as u8
-    };
-    Ok(Photo::from_rgb(width, height, (0..width * height * 3).map(byte).collect())?)
+/// A photo of random bytes, always the same.
+pub fn photo_of_noise(width: usize, height: usize) -> Result<Photo> {
+    let bytes = noise(3 * width * height, 1).into_iter().map(|value| (128.0 * (value + 1.0)) as u8);
+    Ok(Photo::from_rgb(width, height, bytes.collect())?)
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use clipseg::{
 use pollster::block_on;
 use serde::Serialize;
 
+use crate::noise::noise;
+
 /// A small model with seeded random weights; it has the second convolution and the transposed ones that not
 /// all have.
 const CONFIG: &[u8] = include_bytes!("model/config.json");
@@ -110,25 +112,16 @@ fn steps(options: &DeviceOptions) -> Result<Vec<StepCheck>> {
     }
     let model = ClipSegForImageSegmentation::from_pretrained(&device, folder.path())?;
     device.start_step_checks()?;
-    let mut random = random();
-    let pixel_values: Vec<_> = random.by_ref().take(3 * SIDE * SIDE).collect();
+    let pixel_values = noise(3 * SIDE * SIDE, 1);
     let image = ImageInput { pixel_values: &pixel_values, batch: 1, height: SIDE, width: SIDE };
     let text = &model.config().text_config;
     let vocabulary = text.eos_token_id.min(text.vocab_size as u32 - 1);
-    let mut ids: Vec<_> =
-        random.take(2 * TOKENS).map(|value| ((value + 1.0) / 2.0 * vocabulary as f32) as u32).collect();
+    let of_vocabulary = |value: f32| ((value + 1.0) / 2.0 * vocabulary as f32) as u32;
+    let mut ids: Vec<_> = noise(2 * TOKENS, 2).into_iter().map(of_vocabulary).collect();
     ids.iter_mut().skip(TOKENS - 1).step_by(TOKENS).for_each(|last| *last = text.eos_token_id);
     let text = TextInput { input_ids: &ids, length: TOKENS, attention_mask: None, position_ids: None };
     let scene = block_on(model.encode_image(image))?;
     let conditions = block_on(model.encode_text(text))?;
     block_on(model.decode(&scene, &conditions))?;
     Ok(device.take_step_checks())
-}
-
-/// Numbers in -1..1 that look random: the upper bits of a linear congruential generator (Knuth's MMIX).
-fn random() -> impl Iterator<Item = f32> {
-    let step = |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
-    std::iter::successors(Some(7_u64), step)
-        .skip(1)
-        .map(|state| (state >> 40) as f32 / (1 << 23) as f32 - 1.0)
 }

@@ -8,7 +8,7 @@ use clipseg::tensor::{
 };
 
 use super::measure::{is_on_matrix_units, operand};
-use super::numbers::noise;
+use crate::noise::noise;
 
 /// An op at a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

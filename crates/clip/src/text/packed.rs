@@ -18,8 +18,8 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// Packs texts whose pooled tokens are at `pooled_positions`. `None` where packing would change what a token
-    /// sees: if the caller gives position ids, or if padding comes before a token that counts.
+    /// Packs texts whose pooled tokens are at `pooled_positions`. `None` where packing would change what a
+    /// token sees: if the caller gives position ids, or if padding comes before a token that counts.
     pub fn of(input: TextInput<'_>, pooled_positions: &[usize]) -> Option<Self> {
         let mut packed = Self { ids: Vec::new(), position_ids: Vec::new(), cu_seqlens: vec![0] };
         if input.position_ids.is_some() {
