@@ -3,10 +3,25 @@
 /// `length` numbers from -1 up to 1 that look random: the upper bits of a linear congruential generator
 /// (Knuth's MMIX), another sequence for each seed. All are multiples of 1/1024, which f16 holds exactly: who
 /// stores them in 16 bits computes with the same numbers.
-pub fn noise(length: usize, seed: u64) -> Vec<f32> {
+fn noise(length: usize, seed: u64) -> Vec<f32> {
     let step = |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
     let states = std::iter::successors(Some(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)), step).skip(2);
     states.map(|state| (state >> 53) as f32 / 1024.0 - 1.0).take(length).collect()
+}
+
+/// The numbers of an op's operand, by its place.
+pub fn operand(place: usize, length: usize) -> Vec<f32> {
+    noise(length, 1 + 16 * place as u64)
+}
+
+/// The numbers of a weight.
+pub fn weight(length: usize) -> Vec<f32> {
+    noise(length, 2)
+}
+
+/// The numbers of a bias.
+pub fn bias(length: usize) -> Vec<f32> {
+    noise(length, 3)
 }
 
 /// How far the worst of the values is from what is expected, as a share of the largest expected; none where
