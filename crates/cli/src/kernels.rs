@@ -41,8 +41,8 @@ use crate::output;
 /// takes: families of kernels, weights in f32 and f16, matrix units, all kernels of the product. Written are
 /// report.html, which needs nothing else, and report.json. Exits with 1 if a form gives wrong numbers.
 ///
-/// --rival runs another's kernel beside ours, from a repository in the layout of huggingface.co/webgpu-kernels,
-/// and --export writes ours in that layout.
+/// --rival runs another's kernel beside ours, from a repository in the layout of
+/// huggingface.co/webgpu-kernels, and --export writes ours in that layout.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -68,8 +68,9 @@ pub struct Arguments {
     /// ViT, CLIP, DINOv2, SAM, Whisper and Llama that come with the command.
     #[arg(long, value_name = "FILE|published")]
     shapes: Option<PathBuf>,
-    /// Run another's kernel beside ours, on the same numbers and by the same clocks: a repository in the layout
-    /// of huggingface.co/webgpu-kernels, or its build/webgpu. Can be repeated. All of wgpu's checks are on for it.
+    /// Run another's kernel beside ours, on the same numbers and by the same clocks: a repository in the
+    /// layout of huggingface.co/webgpu-kernels, or its build/webgpu. Can be repeated. All of wgpu's checks
+    /// are on for it.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["compare", "from"])]
     rival: Vec<PathBuf>,
     /// Measure nothing: write our kernels in that layout, a folder per op. It is made if needed.

@@ -279,6 +279,7 @@ mod tests {
             texts.into_iter().for_each(|text| text.push_str(attack));
             record.configuration = attack.to_owned();
             record.kernels = vec![attack.to_owned()];
+            record.origin = Some(attack.to_owned());
             record.types.input = attack.to_owned();
             record.flops_formula = attack.to_owned();
             record.check = Check::new(None, 1e-4);

@@ -5,8 +5,8 @@
 //! [`Package`] reads such a folder, [`Program`] is what it comes to for tensors of given shapes on a device,
 //! and [`export`] writes our kernels so. Specification 2.1 was read off `@huggingface/kernels`
 //! 0.0.1-preview.3, which loads it, and off published files: the manifests of Add, MatMul and Softmax, a
-//! `metadata.json` of specification 1.0, Add's `test.json`. No `bench.json` could be seen; ours has the form of
-//! `test.json`.
+//! `metadata.json` of specification 1.0, Add's `test.json`. No `bench.json` could be seen; ours has the form
+//! of `test.json`.
 
 mod digest;
 pub mod export;

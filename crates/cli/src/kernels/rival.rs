@@ -25,6 +25,8 @@ use super::work::Work;
 
 /// What stands for a rival's kernels where costs are kept by kernel.
 const KERNEL: &str = "another's";
+/// A run of a stranger's kernel that takes longer is given up.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// A folder with another's kernel.
 pub struct Rival {
@@ -82,7 +84,12 @@ pub struct Arena(Gpu);
 
 impl Arena {
     pub fn open(adapter: &AdapterReport) -> Result<Self> {
-        Gpu::open(adapter).map(Self).context("a device for the kernels of others")
+        Gpu::open(adapter, LONGEST_WAIT).map(Self).context("a device for the kernels of others")
+    }
+
+    /// Whether a kernel runs there that does not end.
+    pub fn is_stuck(&self) -> bool {
+        self.0.is_stuck()
     }
 
     /// Runs a rival on a piece of work and times it.
@@ -94,7 +101,7 @@ impl Arena {
         budget: Duration,
     ) -> Result<Outcome> {
         let package = &rival.package;
-        let Request { operands, output, attributes, expected, note, .. } =
+        let Request { operands, output, output_shape, attributes, expected, note } =
             counterpart::request(&package.id(), work, processor)?;
         let manifest = &package.manifest;
         // Manifests name a port as they like and say which of ONNX's it is.
@@ -115,6 +122,12 @@ impl Arena {
         let attributes = attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let program = Program::new(package, self.0.facts(), &Call { inputs, attributes })?;
         let values: Vec<_> = operands.iter().map(|operand| &operand.values[..]).collect();
+        let elements = program.tensors.iter().find(|(name, _)| *name == output).map(|(_, shape)| shape);
+        ensure!(
+            elements.is_some_and(|shape| shape.iter().product::<usize>() == expected.len()),
+            "by its manifest {} is of the shape {elements:?}, not of {output_shape:?}",
+            shown(&output)
+        );
         let loaded = Loaded::new(&self.0, &program, &values)?;
         // Of the second run: one that leaves something behind may be right once.
         loaded.result(&output)?;

@@ -57,11 +57,15 @@ pub fn measure(plan: &Plan<'_>) -> Result<Report> {
         let what = format!("{}, {}", case.work.op(), case.work.shape());
         progress.step(format!("{} of {}: {what}", place + 1, plan.cases.len()));
         measurement.case(case, &configurations, &processor)?;
-        for (rival, arena) in plan.rivals.iter().zip(std::iter::repeat(&arena)) {
-            if let Some(arena) = arena.as_ref().filter(|_| rival.computes(case.work)) {
+        if let Some(arena) = &arena {
+            for rival in plan.rivals.iter().filter(|rival| rival.computes(case.work)) {
                 measurement.rival(case, rival, arena, &processor);
             }
         }
+    }
+    if arena.as_ref().is_some_and(Arena::is_stuck) {
+        // To close it would wait for what does not end.
+        std::mem::forget(arena);
     }
     progress.step("what the adapter reaches at best, once more");
     let after = measured_peaks(&found, &configurations)?;

@@ -164,7 +164,7 @@ fn case(manifest: &Manifest, work: Work, request: &Request, data: impl Fn(&[f32]
         "inputs": inputs,
         "outputs": {output: {"dtype": "float32", "shape": request.output_shape}},
     });
-    if attributes.len() > 0 {
+    if !attributes.is_empty() {
         case["attrs"] = json!(attributes);
     }
     Ok(case)

@@ -2,18 +2,31 @@
 
 /// An `{% include "…" %}`, with what stands around it.
 pub struct Include<'a> {
+    /// Of a line that has nothing else, not the line's begin either.
     pub before: &'a str,
     path: &'a str,
+    /// Of a line that has nothing else, what follows that line.
     pub after: &'a str,
 }
 
 impl<'a> Include<'a> {
-    pub fn find(line: &'a str) -> Option<Self> {
-        let (before, rest) = line.split_once("{%")?;
-        let (inner, after) = rest.split_once("%}")?;
-        let path = inner.trim().strip_prefix("include")?.trim();
-        let path = path.strip_prefix(['"', '\''])?.strip_suffix(['"', '\''])?;
-        Some(Self { before, path, after })
+    /// The first one in a text.
+    pub fn find(text: &'a str) -> Option<Self> {
+        text.match_indices("{%").find_map(|(start, _)| {
+            let (before, rest) = text.split_at(start);
+            let (inner, after) = rest.strip_prefix("{%")?.split_once("%}")?;
+            let path = inner.trim().strip_prefix("include")?.trim();
+            let path = path.strip_prefix(['"', '\''])?.strip_suffix(['"', '\''])?;
+            let blank = |c: char| c == ' ' || c == '\t';
+            let line_start = before.trim_end_matches(blank);
+            let line_end = after.trim_start_matches(blank);
+            let line_end = line_end.strip_prefix("\r\n").or(line_end.strip_prefix('\n'));
+            let starts = line_start.is_empty() || line_start.ends_with('\n');
+            Some(match line_end.filter(|_| starts) {
+                Some(after) => Self { before: line_start, path, after },
+                None => Self { before, path, after },
+            })
+        })
     }
 
     /// The path within the folder: one that begins with a dot is from the file that includes it.
@@ -53,7 +66,14 @@ mod tests {
             let found = Include::find(line).map(|include| include.path_from(file));
             assert_eq!(found.as_deref(), path, "{line}");
         }
-        let include = Include::find("x {% include 'b' %} y").unwrap();
-        assert_eq!((include.before, include.after), ("x ", " y"));
+        for (text, before, after) in [
+            ("x {% include 'b' %} y", "x ", " y"),
+            ("{% if x %}{% include 'b' %}{% endif %}\n", "{% if x %}", "{% endif %}\n"),
+            ("x\n  {% include 'b' %} \ny", "x\n", "y"),
+            ("  {% include 'b' %}", "  ", ""),
+        ] {
+            let include = Include::find(text).unwrap();
+            assert_eq!((include.before, include.after), (before, after), "{text}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Reading a folder in the layout: files of a stranger.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -18,8 +19,9 @@ pub const METADATA: &str = "metadata.json";
 pub const BUILD: &str = "build/webgpu";
 /// No file of the kind is longer: the longest manifest that was seen has 88 kB.
 const MOST_BYTES: u64 = 4 << 20;
-/// Templates within templates.
+/// Templates within templates, and all of them together.
 const DEEPEST: usize = 16;
+const MOST_INCLUDES: usize = 1000;
 
 /// An op's manifest and templates.
 pub struct Package {
@@ -160,12 +162,14 @@ fn check(manifest: &mut Manifest) -> Result<()> {
 struct Reader<'a> {
     folder: &'a Path,
     metadata: Option<Metadata>,
+    /// How many templates were included.
+    included: Cell<usize>,
 }
 
 impl<'a> Reader<'a> {
     /// Looks at `metadata.json`, where there is one.
     fn open(folder: &'a Path) -> Result<Self> {
-        let mut reader = Self { folder, metadata: None };
+        let mut reader = Self { folder, metadata: None, included: Cell::new(0) };
         if folder.join(METADATA).exists() {
             let text = reader.text(METADATA)?;
             let metadata: Metadata = serde_json::from_str(&text).with_context(|| {
@@ -204,23 +208,19 @@ impl<'a> Reader<'a> {
         within.push(name.to_owned());
         let text = self.text(name)?;
         let mut expanded = String::with_capacity(text.len());
-        for line in text.split_inclusive('\n') {
-            let Some(include) = Include::find(line) else {
-                expanded.push_str(line);
-                continue;
-            };
-            let inner = self.expanded(&include.path_from(name), within)?;
+        let mut rest = text.as_str();
+        while let Some(include) = Include::find(rest) {
+            self.included.set(self.included.get() + 1);
             ensure!(
-                expanded.len() + inner.len() <= MOST_BYTES as usize,
-                "{}: what it includes is too long",
-                shown(name)
+                self.included.get() <= MOST_INCLUDES,
+                "templates include more than {MOST_INCLUDES} others"
             );
-            // On a line of its own the line goes with it.
-            match include.before.trim().is_empty() && include.after.trim().is_empty() {
-                true => expanded.push_str(&inner),
-                false => expanded.extend([include.before, &inner, include.after]),
-            }
+            expanded.push_str(include.before);
+            expanded.push_str(&self.expanded(&include.path_from(name), within)?);
+            ensure!(expanded.len() <= MOST_BYTES as usize, "{}: what it includes is too long", shown(name));
+            rest = include.after;
         }
+        expanded.push_str(rest);
         within.pop();
         Ok(expanded)
     }
@@ -311,14 +311,16 @@ mod tests {
     #[test]
     fn what_is_included_takes_the_place_of_the_line() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, text) in
-            [("a", "one\n  {% include \"b/c\" %}\nx {% include './d' %} y"), ("b/c", "two\n"), ("d", "three")]
-        {
+        for (name, text) in [
+            ("a", "one\n  {% include \"b/c\" %}\nx {% include './d' %} y{% include 'd' %}"),
+            ("b/c", "two\n"),
+            ("d", "three"),
+        ] {
             fs::create_dir_all(folder.path().join("b")).unwrap();
             fs::write(folder.path().join(name), text).unwrap();
         }
-        let reader = Reader { folder: folder.path(), metadata: None };
-        assert_eq!(reader.expanded("a", &mut Vec::new()).unwrap(), "one\ntwo\nx three y");
+        let reader = Reader { folder: folder.path(), metadata: None, included: Cell::new(0) };
+        assert_eq!(reader.expanded("a", &mut Vec::new()).unwrap(), "one\ntwo\nx three ythree");
     }
 
     #[test]
@@ -339,6 +341,15 @@ mod tests {
             (
                 &[("manifest.json", ADD), ("a.wgsl.jinja", "{% include \"a.wgsl.jinja\" %}")],
                 &["includes itself"],
+            ),
+            (
+                &[
+                    ("manifest.json", ADD),
+                    ("a.wgsl.jinja", &"{% include \"b\" %}".repeat(100)),
+                    ("b", &"{% include \"c\" %}".repeat(100)),
+                    ("c", ""),
+                ],
+                &["more than 1000 others"],
             ),
             (
                 &[("manifest.json", ADD), ("metadata.json", "{}"), template],

@@ -188,7 +188,8 @@ fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
     (0..columns).flat_map(|column| values[column..].iter().step_by(columns).copied()).collect()
 }
 
-/// The part `place` of `[sequences, tokens, parts, heads, head_size]` as `[sequences, heads, tokens, head_size]`.
+/// The part `place` of `[sequences, tokens, parts, heads, head_size]` as
+/// `[sequences, heads, tokens, head_size]`.
 fn by_head(
     values: &[f32],
     [sequences, tokens, heads, head_size]: [usize; 4],

@@ -1,17 +1,15 @@
 //! A device for the kernels of others alone.
 
+use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clipseg::{AdapterReport, wgpu};
 use clipseg_files::shown;
 
 use super::facts::facts;
 use crate::kernels::layout;
-
-/// A submission that takes longer is given up.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// A device for shaders of strangers.
 pub struct Gpu {
@@ -19,13 +17,16 @@ pub struct Gpu {
     queue: wgpu::Queue,
     facts: layout::Device,
     pub has_clock: bool,
+    /// A submission that takes longer is given up, and the device with it.
+    longest_wait: Duration,
+    is_stuck: Cell<bool>,
     /// What no error scope has caught.
     uncaught: Arc<Mutex<Option<String>>>,
 }
 
 impl Gpu {
     /// Opens the adapter of a report, with what WebGPU's kernels may use of it.
-    pub fn open(report: &AdapterReport) -> Result<Self> {
+    pub fn open(report: &AdapterReport, longest_wait: Duration) -> Result<Self> {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
             flags: wgpu::InstanceFlags::empty().with_env(),
             ..wgpu::InstanceDescriptor::new_without_display_handle_from_env()
@@ -50,12 +51,17 @@ impl Gpu {
         }));
         let facts = facts(&report.info, features, &device.limits());
         let has_clock = features.contains(wgpu::Features::TIMESTAMP_QUERY);
-        Ok(Self { device, queue, facts, has_clock, uncaught })
+        Ok(Self { device, queue, facts, has_clock, longest_wait, is_stuck: Cell::new(false), uncaught })
     }
 
     /// What manifests may know of it.
     pub fn facts(&self) -> &layout::Device {
         &self.facts
+    }
+
+    /// Whether something runs on it that does not end. To close it would wait for that.
+    pub fn is_stuck(&self) -> bool {
+        self.is_stuck.get()
     }
 
     /// Seconds of so many ticks of its clock.
@@ -65,6 +71,7 @@ impl Gpu {
 
     /// What `work` gives, if wgpu found no fault with it.
     pub fn guarded<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        ensure!(!self.is_stuck(), "an earlier kernel never ended, so the device runs no other");
         let filters =
             [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation];
         let scopes = filters.map(|filter| self.device.push_error_scope(filter));
@@ -75,7 +82,7 @@ impl Gpu {
             fault = pollster::block_on(scope.pop()).map(|error| error.to_string()).or(fault);
         }
         let uncaught = self.uncaught.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match fault.or(uncaught) {
+        match fault.or(uncaught).filter(|_| !self.is_stuck()) {
             None => made,
             Some(fault) => Err(anyhow!("wgpu refuses it: {}", one_line(&fault))),
         }
@@ -84,10 +91,17 @@ impl Gpu {
     /// Submits and waits until it is done.
     pub fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<()> {
         let submission = self.queue.submit([encoder.finish()]);
-        let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(LONGEST_WAIT) };
-        match self.device.poll(wait) {
+        self.wait_for(submission)
+    }
+
+    fn wait_for(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
+        let timeout = Some(self.longest_wait);
+        match self.device.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout }) {
             Ok(_) => Ok(()),
-            Err(wgpu::PollError::Timeout) => bail!("a run did not end within {} s", LONGEST_WAIT.as_secs()),
+            Err(wgpu::PollError::Timeout) => {
+                self.is_stuck.set(true);
+                bail!("a run did not end within {} s", self.longest_wait.as_secs_f64())
+            }
             Err(error) => Err(error).context("the device was lost"),
         }
     }
@@ -104,8 +118,7 @@ impl Gpu {
         encoder.copy_buffer_to_buffer(buffer, 0, &read_back, 0, buffer.size());
         let submission = self.queue.submit([encoder.finish()]);
         read_back.map_async(wgpu::MapMode::Read, .., |_| {});
-        let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(LONGEST_WAIT) };
-        self.device.poll(wait).context("reading a result back")?;
+        self.wait_for(submission)?;
         let view =
             read_back.get_mapped_range(..).map_err(|error| anyhow!("reading a result back: {error}"))?;
         Ok(view.to_vec())
