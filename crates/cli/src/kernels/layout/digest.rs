@@ -7,6 +7,12 @@ pub fn digest(bytes: &[u8]) -> String {
     base64(&Sha256::digest(bytes))
 }
 
+/// The first seven letters of a text's digest in hexadecimal, as commits are called.
+pub fn short(text: &str) -> String {
+    let hexadecimal: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    hexadecimal[..7].to_owned()
+}
+
 /// Base64 (RFC 4648), with padding.
 fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -31,6 +37,7 @@ mod tests {
         {
             assert_eq!(base64(text.as_bytes()), encoded);
         }
+        assert_eq!(short(""), "e3b0c44");
         assert_eq!(digest(b""), "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
     }
 }

@@ -7,7 +7,7 @@ use clipseg::{AdapterChoice, Device, DeviceOptions, Precision};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::digest::digest;
+use super::digest::{digest, short};
 use super::manifest::{Manifest, SPECIFICATIONS};
 use super::ordered::Ordered;
 use super::own::{self, Op};
@@ -37,8 +37,8 @@ pub fn write(folder: &Folder) -> Result<String> {
         for (name, text) in files(&op, &id, &processor)? {
             folder.write(path.join(name), text.as_bytes())?;
         }
-        let variants = op.manifest.variants.len();
-        told += &format!("{id}: {variants} variants of {} kernels\n", op.kernels.len());
+        let kernels: Vec<_> = op.kernels.iter().map(|kernel| kernel.name).collect();
+        told += &format!("{id}: {}\n", kernels.join(", "));
     }
     Ok(format!("{told}wrote them to {}, each in its {BUILD}\n", folder.path().display()))
 }
@@ -64,8 +64,6 @@ fn metadata(op: &Op, id: &str, files: &[(String, String)]) -> Value {
     let digests: Ordered<_> =
         files.iter().map(|(name, text)| (name.as_str(), digest(text.as_bytes()))).collect();
     let all: String = digests.iter().map(|(_, digest)| digest.as_str()).collect();
-    let letters = digest(all.as_bytes()).to_lowercase();
-    let short: String = letters.chars().filter(char::is_ascii_alphanumeric).take(7).collect();
     let variants: Ordered<_> = op
         .manifest
         .variants
@@ -86,7 +84,7 @@ fn metadata(op: &Op, id: &str, files: &[(String, String)]) -> Value {
     }
     json!({
         "name": id,
-        "id": format!("_{}_webgpu_{short}", id.to_lowercase().replace('.', "_")),
+        "id": format!("_{}_webgpu_{}", id.to_lowercase().replace('.', "_"), short(&all)),
         "version": 1,
         "license": LICENCE,
         "backend": {"type": "webgpu"},
