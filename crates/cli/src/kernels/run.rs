@@ -256,7 +256,7 @@ impl<'a> Measurement<'a> {
                 weight: case.work.has_weights().then(f32),
                 output: f32(),
                 // Nothing here reads its shader.
-                accumulator: "unknown".to_owned(),
+                accumulator: "not known".to_owned(),
                 on_matrix_units: false,
             },
             flops: cost.flops,

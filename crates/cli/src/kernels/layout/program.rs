@@ -232,3 +232,117 @@ fn grid(dispatch: &Dispatch, engine: &Engine, scope: &Scope, limit: u64) -> Resu
     );
     Ok(sides.map(|side| side as u32))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    fn fixture(id: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/rivals").join(id).join("build/webgpu")
+    }
+
+    fn device() -> Device {
+        Device {
+            features: vec!["subgroups"],
+            limits: vec![
+                ("maxComputeWorkgroupsPerDimension", 1000.0),
+                ("maxComputeInvocationsPerWorkgroup", 256.0),
+            ],
+            lanes: Some([8, 8]),
+            ..Device::default()
+        }
+    }
+
+    fn softmax(rows: usize, columns: usize) -> Call {
+        Call {
+            inputs: vec![("x".to_owned(), vec![rows, columns])],
+            attributes: vec![("axis".to_owned(), (-1).into())],
+        }
+    }
+
+    fn product(m: usize, n: usize, k: usize) -> Call {
+        let inputs = [("left", vec![m, k]), ("right", vec![k, n])];
+        Call { inputs: inputs.map(|(name, shape)| (name.to_owned(), shape)).to_vec(), attributes: vec![] }
+    }
+
+    #[test]
+    fn passes_have_their_memory_and_grid() {
+        let package = Package::open(&fixture("ai.onnx.Softmax")).unwrap();
+        let program = Program::new(&package, &device(), &softmax(3500, 3)).unwrap();
+        assert_eq!(program.variant, "two_passes");
+        let tensors = [("x".to_owned(), vec![3500, 3]), ("y".to_owned(), vec![3500, 3])];
+        assert_eq!(program.tensors, tensors);
+        assert_eq!(program.scratches, [Scratch { bytes: 3500 * 8, is_cleared: true }]);
+        let [sums, shares] = &program.passes[..] else { panic!("{} passes", program.passes.len()) };
+        assert_eq!((sums.name.as_str(), sums.grid), ("Softmax.Sums", [55, 1, 1]));
+        let scratch = |writes| Bound::Scratch { place: 0, writes };
+        let tensor = |place, writes| Bound::Tensor { place, writes };
+        assert_eq!(sums.bound, [tensor(0, false), scratch(true)]);
+        assert_eq!(shares.bound, [tensor(0, false), scratch(false), tensor(1, true)]);
+        assert!(sums.source.contains("const ROWS: u32 = 3500u;"), "{}", sums.source);
+        assert!(shares.source.contains("var<storage, read> sums: array<vec2<f32>>;"), "{}", shares.source);
+    }
+
+    #[test]
+    fn a_call_that_does_not_fit_is_refused() {
+        type Change = fn(&mut Call);
+        let package = Package::open(&fixture("ai.onnx.MatMul")).unwrap();
+        let call = |change: Change| {
+            let mut call = product(2, 3, 4);
+            change(&mut call);
+            Program::new(&package, &device(), &call)
+                .err()
+                .map(|error| format!("{error:#}"))
+                .unwrap_or_default()
+        };
+        let changes: [(Change, &str); 7] = [
+            (|_| {}, ""),
+            (|call| drop(call.inputs.pop()), "takes right, too"),
+            (|call| call.inputs.push(("other".to_owned(), vec![1])), "takes no other"),
+            (|call| call.attributes.push(("axis".to_owned(), 1.into())), "no attribute axis"),
+            (|call| call.inputs[1].1[0] = 5, "inner sizes"),
+            (|call| call.inputs[0].1[0] = 8001, "`fits` does not hold"),
+            (|call| call.inputs[0].1[0] = 1 << 40, "is too large"),
+        ];
+        for (change, word) in changes {
+            let error = call(change);
+            assert!(error.contains(word) && error.is_empty() == word.is_empty(), "{word:?} is not: {error}");
+        }
+    }
+
+    /// Whatever is wrong with a manifest or a template, it is an error.
+    #[test]
+    fn damaged_files_are_refused_or_read() {
+        let mut programs = 0;
+        for (id, template, call) in [
+            ("ai.onnx.MatMul", "vectors.wgsl.jinja", product(2, 4, 4)),
+            ("ai.onnx.Softmax", "sums.wgsl.jinja", softmax(2, 5)),
+        ] {
+            for file in ["manifest.json", template] {
+                let folder = tempfile::tempdir().unwrap();
+                for entry in walkdir::WalkDir::new(fixture(id)).into_iter().map(|entry| entry.unwrap()) {
+                    let path = folder.path().join(entry.path().strip_prefix(fixture(id)).unwrap());
+                    match entry.file_type().is_dir() {
+                        true => fs::create_dir_all(path).unwrap(),
+                        false => fs::write(path, fs::read(entry.path()).unwrap()).unwrap(),
+                    }
+                }
+                let text = fs::read_to_string(fixture(id).join(file)).unwrap();
+                for (place, _) in text.char_indices().step_by(11) {
+                    for put in ["", "9", "-", "\"", "{", "]", "99999999999999999999", "shapes.x", "\u{202e}"]
+                    {
+                        let damaged = [&text[..place], put, text[place..].get(1..).unwrap_or("")].concat();
+                        fs::write(folder.path().join(file), damaged).unwrap();
+                        if let Ok(package) = Package::open(folder.path()) {
+                            programs += usize::from(Program::new(&package, &device(), &call).is_ok());
+                        }
+                    }
+                }
+            }
+        }
+        assert!(programs > 100, "{programs} were read: the test damages too much");
+    }
+}

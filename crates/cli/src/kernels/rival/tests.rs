@@ -128,6 +128,45 @@ fn ours_come_back_right_in_every_variant() {
 }
 
 #[test]
+fn the_cases_that_come_with_ours_are_what_they_compute() {
+    let bench = Bench::new();
+    let folder = tempfile::tempdir().unwrap();
+    export::write(&Folder::prepare(folder.path(), "--export").unwrap()).unwrap();
+    let floats = |data: &serde_json::Value| -> Vec<f32> {
+        assert_eq!(data["kind"], "values");
+        data["values"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap() as f32).collect()
+    };
+    let mut count = 0;
+    for id in fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()) {
+        let package = Package::open(&id).unwrap();
+        let text = fs::read_to_string(id.join("build/webgpu/test.json")).unwrap();
+        let tests: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for case in tests["cases"].as_array().unwrap() {
+            let shape = |tensor: &serde_json::Value| -> Vec<usize> {
+                serde_json::from_value(tensor["shape"].clone()).unwrap()
+            };
+            let given = case["inputs"].as_object().unwrap();
+            let inputs = given.iter().map(|(name, input)| (name.clone(), shape(input))).collect();
+            let attributes = case["attrs"].as_object().into_iter().flatten();
+            let attributes = attributes.map(|(name, value)| (name.clone(), value.clone())).collect();
+            let program =
+                Program::new(&package, bench.arena.0.facts(), &Call { inputs, attributes }).unwrap();
+            let values: Vec<_> = given.values().map(|input| floats(&input["data"])).collect();
+            let values: Vec<_> = values.iter().map(|values| &values[..]).collect();
+            let loaded = Loaded::new(&bench.arena.0, &program, &values).unwrap();
+            for (name, output) in case["outputs"].as_object().unwrap() {
+                let worst = numbers::worst(&loaded.result(name).unwrap(), &floats(&output["data"]));
+                let tolerance = output["tolerance"].as_f64().unwrap();
+                assert!(worst.is_some_and(|worst| worst <= tolerance), "{id:?} {}: {worst:?}", case["name"]);
+                assert!(program.tensors.contains(&(name.clone(), shape(output))), "{name} of {id:?}");
+                count += 1;
+            }
+        }
+    }
+    assert_eq!(count, 12);
+}
+
+#[test]
 fn others_run_by_their_conditions() {
     let bench = Bench::new();
     let product = Rival::open(&fixture("ai.onnx.MatMul")).unwrap();
