@@ -128,7 +128,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         ensure!(
             has_case,
             "--rival {}: is {}, and none of what is measured here is that; leave out --only and --shapes",
-            rival.origin(),
+            rival.origin().unwrap_or_default(),
             rival.id()
         );
     }

@@ -18,9 +18,7 @@ pub struct Configuration {
     pub is_for_weights: bool,
     /// Only kernels on matrix units differ.
     pub is_for_matrix_units: bool,
-    /// wgpu's checks are on, as they are for kernels of others: held against those alone.
-    pub is_checked: bool,
-    /// Whether the engine takes this by itself.
+    /// Whether the engine takes this family by itself.
     pub is_automatic: bool,
 }
 
@@ -38,27 +36,20 @@ pub fn find(adapter: &str) -> Result<AdapterReport> {
     own.context("the adapter is no longer there")
 }
 
-/// Every way to open the adapter, the engine's own family first; one of them with wgpu's checks if
-/// `with_checked`.
-pub fn open(
-    adapter: &str,
-    report: &AdapterReport,
-    matrix_units: MatrixUnits,
-    with_checked: bool,
-) -> Result<Vec<Configuration>> {
+/// Every way to open the adapter, the engine's own family first.
+pub fn open(adapter: &str, report: &AdapterReport, matrix_units: MatrixUnits) -> Result<Vec<Configuration>> {
     let mut families = report.families.clone();
     families.sort_by_key(|family| *family != report.automatic);
     let mut configurations = Vec::new();
     for family in families {
         let is_automatic = family == report.automatic;
-        let mut add = |name: &str, precision, matrix_units, activations, is_checked| -> Result<()> {
+        let mut add = |name: &str, precision, matrix_units, activations| -> Result<()> {
             let Ok(choice) = adapter.parse::<AdapterChoice>();
             let device = Device::open(&DeviceOptions {
                 adapter: choice,
                 kernels: family,
                 precision,
                 matrix_units,
-                runtime_checks: is_checked,
                 pipeline_cache: inputs::user_cache_folder().map(PipelineStore::Folder),
                 ..DeviceOptions::default()
             })?;
@@ -68,29 +59,25 @@ pub fn open(
                 activations,
                 is_for_weights: activations == DType::F32 && precision == Precision::F16,
                 is_for_matrix_units: matrix_units != MatrixUnits::Off,
-                is_checked,
-                is_automatic: is_automatic && !is_checked,
+                is_automatic,
             });
             Ok(())
         };
         let off = MatrixUnits::Off;
         if family == KernelFamily::Subgroup {
-            add("subgroup, f32", Precision::F32, off, DType::F32, false)?;
-            add("subgroup, f16 weights", Precision::F16, off, DType::F32, false)?;
+            add("subgroup, f32", Precision::F32, off, DType::F32)?;
+            add("subgroup, f16 weights", Precision::F16, off, DType::F32)?;
             continue;
         }
-        add("workgroup, f32", Precision::F32, off, DType::F32, false)?;
-        if with_checked {
-            add("workgroup, f32, checked", Precision::F32, off, DType::F32, true)?;
-        }
-        add("workgroup, f16", Precision::F16, off, DType::F16, false)?;
+        add("workgroup, f32", Precision::F32, off, DType::F32)?;
+        add("workgroup, f16", Precision::F16, off, DType::F16)?;
         let is_wanted = match matrix_units {
             MatrixUnits::Off => false,
             MatrixUnits::Known => MatrixUnits::is_known(&report.info),
             MatrixUnits::Any => true,
         };
         if is_wanted && report.matrix_units.is_some() {
-            add("matrix units, f16", Precision::F16, matrix_units, DType::F16, false)?;
+            add("matrix units, f16", Precision::F16, matrix_units, DType::F16)?;
         }
     }
     Ok(configurations)

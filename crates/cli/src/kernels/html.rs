@@ -160,8 +160,8 @@ fn method(report: &Report) -> String {
     };
     let rivals = if report.records.iter().any(|record| record.origin.is_some()) {
         "<p>Kernels of others, marked as such, ran on a device of their own, on the same numbers and by the same clocks. All of \
-         wgpu's checks are on for them: bounds, divisors, loops without end. Ours run without, as their bounds are \
-         tested; the form marked \"checked\" is the engine's own with checks of bounds and divisors.</p>\n"
+         wgpu's checks are on for them: bounds, divisors, loops without end, zeros in workgroup memory. Ours run without, as \
+         tests see to that; the form \"ours as others run\" is ours as it would be theirs, on that device with those checks.</p>\n"
     } else {
         ""
     };

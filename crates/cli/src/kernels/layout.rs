@@ -25,3 +25,13 @@ pub use self::manifest::Port;
 pub use self::package::Package;
 pub use self::program::{Bound, Call, Pass, Program};
 pub use self::scope::Device;
+
+/// Our kernels, as [`export`] writes them.
+pub fn ours() -> Vec<Package> {
+    let package = |op: own::Op| {
+        let template =
+            |kernel: &'static clipseg_shaders::Kernel| (own::template_name(kernel), own::template(kernel));
+        Package::new(op.manifest, op.kernels.into_iter().map(template).collect())
+    };
+    own::ops().into_iter().map(package).collect()
+}

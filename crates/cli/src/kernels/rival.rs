@@ -19,7 +19,7 @@ use clipseg_files::shown;
 use self::counterpart::Request;
 use self::gpu::Gpu;
 use self::loaded::Loaded;
-use super::layout::{Call, Package, Program};
+use super::layout::{self, Call, Package, Program};
 use super::measure::{self, Times};
 use super::work::Work;
 
@@ -28,10 +28,10 @@ const KERNEL: &str = "another's";
 /// A run of a stranger's kernel that takes longer is given up.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// A folder with another's kernel.
+/// Another's kernel from a folder, or ours in its place.
 pub struct Rival {
-    /// As it was given.
-    folder: PathBuf,
+    /// As it was given; none of ours.
+    folder: Option<PathBuf>,
     package: Package,
 }
 
@@ -58,14 +58,24 @@ impl Rival {
                 shown(&id),
                 counterpart::IDS.join(", ")
             );
-            Ok(Self { folder: folder.to_owned(), package })
+            Ok(Self { folder: Some(folder.to_owned()), package })
         };
         open().with_context(|| format!("--rival {}", folder.display()))
     }
 
-    /// The folder, as it is shown.
-    pub fn origin(&self) -> String {
-        shown(&self.folder.display().to_string())
+    /// Our kernels as they are exported: under the conditions of others.
+    pub fn ours() -> Vec<Self> {
+        layout::ours().into_iter().map(|package| Self { folder: None, package }).collect()
+    }
+
+    /// The folder, as it is shown; none of ours.
+    pub fn origin(&self) -> Option<String> {
+        self.folder.as_ref().map(|folder| shown(&folder.display().to_string()))
+    }
+
+    /// Whose it is.
+    pub fn whose(&self) -> &'static str {
+        if self.folder.is_some() { "another's" } else { "ours as others run" }
     }
 
     /// The op.
@@ -105,8 +115,8 @@ impl Arena {
             counterpart::request(&package.id(), work, processor)?;
         let manifest = &package.manifest;
         // Manifests name a port as they like and say which of ONNX's it is.
-        let find = |ports: &[(String, super::layout::Port)], onnx: &str| {
-            let is_named = |(name, port): &&(String, super::layout::Port)| {
+        let find = |ports: &[(String, layout::Port)], onnx: &str| {
+            let is_named = |(name, port): &&(String, layout::Port)| {
                 port.onnx.as_deref().unwrap_or(name).eq_ignore_ascii_case(onnx)
             };
             ports.iter().find(is_named).map(|(name, _)| name.clone())

@@ -41,9 +41,9 @@ pub struct Plan<'a> {
 /// Measures everything.
 pub fn measure(plan: &Plan<'_>) -> Result<Report> {
     let found = configurations::find(plan.adapter)?;
-    let with_checked = !plan.rivals.is_empty();
-    let configurations = configurations::open(plan.adapter, &found, plan.matrix_units, with_checked)?;
-    let arena = if with_checked { Some(Arena::open(&found)?) } else { None };
+    let configurations = configurations::open(plan.adapter, &found, plan.matrix_units)?;
+    let arena = if plan.rivals.is_empty() { None } else { Some(Arena::open(&found)?) };
+    let ours = if plan.rivals.is_empty() { Vec::new() } else { Rival::ours() };
     let processor = Device::open(&DeviceOptions {
         adapter: AdapterChoice::Processor,
         precision: clipseg::Precision::F32,
@@ -58,7 +58,10 @@ pub fn measure(plan: &Plan<'_>) -> Result<Report> {
         progress.step(format!("{} of {}: {what}", place + 1, plan.cases.len()));
         measurement.case(case, &configurations, &processor)?;
         if let Some(arena) = &arena {
-            for rival in plan.rivals.iter().filter(|rival| rival.computes(case.work)) {
+            let rivals: Vec<_> = plan.rivals.iter().filter(|rival| rival.computes(case.work)).collect();
+            // Ours under the same conditions, where there is something to hold against it.
+            let own = ours.iter().filter(|own| !rivals.is_empty() && own.computes(case.work));
+            for rival in own.chain(rivals.iter().copied()) {
                 measurement.rival(case, rival, arena, &processor);
             }
         }
@@ -150,11 +153,8 @@ impl<'a> Measurement<'a> {
 
     fn case(&mut self, case: &Case, all: &[Configuration], processor: &Device) -> Result<()> {
         let expected = measure::answer(case.work, processor)?;
-        let has_rival = self.plan.rivals.iter().any(|rival| rival.computes(case.work));
         for configuration in all {
-            if configuration.is_for_weights && !case.work.has_weights()
-                || configuration.is_checked && !has_rival
-            {
+            if configuration.is_for_weights && !case.work.has_weights() {
                 continue;
             }
             if let Err(error) = self.configuration(case, configuration, &expected) {
@@ -174,12 +174,11 @@ impl<'a> Measurement<'a> {
             let single = Recorded::new(&own.device, &form, 1)?;
             let kernels: Vec<_> = measure::kernels(&single).iter().map(|(name, _)| *name).collect();
             let on_matrix_units = kernels.iter().any(|kernel| is_on_matrix_units(kernel));
-            if own.is_for_matrix_units && !on_matrix_units || own.is_checked && !form.is_default {
+            if own.is_for_matrix_units && !on_matrix_units {
                 continue;
             }
             let types = types(&form, on_matrix_units);
-            let checked = if own.is_checked { ", checked" } else { "" };
-            let key = format!("{} {} {kernels:?} {types:?}{checked}", case.work.op(), case.work.shape());
+            let key = format!("{} {} {kernels:?} {types:?}", case.work.op(), case.work.shape());
             if !self.known.insert(key) {
                 continue;
             }
@@ -205,7 +204,7 @@ impl<'a> Measurement<'a> {
                 shape: case.work.shape(),
                 layer: case.layer.clone(),
                 source: case.source.clone(),
-                kernels: kernels.into_iter().map(|kernel| format!("{kernel}{checked}")).collect(),
+                kernels: kernels.into_iter().map(str::to_owned).collect(),
                 configuration: own.name.clone(),
                 origin: None,
                 is_default: form.is_default && own.is_automatic,
@@ -225,7 +224,7 @@ impl<'a> Measurement<'a> {
         Ok(())
     }
 
-    /// Runs another's kernel on a case that it computes.
+    /// Runs another's kernel, or ours in its place, on a case that it computes.
     fn rival(&mut self, case: &Case, rival: &Rival, arena: &Arena, processor: &Device) {
         let outcome = match arena.measure(rival, case.work, processor, self.plan.budget) {
             Ok(outcome) => outcome,
@@ -233,7 +232,7 @@ impl<'a> Measurement<'a> {
                 self.failures.push(Failure {
                     op: case.work.op().to_owned(),
                     shape: case.work.shape(),
-                    configuration: format!("{} in {}", rival.id(), rival.origin()),
+                    configuration: format!("{} in {}", rival.id(), rival.origin().unwrap_or_default()),
                     reason: format!("{error:#}"),
                 });
                 return;
@@ -248,15 +247,15 @@ impl<'a> Measurement<'a> {
             layer: case.layer.clone(),
             source: case.source.clone(),
             kernels: vec![outcome.form],
-            configuration: format!("another's, checked{note}"),
-            origin: Some(rival.origin()),
+            configuration: format!("{}, with all of wgpu's checks{note}", rival.whose()),
+            origin: rival.origin(),
             is_default: false,
             types: Types {
                 input: f32(),
                 weight: case.work.has_weights().then(f32),
                 output: f32(),
-                // Nothing here reads its shader.
-                accumulator: "not known".to_owned(),
+                // Nothing here reads another's shader.
+                accumulator: if rival.origin().is_some() { "not known" } else { "f32" }.to_owned(),
                 on_matrix_units: false,
             },
             flops: cost.flops,
@@ -350,7 +349,7 @@ mod tests {
     /// Records of an op beside what is expected of it, changed by `change`.
     fn checked(change: fn(&mut Vec<f32>)) -> Vec<Record> {
         let found = configurations::find("driver").expect("this test needs an adapter");
-        let all = configurations::open("driver", &found, MatrixUnits::Off, false).unwrap();
+        let all = configurations::open("driver", &found, MatrixUnits::Off).unwrap();
         let plan = Plan {
             adapter: "driver",
             matrix_units: MatrixUnits::Off,

@@ -178,9 +178,18 @@ fn a_rival_is_a_row_beside_ours() {
         assert!(rival["wall"]["median_seconds"].as_f64().unwrap() > 0.0);
         assert_eq!(rival["gpu"].is_object(), report["adapter"]["has_timestamps"].as_bool().unwrap());
     }
-    // Ours with the checks that theirs have is there too.
-    let checked = |record: &&Value| record["kernels"][0].as_str().unwrap().ends_with(", checked");
-    assert_eq!(records.iter().filter(checked).count(), 1, "{report}");
+    // Ours under the same conditions is there, too.
+    let as_theirs =
+        |record: &&Value| record["configuration"].as_str().unwrap().starts_with("ours as others run");
+    let own: Vec<_> = records.iter().filter(as_theirs).collect();
+    assert_eq!(
+        (own.len(), &own[0]["kernels"][0]),
+        (1, &"ai.onnx.Gemm (matmul_tile_bias)".into()),
+        "{report}"
+    );
+    assert!(
+        own[0]["check"]["is_right"] == true && own[0]["origin"].is_null() && own[0]["is_default"] == false
+    );
     let page = fs::read_to_string(workspace.path("report/report.html")).unwrap();
     assert!(
         page.contains("another's</span>")

@@ -102,6 +102,11 @@ impl Package {
         Ok(Self { manifest, templates })
     }
 
+    /// Of a manifest whose templates are there already.
+    pub fn new(manifest: Manifest, templates: BTreeMap<String, String>) -> Self {
+        Self { manifest, templates }
+    }
+
     /// The op: its domain and name.
     pub fn id(&self) -> String {
         id(&self.manifest)
