@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::digest::{digest, short};
-use super::manifest::{Manifest, SPECIFICATIONS};
+use super::manifest::{Manifest, SPECIFICATION};
 use super::ordered::Ordered;
 use super::own::{self, Op};
 use super::package::{BUILD, MANIFEST, METADATA};
@@ -90,7 +90,7 @@ fn metadata(op: &Op, id: &str, files: &[(String, String)]) -> Value {
         "backend": {"type": "webgpu"},
         "digest": {"algorithm": "sha256", "files": digests},
         "provenance": provenance,
-        "webgpu": {"manifestSpec": SPECIFICATIONS[SPECIFICATIONS.len() - 1], "variants": variants},
+        "webgpu": {"manifestSpec": SPECIFICATION, "variants": variants},
     })
 }
 

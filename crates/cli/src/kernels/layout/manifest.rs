@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::ordered::Ordered;
 
-/// The specifications that are read here.
-pub const SPECIFICATIONS: [&str; 2] = ["2.0", "2.1"];
+/// The specification that is read and written here.
+pub const SPECIFICATION: &str = "2.1";
 /// The domain of a manifest that names none.
 const DOMAIN: &str = "ai.onnx";
 

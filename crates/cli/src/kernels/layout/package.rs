@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::digest::digest;
 use super::include::Include;
-use super::manifest::{Manifest, SPECIFICATIONS};
+use super::manifest::{Manifest, SPECIFICATION};
 use super::ordered::Ordered;
 
 pub const MANIFEST: &str = "manifest.json";
@@ -73,10 +73,7 @@ impl Package {
         let reader = Reader::open(found)?;
         let text = reader.text(MANIFEST)?;
         let mut manifest: Manifest = serde_json::from_str(&text).with_context(|| {
-            let specifications = SPECIFICATIONS.join(" and ");
-            format!(
-                "{MANIFEST}: is not a manifest of specification {specifications}, which are those read here"
-            )
+            format!("{MANIFEST}: is not a manifest of specification {SPECIFICATION}, the one read here")
         })?;
         check(&mut manifest).context(MANIFEST)?;
         let id = id(&manifest);
@@ -240,11 +237,10 @@ impl Metadata {
         );
         let specification = &self.webgpu.manifest_spec;
         ensure!(
-            SPECIFICATIONS.contains(&specification.as_str()),
-            "the manifest is of specification {}; this command reads {}: bring a revision of the repository that has one of \
-             these",
-            shown(specification),
-            SPECIFICATIONS.join(" and ")
+            specification == SPECIFICATION,
+            "the manifest is of specification {}; this command reads {SPECIFICATION}: bring a revision of the \
+             repository that has it",
+            shown(specification)
         );
         let algorithm = &self.digest.algorithm;
         ensure!(algorithm == "sha256", "digests are of {}, expected sha256", shown(algorithm));
