@@ -7,10 +7,12 @@ mod configurations;
 #[cfg(test)]
 mod formulas;
 mod html;
+mod layout;
 mod measure;
 mod numbers;
 mod peaks;
 mod report;
+mod rival;
 mod run;
 mod standings;
 mod work;
@@ -28,6 +30,7 @@ pub use self::html::format;
 pub use self::measure::is_on_matrix_units;
 pub use self::report::Ceilings;
 use self::report::{FORMAT, Report};
+use self::rival::Rival;
 use self::run::Plan;
 use crate::inputs::matrix_units_parser;
 use crate::output;
@@ -37,11 +40,14 @@ use crate::output;
 /// At the shapes of the published model, or those of --shapes, each op runs in every form that the adapter
 /// takes: families of kernels, weights in f32 and f16, matrix units, all kernels of the product. Written are
 /// report.html, which needs nothing else, and report.json. Exits with 1 if a form gives wrong numbers.
+///
+/// --rival runs another's kernel beside ours, from a repository in the layout of
+/// huggingface.co/webgpu-kernels, and --export writes ours in that layout.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// Folder for report.html and report.json; it is made if needed.
-    #[arg(long, value_name = "DIR", required_unless_present = "compare")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["compare", "export"])]
     report: Option<PathBuf>,
     /// Compare two reports: how much of its own best each adapter has by each form, and, of one adapter, how
     /// much longer the second takes than the first.
@@ -62,6 +68,14 @@ pub struct Arguments {
     /// ViT, CLIP, DINOv2, SAM, Whisper and Llama that come with the command.
     #[arg(long, value_name = "FILE|published")]
     shapes: Option<PathBuf>,
+    /// Run another's kernel beside ours, on the same numbers and by the same clocks: a repository in the
+    /// layout of huggingface.co/webgpu-kernels, or its build/webgpu. Can be repeated. All of wgpu's checks
+    /// are on for it.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["compare", "from"])]
+    rival: Vec<PathBuf>,
+    /// Measure nothing: write our kernels in that layout, a folder per op. It is made if needed.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["report", "compare", "from", "shapes", "only", "rival"])]
+    export: Option<PathBuf>,
     /// Only ops with this in their name, such as attention.
     #[arg(long, value_name = "OP")]
     only: Option<String>,
@@ -76,7 +90,10 @@ Examples:
   clipseg kernels --report attention --only attention --seconds 0.5
   clipseg kernels --report published --shapes published --adapter nvidia
   clipseg kernels --report page --from sent/report.json
-  clipseg kernels --compare before/report.json after/report.json";
+  clipseg kernels --compare before/report.json after/report.json
+  clipseg kernels --report rivals --only product --rival webgpu-kernels/ai.onnx.MatMul
+  clipseg kernels --export ours
+  clipseg kernels --report round --only softmax --rival ours/ai.onnx.Softmax";
 
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
@@ -87,6 +104,10 @@ fn seconds(text: &str) -> Result<f64, String> {
 pub fn run(arguments: &Arguments) -> Result<()> {
     if let Some([a, b]) = arguments.compare.as_deref() {
         return output::print(&compare::text([&read("--compare", a)?, &read("--compare", b)?]));
+    }
+    if let Some(folder) = &arguments.export {
+        let folder = output::Folder::prepare(folder, "--export")?;
+        return output::print(&layout::export::write(&folder)?);
     }
     let folder = arguments.report.as_deref().context("--report DIR: name a folder for the report")?;
     let folder = output::Folder::prepare(folder, "--report")?;
@@ -101,10 +122,21 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         cases.retain(|case| case.work.op().to_lowercase().contains(&only.to_lowercase()));
         ensure!(!cases.is_empty(), "--only {only}: there is no such op; see report.html for their names");
     }
+    let rivals = arguments.rival.iter().map(|folder| Rival::open(folder)).collect::<Result<Vec<_>>>()?;
+    for rival in &rivals {
+        let has_case = cases.iter().any(|case| rival.computes(case.work));
+        ensure!(
+            has_case,
+            "--rival {}: is {}, and none of what is measured here is that; leave out --only and --shapes",
+            rival.origin().unwrap_or_default(),
+            rival.id()
+        );
+    }
     let report = run::measure(&Plan {
         adapter: &arguments.adapter,
         matrix_units: arguments.matrix_units,
         cases: &cases,
+        rivals: &rivals,
         budget: Duration::from_secs_f64(arguments.seconds),
     })?;
     write(&folder, &report)?;

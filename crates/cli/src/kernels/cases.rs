@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use super::work::Work;
+use super::work::{Arithmetic, Work};
 
 /// An op at a shape, and where it occurs.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +56,8 @@ pub fn own() -> Vec<Case> {
         (Work::Film { pairs: 8, tokens: TOKENS, columns: 64 }, "decoder, 8 prompts"),
         (Work::Convolution { side: GRID, channels: 64 }, "decoder, upsampling"),
         (Work::Upsample { side: GRID, channels: 64 }, "decoder, upsampling"),
+        (Work::Binary { operation: Arithmetic::Add, length: TOKENS * 768 }, "where it is not a product's"),
+        (Work::Binary { operation: Arithmetic::Mul, length: TOKENS * 768 }, "where it is not a product's"),
         (Work::QuickGelu { length: TOKENS * 3072 }, "where it is not a product's"),
         (Work::Sigmoid { length: 8 * 352 * 352 }, "8 maps"),
         (Work::Resize { height: 960, width: 1280, from: 352 }, "a map to a photo's size"),
@@ -149,7 +151,7 @@ mod tests {
         let cases = own();
         let mut ops: Vec<_> = cases.iter().map(|case| case.work.op()).collect();
         ops.dedup();
-        assert_eq!(ops.len(), 14, "{ops:?}");
+        assert_eq!(ops.len(), 16, "{ops:?}");
         // A case is told from another by its op and shape.
         let mut names: Vec<_> = cases.iter().map(|case| (case.work.op(), case.work.shape())).collect();
         let all = names.len();

@@ -158,6 +158,13 @@ fn method(report: &Report) -> String {
         "The adapter offers no timestamps, so all figures are of the wall time: a submission of up to 32 runs and the wait \
          for it, divided by the runs."
     };
+    let rivals = if report.records.iter().any(|record| record.origin.is_some()) {
+        "<p>Kernels of others, marked as such, ran on a device of their own, on the same numbers and by the same clocks. All of \
+         wgpu's checks are on for them: bounds, divisors, loops without end, zeros in workgroup memory. Ours run without, as \
+         tests see to that; the form \"ours as others run\" is ours as it would be theirs, on that device with those checks.</p>\n"
+    } else {
+        ""
+    };
     format!(
         "<p>Operands look random, lie between -1 and 1 and are exact in f16, so every form has the same right answer. That \
          is the processor's, by the kernels' CPU twins or quicker forms that are tested against them; a form is right \
@@ -168,7 +175,7 @@ fn method(report: &Report) -> String {
          <p>Operations and bytes are those that an op cannot do without, by the formulas at each table, where i, w and o are \
          the bytes of a value of the input, the weight and the output. The ceiling of a form is the longer of its \
          operations at the measured rate of the units that it uses and its bytes at the measured rate of a buffer of that \
-         size. A form is compared with the fastest right one that stores weights alike; what is in f16 has rivals in f16.</p>\n",
+         size. A form is compared with the fastest right one that stores weights alike; what is in f16 has rivals in f16.</p>\n{rivals}",
         report.seconds_per_form
     )
 }
@@ -272,6 +279,7 @@ mod tests {
             texts.into_iter().for_each(|text| text.push_str(attack));
             record.configuration = attack.to_owned();
             record.kernels = vec![attack.to_owned()];
+            record.origin = Some(attack.to_owned());
             record.types.input = attack.to_owned();
             record.flops_formula = attack.to_owned();
             record.check = Check::new(None, 1e-4);

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use clipseg::tensor::{DType, Device, Plan, Recorder, Result, Tensor};
+use anyhow::{Context, Result};
+use clipseg::tensor::{self, DType, Device, Plan, Recorder, Tensor};
 use clipseg::{Cost, KernelTime, Peaks, block_on};
 
 use super::report::{Bound, Limit, Spread};
-use super::work::{Form, Values};
+use super::work::{Form, Values, Work};
 
 /// What a submission should take at least, so that a clock's steps and the submission itself count little.
 const LEAST_SECONDS: f64 = 2e-3;
@@ -23,9 +24,14 @@ pub struct Measured {
     /// The kernels of one run, in order.
     pub kernels: Vec<(&'static str, Cost)>,
     pub values: Vec<f32>,
-    /// Of one run, by the adapter's clock, where it has one.
+    pub times: Times,
+}
+
+/// What one run takes.
+pub struct Times {
+    /// By the adapter's clock, where it has one.
     pub gpu: Option<Spread>,
-    /// Of one run, by the host's clock: a share of a submission and the wait for it.
+    /// By the host's clock: a share of a submission and the wait for it.
     pub wall: Spread,
 }
 
@@ -63,9 +69,11 @@ fn fewest_runs(seconds: f64) -> usize {
     }
 }
 
-/// Runs a form for its result alone.
-pub fn result(device: &Device, form: &Form) -> Result<Vec<f32>> {
-    Recorded::new(device, form, 1)?.fill(&form.operands)
+/// The one right answer: every operand is the same on every device, and exact in f16.
+pub fn answer(work: Work, processor: &Device) -> Result<Vec<f32>> {
+    let forms = work.forms(processor, DType::F32)?;
+    let form = forms.first().context("the processor runs every op")?;
+    Ok(Recorded::new(processor, form, 1)?.fill(&form.operands)?)
 }
 
 /// The kernels of a form, in order, each with its cost.
@@ -77,20 +85,44 @@ pub fn kernels(recorded: &Recorded) -> Vec<(&'static str, Cost)> {
 pub fn measure(device: &Device, form: &Form, single: Recorded, budget: Duration) -> Result<Measured> {
     let kernels = kernels(&single);
     let values = single.fill(&form.operands)?;
+    let has_clock = device.start_profile().map(|()| device.take_profile()).is_ok();
+    let single = Own { device, recorded: single, repeats: 1, has_clock };
+    let repeat = |single: Own<'_>, repeats| {
+        drop(single);
+        let recorded = Recorded::new(device, form, repeats)?;
+        recorded.fill(&form.operands)?;
+        Ok(Own { device, recorded, repeats, has_clock })
+    };
+    Ok(Measured { kernels, values, times: time(single, repeat, budget)? })
+}
+
+/// Runs of an op in one submission, ours or another's.
+pub trait Timed {
+    /// How many.
+    fn repeats(&self) -> usize;
+
+    /// Seconds of a submission by the host's clock, until it is done.
+    fn wall(&self) -> Result<f64>;
+
+    /// Seconds of each run by the adapter's clock; none where it has none.
+    fn gpu(&self) -> Result<Vec<f64>>;
+}
+
+/// Times one run of an op for about `budget` by each clock. `repeat` makes of a single one as many in one
+/// submission as it is told, or fewer.
+pub fn time<T: Timed>(
+    single: T,
+    repeat: impl FnOnce(T, usize) -> Result<T>,
+    budget: Duration,
+) -> Result<Times> {
     // The first run may have compiled the kernels.
-    let once = single.wall(device)?;
+    let once = single.wall()?;
     let repeats = (LEAST_SECONDS / once).clamp(1.0, MOST_REPEATS) as usize;
-    let (recorded, mut wall) = match repeats {
+    let (timed, mut wall) = match repeats {
         1 => (single, vec![once]),
-        _ => {
-            drop(single);
-            let repeated = Recorded::new(device, form, repeats)?;
-            repeated.fill(&form.operands)?;
-            (repeated, Vec::new())
-        }
+        _ => (repeat(single, repeats)?, Vec::new()),
     };
     let mut gpu = Vec::new();
-    let has_clock = device.start_profile().map(|()| device.take_profile()).is_ok();
     // In turn, so that both see the same clock rates.
     let start = Instant::now();
     for round in 0..MOST_RUNS {
@@ -98,20 +130,45 @@ pub fn measure(device: &Device, form: &Form, single: Recorded, budget: Duration)
             break;
         }
         if wall.len() <= round {
-            wall.push(recorded.wall(device)? / repeats as f64);
+            wall.push(timed.wall()? / timed.repeats() as f64);
         }
-        if has_clock {
-            device.start_profile()?;
-            let run = recorded.run();
-            let times = device.take_profile();
-            run?;
-            gpu.extend(seconds_of_runs(&times, repeats));
-        }
+        gpu.extend(timed.gpu()?);
     }
     // A clock of coarse steps may see nothing of a short kernel.
     let gpu = Spread::of(&gpu).filter(|spread| spread.median_seconds > 0.0);
-    let wall = Spread::of(&wall).unwrap_or_default();
-    Ok(Measured { kernels, values, gpu, wall })
+    Ok(Times { gpu, wall: Spread::of(&wall).unwrap_or_default() })
+}
+
+/// Our own, as a plan.
+struct Own<'a> {
+    device: &'a Device,
+    recorded: Recorded,
+    repeats: usize,
+    has_clock: bool,
+}
+
+impl Timed for Own<'_> {
+    fn repeats(&self) -> usize {
+        self.repeats
+    }
+
+    fn wall(&self) -> Result<f64> {
+        let start = Instant::now();
+        self.recorded.run()?;
+        self.device.wait()?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    fn gpu(&self) -> Result<Vec<f64>> {
+        if !self.has_clock {
+            return Ok(Vec::new());
+        }
+        self.device.start_profile()?;
+        let run = self.recorded.run();
+        let times = self.device.take_profile();
+        run?;
+        Ok(seconds_of_runs(&times, self.repeats))
+    }
 }
 
 /// Seconds of each of the `repeats` runs of an op in a submission: of all its kernels together.
@@ -139,10 +196,13 @@ pub struct Recorded {
 impl Recorded {
     /// The op `repeats` times over. Each writes where the one before wrote, so that none begins before that
     /// is done. Of a single one the result can be read.
-    pub fn new(device: &Device, form: &Form, repeats: usize) -> Result<Self> {
+    pub fn new(device: &Device, form: &Form, repeats: usize) -> tensor::Result<Self> {
         let mut recorder = Recorder::new(device);
-        let inputs =
-            form.operands.iter().map(|values| operand(&mut recorder, values)).collect::<Result<Vec<_>>>()?;
+        let inputs = form
+            .operands
+            .iter()
+            .map(|values| operand(&mut recorder, values))
+            .collect::<tensor::Result<Vec<_>>>()?;
         let mut output = (form.record)(&mut recorder, &inputs)?;
         for _ in 1..repeats {
             drop(output);
@@ -155,7 +215,7 @@ impl Recorded {
     }
 
     /// Runs it once with numbers in its inputs, where they stay, and waits; the result of a single one.
-    fn fill(&self, operands: &[Values]) -> Result<Vec<f32>> {
+    fn fill(&self, operands: &[Values]) -> tensor::Result<Vec<f32>> {
         let mut run = self.plan.run();
         for (input, operand) in self.inputs.iter().zip(operands) {
             if operand.dtype == DType::F32 {
@@ -167,22 +227,14 @@ impl Recorded {
         Ok(arrays.into_iter().flat_map(|array| array.values).collect())
     }
 
-    fn run(&self) -> Result<()> {
+    fn run(&self) -> tensor::Result<()> {
         self.plan.run().submit()
-    }
-
-    /// Seconds of a run by the host's clock.
-    fn wall(&self, device: &Device) -> Result<f64> {
-        let start = Instant::now();
-        self.run()?;
-        device.wait()?;
-        Ok(start.elapsed().as_secs_f64())
     }
 }
 
 /// An operand on the device: of f32 an input of the recording, which is brought once to where ops want it; of
 /// f16 with its numbers.
-pub fn operand(recorder: &mut Recorder, values: &Values) -> Result<Tensor> {
+pub fn operand(recorder: &mut Recorder, values: &Values) -> tensor::Result<Tensor> {
     match values.dtype {
         DType::F16 => recorder.device().upload_f16(&values.shape, &values.values),
         _ => recorder.input(&values.shape),

@@ -1,4 +1,21 @@
-//! How far results are from each other.
+//! Numbers to compute with, and how far results are from each other.
+
+use crate::noise::noise;
+
+/// The numbers of an op's operand, by its place.
+pub fn operand(place: usize, length: usize) -> Vec<f32> {
+    noise(length, 1 + 16 * place as u64)
+}
+
+/// The numbers of a weight.
+pub fn weight(length: usize) -> Vec<f32> {
+    noise(length, 2)
+}
+
+/// The numbers of a bias.
+pub fn bias(length: usize) -> Vec<f32> {
+    noise(length, 3)
+}
 
 /// How far the worst of the values is from what is expected, as a share of the largest expected; none where
 /// the lengths differ, or one of two alone is not a number.

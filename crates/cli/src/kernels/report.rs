@@ -83,6 +83,9 @@ pub struct Record {
     pub kernels: Vec<String>,
     /// What the device was opened with: the family of kernels, how weights are stored, matrix units.
     pub configuration: String,
+    /// The folder that the kernel is from, where it is another's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// Whether the engine takes this form by itself when it is configured so.
     pub is_default: bool,
     pub types: Types,
@@ -304,6 +307,7 @@ pub mod tests {
             source: "a model".to_owned(),
             kernels: vec![kernel.to_owned()],
             configuration: "workgroup, f32".to_owned(),
+            origin: None,
             is_default: kernel == "matmul_tile_vec4",
             types: Types {
                 input: "f32".to_owned(),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clipseg::tensor::DType;
 use clipseg::wgpu::DeviceType;
 use clipseg::{AdapterChoice, AdapterReport, Cost, Device, DeviceOptions, MatrixUnits, Peaks};
@@ -12,6 +12,7 @@ use super::cases::Case;
 use super::configurations::{self, Configuration};
 use super::measure::{self, Recorded, is_on_matrix_units};
 use super::report::{Adapter, Ceilings, Check, Engine, FORMAT, Failure, LeftOut, Record, Report, Types};
+use super::rival::{Arena, Rival};
 use super::work::Form;
 use super::{clock, numbers, peaks};
 use crate::devices;
@@ -31,6 +32,8 @@ pub struct Plan<'a> {
     pub adapter: &'a str,
     pub matrix_units: MatrixUnits,
     pub cases: &'a [Case],
+    /// Kernels of others, to be run beside ours.
+    pub rivals: &'a [Rival],
     /// How long each form is timed by each clock.
     pub budget: Duration,
 }
@@ -39,6 +42,8 @@ pub struct Plan<'a> {
 pub fn measure(plan: &Plan<'_>) -> Result<Report> {
     let found = configurations::find(plan.adapter)?;
     let configurations = configurations::open(plan.adapter, &found, plan.matrix_units)?;
+    let arena = if plan.rivals.is_empty() { None } else { Some(Arena::open(&found)?) };
+    let ours = if plan.rivals.is_empty() { Vec::new() } else { Rival::ours() };
     let processor = Device::open(&DeviceOptions {
         adapter: AdapterChoice::Processor,
         precision: clipseg::Precision::F32,
@@ -52,6 +57,18 @@ pub fn measure(plan: &Plan<'_>) -> Result<Report> {
         let what = format!("{}, {}", case.work.op(), case.work.shape());
         progress.step(format!("{} of {}: {what}", place + 1, plan.cases.len()));
         measurement.case(case, &configurations, &processor)?;
+        if let Some(arena) = &arena {
+            let rivals: Vec<_> = plan.rivals.iter().filter(|rival| rival.computes(case.work)).collect();
+            // Ours under the same conditions, where there is something to hold against it.
+            let own = ours.iter().filter(|own| !rivals.is_empty() && own.computes(case.work));
+            for rival in own.chain(rivals.iter().copied()) {
+                measurement.rival(case, rival, arena, &processor);
+            }
+        }
+    }
+    if arena.as_ref().is_some_and(Arena::is_stuck) {
+        // To close it would wait for what does not end.
+        std::mem::forget(arena);
     }
     progress.step("what the adapter reaches at best, once more");
     let after = measured_peaks(&found, &configurations)?;
@@ -84,7 +101,8 @@ fn measured_peaks(adapter: &AdapterReport, configurations: &[Configuration]) -> 
     }
 }
 
-fn engine() -> Engine {
+/// What runs: this program.
+pub fn engine() -> Engine {
     let sources = clipseg_shaders::kernels::ALL.iter().flat_map(|kernel| kernel.source.bytes());
     // The one who builds or runs it says which commit it is of; `cargo xtask kernels` does.
     let commit = std::env::var("CLIPSEG_COMMIT").ok().or(option_env!("CLIPSEG_COMMIT").map(str::to_owned));
@@ -134,7 +152,7 @@ impl<'a> Measurement<'a> {
     }
 
     fn case(&mut self, case: &Case, all: &[Configuration], processor: &Device) -> Result<()> {
-        let expected = answer(case, processor)?;
+        let expected = measure::answer(case.work, processor)?;
         for configuration in all {
             if configuration.is_for_weights && !case.work.has_weights() {
                 continue;
@@ -188,14 +206,15 @@ impl<'a> Measurement<'a> {
                 source: case.source.clone(),
                 kernels: kernels.into_iter().map(str::to_owned).collect(),
                 configuration: own.name.clone(),
+                origin: None,
                 is_default: form.is_default && own.is_automatic,
                 types,
                 flops: cost.flops,
                 bytes: cost.bytes,
                 flops_formula: case.work.flops_formula().to_owned(),
                 bytes_formula: case.work.bytes_formula().map(str::to_owned),
-                gpu: measured.gpu,
-                wall: measured.wall,
+                gpu: measured.times.gpu,
+                wall: measured.times.wall,
                 check: Check::new(numbers::worst(&measured.values, expected), tolerance),
                 // When all is measured.
                 bound: None,
@@ -203,6 +222,52 @@ impl<'a> Measurement<'a> {
             self.costs.push(measured.kernels);
         }
         Ok(())
+    }
+
+    /// Runs another's kernel, or ours in its place, on a case that it computes.
+    fn rival(&mut self, case: &Case, rival: &Rival, arena: &Arena, processor: &Device) {
+        let outcome = match arena.measure(rival, case.work, processor, self.plan.budget) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                self.failures.push(Failure {
+                    op: case.work.op().to_owned(),
+                    shape: case.work.shape(),
+                    configuration: format!("{} in {}", rival.id(), rival.origin().unwrap_or_default()),
+                    reason: format!("{error:#}"),
+                });
+                return;
+            }
+        };
+        let f32 = || "f32".to_owned();
+        let cost = outcome.kernels.iter().fold(Cost::default(), |sum, (_, cost)| sum + *cost);
+        let note = outcome.note.map(|note| format!(", {note}")).unwrap_or_default();
+        self.records.push(Record {
+            op: case.work.op().to_owned(),
+            shape: case.work.shape(),
+            layer: case.layer.clone(),
+            source: case.source.clone(),
+            kernels: vec![outcome.form],
+            configuration: format!("{}, with all of wgpu's checks{note}", rival.whose()),
+            origin: rival.origin(),
+            is_default: false,
+            types: Types {
+                input: f32(),
+                weight: case.work.has_weights().then(f32),
+                output: f32(),
+                // Nothing here reads another's shader.
+                accumulator: if rival.origin().is_some() { "not known" } else { "f32" }.to_owned(),
+                on_matrix_units: false,
+            },
+            flops: cost.flops,
+            bytes: cost.bytes,
+            flops_formula: case.work.flops_formula().to_owned(),
+            bytes_formula: case.work.bytes_formula().map(str::to_owned),
+            gpu: outcome.times.gpu,
+            wall: outcome.times.wall,
+            check: Check::new(numbers::worst(&outcome.values, &outcome.expected), TOLERANCE),
+            bound: None,
+        });
+        self.costs.push(outcome.kernels);
     }
 
     /// What a run of so many operations would take by the rate of the same kernels at another shape, the best
@@ -213,13 +278,6 @@ impl<'a> Measurement<'a> {
         let best = rates.filter(|rate| rate.is_finite()).fold(0.0, f64::max);
         (best > 0.0).then(|| flops as f64 / best)
     }
-}
-
-/// The one right answer: every operand is the same on every device, and exact in f16.
-fn answer(case: &Case, processor: &Device) -> Result<Vec<f32>> {
-    let forms = case.work.forms(processor, DType::F32)?;
-    let form = forms.first().context("the processor runs every op")?;
-    Ok(measure::result(processor, form)?)
 }
 
 fn types(form: &Form, on_matrix_units: bool) -> Types {
@@ -245,6 +303,7 @@ mod tests {
             adapter: "driver",
             matrix_units: MatrixUnits::Known,
             cases: &[case],
+            rivals: &[],
             budget: Duration::from_millis(1),
         };
         measure(&plan).expect("this test needs an adapter")
@@ -271,7 +330,13 @@ mod tests {
 
     #[test]
     fn what_would_take_too_long_is_left_out() {
-        let plan = Plan { adapter: "", matrix_units: MatrixUnits::Off, cases: &[], budget: Duration::ZERO };
+        let plan = Plan {
+            adapter: "",
+            matrix_units: MatrixUnits::Off,
+            cases: &[],
+            rivals: &[],
+            budget: Duration::ZERO,
+        };
         let mut measurement = Measurement::new(&plan);
         let slow = super::super::report::tests::record("product", "M 4", "matmul_tile", 2.0);
         let types = slow.types.clone();
@@ -289,6 +354,7 @@ mod tests {
             adapter: "driver",
             matrix_units: MatrixUnits::Off,
             cases: &[],
+            rivals: &[],
             budget: Duration::from_millis(1),
         };
         let mut measurement = Measurement::new(&plan);
@@ -296,7 +362,7 @@ mod tests {
         let case = Case { work, layer: String::new(), source: String::new() };
         let options = DeviceOptions { adapter: AdapterChoice::Processor, ..DeviceOptions::default() };
         let processor = Device::open(&options).unwrap();
-        let mut expected = answer(&case, &processor).unwrap();
+        let mut expected = measure::answer(work, &processor).unwrap();
         change(&mut expected);
         for own in &all {
             measurement.configuration(&case, own, &expected).unwrap();

@@ -8,7 +8,7 @@ use clipseg::tensor::{
 };
 
 use super::measure::{is_on_matrix_units, operand};
-use crate::noise::noise;
+use super::numbers::{bias, operand as numbers, weight};
 
 /// An op at a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,11 @@ pub enum Work {
         side: usize,
         channels: usize,
     },
+    /// Of two tensors of one shape, value by value.
+    Binary {
+        operation: Arithmetic,
+        length: usize,
+    },
     QuickGelu {
         length: usize,
     },
@@ -80,6 +85,16 @@ pub enum Work {
     },
 }
 
+/// What is done with two values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arithmetic {
+    Add,
+    Mul,
+}
+
+/// What a layer norm adds to the variance.
+pub const EPSILON: f64 = 1e-5;
+
 /// Numbers for an operand.
 pub struct Values {
     pub shape: Vec<usize>,
@@ -89,8 +104,8 @@ pub struct Values {
 }
 
 impl Values {
-    fn new(dtype: DType, shape: &[usize]) -> Self {
-        Self { shape: shape.to_vec(), values: noise(shape.iter().product(), 1), dtype }
+    fn new(dtype: DType, place: usize, shape: &[usize]) -> Self {
+        Self { shape: shape.to_vec(), values: numbers(place, shape.iter().product()), dtype }
     }
 }
 
@@ -122,6 +137,8 @@ impl Work {
             Self::Film { .. } => "FiLM",
             Self::Convolution { .. } => "convolution",
             Self::Upsample { .. } => "transposed convolution",
+            Self::Binary { operation: Arithmetic::Add, .. } => "sum",
+            Self::Binary { operation: Arithmetic::Mul, .. } => "product, value by value",
             Self::QuickGelu { .. } => "quick GELU",
             Self::Sigmoid { .. } => "sigmoid",
             Self::Resize { .. } => "bilinear resize",
@@ -146,7 +163,9 @@ impl Work {
             Self::Convolution { side, channels } | Self::Upsample { side, channels } => {
                 vec![("S", side), ("C", channels)]
             }
-            Self::QuickGelu { length } | Self::Sigmoid { length } => vec![("L", length)],
+            Self::Binary { length, .. } | Self::QuickGelu { length } | Self::Sigmoid { length } => {
+                vec![("L", length)]
+            }
             Self::Resize { height, width, from } => vec![("S", from), ("Y", height), ("X", width)],
             Self::Patchify { side, patch } => vec![("S", side), ("P", patch)],
             Self::GuidedCoefficients { side, radius } => vec![("S", side), ("R", radius)],
@@ -173,6 +192,7 @@ impl Work {
             Self::Film { .. } => "3·P·T·C",
             Self::Convolution { .. } => "18·S·S·C·C",
             Self::Upsample { .. } => "16·S·S·C·C + 256·S·S·C",
+            Self::Binary { .. } => "L",
             Self::QuickGelu { .. } | Self::Sigmoid { .. } => "4·L",
             Self::Resize { .. } => "9·Y·X",
             Self::Patchify { .. } => "0",
@@ -191,6 +211,7 @@ impl Work {
             Self::LayerNorm { .. } => Some("4·R·C + 8·C + o·R·C"),
             Self::Softmax { .. } => Some("8·R·C"),
             Self::Film { .. } => Some("4·T·C + 8·P·T·C + 8·P·C"),
+            Self::Binary { .. } => Some("12·L"),
             Self::QuickGelu { .. } | Self::Sigmoid { .. } => Some("8·L"),
             Self::Resize { .. } => Some("4·S·S + 4·Y·X"),
             Self::Patchify { .. } => Some("24·S·S"),
@@ -236,7 +257,9 @@ impl Work {
         let input = if matches!(self, Self::Attention { .. }) { output } else { DType::F32 };
         let (shapes, record) = self.recording(device, output)?;
         Ok(vec![Form {
-            operands: Rc::new(shapes.iter().map(|shape| Values::new(input, shape)).collect()),
+            operands: Rc::new(
+                shapes.iter().enumerate().map(|(place, shape)| Values::new(input, place, shape)).collect(),
+            ),
             record,
             weight: self.has_weights().then(|| weight_dtype(device)),
             input,
@@ -247,7 +270,6 @@ impl Work {
 
     /// The shapes of the operands, and the op on them with its output as `dtype`.
     fn recording(self, device: &Device, dtype: DType) -> Result<(Vec<Vec<usize>>, Record)> {
-        let weights = |length: usize| noise(length, 2);
         Ok(match self {
             Self::Product { m, n, k } => {
                 let layer = layer(device, n, k)?;
@@ -262,7 +284,7 @@ impl Work {
             ),
             Self::Mlp { rows, width, hidden } => {
                 let layer = |out: usize, input: usize| {
-                    Linear::new(device, out, input, &weights(out * input), Some(&weights(out)))
+                    Linear::new(device, out, input, &weight(out * input), Some(&bias(out)))
                 };
                 let mlp = Mlp::new(layer(hidden, width)?, layer(width, hidden)?, Activation::Relu)?;
                 (
@@ -271,7 +293,7 @@ impl Work {
                 )
             }
             Self::LayerNorm { rows, columns } => {
-                let layer = LayerNorm::new(device, &weights(columns), &weights(columns), 1e-5)?;
+                let layer = LayerNorm::new(device, &weight(columns), &bias(columns), EPSILON as f32)?;
                 (
                     vec![vec![rows, columns]],
                     Rc::new(move |recorder, inputs| recorder.layer_norm_as(dtype, &inputs[0], &layer)),
@@ -292,7 +314,7 @@ impl Work {
                 )
             }
             Self::Convolution { side, channels } => {
-                let (weight, bias) = (weights(9 * channels * channels), weights(channels));
+                let (weight, bias) = (weight(9 * channels * channels), bias(channels));
                 let layer = Convolution3x3::new(device, channels, channels, &weight, &bias)?;
                 (
                     vec![vec![1, 1 + side * side, channels]],
@@ -303,7 +325,7 @@ impl Work {
             }
             Self::Upsample { side, channels } => {
                 let layer = |from: usize, to: usize, input| {
-                    let (weight, bias) = (weights(from * to * 16), weights(to));
+                    let (weight, bias) = (weight(from * to * 16), bias(to));
                     TransposedConvolution::new(device, from, to, 4, &weight, &bias, input)
                 };
                 let first = layer(channels, channels / 2, UpsampleInput::Tokens)?;
@@ -316,6 +338,13 @@ impl Work {
                     }),
                 )
             }
+            Self::Binary { operation, length } => (
+                vec![vec![length], vec![length]],
+                Rc::new(move |recorder, inputs| match operation {
+                    Arithmetic::Add => recorder.add(&inputs[0], &inputs[1]),
+                    Arithmetic::Mul => recorder.mul(&inputs[0], &inputs[1]),
+                }),
+            ),
             Self::QuickGelu { length } => (
                 vec![vec![length]],
                 Rc::new(|recorder, inputs| recorder.activation(&inputs[0], Activation::QuickGelu)),
@@ -363,14 +392,14 @@ fn weight_of(kernel: &str) -> DType {
 }
 
 fn layer(device: &Device, n: usize, k: usize) -> Result<Linear> {
-    Linear::new(device, n, k, &noise(n * k, 2), Some(&noise(n, 3)))
+    Linear::new(device, n, k, &weight(n * k), Some(&bias(n)))
 }
 
 /// The product by every kernel on buffers that takes it; none where the device has the subgroup kernels,
 /// which have one of their own.
 fn products(device: &Device, activations: DType, [m, n, k]: [usize; 3]) -> Result<Vec<Form>> {
     let layer = Rc::new(layer(device, n, k)?);
-    let operands = Rc::new(vec![Values::new(activations, &[m, k])]);
+    let operands = Rc::new(vec![Values::new(activations, 0, &[m, k])]);
     let mut recorder = Recorder::new(device);
     let input = operand(&mut recorder, &operands[0])?;
     let kernels = recorder.linear_kernels(activations, &input, &layer);

@@ -127,8 +127,17 @@ fn row(report: &Report, record: &Record) -> String {
     let types = &record.types;
     let weight = types.weight.as_ref().map(|weight| format!(" × {weight}")).unwrap_or_default();
     let units = if types.on_matrix_units { ", matrix units" } else { "" };
-    let types = format!("{}{weight} → {}, sums in {}{units}", types.input, types.output, types.accumulator);
-    let tag = if record.is_default { "<span class=\"tag\">the engine's own</span>" } else { "" };
+    let sums = match record.origin {
+        None => format!(", sums in {}", types.accumulator),
+        // Nobody here knows.
+        Some(_) => String::new(),
+    };
+    let types = format!("{}{weight} → {}{sums}{units}", types.input, types.output);
+    let tag = match &record.origin {
+        Some(folder) => format!("<span class=\"tag\">another's</span> {}", escape(folder)),
+        None if record.is_default => "<span class=\"tag\">the engine's own</span>".to_owned(),
+        None => String::new(),
+    };
     let [median, p95] = match &record.gpu {
         Some(gpu) => [seconds(gpu.median_seconds), seconds(gpu.p95_seconds)],
         None => ["–", "–"].map(str::to_owned),
