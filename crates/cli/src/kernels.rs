@@ -17,7 +17,6 @@ mod run;
 mod standings;
 mod work;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,6 +33,9 @@ use self::rival::Rival;
 use self::run::Plan;
 use crate::inputs::matrix_units_parser;
 use crate::output;
+
+/// The largest report, or list of shapes, that is read.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// Measure every kernel that an adapter runs, form by form, check its results, and write a page of it.
 ///
@@ -111,6 +113,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let folder = arguments.report.as_deref().context("--report DIR: name a folder for the report")?;
     let folder = output::Folder::prepare(folder, "--report")?;
+    expect_own_report(folder.path())?;
     if let Some(file) = &arguments.from {
         return write(&folder, &read("--from", file)?);
     }
@@ -148,6 +151,23 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a folder whose report is not this command's: it would be overwritten.
+fn expect_own_report(folder: &Path) -> Result<()> {
+    let (page, data) = (folder.join("report.html"), folder.join("report.json"));
+    let is_ours = || {
+        let text = clipseg_files::read_text(&data, MOST_BYTES).ok()?;
+        let report: serde_json::Value = serde_json::from_str(&text).ok()?;
+        report["format"].as_str()?.starts_with("clipseg-kernels-").then_some(())
+    };
+    let has_one = [&page, &data].into_iter().any(|file| file.symlink_metadata().is_ok());
+    ensure!(
+        !has_one || is_ours().is_some(),
+        "--report {}: has a report.html or report.json that `clipseg kernels` has not written; name another folder",
+        shown(&folder.display().to_string())
+    );
+    Ok(())
+}
+
 /// Writes both files, and says so.
 fn write(folder: &output::Folder, report: &Report) -> Result<()> {
     let page = folder.write("report.html", html::page(report).as_bytes())?;
@@ -168,7 +188,8 @@ fn write(folder: &output::Folder, report: &Report) -> Result<()> {
 /// Reads a report; `flag` is what the user gave it by.
 fn read(flag: &str, file: &Path) -> Result<Report> {
     let shown = file.display();
-    let text = fs::read_to_string(file).with_context(|| format!("{flag} {shown}"))?;
+    let text = clipseg_files::read_text(file, MOST_BYTES)
+        .with_context(|| format!("{flag} {shown}: cannot read it; give the report.json of an earlier run"))?;
     let report: Report = serde_json::from_str(&text)
         .with_context(|| format!("{flag} {shown}: is not a report.json of `clipseg kernels`"))?;
     ensure!(

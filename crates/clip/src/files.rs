@@ -16,8 +16,6 @@ use crate::stand_in::StandIn;
 /// Largest text file that is read. A vocabulary of a million tokens, the largest there is, has half as many
 /// bytes.
 const MOST_BYTES: u64 = 64 << 20;
-/// The byte order mark, which editors on Windows put before UTF-8. It is not part of the text.
-const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Reads `path` as UTF-8, without the byte order mark. If the file is missing, the error gives `hint`, which
 /// says what the file is for.
@@ -33,11 +31,5 @@ fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String> {
     if let Some(stand_in) = StandIn::recognise(&bytes) {
         return Err(Error::StandIn { path: path.to_owned(), stand_in });
     }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        Error::read(path, std::io::Error::new(ErrorKind::InvalidData, error.utf8_error()))
-    })?;
-    Ok(match text.strip_prefix(BYTE_ORDER_MARK) {
-        Some(rest) => rest.to_owned(),
-        None => text,
-    })
+    clipseg_files::text(bytes).map_err(|error| Error::read(path, error))
 }

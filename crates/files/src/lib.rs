@@ -20,7 +20,7 @@ mod temporary;
 
 pub use lack::{Lack, folder_within, merge_adapter};
 pub use names::Names;
-pub use read::{open, read};
+pub use read::{open, read, read_text, text};
 pub use shell::quoted;
 pub use shown::{printable, shown};
 #[cfg(feature = "temporary")]

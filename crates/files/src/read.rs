@@ -38,6 +38,27 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > most { Err(too_large(bytes.len() as u64)) } else { Ok(bytes) }
 }
 
+/// As [`read`], a text in UTF-8, as [`text`] takes it.
+///
+/// # Errors
+/// As [`read`] and [`text`].
+pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    text(read(path, most)?)
+}
+
+/// A file's text, in UTF-8. A byte order mark, which editors on Windows put before it, is left out.
+///
+/// # Errors
+/// [`ErrorKind::InvalidData`] where it is not UTF-8.
+pub fn text(bytes: Vec<u8>) -> io::Result<String> {
+    let text = String::from_utf8(bytes)
+        .map_err(|error| io::Error::new(ErrorKind::InvalidData, error.utf8_error()))?;
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    })
+}
+
 /// Says what a file that is not a regular one is.
 fn named(kind: FileType) -> &'static str {
     #[cfg(unix)]
@@ -59,6 +80,13 @@ fn named(kind: FileType) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_has_no_byte_order_mark_and_is_utf8() {
+        assert_eq!(text("\u{feff}a\u{feff}".as_bytes().to_vec()).unwrap(), "a\u{feff}");
+        assert_eq!(text(b"a".to_vec()).unwrap(), "a");
+        assert_eq!(text(vec![0xff, 0xfe]).unwrap_err().kind(), ErrorKind::InvalidData);
+    }
 
     #[test]
     fn files_are_read_up_to_a_bound() {

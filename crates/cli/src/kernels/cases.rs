@@ -1,11 +1,11 @@
 //! What is measured: the model's own ops and shapes, or products of other models from a file.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
+use super::MOST_BYTES;
 use super::work::{Arithmetic, Work};
 
 /// An op at a shape, and where it occurs.
@@ -93,7 +93,9 @@ pub fn read(name: &Path) -> Result<Vec<Case>> {
     let in_file = || format!("--shapes {}", name.display());
     let text = match name.to_str() {
         Some(PUBLISHED_NAME) => PUBLISHED.to_owned(),
-        _ => fs::read_to_string(name).with_context(in_file)?,
+        _ => clipseg_files::read_text(name, MOST_BYTES)
+            .context("cannot read it; it is a JSON file, see `clipseg kernels --help`")
+            .with_context(in_file)?,
     };
     let shapes = parse(&text).with_context(in_file)?;
     let case = |Shape { model, layer, source, m, n, k }: Shape| Case {

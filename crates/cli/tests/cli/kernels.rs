@@ -77,7 +77,18 @@ fn what_cannot_be_measured_or_compared_is_refused() {
     let other = workspace.argument("other.json");
     refuse(&["kernels", "--compare", &other, &other], &["--compare", "is not a report.json"]);
     refuse(&["kernels", "--report", &folder, "--from", &other], &["--from", "is not a report.json"]);
+    #[cfg(unix)]
+    for flag in ["--from", "--shapes"] {
+        let arguments = ["kernels", "--report", &folder, flag, "/dev/zero"];
+        refuse(&arguments, &[flag, "/dev/zero", "is a device"]);
+    }
     assert!(!workspace.path("report").exists());
+
+    // A page of somebody else's.
+    workspace.write("theirs/report.html", b"<p>mine</p>");
+    let theirs = workspace.argument("theirs");
+    refuse(&quick(&theirs, "softmax"), &["--report", "theirs", "has not written", "name another folder"]);
+    assert_eq!(std::fs::read(workspace.path("theirs/report.html")).unwrap(), b"<p>mine</p>");
 }
 
 /// A report whose names would act in a page if they were markup, with a wrong form, as someone may send it.
