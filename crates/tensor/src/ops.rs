@@ -3,6 +3,8 @@
 mod activation_dtype;
 mod algebra;
 mod attention;
+#[cfg_attr(target_family = "wasm", path = "ops/choice_absent.rs")]
+mod choice;
 mod convolution;
 mod elementwise;
 mod embedding;

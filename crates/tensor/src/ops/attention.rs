@@ -1,5 +1,7 @@
 //! Attention, by the kernel that suits a call.
 
+#[cfg(not(target_family = "wasm"))]
+mod measure;
 mod variants;
 
 use clipseg_shaders::kernels::{attention, attention_scores, attention_subgroup, attention_vec4};
@@ -136,7 +138,7 @@ impl Recorder {
     ) -> Result<Tensor> {
         let call = self.attention_call(dtype, query_key_value, heads, mask)?;
         let candidates = candidates(self.device(), &call);
-        let Some(variant) = candidates.first() else {
+        let Some(variant) = self.choose(&call, &candidates) else {
             let reason = format!(
                 "no kernel takes {query_key_value:?} for {heads} heads and gives {dtype:?}; take F32"
             );

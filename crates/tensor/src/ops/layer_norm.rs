@@ -1,5 +1,8 @@
 //! Layer norm: its kernels as rows of one table, and which of them serves a call.
 
+#[cfg(not(target_family = "wasm"))]
+mod measure;
+
 use clipseg_shaders::Kernel;
 use clipseg_shaders::kernels::{layer_norm, layer_norm_subgroup, layer_norm_vec4};
 
@@ -172,7 +175,7 @@ impl Recorder {
     /// multiple of four up to 1024.
     pub fn layer_norm_as(&mut self, dtype: DType, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
         let call = layer_norm_call(dtype, input, layer)?;
-        match candidates(self.device(), &call).first() {
+        match self.choose(&call, &candidates(self.device(), &call)) {
             Some(variant) => self.layer_norm_with(variant, &call),
             None => shape_error("layer_norm", format!("no kernel takes {input:?} to {dtype:?}; take F32")),
         }
