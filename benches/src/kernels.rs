@@ -145,31 +145,36 @@ fn products() -> Vec<KernelBench> {
 fn attention() -> Vec<KernelBench> {
     fn heads(
         dtype: DType,
+        kernel: &str,
         device: &Device,
         recorder: &mut Recorder,
         heads: usize,
         size: usize,
     ) -> Result<Tensor> {
         let input = input_as(dtype, device, &[1, TOKENS, 3 * heads * size])?;
-        recorder.attention_as(dtype, &input, heads, &AttentionMask::default())
+        recorder.attention_by(kernel, dtype, &input, heads, &AttentionMask::default())
+    }
+    /// The vision tower's.
+    fn of_image(kernel: &str, device: &Device, recorder: &mut Recorder) -> Result<Tensor> {
+        heads(DType::F32, kernel, device, recorder, 12, 64)
     }
     let bench = |kernel, shape, on, record| recorded(kernel, shape, Rate::Flops, on, record);
     vec![
-        bench("attention", "6 heads of 128", On::Workgroup, |_, device, recorder| {
-            heads(DType::F32, device, recorder, 6, 128)
+        bench("attention", "12 heads of 64", On::Workgroup, of_image),
+        bench("attention", "6 heads of 128", On::Workgroup, |kernel, device, recorder| {
+            heads(DType::F32, kernel, device, recorder, 6, 128)
         }),
-        bench("attention_vec4", "12 heads of 64", On::Workgroup, |_, device, recorder| {
-            heads(DType::F32, device, recorder, 12, 64)
+        bench("attention_vec4", "12 heads of 64", On::Workgroup, of_image),
+        bench("attention_cooperative_8", "24 heads of 32", On::MatrixUnits(8), |kernel, device, recorder| {
+            heads(DType::F16, kernel, device, recorder, 24, 32)
         }),
-        bench("attention_cooperative_8", "24 heads of 32", On::MatrixUnits(8), |_, device, recorder| {
-            heads(DType::F16, device, recorder, 24, 32)
-        }),
-        bench("attention_cooperative_16", "12 heads of 64", On::MatrixUnits(16), |_, device, recorder| {
-            heads(DType::F16, device, recorder, 12, 64)
-        }),
-        bench("attention_subgroup", "12 heads of 64", On::Lanes, |_, device, recorder| {
-            heads(DType::F32, device, recorder, 12, 64)
-        }),
+        bench(
+            "attention_cooperative_16",
+            "12 heads of 64",
+            On::MatrixUnits(16),
+            |kernel, device, recorder| heads(DType::F16, kernel, device, recorder, 12, 64),
+        ),
+        bench("attention_subgroup", "12 heads of 64", On::Lanes, of_image),
         bench("attention_scores", "12 heads of 64", On::Workgroup, |_, device, recorder| {
             let input = random_tensor(device, &[1, TOKENS, 3 * WIDTH])?;
             recorder.attention_probabilities(&input, 12, &AttentionMask::default())
@@ -179,10 +184,21 @@ fn attention() -> Vec<KernelBench> {
 
 /// All of these are bound by memory.
 fn rows() -> Vec<KernelBench> {
-    fn norm(device: &Device, recorder: &mut Recorder, rows: usize, columns: usize) -> Result<Tensor> {
+    fn norm(
+        kernel: &str,
+        device: &Device,
+        recorder: &mut Recorder,
+        [rows, columns]: [usize; 2],
+    ) -> Result<Tensor> {
         let layer = LayerNorm::new(device, &random(columns), &random(columns), 1e-5)?;
         let input = random_tensor(device, &[rows, columns])?;
-        repeated(&input, |tensor| recorder.layer_norm(tensor, &layer))
+        repeated(&input, |tensor| recorder.layer_norm_by(kernel, DType::F32, tensor, &layer))
+    }
+    fn of_image(kernel: &str, device: &Device, recorder: &mut Recorder) -> Result<Tensor> {
+        norm(kernel, device, recorder, [TOKENS, WIDTH])
+    }
+    fn of_pairs(kernel: &str, device: &Device, recorder: &mut Recorder) -> Result<Tensor> {
+        norm(kernel, device, recorder, [32 * TOKENS, REDUCED])
     }
     fn film(device: &Device, recorder: &mut Recorder, pairs: usize) -> Result<Tensor> {
         let reduced = random_tensor(device, &[1, TOKENS, REDUCED])?;
@@ -202,21 +218,14 @@ fn rows() -> Vec<KernelBench> {
     }
     let bench = |kernel, shape, on, record| recorded(kernel, shape, Rate::Bytes, on, record);
     vec![
-        bench("layer_norm", "485x770", On::Workgroup, |_, device, recorder| {
-            norm(device, recorder, TOKENS, 770)
+        bench("layer_norm", "485x768", On::Workgroup, of_image),
+        bench("layer_norm", "485x770", On::Workgroup, |kernel, device, recorder| {
+            norm(kernel, device, recorder, [TOKENS, 770])
         }),
-        bench("layer_norm_vec4", "485x768", On::Workgroup, |_, device, recorder| {
-            norm(device, recorder, TOKENS, WIDTH)
-        }),
-        bench("layer_norm_vec4", "15520x64", On::Workgroup, |_, device, recorder| {
-            norm(device, recorder, 32 * TOKENS, REDUCED)
-        }),
-        bench("layer_norm_subgroup", "485x768", On::Lanes, |_, device, recorder| {
-            norm(device, recorder, TOKENS, WIDTH)
-        }),
-        bench("layer_norm_subgroup", "15520x64", On::Lanes, |_, device, recorder| {
-            norm(device, recorder, 32 * TOKENS, REDUCED)
-        }),
+        bench("layer_norm_vec4", "485x768", On::Workgroup, of_image),
+        bench("layer_norm_vec4", "15520x64", On::Workgroup, of_pairs),
+        bench("layer_norm_subgroup", "485x768", On::Lanes, of_image),
+        bench("layer_norm_subgroup", "15520x64", On::Lanes, of_pairs),
         bench("softmax", "5820x485", On::Workgroup, |_, device, recorder| {
             recorder.softmax(&random_tensor(device, &[12 * TOKENS, TOKENS])?)
         }),

@@ -65,6 +65,19 @@ pub struct Kernel {
     pub uses_matrix_units: bool,
 }
 
+impl Kernel {
+    /// Whether some of its operands lie in textures; else all lie in buffers.
+    #[must_use]
+    pub fn binds_textures(&self) -> bool {
+        self.bindings.iter().any(|binding| {
+            matches!(
+                binding.kind,
+                BindingKind::Texture | BindingKind::StorageTextureRead | BindingKind::StorageTextureWrite
+            )
+        })
+    }
+}
+
 /// Makes the struct of a kernel's overrides: fields with names in WGSL and the values that they have there.
 macro_rules! overrides {
     ($($field:ident: $name:literal = $default:literal,)+) => {

@@ -13,6 +13,7 @@ use crate::drivers::{self, WidthChoice};
 use crate::output;
 
 /// List the adapters and the processor, the default first, with their limits and which kernels each can run.
+/// Which of a family's kernels are fastest on an adapter, --tune-kernels of the other commands measures.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -205,7 +206,8 @@ impl Adapter {
         format!(
             "{}: {}\n   kind      {}\n   \
              limits    buffers of {}, bindings of {}, textures of {side} × {side}, workgroups of {} invocations \
-             with {} of memory\n   features  {}, {subgroups}, {}, {}, {matrices}\n   kernels   {}\n{width}{hint}{}",
+             with {} of memory\n   features  {}, {subgroups}, {}, {}, {matrices}\n   kernels   {}\n   tuning    --tune-kernels \
+             takes the fastest of a family at products, attention and layer norm\n{width}{hint}{}",
             self.index,
             self.description,
             self.kind,

@@ -1,6 +1,8 @@
 //! What a wgpu device has and the processor does not: queue, pipelines, features.
 
 #[cfg(not(target_family = "wasm"))]
+use std::iter;
+#[cfg(not(target_family = "wasm"))]
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +23,7 @@ use crate::requirements;
 use crate::submitted::Submitted;
 use crate::texture::{F32_TEXELS, texture_descriptor};
 #[cfg(not(target_family = "wasm"))]
-use crate::tuner::{Subject, Tuner};
+use crate::tuner::{self, Subject, Tuner};
 #[cfg(not(target_family = "wasm"))]
 use crate::waiting::{Waited, Waiter};
 use crate::{Error, Precision, Result};
@@ -158,7 +160,8 @@ impl Gpu {
         })?;
         #[cfg(not(target_family = "wasm"))]
         let tuner = options.tuning.as_deref().map(|folder| {
-            let kernels = fingerprint(kernels::ALL.iter().map(|kernel| kernel.source));
+            let texts = kernels::ALL.iter().map(|kernel| kernel.source);
+            let kernels = fingerprint(iter::once(tuner::FORMAT).chain(texts));
             Tuner::open(folder, Subject { adapter: adapter::describe(&info), kernels })
         });
         Ok(Self {

@@ -3,26 +3,29 @@
 mod activation_dtype;
 mod algebra;
 mod attention;
+#[cfg_attr(target_family = "wasm", path = "ops/choice_absent.rs")]
+mod choice;
 mod convolution;
 mod elementwise;
 mod embedding;
 mod guided;
+mod layer_norm;
 mod linear;
 mod matmul;
 mod mlp;
-mod normalise;
 mod panels;
 mod resample;
+mod softmax;
 mod transposed_convolution;
 
 pub(crate) use attention::heads_fit_vectors;
 pub use attention::{AttentionMask, Packing};
 pub use convolution::Convolution3x3;
 pub use elementwise::Modulation;
+pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub(crate) use matmul::is_product;
 pub use mlp::Mlp;
-pub use normalise::LayerNorm;
 pub(crate) use panels::unpack as unpack_panels;
 pub use transposed_convolution::{TransposedConvolution, UpsampleInput};
 

@@ -188,28 +188,36 @@ impl Recorder {
             return Err(Error::Device(format!("{tensor:?} has no memory")));
         };
         let (buffer, is_own) = (buffer.get().clone(), buffer.is_of(&self.pool));
+        let texture = self.copy_to_texture(tensor, buffer)?;
+        let memory = texture.get().clone();
+        keep(&tensor.storage().texture, texture, is_own, &mut self.held.textures);
+        Ok(memory)
+    }
+
+    /// A copy of `tensor` that lies in a texture alone, as the subgroup kernels leave what they give.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn copied_to_texture(&mut self, tensor: &Tensor) -> Result<Tensor> {
+        let buffer = self.buffer_of(tensor)?;
+        Ok(Tensor::in_texture(tensor.shape(), self.copy_to_texture(tensor, buffer)?))
+    }
+
+    /// A new texture with what is in `buffer`, where `tensor` lies.
+    fn copy_to_texture(&mut self, tensor: &Tensor, buffer: Buffer) -> Result<Pooled<wgpu::Texture>> {
         let texture = pool::texture(&self.device, &self.pool, tensor.rows(), tensor.columns())?;
         let memory = texture.get().clone();
         let (rows, columns) = (tensor.rows() as u32, tensor.columns() as u32);
         // A copy wants rows of a multiple of 256 bytes; for others a kernel does it.
         if columns.is_multiple_of(64) {
-            self.steps.push(Step::BufferToTexture {
-                buffer: buffer.gpu()?.clone(),
-                texture: memory.clone(),
-                rows,
-                columns,
-            });
+            let buffer = buffer.gpu()?.clone();
+            self.steps.push(Step::BufferToTexture { buffer, texture: memory, rows, columns });
         } else {
-            let resources = vec![
-                Resource::buffer(buffer, tensor.bytes()),
-                Resource::texture(memory.clone(), tensor.bytes()),
-            ];
+            let resources =
+                vec![Resource::buffer(buffer, tensor.bytes()), Resource::texture(memory, tensor.bytes())];
             let params = kernels::texture_from_buffer::Params { rows, columns };
             let kernel = &kernels::texture_from_buffer::KERNEL;
             self.dispatch(kernel, &[], params, resources, grid_of_texels(kernel, rows, columns), 0)?;
         }
-        keep(&tensor.storage().texture, texture, is_own, &mut self.held.textures);
-        Ok(memory)
+        Ok(texture)
     }
 
     /// Records a run of `kernel`, of `flops` floating-point operations as [`Cost`] counts them.

@@ -269,8 +269,8 @@ mod tests {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let files = std::fs::read_dir(folder.join("ops")).unwrap().map(|entry| entry.unwrap().path());
         let mut sources: Vec<_> = files.filter_map(|path| std::fs::read_to_string(path).ok()).collect();
-        // What meets a host's own memory stands before or behind a plan's steps.
-        let others = ["recorder.rs", "photo.rs", "mask.rs", "overlay.rs"];
+        // A table of its own; and what meets a host's own memory stands before or behind a plan's steps.
+        let others = ["ops/attention/variants.rs", "recorder.rs", "photo.rs", "mask.rs", "overlay.rs"];
         sources.extend(others.map(|file| std::fs::read_to_string(folder.join(file)).unwrap()));
         for kernel in clipseg_shaders::kernels::ALL {
             let has_twin = twin_of(kernel).is_some() || twins_of_textures::has_twin(kernel.name);

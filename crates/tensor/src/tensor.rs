@@ -161,6 +161,14 @@ impl Tensor {
         Ok(Self { shape: shape.to_vec(), dtype: self.dtype, storage: Arc::new(storage) })
     }
 
+    /// The same texture, where it lies in one, without the buffer that it was copied to for some op.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn without_copy(&self) -> Self {
+        let Some(texture) = self.storage.texture.get() else { return self.clone() };
+        let storage = Storage { buffer: OnceLock::new(), texture: OnceLock::from(Arc::clone(texture)) };
+        Self { shape: self.shape.clone(), dtype: self.dtype, storage: Arc::new(storage) }
+    }
+
     pub(crate) fn storage(&self) -> &Storage {
         &self.storage
     }

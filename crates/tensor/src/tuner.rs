@@ -11,12 +11,16 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::cache_file::{fingerprint, replace};
 
+/// What a file says, and how: part of the [kernels](Subject::kernels)' hash, so that a file of another format
+/// is not read.
+pub(crate) const FORMAT: &str = "a problem and the kernels to choose from, and which of them is the fastest";
+
 /// The file's content.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Notes {
     #[serde(flatten)]
     subject: Subject,
-    /// The fastest kernel's name, by what was measured.
+    /// The fastest kernel's name, by what was measured: a problem, and the kernels to choose from.
     choices: BTreeMap<String, String>,
 }
 
@@ -26,7 +30,7 @@ struct Notes {
 pub(crate) struct Subject {
     /// The adapter with its backend and driver.
     pub adapter: String,
-    /// A hash of the kernels' text.
+    /// A hash of the file's [`FORMAT`] and the kernels' text.
     pub kernels: String,
 }
 
@@ -59,13 +63,15 @@ impl Tuner {
         names: &[&str],
         measure: impl FnOnce() -> Result<usize>,
     ) -> Result<usize> {
+        // With other kernels to choose from, such as those on matrix units, another may be the fastest.
+        let task = format!("{task}: {}", names.join(", "));
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = notes.choices.get(task).and_then(|choice| names.iter().position(|name| name == choice));
+        let known = notes.choices.get(&task).and_then(|choice| names.iter().position(|name| name == choice));
         if let Some(place) = known {
             return Ok(place);
         }
         let place = measure()?;
-        notes.choices.insert(task.to_owned(), names[place].to_owned());
+        notes.choices.insert(task, names[place].to_owned());
         let written = serde_json::to_vec_pretty(&*notes).map_err(io::Error::from);
         if let Err(error) = written.and_then(|bytes| replace(&self.file, &bytes)) {
             log::warn!("{}: {error}; the next process will measure again", self.file.display());
@@ -155,12 +161,32 @@ mod tests {
         assert_eq!(choose(folder.path(), subject(), "8x4"), (1, 0));
     }
 
+    // As a device opened with matrix units has more of them than one without.
     #[test]
-    fn a_kernel_that_is_no_more_among_those_to_choose_from_is_not_chosen() {
+    fn among_other_kernels_another_is_the_fastest() {
         let folder = tempfile::tempdir().unwrap();
-        choose(folder.path(), subject(), "8x4");
+        assert_eq!(choose(folder.path(), subject(), "8x4"), (1, 1));
         let tuner = Tuner::open(folder.path(), subject());
-        assert_eq!(tuner.choose("8x4", &["plain", "tall"], || Ok(1)).unwrap(), 1);
+        let fewer = ["plain", "tall"];
+        assert_eq!(tuner.choose("8x4", &fewer, || Ok(1)).unwrap(), 1);
+        // Both are kept.
+        assert_eq!(choose(folder.path(), subject(), "8x4"), (1, 0));
+        let tuner = Tuner::open(folder.path(), subject());
+        assert_eq!(tuner.choose("8x4", &fewer, || panic!("measured twice")).unwrap(), 1);
+    }
+
+    // Or that does not say among which kernels it was the fastest.
+    #[test]
+    fn a_choice_that_names_none_of_the_kernels_is_measured_anew() {
+        for (from, to) in [("\"wide\"", "\"deep\""), ("\"8x4: plain, wide, tall\"", "\"8x4\"")] {
+            let folder = tempfile::tempdir().unwrap();
+            choose(folder.path(), subject(), "8x4");
+            let file = &files(folder.path())[0];
+            let text = fs::read_to_string(file).unwrap();
+            assert_eq!(text.matches(from).count(), 1, "{text}");
+            fs::write(file, text.replace(from, to)).unwrap();
+            assert_eq!(choose(folder.path(), subject(), "8x4"), (1, 1));
+        }
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use clipseg::tensor::{
-    Activation, AttentionMask, Convolution3x3, DType, Device, LayerNorm, Linear, Mlp, Modulation, Recorder,
-    Result, Tensor, Tile, TransposedConvolution, UpsampleInput,
+    Activation, AttentionMask, Convolution3x3, DType, Device, KernelFamily, LayerNorm, Linear, Mlp,
+    Modulation, Recorder, Result, Tensor, Tile, TransposedConvolution, UpsampleInput,
 };
 
 use super::measure::{is_on_matrix_units, operand};
@@ -243,33 +243,71 @@ impl Work {
                 return Ok(forms);
             }
         }
-        let fits_f16 = match self {
-            // Multiples of four up to these; else the kernels are those for f32.
-            Self::Attention { head_size, .. } => head_size <= 64 && head_size.is_multiple_of(4),
-            Self::LayerNorm { columns, .. } => columns <= 1024 && columns.is_multiple_of(4),
-            _ => false,
-        };
-        if activations == DType::F16 && !fits_f16 && !self.has_weights() {
-            return Ok(Vec::new());
-        }
-        let output = if fits_f16 { activations } else { DType::F32 };
+        let output = if self.gives_f16() { activations } else { DType::F32 };
         // A norm reads what flows from block to block, which stays in full.
         let input = if matches!(self, Self::Attention { .. }) { output } else { DType::F32 };
-        let (shapes, record) = self.recording(device, output)?;
-        Ok(vec![Form {
-            operands: Rc::new(
-                shapes.iter().enumerate().map(|(place, shape)| Values::new(input, place, shape)).collect(),
-            ),
-            record,
-            weight: self.has_weights().then(|| weight_dtype(device)),
-            input,
-            output,
-            is_default: true,
-        }])
+        let mut forms = Vec::new();
+        for (place, kernel) in self.kernels(device, activations, input)?.into_iter().enumerate() {
+            let (shapes, record) = self.recording(device, output, kernel)?;
+            forms.push(Form {
+                operands: Rc::new(
+                    shapes
+                        .iter()
+                        .enumerate()
+                        .map(|(place, shape)| Values::new(input, place, shape))
+                        .collect(),
+                ),
+                record,
+                weight: self.has_weights().then(|| weight_dtype(device)),
+                input,
+                output,
+                is_default: place == 0,
+            });
+        }
+        Ok(forms)
     }
 
-    /// The shapes of the operands, and the op on them with its output as `dtype`.
-    fn recording(self, device: &Device, dtype: DType) -> Result<(Vec<Vec<usize>>, Record)> {
+    /// Whether what it gives may be in f16, where some kernel takes the sizes.
+    fn gives_f16(self) -> bool {
+        matches!(self, Self::Attention { .. } | Self::LayerNorm { .. })
+    }
+
+    /// The kernels that it is measured by, the engine's own choice first, for an op with a table of them;
+    /// `None` stands for what the engine takes.
+    fn kernels(self, device: &Device, activations: DType, input: DType) -> Result<Vec<Option<&'static str>>> {
+        let recorder = Recorder::new(device);
+        let operand = |shape: &[usize]| match input {
+            DType::F16 => device.upload_f16(shape, &vec![0.0; shape.iter().product()]),
+            _ => recorder.input(shape),
+        };
+        let mut kernels = match self {
+            Self::Attention { sequences, tokens, heads, head_size, causal } => {
+                let mask = AttentionMask { causal, ..AttentionMask::default() };
+                let operand = operand(&[sequences, tokens, 3 * heads * head_size])?;
+                recorder.attention_kernels(activations, &operand, heads, &mask)?
+            }
+            Self::LayerNorm { rows, columns } => {
+                let layer = layer_norm(device, columns)?;
+                recorder.layer_norm_kernels(activations, &operand(&[rows, columns])?, &layer)?
+            }
+            _ if activations == DType::F16 && !self.has_weights() => return Ok(Vec::new()),
+            _ => return Ok(vec![None]),
+        };
+        // Its kernels on buffers are those of the other family, which are measured there.
+        if device.kernels() == KernelFamily::Subgroup {
+            kernels.truncate(1);
+        }
+        Ok(kernels.into_iter().map(Some).collect())
+    }
+
+    /// The shapes of the operands, and the op on them with its output as `dtype`, by a kernel where one is
+    /// named.
+    fn recording(
+        self,
+        device: &Device,
+        dtype: DType,
+        kernel: Option<&'static str>,
+    ) -> Result<(Vec<Vec<usize>>, Record)> {
         Ok(match self {
             Self::Product { m, n, k } => {
                 let layer = layer(device, n, k)?;
@@ -279,7 +317,10 @@ impl Work {
                 vec![vec![sequences, tokens, 3 * heads * head_size]],
                 Rc::new(move |recorder, inputs| {
                     let mask = AttentionMask { causal, ..AttentionMask::default() };
-                    recorder.attention_as(dtype, &inputs[0], heads, &mask)
+                    match kernel {
+                        Some(kernel) => recorder.attention_by(kernel, dtype, &inputs[0], heads, &mask),
+                        None => recorder.attention_as(dtype, &inputs[0], heads, &mask),
+                    }
                 }),
             ),
             Self::Mlp { rows, width, hidden } => {
@@ -293,10 +334,13 @@ impl Work {
                 )
             }
             Self::LayerNorm { rows, columns } => {
-                let layer = LayerNorm::new(device, &weight(columns), &bias(columns), EPSILON as f32)?;
+                let layer = layer_norm(device, columns)?;
                 (
                     vec![vec![rows, columns]],
-                    Rc::new(move |recorder, inputs| recorder.layer_norm_as(dtype, &inputs[0], &layer)),
+                    Rc::new(move |recorder, inputs| match kernel {
+                        Some(kernel) => recorder.layer_norm_by(kernel, dtype, &inputs[0], &layer),
+                        None => recorder.layer_norm_as(dtype, &inputs[0], &layer),
+                    }),
                 )
             }
             Self::Softmax { rows, columns } => {
@@ -393,6 +437,10 @@ fn weight_of(kernel: &str) -> DType {
 
 fn layer(device: &Device, n: usize, k: usize) -> Result<Linear> {
     Linear::new(device, n, k, &weight(n * k), Some(&bias(n)))
+}
+
+fn layer_norm(device: &Device, columns: usize) -> Result<LayerNorm> {
+    LayerNorm::new(device, &weight(columns), &bias(columns), EPSILON as f32)
 }
 
 /// The product by every kernel on buffers that takes it; none where the device has the subgroup kernels,

@@ -27,7 +27,16 @@ fn adapters_are_listed_for_people_and_for_programs() {
         let title = format!("{}: {}\n", adapter["index"], adapter["description"].as_str().unwrap());
         assert!(text.contains(&title), "{text}");
     }
-    for word in ["kind", "limits", "features", "pipeline cache", "kernels", "(automatic)", "--adapter cpu"] {
+    for word in [
+        "kind",
+        "limits",
+        "features",
+        "pipeline cache",
+        "kernels",
+        "(automatic)",
+        "--tune-kernels",
+        "--adapter cpu",
+    ] {
         assert!(text.contains(word), "{text}");
     }
 }

@@ -1,78 +1,16 @@
-use clipseg_shaders::Kernel;
-use clipseg_shaders::kernels::{
-    attention, attention_cooperative_8, attention_cooperative_16, attention_scores, attention_subgroup,
-    attention_vec4,
-};
+//! Attention, by the kernel that suits a call.
 
+#[cfg(not(target_family = "wasm"))]
+mod measure;
+mod variants;
+
+use clipseg_shaders::kernels::{attention, attention_scores, attention_subgroup, attention_vec4};
+
+use self::variants::{PLAIN, VEC4, Variant, candidates};
 use super::activation_dtype::expect_floats;
 use super::{expect_shape, shape_error};
-use crate::matrix_units::MatrixSize;
 use crate::tensor::DType;
 use crate::{Recorder, Result, Tensor};
-
-/// A kernel on buffers, and what it needs. All take the same parameters and resources, which a test in the
-/// shader crate holds together.
-struct Variant {
-    kernel: &'static Kernel,
-    /// Queries of a workgroup.
-    queries: u32,
-    /// What the size of a head has to be a multiple of, and the most that it may be.
-    head_multiple: usize,
-    max_head_size: usize,
-    /// The values of its overrides, by the elements of the input and the output.
-    overrides: fn([DType; 2]) -> Vec<(&'static str, u32)>,
-}
-
-/// Any head that is taken at all, any adapter.
-static PLAIN: Variant = Variant {
-    kernel: &attention::KERNEL,
-    queries: attention::QUERIES,
-    head_multiple: 1,
-    max_head_size: attention::MAX_HEAD_SIZE as usize,
-    overrides: |_| Vec::new(),
-};
-static VEC4: Variant = Variant {
-    kernel: &attention_vec4::KERNEL,
-    queries: attention_vec4::QUERIES,
-    head_multiple: 4,
-    max_head_size: attention_vec4::MAX_HEAD_SIZE as usize,
-    overrides: |[input, output]| {
-        let overrides = attention_vec4::Overrides {
-            input_f16: (input == DType::F16).into(),
-            output_f16: (output == DType::F16).into(),
-        };
-        overrides.values().to_vec()
-    },
-};
-static COOPERATIVE_8: Variant = Variant {
-    kernel: &attention_cooperative_8::KERNEL,
-    queries: attention_cooperative_8::QUERIES,
-    head_multiple: 4,
-    max_head_size: attention_cooperative_8::MAX_HEAD_SIZE as usize,
-    overrides: |[_, output]| {
-        attention_cooperative_8::Overrides { output_f16: (output == DType::F16).into() }.values().to_vec()
-    },
-};
-static COOPERATIVE_16: Variant = Variant {
-    kernel: &attention_cooperative_16::KERNEL,
-    queries: attention_cooperative_16::QUERIES,
-    max_head_size: attention_cooperative_16::MAX_HEAD_SIZE as usize,
-    ..COOPERATIVE_8
-};
-
-impl Variant {
-    /// The one that multiplies matrices of a size, on matrix units. Its input is in f16.
-    fn cooperative(matrix: MatrixSize) -> &'static Self {
-        match matrix {
-            MatrixSize::Eight => &COOPERATIVE_8,
-            MatrixSize::Sixteen => &COOPERATIVE_16,
-        }
-    }
-
-    fn takes(&self, head_size: usize) -> bool {
-        head_size <= self.max_head_size && head_size.is_multiple_of(self.head_multiple)
-    }
-}
 
 /// Which keys a query may look at.
 #[derive(Clone, Copy, Debug, Default)]
@@ -96,7 +34,20 @@ pub struct Packing<'a> {
     pub max_seqlen: usize,
 }
 
+/// What attention is asked for.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    query_key_value: &'a Tensor,
+    sizes: Sizes,
+    mask: &'a AttentionMask<'a>,
+    /// What the output's elements are to be.
+    output: DType,
+    /// Of the device's subgroups, where it runs the subgroup kernels; else 0.
+    lanes: u32,
+}
+
 /// The sizes of a fused query-key-value tensor `[batch, tokens, 3 · heads · head_size]`.
+#[derive(Clone, Copy)]
 struct Sizes {
     batch: usize,
     tokens: usize,
@@ -115,7 +66,7 @@ impl Sizes {
                 format!("{query_key_value:?}, expected [batch, tokens, 3 · width]"),
             );
         };
-        if heads == 0 || width % (3 * heads) != 0 || !PLAIN.takes(width / (3 * heads)) {
+        if heads == 0 || width % (3 * heads) != 0 || !PLAIN.fits(width / (3 * heads)) {
             let reason = format!(
                 "{query_key_value:?} for {heads} heads, expected 3 · heads · (at most {}) columns",
                 PLAIN.max_head_size
@@ -154,7 +105,7 @@ impl Sizes {
 /// one supports f16.
 pub(crate) fn heads_fit_vectors(head_size: usize) -> bool {
     const _: () = assert!(attention_subgroup::MAX_HEAD_SIZE == attention_vec4::MAX_HEAD_SIZE);
-    VEC4.takes(head_size)
+    VEC4.fits(head_size)
 }
 
 impl Recorder {
@@ -185,22 +136,68 @@ impl Recorder {
         heads: usize,
         mask: &AttentionMask<'_>,
     ) -> Result<Tensor> {
+        let call = self.attention_call(dtype, query_key_value, heads, mask)?;
+        let candidates = candidates(self.device(), &call);
+        let Some(variant) = self.choose(&call, &candidates) else {
+            let reason = format!(
+                "no kernel takes {query_key_value:?} for {heads} heads and gives {dtype:?}; take F32"
+            );
+            return shape_error("attention", reason);
+        };
+        self.attention_with(variant, &call)
+    }
+
+    fn attention_call<'a>(
+        &self,
+        dtype: DType,
+        query_key_value: &'a Tensor,
+        heads: usize,
+        mask: &'a AttentionMask<'a>,
+    ) -> Result<Call<'a>> {
         expect_floats("attention", dtype)?;
         let sizes = Sizes::of(query_key_value, heads, mask)?;
-        let in_full = [query_key_value.dtype(), dtype] == [DType::F32; 2];
-        let fit_vectors = heads_fit_vectors(sizes.head_size);
-        let cooperative = self.device().matrix_units().map(Variant::cooperative);
-        let variant = match cooperative.filter(|variant| variant.takes(sizes.head_size)) {
-            Some(cooperative) if query_key_value.dtype() == DType::F16 => cooperative,
-            _ => match self.device().lanes() {
-                Some(lanes) if fit_vectors && in_full => {
-                    return self.attention_subgroup(query_key_value, &sizes, mask, lanes);
-                }
-                _ if fit_vectors && self.device().supports_unpack2x16float() => &VEC4,
-                _ => &PLAIN,
-            },
-        };
-        self.attention_by(variant, dtype, query_key_value, &sizes, mask)
+        let lanes = self.device().lanes().unwrap_or(0);
+        Ok(Call { query_key_value, sizes, mask, output: dtype, lanes })
+    }
+
+    /// The kernels that can compute [`attention_as`](Self::attention_as); the one that it takes without
+    /// tuning first.
+    ///
+    /// # Errors
+    /// As [`attention`](Self::attention).
+    pub fn attention_kernels(
+        &self,
+        dtype: DType,
+        query_key_value: &Tensor,
+        heads: usize,
+        mask: &AttentionMask<'_>,
+    ) -> Result<Vec<&'static str>> {
+        let call = self.attention_call(dtype, query_key_value, heads, mask)?;
+        Ok(candidates(self.device(), &call).into_iter().map(|variant| variant.kernel.name).collect())
+    }
+
+    /// As [`attention_as`](Self::attention_as), by one of its [`attention_kernels`](Self::attention_kernels):
+    /// for tests and benchmarks.
+    ///
+    /// # Errors
+    /// As [`attention_as`](Self::attention_as), and [`Error::Shape`](crate::Error::Shape) when the kernel
+    /// does not take the shape.
+    pub fn attention_by(
+        &mut self,
+        kernel: &str,
+        dtype: DType,
+        query_key_value: &Tensor,
+        heads: usize,
+        mask: &AttentionMask<'_>,
+    ) -> Result<Tensor> {
+        let call = self.attention_call(dtype, query_key_value, heads, mask)?;
+        let candidates = candidates(self.device(), &call);
+        match candidates.into_iter().find(|variant| variant.kernel.name == kernel) {
+            Some(variant) => self.attention_with(variant, &call),
+            None => {
+                shape_error("attention", format!("{kernel} does not take {query_key_value:?} to {dtype:?}"))
+            }
+        }
     }
 
     /// The probabilities that [`attention`](Self::attention) weighs values with,
@@ -236,14 +233,12 @@ impl Recorder {
         self.softmax(&scores)
     }
 
-    fn attention_by(
-        &mut self,
-        variant: &Variant,
-        dtype: DType,
-        query_key_value: &Tensor,
-        sizes: &Sizes,
-        mask: &AttentionMask<'_>,
-    ) -> Result<Tensor> {
+    /// Attention with a variant that takes it.
+    fn attention_with(&mut self, variant: &Variant, call: &Call<'_>) -> Result<Tensor> {
+        if variant.kernel.binds_textures() {
+            return self.attention_on_textures(variant, call);
+        }
+        let Call { query_key_value, sizes, mask, output: dtype, .. } = *call;
         let output = self.allocate(&[sizes.batch, sizes.tokens, sizes.heads * sizes.head_size], dtype)?;
         let params = attention::Params {
             tokens: sizes.tokens as u32,
@@ -263,18 +258,13 @@ impl Recorder {
         let grid =
             [(sizes.max_seqlen as u32).div_ceil(variant.queries), params.heads, sizes.sequences as u32];
         let flops = 2 * sizes.product_flops(mask);
-        let overrides = (variant.overrides)([query_key_value.dtype(), dtype]);
+        let overrides = (variant.overrides)(call);
         self.dispatch(variant.kernel, &overrides, params, resources, grid, flops)?;
         Ok(output)
     }
 
-    fn attention_subgroup(
-        &mut self,
-        query_key_value: &Tensor,
-        sizes: &Sizes,
-        mask: &AttentionMask<'_>,
-        lanes: u32,
-    ) -> Result<Tensor> {
+    fn attention_on_textures(&mut self, variant: &Variant, call: &Call<'_>) -> Result<Tensor> {
+        let Call { query_key_value, sizes, mask, .. } = *call;
         let output = self.allocate_texture(&[sizes.batch, sizes.tokens, sizes.heads * sizes.head_size])?;
         let params = attention_subgroup::Params {
             tokens: sizes.tokens as u32,
@@ -290,16 +280,11 @@ impl Recorder {
             self.buffer_or_empty(mask.packing.map(|packing| packing.cu_seqlens))?,
             self.texture(&output)?,
         ];
-        let grid = [
-            (sizes.max_seqlen as u32).div_ceil(attention_subgroup::ROWS),
-            params.heads,
-            sizes.sequences as u32,
-        ];
-        let texels = sizes.head_size as u32 / 4;
-        let share_lanes = texels.next_power_of_two().min(lanes);
-        let overrides = attention_subgroup::Overrides { texels, share_lanes, lanes }.values();
+        let grid =
+            [(sizes.max_seqlen as u32).div_ceil(variant.queries), params.heads, sizes.sequences as u32];
         let flops = 2 * sizes.product_flops(mask);
-        self.dispatch(&attention_subgroup::KERNEL, &overrides, params, resources, grid, flops)?;
+        let overrides = (variant.overrides)(call);
+        self.dispatch(variant.kernel, &overrides, params, resources, grid, flops)?;
         Ok(output)
     }
 }

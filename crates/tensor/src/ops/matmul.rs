@@ -67,7 +67,7 @@ impl Operands<'_> {
 /// A kernel for the product, and what it needs. All take the same parameters and resources, which a test in
 /// the shader crate holds together.
 #[derive(Debug)]
-struct Variant {
+pub(crate) struct Variant {
     kernel: &'static Kernel,
     /// Rows and columns of the output that a workgroup makes.
     tile: [usize; 2],
@@ -199,12 +199,6 @@ static VARIANTS: [&Variant; 12] = [
 ];
 
 impl Variant {
-    /// The plainest that takes `problem`, on any adapter: what the others are held against.
-    #[cfg(not(target_family = "wasm"))]
-    fn reference(problem: &Problem) -> &'static Self {
-        if problem.weight == DType::F16 { &PACKED_F16 } else { &FALLBACK }
-    }
-
     /// Whether it can compute `problem` on `device`.
     fn takes(&self, device: &Device, problem: &Problem) -> bool {
         let [columns, inner] = self.multiples;
@@ -246,27 +240,6 @@ fn candidates(device: &Device, problem: &Problem) -> Vec<&'static Variant> {
     variants
 }
 
-/// The fastest of the variants that take a problem, where the device is to measure that and can.
-#[cfg(not(target_family = "wasm"))]
-fn tuned(
-    device: &Device,
-    problem: &Problem,
-    operands: &Operands<'_>,
-    candidates: &[&'static Variant],
-) -> Option<&'static Variant> {
-    let tuner = device.gpu().ok()?.tuner.as_ref().filter(|_| candidates.len() > 1 && problem.rows > 0)?;
-    let problem = measure::representative(problem);
-    let names: Vec<_> = candidates.iter().map(|variant| variant.kernel.name).collect();
-    let measure = || measure::fastest(device, &problem, operands, candidates);
-    match tuner.choose(&measure::title(&problem), &names, measure) {
-        Ok(place) => Some(candidates[place]),
-        Err(error) => {
-            log::warn!("{}: {error}; its kernel was not measured", measure::title(&problem));
-            None
-        }
-    }
-}
-
 /// Whether `kernel` is one of the table's.
 pub(crate) fn is_product(kernel: &Kernel) -> bool {
     VARIANTS.iter().any(|variant| variant.kernel.name == kernel.name)
@@ -298,20 +271,12 @@ impl Recorder {
     pub(crate) fn weight_product(&mut self, operands: &Operands<'_>, shape: &[usize]) -> Result<Tensor> {
         let problem = operands.problem();
         let candidates = candidates(self.device(), &problem);
-        let Some(&default) = candidates.first() else {
+        let Some(variant) = self.choose(operands, &candidates) else {
             let Problem { rows, input, weight, output, .. } = problem;
             let reason =
                 format!("no kernel takes {rows} rows of {input:?} by a weight of {weight:?} to {output:?}");
             return shape_error("linear", reason);
         };
-        #[cfg(not(target_family = "wasm"))]
-        let variant = match self.is_planning() {
-            // All take the same memory.
-            true => default,
-            false => tuned(self.device(), &problem, operands, &candidates).unwrap_or(default),
-        };
-        #[cfg(target_family = "wasm")]
-        let variant = default;
         self.matmul_with(variant, operands, shape)
     }
 

@@ -1,6 +1,6 @@
 use clipseg_shaders::kernels::{attention, attention_scores, softmax};
 use clipseg_shaders::twins;
-use clipseg_tensor::{AttentionMask, Device, Packing, Tensor};
+use clipseg_tensor::{AttentionMask, DType, Device, KernelFamily, Packing, Recorder, Tensor};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -77,6 +77,18 @@ impl Case {
     }
 }
 
+/// Every kernel that takes the operands, the engine's own choice first.
+fn kernels(
+    device: &Device,
+    query_key_value: &Tensor,
+    heads: usize,
+    mask: &AttentionMask<'_>,
+) -> Vec<&'static str> {
+    let recorder = Recorder::new(device);
+    recorder.attention_kernels(DType::F32, query_key_value, heads, mask).expect("the shapes fit")
+}
+
+/// Checks every kernel that takes the case on every device.
 fn check(case: Case) {
     let attention_scores::Params { tokens, heads, head_size, causal, has_mask, scale, .. } = case.params();
     let params = attention::Params { tokens, heads, head_size, causal, has_mask, has_cu_seqlens: 0, scale };
@@ -85,8 +97,12 @@ fn check(case: Case) {
     for device in devices() {
         let (query_key_value, keys) = case.upload(device);
         let mask = AttentionMask { causal: case.causal, key_padding_mask: keys.as_ref(), packing: None };
-        let actual = run(device, |recorder| recorder.attention(&query_key_value, case.heads, &mask));
-        assert_close(&actual, &expected, TOLERANCE);
+        for kernel in kernels(device, &query_key_value, case.heads, &mask) {
+            let actual = run(device, |recorder| {
+                recorder.attention_by(kernel, DType::F32, &query_key_value, case.heads, &mask)
+            });
+            assert_close(&actual, &expected, TOLERANCE);
+        }
     }
 }
 
@@ -168,6 +184,31 @@ fn long_sequences_equal_their_twin() {
     check(Case { tokens: 485, head_size: 16, causal: true, padding: Padding::Left, ..full });
 }
 
+#[test]
+fn each_family_takes_its_own_kernel_first_and_refuses_others() {
+    for device in devices() {
+        let take = |head_size: usize| {
+            let input = device.upload(&[1, 2, 3 * head_size], &vec![0.5; 6 * head_size]).unwrap();
+            kernels(device, &input, 1, &AttentionMask::default())
+        };
+        let (of_vectors, others) = match (device.is_processor(), device.kernels()) {
+            (true, _) => (&["attention"][..], ["attention"]),
+            (false, KernelFamily::Subgroup) => {
+                (&["attention_subgroup", "attention_vec4", "attention"][..], ["attention"])
+            }
+            (false, _) => (&["attention_vec4", "attention"][..], ["attention"]),
+        };
+        assert_eq!([take(16), take(64)], [of_vectors; 2]);
+        assert_eq!([take(6), take(68), take(128)], [others; 3]);
+        let input = device.upload(&[1, 2, 18], &[0.5; 36]).unwrap();
+        let mut recorder = Recorder::new(device);
+        let mask = AttentionMask::default();
+        let refused = recorder.attention_by("attention_vec4", DType::F32, &input, 1, &mask);
+        let message = refused.expect_err("six values are not whole vectors").to_string();
+        assert!(message.contains("attention_vec4") && message.contains("18"), "{message}");
+    }
+}
+
 // A batch of one that holds several sequences, with rows behind the last that are none's.
 #[test]
 fn packed_sequences_attend_to_their_own() {
@@ -196,9 +237,13 @@ fn packed_sequences_attend_to_their_own() {
             let cu_seqlens = device.upload_u32(&[cu_seqlens.len()], &cu_seqlens).unwrap();
             let packing = Some(Packing { cu_seqlens: &cu_seqlens, max_seqlen: 40 });
             let mask = AttentionMask { causal, key_padding_mask: keys.as_ref(), packing };
-            let actual = run(device, |recorder| recorder.attention(&query_key_value, heads, &mask));
-            let used = 62 * heads * head_size;
-            assert_close(&actual[..used], &expected[..used], TOLERANCE);
+            for kernel in kernels(device, &query_key_value, heads, &mask) {
+                let actual = run(device, |recorder| {
+                    recorder.attention_by(kernel, DType::F32, &query_key_value, heads, &mask)
+                });
+                let used = 62 * heads * head_size;
+                assert_close(&actual[..used], &expected[..used], TOLERANCE);
+            }
         }
     }
 }

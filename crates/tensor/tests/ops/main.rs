@@ -21,3 +21,4 @@ mod processor;
 mod recording;
 mod resample;
 mod support;
+mod tuner;

@@ -1,6 +1,6 @@
 use clipseg_shaders::kernels::{layer_norm, softmax};
 use clipseg_shaders::twins;
-use clipseg_tensor::LayerNorm;
+use clipseg_tensor::{DType, Device, KernelFamily, LayerNorm, Recorder, Tensor};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -18,6 +18,11 @@ fn rows_around(mean: f32, random: &mut Random, rows: usize, columns: usize) -> V
         row.iter_mut().for_each(|value| *value += mean);
     }
     values
+}
+
+/// Every kernel that takes the input, the engine's own choice first.
+fn kernels(device: &Device, input: &Tensor, layer: &LayerNorm) -> Vec<&'static str> {
+    Recorder::new(device).layer_norm_kernels(DType::F32, input, layer).expect("the shapes fit")
 }
 
 proptest! {
@@ -40,11 +45,13 @@ proptest! {
         twins::layer_norm(&params, &input, &weight, &bias, &mut expected);
         for device in devices() {
             let layer = LayerNorm::new(device, &weight, &bias, 1e-5).expect("a layer");
-            let actual = run(device, |recorder| {
-                recorder.layer_norm(&device.upload(&[rows, columns], &input)?, &layer)
-            });
-            // The mean is taken away from every value, and with it its digits.
-            assert_close(&actual, &expected, TOLERANCE * (1.0 + mean.abs()));
+            let input = device.upload(&[rows, columns], &input).expect("the input");
+            for kernel in kernels(device, &input, &layer) {
+                let actual =
+                    run(device, |recorder| recorder.layer_norm_by(kernel, DType::F32, &input, &layer));
+                // The mean is taken away from every value, and with it its digits.
+                assert_close(&actual, &expected, TOLERANCE * (1.0 + mean.abs()));
+            }
         }
     }
 
@@ -90,5 +97,33 @@ fn many_rows_are_folded_over_the_grid() {
         let layer = LayerNorm::new(device, &weight, &bias, params.epsilon).unwrap();
         let actual = run(device, |recorder| recorder.layer_norm(&uploaded, &layer));
         assert_close(&actual, &normalised, TOLERANCE);
+    }
+}
+
+#[test]
+fn each_family_takes_its_own_layer_norm_first_and_refuses_others() {
+    for device in devices() {
+        let layer_of =
+            |columns: usize| LayerNorm::new(device, &vec![1.0; columns], &vec![0.0; columns], 1e-5).unwrap();
+        let take = |rows: usize, columns: usize| {
+            let input = device.upload(&[rows, columns], &vec![0.5; rows * columns]).unwrap();
+            kernels(device, &input, &layer_of(columns))
+        };
+        let all = ["layer_norm_subgroup", "layer_norm_vec4", "layer_norm"];
+        let of_vectors = match (device.is_processor(), device.kernels()) {
+            (true, _) => &all[2..],
+            (false, KernelFamily::Subgroup) => &all[..],
+            (false, _) => &all[1..],
+        };
+        assert_eq!([take(2, 4), take(2, 1024)], [of_vectors; 2]);
+        assert_eq!([take(2, 3), take(2, 770)], [&all[2..]; 2]);
+        if let Some(limit) = device.row_limit() {
+            assert_eq!([take(limit, 4), take(limit + 1, 4)], [&all[..], &all[1..]]);
+        }
+        let input = device.upload(&[2, 6], &[0.5; 12]).unwrap();
+        let mut recorder = Recorder::new(device);
+        let refused = recorder.layer_norm_by("layer_norm_vec4", DType::F32, &input, &layer_of(6));
+        let message = refused.expect_err("six columns are not whole vectors").to_string();
+        assert!(message.contains("layer_norm_vec4") && message.contains("[2, 6]"), "{message}");
     }
 }
