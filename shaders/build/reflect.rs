@@ -134,7 +134,8 @@ struct Params {
     text: String,
     /// What the uniform takes.
     bytes: u32,
-    /// The offset of `first_workgroup`, which the engine sets where it cuts a dispatch. It is the last member.
+    /// The offset of `first_workgroup`, which the engine sets where it cuts a dispatch. It is the last
+    /// member.
     first_workgroup: Option<u32>,
 }
 

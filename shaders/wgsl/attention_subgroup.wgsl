@@ -61,6 +61,8 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(subgroup_invoca
     let next_texel = (lane % TEXELS + 1u) % TEXELS;
     let next_source = first_source + (own + 1u) % SHARE_LANES;
     let sequence = sequence_of(workgroup.z);
+    // One without tokens has no last one that others could repeat.
+    if sequence.length == 0u { return; }
     let first_query = workgroup.x * ROWS;
     let last = sequence.length - 1u;
 

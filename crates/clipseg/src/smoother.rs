@@ -20,8 +20,8 @@ const MOST: f32 = 1.0 - 1e-7;
 /// It is taken at the size of the model's logits, before they are drawn at the photo's size: so masks that
 /// are [refined](Segmentation::refined) follow the edges of their own frame, and the averages take little
 /// memory. A frame of another size, or another number of prompts, starts a new average with m = p; where the
-/// prompts change otherwise, call [`restart`](Self::restart). Half of a change is seen after ln 0.5 / ln share
-/// frames: one at a share of 0.5, three at 0.8.
+/// prompts change otherwise, call [`restart`](Self::restart). Half of a change is seen after ln 0.5 / ln
+/// share frames: one at a share of 0.5, three at 0.8.
 #[derive(Clone, Debug)]
 pub struct Smoother {
     share: f32,
@@ -50,7 +50,8 @@ impl Smoother {
         Ok(Self { share, before: None })
     }
 
-    /// Forgets the frames so far: the next one starts a new average, as it has to where its prompts are others.
+    /// Forgets the frames so far: the next one starts a new average, as it has to where its prompts are
+    /// others.
     pub fn restart(&mut self) {
         self.before = None;
     }

@@ -45,8 +45,8 @@ impl PromptStyle {
     /// `NEAREST`.
     ///
     /// # Errors
-    /// [`Error::Image`] where the mask and the photo differ in size, or no marked pixel remains at the model's
-    /// resolution; [`Error::Input`] for a field of the style that is out of its range.
+    /// [`Error::Image`] where the mask and the photo differ in size, or no marked pixel remains at the
+    /// model's resolution; [`Error::Input`] for a field of the style that is out of its range.
     pub fn prompt(&self, processor: &Processor, photo: &Photo, mask: &[bool]) -> Result<PixelValues> {
         let (width, height) = (photo.width(), photo.height());
         if mask.len() != width * height {

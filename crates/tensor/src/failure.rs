@@ -179,8 +179,8 @@ impl Scopes {
     }
 
     /// The error that happened within. Scopes are nested, so the last one is popped first: out of memory,
-    /// which takes precedence over the errors that follow from it. All are popped, as wgpu panics where one is
-    /// left to be dropped before those within it.
+    /// which takes precedence over the errors that follow from it. All are popped, as wgpu panics where one
+    /// is left to be dropped before those within it.
     fn pop(self) -> Option<wgpu::Error> {
         let Self(scopes) = self;
         scopes.into_iter().rev().fold(None, |failure, scope| {

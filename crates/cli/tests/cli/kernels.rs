@@ -85,6 +85,7 @@ fn what_cannot_be_measured_or_compared_is_refused() {
     assert!(!workspace.path("report").exists());
 
     // A page of somebody else's.
+    std::fs::create_dir(workspace.path("theirs")).unwrap();
     workspace.write("theirs/report.html", b"<p>mine</p>");
     let theirs = workspace.argument("theirs");
     refuse(&quick(&theirs, "softmax"), &["--report", "theirs", "has not written", "name another folder"]);

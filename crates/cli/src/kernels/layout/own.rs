@@ -102,14 +102,23 @@ pub fn template_name(kernel: &Kernel) -> String {
     format!("{}.wgsl.jinja", kernel.name)
 }
 
-/// A kernel's text as a template: its overrides are constants whose values a variant derives.
+/// A kernel's text as a template: its overrides are constants whose values a variant derives. Its dispatches
+/// are whole, so that it takes no first workgroup.
 pub fn template(kernel: &Kernel) -> String {
     let line = |line: &str| match overridden(line) {
         Some(name) => format!("const {name}: u32 = {{{{ {name} }}}}u;"),
-        None => line.to_owned(),
+        None => line.replace(" + params.first_workgroup", ""),
     };
-    kernel.source.lines().map(line).collect::<Vec<_>>().join("\n") + "\n"
+    let mut lines: Vec<_> = kernel.source.lines().collect();
+    if let Some(member) = lines.iter().position(|line| line.trim_start().starts_with(FIRST_WORKGROUP)) {
+        // The member and the comment above it.
+        lines.drain(member - 1..=member);
+    }
+    lines.into_iter().map(line).collect::<Vec<_>>().join("\n") + "\n"
 }
+
+/// The parameter by which the engine cuts long dispatches.
+const FIRST_WORKGROUP: &str = "first_workgroup:";
 
 /// The name that a line of WGSL declares as an override.
 fn overridden(line: &str) -> Option<&str> {
@@ -125,7 +134,7 @@ fn fields(kernel: &Kernel) -> Vec<(String, String)> {
         let (name, kind) = line.trim().trim_end_matches(',').split_once(':')?;
         Some((name.trim().to_owned(), kind.trim().to_owned()))
     };
-    lines.filter_map(field).collect()
+    lines.filter(|line| !line.trim_start().starts_with(FIRST_WORKGROUP)).filter_map(field).collect()
 }
 
 /// The type of a buffer's elements.
