@@ -3,6 +3,7 @@
 mod data;
 mod example;
 pub(crate) mod folder;
+mod lines;
 mod predictor;
 mod presence;
 mod scores;
@@ -24,6 +25,7 @@ use self::sheet::Sheet;
 use crate::inputs::{AdapterArguments, Preparation};
 use crate::model::ModelArguments;
 use crate::output::{self, Inputs};
+use crate::pictures;
 use crate::progress::Bar;
 use crate::resolution::ResolutionArguments;
 use crate::stop;
@@ -57,8 +59,8 @@ pub struct Arguments {
     /// Probability, 0 to 1 in hundredths, from which a pixel is marked.
     #[arg(long, default_value_t = 0.5, allow_negative_numbers = true)]
     threshold: f64,
-    /// Folder for best.png and worst.png (photo, prompt, expected, found) and prompts.jsonl, a line for each
-    /// prompt.
+    /// Folder for best.png and worst.png (photo, prompt, expected, found) and scores.jsonl, a line for each
+    /// prompt. Files of these names are replaced only where an earlier run wrote them.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -76,7 +78,7 @@ Examples:
   clipseg eval --model clipseg-rd64-refined --data my-photos --threshold 0.3 --json";
 
 /// The files that are written to the output folder.
-const LINES: &str = "prompts.jsonl";
+const LINES: &str = "scores.jsonl";
 const BEST: &str = "best.png";
 const WORST: &str = "worst.png";
 /// Prompts in each of the pictures.
@@ -126,23 +128,6 @@ struct Outcome {
     counts: Counts,
 }
 
-/// A line of the output's prompts.jsonl.
-#[derive(Serialize)]
-struct Line<'a> {
-    image: &'a str,
-    prompt: &'a str,
-    group: &'a str,
-    class: &'a str,
-    present: bool,
-    presence: f32,
-    threshold: f64,
-    /// Null where the prompt's object is not there.
-    foreground_iou: Option<f64>,
-    falsely_marked: f64,
-    /// The share of the photo that is marked.
-    marked: f64,
-}
-
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     ensure!(
@@ -159,8 +144,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if let Some(folder) = &folder {
         let read: Vec<_> = data.files().into_iter().chain(tune.iter().flat_map(Data::files)).collect();
         let inputs = Inputs::new(model.folder(), read.iter().map(PathBuf::as_path));
-        for name in [LINES, BEST, WORST] {
-            inputs.check(&folder.path().join(name), "--out")?;
+        folder.check(LINES, "--out", &inputs, lines::is_ours)?;
+        for name in [BEST, WORST] {
+            folder.check(name, "--out", &inputs, pictures::is_ours)?;
         }
     }
     let device = arguments.adapter.open()?;
@@ -190,7 +176,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         files: Vec::new(),
     };
     if let Some(folder) = &folder {
-        report.files.push(folder.write(LINES, lines(&outcomes, thresholds)?.as_bytes())?);
+        report.files.push(folder.write(LINES, lines::of(&outcomes, thresholds)?.as_bytes())?);
         let present = ranked(&outcomes, thresholds);
         let best = present.iter().rev().take(SHOWN);
         let worst = present.iter().take(SHOWN);
@@ -283,27 +269,6 @@ fn groups(outcomes: &[Outcome], thresholds: Thresholds<usize>) -> BTreeMap<Strin
         }
     };
     members.into_iter().map(|(name, members)| (name.to_owned(), group(&members))).collect()
-}
-
-fn lines(outcomes: &[Outcome], thresholds: Thresholds<usize>) -> Result<String> {
-    let mut text = String::new();
-    for outcome in outcomes {
-        let threshold = thresholds.of(outcome);
-        text += &serde_json::to_string(&Line {
-            image: &outcome.photo,
-            prompt: &outcome.prompt,
-            group: &outcome.group,
-            class: &outcome.class,
-            present: outcome.is_present,
-            presence: outcome.presence,
-            threshold: level(threshold),
-            foreground_iou: outcome.is_present.then(|| outcome.counts.foreground_iou(threshold)),
-            falsely_marked: outcome.counts.falsely_marked(threshold),
-            marked: outcome.counts.marked(threshold),
-        })?;
-        text.push('\n');
-    }
-    Ok(text)
 }
 
 /// The prompts whose object is there, worst first.

@@ -51,19 +51,38 @@ fn a_folder_is_scored() {
     assert_eq!((&presence["text"]["present"], &presence["text"]["absent"]), (&1.into(), &1.into()));
     assert!([0.0, 0.5, 1.0].contains(&presence["text"]["roc_auc"].as_f64().unwrap()));
     assert_eq!(presence["image"]["roc_auc"], Value::Null, "there is nothing that is absent");
-    assert_eq!(workspace.files("out"), ["best.png", "prompts.jsonl", "worst.png"]);
-    let lines = fs::read_to_string(workspace.path("out/prompts.jsonl")).unwrap();
+    assert_eq!(workspace.files("out"), ["best.png", "scores.jsonl", "worst.png"]);
+    let lines = fs::read_to_string(workspace.path("out/scores.jsonl")).unwrap();
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 3);
     assert_eq!(lines[0]["foreground_iou"], groups["text"]["chosen"]["foreground_iou"]);
     assert_eq!((&lines[1]["present"], &lines[1]["foreground_iou"]), (&Value::Bool(false), &Value::Null));
-    // The scores of the prompts are in a file of the name that the prompts have.
-    let before = fs::read(workspace.path("data/prompts.jsonl")).unwrap();
-    for other in [["--data", "shapes:1:1", "--tune", &data], ["--data", &data, "--threshold", "0.3"]] {
-        let arguments = [&["eval", "--model", &model, "--out", &data][..], &other].concat();
-        refuse(&arguments, &["--out", "prompts.jsonl", "would overwrite"]);
+}
+
+#[test]
+fn only_files_of_an_earlier_run_are_replaced() {
+    let workspace = with_data(GOOD);
+    let [model, data, out] = ["model", "data", "out"].map(|name| workspace.argument(name));
+    // A data folder may be the output folder, and is whole afterwards.
+    for out in [&out, &out, &data] {
+        succeed(&["eval", "--model", &model, "--data", &data, "--out", out]);
     }
-    assert_eq!(fs::read(workspace.path("data/prompts.jsonl")).unwrap(), before);
+    assert_eq!(fs::read_to_string(workspace.path("data/prompts.jsonl")).unwrap(), GOOD);
+    for (name, bytes) in [
+        ("scores.jsonl", &br#"{"player": "one", "marked": 3}"#[..]),
+        ("scores.jsonl", b""),
+        ("best.png", &fs::read(workspace.path("data/images/photo.png")).unwrap()),
+        ("worst.png", b"not even a picture"),
+    ] {
+        fs::create_dir_all(workspace.path("theirs")).unwrap();
+        workspace.write(&format!("theirs/{name}"), bytes);
+        let theirs = workspace.argument("theirs");
+        let arguments = ["eval", "--model", &model, "--data", &data, "--out", &theirs];
+        refuse(&arguments, &["--out", "theirs", name, "was not written by this command"]);
+        assert_eq!(workspace.files("theirs"), [name]);
+        assert_eq!(fs::read(workspace.path(&format!("theirs/{name}"))).unwrap(), bytes);
+        fs::remove_dir_all(workspace.path("theirs")).unwrap();
+    }
 }
 
 #[test]
