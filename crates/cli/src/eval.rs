@@ -12,7 +12,7 @@ mod sheet;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
 use clipseg_files::shown;
 use serde::Serialize;
@@ -20,7 +20,7 @@ use serde::Serialize;
 use self::data::{Data, DataArgument};
 use self::predictor::Predictor;
 use self::presence::{Judged, Presence, Separation};
-use self::scores::{Counts, GroupScores, Scores, level};
+use self::scores::{Class, Counts, GroupScores, Scores, level};
 use self::sheet::Sheet;
 use crate::inputs::{AdapterArguments, Preparation};
 use crate::model::ModelArguments;
@@ -38,8 +38,8 @@ use crate::table::{self, Align};
 /// how much is marked for what is not there; and how well the presence score, which `clipseg segment`
 /// reports, tells what is there from what is not: --min-presence takes the value under "(from)".
 ///
-/// A data folder holds images/, masks/ (white where the object is) and prompts.jsonl, a line for
-/// each prompt:
+/// A data folder holds images/, masks/ (grey pictures of 8 bits: 255 where the object is, 0 elsewhere)
+/// and prompts.jsonl, a line for each prompt, whose mask is null where the object is not there:
 ///   {"image": "1.png", "text": "a red circle", "mask": "1-circle.png"}
 ///   {"image": "1.png", "text": "a blue cat", "mask": null}
 ///   {"image": "1.png", "prompt_image": "2.png", "prompt_mask": "2-star.png", "mask": "1-star.png"}
@@ -130,16 +130,18 @@ struct Outcome {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    ensure!(
-        (0.0..=1.0).contains(&arguments.threshold),
-        "--threshold {}: must lie between 0 and 1",
-        arguments.threshold
-    );
+    let threshold = hundredths(arguments.threshold).with_context(|| {
+        format!("--threshold {}: must be one of the hundredths 0, 0.01, 0.02, … 1", arguments.threshold)
+    })?;
     arguments.resolution.check()?;
     let model = arguments.model.open()?;
     let preparation = Preparation::read(&model)?;
     let data = Data::open(&arguments.data).context("--data")?;
+    data.check_words(&preparation.tokenizer).context("--data")?;
     let tune = arguments.tune.as_ref().map(|tune| Data::open(tune).context("--tune")).transpose()?;
+    if let Some(tune) = &tune {
+        tune.check_words(&preparation.tokenizer).context("--tune")?;
+    }
     let folder = arguments.out.as_deref().map(|path| output::Folder::prepare(path, "--out")).transpose()?;
     if let Some(folder) = &folder {
         let read: Vec<_> = data.files().into_iter().chain(tune.iter().flat_map(Data::files)).collect();
@@ -155,10 +157,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
     let tune = tune.map(|tune| outcomes(&predictor, &tune, "choosing thresholds")).transpose()?;
     let thresholds = match &tune {
-        None => {
-            let hundredths = (100.0 * arguments.threshold).round() as usize;
-            Thresholds { text: hundredths, image: hundredths }
-        }
+        None => Thresholds { text: threshold, image: threshold },
         Some(tune) => best_thresholds(tune),
     };
     let outcomes = outcomes(&predictor, &data, "scoring")?;
@@ -185,13 +184,19 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         for (place, (name, picks)) in picks.into_iter().enumerate() {
             report.files.push(folder.write(name, &sheet(&predictor, &data, &picks, thresholds)?)?);
             let caption = |outcome: &&Outcome| {
-                let iou = outcome.counts.foreground_iou(thresholds.of(outcome));
+                let iou = outcome.counts.at(thresholds.of(outcome)).foreground_iou();
                 format!("{iou:.3}  {}  {}", shown(&outcome.photo), shown(&outcome.prompt))
             };
             report.extremes[place] = picks.iter().map(caption).collect();
         }
     }
     if arguments.json { output::print_json(&report) } else { output::print(&report.to_text()) }
+}
+
+/// A threshold in hundredths, if it is a whole number of them and at most 100.
+fn hundredths(threshold: f64) -> Option<usize> {
+    let hundredths = (100.0 * threshold).round() as usize;
+    (hundredths <= 100 && level(hundredths) == threshold).then_some(hundredths)
 }
 
 impl Thresholds<usize> {
@@ -209,7 +214,8 @@ fn outcomes(predictor: &Predictor, data: &Data, what: &str) -> Result<Vec<Outcom
         let example = data.example(index)?;
         let segmentation = predictor.predict(&example)?;
         for (place, query) in example.queries.iter().enumerate() {
-            let map = predictor.draw(&segmentation, place, &example.photo)?;
+            let map = predictor.draw(&segmentation, place, &example.photo);
+            let map = map.with_context(|| query.place.clone())?;
             outcomes.push(Outcome {
                 example: index,
                 query: place,
@@ -253,19 +259,20 @@ fn groups(outcomes: &[Outcome], thresholds: Thresholds<usize>) -> BTreeMap<Strin
         members.entry(&outcome.group).or_default().push(outcome);
     }
     let group = |members: &[&Outcome]| {
-        let threshold = thresholds.of(members[0]);
-        let mut classes: BTreeMap<&str, Vec<&Counts>> = BTreeMap::new();
+        let mut classes: BTreeMap<&str, Class> = BTreeMap::new();
         for outcome in members {
-            classes.entry(&outcome.class).or_default().push(&outcome.counts);
+            classes.entry(&outcome.class).or_default().add(&outcome.counts, thresholds.of(outcome));
         }
-        let classes: Vec<_> = classes.into_values().map(Counts::sum).collect();
+        let classes: Vec<_> = classes.into_values().collect();
+        let first = thresholds.of(members[0]);
+        let threshold = members.iter().all(|outcome| thresholds.of(outcome) == first).then_some(first);
         Group {
             prompts: members.len(),
             scores: members
                 .iter()
                 .any(|outcome| outcome.is_present)
                 .then(|| GroupScores::new(&classes, threshold)),
-            falsely_marked: Counts::sum(&classes).falsely_marked(threshold),
+            falsely_marked: Class::chosen(&classes).falsely_marked(),
         }
     };
     members.into_iter().map(|(name, members)| (name.to_owned(), group(&members))).collect()
@@ -273,7 +280,7 @@ fn groups(outcomes: &[Outcome], thresholds: Thresholds<usize>) -> BTreeMap<Strin
 
 /// The prompts whose object is there, worst first.
 fn ranked(outcomes: &[Outcome], thresholds: Thresholds<usize>) -> Vec<&Outcome> {
-    let iou = |outcome: &Outcome| outcome.counts.foreground_iou(thresholds.of(outcome));
+    let iou = |outcome: &Outcome| outcome.counts.at(thresholds.of(outcome)).foreground_iou();
     let mut present: Vec<_> = outcomes.iter().filter(|outcome| outcome.is_present).collect();
     present.sort_by(|a, b| iou(a).total_cmp(&iou(b)));
     present
@@ -354,7 +361,7 @@ impl Report {
             let mut cells = vec![name.clone()];
             cells
                 .extend(scores.at.iter().chain([&scores.best]).map(|at| format!("{:.3}", at.foreground_iou)));
-            cells.push(format!("{:.2}", scores.best.threshold));
+            cells.push(format!("{:.2}", scores.best.threshold?));
             <[String; 8]>::try_from(cells).ok()
         });
         let rows: Vec<_> = std::iter::once(header.map(str::to_owned)).chain(rows).collect();

@@ -10,7 +10,7 @@ use clipseg::{
 };
 
 use crate::inputs::{self, PhotoArguments, Preparation};
-use crate::report;
+use crate::{mask_file, report};
 
 /// The value of --prompt-mask for the prompt image's own transparency.
 const ALPHA: &str = "alpha";
@@ -157,7 +157,7 @@ impl PromptArguments {
             (Some(mask), opaque) if mask.as_os_str() == ALPHA => opaque.with_context(|| {
                 format!("--prompt-mask alpha: {shown} has no transparent part; give a mask, or none")
             })?,
-            (Some(mask), _) => inputs::read_mask(mask, &photo)?,
+            (Some(mask), _) => mask_file::read(mask, &photo, reading.orientation())?,
         };
         let style = PromptStyle::from(self.prompt_style.unwrap_or(Style::CropBlurDarken));
         let of = mask.filter(|mask| mask.as_os_str() != ALPHA).unwrap_or(path);

@@ -44,6 +44,7 @@ pub fn of(outcomes: &[Outcome], thresholds: Thresholds<usize>) -> Result<String>
     let mut text = String::new();
     for outcome in outcomes {
         let threshold = thresholds.of(outcome);
+        let pixels = outcome.counts.at(threshold);
         text += &serde_json::to_string(&Line {
             image: &outcome.photo,
             prompt: &outcome.prompt,
@@ -52,9 +53,9 @@ pub fn of(outcomes: &[Outcome], thresholds: Thresholds<usize>) -> Result<String>
             present: outcome.is_present,
             presence: outcome.presence,
             threshold: level(threshold),
-            foreground_iou: outcome.is_present.then(|| outcome.counts.foreground_iou(threshold)),
-            falsely_marked: outcome.counts.falsely_marked(threshold),
-            marked: outcome.counts.marked(threshold),
+            foreground_iou: outcome.is_present.then(|| pixels.foreground_iou()),
+            falsely_marked: pixels.falsely_marked(),
+            marked: pixels.marked(),
         })?;
         text.push('\n');
     }
