@@ -216,10 +216,20 @@ impl Prompts {
         })
     }
 
-    /// Whether a prompt, or one of its phrases, was longer than the model reads.
-    pub fn is_cut(&self, prompt: usize) -> bool {
+    /// Whether a prompt, or one of its phrases, was longer than the model reads. A file of conditions may not
+    /// say so.
+    pub fn is_cut(&self, prompt: usize) -> Option<bool> {
+        if let Some(saved) = &self.saved {
+            return saved.cut()?.get(prompt).copied();
+        }
         let phrases = prompt * self.templates..(prompt + 1) * self.templates;
-        self.text.as_ref().is_some_and(|text| text.truncated.iter().any(|index| phrases.contains(index)))
+        let text = self.text.as_ref();
+        Some(text.is_some_and(|text| text.truncated.iter().any(|index| phrases.contains(index))))
+    }
+
+    /// Whether one of several prompts was.
+    pub fn is_any_cut(&self, prompts: &[usize]) -> Option<bool> {
+        prompts.iter().try_fold(false, |any, &prompt| Some(any | self.is_cut(prompt)?))
     }
 
     /// A condition for each label, then one for each negative prompt.
