@@ -27,8 +27,8 @@ pub struct PromptArguments {
     /// A picture of what to look for; the mean of several is looked for.
     #[arg(long, value_name = "FILE")]
     prompt_image: Vec<PathBuf>,
-    /// A mask of the object in the prompt image, white where it is and of the same size; or the word alpha,
-    /// to take the prompt image's own opacity. One per prompt image, in their order [default: the whole
+    /// A mask of the object in the prompt image, grey of 8 bits and of the same size, 255 where it is and 0
+    /// elsewhere; or the word alpha, to take the prompt image's own opacity. One per prompt image, in their order [default: the whole
     /// picture is the prompt].
     #[arg(long, value_name = "FILE|alpha", requires = "prompt_image")]
     prompt_mask: Vec<PathBuf>,
