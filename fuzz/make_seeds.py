@@ -218,7 +218,7 @@ ROWS = [
 ]
 write("prompts", "rows", "".join(json.dumps(row) + "\n" for row in ROWS))
 write("prompts", "lying", '\r\n{"image":"1.png","text":"\\u00e9","mask":"2.png"}')
-write("prompts", "elsewhere", '{"image":"../images/1.png","text":"x"}\n{"image":"/dev/null","text":"x"}\n')
+write("prompts", "elsewhere", '{"image":"../images/1.png","text":"x","mask":null}\n{"image":"/dev/null","text":"x","mask":null}\n')
 
 # masks: width, height, distance, tolerance, and pixels or run lengths
 

@@ -59,6 +59,9 @@ Examples:
   clipseg convert rd64-uni-refined.pth --clip ViT-B-16.pt --tokenizer clip-vit-base-patch16 --out clipseg-rd64-refined
   clipseg convert rd16-uni.pth --clip ViT-B-16.pt --dtype f16 --out clipseg-rd16";
 
+/// The most tensors that are listed by name.
+const LISTED: usize = 20;
+
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let out = arguments.out.display();
@@ -94,8 +97,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             &format!("taken out of the tensors' names, where training had put it: {}\n", wrappers.join(", "));
     }
     if !written.left_out.is_empty() {
-        let names: Vec<_> = written.left_out.iter().map(|name| shown(name)).collect();
-        text += &format!("left out, as no CLIPSeg has them: {}\n", names.join(", "));
+        let mut names: Vec<_> = written.left_out.iter().take(LISTED).map(|name| shown(name)).collect();
+        let others = written.left_out.len() - names.len();
+        if others > 0 {
+            names.push(format!("and {others} others"));
+        }
+        text += &format!("left out, as the model has no such tensors: {}\n", names.join(", "));
     }
     output::print(&text)?;
     if !written.has_tokenizer {

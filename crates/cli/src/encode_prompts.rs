@@ -53,8 +53,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let condition = prompts.encode(&model)?;
     let (count, width) = (condition.len(), condition.embeddings.shape[1]);
     let model = model.model();
-    let saved =
+    let cut: Option<Vec<_>> = (0..count).map(|prompt| prompts.is_cut(prompt)).collect();
+    let mut saved =
         SavedConditions::new(model, condition, prompts.labels, prompts.classes).context("--prompt")?;
+    if let Some(cut) = cut {
+        saved = saved.with_cut(cut)?;
+    }
     file.write(&saved.to_bytes()?)?;
     let of = if count == 1 { "prompt" } else { "prompts" };
     output::print(&format!(

@@ -3,6 +3,7 @@
 mod data;
 mod example;
 pub(crate) mod folder;
+mod lines;
 mod predictor;
 mod presence;
 mod scores;
@@ -11,7 +12,7 @@ mod sheet;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
 use clipseg_files::shown;
 use serde::Serialize;
@@ -19,11 +20,12 @@ use serde::Serialize;
 use self::data::{Data, DataArgument};
 use self::predictor::Predictor;
 use self::presence::{Judged, Presence, Separation};
-use self::scores::{Counts, GroupScores, Scores, level};
+use self::scores::{Class, Counts, GroupScores, Scores, level};
 use self::sheet::Sheet;
 use crate::inputs::{AdapterArguments, Preparation};
 use crate::model::ModelArguments;
 use crate::output::{self, Inputs};
+use crate::pictures;
 use crate::progress::Bar;
 use crate::resolution::ResolutionArguments;
 use crate::stop;
@@ -36,8 +38,8 @@ use crate::table::{self, Align};
 /// how much is marked for what is not there; and how well the presence score, which `clipseg segment`
 /// reports, tells what is there from what is not: --min-presence takes the value under "(from)".
 ///
-/// A data folder holds images/, masks/ (white where the object is) and prompts.jsonl, a line for
-/// each prompt:
+/// A data folder holds images/, masks/ (grey pictures of 8 bits: 255 where the object is, 0 elsewhere)
+/// and prompts.jsonl, a line for each prompt, whose mask is null where the object is not there:
 ///   {"image": "1.png", "text": "a red circle", "mask": "1-circle.png"}
 ///   {"image": "1.png", "text": "a blue cat", "mask": null}
 ///   {"image": "1.png", "prompt_image": "2.png", "prompt_mask": "2-star.png", "mask": "1-star.png"}
@@ -57,8 +59,8 @@ pub struct Arguments {
     /// Probability, 0 to 1 in hundredths, from which a pixel is marked.
     #[arg(long, default_value_t = 0.5, allow_negative_numbers = true)]
     threshold: f64,
-    /// Folder for best.png and worst.png (photo, prompt, expected, found) and prompts.jsonl, a line for each
-    /// prompt.
+    /// Folder for best.png and worst.png (photo, prompt, expected, found) and scores.jsonl, a line for each
+    /// prompt. Files of these names are replaced only where an earlier run wrote them.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -76,7 +78,7 @@ Examples:
   clipseg eval --model clipseg-rd64-refined --data my-photos --threshold 0.3 --json";
 
 /// The files that are written to the output folder.
-const LINES: &str = "prompts.jsonl";
+const LINES: &str = "scores.jsonl";
 const BEST: &str = "best.png";
 const WORST: &str = "worst.png";
 /// Prompts in each of the pictures.
@@ -126,41 +128,27 @@ struct Outcome {
     counts: Counts,
 }
 
-/// A line of the output's prompts.jsonl.
-#[derive(Serialize)]
-struct Line<'a> {
-    image: &'a str,
-    prompt: &'a str,
-    group: &'a str,
-    class: &'a str,
-    present: bool,
-    presence: f32,
-    threshold: f64,
-    /// Null where the prompt's object is not there.
-    foreground_iou: Option<f64>,
-    falsely_marked: f64,
-    /// The share of the photo that is marked.
-    marked: f64,
-}
-
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    ensure!(
-        (0.0..=1.0).contains(&arguments.threshold),
-        "--threshold {}: must lie between 0 and 1",
-        arguments.threshold
-    );
+    let threshold = hundredths(arguments.threshold).with_context(|| {
+        format!("--threshold {}: must be one of the hundredths 0, 0.01, 0.02, … 1", arguments.threshold)
+    })?;
     arguments.resolution.check()?;
     let model = arguments.model.open()?;
     let preparation = Preparation::read(&model)?;
     let data = Data::open(&arguments.data).context("--data")?;
+    data.check_words(&preparation.tokenizer).context("--data")?;
     let tune = arguments.tune.as_ref().map(|tune| Data::open(tune).context("--tune")).transpose()?;
+    if let Some(tune) = &tune {
+        tune.check_words(&preparation.tokenizer).context("--tune")?;
+    }
     let folder = arguments.out.as_deref().map(|path| output::Folder::prepare(path, "--out")).transpose()?;
     if let Some(folder) = &folder {
         let read: Vec<_> = data.files().into_iter().chain(tune.iter().flat_map(Data::files)).collect();
         let inputs = Inputs::new(model.folder(), read.iter().map(PathBuf::as_path));
-        for name in [LINES, BEST, WORST] {
-            inputs.check(&folder.path().join(name), "--out")?;
+        folder.check(LINES, "--out", &inputs, lines::is_ours)?;
+        for name in [BEST, WORST] {
+            folder.check(name, "--out", &inputs, pictures::is_ours)?;
         }
     }
     let device = arguments.adapter.open()?;
@@ -169,10 +157,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
     let tune = tune.map(|tune| outcomes(&predictor, &tune, "choosing thresholds")).transpose()?;
     let thresholds = match &tune {
-        None => {
-            let hundredths = (100.0 * arguments.threshold).round() as usize;
-            Thresholds { text: hundredths, image: hundredths }
-        }
+        None => Thresholds { text: threshold, image: threshold },
         Some(tune) => best_thresholds(tune),
     };
     let outcomes = outcomes(&predictor, &data, "scoring")?;
@@ -190,7 +175,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         files: Vec::new(),
     };
     if let Some(folder) = &folder {
-        report.files.push(folder.write(LINES, lines(&outcomes, thresholds)?.as_bytes())?);
+        report.files.push(folder.write(LINES, lines::of(&outcomes, thresholds)?.as_bytes())?);
         let present = ranked(&outcomes, thresholds);
         let best = present.iter().rev().take(SHOWN);
         let worst = present.iter().take(SHOWN);
@@ -199,13 +184,19 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         for (place, (name, picks)) in picks.into_iter().enumerate() {
             report.files.push(folder.write(name, &sheet(&predictor, &data, &picks, thresholds)?)?);
             let caption = |outcome: &&Outcome| {
-                let iou = outcome.counts.foreground_iou(thresholds.of(outcome));
+                let iou = outcome.counts.at(thresholds.of(outcome)).foreground_iou();
                 format!("{iou:.3}  {}  {}", shown(&outcome.photo), shown(&outcome.prompt))
             };
             report.extremes[place] = picks.iter().map(caption).collect();
         }
     }
     if arguments.json { output::print_json(&report) } else { output::print(&report.to_text()) }
+}
+
+/// A threshold in hundredths, if it is a whole number of them and at most 100.
+fn hundredths(threshold: f64) -> Option<usize> {
+    let hundredths = (100.0 * threshold).round() as usize;
+    (hundredths <= 100 && level(hundredths) == threshold).then_some(hundredths)
 }
 
 impl Thresholds<usize> {
@@ -223,7 +214,8 @@ fn outcomes(predictor: &Predictor, data: &Data, what: &str) -> Result<Vec<Outcom
         let example = data.example(index)?;
         let segmentation = predictor.predict(&example)?;
         for (place, query) in example.queries.iter().enumerate() {
-            let map = predictor.draw(&segmentation, place, &example.photo)?;
+            let map = predictor.draw(&segmentation, place, &example.photo);
+            let map = map.with_context(|| query.place.clone())?;
             outcomes.push(Outcome {
                 example: index,
                 query: place,
@@ -267,48 +259,28 @@ fn groups(outcomes: &[Outcome], thresholds: Thresholds<usize>) -> BTreeMap<Strin
         members.entry(&outcome.group).or_default().push(outcome);
     }
     let group = |members: &[&Outcome]| {
-        let threshold = thresholds.of(members[0]);
-        let mut classes: BTreeMap<&str, Vec<&Counts>> = BTreeMap::new();
+        let mut classes: BTreeMap<&str, Class> = BTreeMap::new();
         for outcome in members {
-            classes.entry(&outcome.class).or_default().push(&outcome.counts);
+            classes.entry(&outcome.class).or_default().add(&outcome.counts, thresholds.of(outcome));
         }
-        let classes: Vec<_> = classes.into_values().map(Counts::sum).collect();
+        let classes: Vec<_> = classes.into_values().collect();
+        let first = thresholds.of(members[0]);
+        let threshold = members.iter().all(|outcome| thresholds.of(outcome) == first).then_some(first);
         Group {
             prompts: members.len(),
             scores: members
                 .iter()
                 .any(|outcome| outcome.is_present)
                 .then(|| GroupScores::new(&classes, threshold)),
-            falsely_marked: Counts::sum(&classes).falsely_marked(threshold),
+            falsely_marked: Class::chosen(&classes).falsely_marked(),
         }
     };
     members.into_iter().map(|(name, members)| (name.to_owned(), group(&members))).collect()
 }
 
-fn lines(outcomes: &[Outcome], thresholds: Thresholds<usize>) -> Result<String> {
-    let mut text = String::new();
-    for outcome in outcomes {
-        let threshold = thresholds.of(outcome);
-        text += &serde_json::to_string(&Line {
-            image: &outcome.photo,
-            prompt: &outcome.prompt,
-            group: &outcome.group,
-            class: &outcome.class,
-            present: outcome.is_present,
-            presence: outcome.presence,
-            threshold: level(threshold),
-            foreground_iou: outcome.is_present.then(|| outcome.counts.foreground_iou(threshold)),
-            falsely_marked: outcome.counts.falsely_marked(threshold),
-            marked: outcome.counts.marked(threshold),
-        })?;
-        text.push('\n');
-    }
-    Ok(text)
-}
-
 /// The prompts whose object is there, worst first.
 fn ranked(outcomes: &[Outcome], thresholds: Thresholds<usize>) -> Vec<&Outcome> {
-    let iou = |outcome: &Outcome| outcome.counts.foreground_iou(thresholds.of(outcome));
+    let iou = |outcome: &Outcome| outcome.counts.at(thresholds.of(outcome)).foreground_iou();
     let mut present: Vec<_> = outcomes.iter().filter(|outcome| outcome.is_present).collect();
     present.sort_by(|a, b| iou(a).total_cmp(&iou(b)));
     present
@@ -389,7 +361,7 @@ impl Report {
             let mut cells = vec![name.clone()];
             cells
                 .extend(scores.at.iter().chain([&scores.best]).map(|at| format!("{:.3}", at.foreground_iou)));
-            cells.push(format!("{:.2}", scores.best.threshold));
+            cells.push(format!("{:.2}", scores.best.threshold?));
             <[String; 8]>::try_from(cells).ok()
         });
         let rows: Vec<_> = std::iter::once(header.map(str::to_owned)).chain(rows).collect();

@@ -4,12 +4,12 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clipseg::{
     AdapterChoice, ClipSeg, ClipSegConfig, ClipSegForImageSegmentation, Device, DeviceOptions, Error,
-    KernelFamily, MatrixUnits, Orientation, Photo, PhotoFile, PipelineStore, Precision, Processor, TextBatch,
+    KernelFamily, MatrixUnits, Orientation, PhotoFile, PipelineStore, Precision, Processor, TextBatch,
     Tokenizer,
 };
 use clipseg_files::shown;
@@ -125,8 +125,12 @@ pub struct PhotoArguments {
 impl PhotoArguments {
     /// Decodes a photo; [`warn_of_cut_off`] is for the caller to call.
     pub fn open(&self, path: &Path) -> Result<PhotoFile> {
-        let orientation = if self.ignore_exif { Orientation::Ignore } else { Orientation::Apply };
-        Ok(PhotoFile::open(path, orientation)?)
+        Ok(PhotoFile::open(path, self.orientation())?)
+    }
+
+    /// How photos and their masks are turned.
+    pub fn orientation(&self) -> Orientation {
+        if self.ignore_exif { Orientation::Ignore } else { Orientation::Apply }
     }
 }
 
@@ -141,19 +145,9 @@ pub fn warn_of_cut_off(path: &Path, photo: &PhotoFile) {
     }
 }
 
-/// Reads where the object is in `photo`: a picture of its size, white there.
-pub fn read_mask(path: &Path, photo: &Photo) -> Result<Vec<bool>> {
-    let mask = Photo::open(path, Orientation::Ignore)?;
-    ensure!(
-        (mask.width(), mask.height()) == (photo.width(), photo.height()),
-        "{}: is {} × {} pixels, but its photo is {} × {}",
-        path.display(),
-        mask.width(),
-        mask.height(),
-        photo.width(),
-        photo.height()
-    );
-    Ok(mask.rgb().as_chunks::<3>().0.iter().map(|pixel| pixel[0] >= 128).collect())
+/// A text without the byte-order mark that some editors put in front.
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// The small files of a checkpoint, all that is needed to find bad input before its weights are downloaded

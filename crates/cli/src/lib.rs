@@ -12,6 +12,7 @@ mod eval;
 pub mod fuzzing;
 mod inputs;
 mod kernels;
+mod mask_file;
 mod model;
 mod names;
 mod noise;

@@ -51,6 +51,25 @@ impl Folder {
         &self.path
     }
 
+    /// Refuses to write a file of this name where it is one of the `inputs`, or where there is something
+    /// already that is not an earlier run's, by `is_ours`. `flag` is the option that names the folder.
+    pub fn check(
+        &self,
+        name: &str,
+        flag: &str,
+        inputs: &Inputs,
+        is_ours: impl FnOnce(&Path) -> bool,
+    ) -> Result<()> {
+        let path = self.path.join(name);
+        inputs.check(&path, flag)?;
+        ensure!(
+            !path.exists() || is_ours(&path),
+            "{flag} {}: {name} in it was not written by this command; choose another folder, or move it away",
+            self.path.display()
+        );
+        Ok(())
+    }
+
     /// Writes a file of this name, which may lie in a folder within, and returns its path.
     pub fn write(&self, name: impl AsRef<Path>, bytes: &[u8]) -> Result<PathBuf> {
         self.write_with(name, |file| file.write_all(bytes))
@@ -198,6 +217,24 @@ mod tests {
         for path in ["file", "file/a/b", &"a".repeat(300)] {
             let error = Folder::prepare(&parent.path().join(path), "--out").err().unwrap();
             assert!(error.to_string().starts_with("--out"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_others_wrote_is_not_replaced() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::prepare(parent.path(), "--out").unwrap();
+        let read = parent.path().join("read");
+        let inputs = Inputs::new(&parent.path().join("model"), [read.as_path()]);
+        for name in ["ours", "theirs", "read"] {
+            folder.write(name, name.as_bytes()).unwrap();
+        }
+        let check = |name| folder.check(name, "--out", &inputs, |path| fs::read(path).unwrap() != b"theirs");
+        check("missing").unwrap();
+        check("ours").unwrap();
+        for (name, words) in [("theirs", "theirs in it was not written"), ("read", "would overwrite")] {
+            let error = check(name).unwrap_err().to_string();
+            assert!(error.starts_with("--out") && error.contains(words), "{error}");
         }
     }
 

@@ -10,7 +10,7 @@ use clipseg::{
 };
 
 use crate::inputs::{self, PhotoArguments, Preparation};
-use crate::report;
+use crate::{mask_file, report};
 
 /// The value of --prompt-mask for the prompt image's own transparency.
 const ALPHA: &str = "alpha";
@@ -27,8 +27,8 @@ pub struct PromptArguments {
     /// A picture of what to look for; the mean of several is looked for.
     #[arg(long, value_name = "FILE")]
     prompt_image: Vec<PathBuf>,
-    /// A mask of the object in the prompt image, white where it is and of the same size; or the word alpha,
-    /// to take the prompt image's own opacity. One per prompt image, in their order [default: the whole
+    /// A mask of the object in the prompt image, grey of 8 bits and of the same size, 255 where it is and 0
+    /// elsewhere; or the word alpha, to take the prompt image's own opacity. One per prompt image, in their order [default: the whole
     /// picture is the prompt].
     #[arg(long, value_name = "FILE|alpha", requires = "prompt_image")]
     prompt_mask: Vec<PathBuf>,
@@ -157,7 +157,7 @@ impl PromptArguments {
             (Some(mask), opaque) if mask.as_os_str() == ALPHA => opaque.with_context(|| {
                 format!("--prompt-mask alpha: {shown} has no transparent part; give a mask, or none")
             })?,
-            (Some(mask), _) => inputs::read_mask(mask, &photo)?,
+            (Some(mask), _) => mask_file::read(mask, &photo, reading.orientation())?,
         };
         let style = PromptStyle::from(self.prompt_style.unwrap_or(Style::CropBlurDarken));
         let of = mask.filter(|mask| mask.as_os_str() != ALPHA).unwrap_or(path);
@@ -216,10 +216,20 @@ impl Prompts {
         })
     }
 
-    /// Whether a prompt, or one of its phrases, was longer than the model reads.
-    pub fn is_cut(&self, prompt: usize) -> bool {
+    /// Whether a prompt, or one of its phrases, was longer than the model reads. A file of conditions may not
+    /// say so.
+    pub fn is_cut(&self, prompt: usize) -> Option<bool> {
+        if let Some(saved) = &self.saved {
+            return saved.cut()?.get(prompt).copied();
+        }
         let phrases = prompt * self.templates..(prompt + 1) * self.templates;
-        self.text.as_ref().is_some_and(|text| text.truncated.iter().any(|index| phrases.contains(index)))
+        let text = self.text.as_ref();
+        Some(text.is_some_and(|text| text.truncated.iter().any(|index| phrases.contains(index))))
+    }
+
+    /// Whether one of several prompts was.
+    pub fn is_any_cut(&self, prompts: &[usize]) -> Option<bool> {
+        prompts.iter().try_fold(false, |any, &prompt| Some(any | self.is_cut(prompt)?))
     }
 
     /// A condition for each label, then one for each negative prompt.

@@ -11,6 +11,9 @@ const PLANS: usize = 2;
 /// Most bytes of a map that is worked on in one piece, where the adapter takes as many: what WebGPU asks of
 /// every adapter.
 const PIECE: u64 = 128 << 20;
+/// As many bytes at least, however little a budget leaves: what does not fit then is refused, where ever
+/// smaller pieces would take time without end.
+const LEAST_PIECE: u64 = 256 << 10;
 
 /// A device with the plans that resized and refined maps the last times; what a model gives shares them.
 pub(crate) struct MapPlans {
@@ -115,8 +118,8 @@ impl MapPlans {
     /// the maps of each within the largest piece.
     pub fn resizes(&self, from: (usize, usize), to: (usize, usize)) -> Vec<ResizeKey> {
         let key = |to: Tile| ResizeKey { from: to.source(from.0, from.1), to };
-        let fits = |key: &ResizeKey| self.fits(1, &key.from) && self.fits(1, &key.to);
-        tiles(to, key, fits)
+        let bytes = |key: &ResizeKey| bytes(1, &key.from).max(bytes(1, &key.to));
+        tiles(to, key, bytes, self.piece)
     }
 
     /// As [`resizes`](Self::resizes), of refined maps.
@@ -133,12 +136,8 @@ impl MapPlans {
             RefinementKey { from, to, refinement }
         };
         // Thirteen moments, and four coefficients.
-        let fits = |key: &RefinementKey| self.fits(13, &key.from) && self.fits(4, &key.to);
-        tiles(to, key, fits)
-    }
-
-    fn fits(&self, maps: u64, tile: &Tile) -> bool {
-        4 * maps * tile.pixels() as u64 <= self.piece
+        let bytes = |key: &RefinementKey| bytes(13, &key.from).max(bytes(4, &key.to));
+        tiles(to, key, bytes, self.piece)
     }
 
     pub fn resize(&self, key: &ResizeKey) -> Result<Arc<ResizePlan>> {
@@ -178,22 +177,38 @@ fn record_resize(recorder: &mut Recorder, key: &ResizeKey) -> Result<(Tensor, Te
 fn piece_within_budget(device: &Device) -> u64 {
     device.memory_budget().map_or(u64::MAX, |budget| {
         let MemoryUse { weights, encoded_images, .. } = device.memory_use();
-        budget.saturating_sub(weights + encoded_images) / 16
+        (budget.saturating_sub(weights + encoded_images) / 16).max(LEAST_PIECE)
     })
 }
 
-/// The keys of the tiles of a map of `height` by `width`, which are cut in half along the longer side until
-/// each key fits.
-fn tiles<K>((height, width): (usize, usize), key: impl Fn(Tile) -> K, fits: impl Fn(&K) -> bool) -> Vec<K> {
-    let (mut rows, mut columns) = (height.max(1), width.max(1));
+/// The bytes of `maps` maps of f32 of a tile's size.
+fn bytes(maps: u64, tile: &Tile) -> u64 {
+    4 * maps * tile.pixels() as u64
+}
+
+/// The keys of the tiles of a map of `size`, rows and columns, which are cut in half, along the longer side
+/// where that helps, until no key takes more than `piece` bytes. Where cuts no longer save an eighth, since
+/// what is around a tile is most of it, the keys take more; should the device not have that, it refuses it.
+fn tiles<K>(size: (usize, usize), key: impl Fn(Tile) -> K, bytes: impl Fn(&K) -> u64, piece: u64) -> Vec<K> {
+    let cut_into = |tile: (usize, usize)| {
+        let keys: Vec<_> = grid(size, tile).map(&key).collect();
+        let most = keys.iter().map(&bytes).max().unwrap_or_default();
+        (tile, keys, most)
+    };
+    let mut cut = cut_into((size.0.max(1), size.1.max(1)));
     loop {
-        let keys: Vec<_> = grid((height, width), (rows, columns)).map(&key).collect();
-        // A single pixel cannot be cut; should it not fit, the device refuses it.
-        if (rows, columns) == (1, 1) || keys.iter().all(&fits) {
+        let ((rows, columns), keys, most) = cut;
+        if most <= piece {
             return keys;
         }
-        let longer = if rows > columns { &mut rows } else { &mut columns };
-        *longer = longer.div_ceil(2);
+        let halves = [(rows.div_ceil(2), columns), (rows, columns.div_ceil(2))];
+        let [first, second] = if rows > columns { halves } else { [halves[1], halves[0]] };
+        let saves = |cut: &(_, _, u64)| cut.2 <= most - most / 8;
+        let finer = [first, second].into_iter().map(cut_into).find(saves);
+        match finer {
+            Some(finer) => cut = finer,
+            None => return keys,
+        }
     }
 }
 
@@ -223,7 +238,7 @@ mod tests {
         let device = Device::open(&DeviceOptions::default()).unwrap();
         let refinement = Refinement { radius: 3, epsilon: 1e-3 };
         for ((rows, columns), (height, width)) in
-            [((40, 30), (70, 90)), ((50, 60), (40, 30)), ((7, 9), (64, 3))]
+            [((40, 30), (70, 90)), ((90, 80), (100, 140)), ((50, 60), (40, 30)), ((7, 9), (64, 3))]
         {
             let values = Random(7).values(2 * rows * columns).iter().map(|value| 4.0 * value).collect();
             let logits = Array { shape: vec![2, rows, columns], values };
@@ -261,6 +276,21 @@ mod tests {
             assert_eq!(keys.iter().map(|key| key.to.pixels()).sum::<usize>(), to.0 * to.1);
             assert!(keys.iter().all(|key| 52 * key.from.pixels() as u64 <= PIECE), "{from:?}");
             assert!(keys.len() < 4000, "{}", keys.len());
+        }
+    }
+
+    /// However small the pieces should be, and whatever is around each, tiles are not cut without end.
+    #[test]
+    fn tiles_are_not_cut_where_that_saves_nothing() {
+        let device = Device::open(&DeviceOptions::default()).unwrap();
+        for piece in [0, 1, 20_000] {
+            let plans = MapPlans::with_piece(&device, piece);
+            for radius in [8, 256] {
+                let refinement = Refinement { radius, ..Refinement::default() };
+                let keys = plans.refinements((352, 352), (1500, 2000), refinement);
+                assert_eq!(keys.iter().map(|key| key.to.pixels()).sum::<usize>(), 1500 * 2000);
+                assert!(keys.len() <= 1024, "radius {radius}, piece {piece}: {}", keys.len());
+            }
         }
     }
 

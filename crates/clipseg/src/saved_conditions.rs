@@ -20,8 +20,9 @@ const MOST_BYTES: u64 = 1 << 28;
 ///
 /// The file is safetensors: the tensor `conditional_embeddings`, f32 `[prompts, projection_dim]`, and in the
 /// metadata under `clipseg-conditions` a JSON object of `version` (1), `model` (its
-/// [fingerprint](ClipSegForImageSegmentation::fingerprint)), `prompts` (a list of texts) and `classes` (a
-/// list of a text or null for each prompt).
+/// [fingerprint](ClipSegForImageSegmentation::fingerprint)), `prompts` (a list of texts), `classes` (a list of
+/// a text or null for each prompt) and, if it is known, `cut` (for each prompt, whether it was longer than the
+/// model reads).
 #[derive(Clone, Debug, PartialEq)]
 pub struct SavedConditions {
     path: PathBuf,
@@ -35,6 +36,8 @@ struct Header {
     model: String,
     prompts: Vec<String>,
     classes: Vec<Option<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cut: Option<Vec<bool>>,
 }
 
 /// The part of the header that all versions have.
@@ -59,7 +62,7 @@ impl SavedConditions {
     ) -> Result<Self> {
         condition.check(model.config().projection_dim)?;
         let model = model.fingerprint().to_owned();
-        let header = Header { version: VERSION, model, prompts, classes };
+        let header = Header { version: VERSION, model, prompts, classes, cut: None };
         let saved = Self { path: PathBuf::new(), header, condition };
         saved.check().map_err(|message| Error::Input(format!("conditions to be kept: {message}")))?;
         Ok(saved)
@@ -111,6 +114,22 @@ impl SavedConditions {
         &self.header.classes
     }
 
+    /// As they are, with what is known of each prompt: whether it was longer than the model reads.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when there are not as many values as prompts.
+    pub fn with_cut(mut self, cut: Vec<bool>) -> Result<Self> {
+        self.header.cut = Some(cut);
+        self.check().map_err(|message| Error::Input(format!("conditions to be kept: {message}")))?;
+        Ok(self)
+    }
+
+    /// For each prompt, whether it was longer than the model reads, if that is known.
+    #[must_use]
+    pub fn cut(&self) -> Option<&[bool]> {
+        self.header.cut.as_deref()
+    }
+
     /// The conditions, if this model made them, or one whose towers are the same.
     ///
     /// # Errors
@@ -159,7 +178,7 @@ impl SavedConditions {
     }
 
     fn check(&self) -> Result<(), String> {
-        let Header { prompts: names, classes, model, .. } = &self.header;
+        let Header { prompts: names, classes, model, cut, .. } = &self.header;
         let Array { shape, values } = &self.condition.embeddings;
         let &[prompts, width] = &shape[..] else {
             return Err(format!("has conditions of shape {shape:?}, expected [prompts, projection_dim]"));
@@ -170,6 +189,9 @@ impl SavedConditions {
         if (names.len(), classes.len()) != (prompts, prompts) {
             let (names, classes) = (names.len(), classes.len());
             return Err(format!("has {prompts} conditions, but names for {names} and classes for {classes}"));
+        }
+        if let Some(cut) = cut.as_ref().filter(|cut| cut.len() != prompts) {
+            return Err(format!("has {prompts} conditions, but says of {} whether they were cut", cut.len()));
         }
         let shown = names.iter().chain(classes.iter().flatten());
         // A terminal would obey control characters.

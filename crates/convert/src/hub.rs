@@ -62,7 +62,7 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>> {
         .collect()
 }
 
-/// Plans to write all tensors unchanged, after checking that those of the model in the file `config` exist.
+/// Plans to write the tensors of the model in the file `config` unchanged, after checking that they exist.
 /// `path` is what the user named as the source.
 pub(crate) fn plan<'a>(archives: &'a [TorchArchive], config: &Path, path: &Path) -> Result<Plan<'a>> {
     let mut tensors = BTreeMap::new();
@@ -91,19 +91,25 @@ pub(crate) fn plan<'a>(archives: &'a [TorchArchive], config: &Path, path: &Path)
     // A `CLIPSegModel` has no decoder.
     let decoder =
         if starts("decoder.") { config.validate().map(|()| layout::decoder(&config))? } else { Vec::new() };
+    let mut parts = Vec::new();
     for (name, shape) in clip.chain(decoder.into_iter().map(|wanted| (wanted.name, wanted.shape))) {
-        match tensors.get(&name) {
-            None => {
-                let message =
-                    format!("is missing (expected shape {shape:?}): the weights do not fit config.json");
-                return Err(Error::tensor(path, &name, message));
-            }
-            Some(part) if part.tensor.shape() != shape => {
-                let message = format!("has shape {:?}, config.json implies {shape:?}", part.tensor.shape());
-                return Err(Error::tensor(part.archive.path(), &name, message));
-            }
-            Some(_) => {}
+        let Some(part) = tensors.remove(&name) else {
+            let message =
+                format!("is missing (expected shape {shape:?}): the weights do not fit config.json");
+            return Err(Error::tensor(path, &name, message));
+        };
+        if part.tensor.shape() != shape {
+            let message = format!("has shape {:?}, config.json implies {shape:?}", part.tensor.shape());
+            return Err(Error::tensor(part.archive.path(), &name, message));
         }
+        part.check_weight()?;
+        parts.push((name, part));
     }
-    Ok(Plan { parts: tensors.into_iter().collect(), left_out: Vec::new(), config })
+    // Older releases save these with the weights, and as whole numbers.
+    for tower in ["text", "vision"] {
+        let name = format!("{prefix}{tower}_model.embeddings.position_ids");
+        let part = tensors.remove(&name);
+        parts.extend(part.map(|part| (name, part)));
+    }
+    Ok(Plan { parts, left_out: tensors.into_keys().collect(), config })
 }

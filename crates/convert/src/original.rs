@@ -116,6 +116,7 @@ impl<'a> Parts<'a> {
             );
             return Err(Error::tensor(path, &wanted.original, message));
         };
+        part.check_weight()?;
         let found = part.tensor.shape().to_vec();
         let misshapen = || {
             let is = match wanted.origin {

@@ -21,6 +21,15 @@ pub(crate) struct Folder {
 
 impl Folder {
     pub(crate) fn prepare(path: &Path) -> Result<Self> {
+        let mut around = path.ancestors().filter(|path| !path.as_os_str().is_empty());
+        if let Some(taken) = around.find(|path| path.is_symlink() || path.exists()).filter(|it| !it.is_dir())
+        {
+            return Err(Error::Request(format!(
+                "--out {}: {} is not a folder; name one, which is made where it is missing",
+                path.display(),
+                taken.display()
+            )));
+        }
         let missing = path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
         let folder = Self { path: path.to_owned(), created: missing.map(Path::to_owned).collect() };
         fs::create_dir_all(path).map_err(|error| Error::write(path, error))?;

@@ -3,7 +3,8 @@
 use clipseg_clip::ClipSegConfig;
 
 use crate::archive::TorchArchive;
-use crate::tensor::StoredTensor;
+use crate::error::{Error, Result};
+use crate::tensor::{StoredTensor, is_float};
 
 /// A tensor to be written, or a part of one, and the archive that it is in.
 #[derive(Clone)]
@@ -17,6 +18,19 @@ pub(crate) struct Part<'a> {
 impl<'a> Part<'a> {
     pub(crate) fn new(archive: &'a TorchArchive, name: &str, tensor: StoredTensor) -> Self {
         Self { archive, name: name.to_owned(), tensor }
+    }
+
+    /// Checks that the tensor can be a weight.
+    pub(crate) fn check_weight(&self) -> Result<()> {
+        let dtype = self.tensor.dtype();
+        if is_float(dtype) {
+            return Ok(());
+        }
+        let message = format!(
+            "is stored as {dtype:?}, but weights are floating-point numbers; take the checkpoint as it was before \
+             it was quantised or changed so"
+        );
+        Err(Error::tensor(self.archive.path(), &self.name, message))
     }
 }
 

@@ -152,6 +152,11 @@ pub(crate) fn item_size(dtype: Dtype) -> usize {
     dtype.bitsize() / 8
 }
 
+/// Whether numbers of this type are floating-point numbers of a kind that weights have.
+pub(crate) fn is_float(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16)
+}
+
 /// The type in which weights are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WeightType {
@@ -165,10 +170,10 @@ impl WeightType {
     /// The type that a tensor of type `from` is written as: floating-point numbers as this type, whole
     /// numbers unchanged.
     pub(crate) fn of(self, from: Dtype) -> Dtype {
-        match (from, self) {
-            (Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16, Self::F32) => Dtype::F32,
-            (Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16, Self::F16) => Dtype::F16,
-            (other, _) => other,
+        match self {
+            _ if !is_float(from) => from,
+            Self::F32 => Dtype::F32,
+            Self::F16 => Dtype::F16,
         }
     }
 

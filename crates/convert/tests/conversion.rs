@@ -137,6 +137,33 @@ fn transformers_own_file_and_its_shards() {
     assert_eq!(by_index.weights(), sharded.weights());
 }
 
+/// What the model in config.json does not have is neither written nor read, and is named.
+#[test]
+fn tensors_of_no_use_are_left_out_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = fs::read_to_string(fixture("hub").join("config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    config["text_config"]["num_hidden_layers"] = 2.into();
+    fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    let request = Request {
+        source: &fixture("hub"),
+        out: &folder.path().join("out"),
+        clip: None,
+        config: Some(folder.path()),
+        tokenizer: None,
+        weights: WeightType::F32,
+    };
+    let report = convert(&request, &mut |_, _| {}).unwrap();
+    let whole = run("hub", None, None, WeightType::F32).report;
+    assert_eq!(whole.left_out, no_differences());
+    assert_eq!((report.left_out.len(), report.tensors + 16), (16, whole.tensors));
+    let layer = "clip.text_model.encoder.layers.2.";
+    assert!(report.left_out.iter().all(|name| name.starts_with(layer)), "{:?}", report.left_out);
+    let written = fs::read(folder.path().join("out/model.safetensors")).unwrap();
+    let written = SafeTensors::deserialize(&written).unwrap();
+    assert!(written.names().iter().all(|name| !name.starts_with(layer)));
+}
+
 /// DataParallel around a compiled model that contains a compiled CLIP: `module._orig_mod.clip._orig_mod.…`.
 #[test]
 fn what_training_had_put_around_the_model_is_taken_off() {

@@ -150,6 +150,57 @@ fn a_damaged_number_is_noticed() {
     case.refused(&["pytorch_model.bin", "damaged entry"]);
 }
 
+/// Such a folder would be written, and no command could load it.
+#[test]
+fn weights_that_are_whole_numbers() {
+    let whole = fs::read(fixture("convert/hub/pytorch_model.bin")).unwrap();
+    let zip = rawzip::ZipArchive::from_slice(&whole).unwrap();
+    let entries: Vec<(String, Vec<u8>)> = zip
+        .entries()
+        .map(|record| {
+            let record = record.unwrap();
+            let name = String::from_utf8_lossy(record.file_path().as_bytes()).into_owned();
+            let bytes = zip.get_entry(record.wayfinder()).unwrap().data().to_vec();
+            (name, bytes)
+        })
+        .collect();
+    // Storages of whole numbers that are as long.
+    let (float, whole_number) = (&b"torch\nFloatStorage\n"[..], &b"torch\nIntStorage\n"[..]);
+    let changed = entries.into_iter().map(|(name, mut bytes)| {
+        while let Some(start) = bytes.windows(float.len()).position(|part| part == float) {
+            bytes.splice(start..start + float.len(), whole_number.iter().copied());
+        }
+        (name, bytes)
+    });
+    let changed: Vec<_> = changed.collect();
+    let parts: Vec<_> = changed.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])).collect();
+    let mut case = Case::with_bytes("pytorch_model.bin", &archive(&parts));
+    case.config = Some(fixture("convert/hub"));
+    case.refused(&["pytorch_model.bin", "tensor `clip.", "is stored as I32", "floating-point"]);
+}
+
+#[test]
+fn an_output_that_is_not_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "kept").unwrap();
+    for out in [file.clone(), file.join("within")] {
+        let request = Request {
+            source: &fixture("convert/hub"),
+            out: &out,
+            clip: None,
+            config: None,
+            tokenizer: None,
+            weights: WeightType::F32,
+        };
+        let message = convert(&request, &mut |_, _| {}).unwrap_err().to_string();
+        for word in ["--out", "file is not a folder; name one"] {
+            assert!(message.contains(word), "{word:?} is not in: {message}");
+        }
+    }
+    assert_eq!(fs::read(&file).unwrap(), b"kept");
+}
+
 /// A download cut off anywhere gives an error, not a panic.
 #[test]
 fn truncated_archives() {

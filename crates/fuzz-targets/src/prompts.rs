@@ -20,7 +20,8 @@ pub fn run(bytes: &[u8]) -> bool {
     match prompts(files.path(), MOST) {
         Ok(counts) => {
             assert!(!counts.is_empty() && counts.iter().all(|&count| count > 0));
-            let lines = str::from_utf8(bytes).unwrap().lines();
+            let text = str::from_utf8(bytes).unwrap();
+            let lines = text.strip_prefix('\u{feff}').unwrap_or(text).lines();
             let lines = lines.filter(|line| !line.trim().is_empty()).count();
             assert!(counts.len() == MOST || counts.iter().sum::<usize>() == lines);
             true

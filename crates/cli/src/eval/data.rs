@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use clipseg::Photo;
+use clipseg::{Photo, Tokenizer};
 use clipseg_shapes::{SIZE, Scene};
 
 use super::example::{Example, Prompt, Query};
@@ -67,6 +67,15 @@ impl Data {
         }
     }
 
+    /// Checks that the model can read all words, and warns of those that it cuts.
+    pub fn check_words(&self, tokenizer: &Tokenizer) -> Result<()> {
+        match self {
+            // Phrases of a few words.
+            Self::Shapes { .. } => Ok(()),
+            Self::Folder(folder) => folder.check_words(tokenizer),
+        }
+    }
+
     /// The number of examples.
     pub fn len(&self) -> usize {
         match self {
@@ -110,7 +119,9 @@ fn shapes_example(seed: u64, index: u64) -> Result<Example> {
             (false, false) => "seen pairs",
             (false, true) => "unseen pairs",
         };
-        Ok(Query { prompt, mask: marked(&scene, &query.members), group: format!("{kind}, {group}"), class })
+        let (mask, group) = (marked(&scene, &query.members), format!("{kind}, {group}"));
+        Ok(Query { place: name.clone(), prompt, mask, group, class })
     });
-    Ok(Example { name, photo: photo(&scene)?, queries: queries.collect::<Result<_>>()? })
+    let queries = queries.collect::<Result<_>>()?;
+    Ok(Example { name, photo: photo(&scene)?, queries })
 }

@@ -14,6 +14,8 @@ pub struct Example {
 
 /// A prompt and its answer.
 pub struct Query {
+    /// Where the prompt comes from, for messages.
+    pub place: String,
     /// What is looked for.
     pub prompt: Prompt,
     /// The pixels of the photo that show the object; none where it is not there.
@@ -30,6 +32,13 @@ pub enum Prompt {
     Text(String),
     /// A photo, the pixels of it that show the object, and a name.
     Image(Photo, Vec<bool>, String),
+}
+
+impl Example {
+    /// Where its first prompt comes from, for messages.
+    pub fn place(&self) -> String {
+        self.queries.first().map_or_else(|| self.name.clone(), |query| query.place.clone())
+    }
 }
 
 impl Query {

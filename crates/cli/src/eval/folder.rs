@@ -1,16 +1,15 @@
 //! A data set on disk.
 
-use std::collections::HashMap;
-use std::io::BufReader;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use clipseg::{Orientation, Photo};
-use image::ImageReader;
+use clipseg::{Orientation, Photo, PhotoFile, Tokenizer};
+use clipseg_files::shown;
 use serde::Deserialize;
 
 use super::example::{Example, Prompt, Query};
-use crate::inputs;
+use crate::{inputs, mask_file, report};
 
 const PROMPTS: &str = "prompts.jsonl";
 /// The most bytes of that file, far more than a hundred thousand prompts take.
@@ -35,7 +34,9 @@ struct Row {
     prompt_image: Option<PathBuf>,
     /// … where this file in `masks/` is white.
     prompt_mask: Option<PathBuf>,
-    /// A file in `masks/`, white where the object is; null where it is not there.
+    /// A file in `masks/`, white where the object is; null where it is not there. Without the next line, the
+    /// key could be missing.
+    #[serde(deserialize_with = "Option::deserialize")]
     mask: Option<PathBuf>,
     /// Prompts that are scored together.
     group: Option<String>,
@@ -54,9 +55,11 @@ impl DataFolder {
         let text = String::from_utf8(text).with_context(unread)?;
         let mut folder = Self { path: path.to_owned(), photos: Vec::new() };
         let mut places = HashMap::new();
+        let text = inputs::without_mark(&text);
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let place = folder.place(index + 1);
-            let row: Row = serde_json::from_str(line).with_context(|| format!("{place}: is not a prompt"))?;
+            let row: Row = serde_json::from_str(line)
+                .with_context(|| format!("{place}: is not a prompt, as `clipseg eval --help` shows them"))?;
             folder.check(&row).with_context(|| place.clone())?;
             let next = folder.photos.len();
             let place = *places.entry(row.image.clone()).or_insert(next);
@@ -67,6 +70,27 @@ impl DataFolder {
         }
         ensure!(!folder.photos.is_empty(), "{}: holds no prompts", prompts.display());
         Ok(folder)
+    }
+
+    /// Checks that the model can read all words, and warns of those that it cuts.
+    pub fn check_words(&self, tokenizer: &Tokenizer) -> Result<()> {
+        let mut rows: Vec<_> = self.photos.iter().flatten().collect();
+        rows.sort_by_key(|(line, _)| *line);
+        let mut seen = HashSet::new();
+        for (line, text) in rows.into_iter().filter_map(|(line, row)| Some((*line, row.text.as_ref()?))) {
+            if !seen.insert(text) {
+                continue;
+            }
+            if tokenizer.encode(text).with_context(|| self.place(line))?.truncated {
+                report::warning(format_args!(
+                    "{}: is longer than {} tokens and was cut: {:?}",
+                    self.place(line),
+                    tokenizer.max_length(),
+                    shown(text)
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// The files that are read.
@@ -92,22 +116,24 @@ impl DataFolder {
         let image = &rows[0].1.image;
         let photo =
             Photo::open(self.image(image), Orientation::Apply).with_context(|| self.place(rows[0].0))?;
-        let queries =
-            rows.iter().map(|(line, row)| self.query(row, &photo).with_context(|| self.place(*line)));
-        let queries = queries.collect::<Result<_>>()?;
+        let query = |(line, row): &(usize, Row)| {
+            let place = self.place(*line);
+            self.query(row, &photo, place.clone()).context(place)
+        };
+        let queries = rows.iter().map(query).collect::<Result<_>>()?;
         Ok(Example { name: image.display().to_string(), photo, queries })
     }
 
-    fn query(&self, row: &Row, photo: &Photo) -> Result<Query> {
+    fn query(&self, row: &Row, photo: &Photo, place: String) -> Result<Query> {
         let mask = match &row.mask {
-            Some(mask) => inputs::read_mask(&self.mask(mask), photo)?,
+            Some(mask) => mask_file::read(&self.mask(mask), photo, Orientation::Apply)?,
             None => vec![false; photo.width() * photo.height()],
         };
         let prompt = match (&row.text, &row.prompt_image, &row.prompt_mask) {
             (Some(text), None, None) => Prompt::Text(text.clone()),
             (None, Some(image), Some(mask)) => {
                 let shown = Photo::open(self.image(image), Orientation::Apply)?;
-                let marked = inputs::read_mask(&self.mask(mask), &shown)?;
+                let marked = mask_file::read(&self.mask(mask), &shown, Orientation::Apply)?;
                 Prompt::Image(shown, marked, format!("[{}]", image.display()))
             }
             _ => bail!("a prompt has either \"text\", or \"prompt_image\" and \"prompt_mask\""),
@@ -115,6 +141,7 @@ impl DataFolder {
         let kind = if prompt.is_text() { "text" } else { "image" };
         let present = if mask.contains(&true) { kind.to_owned() } else { format!("{kind}, absent") };
         Ok(Query {
+            place,
             class: row.class.clone().unwrap_or_else(|| prompt.name().to_owned()),
             group: row.group.clone().unwrap_or(present),
             prompt,
@@ -134,9 +161,9 @@ impl DataFolder {
     /// Compares sizes from the files' headers. A photo may be stored on its side and turned when it is read,
     /// so width and height may be swapped.
     fn check_sizes(&self, image: &Path, mask: Option<&Path>) -> Result<()> {
-        let (width, height) = dimensions(&self.image(image))?;
+        let (width, height) = PhotoFile::stored_size(self.image(image))?;
         let Some(mask) = mask.map(|mask| self.mask(mask)) else { return Ok(()) };
-        let found = dimensions(&mask)?;
+        let found = PhotoFile::stored_size(&mask)?;
         ensure!(
             found == (width, height) || found == (height, width),
             "{}: is {} × {} pixels, but {} is {width} × {height}",
@@ -159,11 +186,4 @@ impl DataFolder {
     fn place(&self, line: usize) -> String {
         format!("{}, line {line}", self.path.join(PROMPTS).display())
     }
-}
-
-fn dimensions(path: &Path) -> Result<(u32, u32)> {
-    let unread = || format!("cannot read {}", path.display());
-    let file = clipseg_files::open(path).with_context(unread)?;
-    let reader = ImageReader::new(BufReader::new(file)).with_guessed_format().with_context(unread)?;
-    reader.into_dimensions().with_context(|| format!("{}: is not a picture", path.display()))
 }

@@ -16,8 +16,9 @@ impl Predictor<'_> {
     /// Predicts all prompts of one photo, which is encoded once.
     pub fn predict(&self, example: &Example) -> Result<Segmentation> {
         let Self { model, resolution } = self;
-        let pixels = resolution.cut(&example.photo, model.processor())?;
-        let scenes = model.encode_windows(&pixels, |_| ())?;
+        let of_photo = || format!("{}: {}", example.place(), example.name);
+        let pixels = resolution.cut(&example.photo, model.processor()).with_context(of_photo)?;
+        let scenes = model.encode_windows(&pixels, |_| ()).with_context(of_photo)?;
         let condition = |query: &Query| -> Result<Condition> {
             Ok(match &query.prompt {
                 Prompt::Text(text) => model.encode_text(&[text])?,
@@ -27,9 +28,10 @@ impl Predictor<'_> {
                 }
             })
         };
-        let conditions: Vec<_> = example.queries.iter().map(condition).collect::<Result<_>>()?;
-        let joined = Condition::concat(&conditions).with_context(|| example.name.clone())?;
-        Ok(model.decode_windows(&scenes, &joined)?)
+        let placed = |query: &Query| condition(query).with_context(|| query.place.clone());
+        let conditions: Vec<_> = example.queries.iter().map(placed).collect::<Result<_>>()?;
+        let joined = Condition::concat(&conditions).with_context(of_photo)?;
+        model.decode_windows(&scenes, &joined).with_context(of_photo)
     }
 
     /// The prediction for one prompt, at the photo's size.

@@ -100,7 +100,7 @@ impl<'a> Drawing<'a> {
             found_of_all.push(PromptResult {
                 prompt: name,
                 of: if of == [name] { Vec::new() } else { of },
-                cut: members.iter().any(|&member| prompts.is_cut(member)),
+                cut: prompts.is_any_cut(members),
                 presence,
                 peak_probability: map.peak(),
                 area,

@@ -48,11 +48,15 @@ const LONGEST: u64 = 1 << 16;
 pub fn read_paths(mut stream: impl BufRead) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     let mut line = Vec::new();
+    let mut is_first = true;
     while stream.by_ref().take(LONGEST).read_until(b'\n', &mut line)? > 0 {
         if line.len() as u64 == LONGEST {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a line is too long for a path"));
         }
-        let path = line.strip_suffix(b"\n").unwrap_or(&line);
+        // The byte-order mark that some editors put in front.
+        let path = if is_first { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line) } else { &line };
+        is_first = false;
+        let path = path.strip_suffix(b"\n").unwrap_or(path);
         let path = path.strip_suffix(b"\r").unwrap_or(path);
         if !path.is_empty() {
             paths.push(path_of(path)?);
@@ -142,6 +146,8 @@ mod tests {
         let paths = read_paths(&b"a.png\r\n\nb c.png\nlast"[..]).unwrap();
         assert_eq!(paths, ["a.png", "b c.png", "last"].map(PathBuf::from));
         assert!(read_paths(&b""[..]).unwrap().is_empty());
+        let marked = read_paths("\u{feff}a.png\r\n\u{feff}b.png".as_bytes()).unwrap();
+        assert_eq!(marked, ["a.png", "\u{feff}b.png"].map(PathBuf::from));
         let endless = io::BufReader::new(io::repeat(0));
         assert!(read_paths(endless).unwrap_err().to_string().contains("a line is too long"));
     }

@@ -43,8 +43,8 @@ pub struct PromptResult<'a> {
     /// The prompts that the result was made of, if there are several or their name is not that of the result.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub of: Vec<&'a str>,
-    /// Whether the prompt was longer than the model reads.
-    pub cut: bool,
+    /// Whether the prompt was longer than the model reads; null where its file of conditions does not say so.
+    pub cut: Option<bool>,
     /// How sure the model is that the object is in the photo at all, 0 to 1: the mean of its answer's largest
     /// probabilities.
     pub presence: f32,

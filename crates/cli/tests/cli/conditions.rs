@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Workspace, fixture, refuse, reports, succeed};
+use crate::support::{Workspace, clipseg, fixture, refuse, reports, succeed};
 
 const TINY: [&str; 4] = ["-p", "a cat", "-p", "a dot=dots"];
 
@@ -52,6 +52,21 @@ fn kept_prompts_find_what_prompts_find() {
     let mut arguments = segment(&workspace, "prompts.safetensors");
     arguments.extend(["--negative", "a cat"].map(str::to_owned));
     succeed(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_kept_prompt_that_was_cut_says_so() {
+    let workspace = Workspace::tiny();
+    let [model, file] = ["model", "prompts.safetensors"].map(|name| workspace.argument(name));
+    let long = format!("{}=long", "a cat ".repeat(200));
+    let output = clipseg(&["encode-prompts", "--model", &model, "--out", &file, "-p", "a cat", "-p", &long]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && stderr.contains("prompt 2 of 2 is longer"), "{stderr}");
+    let arguments = segment(&workspace, "prompts.safetensors");
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).chain(["--json"]).collect();
+    let [report] = reports(&succeed(&arguments)).try_into().unwrap();
+    let cut: Vec<_> = report["prompts"].as_array().unwrap().iter().map(|prompt| &prompt["cut"]).collect();
+    assert_eq!(cut, [false, true]);
 }
 
 #[test]

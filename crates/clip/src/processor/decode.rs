@@ -4,7 +4,7 @@ mod directory;
 mod formats;
 mod tiff;
 
-use std::io::Cursor;
+use std::io::{BufRead, Cursor, Read, Seek};
 
 use image::metadata::Orientation as Turn;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
@@ -12,6 +12,7 @@ use libjpeg_turbo_rs::PixelFormat;
 
 use self::directory::Directory;
 use super::photo::check_size;
+use super::photo_file::MAX_BYTES;
 use super::{MAX_PIXELS, Orientation, Photo, PhotoFile};
 use crate::error::{Error, Result};
 
@@ -35,9 +36,7 @@ struct Picture {
 
 /// Decodes the picture in `bytes`.
 pub(super) fn decode(bytes: &[u8], orientation: Orientation) -> Result<PhotoFile> {
-    let mut reader = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .map_err(|error| Error::image(format!("cannot be read: {error}")))?;
+    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(unreadable)?;
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
     reader.limits(limits.clone());
@@ -77,15 +76,18 @@ pub(super) fn decode(bytes: &[u8], orientation: Orientation) -> Result<PhotoFile
     picture.turned(turn, is_upright)
 }
 
-/// The numbers of columns and rows that a picture file declares.
-pub(crate) fn dimensions(bytes: &[u8]) -> Option<(u64, u64)> {
-    if tiff::is_tiff(bytes) {
-        let directory = Directory::read(bytes)?;
-        return Some((directory.first(tiff::WIDTH)?, directory.first(tiff::HEIGHT)?));
+/// The numbers of columns and rows that a picture file declares. Of a TIFF, all is read; of others the head.
+pub(crate) fn dimensions(mut file: impl BufRead + Seek) -> Result<(u64, u64)> {
+    let mut bytes = Vec::new();
+    file.by_ref().take(4).read_to_end(&mut bytes).map_err(unreadable)?;
+    if tiff::is_tiff(&bytes) {
+        file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(unreadable)?;
+        return tiff::dimensions(&bytes);
     }
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?;
-    let (width, height) = reader.into_dimensions().ok()?;
-    Some((width.into(), height.into()))
+    file.rewind().map_err(unreadable)?;
+    let reader = ImageReader::new(file).with_guessed_format().map_err(unreadable)?;
+    let (width, height) = reader.into_dimensions().map_err(undecodable)?;
+    Ok((width.into(), height.into()))
 }
 
 impl Picture {
@@ -196,6 +198,10 @@ fn decode_other(decoder: impl ImageDecoder) -> Result<Picture> {
         eight_bit => eight_bit.into_rgb8().into_vec(),
     };
     Ok(Picture { width, height, rgb, alpha, is_clipped })
+}
+
+fn unreadable(error: std::io::Error) -> Error {
+    Error::image(format!("cannot be read: {error}"))
 }
 
 fn damaged(error: impl std::fmt::Display) -> Error {

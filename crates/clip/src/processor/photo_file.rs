@@ -1,13 +1,15 @@
 //! Reads photos from picture files.
 
+use std::io::BufReader;
 use std::path::Path;
 
-use super::decode::decode;
+use super::decode::{decode, dimensions};
+use super::photo::check_size;
 use super::{MAX_PIXELS, Photo};
 use crate::error::{Error, Result};
 
 /// Most bytes that a file may have: the most pixels with four channels of 16 bits, and metadata.
-const MAX_BYTES: u64 = MAX_PIXELS * 8 + (64 << 20);
+pub(super) const MAX_BYTES: u64 = MAX_PIXELS * 8 + (64 << 20);
 
 /// How to treat the orientation that a camera wrote into the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,6 +57,18 @@ impl PhotoFile {
     /// As [`open`](Self::open).
     pub fn from_bytes(bytes: &[u8], orientation: Orientation) -> Result<Self> {
         decode(bytes, orientation)
+    }
+
+    /// The columns and rows of the picture in a file, as it is stored: one that is then turned upright may
+    /// have them exchanged. Pixels are not decoded, and of most formats only the file's head is read.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, is not a picture of a known format, or is larger than [`MAX_PIXELS`].
+    pub fn stored_size(path: impl AsRef<Path>) -> Result<(usize, usize)> {
+        let path = path.as_ref();
+        let file = clipseg_files::open(path).map_err(|source| Error::read(path, source))?;
+        let size = dimensions(BufReader::new(file)).and_then(|(width, height)| check_size(width, height));
+        size.map_err(|error| error.in_file(path))
     }
 }
 

@@ -4,7 +4,8 @@
 use std::io::Cursor;
 
 use clipseg_clip::{
-    Checkpoint, Error, ImageSize, Orientation, Photo, PixelFormat, PreprocessorConfig, Processor, Resample,
+    Checkpoint, Error, ImageSize, Orientation, Photo, PhotoFile, PixelFormat, PreprocessorConfig, Processor,
+    Resample,
 };
 use clipseg_testing::fixture;
 use image::{ImageBuffer, ImageFormat, Luma, LumaA, Rgb, Rgba};
@@ -103,6 +104,31 @@ fn files_decode_as_in_pillow() {
         checked += 1;
     }
     assert_eq!(checked, 40);
+}
+
+#[test]
+fn the_size_of_a_file_is_told_without_decoding_it() {
+    let folder = fixture("processor");
+    let names = |folder: &std::path::Path| {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.is_file()).collect::<Vec<_>>()
+    };
+    let mut count = 0;
+    for path in [names(&folder), names(&folder.join("kinds"))].concat() {
+        let Ok(photo) = Photo::open(&path, Orientation::Ignore) else { continue };
+        let size = PhotoFile::stored_size(&path).unwrap();
+        let (width, height) = (photo.width(), photo.height());
+        // TIFFs are always turned.
+        let is_tiff = path.extension().unwrap() == "tif";
+        let turned = is_tiff && size == (height, width);
+        assert!(size == (width, height) || turned, "{}: {size:?}", path.display());
+        count += 1;
+    }
+    assert!(count > 50, "{count}");
+    for path in [folder.join("README.md"), folder.join("missing.png")] {
+        let error = PhotoFile::stored_size(&path).unwrap_err().to_string();
+        assert!(error.contains(&path.display().to_string()), "{error}");
+    }
 }
 
 #[test]

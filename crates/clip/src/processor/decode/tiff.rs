@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 
 // Tags.
 const NEW_SUBFILE_TYPE: u16 = 254;
-pub const WIDTH: u16 = 256;
-pub const HEIGHT: u16 = 257;
+const WIDTH: u16 = 256;
+const HEIGHT: u16 = 257;
 const BITS: u16 = 258;
 const COMPRESSION: u16 = 259;
 const PHOTOMETRIC: u16 = 262;
@@ -72,16 +72,30 @@ pub fn is_tiff(bytes: &[u8]) -> bool {
     [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"].iter().any(|mark| bytes.starts_with(*mark))
 }
 
+/// The numbers of columns and rows that a file declares.
+pub fn dimensions(bytes: &[u8]) -> Result<(u64, u64)> {
+    declared(&directory(bytes)?)
+}
+
+fn directory(bytes: &[u8]) -> Result<Directory<'_>> {
+    Directory::read(bytes).ok_or_else(|| damaged("it has no directory of pictures"))
+}
+
+fn declared(directory: &Directory) -> Result<(u64, u64)> {
+    let size = |tag| directory.first(tag).ok_or_else(|| damaged("it does not say its size"));
+    Ok((size(WIDTH)?, size(HEIGHT)?))
+}
+
 /// The first picture of a file, and how it has to be turned.
 pub fn decode(bytes: &[u8]) -> Result<(Picture, Turn)> {
-    let directory = Directory::read(bytes).ok_or_else(|| damaged("it has no directory of pictures"))?;
+    let directory = directory(bytes)?;
     if is_raw(bytes, &directory) {
         return Err(Error::image(
             "is a camera's raw file, of which a preview alone could be read; develop it to JPEG or PNG first",
         ));
     }
-    let size = |tag| directory.first(tag).ok_or_else(|| damaged("it does not say its size"));
-    let (width, height) = check_size(size(WIDTH)?, size(HEIGHT)?)?;
+    let (width, height) = declared(&directory)?;
+    let (width, height) = check_size(width, height)?;
     let turn = directory.orientation().unwrap_or(Turn::NoTransforms);
     let samples = match directory.first(COMPRESSION) {
         Some(JPEG) => jpeg::read(bytes, &directory, width, height)?,
