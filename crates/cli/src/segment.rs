@@ -101,7 +101,14 @@ pub struct Arguments {
     #[command(flatten)]
     prompts: PromptArguments,
     /// Take the prompts from a file that `clipseg encode-prompts` wrote with this model, in place of -p.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "prompt_image"])]
+    // What needs -p is listed too: clap waives a requirement that conflicts with what is given.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = [
+            "prompt", "prompt_image", "prompt_mask", "prompt_style", "mix", "template", "template_set",
+        ]
+    )]
     conditions: Option<PathBuf>,
     #[command(flatten)]
     combining: CombiningArguments,
