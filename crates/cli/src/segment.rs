@@ -150,9 +150,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     arguments.frames.check()?;
     arguments.check_simplify()?;
     arguments.resolution.check()?;
-    let Listing { photos: sources, failures } = Listing::of(&arguments.photos, arguments.recursive)?;
+    let mut listing = Listing::of(&arguments.photos, arguments.recursive)?;
+    if arguments.save.iter().any(|kind| kind.is_data_set()) {
+        listing.leave_out_repeated();
+    }
+    let Listing { photos: sources, failures } = listing;
     ensure!(
-        sources.len() == 1 || arguments.logits.is_none(),
+        sources.len() <= 1 || arguments.logits.is_none(),
         "--logits takes a single photo, {} are given; --save npy writes a file for each",
         sources.len()
     );
