@@ -30,6 +30,7 @@ pub fn print_json_line(value: &impl Serialize) -> Result<()> {
 
 /// A folder that files can be written to. It is made with the first file, so that a run that fails earlier
 /// leaves nothing behind, and need not remove what another run may have made.
+#[derive(Clone)]
 pub struct Folder {
     path: PathBuf,
 }
