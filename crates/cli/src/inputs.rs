@@ -61,6 +61,10 @@ impl AdapterArguments {
                 choice
             }
         };
+        ensure!(
+            self.matrix_units == MatrixUnits::Off || self.precision == Precision::F16,
+            "--matrix-units: they multiply in f16; add --precision f16, or leave out --matrix-units"
+        );
         let caches = user_cache_folder();
         let tuning = self
             .tune_kernels

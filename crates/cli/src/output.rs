@@ -78,6 +78,11 @@ fn nearest_existing(path: &Path) -> io::Result<&Path> {
                 let message = format!("{} is not a folder", path.display());
                 return Err(io::Error::new(ErrorKind::NotADirectory, message));
             }
+            // A folder cannot be made where there is a link.
+            Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(path).is_ok() => {
+                let message = format!("{} is a link that leads nowhere", path.display());
+                return Err(io::Error::new(ErrorKind::NotFound, message));
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }

@@ -138,6 +138,9 @@ Examples:
   find . -name '*.jpg' | clipseg segment --model clipseg-rd64-refined - -p \"a cat\" --out masks
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a cat\" --logits cat.safetensors --adapter 0";
 
+/// The endings of results that are not pictures.
+const RESULTS: [&str; 4] = ["npy", "json", "txt", "yaml"];
+
 /// Where the results go.
 struct Targets {
     folder: Option<output::Folder>,
@@ -150,6 +153,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     arguments.combining.check(&arguments.save)?;
     arguments.frames.check()?;
     arguments.check_simplify()?;
+    arguments.check_logits()?;
     arguments.resolution.check()?;
     let mut listing = Listing::of(&arguments.photos, arguments.recursive)?;
     if arguments.save.iter().any(|kind| kind.is_data_set()) {
@@ -257,6 +261,21 @@ impl Arguments {
             *simplify == 0.0 || has_polygons,
             "--simplify {simplify}: changes the polygons of regions files and data sets alone; add --save regions, \
              coco or yolo"
+        );
+        Ok(())
+    }
+
+    /// Checks that the logits do not get the name of a result, or one by which programs would take them for a
+    /// picture.
+    fn check_logits(&self) -> Result<()> {
+        let Some(path) = &self.logits else { return Ok(()) };
+        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        let is_results = photos::EXTENSIONS.contains(&ending.as_str()) || RESULTS.contains(&ending.as_str());
+        ensure!(
+            !is_results,
+            "--logits {}: is written as safetensors, but .{ending} is the ending of other files; let the name end in \
+             .safetensors",
+            path.display()
         );
         Ok(())
     }

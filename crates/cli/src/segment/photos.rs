@@ -13,7 +13,7 @@ use super::{dataset, frames};
 use crate::{pictures, report};
 
 /// The endings of the files that are taken for photos when a folder is searched.
-const EXTENSIONS: [&str; 12] =
+pub const EXTENSIONS: [&str; 12] =
     ["jpg", "jpeg", "jpe", "jif", "jfif", "png", "webp", "gif", "bmp", "dib", "tif", "tiff"];
 /// The endings of pictures that this program does not read.
 const OTHER_ENDINGS: [&str; 16] = [
