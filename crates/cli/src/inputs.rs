@@ -120,7 +120,8 @@ fn cache_folder(variable: impl Fn(&str) -> Option<OsString>, home: Option<PathBu
 #[derive(Args)]
 pub struct PhotoArguments {
     /// Take the photo's pixels as stored, as transformers does, instead of turning it upright by its EXIF
-    /// orientation. TIFFs are always turned: Pillow hands them to transformers that way.
+    /// orientation. TIFFs are always turned: Pillow hands them to transformers that way. What XMP says of the
+    /// orientation is not read.
     #[arg(long)]
     pub ignore_exif: bool,
 }

@@ -64,8 +64,8 @@ pub struct Arguments {
     #[arg(long)]
     recursive: bool,
     /// Folder for the results, created if missing. It may be the photos' own: photos are never overwritten,
-    /// but earlier results are, of the same prompt and of a photo of the same name. Of a data set that is
-    /// there already no photo and no label is lost: what does not fit to it is refused.
+    /// but earlier results are, of the same prompt and of a photo of the same name. A data set that is there
+    /// keeps its photos, and its labels keep their meaning: what would change that is refused.
     #[arg(long, value_name = "DIR", required_unless_present = "logits")]
     out: Option<PathBuf>,
     /// What to write to the folder, separated by commas.
