@@ -62,6 +62,10 @@ impl AdapterArguments {
                 choice
             }
         };
+        ensure!(
+            self.matrix_units == MatrixUnits::Off || self.precision == Precision::F16,
+            "--matrix-units: they multiply in f16; add --precision f16, or leave out --matrix-units"
+        );
         let caches = user_cache_folder();
         let tuning = self
             .tune_kernels
@@ -117,7 +121,8 @@ fn cache_folder(variable: impl Fn(&str) -> Option<OsString>, home: Option<PathBu
 #[derive(Args)]
 pub struct PhotoArguments {
     /// Take the photo's pixels as stored, as transformers does, instead of turning it upright by its EXIF
-    /// orientation. TIFFs are always turned: Pillow hands them to transformers that way.
+    /// orientation. TIFFs are always turned: Pillow hands them to transformers that way. What XMP says of the
+    /// orientation is not read.
     #[arg(long)]
     pub ignore_exif: bool,
 }

@@ -30,6 +30,7 @@ pub fn print_json_line(value: &impl Serialize) -> Result<()> {
 
 /// A folder that files can be written to. It is made with the first file, so that a run that fails earlier
 /// leaves nothing behind, and need not remove what another run may have made.
+#[derive(Clone)]
 pub struct Folder {
     path: PathBuf,
 }
@@ -95,6 +96,11 @@ fn nearest_existing(path: &Path) -> io::Result<&Path> {
             Ok(_) => {
                 let message = format!("{} is not a folder", path.display());
                 return Err(io::Error::new(ErrorKind::NotADirectory, message));
+            }
+            // A folder cannot be made where there is a link.
+            Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(path).is_ok() => {
+                let message = format!("{} is a link that leads nowhere", path.display());
+                return Err(io::Error::new(ErrorKind::NotFound, message));
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),

@@ -1,6 +1,6 @@
 //! How finely photos are looked at, and masks are drawn.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use clipseg::{Photo, Processor, Refinement, Segmentation, WindowPixels, Windows};
 
@@ -18,9 +18,10 @@ pub struct ResolutionArguments {
         allow_negative_numbers = true
     )]
     scales: Vec<f32>,
-    /// By which share of their sides neighbouring windows overlap, 0 to 0.75; they are blended there.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.25, allow_negative_numbers = true)]
-    overlap: f32,
+    /// By which share of their sides neighbouring windows overlap, 0 to 0.75; they are blended there [default:
+    /// 0.25].
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    overlap: Option<f32>,
     /// Draw masks along the photo's own edges, by a guided filter with a radius of 1 to 256 pixels of the
     /// picture that the model sees [default RADIUS: 8].
     #[arg(
@@ -37,6 +38,11 @@ impl ResolutionArguments {
     /// Checks what can be checked without a photo.
     pub fn check(&self) -> Result<()> {
         self.windows().validate().context("--scales, --overlap")?;
+        ensure!(
+            self.overlap.is_none() || self.scales.iter().any(|&scale| scale > 1.0),
+            "--overlap: at scale 1 there is one window, which overlaps none; add --scales, such as 1,2, or leave out \
+             --overlap"
+        );
         self.refinement().map_or(Ok(()), Refinement::validate).context("--refine")
     }
 
@@ -54,7 +60,8 @@ impl ResolutionArguments {
     }
 
     fn windows(&self) -> Windows {
-        Windows { scales: self.scales.clone(), overlap: self.overlap }
+        let overlap = self.overlap.unwrap_or(Windows::default().overlap);
+        Windows { scales: self.scales.clone(), overlap }
     }
 
     fn refinement(&self) -> Option<Refinement> {

@@ -64,7 +64,8 @@ pub struct Arguments {
     #[arg(long)]
     recursive: bool,
     /// Folder for the results, created if missing. It may be the photos' own: photos are never overwritten,
-    /// but earlier results of the same photo and prompt are.
+    /// but earlier results are, of the same prompt and of a photo of the same name. A data set that is there
+    /// keeps its photos, and its labels keep their meaning: what would change that is refused.
     #[arg(long, value_name = "DIR", required_unless_present = "logits")]
     out: Option<PathBuf>,
     /// What to write to the folder, separated by commas.
@@ -101,7 +102,14 @@ pub struct Arguments {
     #[command(flatten)]
     prompts: PromptArguments,
     /// Take the prompts from a file that `clipseg encode-prompts` wrote with this model, in place of -p.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "prompt_image"])]
+    // What needs -p is listed too: clap waives a requirement that conflicts with what is given.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = [
+            "prompt", "prompt_image", "prompt_mask", "prompt_style", "mix", "template", "template_set",
+        ]
+    )]
     conditions: Option<PathBuf>,
     #[command(flatten)]
     combining: CombiningArguments,
@@ -130,6 +138,9 @@ Examples:
   find . -name '*.jpg' | clipseg segment --model clipseg-rd64-refined - -p \"a cat\" --out masks
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a cat\" --logits cat.safetensors --adapter 0";
 
+/// The endings of results that are not pictures.
+const RESULTS: [&str; 4] = ["npy", "json", "txt", "yaml"];
+
 /// Where the results go.
 struct Targets {
     folder: Option<output::Folder>,
@@ -142,10 +153,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     arguments.combining.check(&arguments.save)?;
     arguments.frames.check()?;
     arguments.check_simplify()?;
+    arguments.check_logits()?;
     arguments.resolution.check()?;
-    let Listing { photos: sources, failures } = Listing::of(&arguments.photos, arguments.recursive)?;
+    let mut listing = Listing::of(&arguments.photos, arguments.recursive)?;
+    if arguments.save.iter().any(|kind| kind.is_data_set()) {
+        listing.leave_out_repeated();
+    }
+    let Listing { photos: sources, failures } = listing;
     ensure!(
-        sources.len() == 1 || arguments.logits.is_none(),
+        sources.len() <= 1 || arguments.logits.is_none(),
         "--logits takes a single photo, {} are given; --save npy writes a file for each",
         sources.len()
     );
@@ -245,6 +261,21 @@ impl Arguments {
             *simplify == 0.0 || has_polygons,
             "--simplify {simplify}: changes the polygons of regions files and data sets alone; add --save regions, \
              coco or yolo"
+        );
+        Ok(())
+    }
+
+    /// Checks that the logits do not get the name of a result, or one by which programs would take them for a
+    /// picture.
+    fn check_logits(&self) -> Result<()> {
+        let Some(path) = &self.logits else { return Ok(()) };
+        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        let is_results = photos::EXTENSIONS.contains(&ending.as_str()) || RESULTS.contains(&ending.as_str());
+        ensure!(
+            !is_results,
+            "--logits {}: is written as safetensors, but .{ending} is the ending of other files; let the name end in \
+             .safetensors",
+            path.display()
         );
         Ok(())
     }

@@ -16,6 +16,11 @@ struct Step {
 
 static STEP: Mutex<Option<Step>> = Mutex::new(None);
 
+/// What is done before the process ends; it gives what to add to the message.
+type Last = Box<dyn FnOnce() -> String + Send>;
+
+static LAST: Mutex<Option<Last>> = Mutex::new(None);
+
 fn step() -> MutexGuard<'static, Option<Step>> {
     STEP.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -32,8 +37,14 @@ pub fn advance() {
     }
 }
 
-/// From now on, when the process is asked to stop, it removes unfinished files, says how far it came, and
-/// exits with 128 plus the signal's number.
+/// Has something done before the process ends because it was asked to stop, and its result added to the
+/// message.
+pub fn before_the_end(last: impl FnOnce() -> String + Send + 'static) {
+    *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(last));
+}
+
+/// From now on, when the process is asked to stop, it does what is to be done [`before_the_end`], removes
+/// unfinished files, says how far it came, and exits with 128 plus the signal's number.
 #[cfg(unix)]
 pub fn on_signals() -> anyhow::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
@@ -42,8 +53,10 @@ pub fn on_signals() -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         if let Some(signal) = signals.forever().next() {
+            let last = LAST.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let more = last.map(|last| last()).unwrap_or_default();
             clipseg_files::remove_unfinished();
-            say(&message());
+            say(&(message() + &more));
             // Skip the exit handlers: those of drivers would take apart what other threads are using.
             signal_hook::low_level::exit(128 + signal);
         }

@@ -128,6 +128,23 @@ pub(crate) fn wanted(adapter: &wgpu::Adapter, choice: MatrixUnits) -> Option<Mat
     if is_wanted { offered(adapter) } else { None }
 }
 
+/// Refuses or tells of matrix units that are asked for on the processor.
+///
+/// # Errors
+/// [`Error::Adapter`] when they are insisted on.
+#[cfg(feature = "processor")]
+pub(crate) fn check_processor(options: &DeviceOptions) -> Result<()> {
+    let name = crate::processor::info().name;
+    let reason =
+        "no matrix units can be used: the processor has none; take an adapter that has some".to_owned();
+    match options.matrix_units {
+        MatrixUnits::Off => {}
+        MatrixUnits::Known => log::warn!("{name}: {reason}"),
+        MatrixUnits::Any => return Err(Error::Adapter { adapter: name, reason }),
+    }
+    Ok(())
+}
+
 /// The matrices that the kernels on `device` multiply, as `options` ask. `lanes` are given where the device
 /// runs the subgroup kernels, which use no matrix units.
 ///

@@ -44,7 +44,9 @@ pub fn stem(photo: &Path) -> String {
 pub fn slug(prompt: &str) -> String {
     let prompt: String = prompt.nfc().collect();
     let is_part = |c: char| c.is_alphanumeric() || is_combining_mark(c);
-    let words: Vec<_> = prompt.split(|c| !is_part(c)).filter(|word| !word.is_empty()).collect();
+    // Marks without a letter to stand on are what is left of emoji.
+    let words = prompt.split(|c| !is_part(c)).map(|word| word.trim_start_matches(is_combining_mark));
+    let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
     let slug = words.join("-").to_lowercase();
     match shortened(&slug, SLUG_BYTES).trim_end_matches('-') {
         "" => "prompt".to_owned(),
@@ -98,6 +100,8 @@ mod tests {
         assert_eq!(slug(&"猫".repeat(25)), "猫".repeat(25));
         assert_eq!(slug(&"猫 ".repeat(25)), "猫-".repeat(24).trim_end_matches('-'));
         assert_eq!(slug("🐈"), "prompt");
+        assert_eq!(slug("⚽\u{fe0f}"), "prompt");
+        assert_eq!(slug("a ⚽\u{fe0f}ball"), "a-ball");
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod coco;
 mod yolo;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 use clipseg::Photo;
@@ -14,14 +15,18 @@ use self::yolo::Yolo;
 pub use self::yolo::{YoloFiles, holds_copies};
 use super::photos::Source;
 use super::saves::Kind;
-use crate::{output, report};
+use crate::{output, report, stop};
 
 /// The data sets that are asked for, by default none.
 #[derive(Default)]
 pub struct DataSet<'a> {
-    coco: Option<Coco<'a>>,
+    /// Shared with what is done when the run is asked to stop.
+    coco: Option<Arc<Mutex<Coco>>>,
     yolo: Option<Yolo<'a>>,
     simplify: f64,
+    ignore_exif: bool,
+    /// Photos that were turned upright.
+    turned: usize,
     /// Instances with holes, which YOLO's format fills.
     filled: usize,
 }
@@ -61,9 +66,14 @@ impl<'a> DataSet<'a> {
         ignore_exif: bool,
     ) -> Result<Self> {
         let coco = saves.contains(&Kind::Coco).then(|| Coco::new(folder, classes, photos)).transpose()?;
+        let coco = coco.map(|coco| Arc::new(Mutex::new(coco)));
+        if let Some(coco) = &coco {
+            let coco = Arc::clone(coco);
+            stop::before_the_end(move || finish_at_once(&coco));
+        }
         let yolo =
             saves.contains(&Kind::Yolo).then(|| Yolo::prepare(folder, classes, ignore_exif)).transpose()?;
-        Ok(Self { coco, yolo, simplify, filled: 0 })
+        Ok(Self { coco, yolo, simplify, ignore_exif, turned: 0, filled: 0 })
     }
 
     /// The instances of class number `class`; none where no data set is asked for. `score` turns the model's
@@ -99,8 +109,9 @@ impl<'a> DataSet<'a> {
     /// Adds a photo, and gives its files in YOLO's format where these are asked for.
     pub fn add(&mut self, annotated: &Annotated<'_>) -> Result<Option<YoloFiles>> {
         let files = self.yolo.as_mut().map(|yolo| yolo.add(annotated)).transpose()?;
-        if let Some(coco) = &mut self.coco {
-            coco.add(annotated)?;
+        if let Some(coco) = &self.coco {
+            locked(coco).add(annotated)?;
+            self.turned += usize::from(!annotated.is_upright && !self.ignore_exif);
         }
         if self.yolo.is_some() {
             let with_holes = annotated.instances.iter().filter(|instance| !instance.contour.holes.is_empty());
@@ -112,10 +123,18 @@ impl<'a> DataSet<'a> {
     /// Writes the files that cover all photos, and gives their paths.
     pub fn finish(&mut self) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
-        if let Some(coco) = &mut self.coco {
-            files.extend(coco.finish()?);
+        if let Some(coco) = &self.coco {
+            files.extend(locked(coco).finish()?);
         }
         files.extend(self.yolo.iter().filter_map(|yolo| yolo.file().map(Path::to_owned)));
+        if self.turned > 0 {
+            report::warning(format_args!(
+                "--save coco: photos that their cameras marked as to be turned: {}; their sizes and annotations are those \
+                 of the upright pictures, so turn them where you read them too (in Pillow by ImageOps.exif_transpose), or \
+                 give --ignore-exif to take the pixels as stored",
+                self.turned
+            ));
+        }
         if self.filled > 0 {
             report::warning(format_args!(
                 "--save yolo: {} with holes, which YOLO's labels cannot express: they are filled there; --save coco \
@@ -125,4 +144,23 @@ impl<'a> DataSet<'a> {
         }
         Ok(files)
     }
+}
+
+fn locked(coco: &Mutex<Coco>) -> MutexGuard<'_, Coco> {
+    // A photo is added whole or not at all.
+    coco.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes the file of all photos so far, for a run that is about to end, and gives what to say of it. No photo
+/// can be added afterwards.
+fn finish_at_once(coco: &Mutex<Coco>) -> String {
+    let mut coco = locked(coco);
+    let count = coco.image_count();
+    let said = match coco.finish() {
+        Ok(None) => String::new(),
+        Ok(Some(file)) => format!("; {} has {count}", file.display()),
+        Err(error) => format!("; {error:#}"),
+    };
+    std::mem::forget(coco);
+    said
 }

@@ -1,6 +1,6 @@
 //! The photos to segment.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::stdin;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use super::{dataset, frames};
 use crate::{pictures, report};
 
 /// The endings of the files that are taken for photos when a folder is searched.
-const EXTENSIONS: [&str; 12] =
+pub const EXTENSIONS: [&str; 12] =
     ["jpg", "jpeg", "jpe", "jif", "jfif", "png", "webp", "gif", "bmp", "dib", "tif", "tiff"];
 /// The endings of pictures that this program does not read.
 const OTHER_ENDINGS: [&str; 16] = [
@@ -35,7 +35,7 @@ pub struct Source {
 #[derive(Default)]
 pub struct Listing {
     pub photos: Vec<Source>,
-    /// Folders that could not be read.
+    /// Folders that could not be read, or in which there is no photo.
     pub failures: Vec<(PathBuf, anyhow::Error)>,
 }
 
@@ -57,6 +57,9 @@ impl Listing {
     /// Lists the photos that were named, or whose paths are on the lines of stdin. A folder stands for the
     /// photos in it, in the order of their names, where numbers are ordered by their value. Hidden files are
     /// left out, and so are pictures that this program has written.
+    ///
+    /// # Errors
+    /// Where a single folder is named and has no photo.
     pub fn of(named: &[PathBuf], recursive: bool) -> Result<Self> {
         let mut listing = Self::default();
         let mut ours = Vec::new();
@@ -71,7 +74,11 @@ impl Listing {
         let named: Vec<_> = named.collect();
         for path in &named {
             if path.is_dir() {
-                listing.add_folder(path, recursive).with_context(|| path.display().to_string())?;
+                let added = listing.add_folder(path, recursive);
+                match added.with_context(|| path.display().to_string()) {
+                    Err(error) if named.len() > 1 => listing.failures.push((path.clone(), error)),
+                    added => added?,
+                }
             } else if pictures::is_ours(path) {
                 ours.push(path);
             } else {
@@ -92,9 +99,32 @@ impl Listing {
         Ok(listing)
     }
 
+    /// Leaves out photos that are listed already, also by another path: for data sets, in which a photo stands
+    /// once.
+    pub fn leave_out_repeated(&mut self) {
+        let mut seen = HashSet::new();
+        let (count, mut first) = (self.photos.len(), None);
+        self.photos.retain(|Source { path, .. }| {
+            // What cannot be found is reported when it is opened.
+            let is_new = path.canonicalize().map_or(true, |file| seen.insert(file));
+            if !is_new {
+                first.get_or_insert_with(|| path.clone());
+            }
+            is_new
+        });
+        if let Some(first) = first {
+            report::warning(format_args!(
+                "{}: is left out, as {} of the photos: it is the same file as an earlier one, and a data set has each \
+                 photo once",
+                first.display(),
+                count - self.photos.len()
+            ));
+        }
+    }
+
     fn add_folder(&mut self, folder: &Path, recursive: bool) -> Result<()> {
         let (photos, failures) = (self.photos.len(), self.failures.len());
-        let mut others = Others::default();
+        let (mut others, mut ours) = (Others::default(), 0_usize);
         let depth = if recursive { usize::MAX } else { 1 };
         let walk = WalkDir::new(folder)
             .min_depth(1)
@@ -107,13 +137,21 @@ impl Listing {
                     let path = error.path().unwrap_or(folder).to_owned();
                     self.failures.push((path, error.into()));
                 }
-                // The path is asked, not the entry, as links to files are taken too.
-                Ok(entry) if entry.path().is_file() => {
+                // The path is asked, not the entry, as links to files are taken too. Links that lead nowhere and
+                // whatever else is not a file are taken as well, and reported when they cannot be opened.
+                Ok(entry) if !entry.path().is_dir() => {
                     let path = entry.into_path();
                     let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
                     if OTHER_ENDINGS.contains(&ending.as_str()) {
                         others.add(ending);
-                    } else if EXTENSIONS.contains(&ending.as_str()) && !pictures::is_ours(&path) {
+                        continue;
+                    }
+                    if !EXTENSIONS.contains(&ending.as_str()) {
+                        continue;
+                    }
+                    if pictures::is_ours(&path) {
+                        ours += 1;
+                    } else {
                         let parent = path.parent().unwrap_or(folder);
                         let within = parent.strip_prefix(folder).unwrap_or(Path::new("")).to_owned();
                         self.photos.push(Source { path, folder: within });
@@ -125,8 +163,12 @@ impl Listing {
         if (self.photos.len(), self.failures.len()) == (photos, failures) {
             let advice = if recursive { "" } else { "; --recursive looks in the folders within it too" };
             return Err(anyhow!(
-                "there is no photo in this folder (a file that ends in .{}){advice}{others}",
+                "there is no photo in this folder (a file that ends in .{}){advice}{ours}{others}",
                 EXTENSIONS.join(", ."),
+                ours = match ours {
+                    0 => String::new(),
+                    ours => format!("; pictures in it that clipseg wrote, which are not photos: {ours}"),
+                },
                 others = others.note().map(|note| format!("; {note}")).unwrap_or_default()
             ));
         }

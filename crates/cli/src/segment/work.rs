@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clipseg::{ClipSeg, Condition, DeviceError, Error, Smoother, WindowStep};
 
 use super::dataset::DataSet;
@@ -69,8 +69,10 @@ impl Work<'_> {
                 // Move the receiver into this thread: when an error ends it, the sender notices.
                 let decoded = decoded;
                 decoded.iter().try_for_each(|(place, decoded)| {
-                    let report = decoded.and_then(|decoded| self.drawing.draw(place, decoded, data_set));
-                    self.progress.pause(|| outcomes.add(&sources[place].path, report))
+                    let path = &sources[place].path;
+                    let draw =
+                        |decoded| self.drawing.draw(place, decoded, data_set).with_context(|| shown(path));
+                    self.progress.pause(|| outcomes.add(path, decoded.and_then(draw)))
                 })
             });
             for (place, opened) in opened.iter().enumerate() {
@@ -79,7 +81,10 @@ impl Work<'_> {
                 if place > 0 && folder(place) != folder(place - 1) {
                     smoother = self.smoother.clone();
                 }
-                let decoded = opened.and_then(|opened| self.decode(place, opened, smoother.as_mut()));
+                let decoded = opened.and_then(|opened| {
+                    let decoded = self.decode(place, opened, smoother.as_mut());
+                    decoded.with_context(|| shown(&sources[place].path))
+                });
                 let is_lost = decoded.as_ref().is_err_and(tells_of_loss);
                 if is_lost {
                     tried = place + 1;
@@ -142,6 +147,11 @@ impl Work<'_> {
         let is_upright = photo.is_upright;
         Ok(Decoded { photo: photo.photo, is_upright, segmentation, windows: count, seconds })
     }
+}
+
+/// A photo's path, to stand before what went wrong with the photo: the parts of the engine know no files.
+fn shown(path: &Path) -> String {
+    path.display().to_string()
 }
 
 /// Whether the error is the loss of the device, which all later photos would meet too.

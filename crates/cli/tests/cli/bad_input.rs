@@ -100,6 +100,11 @@ fn impossible_windows_and_radii() {
         (["--scales", "1,0.5"], ["--scales", "0.5"]),
         (["--scales", "nan"], ["--scales", "NaN"]),
         (["--overlap", "0.9"], ["--overlap", "0.9"]),
+        (["--overlap", "0.5"], ["--overlap", "add --scales"]),
+        (["--matrix-units", "any"], ["--matrix-units", "add --precision f16"]),
+        (["--matrix-units", "known"], ["--matrix-units", "add --precision f16"]),
+        (["--logits", "cat.PNG"], ["--logits cat.PNG", ".safetensors"]),
+        (["--logits", "out/chelsea-a-cat-probability.npy"], ["--logits", ".npy"]),
         (["--refine=0", "--json"], ["--refine", "radius"]),
         (["--refine=257", "--json"], ["--refine", "256"]),
     ] {
@@ -150,6 +155,17 @@ fn an_output_folder_that_cannot_be_written() {
             &["--logits", named],
         );
         refuse(&["preprocess", "--model", &model, photo, "--out", &path], &["--out", named]);
+    }
+    #[cfg(unix)]
+    for out in ["link", "link/below"] {
+        let link = workspace.path("link");
+        let _ = std::os::unix::fs::symlink("a disk that is not mounted", &link);
+        let words = [link.to_str().unwrap(), "is a link that leads nowhere"];
+        refuse(
+            &["segment", "--model", &model, photo, "-p", "a cat", "--out", &workspace.argument(out)],
+            &words,
+        );
+        fs::remove_file(link).unwrap();
     }
     assert_eq!(fs::read(workspace.path("taken")).unwrap(), b"a file");
     assert_eq!(workspace.files(""), ["model", "taken"]);

@@ -129,3 +129,25 @@ fn what_is_to_be_kept_is_checked() {
     refuse(&["encode-prompts", "--model", &model, "--out", &model, "-p", "a cat"], &["--out", "is a folder"]);
     assert!(!workspace.path("prompts.safetensors").exists());
 }
+
+/// What says how prompts in words or pictures are read has no effect on those of a file.
+#[test]
+fn flags_of_other_prompts_are_refused_beside_conditions() {
+    let workspace = with_file();
+    for more in [
+        &["-p", "a cat"][..],
+        &["--prompt-image", "cat.png"],
+        &["--prompt-mask", "cat.png"],
+        &["--prompt-style", "crop"],
+        &["--mix", "0.5"],
+        &["--template", "a {}."],
+        &["--template-set", "plain"],
+    ] {
+        let arguments = segment(&workspace, "prompts.safetensors");
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        let output = clipseg(&arguments);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{more:?}: {stderr}");
+        assert!(stderr.contains("cannot be used with"), "{more:?}: {stderr}");
+    }
+}

@@ -343,3 +343,117 @@ fn photos_of_one_name_have_files_of_their_own() {
     assert!(labels("scene.txt").starts_with("0 ") && labels("scene-2.txt").is_empty());
     assert!(Path::new(&out).join("images/scene-2.png").exists());
 }
+
+/// Segments `photo` of the workspace by `prompts` into the data sets in `out`.
+fn into_data_sets<'a>(model: &'a str, photos: &[&'a str], out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["segment", "--model", model], photos, &["--out", out], more].concat()
+}
+
+#[test]
+fn labels_of_an_earlier_run_keep_their_meaning() {
+    let workspace = Workspace::empty();
+    for (name, scene) in [("a/scene.png", "scene-1.png"), ("b/scene.png", "scene-2.png")] {
+        fs::create_dir_all(workspace.path(name).parent().unwrap()).unwrap();
+        fs::copy(fixture("shapes").join(scene), workspace.path(name)).unwrap();
+    }
+    let scene = image::open(fixture("shapes/scene-2.png")).unwrap();
+    scene.save(workspace.path("b/scene.bmp")).unwrap();
+    let model = fixture("models/clipseg-shapes");
+    let [a, b, bitmap, out] =
+        ["a/scene.png", "b/scene.png", "b/scene.bmp", "out"].map(|name| workspace.argument(name));
+    let run = |photo: &str, prompts: &[&str]| {
+        let arguments = into_data_sets(model.to_str().unwrap(), &[photo], &out, &["--save", "yolo"]);
+        arguments.iter().chain(prompts).map(|&argument| argument.to_owned()).collect::<Vec<_>>()
+    };
+    let square = ["-p", "a square"];
+    let refused = |photo: &str, prompts: &[&str], words: &[&str]| {
+        let before: Vec<_> = workspace.tree("out").iter().map(|name| content(&workspace, name)).collect();
+        let arguments = run(photo, prompts);
+        refuse(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), words);
+        let after: Vec<_> = workspace.tree("out").iter().map(|name| content(&workspace, name)).collect();
+        assert!(before == after, "{arguments:?}");
+    };
+    let first = run(&a, &square);
+    succeed(&first.iter().map(String::as_str).collect::<Vec<_>>());
+    // Other classes, in another order, or more of them.
+    for prompts in
+        [&["-p", "a circle"][..], &["-p", "a circle", "-p", "a square"], &["-p", "a square", "-p", "x"]]
+    {
+        refused(&a, prompts, &["--save yolo", "data.yaml", "\"a square\"", "other classes", "--out"]);
+    }
+    // Other photos of that name.
+    refused(&b, &square, &["images/scene.png", "another picture", "--out"]);
+    refused(&bitmap, &square, &["images/scene.png", "images/scene.bmp", "same file of labels", "--out"]);
+    // More photos of the same classes.
+    workspace.photo("c/scene-9.png");
+    let more = workspace.argument("c/scene-9.png");
+    let more = run(&more, &square);
+    assert!(clipseg(&more.iter().map(String::as_str).collect::<Vec<_>>()).status.success());
+    assert!(workspace.path("out/labels/scene-9.txt").exists());
+}
+
+fn content(workspace: &Workspace, name: &str) -> (String, Vec<u8>) {
+    (name.to_owned(), fs::read(workspace.path("out").join(name)).unwrap())
+}
+
+#[test]
+fn photos_of_an_earlier_run_stay_in_coco() {
+    let workspace = with_scenes();
+    fs::remove_file(workspace.path("photos/broken.jpg")).unwrap();
+    let model = fixture("models/clipseg-shapes");
+    let [one, two, same, photos, out] =
+        ["photos/scene.png", "photos/more/scene.png", "photos/more/../scene.png", "photos", "out"]
+            .map(|name| workspace.argument(name));
+    let more = ["--save", "coco", "-p", "a circle"];
+    let coco = |photos: &[&str]| {
+        let arguments = into_data_sets(model.to_str().unwrap(), photos, &out, &more);
+        arguments.iter().map(|&argument| argument.to_owned()).collect::<Vec<_>>()
+    };
+    let run = |photos: &[&str]| succeed(&coco(photos).iter().map(String::as_str).collect::<Vec<_>>());
+    run(&[&one]);
+    run(&[&same]);
+    let before = content(&workspace, "annotations.json");
+    let refused = |photos: &[&str], words: &[&str]| {
+        refuse(&coco(photos).iter().map(String::as_str).collect::<Vec<_>>(), words);
+    };
+    refused(&[&two], &["--save coco", "annotations.json", "does not have: 1", "scene.png", "--out"]);
+    assert!(content(&workspace, "annotations.json") == before);
+    run(&[&photos, "--recursive"]);
+    assert_eq!(json(&workspace, "out/annotations.json")["images"].as_array().unwrap().len(), 2);
+    workspace.edit("out/annotations.json", "\"images\":[", "\"images\":{");
+    refused(&[&photos, "--recursive"], &["--save coco", "annotations.json", "cannot be read", "remove it"]);
+}
+
+#[test]
+fn a_photo_is_in_a_data_set_once() {
+    let workspace = with_scenes();
+    let model = fixture("models/clipseg-shapes");
+    let [scene, same, out] =
+        ["photos/scene.png", "photos/more/../scene.png", "out"].map(|name| workspace.argument(name));
+    let more = ["--save", "coco,yolo", "-p", "a square"];
+    let photos = [scene.as_str(), &same, &scene];
+    let output = clipseg(&into_data_sets(model.to_str().unwrap(), &photos, &out, &more));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
+    assert!(
+        stderr.starts_with("warning: ") && stderr.contains(&format!("{same}: is left out, as 2 of")),
+        "{stderr}"
+    );
+    assert_eq!(json(&workspace, "out/annotations.json")["images"].as_array().unwrap().len(), 1);
+    assert_eq!(workspace.files("out/labels"), ["scene.txt"]);
+}
+
+#[test]
+fn turned_photos_in_coco_are_told_of() {
+    let workspace = Workspace::empty();
+    workspace.write("coffee.jpg", &sideways_coffee());
+    let model = fixture("models/clipseg-shapes");
+    let [photo, out, stored] = ["coffee.jpg", "out", "stored"].map(|name| workspace.argument(name));
+    let more = ["--save", "coco", "-p", "a circle", "--threshold", "1"];
+    let output = clipseg(&into_data_sets(model.to_str().unwrap(), &[&photo], &out, &more));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
+    assert!(stderr.starts_with("warning: --save coco: ") && stderr.contains("turned: 1;"), "{stderr}");
+    assert!(stderr.contains("--ignore-exif") && stderr.lines().count() == 1, "{stderr}");
+    succeed(&into_data_sets(model.to_str().unwrap(), &[&photo, "--ignore-exif"], &stored, &more));
+}

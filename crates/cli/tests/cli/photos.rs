@@ -94,9 +94,10 @@ fn several_photos_have_no_single_file_of_logits_and_an_empty_folder_has_none() {
     let arguments = ["segment", "--model", &model, &photos, "-p", "a cat", "--logits", &logits];
     refuse(&arguments, &["--logits", "2 are given", "--save npy"]);
     fs::create_dir(workspace.path("empty")).unwrap();
-    workspace.refuse_segment(&[&workspace.argument("empty")], &["empty", "no photo", ".webp", "--recursive"]);
+    let empty = workspace.masks(&["empty"], "out");
+    refuse(&with(&empty, &[]), &["empty", "no photo", ".webp", "--recursive"]);
     workspace.write("empty/IMG.HEIC", b"a photo of another kind");
-    workspace.refuse_segment(&[&workspace.argument("empty")], &["no photo", "(.heic)", "convert"]);
+    refuse(&with(&empty, &[]), &["no photo", "(.heic)", "convert"]);
 }
 
 #[test]
@@ -166,4 +167,54 @@ fn a_report_that_cannot_be_printed_is_an_error() {
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert!(stderr.starts_with("error: cannot write to stdout"), "{stderr}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_that_leads_nowhere_is_not_passed_over_in_silence() {
+    let workspace = with_photos();
+    for (link, target) in
+        [("gone.png", "a disk that is not mounted"), ("notes", "gone"), ("loop.jpg", "loop.jpg")]
+    {
+        std::os::unix::fs::symlink(target, workspace.path("photos").join(link)).unwrap();
+    }
+    let (stdout, stderr) = fail(&with(&workspace.masks(&["photos"], "out"), &["--json"]));
+    for part in ["photos/gone.png", "photos/loop.jpg", "2 of 4 photos could not be segmented"] {
+        assert!(stderr.contains(part), "{part} in {stderr}");
+    }
+    assert_eq!(reports(&stdout).len(), 4);
+    assert_eq!(workspace.files("out").len(), 2);
+}
+
+#[test]
+fn a_folder_without_photos_keeps_no_other_from_being_segmented() {
+    let workspace = with_photos();
+    fs::create_dir(workspace.path("empty")).unwrap();
+    let (stdout, stderr) = fail(&with(&workspace.masks(&["empty", "photos"], "out"), &["--json"]));
+    assert!(stderr.contains("empty: there is no photo in this folder"), "{stderr}");
+    assert!(stderr.contains("1 of 3 photos could not be segmented"), "{stderr}");
+    assert_eq!((reports(&stdout).len(), workspace.files("out").len()), (3, 2));
+    // A folder of results, alone and beside others.
+    refuse(
+        &workspace.masks(&["out"], "again").iter().map(String::as_str).collect::<Vec<_>>(),
+        &["out: there is no photo", "clipseg wrote, which are not photos: 2"],
+    );
+    let (_, stderr) = fail(&with(&workspace.masks(&["out", "empty"], "again"), &[]));
+    assert!(stderr.contains("not photos: 2") && stderr.contains("2 of 2 photos could not"), "{stderr}");
+    assert!(!workspace.path("again").exists());
+}
+
+/// What the engine refuses says of which photo, as it knows no files.
+#[test]
+fn what_fails_after_reading_names_the_photo() {
+    let workspace = with_photos();
+    workspace.write("model/preprocessor_config.json", br#"{"size": {"height": 8, "width": 8}}"#);
+    let named = |name: &str| format!("error: {}: pixel_values: 8 by 8 pixels", workspace.argument(name));
+    let (_, stderr) = fail(&with(&workspace.masks(&["photos/cat.png"], "out"), &[]));
+    assert!(stderr.starts_with(&named("photos/cat.png")), "{stderr}");
+    let (_, stderr) = fail(&with(&workspace.masks(&["photos"], "out"), &[]));
+    assert!(
+        ["photos/cat.bmp", "photos/cat.png"].iter().all(|name| stderr.contains(&named(name))),
+        "{stderr}"
+    );
 }

@@ -70,6 +70,32 @@ fn a_run_that_is_asked_to_stop_says_how_far_it_came_and_leaves_nothing_half_writ
     }
 }
 
+/// Data sets are written from time to time, and all of it before the end.
+#[test]
+fn a_data_set_of_a_run_that_is_asked_to_stop_has_all_photos_so_far() {
+    let workspace = many_photos();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_clipseg"))
+        .args(workspace.masks(&["photos"], "out"))
+        .args(["--save", "coco,mask"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_for_files(&mut child, &workspace.path("out"));
+    signal(&child, "-INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    let done: usize = stderr.split(' ').nth(2).unwrap().parse().unwrap();
+    let file = fs::read(workspace.path("out/annotations.json")).unwrap();
+    let file: serde_json::Value = serde_json::from_slice(&file).unwrap();
+    let images = file["images"].as_array().unwrap().len();
+    // The last photo may be in the data set and not yet reported.
+    assert!((2..400).contains(&done) && (done..=done + 1).contains(&images), "{images}: {stderr}");
+    assert!(stderr.ends_with(&format!("annotations.json has {images}\n")), "{images}: {stderr}");
+    assert_eq!(files(&workspace.path("out")).1, [""; 0]);
+}
+
 /// The next run removes the files that a killed run has left, but not those of a run that is at work.
 #[test]
 fn the_next_run_removes_what_a_killed_one_left() {

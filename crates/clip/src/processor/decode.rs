@@ -2,6 +2,7 @@
 
 mod directory;
 mod formats;
+mod png;
 mod tiff;
 
 use std::io::{BufRead, Cursor, Read, Seek};
@@ -110,29 +111,14 @@ impl Picture {
     }
 }
 
-/// The orientation that a camera wrote into the file.
+/// The orientation that a camera wrote into the file's EXIF block; what XMP says of it is not read.
 fn exif_orientation(bytes: &[u8], format: ImageFormat, decoder: &mut impl ImageDecoder) -> Option<Turn> {
     let exif = match format {
-        ImageFormat::Png => png_exif(bytes).map(<[u8]>::to_vec),
+        ImageFormat::Png => png::exif(bytes),
         ImageFormat::WebP => webp_exif(bytes).map(<[u8]>::to_vec),
         _ => decoder.exif_metadata().ok().flatten(),
     }?;
     Directory::read(exif.strip_prefix(b"Exif\0\0").unwrap_or(&exif))?.orientation()
-}
-
-/// The EXIF block of a PNG file, which may stand before the pixels or after them.
-fn png_exif(bytes: &[u8]) -> Option<&[u8]> {
-    // After the signature come chunks: length, kind, data and checksum.
-    let mut rest = bytes.get(8..)?;
-    while let Some((length, after)) = rest.split_first_chunk::<4>() {
-        let length = u32::from_be_bytes(*length) as usize;
-        let data = after.get(4..)?.get(..length)?;
-        if after.starts_with(b"eXIf") {
-            return Some(data);
-        }
-        rest = after.get(4 + length + 4..)?;
-    }
-    None
 }
 
 /// The EXIF block of a WebP file. It is found here because `image`'s decoder allocates as many bytes as the

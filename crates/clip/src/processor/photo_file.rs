@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 /// Most bytes that a file may have: the most pixels with four channels of 16 bits, and metadata.
 pub(super) const MAX_BYTES: u64 = MAX_PIXELS * 8 + (64 << 20);
 
-/// How to treat the orientation that a camera wrote into the file.
+/// How to treat the orientation that a camera wrote into the file, in its EXIF block. What XMP says of it is
+/// not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Orientation {
     /// Turns the picture upright, as viewers show it.

@@ -57,6 +57,23 @@ fn orientations_after_the_pixels_are_found() {
     assert_ne!(Photo::from_bytes(&moved, Orientation::Ignore).unwrap(), upright);
 }
 
+/// ImageMagick, and what is built on it, writes the EXIF block as a text.
+#[test]
+fn orientations_in_a_text_are_heeded() {
+    let whole = fs::read(fixture("processor/orientation-6.png")).unwrap();
+    let start = whole.windows(4).position(|four| four == b"eXIf").unwrap() - 4;
+    let length = u32::from_be_bytes(whole[start..start + 4].try_into().unwrap()) as usize;
+    let digits: String = whole[start + 8..][..length].iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = format!("Raw profile type exif\0\nexif\n{length:8}\n{digits}\n");
+    let size = u32::try_from(text.len()).unwrap().to_be_bytes();
+    // Readers of PNG do not check the sum of a text, or pass over the text.
+    let chunk = [&size, b"tEXt", text.as_bytes(), &[0; 4]].concat();
+    let changed = [&whole[..start], &chunk, &whole[start + length + 12..]].concat();
+    let upright = Photo::from_bytes(&whole, Orientation::Apply).unwrap();
+    assert_eq!(Photo::from_bytes(&changed, Orientation::Apply).unwrap(), upright);
+    assert_ne!(Photo::from_bytes(&changed, Orientation::Ignore).unwrap(), upright);
+}
+
 #[test]
 fn previews_of_raw_files_are_not_taken_for_photos() {
     // One entry: DNGVersion, four bytes.

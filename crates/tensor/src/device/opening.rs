@@ -16,11 +16,14 @@ use crate::pipeline::PipelineCache;
 #[cfg(not(target_family = "wasm"))]
 use crate::pipeline_file::{OpenStore, PipelineStore};
 use crate::pool::Pool;
-#[cfg(feature = "processor")]
-use crate::processor::{self, Processor};
 use crate::profile::Profile;
 use crate::step_check::StepChecks;
 use crate::{Precision, Result};
+#[cfg(feature = "processor")]
+use crate::{
+    matrix_units,
+    processor::{self, Processor},
+};
 
 impl Device {
     /// Opens an adapter, or the processor.
@@ -43,6 +46,7 @@ impl Device {
             }
             #[cfg(feature = "processor")]
             Chosen::Processor => {
+                matrix_units::check_processor(options)?;
                 let pipelines = PipelineCache::new(
                     options.runtime_checks,
                     #[cfg(not(target_family = "wasm"))]

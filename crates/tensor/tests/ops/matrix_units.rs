@@ -134,6 +134,16 @@ fn an_adapter_without_matrix_units_is_refused_where_they_are_insisted_on() {
         Err(Error::Adapter { reason, .. }) => assert!(reason.contains("f16"), "{reason}"),
         other => panic!("{other:?}"),
     }
+    // The processor has none.
+    let on_processor = |matrix_units| {
+        let kernels = KernelFamily::Auto;
+        Device::open(&DeviceOptions { adapter: AdapterChoice::Processor, kernels, ..options(matrix_units) })
+    };
+    match on_processor(MatrixUnits::Any) {
+        Err(Error::Adapter { reason, .. }) => assert!(reason.contains("matrix units"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    on_processor(MatrixUnits::Known).expect("the processor");
     // Wished for, they are left out.
     Device::open(&options(MatrixUnits::Known)).expect("an adapter, with or without matrix units");
 }

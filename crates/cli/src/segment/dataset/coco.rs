@@ -1,5 +1,7 @@
 //! COCO's format: one JSON file of images, categories and annotations.
 
+mod earlier;
+
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf, absolute};
@@ -17,6 +19,8 @@ use crate::{output, report};
 const FILE: &str = "annotations.json";
 /// The beginning of the file, by which a file of an earlier run is recognised.
 const START: &str = "{\"info\":{\"description\":\"masks found by clipseg\",";
+/// What stands between the list of images and that of annotations.
+const ANNOTATIONS: &[u8] = b"],\"annotations\":[";
 /// The shortest time from one write of the file to the next. The first write comes with the first photo, so
 /// that an early end loses only the photos since the last write.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -25,8 +29,8 @@ const SHARE: u32 = 20;
 
 /// The file in the making. Annotations are kept in an unnamed temporary file until they are put together with
 /// the rest.
-pub struct Coco<'a> {
-    folder: &'a output::Folder,
+pub struct Coco {
+    folder: output::Folder,
     /// The file's beginning, up to the list of images.
     head: Vec<u8>,
     /// The folder that the images' names are relative to.
@@ -80,16 +84,22 @@ enum Segmentation<'a> {
     RunLengths { size: [usize; 2], counts: &'a [u32] },
 }
 
-impl<'a> Coco<'a> {
-    pub fn new(folder: &'a output::Folder, classes: &[String], photos: &[Source]) -> Result<Self> {
+impl Coco {
+    /// Checks that the folder holds no file of another program or person, and none of ours with other photos,
+    /// which would be lost.
+    pub fn new(folder: &output::Folder, classes: &[String], photos: &[Source]) -> Result<Self> {
         let paths = photos.iter().map(|photo| absolute(&photo.path));
-        let root = common_folder(&paths.collect::<io::Result<Vec<_>>>().context("--save coco")?);
+        let paths = paths.collect::<io::Result<Vec<_>>>().context("--save coco")?;
+        let root = common_folder(&paths);
         let path = folder.path().join(FILE);
         ensure!(
             !path.exists() || is_ours(&path),
             "--save coco: {} is a file that clipseg did not write; choose another --out",
             path.display()
         );
+        if path.exists() {
+            earlier::check(&path, &paths)?;
+        }
         // COCO's own category ids begin at 1.
         let categories = (1..).zip(classes).map(|(id, name)| Category { id, name, supercategory: "" });
         let categories: Vec<_> = categories.collect();
@@ -103,7 +113,7 @@ impl<'a> Coco<'a> {
         serde_json::to_writer(&mut head, &categories)?;
         head.extend(b",\"images\":[");
         Ok(Self {
-            folder,
+            folder: folder.clone(),
             head,
             root,
             images: Vec::new(),
@@ -121,8 +131,7 @@ impl<'a> Coco<'a> {
         let image_id = self.image_count + 1;
         let path = absolute(&annotated.source.path)
             .with_context(|| format!("--save coco: {}", annotated.source.path.display()))?;
-        let name = PathText(path.strip_prefix(&self.root).unwrap_or(&path)).to_string();
-        let file_name = if cfg!(windows) { name.replace('\\', "/") } else { name };
+        let file_name = with_slashes(path.strip_prefix(&self.root).unwrap_or(&path));
         let (width, height) = (annotated.photo.width(), annotated.photo.height());
         let image = serde_json::to_vec(&Image { id: image_id, file_name, width, height })?;
         let mut text = Vec::new();
@@ -151,6 +160,11 @@ impl<'a> Coco<'a> {
         Ok(())
     }
 
+    /// The number of photos.
+    pub fn image_count(&self) -> usize {
+        self.image_count
+    }
+
     /// Writes the file of all photos so far, if there are any.
     pub fn finish(&mut self) -> Result<Option<PathBuf>> {
         let Self { folder, head, images, annotations, length, .. } = self;
@@ -159,7 +173,7 @@ impl<'a> Coco<'a> {
         let path = folder.write_with(FILE, |file| {
             file.write_all(head)?;
             file.write_all(images)?;
-            file.write_all(b"],\"annotations\":[")?;
+            file.write_all(ANNOTATIONS)?;
             annotations.seek(SeekFrom::Start(0))?;
             io::copy(&mut annotations.take(*length), file)?;
             file.write_all(b"]}\n")
@@ -209,6 +223,12 @@ fn is_ours(path: &Path) -> bool {
     let mut start = [0; START.len()];
     let read = clipseg_files::open(path).and_then(|mut file| file.read_exact(&mut start));
     read.is_ok() && start == *START.as_bytes()
+}
+
+/// A path as file names are written in this format, on every system.
+fn with_slashes(path: &Path) -> String {
+    let path = PathText(path).to_string();
+    if cfg!(windows) { path.replace('\\', "/") } else { path }
 }
 
 /// The innermost folder that all files lie in.

@@ -1,6 +1,7 @@
 //! YOLO's format, as ultralytics documents it for segmentation: `images/`, `labels/` with a text file for
 //! each image, and `data.yaml`.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read};
@@ -8,11 +9,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use clipseg::Photo;
+use clipseg_files::shown;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use serde::Serialize;
 
 use super::{Annotated, Instance};
+use crate::names::key;
 use crate::output;
 use crate::paths::PathText;
 
@@ -26,6 +29,8 @@ const MARK: &str = "# A data set that clipseg wrote.";
 const EXTENSIONS: [&str; 7] = ["bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
 /// Other endings of the same formats, which ultralytics does not know, with those that it does.
 const ALIASES: [(&str, &str); 4] = [("dib", "bmp"), ("jfif", "jpg"), ("jif", "jpg"), ("jpe", "jpg")];
+/// The most bytes of the file that describes a data set of an earlier run.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// The data set in the making; each photo's files are written when it is added.
 pub struct Yolo<'a> {
@@ -33,6 +38,9 @@ pub struct Yolo<'a> {
     ignore_exif: bool,
     description: String,
     file: Option<PathBuf>,
+    /// The pictures that the folders of `images` held before they got one of this run, by the keys of their
+    /// names without endings.
+    pictures: HashMap<PathBuf, HashMap<String, Vec<PathBuf>>>,
 }
 
 /// One photo's files.
@@ -65,7 +73,8 @@ fn is_ours(folder: &Path) -> bool {
 }
 
 impl<'a> Yolo<'a> {
-    /// Checks that the folder holds no data set that another program or person made.
+    /// Checks that the folder holds no data set that another program or person made, and none of other
+    /// classes, whose labels would get another meaning.
     pub fn prepare(folder: &'a output::Folder, classes: &[String], ignore_exif: bool) -> Result<Self> {
         let labels = folder.path().join(LABELS);
         let is_empty = fs::read_dir(&labels).map_or(true, |mut entries| entries.next().is_none());
@@ -74,15 +83,17 @@ impl<'a> Yolo<'a> {
             "--save yolo: {} holds a data set that clipseg did not write; choose another --out",
             folder.path().display()
         );
+        if is_ours(folder.path()) {
+            check_classes(&folder.path().join(FILE), classes)?;
+        }
         let mut description = format!(
             "{MARK}\n# Each line of a label file: class x y x y ..., of 0..1 across and down the image.\n"
         );
         description += "train: images\nval: images\nnames:\n";
         for (number, class) in classes.iter().enumerate() {
-            // A JSON string is a YAML string too.
-            writeln!(description, "  {number}: {}", serde_json::to_string(class)?)?;
+            writeln!(description, "  {number}: {}", quoted(class)?)?;
         }
-        Ok(Self { folder, ignore_exif, description, file: None })
+        Ok(Self { folder, ignore_exif, description, file: None, pictures: HashMap::new() })
     }
 
     /// Adds a photo. Its picture comes last: labels without one are not read, but a picture without labels
@@ -90,6 +101,7 @@ impl<'a> Yolo<'a> {
     pub fn add(&mut self, annotated: &Annotated<'_>) -> Result<YoloFiles> {
         let Annotated { source, name, photo, instances, .. } = annotated;
         let image = self.picture(annotated)?;
+        self.check_name(&self.folder.path().join(image.name()), name)?;
         // Write this file before the first labels, as it shows that they are ours.
         if self.file.is_none() {
             self.file = Some(self.folder.write(FILE, self.description.as_bytes())?);
@@ -99,6 +111,26 @@ impl<'a> Yolo<'a> {
         let labels = self.folder.write(name, labels.as_bytes())?;
         let image = self.write(&source.path, image)?;
         Ok(YoloFiles { image: PathText(image), labels: PathText(labels) })
+    }
+
+    /// Refuses a picture beside which there is one of the same name with another ending: both would have the
+    /// same file of labels.
+    fn check_name(&mut self, picture: &Path, name: &Path) -> Result<()> {
+        let folder = picture.parent().unwrap_or(Path::new(""));
+        if !self.pictures.contains_key(folder) {
+            self.pictures.insert(folder.to_owned(), pictures_in(folder));
+        }
+        let key = key(&name.file_name().unwrap_or_default().to_string_lossy());
+        let there = self.pictures.get(folder).and_then(|pictures| pictures.get(&key)).into_iter().flatten();
+        match there.into_iter().find(|there| *there != picture) {
+            None => Ok(()),
+            Some(there) => Err(anyhow!(
+                "{}: is in the data set already, and {} would have the same file of labels; choose another --out, \
+                 or give the photo another name",
+                there.display(),
+                picture.display()
+            )),
+        }
     }
 
     /// The file that describes the data set, once it is written.
@@ -158,6 +190,72 @@ impl<'a> Yolo<'a> {
     }
 }
 
+impl Picture {
+    /// Its path, which may lack the data set's folder.
+    fn name(&self) -> &Path {
+        match self {
+            Self::There(path) | Self::Copy(path) | Self::Png(path, _) => path,
+        }
+    }
+}
+
+/// The pictures in a folder by the keys of their names without endings; none where it is not there.
+fn pictures_in(folder: &Path) -> HashMap<String, Vec<PathBuf>> {
+    let mut pictures = HashMap::<_, Vec<_>>::new();
+    for path in fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        if EXTENSIONS.contains(&ending.as_str()) {
+            let name = key(&path.file_stem().unwrap_or_default().to_string_lossy());
+            pictures.entry(name).or_default().push(path);
+        }
+    }
+    pictures
+}
+
+/// Checks that a data set of an earlier run has these classes, as its labels are numbers of its own.
+fn check_classes(path: &Path, classes: &[String]) -> Result<()> {
+    let text =
+        clipseg_files::read(path, MOST_BYTES).with_context(|| format!("cannot read {}", path.display()))?;
+    let there = names(&String::from_utf8_lossy(&text));
+    let listed = |classes: &[String]| {
+        classes.iter().map(|class| format!("{:?}", shown(class))).collect::<Vec<_>>().join(", ")
+    };
+    ensure!(
+        there.as_deref() == Some(classes),
+        "--save yolo: {} is of a data set with other classes ({}) than this run has ({}), whose labels would be \
+         taken for these; choose another --out",
+        path.display(),
+        there.as_deref().map_or("unreadable ones".to_owned(), listed),
+        listed(classes)
+    );
+    Ok(())
+}
+
+/// The names of the classes in a file that this program wrote, if they are as it writes them.
+fn names(text: &str) -> Option<Vec<String>> {
+    let mut lines = text.lines().skip_while(|line| *line != "names:").skip(1);
+    let name = |(number, line): (usize, &str)| {
+        let name = line.strip_prefix(&format!("  {number}: "))?;
+        serde_json::from_str(name).ok()
+    };
+    lines.by_ref().take_while(|line| line.starts_with(' ')).enumerate().map(name).collect()
+}
+
+/// A name as a string of YAML in double quotes: a JSON string, in which what YAML does not take as it is, or
+/// takes for an end of line, is escaped too.
+fn quoted(name: &str) -> Result<String> {
+    let mut quoted = String::new();
+    for c in serde_json::to_string(name)?.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
+                write!(quoted, "\\u{:04x}", u32::from(c))?;
+            }
+            c => quoted.push(c),
+        }
+    }
+    Ok(quoted)
+}
+
 /// The error for another picture that is already there: it is not overwritten.
 fn taken(path: &Path) -> anyhow::Error {
     anyhow!("{}: is another picture than the photo; choose another --out, or remove it", path.display())
@@ -190,4 +288,27 @@ fn with_extension(name: &Path, ending: &str) -> PathBuf {
     name.push(".");
     name.push(ending);
     name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What PyYAML refuses in a file, and what ends a line of YAML.
+    #[test]
+    fn names_are_strings_of_yaml_and_are_read_again() {
+        assert_eq!(
+            quoted("a\u{7f}\"b\"\u{85}\u{2028}é猫🐈\t").unwrap(),
+            r#""a\u007f\"b\"\u0085\u2028é猫🐈\t""#
+        );
+        let classes = ["a\u{7f}b", "c: \"d\"", "é\u{ffff}"].map(str::to_owned);
+        let lines: String = (0..)
+            .zip(&classes)
+            .map(|(number, class)| format!("  {number}: {}\n", quoted(class).unwrap()))
+            .collect();
+        assert_eq!(names(&format!("{MARK}\ntrain: images\nnames:\n{lines}nc: 3\n")).unwrap(), classes);
+        for other in ["names: [cat]\n", "names:\n  0: cat\n", "names:\n  1: \"cat\"\n"] {
+            assert_ne!(names(other), Some(vec!["cat".to_owned()]), "{other}");
+        }
+    }
 }
