@@ -85,11 +85,11 @@ fn what_cannot_be_measured_or_compared_is_refused() {
     assert!(!workspace.path("report").exists());
 
     // A page of somebody else's.
-    std::fs::create_dir(workspace.path("theirs")).unwrap();
+    fs::create_dir(workspace.path("theirs")).unwrap();
     workspace.write("theirs/report.html", b"<p>mine</p>");
     let theirs = workspace.argument("theirs");
     refuse(&quick(&theirs, "softmax"), &["--report", "theirs", "has not written", "name another folder"]);
-    assert_eq!(std::fs::read(workspace.path("theirs/report.html")).unwrap(), b"<p>mine</p>");
+    assert_eq!(fs::read(workspace.path("theirs/report.html")).unwrap(), b"<p>mine</p>");
 }
 
 /// A report whose names would act in a page if they were markup, with a wrong form, as someone may send it.
