@@ -153,7 +153,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     arguments.combining.check(&arguments.save)?;
     arguments.frames.check()?;
     arguments.check_simplify()?;
-    arguments.check_logits()?;
     arguments.resolution.check()?;
     let mut listing = Listing::of(&arguments.photos, arguments.recursive)?;
     if arguments.save.iter().any(|kind| kind.is_data_set()) {
@@ -308,8 +307,10 @@ impl Targets {
     fn prepare(arguments: &Arguments, sources: &[Source], model: &Path) -> Result<Self> {
         let inputs = Inputs::new(model, arguments.files_read(sources));
         let logits = arguments.logits.as_deref().map(|path| output::File::prepare(path, "--logits", &inputs));
+        let logits = logits.transpose()?;
+        arguments.check_logits()?;
         let folder = arguments.out.as_deref().map(|path| output::Folder::prepare(path, "--out"));
-        Ok(Self { folder: folder.transpose()?, logits: logits.transpose()? })
+        Ok(Self { folder: folder.transpose()?, logits })
     }
 }
 

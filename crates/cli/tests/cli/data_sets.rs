@@ -344,7 +344,7 @@ fn photos_of_one_name_have_files_of_their_own() {
     assert!(Path::new(&out).join("images/scene-2.png").exists());
 }
 
-/// Segments `photo` of the workspace by `prompts` into the data sets in `out`.
+/// The arguments that segment photos into the data sets in `out`.
 fn into_data_sets<'a>(model: &'a str, photos: &[&'a str], out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&["segment", "--model", model], photos, &["--out", out], more].concat()
 }
@@ -384,6 +384,19 @@ fn labels_of_an_earlier_run_keep_their_meaning() {
     // Other photos of that name.
     refused(&b, &square, &["images/scene.png", "another picture", "--out"]);
     refused(&bitmap, &square, &["images/scene.png", "images/scene.bmp", "same file of labels", "--out"]);
+    // Photos that lie in the data set and have the same name, by a relative path.
+    scene.save(workspace.path("out/images/scene.bmp")).unwrap();
+    let run_there = |photo: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_clipseg"));
+        let arguments = into_data_sets(model.to_str().unwrap(), &[photo], "out", &["--save", "yolo"]);
+        command.current_dir(workspace.path("")).args(arguments).args(square).output().unwrap()
+    };
+    for photo in ["out/images/scene.png", "out/images/scene.bmp"] {
+        let stderr = String::from_utf8(run_there(photo).stderr).unwrap();
+        assert!(stderr.contains("would have the same file of labels"), "{photo}: {stderr}");
+    }
+    fs::remove_file(workspace.path("out/images/scene.bmp")).unwrap();
+    assert!(run_there("out/images/scene.png").status.success());
     // More photos of the same classes.
     workspace.photo("c/scene-9.png");
     let more = workspace.argument("c/scene-9.png");

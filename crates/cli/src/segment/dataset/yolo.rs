@@ -101,7 +101,7 @@ impl<'a> Yolo<'a> {
     pub fn add(&mut self, annotated: &Annotated<'_>) -> Result<YoloFiles> {
         let Annotated { source, name, photo, instances, .. } = annotated;
         let image = self.picture(annotated)?;
-        self.check_name(&self.folder.path().join(image.name()), name)?;
+        self.check_name(&image.path(self.folder.path()), name)?;
         // Write this file before the first labels, as it shows that they are ours.
         if self.file.is_none() {
             self.file = Some(self.folder.write(FILE, self.description.as_bytes())?);
@@ -191,10 +191,11 @@ impl<'a> Yolo<'a> {
 }
 
 impl Picture {
-    /// Its path, which may lack the data set's folder.
-    fn name(&self) -> &Path {
+    /// Its path in the data set's folder.
+    fn path(&self, folder: &Path) -> PathBuf {
         match self {
-            Self::There(path) | Self::Copy(path) | Self::Png(path, _) => path,
+            Self::There(path) => path.clone(),
+            Self::Copy(name) | Self::Png(name, _) => folder.join(name),
         }
     }
 }
