@@ -28,19 +28,20 @@ impl Photo {
 }
 
 fn engine(host: &Host) -> Device {
-    host.engine(&DeviceOptions::default()).unwrap()
+    host.engine(&DeviceOptions::default()).expect("it works alone")
 }
 
 fn in_parts(host: &Host, longest: Duration) -> Device {
-    host.engine(&DeviceOptions { longest_submission: Some(longest), ..DeviceOptions::default() }).unwrap()
+    host.engine(&DeviceOptions { longest_submission: Some(longest), ..DeviceOptions::default() })
+        .expect("it works alone")
 }
 
 /// The logits of an image for the same prompt each time.
 fn logits(model: &ClipSegForImageSegmentation, image: &EncodedImage) -> Vec<f32> {
     let ids = random_ids(4, 1, 7, model.config().text_config.eos_token_id);
     let text = TextInput { input_ids: &ids, length: 7, attention_mask: None, position_ids: None };
-    let condition = block_on(model.encode_text(text)).unwrap();
-    block_on(model.decode(image, &condition)).unwrap().values
+    let condition = block_on(model.encode_text(text)).expect("it works alone");
+    block_on(model.decode(image, &condition)).expect("it works alone").values
 }
 
 // The memory used to be given to the work that was submitted first, which these commands then overwrote.

@@ -28,8 +28,8 @@ pub struct PromptArguments {
     #[arg(long, value_name = "FILE")]
     prompt_image: Vec<PathBuf>,
     /// A mask of the object in the prompt image, grey of 8 bits and of the same size, 255 where it is and 0
-    /// elsewhere; or the word alpha, to take the prompt image's own opacity. One per prompt image, in their order [default: the whole
-    /// picture is the prompt].
+    /// elsewhere; or the word alpha, to take the prompt image's own opacity. One per prompt image, in their
+    /// order [default: the whole picture is the prompt].
     #[arg(long, value_name = "FILE|alpha", requires = "prompt_image")]
     prompt_mask: Vec<PathBuf>,
     /// How a prompt image is prepared around its mask; the styles are the paper's [default:

@@ -18,8 +18,8 @@ pub struct ResolutionArguments {
         allow_negative_numbers = true
     )]
     scales: Vec<f32>,
-    /// By which share of their sides neighbouring windows overlap, 0 to 0.75; they are blended there [default:
-    /// 0.25].
+    /// By which share of their sides neighbouring windows overlap, 0 to 0.75; they are blended there
+    /// [default: 0.25].
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     overlap: Option<f32>,
     /// Draw masks along the photo's own edges, by a guided filter with a radius of 1 to 256 pixels of the

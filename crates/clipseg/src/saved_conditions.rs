@@ -20,9 +20,9 @@ const MOST_BYTES: u64 = 1 << 28;
 ///
 /// The file is safetensors: the tensor `conditional_embeddings`, f32 `[prompts, projection_dim]`, and in the
 /// metadata under `clipseg-conditions` a JSON object of `version` (1), `model` (its
-/// [fingerprint](ClipSegForImageSegmentation::fingerprint)), `prompts` (a list of texts), `classes` (a list of
-/// a text or null for each prompt) and, if it is known, `cut` (for each prompt, whether it was longer than the
-/// model reads).
+/// [fingerprint](ClipSegForImageSegmentation::fingerprint)), `prompts` (a list of texts), `classes` (a list
+/// of a text or null for each prompt) and, if it is known, `cut` (for each prompt, whether it was longer than
+/// the model reads).
 #[derive(Clone, Debug, PartialEq)]
 pub struct SavedConditions {
     path: PathBuf,

@@ -183,8 +183,8 @@ pub struct GroupScores {
 }
 
 impl GroupScores {
-    /// Scores of a group whose prompts fall into `classes`. `threshold` is the one in use in hundredths, if all
-    /// of its prompts have the same.
+    /// Scores of a group whose prompts fall into `classes`. `threshold` is the one in use in hundredths, if
+    /// all of its prompts have the same.
     pub fn new(classes: &[Class], threshold: Option<usize>) -> Self {
         let sum = Counts::sum(classes.iter().map(|class| &class.counts));
         let at = |threshold: usize| {

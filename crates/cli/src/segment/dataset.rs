@@ -151,8 +151,8 @@ fn locked(coco: &Mutex<Coco>) -> MutexGuard<'_, Coco> {
     coco.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes the file of all photos so far, for a run that is about to end, and gives what to say of it. No photo
-/// can be added afterwards.
+/// Writes the file of all photos so far, for a run that is about to end, and gives what to say of it. No
+/// photo can be added afterwards.
 fn finish_at_once(coco: &Mutex<Coco>) -> String {
     let mut coco = locked(coco);
     let count = coco.image_count();

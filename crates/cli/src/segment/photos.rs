@@ -99,8 +99,8 @@ impl Listing {
         Ok(listing)
     }
 
-    /// Leaves out photos that are listed already, also by another path: for data sets, in which a photo stands
-    /// once.
+    /// Leaves out photos that are listed already, also by another path: for data sets, in which a photo
+    /// stands once.
     pub fn leave_out_repeated(&mut self) {
         let mut seen = HashSet::new();
         let (count, mut first) = (self.photos.len(), None);
@@ -137,8 +137,8 @@ impl Listing {
                     let path = error.path().unwrap_or(folder).to_owned();
                     self.failures.push((path, error.into()));
                 }
-                // The path is asked, not the entry, as links to files are taken too. Links that lead nowhere and
-                // whatever else is not a file are taken as well, and reported when they cannot be opened.
+                // The path is asked, not the entry, as links to files are taken too. Links that lead nowhere
+                // and whatever else is not a file are taken as well, and reported when they cannot be opened.
                 Ok(entry) if !entry.path().is_dir() => {
                     let path = entry.into_path();
                     let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();

@@ -40,8 +40,8 @@ pub enum Kind {
     Labels,
     /// annotations.json: the connected parts in all photos as a data set in COCO's form. Those with holes as
     /// run lengths, the others as polygons; categories are the prompts or their classes; "score" is the mean
-    /// probability; file names start from the folder that all photos lie in, "photos" in its "info"; sizes and
-    /// places are those of photos turned upright
+    /// probability; file names start from the folder that all photos lie in, "photos" in its "info"; sizes
+    /// and places are those of photos turned upright
     Coco,
     /// labels/PHOTO.txt, images/PHOTO.*, data.yaml: the same in YOLO's form (ultralytics' segmentation), with
     /// copies of the photos. Holes are filled, as that form cannot express them

@@ -6,12 +6,12 @@ use flate2::read::ZlibDecoder;
 
 /// The keywords under which ImageMagick, and what is built on it, keeps the block as a text.
 const PROFILES: [&[u8]; 2] = [b"Raw profile type exif", b"Raw profile type APP1"];
-/// The most bytes of such a text that are read: JPEG files allow a block of 64 KB, and the text has two digits
-/// for each byte.
+/// The most bytes of such a text that are read: JPEG files allow a block of 64 KB, and the text has two
+/// digits for each byte.
 const MOST_BYTES: u64 = 1 << 18;
 
-/// The EXIF block of a PNG file, which may stand before the pixels or after them: that of the chunk for it, or
-/// else of a text.
+/// The EXIF block of a PNG file, which may stand before the pixels or after them: that of the chunk for it,
+/// or else of a text.
 pub fn exif(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut profile = None;
     // After the signature come chunks: length, kind, data and checksum.
