@@ -150,8 +150,10 @@ fn an_error_in_a_callback_of_the_host_is_the_hosts() {
     let _frame = host.submit_a_frame(10);
     let of_host = Arc::downgrade(&host);
     host.queue.on_submitted_work_done(move || of_host.upgrade().expect("it is there").make_a_mistake());
+    // The frame is done, and nobody has polled yet.
+    thread::sleep(Duration::from_millis(500));
     let values = random(1, 2 << 20);
-    // Enough that the engine waits for its uploads, which is when wgpu calls back.
+    // Enough that the engine submits and waits for its uploads, which is when wgpu calls back.
     for _ in 0..4 {
         device.upload(&[values.len()], &values).expect("it is not the engine's mistake");
     }

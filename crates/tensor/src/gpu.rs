@@ -68,6 +68,7 @@ pub(crate) struct Gpu {
 
 /// A submission, and what the clock said when it had been handed over.
 struct Latest {
+    #[cfg_attr(target_family = "wasm", expect(dead_code, reason = "a browser cannot wait"))]
     submitted: Submitted,
     ended: usize,
 }

@@ -26,6 +26,7 @@ mod overlay;
 mod pacer;
 #[cfg(not(target_family = "wasm"))]
 mod part;
+#[cfg(not(target_family = "wasm"))]
 mod peaks;
 mod photo;
 mod pipeline;

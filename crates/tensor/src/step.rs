@@ -78,6 +78,7 @@ pub(crate) struct Dispatch {
 
 impl Dispatch {
     /// Whether some of its workgroups can be dispatched without the others.
+    #[cfg(not(target_family = "wasm"))]
     pub fn can_be_cut(&self) -> bool {
         self.pipeline.kernel.first_workgroup.is_some()
     }

@@ -103,7 +103,6 @@ impl Submission {
 
     fn start(self) -> Result<Started<Submitted>> {
         let device = self.device().clone();
-        let gpu = device.gpu()?;
         if device.step_checks().is_on() {
             self.finish_runs_in_parts()?;
             return self.submit_checked().map(Started::Now);
@@ -113,7 +112,7 @@ impl Submission {
             return self.submit_profiled().map(Started::Now);
         }
         #[cfg(not(target_family = "wasm"))]
-        if let Some(pacer) = &gpu.pacer {
+        if let Some(pacer) = &device.gpu()?.pacer {
             return Ok(Started::InParts(pacer.submit(Box::new(self))));
         }
         self.submit_whole().map(Started::Now)
