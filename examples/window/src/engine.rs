@@ -18,6 +18,9 @@ use crate::frames::Phase;
 
 /// How long a submission of the engine's may take: frames of the window come in between.
 const LONGEST_SUBMISSION: Duration = Duration::from_millis(8);
+/// The same of a software driver, which takes 40 ms to draw a frame: the engine would get a sixth of its time
+/// where the window is drawn without a pause.
+const LONGEST_SUBMISSION_OF_SOFTWARE: Duration = Duration::from_millis(40);
 /// The longer side that a picture is shown at, at least: the edges of masks are drawn so finely.
 const SHOWN_SIDE: u32 = 640;
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -92,8 +95,11 @@ impl Engine {
     /// # Errors
     /// The device's, where it has less than the engine needs.
     pub fn new(gpu: &RenderState, model: &Path, context: &egui::Context) -> Result<Self, Error> {
-        let options =
-            DeviceOptions { longest_submission: Some(LONGEST_SUBMISSION), ..DeviceOptions::default() };
+        let longest = match gpu.adapter.get_info().device_type {
+            wgpu::DeviceType::Cpu => LONGEST_SUBMISSION_OF_SOFTWARE,
+            _ => LONGEST_SUBMISSION,
+        };
+        let options = DeviceOptions { longest_submission: Some(longest), ..DeviceOptions::default() };
         let device = Device::from_wgpu(&gpu.adapter, gpu.device.clone(), gpu.queue.clone(), &options)?;
         let shared = Arc::new(Shared {
             wanted: Mutex::default(),
