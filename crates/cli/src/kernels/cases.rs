@@ -28,13 +28,6 @@ const GRID: usize = 22;
 /// The ops of clipseg-rd64-refined, the products first.
 pub fn own() -> Vec<Case> {
     let product = |m, k, n| Work::Product { m, n, k };
-    let attention = |sequences, tokens, heads, head_size, causal| Work::Attention {
-        sequences,
-        tokens,
-        heads,
-        head_size,
-        causal,
-    };
     let cases = [
         (product(TOKENS, 768, 2304), "vision tower, queries, keys and values"),
         (product(TOKENS, 768, 768), "vision tower, output of attention"),
@@ -45,10 +38,10 @@ pub fn own() -> Vec<Case> {
         (product(77, 512, 1536), "text tower, queries, keys and values of 77 tokens"),
         (product(8, 512, 1536), "text tower, queries, keys and values of 8 tokens"),
         (product(1, 512, 64), "decoder, a condition"),
-        (attention(1, TOKENS, 12, 64, false), "vision tower"),
-        (attention(1, TOKENS, 4, 16, false), "decoder, 1 prompt"),
-        (attention(8, TOKENS, 4, 16, false), "decoder, 8 prompts"),
-        (attention(8, 8, 8, 64, true), "text tower, 8 prompts of 8 tokens"),
+        (Work::attention(1, TOKENS, 12, 64, false), "vision tower"),
+        (Work::attention(1, TOKENS, 4, 16, false), "decoder, 1 prompt"),
+        (Work::attention(8, TOKENS, 4, 16, false), "decoder, 8 prompts"),
+        (Work::attention(8, 8, 8, 64, true), "text tower, 8 prompts of 8 tokens"),
         (Work::Mlp { rows: TOKENS, width: 64, hidden: 2048 }, "decoder, 1 prompt"),
         (Work::LayerNorm { rows: TOKENS, columns: 768 }, "vision tower"),
         (Work::LayerNorm { rows: 8 * TOKENS, columns: 64 }, "decoder, 8 prompts"),

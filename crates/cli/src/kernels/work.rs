@@ -126,6 +126,10 @@ pub struct Form {
 }
 
 impl Work {
+    pub fn attention(sequences: usize, tokens: usize, heads: usize, head_size: usize, causal: bool) -> Self {
+        Self::Attention { sequences, tokens, heads, head_size, causal }
+    }
+
     /// The op's name.
     pub fn op(self) -> &'static str {
         match self {

@@ -96,19 +96,12 @@ fn metadata(op: &Op, id: &str, files: &[(String, String)]) -> Value {
 
 /// Small cases with ragged sizes, their operands and what the processor makes of them.
 fn tests(manifest: &Manifest, id: &str, processor: &Device) -> Result<Value> {
-    let attention = |sequences, tokens, heads, head_size, causal| Work::Attention {
-        sequences,
-        tokens,
-        heads,
-        head_size,
-        causal,
-    };
     let works = [
         Work::Product { m: 3, n: 8, k: 12 },
         Work::Product { m: 5, n: 7, k: 9 },
         Work::Product { m: 17, n: 12, k: 8 },
-        attention(2, 5, 2, 4, false),
-        attention(1, 7, 1, 3, true),
+        Work::attention(2, 5, 2, 4, false),
+        Work::attention(1, 7, 1, 3, true),
         Work::LayerNorm { rows: 3, columns: 8 },
         Work::LayerNorm { rows: 2, columns: 7 },
         Work::Softmax { rows: 3, columns: 5 },

@@ -71,21 +71,14 @@ fn ours_come_back_right_in_every_variant() {
     let folder = tempfile::tempdir().unwrap();
     export::write(&Folder::prepare(folder.path(), "--export").unwrap()).unwrap();
     let product = |m, n, k| Work::Product { m, n, k };
-    let attention = |sequences, tokens, heads, head_size, causal| Work::Attention {
-        sequences,
-        tokens,
-        heads,
-        head_size,
-        causal,
-    };
     let works = [
         product(1, 1, 1),
         product(7, 12, 20),
         product(65, 68, 36),
         product(37, 5, 3),
-        attention(2, 37, 3, 16, false),
-        attention(1, 33, 2, 64, true),
-        attention(1, 9, 1, 7, true),
+        Work::attention(2, 37, 3, 16, false),
+        Work::attention(1, 33, 2, 64, true),
+        Work::attention(1, 9, 1, 7, true),
         Work::LayerNorm { rows: 5, columns: 768 },
         Work::LayerNorm { rows: 3, columns: 37 },
         Work::Softmax { rows: 5, columns: 485 },
