@@ -57,11 +57,6 @@ impl Product<'_> {
     }
 }
 
-/// A matrix in the order in which products read their second operand.
-pub(crate) fn pack(matrix: Matrix<'_, f32>) -> PackedBMatrix<f32> {
-    executor().prepack_b(matrix)
-}
-
 fn failed(error: impl std::fmt::Display) -> Error {
     Error::Device(format!("a product of matrices: {error}"))
 }

@@ -1,19 +1,27 @@
-//! Attention built on matrix products, for a few queries at a time, so that the scores of no more than these
-//! are ever stored.
+//! Attention, for a few queries at a time, so that the scores of no more than these are ever stored.
+
+mod panels;
+mod queries;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
 
 use clipseg_shaders::kernels::{attention, attention_scores};
 use clipseg_shaders::twins::LOWEST;
 use rayon::prelude::*;
-use rten_gemm::{GemmInputB, PackedBMatrix};
+use rten_gemm::GemmInputB;
 use rten_simd::SimdOp;
 use rten_vecmath::Softmax;
 
+use self::panels::Panels;
+use self::queries::{Queries, Scores};
 use super::rows;
 use crate::Result;
-use crate::processor::gemm::{Product, matrix, pack};
+use crate::processor::gemm::{Product, matrix};
 use crate::twin::Call;
 
-/// Queries whose scores are stored at once.
+/// Queries of a piece of work: as many as the widest vectors hold at once.
 const QUERIES: usize = 32;
 
 /// Fused queries, keys and values, `[tokens, (query, key, value), heads, head_size]`, with their masks.
@@ -57,11 +65,81 @@ impl Fused<'_> {
         matrix(self.values.get(start..).unwrap_or_default(), [tokens, self.head_size], [3 * width, 1])
     }
 
+    /// A part of a head's, from a token on.
+    fn from(&self, part: Part, head: usize, token: usize) -> &[f32] {
+        let width = self.heads * self.head_size;
+        &self.values[token * 3 * width + part as usize * width + head * self.head_size..]
+    }
+
+    fn panels(&self, Sequence { first, tokens }: Sequence, head: usize) -> Panels {
+        let [keys, values] = [Part::Key, Part::Value].map(|part| self.from(part, head, first));
+        Panels::new(keys, values, 3 * self.heads * self.head_size, tokens, self.head_size)
+    }
+
+    /// Attention of a sequence's queries from `first` on, into one head's columns of `rows`, of which there is
+    /// one per query.
+    fn attend(
+        &self,
+        sequence: Sequence,
+        first: usize,
+        head: usize,
+        panels: &Panels,
+        rows: &mut [f32],
+        memory: &mut Vec<f32>,
+    ) {
+        let width = self.heads * self.head_size;
+        let count = rows.len() / width;
+        // A key that is later than all of them counts only where those before it may be masked.
+        let keys = if self.is_causal && self.key_mask.is_none() { first + count } else { sequence.tokens };
+        let queries = Queries {
+            values: self.from(Part::Query, head, sequence.first + first),
+            stride: 3 * width,
+            count,
+            head_size: self.head_size,
+            scale: self.scale,
+            panels,
+            keys,
+            mask: &|keys, mut scores| {
+                scores.first_query += first;
+                self.mask(sequence, keys, scores);
+            },
+            output: &mut rows[head * self.head_size..],
+            output_stride: width,
+            memory,
+        };
+        queries.dispatch();
+    }
+
+    /// Masks scores as the twin does.
+    fn mask(&self, sequence: Sequence, keys: Range<usize>, scores: Scores<'_>) {
+        if !self.is_causal && self.key_mask.is_none() {
+            return;
+        }
+        for (key, row) in keys.zip(scores.values.chunks_exact_mut(scores.lanes)) {
+            let is_masked = self.is_masked(sequence, key);
+            for (lane, score) in row.iter_mut().enumerate() {
+                self.mask_score(score, is_masked, scores.first_query + lane, key);
+            }
+        }
+    }
+
+    fn is_masked(&self, sequence: Sequence, key: usize) -> bool {
+        self.key_mask.is_some_and(|mask| mask[sequence.first + key] == 0)
+    }
+
+    fn mask_score(&self, score: &mut f32, is_masked: bool, query: usize, key: usize) {
+        match (is_masked, self.is_causal && key > query) {
+            (false, false) => {}
+            (true, true) => *score = f32::NEG_INFINITY,
+            _ => *score = LOWEST,
+        }
+    }
+
     /// The masked and scaled scores of some of a sequence's queries, `[queries, tokens]`.
     fn scores(
         &self,
         sequence: Sequence,
-        queries: std::ops::Range<usize>,
+        queries: Range<usize>,
         head: usize,
         keys: GemmInputB<'_, f32>,
         scores: &mut [f32],
@@ -73,22 +151,11 @@ impl Fused<'_> {
         }
         for (query, scores) in queries.zip(scores.chunks_exact_mut(sequence.tokens)) {
             for (key, score) in scores.iter_mut().enumerate() {
-                let is_masked = self.key_mask.is_some_and(|mask| mask[sequence.first + key] == 0);
-                match (is_masked, self.is_causal && key > query) {
-                    (false, false) => {}
-                    (true, true) => *score = f32::NEG_INFINITY,
-                    _ => *score = LOWEST,
-                }
+                self.mask_score(score, self.is_masked(sequence, key), query, key);
             }
         }
         Ok(())
     }
-}
-
-/// A head's keys and values in the order in which products read them.
-struct Packed {
-    keys: PackedBMatrix<f32>,
-    values: PackedBMatrix<f32>,
 }
 
 /// The twin of `attention`.
@@ -96,7 +163,10 @@ pub(super) fn attention(call: Call<'_>) -> Result<()> {
     let params: attention::Params = call.params()?;
     let (heads, head_size) = (params.heads as usize, params.head_size as usize);
     let width = heads * head_size;
-    let tokens = call.output.len() / width.max(1);
+    if width == 0 {
+        return Ok(());
+    }
+    let tokens = call.output.len() / width;
     let fused = Fused {
         values: call.floats_of(0, 3 * width * tokens)?,
         heads,
@@ -114,39 +184,23 @@ pub(super) fn attention(call: Call<'_>) -> Result<()> {
     let heads_of = sequences
         .par_iter()
         .flat_map(|&sequence| (0..heads).into_par_iter().map(move |head| (sequence, head)));
-    let packed: Vec<Packed> = heads_of
-        .map(|(Sequence { first, tokens }, head)| {
-            let keys = pack(fused.part(Part::Key, head, first, tokens)?.transposed());
-            Ok(Packed { keys, values: pack(fused.part(Part::Value, head, first, tokens)?) })
-        })
-        .collect::<Result<_>>()?;
+    let panels: Vec<Panels> = heads_of.map(|(sequence, head)| fused.panels(sequence, head)).collect();
 
     let mut blocks = Vec::new();
     let (mut rest, mut reached) = (call.output, 0);
-    for (&sequence, packed) in sequences.iter().zip(packed.chunks_exact(heads.max(1))) {
+    for (&sequence, panels) in sequences.iter().zip(panels.chunks_exact(heads)) {
         let (_, from) = rest.split_at_mut((sequence.first - reached) * width);
         let (rows, after) = from.split_at_mut(sequence.tokens * width);
         (rest, reached) = (after, sequence.first + sequence.tokens);
         let numbered = rows.chunks_mut(QUERIES * width).enumerate();
-        blocks.extend(numbered.map(|(block, rows)| (sequence, packed, block * QUERIES, rows)));
+        blocks.extend(numbered.map(|(block, rows)| (sequence, panels, block * QUERIES, rows)));
     }
-    blocks.into_par_iter().try_for_each(|(sequence, packed, first, rows)| {
-        let queries = first..first + rows.len() / width;
-        let mut scores = vec![0.0; queries.len() * sequence.tokens];
-        let mut context = vec![0.0; queries.len() * head_size];
-        for (head, Packed { keys, values }) in packed.iter().enumerate() {
-            fused.scores(sequence, queries.clone(), head, GemmInputB::Packed(keys), &mut scores)?;
-            scores.chunks_exact_mut(sequence.tokens).for_each(softmax_row);
-            let input = matrix(&scores, [queries.len(), sequence.tokens], [sequence.tokens, 1])?;
-            let weight = GemmInputB::Packed(values);
-            Product { input, weight, scale: 1.0, share: 0.0, bias: None }.run(&mut context)?;
-            let rows = rows.chunks_exact_mut(width);
-            for (row, context) in rows.zip(context.chunks_exact(head_size)) {
-                row[head * head_size..][..head_size].copy_from_slice(context);
-            }
+    blocks.into_par_iter().for_each_init(Vec::new, |memory, (sequence, panels, first, rows)| {
+        for (head, panels) in panels.iter().enumerate() {
+            fused.attend(sequence, first, head, panels, rows, memory);
         }
-        Ok(())
-    })
+    });
+    Ok(())
 }
 
 /// The sequences between consecutive `starts`, none of which reaches beyond `tokens`. A start that is below

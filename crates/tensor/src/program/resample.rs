@@ -4,6 +4,7 @@ use clipseg_shaders::kernels::{bilinear_resize, box_mean, depth_to_space, im2col
 use clipseg_shaders::twins;
 use rayon::prelude::*;
 
+use super::rows;
 use crate::Result;
 use crate::twin::Call;
 
@@ -78,13 +79,25 @@ pub(super) fn im2col_3x3(call: Call<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The twin of `depth_to_space`, image by image.
+/// The twin of `depth_to_space`, output row by output row.
 pub(super) fn depth_to_space(call: Call<'_>) -> Result<()> {
     let params: depth_to_space::Params = call.params()?;
-    let size = (call.output.len() / (params.images as usize).max(1)).max(1);
+    let [width, outer, inner] = [params.width, params.outer, params.inner].map(|size| size as usize);
     let input = call.floats_of(0, call.output.len())?;
-    let params = depth_to_space::Params { images: 1, ..params };
-    let images = call.output.par_chunks_exact_mut(size).zip(input.par_chunks_exact(size));
-    images.for_each(|(output, input)| twins::depth_to_space(&params, input, output));
+    // Values that lie side by side in the input and in the output.
+    let run = inner * params.channels as usize;
+    let (block, factor) = (outer * inner * run, outer * inner);
+    rows::for_each(call.output, width * outer * run, |row, output| {
+        let (line, a, c) = (row / factor, row % factor / inner, row % inner);
+        let blocks =
+            input[line * width * outer * block..][..width * outer * block].chunks_exact(outer * block);
+        for (block_of_row, output) in blocks.zip(output.chunks_exact_mut(outer * run)) {
+            let sources = block_of_row[a * block..][..block].chunks_exact(inner * run);
+            for (source, output) in sources.zip(output.chunks_exact_mut(run)) {
+                // Not `copy_from_slice`: runs have four values in CLIPSeg, fewer than a call is worth.
+                output.iter_mut().zip(&source[c * run..][..run]).for_each(|(output, value)| *output = *value);
+            }
+        }
+    });
     Ok(())
 }
