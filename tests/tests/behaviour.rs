@@ -96,6 +96,25 @@ fn texts_of_different_lengths_equal_single_texts() {
     }
 }
 
+// Those that begin alike share the rows of their beginning.
+#[test]
+fn texts_that_begin_alike_equal_single_texts() {
+    for device in [&DEVICE, &WORKGROUP, &PROCESSOR] {
+        let model = load(device, MODEL);
+        let end = end_token(&model);
+        let beginning = random_ids(5, 1, LENGTH, end)[..LENGTH - 2].to_vec();
+        let vocabulary = model.config().text_config.vocab_size as u32;
+        let lasts = (0..vocabulary).filter(|&id| id != end).take(9);
+        let ids: Vec<u32> = lasts.flat_map(|last| [&beginning[..], &[last, end]].concat()).collect();
+        let together = block_on(model.encode_text(text(&ids))).unwrap();
+        for (prompt, ids) in ids.chunks_exact(LENGTH).enumerate() {
+            let alone = block_on(model.encode_text(text(ids))).unwrap();
+            assert_close(&alone.embeddings.values, together.embeddings.slice(prompt), 1e-5);
+        }
+        assert_ne!(together.embeddings.slice(0), together.embeddings.slice(1), "the last token matters");
+    }
+}
+
 #[test]
 fn images_of_a_batch_equal_single_images() {
     let model = load(&DEVICE, MODEL);

@@ -41,10 +41,9 @@ fn what_is_needed_is_what_is_used() {
         let scene = model.encode_image(&photo).unwrap();
         let found = model.segment(&scene, &longest(prompts)).unwrap().resized(width, height).unwrap();
         let used = device.memory_use();
-        assert_eq!(
-            (used.weights, used.plans, used.encoded_images),
-            (needed.weights, needed.plans, needed.encoded_images)
-        );
+        assert_eq!((used.weights, used.encoded_images), (needed.weights, needed.encoded_images));
+        // Prompts that begin alike could take a little more than these.
+        assert!(used.plans <= needed.plans && 20 * used.plans >= 19 * needed.plans, "{used:?} {needed:?}");
         // A small result is read back through the buffer that a large one has left.
         assert!(used.read_back <= needed.read_back, "{used:?} {needed:?}");
         assert!(10 * used.total() >= 9 * needed.total(), "{used:?} {needed:?}");

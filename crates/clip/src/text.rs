@@ -7,7 +7,7 @@ use std::ops::Range;
 use clipseg_tensor::transformer::{BlockSizes, load_layer_norm};
 use clipseg_tensor::{
     Array, AttentionMask, Device, LayerNorm, Linear, MemoryUse, Packing, Plan, PlanCache, Recorder, Run,
-    Tensor, Weights,
+    SharedRows, Tensor, Weights,
 };
 
 use self::packed::Packed;
@@ -80,8 +80,9 @@ struct Key {
 enum Layout {
     /// All padded to the length of the longest, as in transformers.
     Padded { batch: usize, length: usize, masked: bool },
-    /// One after another without padding between them, in `rows` rows.
-    Packed { texts: usize, rows: usize, max_seqlen: usize },
+    /// One after another without padding between them, in `rows` rows. Where texts that begin alike share
+    /// rows, their tokens are more.
+    Packed { texts: usize, rows: usize, shared_tokens: Option<usize>, max_seqlen: usize },
 }
 
 struct TextPlan {
@@ -94,9 +95,25 @@ struct TextTensors {
     position_ids: Tensor,
     mask: Option<Tensor>,
     /// For packed texts only.
-    cu_seqlens: Option<Tensor>,
+    packing: Option<PackingTensors>,
     pooled_rows: Tensor,
     outputs: TowerTensors,
+}
+
+/// The tensors of [`Packing`].
+struct PackingTensors {
+    cu_seqlens: Tensor,
+    max_seqlen: usize,
+    /// [`SharedRows`]: the row of each token, and a token of each row.
+    shared: Option<[Tensor; 2]>,
+}
+
+impl PackingTensors {
+    fn packing(&self) -> Packing<'_> {
+        let shared = self.shared.as_ref();
+        let shared = shared.map(|[row_of_token, token_of_row]| SharedRows { row_of_token, token_of_row });
+        Packing { cu_seqlens: &self.cu_seqlens, max_seqlen: self.max_seqlen, shared }
+    }
 }
 
 impl TextEncoder {
@@ -263,15 +280,22 @@ impl TextEncoder {
     }
 
     /// The most memory that [`embed`](Self::embed) takes for `texts` texts of up to `length` tokens: a plan,
-    /// unless it exists already, and the buffer for reading back the embeddings.
+    /// unless that of texts which begin differently exists already, and the buffer for reading back the
+    /// embeddings.
     ///
     /// # Errors
     /// [`TooLarge`](clipseg_tensor::Error::TooLarge) and [`Shape`](clipseg_tensor::Error::Shape) beyond the
     /// adapter's limits.
     pub fn memory_needed(&self, texts: usize, length: usize) -> Result<MemoryUse> {
-        let key = Key { layout: Packed::longest_layout(texts, length), options: OutputOptions::default() };
-        // First, as it refuses numbers that are too large to be multiplied.
-        let plans = self.plans.bytes_needed(&self.device, &key, |recorder| self.record_in(recorder, &key))?;
+        let [alone, shared] = Packed::largest_layouts(texts, length)
+            .map(|layout| Key { layout, options: OutputOptions::default() });
+        // First, as this refuses numbers that are too large to be multiplied.
+        let mut plans =
+            self.plans.bytes_needed(&self.device, &alone, |recorder| self.record_in(recorder, &alone))?;
+        if !self.plans.has(&alone) {
+            let record = |recorder: &mut Recorder| self.record_in(recorder, &shared);
+            plans = plans.max(self.plans.bytes_needed(&self.device, &shared, record)?);
+        }
         let embedding = self.projection.as_ref().map_or(0, Linear::out_features);
         let read_back = 4 * (texts * embedding) as u64;
         Ok(MemoryUse { plans, read_back, ..MemoryUse::default() })
@@ -295,15 +319,24 @@ impl TextEncoder {
             Layout::Padded { masked: true, .. } => Some(recorder.input_u32(&shape)?),
             _ => None,
         };
-        let cu_seqlens = match key.layout {
-            Layout::Packed { max_seqlen, .. } => Some((recorder.input_u32(&[texts + 1])?, max_seqlen)),
+        let packing = match key.layout {
+            Layout::Packed { rows, shared_tokens, max_seqlen, .. } => {
+                let cu_seqlens = recorder.input_u32(&[texts + 1])?;
+                let shared = match shared_tokens {
+                    Some(tokens) => Some([recorder.input_u32(&[tokens])?, recorder.input_u32(&[rows])?]),
+                    None => None,
+                };
+                Some(PackingTensors { cu_seqlens, max_seqlen, shared })
+            }
             Layout::Padded { .. } => None,
         };
 
         let embedded = recorder.token_embedding(&ids, &position_ids, &self.tokens, &self.positions)?;
-        let packing =
-            cu_seqlens.as_ref().map(|&(ref cu_seqlens, max_seqlen)| Packing { cu_seqlens, max_seqlen });
-        let attention_mask = AttentionMask { causal: true, key_padding_mask: mask.as_ref(), packing };
+        let attention_mask = AttentionMask {
+            causal: true,
+            key_padding_mask: mask.as_ref(),
+            packing: packing.as_ref().map(PackingTensors::packing),
+        };
         let OutputOptions { hidden_states, attentions } = key.options;
         let trace = self.layers.record(
             recorder,
@@ -329,8 +362,7 @@ impl TextEncoder {
         for tensor in outputs.all() {
             recorder.output(tensor)?;
         }
-        let cu_seqlens = cu_seqlens.map(|(cu_seqlens, _)| cu_seqlens);
-        Ok(TextTensors { ids, position_ids, mask, cu_seqlens, pooled_rows, outputs })
+        Ok(TextTensors { ids, position_ids, mask, packing, pooled_rows, outputs })
     }
 }
 

@@ -76,8 +76,8 @@ pub use mask::{MaskTarget, MaskTexels, MaskValues, MaskWriter};
 pub use matrix_units::MatrixUnits;
 pub use memory::MemoryUse;
 pub use ops::{
-    AttentionMask, Convolution3x3, LayerNorm, Linear, Mlp, Modulation, Packing, TransposedConvolution,
-    UpsampleInput,
+    AttentionMask, Convolution3x3, LayerNorm, Linear, Mlp, Modulation, Packing, SharedRows,
+    TransposedConvolution, UpsampleInput,
 };
 pub use overlay::{Overlay, OverlayWriter};
 #[cfg(not(target_family = "wasm"))]

@@ -19,7 +19,7 @@ mod softmax;
 mod transposed_convolution;
 
 pub(crate) use attention::heads_fit_vectors;
-pub use attention::{AttentionMask, Packing};
+pub use attention::{AttentionMask, Packing, SharedRows};
 pub use convolution::Convolution3x3;
 pub use elementwise::Modulation;
 pub use layer_norm::LayerNorm;

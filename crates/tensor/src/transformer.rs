@@ -129,7 +129,10 @@ impl Block {
         attentions: Option<&mut Vec<Tensor>>,
     ) -> Result<Tensor> {
         let heads_fit = heads_fit_vectors(self.sizes.hidden / self.sizes.heads.max(1));
-        // The kernel for the probabilities, which are rarely asked for, reads no f16 values.
+        // The kernel for the probabilities, which are rarely asked for, reads no f16 values; nor does the one
+        // that gathers rows.
+        let are_shared = mask.packing.is_some_and(|packing| packing.shared.is_some());
+        let heads_fit = heads_fit && !are_shared;
         let reader_fits = heads_fit && attentions.is_none();
         let dtype = recorder.dtype_between([self.query_key_value.accepts_f16_input(), reader_fits]);
         let query_key_value =
@@ -138,8 +141,14 @@ impl Block {
             attentions.push(recorder.attention_probabilities(&query_key_value, self.sizes.heads, mask)?);
         }
         let dtype = recorder.dtype_between([heads_fit, self.output.accepts_f16_input()]);
-        let context = recorder.attention_as(dtype, &query_key_value, self.sizes.heads, mask)?;
-        drop(query_key_value);
+        let context = match are_shared {
+            true => recorder.attention_of_shared_rows(query_key_value, self.sizes.heads, mask)?,
+            false => {
+                let context = recorder.attention_as(dtype, &query_key_value, self.sizes.heads, mask)?;
+                drop(query_key_value);
+                context
+            }
+        };
         recorder.linear_with(&context, &self.output, Activation::None, Some(residual))
     }
 }

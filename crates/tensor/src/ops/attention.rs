@@ -32,6 +32,21 @@ pub struct Packing<'a> {
     pub cu_seqlens: &'a Tensor,
     /// No sequence is longer.
     pub max_seqlen: usize,
+    /// Where rows are not the sequences' tokens one by one, since sequences begin alike: which are which.
+    /// Only [`Recorder::attention_of_shared_rows`] takes these.
+    pub shared: Option<SharedRows<'a>>,
+}
+
+/// Sequences that begin alike, with a row for each different beginning: causal attention gives a token the
+/// same result in all sequences that are the same up to it. Prompts such as "a photo of a cat" and "a photo of
+/// a dog" differ in their last tokens alone.
+#[derive(Clone, Copy, Debug)]
+pub struct SharedRows<'a> {
+    /// `[tokens]` of `u32`: the row of each token of the sequences, which lie one behind the other.
+    /// [`Packing::cu_seqlens`] counts these tokens.
+    pub row_of_token: &'a Tensor,
+    /// `[rows]` of `u32`: a token of each row.
+    pub token_of_row: &'a Tensor,
 }
 
 /// What attention is asked for.
@@ -78,7 +93,7 @@ impl Sizes {
         }
         let (sequences, max_seqlen) = match mask.packing {
             None => (batch, tokens),
-            Some(Packing { cu_seqlens, max_seqlen }) if batch == 1 && cu_seqlens.len() > 1 => {
+            Some(Packing { cu_seqlens, max_seqlen, shared: None }) if batch == 1 && cu_seqlens.len() > 1 => {
                 (cu_seqlens.len() - 1, max_seqlen.min(tokens))
             }
             Some(packing) => {
@@ -145,6 +160,34 @@ impl Recorder {
             return shape_error("attention", reason);
         };
         self.attention_with(variant, &call)
+    }
+
+    /// Causal [`attention`](Self::attention) of sequences that [share rows](Packing::shared), in F32:
+    /// `[1, rows, 3 · heads · head_size]` becomes `[1, rows, heads · head_size]`. Between them the sequences
+    /// lie in memory with all their tokens; `query_key_value` is given back to the plan before that.
+    ///
+    /// # Errors
+    /// As [`attention`](Self::attention), and when the rows are not shared or the attention is not causal.
+    pub fn attention_of_shared_rows(
+        &mut self,
+        query_key_value: Tensor,
+        heads: usize,
+        mask: &AttentionMask<'_>,
+    ) -> Result<Tensor> {
+        let (&[1, rows, width], Some(Packing { shared: Some(shared), .. }), true) =
+            (query_key_value.shape(), mask.packing, mask.causal)
+        else {
+            return shape_error("attention_of_shared_rows", format!("{query_key_value:?} as {mask:?}"));
+        };
+        let SharedRows { row_of_token, token_of_row } = shared;
+        expect_shape("attention_of_shared_rows", "a token of each row", token_of_row, &[rows])?;
+        let tokens = self.gather_rows(&query_key_value, row_of_token)?;
+        drop(query_key_value);
+        let tokens = tokens.reshape(&[1, row_of_token.len(), width])?;
+        let packing = mask.packing.map(|packing| Packing { shared: None, ..packing });
+        let context = self.attention(&tokens, heads, &AttentionMask { packing, ..*mask })?;
+        drop(tokens);
+        self.gather_rows(&context, token_of_row)?.reshape(&[1, rows, width / 3])
     }
 
     fn attention_call<'a>(

@@ -1,6 +1,6 @@
 use clipseg_shaders::kernels::{attention, attention_scores, softmax};
 use clipseg_shaders::twins;
-use clipseg_tensor::{AttentionMask, DType, Device, KernelFamily, Packing, Recorder, Tensor};
+use clipseg_tensor::{AttentionMask, DType, Device, KernelFamily, Packing, Recorder, SharedRows, Tensor};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -236,7 +236,7 @@ fn packed_sequences_attend_to_their_own() {
             let query_key_value = device.upload(&[1, rows, 3 * heads * head_size], &values).unwrap();
             let keys = masked.then(|| device.upload_u32(&[1, rows], &mask).unwrap());
             let cu_seqlens = device.upload_u32(&[cu_seqlens.len()], &cu_seqlens).unwrap();
-            let packing = Some(Packing { cu_seqlens: &cu_seqlens, max_seqlen: 40 });
+            let packing = Some(Packing { cu_seqlens: &cu_seqlens, max_seqlen: 40, shared: None });
             let mask = AttentionMask { causal, key_padding_mask: keys.as_ref(), packing };
             for kernel in kernels(device, &query_key_value, heads, &mask) {
                 let actual = run(device, |recorder| {
@@ -245,6 +245,53 @@ fn packed_sequences_attend_to_their_own() {
                 let used = 62 * heads * head_size;
                 assert_close(&actual[..used], &expected[..used], TOLERANCE);
             }
+        }
+    }
+}
+
+// Four sequences of which three begin alike, one of them with all of another, and rows that are none's.
+#[test]
+fn sequences_that_share_rows_attend_as_if_each_had_its_own() {
+    let row_of_token = [0, 1, 2, 3, 0, 1, 2, 0, 1, 4, 5, 6, 7, 0];
+    let token_of_row = [0, 1, 2, 3, 9, 10, 11, 12, 0];
+    let cu_seqlens = [0, 4, 7, 11, 13];
+    let (rows, heads) = (token_of_row.len(), 3);
+    for head_size in [16, 64, 30] {
+        let width = heads * head_size;
+        let values = Random(head_size as u64).values(rows * 3 * width);
+        let of_tokens: Vec<f32> = row_of_token
+            .iter()
+            .flat_map(|&row| values[row as usize * 3 * width..][..3 * width].to_vec())
+            .collect();
+        let params = attention::Params {
+            heads: heads as u32,
+            head_size: head_size as u32,
+            causal: 1,
+            has_cu_seqlens: 1,
+            scale: 1.0 / (head_size as f32).sqrt(),
+            ..Default::default()
+        };
+        let mut expected = vec![0.0; row_of_token.len() * width];
+        twins::attention(&params, &of_tokens, &[], &cu_seqlens, &mut expected);
+        for device in devices() {
+            let list = |values: &[u32]| device.upload_u32(&[values.len()], values).unwrap();
+            let query_key_value = device.upload(&[1, rows, 3 * width], &values).unwrap();
+            let lists = [list(&row_of_token), list(&token_of_row), list(&cu_seqlens)];
+            let shared = Some(SharedRows { row_of_token: &lists[0], token_of_row: &lists[1] });
+            let packing = Some(Packing { cu_seqlens: &lists[2], max_seqlen: 8, shared });
+            let mask = AttentionMask { causal: true, packing, ..AttentionMask::default() };
+            let actual = run(device, |recorder| {
+                recorder.attention_of_shared_rows(query_key_value.clone(), heads, &mask)
+            });
+            for (row, &token) in token_of_row.iter().enumerate().take(8) {
+                let expected = &expected[token as usize * width..][..width];
+                assert_close(&actual[row * width..][..width], expected, TOLERANCE);
+            }
+            let later = AttentionMask { causal: false, ..mask };
+            let mut recorder = Recorder::new(device);
+            recorder.attention(&query_key_value, heads, &mask).expect_err("these are not all tokens");
+            let refused = recorder.attention_of_shared_rows(query_key_value, heads, &later);
+            refused.expect_err("what follows would count");
         }
     }
 }

@@ -110,7 +110,7 @@ proptest! {
         let key_mask = masked.then(|| device().upload_u32(&[batch, tokens], &keys).expect("a mask"));
         let cu_seqlens =
             packed.then(|| device().upload_u32(&[cu_seqlens.len()], &cu_seqlens).expect("sequences"));
-        let packing = cu_seqlens.as_ref().map(|cu_seqlens| Packing { cu_seqlens, max_seqlen: tokens });
+        let packing = cu_seqlens.as_ref().map(|cu_seqlens| Packing { cu_seqlens, max_seqlen: tokens, shared: None });
         let mask = AttentionMask { causal, key_padding_mask: key_mask.as_ref(), packing };
         let query_key_value =
             device().upload_f16(&[batch, tokens, 3 * width], &values).expect("an input in f16");

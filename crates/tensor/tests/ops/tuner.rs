@@ -112,7 +112,7 @@ fn tuned_attention_equals_the_twin_and_its_kernel_is_noted() {
         check(family, "attention 1x64 in 4 of 32 2x16 causal: attention_", &expected[1], |device| {
             let input = upload(device);
             let cu_seqlens = device.upload_u32(&[4], &cu_seqlens).unwrap();
-            let packing = Some(Packing { cu_seqlens: &cu_seqlens, max_seqlen: 24 });
+            let packing = Some(Packing { cu_seqlens: &cu_seqlens, max_seqlen: 24, shared: None });
             let mask = AttentionMask { causal: true, packing, ..AttentionMask::default() };
             run(device, |recorder| recorder.attention(&input, heads, &mask))
         });

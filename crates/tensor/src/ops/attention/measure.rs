@@ -98,7 +98,8 @@ impl Tunable for Call<'_> {
     ) -> Result<Tensor> {
         let sizes = self.representative();
         let packing = others.cu_seqlens.as_ref();
-        let packing = packing.map(|cu_seqlens| Packing { cu_seqlens, max_seqlen: sizes.max_seqlen });
+        let packing =
+            packing.map(|cu_seqlens| Packing { cu_seqlens, max_seqlen: sizes.max_seqlen, shared: None });
         let key_padding_mask = others.key_padding_mask.as_ref();
         let mask = AttentionMask { causal: self.mask.causal, key_padding_mask, packing };
         recorder.attention_with(variant, &Call { query_key_value: input, sizes, mask: &mask, ..*self })
@@ -130,7 +131,7 @@ mod tests {
         let input = upload_as(dtype, device, &shape, &noise(shape.iter().product())).unwrap();
         let kept = device.upload_u32(&[1, 400], &[1; 400]).unwrap();
         let cu_seqlens = device.upload_u32(&[4], &[0, 50, 275, 398]).unwrap();
-        let packing = Some(Packing { cu_seqlens: &cu_seqlens, max_seqlen: 256 });
+        let packing = Some(Packing { cu_seqlens: &cu_seqlens, max_seqlen: 256, shared: None });
         let none = AttentionMask::default();
         let masks = [
             none,
