@@ -249,6 +249,15 @@ fn tokens() -> Vec<KernelBench> {
             let rows = device.upload_u32(&[TOKENS - 1], &scattered(TOKENS - 1, TOKENS))?;
             recorder.gather_rows(&random_tensor(device, &[TOKENS, WIDTH])?, &rows)
         }),
+        KernelBench {
+            on: On::Lanes,
+            ..bench("gather_rows_subgroup", "484 of 485x768", |_, device, recorder| {
+                let rows = device.upload_u32(&[TOKENS - 1], &scattered(TOKENS - 1, TOKENS))?;
+                // What it gives lies in a texture.
+                let input = recorder.film(1, &random_tensor(device, &[1, TOKENS, WIDTH])?, None, None)?;
+                recorder.gather_rows(&input, &rows)
+            })
+        },
         bench("token_embedding", "32x16x512", |_, device, recorder| {
             let ids = device.upload_u32(&[32, 16], &scattered(32 * 16, 49_408))?;
             let position_ids = device.upload_u32(&[32, 16], &scattered(32 * 16, 77))?;
@@ -305,6 +314,12 @@ fn pixels() -> Vec<KernelBench> {
         let guide = random_tensor(device, &[3, SIDE, SIDE])?;
         recorder.guided_coefficients(&guide, &random_tensor(device, &[SIDE, SIDE])?, 8, 1e-4)
     }
+    fn convolution(_: &str, device: &Device, recorder: &mut Recorder) -> Result<Tensor> {
+        let (weight, bias) = (random(9 * REDUCED * REDUCED), random(REDUCED));
+        let layer = Convolution3x3::new(device, REDUCED, REDUCED, &weight, &bias)?;
+        let input = random_tensor(device, &[1, TOKENS, REDUCED])?;
+        recorder.conv2d_3x3(&input, (GRID, GRID), 1, &layer, Activation::Relu)
+    }
     let bench = |kernel, shape, record| recorded(kernel, shape, Rate::Bytes, On::Workgroup, record);
     let of_host = |kernel, shape, work| KernelBench {
         work: Work::OfHost(work),
@@ -318,12 +333,8 @@ fn pixels() -> Vec<KernelBench> {
         bench("bicubic_positions", "14x14 to 22x22", |_, device, recorder| {
             recorder.bicubic_positions(&random_tensor(device, &[1 + 14 * 14, WIDTH])?, GRID, GRID)
         }),
-        bench("im2col_3x3", "22x22x64", |_, device, recorder| {
-            let (weight, bias) = (random(9 * REDUCED * REDUCED), random(REDUCED));
-            let layer = Convolution3x3::new(device, REDUCED, REDUCED, &weight, &bias)?;
-            let input = random_tensor(device, &[1, TOKENS, REDUCED])?;
-            recorder.conv2d_3x3(&input, (GRID, GRID), 1, &layer, Activation::Relu)
-        }),
+        bench("im2col_3x3", "22x22x64", convolution),
+        KernelBench { on: On::Lanes, ..bench("im2col_3x3_subgroup", "22x22x64", convolution) },
         bench("depth_to_space", "22x22x64 to 352x352", |_, device, recorder| {
             let (weight, bias) = (random(REDUCED * 16 * 16), random(1));
             let tokens = UpsampleInput::Tokens;

@@ -15,21 +15,28 @@ struct Params {
 @group(0) @binding(1) var<storage, read> input: array<f32>;
 @group(0) @binding(2) var<storage, read_write> output: array<f32>;
 
-#include "shared/elements.wgsl"
+#include "shared/rows.wgsl"
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let i = element(id, grid);
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let row = row_of(workgroup, grid);
     let factor = params.outer * params.inner;
-    let output_width = params.width * factor;
-    let output_height = params.height * factor;
-    if i >= params.images * output_height * output_width * params.channels { return; }
-    let channel = i % params.channels;
-    let x = i / params.channels % output_width;
-    let y = i / (params.channels * output_width) % output_height;
-    let image = i / (params.channels * output_width * output_height);
-    var place = (image * params.height + y / factor) * params.width + x / factor;
-    place = (place * params.outer + y % factor / params.inner) * params.outer + x % factor / params.inner;
-    place = (place * params.inner + y % params.inner) * params.inner + x % params.inner;
-    output[i] = input[place * params.channels + channel];
+    if row >= params.images * params.height * factor { return; }
+    // Of the input: the line of tokens, and the steps within its tokens.
+    let line = row / factor;
+    let a = row % factor / params.inner;
+    let c = row % params.inner;
+    // Values that lie side by side in the input, too: inner step d and channel.
+    let run = params.inner * params.channels;
+    let length = params.width * params.outer * run;
+    for (var i = thread; i < length; i += THREADS) {
+        let step = i / run;
+        let token = line * params.width + step / params.outer;
+        let block = (token * params.outer + a) * params.outer + step % params.outer;
+        output[row * length + i] = input[(block * params.inner + c) * run + i - step * run];
+    }
 }

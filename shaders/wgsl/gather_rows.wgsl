@@ -14,12 +14,18 @@ struct Params {
 @group(0) @binding(2) var<storage, read> rows: array<u32>;
 @group(0) @binding(3) var<storage, read_write> output: array<f32>;
 
-#include "shared/elements.wgsl"
+#include "shared/rows.wgsl"
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let i = element(id, grid);
-    if i >= params.count * params.columns { return; }
-    let row = min(rows[i / params.columns], params.input_rows - 1u);
-    output[i] = input[row * params.columns + i % params.columns];
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let i = row_of(workgroup, grid);
+    if i >= params.count { return; }
+    let row = min(rows[i], params.input_rows - 1u);
+    for (var column = thread; column < params.columns; column += THREADS) {
+        output[i * params.columns + column] = input[row * params.columns + column];
+    }
 }

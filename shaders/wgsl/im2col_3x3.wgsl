@@ -14,23 +14,31 @@ struct Params {
 @group(0) @binding(1) var<storage, read> input: array<f32>;
 @group(0) @binding(2) var<storage, read_write> columns: array<f32>;
 
-#include "shared/elements.wgsl"
+#include "shared/rows.wgsl"
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let i = element(id, grid);
-    let inner = 9u * params.channels;
-    if i >= params.images * params.height * params.width * inner { return; }
-    let channel = i % params.channels;
-    let tap = i / params.channels % 9u;
-    let pixel = i / inner;
-    let x = i32(pixel % params.width) + i32(tap % 3u) - 1;
-    let y = i32(pixel / params.width % params.height) + i32(tap / 3u) - 1;
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let pixel = row_of(workgroup, grid);
+    if pixel >= params.images * params.height * params.width { return; }
+    let x = pixel % params.width;
+    let y = pixel / params.width % params.height;
     let image = pixel / (params.width * params.height);
-    var value = 0.0;
-    if x >= 0 && x < i32(params.width) && y >= 0 && y < i32(params.height) {
-        let row = image * (params.height * params.width + params.skip) + params.skip + u32(y) * params.width + u32(x);
-        value = input[row * params.channels + channel];
+    let map = image * (params.height * params.width + params.skip) + params.skip;
+    for (var tap = 0u; tap < 9u; tap++) {
+        // One column and one row too far to the right, so that none is negative.
+        let right = x + tap % 3u;
+        let below = y + tap / 3u;
+        let is_inside = right > 0u && right <= params.width && below > 0u && below <= params.height;
+        let source = (map + (below - 1u) * params.width + right - 1u) * params.channels;
+        let target_start = (pixel * 9u + tap) * params.channels;
+        for (var channel = thread; channel < params.channels; channel += THREADS) {
+            var value = 0.0;
+            if is_inside { value = input[source + channel]; }
+            columns[target_start + channel] = value;
+        }
     }
-    columns[i] = value;
 }

@@ -13,17 +13,22 @@ struct Params {
 @group(0) @binding(3) var<storage, read> positions: array<f32>;
 @group(0) @binding(4) var<storage, read_write> output: array<f32>;
 
-#include "shared/elements.wgsl"
+#include "shared/rows.wgsl"
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let i = element(id, grid);
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let row = row_of(workgroup, grid);
     let tokens = params.patches + 1u;
-    if i >= params.images * tokens * params.columns { return; }
-    let column = i % params.columns;
-    let token = i / params.columns % tokens;
-    let image = i / (params.columns * tokens);
-    var value = class_embedding[column];
-    if token > 0u { value = patches[(image * params.patches + token - 1u) * params.columns + column]; }
-    output[i] = value + positions[token * params.columns + column];
+    if row >= params.images * tokens { return; }
+    let token = row % tokens;
+    let image = row / tokens;
+    for (var column = thread; column < params.columns; column += THREADS) {
+        var value = class_embedding[column];
+        if token > 0u { value = patches[(image * params.patches + token - 1u) * params.columns + column]; }
+        output[row * params.columns + column] = value + positions[token * params.columns + column];
+    }
 }

@@ -301,6 +301,19 @@ impl Recorder {
         self.dispatch(kernel, overrides, params, resources, grid, flops)
     }
 
+    /// Records a kernel with a workgroup per row.
+    pub(crate) fn dispatch_rows<P: Pod + Debug>(
+        &mut self,
+        kernel: &'static Kernel,
+        params: P,
+        resources: Vec<Resource>,
+        rows: usize,
+        flops: u64,
+    ) -> Result<()> {
+        let grid = self.folded_grid(rows);
+        self.dispatch(kernel, &[], params, resources, grid, flops)
+    }
+
     /// `workgroups` as a grid of x by y, at least as many.
     pub(crate) fn folded_grid(&self, workgroups: usize) -> [u32; 3] {
         let limit = self.device.limits().max_compute_workgroups_per_dimension as usize;

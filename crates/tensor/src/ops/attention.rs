@@ -38,8 +38,8 @@ pub struct Packing<'a> {
 }
 
 /// Sequences that begin alike, with a row for each different beginning: causal attention gives a token the
-/// same result in all sequences that are the same up to it. Prompts such as "a photo of a cat" and "a photo of
-/// a dog" differ in their last tokens alone.
+/// same result in all sequences that are the same up to it. Prompts such as "a photo of a cat" and "a photo
+/// of a dog" differ in their last tokens alone.
 #[derive(Clone, Copy, Debug)]
 pub struct SharedRows<'a> {
     /// `[tokens]` of `u32`: the row of each token of the sequences, which lie one behind the other.

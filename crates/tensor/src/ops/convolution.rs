@@ -63,16 +63,55 @@ impl Recorder {
             return shape_error("conv2d_3x3", format!("maps of {height} by {width} behind {skip} rows"));
         };
         expect_shape("conv2d_3x3", "the input", input, &[images, rows, layer.channels])?;
-        let columns = self.allocate(&[images, height * width, 9 * layer.channels], DType::F32)?;
+        let sizes = [images, height, width];
+        let columns = match self.device().lanes().filter(|_| layer.channels.is_multiple_of(4)) {
+            Some(lanes) => self.im2col_3x3_subgroup(input, sizes, skip, layer.channels, lanes)?,
+            None => self.im2col_3x3(input, sizes, skip, layer.channels)?,
+        };
+        self.linear_with(&columns, &layer.linear, activation, None)
+    }
+
+    fn im2col_3x3(
+        &mut self,
+        input: &Tensor,
+        [images, height, width]: [usize; 3],
+        skip: usize,
+        channels: usize,
+    ) -> Result<Tensor> {
+        let columns = self.allocate(&[images, height * width, 9 * channels], DType::F32)?;
         let params = kernels::im2col_3x3::Params {
             images: images as u32,
             height: height as u32,
             width: width as u32,
-            channels: layer.channels as u32,
+            channels: channels as u32,
             skip: skip as u32,
         };
         let resources = vec![self.buffer(input)?, self.buffer(&columns)?];
-        self.dispatch_1d(&kernels::im2col_3x3::KERNEL, &[], params, resources, columns.len(), 0)?;
-        self.linear_with(&columns, &layer.linear, activation, None)
+        self.dispatch_rows(&kernels::im2col_3x3::KERNEL, params, resources, columns.rows(), 0)?;
+        Ok(columns)
+    }
+
+    fn im2col_3x3_subgroup(
+        &mut self,
+        input: &Tensor,
+        [images, height, width]: [usize; 3],
+        skip: usize,
+        channels: usize,
+        lanes: u32,
+    ) -> Result<Tensor> {
+        let columns = self.allocate_texture(&[images, height * width, 9 * channels])?;
+        let params = kernels::im2col_3x3_subgroup::Params {
+            images: images as u32,
+            height: height as u32,
+            width: width as u32,
+            channel_texels: channels as u32 / 4,
+            skip: skip as u32,
+        };
+        let resources = vec![self.texture(input)?, self.texture(&columns)?];
+        let overrides = kernels::im2col_3x3_subgroup::Overrides { lanes }.values();
+        let pixels = (height * width) as u32;
+        let grid = [pixels.div_ceil(kernels::im2col_3x3_subgroup::ROWS), params.images, 1];
+        self.dispatch(&kernels::im2col_3x3_subgroup::KERNEL, &overrides, params, resources, grid, 0)?;
+        Ok(columns)
     }
 }

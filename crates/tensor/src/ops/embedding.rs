@@ -66,6 +66,11 @@ impl Recorder {
         if count > 0 {
             expect_rows("gather_rows", input)?;
         }
+        if let Some(lanes) = self.device().lanes()
+            && input.storage().texture.get().is_some()
+        {
+            return self.gather_rows_subgroup(input, rows, lanes);
+        }
         let output = self.allocate(&[count, input.columns()], DType::F32)?;
         let params = kernels::gather_rows::Params {
             count: count as u32,
@@ -74,7 +79,24 @@ impl Recorder {
         };
         let resources =
             vec![self.buffer(input)?.with_bytes(output.bytes()), self.buffer(rows)?, self.buffer(&output)?];
-        self.dispatch_1d(&kernels::gather_rows::KERNEL, &[], params, resources, output.len(), 0)?;
+        self.dispatch_rows(&kernels::gather_rows::KERNEL, params, resources, count, 0)?;
+        Ok(output)
+    }
+
+    fn gather_rows_subgroup(&mut self, input: &Tensor, rows: &Tensor, lanes: u32) -> Result<Tensor> {
+        let (count, columns) = (rows.len(), input.columns());
+        let output = self.allocate_texture(&[count, columns])?;
+        let params = kernels::gather_rows_subgroup::Params {
+            count: count as u32,
+            column_texels: columns.div_ceil(4) as u32,
+            input_rows: input.rows() as u32,
+        };
+        let resources =
+            vec![self.texture(input)?.with_bytes(output.bytes()), self.buffer(rows)?, self.texture(&output)?];
+        let overrides = kernels::gather_rows_subgroup::Overrides { lanes }.values();
+        // As many rows as a texture has fit into one side of a grid.
+        let grid = [params.count.div_ceil(kernels::gather_rows_subgroup::ROWS), 1, 1];
+        self.dispatch(&kernels::gather_rows_subgroup::KERNEL, &overrides, params, resources, grid, 0)?;
         Ok(output)
     }
 
@@ -138,14 +160,8 @@ impl Recorder {
             self.buffer(positions)?,
             self.buffer(&output)?,
         ];
-        self.dispatch_1d(
-            &kernels::vision_embedding::KERNEL,
-            &[],
-            params,
-            resources,
-            output.len(),
-            output.len() as u64,
-        )?;
+        let flops = output.len() as u64;
+        self.dispatch_rows(&kernels::vision_embedding::KERNEL, params, resources, output.rows(), flops)?;
         Ok(output)
     }
 

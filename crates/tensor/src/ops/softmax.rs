@@ -12,10 +12,9 @@ impl Recorder {
         let output = self.allocate(input.shape(), DType::F32)?;
         let params = kernels::softmax::Params { rows: input.rows() as u32, columns: input.columns() as u32 };
         let resources = vec![self.buffer(input)?, self.buffer(&output)?];
-        let grid = self.folded_grid(input.rows());
         // The largest, difference, exponential, sum, quotient.
         let flops = 5 * input.len() as u64;
-        self.dispatch(&kernels::softmax::KERNEL, &[], params, resources, grid, flops)?;
+        self.dispatch_rows(&kernels::softmax::KERNEL, params, resources, input.rows(), flops)?;
         Ok(output)
     }
 }

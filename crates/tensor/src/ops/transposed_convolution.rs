@@ -180,7 +180,7 @@ impl Recorder {
             channels: layer.channels as u32,
         };
         let resources = vec![self.buffer(&columns)?, self.buffer(&output)?];
-        self.dispatch_1d(&kernels::depth_to_space::KERNEL, &[], params, resources, output.len(), 0)?;
+        self.dispatch_rows(&kernels::depth_to_space::KERNEL, params, resources, images * height * factor, 0)?;
         Ok(output)
     }
 

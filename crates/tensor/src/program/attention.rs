@@ -76,8 +76,8 @@ impl Fused<'_> {
         Panels::new(keys, values, 3 * self.heads * self.head_size, tokens, self.head_size)
     }
 
-    /// Attention of a sequence's queries from `first` on, into one head's columns of `rows`, of which there is
-    /// one per query.
+    /// Attention of a sequence's queries from `first` on, into one head's columns of `rows`, of which there
+    /// is one per query.
     fn attend(
         &self,
         sequence: Sequence,

@@ -59,6 +59,8 @@ fn twin_of<'a>(kernel: &str) -> Option<TextureTwin<'a>> {
         "attention_subgroup" => Step::attention,
         "layer_norm_subgroup" => Step::layer_norm,
         "film_subgroup" => Step::film,
+        "gather_rows_subgroup" => Step::gather_rows,
+        "im2col_3x3_subgroup" => Step::im2col_3x3,
         _ => return None,
     };
     Some(twin)
@@ -207,5 +209,26 @@ impl Step<'_> {
         let mut values = vec![0.0; rows * columns];
         twins::film(&params, &reduced, &previous, &gamma, &beta, &mut values);
         Ok((self.output.matrix(rows, values.len() / rows.max(1)), values))
+    }
+
+    fn gather_rows(&self) -> Result<Pair> {
+        let kernels::gather_rows_subgroup::Params { count, column_texels: _, input_rows } = self.params();
+        let columns = self.length / (count as usize).max(1);
+        let input = self.input(0)?.matrix(input_rows as usize, columns);
+        let params = kernels::gather_rows::Params { count, columns: columns as u32, input_rows };
+        let mut values = vec![0.0; self.length];
+        twins::gather_rows(&params, &input, &self.input(1)?.as_words(), &mut values);
+        Ok((self.output.matrix(count as usize, columns), values))
+    }
+
+    fn im2col_3x3(&self) -> Result<Pair> {
+        let kernels::im2col_3x3_subgroup::Params { images, height, width, channel_texels, skip } =
+            self.params();
+        let channels = 4 * channel_texels;
+        let input = self.input(0)?.matrix((images * (height * width + skip)) as usize, channels as usize);
+        let params = kernels::im2col_3x3::Params { images, height, width, channels, skip };
+        let mut values = vec![0.0; self.length];
+        twins::im2col_3x3(&params, &input, &mut values);
+        Ok((self.output.matrix((images * height * width) as usize, 9 * channels as usize), values))
     }
 }

@@ -108,11 +108,17 @@ proptest! {
         let mut expected = vec![0.0; count * columns];
         twins::gather_rows(&params, &input, &places, &mut expected);
         for device in devices() {
-            let actual = run(device, |recorder| {
-                let input = device.upload(&[rows, columns], &input)?;
-                recorder.gather_rows(&input, &device.upload_u32(&[count], &places)?)
-            });
-            assert_close(&actual, &expected, EXACT);
+            // From a buffer, and from what an op has left: for subgroup kernels a texture.
+            for has_been_computed in [false, true] {
+                let actual = run(device, |recorder| {
+                    let mut input = device.upload(&[1, rows, columns], &input)?;
+                    if has_been_computed {
+                        input = recorder.film(1, &input, None, None)?;
+                    }
+                    recorder.gather_rows(&input, &device.upload_u32(&[count], &places)?)
+                });
+                assert_close(&actual, &expected, EXACT);
+            }
         }
     }
 }

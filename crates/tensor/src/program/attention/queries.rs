@@ -2,8 +2,8 @@
 //!
 //! As in FlashAttention (Dao et al. 2022, <https://arxiv.org/abs/2205.14135>), keys come in tiles, with a
 //! running maximum and sum per query, so that scores never leave a core's first cache. Products of matrices
-//! are no faster for heads of 64 values, and for CLIPSeg's decoder, whose heads have 16, they would leave half
-//! of each of their tiles empty.
+//! are no faster for heads of 64 values, and for CLIPSeg's decoder, whose heads have 16, they would leave
+//! half of each of their tiles empty.
 
 use std::ops::Range;
 
@@ -158,8 +158,8 @@ fn store<I: Isa>(isa: I, rows: [[I::F32; VECTORS]; PANEL], values: &mut [f32]) {
     }
 }
 
-/// Replaces the scores of a tile by their exponentials, less the largest so far, and adds these to the totals.
-/// What earlier sums have to be multiplied by, now that the largest may be another.
+/// Replaces the scores of a tile by their exponentials, less the largest so far, and adds these to the
+/// totals. What earlier sums have to be multiplied by, now that the largest may be another.
 #[inline(always)]
 fn exponentials<I: Isa>(
     isa: I,
