@@ -187,14 +187,20 @@ fn long_sequences_equal_their_twin() {
 #[test]
 fn each_family_takes_its_own_kernel_first_and_refuses_others() {
     for device in devices() {
-        let take = |head_size: usize| {
-            let input = device.upload(&[1, 2, 3 * head_size], &vec![0.5; 6 * head_size]).unwrap();
+        let take_of = |tokens: usize, head_size: usize| {
+            let values = vec![0.5; tokens * 3 * head_size];
+            let input = device.upload(&[1, tokens, 3 * head_size], &values).unwrap();
             kernels(device, &input, 1, &AttentionMask::default())
         };
+        let take = |head_size| take_of(2, head_size);
         let (of_vectors, others) = match (device.is_processor(), device.kernels()) {
             (true, _) => (&["attention"][..], ["attention"]),
             (false, KernelFamily::Subgroup) => {
-                (&["attention_subgroup", "attention_vec4", "attention"][..], ["attention"])
+                let many = take_of(256, 16);
+                assert_eq!(many[..2], ["attention_subgroup_16", "attention_subgroup"]);
+                const OF_VECTORS: [&str; 4] =
+                    ["attention_subgroup", "attention_vec4", "attention", "attention_subgroup_16"];
+                (&OF_VECTORS[..], ["attention"])
             }
             (false, _) => (&["attention_vec4", "attention"][..], ["attention"]),
         };

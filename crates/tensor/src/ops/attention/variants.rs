@@ -2,7 +2,8 @@
 
 use clipseg_shaders::Kernel;
 use clipseg_shaders::kernels::{
-    attention, attention_cooperative_8, attention_cooperative_16, attention_subgroup, attention_vec4,
+    attention, attention_cooperative_8, attention_cooperative_16, attention_subgroup, attention_subgroup_16,
+    attention_vec4,
 };
 
 use super::Call;
@@ -17,6 +18,8 @@ pub(super) struct Variant {
     pub kernel: &'static Kernel,
     /// Queries of a workgroup.
     pub queries: u32,
+    /// With shorter sequences, another variant comes first.
+    pub fewest_tokens: usize,
     /// What the size of a head has to be a multiple of, and the most that it may be.
     pub head_multiple: usize,
     pub max_head_size: usize,
@@ -32,6 +35,7 @@ pub(super) struct Variant {
 pub(super) static PLAIN: Variant = Variant {
     kernel: &attention::KERNEL,
     queries: attention::QUERIES,
+    fewest_tokens: 0,
     head_multiple: 1,
     max_head_size: attention::MAX_HEAD_SIZE as usize,
     takes_f16: false,
@@ -85,9 +89,17 @@ pub(super) static SUBGROUP: Variant = Variant {
     ..PLAIN
 };
 
+/// Mesa 22.3 takes 0.25 s longer to compile it; with 485 tokens it takes three quarters of the time.
+pub(super) static SUBGROUP_16: Variant = Variant {
+    kernel: &attention_subgroup_16::KERNEL,
+    queries: attention_subgroup_16::ROWS,
+    fewest_tokens: 256,
+    ..SUBGROUP
+};
+
 /// Every variant. The first that takes a call is its default; those after it serve where they were measured
 /// to be faster.
-static VARIANTS: [&Variant; 5] = [&COOPERATIVE_16, &COOPERATIVE_8, &SUBGROUP, &VEC4, &PLAIN];
+static VARIANTS: [&Variant; 6] = [&COOPERATIVE_16, &COOPERATIVE_8, &SUBGROUP_16, &SUBGROUP, &VEC4, &PLAIN];
 
 impl Variant {
     pub fn fits(&self, head_size: usize) -> bool {
@@ -110,5 +122,7 @@ impl Variant {
 
 /// The variants that take a call, the default first.
 pub(super) fn candidates(device: &Device, call: &Call<'_>) -> Vec<&'static Variant> {
-    VARIANTS.into_iter().filter(|variant| variant.takes(device, call)).collect()
+    let mut variants: Vec<_> = VARIANTS.into_iter().filter(|variant| variant.takes(device, call)).collect();
+    variants.sort_by_key(|variant| call.sizes.max_seqlen < variant.fewest_tokens);
+    variants
 }

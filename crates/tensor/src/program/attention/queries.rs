@@ -2,7 +2,7 @@
 //!
 //! As in FlashAttention (Dao et al. 2022, <https://arxiv.org/abs/2205.14135>), keys come in tiles, with a
 //! running maximum and sum per query, so that scores never leave a core's first cache. Products of matrices
-//! are no faster for heads of 64 values, and for CLIPSeg's decoder, whose heads have 16, they would leave
+//! are not faster for heads of 64 values, and for CLIPSeg's decoder, whose heads have 16, they would leave
 //! half of each of their tiles empty.
 
 use std::ops::Range;
