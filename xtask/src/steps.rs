@@ -21,7 +21,8 @@ pub fn test() -> Result<()> {
     // Of the whole workspace here and below, as one package alone has other features of wgpu, which is then
     // built anew. llvmpipe has as many lanes as it is told, also on processors for which that is not fast; by
     // itself it has eight.
-    for (name, width) in [("tests of the ops, four lanes", "128"), ("tests of the ops, sixteen lanes", "512")] {
+    for (name, width) in [("tests of the ops, four lanes", "128"), ("tests of the ops, sixteen lanes", "512")]
+    {
         let mut ops = cargo(["test", "--workspace", "--test", "ops"]);
         ops.envs(llvmpipe_of(width));
         step(name, ops)?;

@@ -21,7 +21,7 @@ use self::gpu::Gpu;
 use self::loaded::Loaded;
 use super::cases::Case;
 use super::layout::{self, Call, Package, Program};
-use super::measure::{self, Times};
+use super::measure::{self, Costs, Times};
 use super::numbers;
 use super::report::{Check, Failure, Record, Types};
 use super::run::TOLERANCE;
@@ -53,7 +53,7 @@ struct Outcome {
     values: Vec<f32>,
     expected: Vec<f32>,
     times: Times,
-    kernels: Vec<(&'static str, Cost)>,
+    kernels: Costs,
 }
 
 impl Rival {
@@ -120,7 +120,7 @@ impl Arena {
         case: &Case,
         processor: &Device,
         budget: Duration,
-    ) -> Result<(Record, Vec<(&'static str, Cost)>), Box<Failure>> {
+    ) -> Result<(Record, Costs), Box<Failure>> {
         let work = case.work;
         let outcome = self.measure(rival, work, processor, budget).map_err(|error| Failure {
             op: work.op().to_owned(),
@@ -162,13 +162,7 @@ impl Arena {
     }
 
     /// Runs a rival on a piece of work and times it.
-    fn measure(
-        &self,
-        rival: &Rival,
-        work: Work,
-        processor: &Device,
-        budget: Duration,
-    ) -> Result<Outcome> {
+    fn measure(&self, rival: &Rival, work: Work, processor: &Device, budget: Duration) -> Result<Outcome> {
         let package = &rival.package;
         let Request { operands, output, output_shape, attributes, expected, note } =
             counterpart::request(&package.id(), work, processor)?;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::Result;
 use clipseg::tensor::DType;
 use clipseg::wgpu::DeviceType;
-use clipseg::{AdapterChoice, AdapterReport, Cost, Device, DeviceOptions, MatrixUnits, Peaks};
+use clipseg::{AdapterChoice, AdapterReport, Device, DeviceOptions, MatrixUnits, Peaks};
 
 use super::cases::Case;
 use super::configurations::{self, Configuration};
-use super::measure::{self, Recorded, is_on_matrix_units};
+use super::measure::{self, Costs, Recorded, is_on_matrix_units};
 use super::report::{Adapter, Ceilings, Check, Engine, FORMAT, Failure, LeftOut, Record, Report, Types};
 use super::rival::{Arena, Rival};
 use super::work::Form;
@@ -134,7 +134,7 @@ struct Measurement<'a> {
     known: HashSet<String>,
     records: Vec<Record>,
     /// The kernels of each of the records, with what each costs.
-    costs: Vec<Vec<(&'static str, Cost)>>,
+    costs: Vec<Costs>,
     failures: Vec<Failure>,
     left_out: Vec<LeftOut>,
 }

@@ -4,10 +4,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use clipseg::{AdapterReport, Cost, Device};
+use anyhow::{Context, Result, anyhow, bail};
+use clipseg::{AdapterReport, Device};
 
 use super::cases::Case;
+use super::measure::Costs;
 use super::report::{Failure, Record};
 use super::work::Work;
 use crate::output;
@@ -28,7 +29,7 @@ impl Rival {
     /// Refuses.
     pub fn open(folder: &Path) -> Result<Self> {
         let shown = folder.display();
-        Err(anyhow::anyhow!(ABSENT)).with_context(|| format!("--rival {shown}"))
+        Err(anyhow!(ABSENT)).with_context(|| format!("--rival {shown}"))
     }
 
     pub fn ours() -> Vec<Self> {
@@ -60,13 +61,7 @@ impl Arena {
         match *self {}
     }
 
-    pub fn row(
-        &self,
-        _: &Rival,
-        _: &Case,
-        _: &Device,
-        _: Duration,
-    ) -> Result<(Record, Vec<(&'static str, Cost)>), Box<Failure>> {
+    pub fn row(&self, _: &Rival, _: &Case, _: &Device, _: Duration) -> Result<(Record, Costs), Box<Failure>> {
         match *self {}
     }
 }

@@ -9,7 +9,7 @@ use clipseg::masks::{Connectivity, Mask, RunLengths};
 use serde_json::Value;
 
 use crate::inputs::sideways_coffee;
-use crate::support::{Workspace, clipseg, fixture, succeed};
+use crate::support::{Workspace, clipseg, fixture, refuse, succeed};
 
 /// A workspace with both scenes of the fixtures, one of them within a folder, and a file that is not a photo.
 fn with_scenes() -> Workspace {

@@ -174,7 +174,7 @@ fn wrong_arguments_are_told() {
 /// Of `cargo test --package clipseg-cli --no-default-features`.
 #[cfg(not(feature = "webgpu-kernels"))]
 #[test]
-fn kernels_of_others_need_a_feature() {
+fn a_kernel_of_others_needs_a_feature() {
     let workspace = Workspace::empty();
     let folder = workspace.argument("out");
     let words = ["without the feature `webgpu-kernels`", "build it", "cargo install"];
