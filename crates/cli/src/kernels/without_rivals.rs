@@ -1,5 +1,5 @@
-//! What stands in place of `rival` without the feature `webgpu-kernels`: there is none, and whoever asks for one
-//! is told so.
+//! What stands in place of `rival` without the feature `webgpu-kernels`: there is none, and whoever asks for
+//! one is told so.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What stands in place of `hub` without the feature of that name: there is no repository, and whoever names one is
-//! told so.
+//! What stands in place of `hub` without the feature of that name: there is no repository, and whoever names
+//! one is told so.
 
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;

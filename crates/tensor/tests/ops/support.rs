@@ -40,8 +40,8 @@ pub fn cases(cases: u32) -> ProptestConfig {
 /// quick forms.
 ///
 /// An adapter may lack subgroups of the size that the subgroup kernels want, and is then tested with the
-/// workgroup kernels only. No adapter, or llvmpipe where it was kept from running both, fails the test: unless
-/// it was told to have vectors of 128 bits, which are four lanes.
+/// workgroup kernels only. No adapter, or llvmpipe where it was kept from running both, fails the test:
+/// unless it was told to have vectors of 128 bits, which are four lanes.
 pub fn devices() -> &'static [Device] {
     static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
     DEVICES.get_or_init(|| {

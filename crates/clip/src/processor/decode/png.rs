@@ -16,8 +16,8 @@ const MOST_BYTES: u64 = 1 << 18;
 /// The chunk that ends a file.
 const END: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
 
-/// A PNG file that was cut off after its pixels, with its end, as Pillow reads it too. The decoder sees whether
-/// they are all there. Anything else as it is.
+/// A PNG file that was cut off after its pixels, with its end, as Pillow reads it too. The decoder sees
+/// whether they are all there. Anything else as it is.
 pub fn ended(bytes: &[u8]) -> Cow<'_, [u8]> {
     let mut at = SIGNATURE.len();
     let mut has_pixels = false;
