@@ -131,7 +131,7 @@ fn print_to(file: &Path, program: &Path, step: &Step, longest: Duration) -> Resu
         if start.elapsed() > longest {
             child.kill()?;
             child.wait()?;
-            bail!("ended after {} s; --longest gives a step more{}", longest.as_secs(), last_line(file));
+            bail!("ended after {} s; --longest gives a step more", longest.as_secs());
         }
         thread::sleep(Duration::from_millis(50));
     }
