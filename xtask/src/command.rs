@@ -18,7 +18,7 @@ pub fn clipseg() -> Result<Command> {
         }
         false => Command::new(beside_this_program("clipseg")?),
     };
-    command.envs(commit());
+    command.envs(variables());
     Ok(command)
 }
 
@@ -27,16 +27,24 @@ fn is_tree() -> bool {
     root().join("Cargo.toml").is_file()
 }
 
-/// The variable by which `clipseg kernels` knows the tree's commit, marked where files differ from it; none
-/// where Git knows nothing of it.
-pub fn commit() -> Option<(&'static str, String)> {
+/// The tree's commit, marked where files differ from it; without the tree, the one of which the variable told
+/// when this program was built.
+pub fn commit() -> Option<String> {
+    if !is_tree() {
+        return option_env!("CLIPSEG_COMMIT").map(str::to_owned);
+    }
     let output = Command::new("git")
         .args(["describe", "--always", "--dirty", "--abbrev=12", "--exclude", "*"])
         .current_dir(root())
         .output()
         .ok()
-        .filter(|output| output.status.success() && is_tree())?;
-    Some(("CLIPSEG_COMMIT", String::from_utf8(output.stdout).ok()?.trim().to_owned()))
+        .filter(|output| output.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+}
+
+/// The variable by which `clipseg kernels` knows the commit.
+pub fn variables() -> Option<(&'static str, String)> {
+    Some(("CLIPSEG_COMMIT", commit()?))
 }
 
 /// A program in this one's folder.

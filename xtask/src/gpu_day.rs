@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use clipseg::AdapterReport;
+use clipseg::wgpu::DeviceType;
 
-use self::steps::{Program, Step};
+use self::steps::{Machine, Program, Step};
 use crate::{command, synth};
 
 /// What `cargo xtask gpu-day` takes.
@@ -24,6 +25,10 @@ Examples:
   cargo xtask gpu-day --out gpu-day
   cargo xtask gpu-day --out gpu-day --adapter nvidia --quick
   xtask-engine gpu-day --out gpu-day     without a toolchain: both programs in one folder, fixtures/ in it or above it
+
+To take it to a machine without a toolchain, which has no commit to ask for:
+  CLIPSEG_COMMIT=$(git rev-parse --short=12 HEAD) cargo build --release -p clipseg-cli -p xtask-engine
+and copy clipseg and xtask-engine from target/release, and fixtures/, into one folder.
 
 Every step writes what it prints to a file of its own, and at the end all are packed into gpu-day.zip beside the folder; one that fails or takes too long does not keep the others from running.
 Exits with 1 when a step failed.")]
@@ -59,18 +64,21 @@ pub fn run(arguments: &GpuDayArguments) -> Result<()> {
     let has_matrix_units =
         report.matrix_units.is_some() && report.automatic == clipseg::KernelFamily::Workgroup;
 
+    let machine = Machine {
+        adapter: &arguments.adapter,
+        has_matrix_units,
+        is_software: report.info.device_type == DeviceType::Cpu,
+    };
     let mut rows = Vec::new();
     let mut failed = Vec::new();
-    for (number, step) in
-        steps::all(&arguments.adapter, has_matrix_units, model.as_deref(), &out).iter().enumerate()
-    {
+    for (number, step) in steps::all(&machine, model.as_deref(), &out).iter().enumerate() {
         let program = match step.program {
             Program::Clipseg => &clipseg,
             Program::Tasks => &tasks,
         };
-        let file = out.join(format!("{:02}-{}.txt", number + 1, step.name));
+        let name = format!("{:02}-{}.txt", number + 1, step.name);
         let start = Instant::now();
-        let outcome = print_to(&file, program, step, Duration::from_secs(arguments.longest));
+        let outcome = print_to(&out.join(&name), program, step, Duration::from_secs(arguments.longest));
         let seconds = start.elapsed().as_secs_f64();
         let result = match &outcome {
             Ok(()) => "ok".to_owned(),
@@ -80,7 +88,7 @@ pub fn run(arguments: &GpuDayArguments) -> Result<()> {
         if outcome.is_err() {
             failed.push(step.name.clone());
         }
-        rows.push(format!("- {}: {seconds:.1} s, {result}\n  `{}`", step.name, step.line()));
+        rows.push(format!("- [{}]({name}): {seconds:.1} s, {result}\n  `{}`", step.name, step.line()));
         // After each step: what was measured stays when the machine does not.
         summarize(&out, &description, &rows)?;
     }
@@ -108,7 +116,7 @@ fn print_to(file: &Path, program: &Path, step: &Step, longest: Duration) -> Resu
     let errors = output.try_clone()?;
     let mut child = Command::new(program)
         .args(&step.arguments)
-        .envs(command::commit())
+        .envs(command::variables())
         .stdin(Stdio::null())
         .stdout(output)
         .stderr(errors)
@@ -117,22 +125,37 @@ fn print_to(file: &Path, program: &Path, step: &Step, longest: Duration) -> Resu
     let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
-            ensure!(status.success(), "{status}");
+            ensure!(status.success(), "{status}{}", last_line(file));
             return Ok(());
         }
         if start.elapsed() > longest {
             child.kill()?;
             child.wait()?;
-            bail!("ended after {} s", longest.as_secs());
+            bail!("ended after {} s; --longest gives a step more", longest.as_secs());
         }
         thread::sleep(Duration::from_millis(50));
     }
 }
 
+/// What a step said last, after a colon: mostly why it failed.
+fn last_line(file: &Path) -> String {
+    let text = fs::read(file).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let last = text.lines().rev().find(|line| !line.trim().is_empty());
+    last.map(|line| format!(": {}", line.trim())).unwrap_or_default()
+}
+
 fn summarize(out: &Path, description: &str, rows: &[String]) -> Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
-    let text = format!("# {description}\n\nclipseg {version}, {system}\n\n{}\n", rows.join("\n"));
+    let commit =
+        command::commit().map_or("a commit that is not known".to_owned(), |id| format!("commit {id}"));
+    let head = format!("# {description}\n\nclipseg {version}, {commit}, {system}");
+    let page = match out.join("report.html").is_file() {
+        true => "Every kernel in every form: [report.html](report.html), and as data report.json.\n\n",
+        false => "",
+    };
+    let text = format!("{head}\n\n{page}{}\n", rows.join("\n"));
     let file = out.join("summary.md");
     fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
 }
@@ -156,10 +179,13 @@ mod tests {
         let (outcome, printed) = outcome_of("echo fine; echo words >&2", minute);
         assert!(outcome.is_ok() && printed == "fine\nwords\n", "{printed}");
         let (outcome, printed) = outcome_of("echo before; exit 3", minute);
-        assert!(outcome.is_err_and(|error| error.to_string().contains('3')) && printed == "before\n");
+        let told = outcome.expect_err("it failed").to_string();
+        assert!(told.contains("3: before") && printed == "before\n", "{told}");
         let (outcome, printed) = outcome_of("echo before; exec sleep 60", Duration::from_millis(300));
+        let told = outcome.expect_err("it took too long").to_string();
         assert!(
-            outcome.is_err_and(|error| error.to_string().contains("ended after")) && printed == "before\n"
+            told.contains("ended after") && told.contains("--longest") && printed == "before\n",
+            "{told}"
         );
     }
 
@@ -170,5 +196,8 @@ mod tests {
         summarize(folder.path(), "A Card (Vulkan)", &[row]).expect("a summary");
         let text = fs::read_to_string(folder.path().join("summary.md")).expect("a summary");
         assert!(text.starts_with("# A Card (Vulkan)\n") && text.contains("FAILED: exit status: 1"), "{text}");
+        // This tree's.
+        let commit = command::commit().expect("a commit");
+        assert!(text.contains(&format!("commit {commit}")) && !text.contains("report.html"), "{text}");
     }
 }

@@ -21,9 +21,12 @@ pub fn test() -> Result<()> {
     // Of the whole workspace here and below, as one package alone has other features of wgpu, which is then
     // built anew. llvmpipe has as many lanes as it is told, also on processors for which that is not fast; by
     // itself it has eight.
-    let mut sixteen_lanes = cargo(["test", "--workspace", "--test", "ops"]);
-    sixteen_lanes.envs(llvmpipe_of("512"));
-    step("tests of the ops, sixteen lanes", sixteen_lanes)?;
+    for (name, width) in [("tests of the ops, four lanes", "128"), ("tests of the ops, sixteen lanes", "512")]
+    {
+        let mut ops = cargo(["test", "--workspace", "--test", "ops"]);
+        ops.envs(llvmpipe_of(width));
+        step(name, ops)?;
+    }
     for python in hub::pythons()? {
         let mut hub = cargo(["test", "--workspace", "--test", "hub", "python", "--", "--ignored"]);
         hub.env("CLIPSEG_TEST_PYTHON", &python);

@@ -8,9 +8,9 @@ mod work;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
-use clipseg::{ImageSize, KernelFamily, MemoryUse, PreprocessorConfig, Processor};
+use clipseg::{ImageSize, KernelFamily, MemoryUse, Photo, PreprocessorConfig, Processor};
 
 use self::report::{Profile, Report, Spread, Step};
 use self::work::{STEPS, Work};
@@ -81,6 +81,26 @@ Examples:
   clipseg bench --model clipseg-rd64-refined --size 704 --batch 2
   clipseg bench --model clipseg-rd64-refined --image photo.jpg --prompts 8 --runs 10 --json";
 
+/// The most bytes that photos and their pixels may take on the host.
+const MOST_BYTES: u64 = 8 << 30;
+
+impl Arguments {
+    /// Refuses more photos than memory is likely to hold: to run out of it ends the program.
+    fn check_memory(&self, photo: &Photo, processor: &Processor) -> Result<()> {
+        let pixels = processor.preprocess(photo).values.len() as u64;
+        let [batch, threads] = [self.batch, self.threads].map(u64::from);
+        let bytes = batch * (photo.rgb().len() as u64 + threads * 4 * pixels);
+        ensure!(
+            bytes <= MOST_BYTES,
+            "--batch {batch}, --threads {threads}: the photos and what the model sees of them take {:.0} GB, and at \
+             most {:.0} are allowed; take fewer, or a smaller --size",
+            bytes as f64 / 1e9,
+            MOST_BYTES as f64 / 1e9
+        );
+        Ok(())
+    }
+}
+
 /// Runs the command; `start` is when the process began.
 pub fn run(arguments: &Arguments, start: Instant) -> Result<()> {
     let model = arguments.model.open()?;
@@ -95,6 +115,10 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<()> {
         None => work::photo_of_noise(640, 480)?,
     };
     let (width, height) = (photo.width(), photo.height());
+    // One photo fits, and to preprocess it here would lengthen the way to the first mask.
+    if (arguments.batch, arguments.threads) != (1, 1) {
+        arguments.check_memory(&photo, &preparation.processor)?;
+    }
     let prompts = work::prompts(arguments.prompts.max(arguments.batch).into());
     // What the tokenizer cannot encode is found before the weights are read.
     inputs::encode(&preparation.tokenizer, &prompts)?;

@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use clipseg::hub::Weights;
 use clipseg_convert::{Request, WeightType};
-use clipseg_files::shown;
+use clipseg_files::{Form, shown};
 
 use crate::model;
 use crate::output;
@@ -121,6 +120,6 @@ fn download(source: &Path) -> Result<PathBuf> {
     }
     let Some(repository) = model::repository(source)? else { return Ok(source.to_owned()) };
     let snapshot = model::snapshot(&repository, &model::shown(source))?;
-    model::download_weights(&snapshot, Weights::PyTorch)?;
+    model::download_weights(&snapshot, Form::PyTorch)?;
     Ok(snapshot.folder().to_owned())
 }

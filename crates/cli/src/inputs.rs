@@ -143,8 +143,8 @@ impl PhotoArguments {
 pub fn warn_of_cut_off(path: &Path, photo: &PhotoFile) {
     if photo.is_clipped {
         report::warning(format_args!(
-            "{}: holds grey of more than 8 bits, which is cut off at 0 and 255, as transformers does; save it with 8 bits \
-             to have it scaled",
+            "{}: holds values of more than 8 bits, and some are lost, as with transformers: grey is cut off at 0 and 255, \
+             of colours the upper 8 bits are kept; save it with 8 bits to have it scaled",
             path.display()
         ));
     }

@@ -7,11 +7,13 @@ mod configurations;
 #[cfg(test)]
 mod formulas;
 mod html;
+#[cfg(feature = "webgpu-kernels")]
 mod layout;
 mod measure;
 mod numbers;
 mod peaks;
 mod report;
+#[cfg_attr(not(feature = "webgpu-kernels"), path = "kernels/without_rivals.rs")]
 mod rival;
 mod run;
 mod standings;
@@ -109,7 +111,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     if let Some(folder) = &arguments.export {
         let folder = output::Folder::prepare(folder, "--export")?;
-        return output::print(&layout::export::write(&folder)?);
+        return output::print(&rival::export(&folder)?);
     }
     let folder = arguments.report.as_deref().context("--report DIR: name a folder for the report")?;
     let folder = output::Folder::prepare(folder, "--report")?;

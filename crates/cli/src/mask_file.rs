@@ -25,7 +25,7 @@ pub fn read(path: &Path, photo: &Photo, orientation: Orientation) -> Result<Vec<
     );
     ensure!(
         !is_clipped,
-        "{shown}: holds grey of more than 8 bits; save the mask with 8 bits, 255 where the object is and 0 elsewhere"
+        "{shown}: holds values of more than 8 bits; save the mask with 8 bits, 255 where the object is and 0 elsewhere"
     );
     let pixels = mask.rgb().as_chunks::<3>().0;
     if let Some(place) = pixels.iter().position(is_coloured) {
@@ -91,11 +91,13 @@ mod tests {
     fn what_may_be_meant_otherwise_is_refused() {
         let coloured = RgbImage::from_fn(2, 1, |x, _| Rgb([[0, 0, 0], [0, 128, 0]][x as usize]));
         let deep = ImageBuffer::<Luma<u16>, _>::from_raw(2, 1, vec![0_u16, 40_000]).unwrap();
+        let shallow = ImageBuffer::<Rgb<u16>, _>::from_raw(2, 1, vec![0_u16, 0, 0, 255, 255, 255]).unwrap();
         let in_alpha = ImageBuffer::from_fn(2, 1, |x, _| LumaA([[255_u8, 0], [255, 255]][x as usize]));
         for (mask, words) in [
             (DynamicImage::from(grey([0, 1])), &["largest value is 1", "white", "255"][..]),
             (coloured.into(), &["is coloured", "green 128", "row 0, column 1", "grey"]),
             (deep.into(), &["more than 8 bits", "save the mask with 8 bits"]),
+            (shallow.into(), &["more than 8 bits", "save the mask with 8 bits"]),
             (in_alpha.into(), &["transparent", "without transparency"]),
             (GrayImage::new(1, 2).into(), &["1 × 2 pixels", "2 × 1"]),
         ] {

@@ -1,16 +1,17 @@
 //! Finds the checkpoint: a folder, or a repository of the Hugging Face Hub.
 
-use std::ops::ControlFlow;
+#[cfg_attr(not(feature = "hub"), path = "model/without_hub.rs")]
+mod hub;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use clipseg::Checkpoint;
-use clipseg::hub::{self, Hub, Repository, Snapshot, Weights};
-use clipseg_files::{SMALL_FILES, folder_within, quoted};
+use clipseg_files::{Form, SMALL_FILES, folder_within, quoted};
 
-use crate::progress::Transfer;
-use crate::report;
+use self::hub::{Repository, Snapshot};
+pub use self::hub::{download_weights, repository, shown, snapshot};
 
 /// The checkpoint.
 #[derive(Args)]
@@ -53,54 +54,6 @@ impl ModelArguments {
     }
 }
 
-/// What the user gave in place of a folder, for a message: an address is shown without its password.
-pub fn shown(given: &Path) -> String {
-    hub::shown(&given.to_string_lossy())
-}
-
-/// The repository of which `path` is the name or the page's address; `None` for another path. Any other
-/// address is an error.
-pub fn repository(path: &Path) -> Result<Option<Repository>> {
-    let Some(given) = path.to_str() else { return Ok(None) };
-    match Hub::from_env()?.repository(given) {
-        Ok(repository) => Ok(Some(repository)),
-        Err(error @ hub::Error::Name { .. }) if given.contains("://") => Err(error.into()),
-        Err(hub::Error::Name { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Downloads the small files of a repository, and warns when the Hub cannot be reached. `given` is how the
-/// user named the repository.
-pub fn snapshot(repository: &Repository, given: &str) -> Result<Snapshot> {
-    let mut transfer = Transfer::default();
-    let snapshot = Hub::from_env()?
-        .snapshot(repository, &mut show(&mut transfer))
-        .with_context(|| format!("{given}: there is no such folder, and as a repository of the Hub"))?;
-    drop(transfer);
-    if let Some(reason) = snapshot.unreachable() {
-        report::warning(format_args!(
-            "{repository} is taken from the cache as it was last downloaded, commit {}: {reason}",
-            snapshot.commit()
-        ));
-    }
-    Ok(snapshot)
-}
-
-/// Downloads the weights of a repository, with a bar where there is a terminal.
-pub fn download_weights(snapshot: &Snapshot, form: Weights) -> Result<()> {
-    let mut transfer = Transfer::default();
-    Ok(snapshot.download_weights(form, &mut show(&mut transfer))?)
-}
-
-/// Shows the progress and never cancels the download: a signal ends the process.
-fn show(transfer: &mut Transfer) -> impl FnMut(hub::Progress<'_>) -> ControlFlow<()> {
-    |progress| {
-        transfer.show(progress);
-        ControlFlow::Continue(())
-    }
-}
-
 /// A checkpoint that was found.
 pub enum Model {
     Folder(PathBuf),
@@ -129,7 +82,7 @@ impl Model {
     pub fn check_weights(&self) -> Result<()> {
         match self {
             Self::Folder(folder) => Ok(Checkpoint::find(folder)?),
-            Self::Repository(_, snapshot) => Ok(snapshot.check_weights(Weights::Safetensors)?),
+            Self::Repository(_, snapshot) => Ok(snapshot.check_weights(Form::Safetensors)?),
         }
     }
 
@@ -137,7 +90,7 @@ impl Model {
     pub fn download_weights(&self) -> Result<()> {
         match self {
             Self::Folder(_) => Ok(()),
-            Self::Repository(_, snapshot) => download_weights(snapshot, Weights::Safetensors),
+            Self::Repository(_, snapshot) => download_weights(snapshot, Form::Safetensors),
         }
     }
 }

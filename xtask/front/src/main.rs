@@ -14,6 +14,9 @@ const DEMO: [(&str, [&str; 4]); 2] = [
     ("scene-2", ["a yellow thing", "the yellow cross", "a crescent", "a purple triangle"]),
 ];
 
+/// The command as the demo builds it, without what it does not need.
+const COMMAND: [&str; 5] = ["--profile", "quick", "--package", "clipseg-cli", "--no-default-features"];
+
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
     let done = if arguments == ["demo"] { demo() } else { task(&arguments) };
@@ -42,10 +45,7 @@ fn task(arguments: &[OsString]) -> io::Result<ExitStatus> {
 fn demo() -> io::Result<ExitStatus> {
     let start = Instant::now();
     println!("building the command: some minutes on a fresh clone");
-    let built = cargo()
-        .current_dir(root())
-        .args(["build", "--profile", "quick", "--package", "clipseg-cli"])
-        .status()?;
+    let built = cargo().current_dir(root()).arg("build").args(COMMAND).status()?;
     if !built.success() {
         return Ok(built);
     }
@@ -54,14 +54,7 @@ fn demo() -> io::Result<ExitStatus> {
     let mut status = built;
     for (scene, prompts) in DEMO {
         let mut segment = cargo();
-        segment.current_dir(root()).args([
-            "run",
-            "--quiet",
-            "--profile",
-            "quick",
-            "--package",
-            "clipseg-cli",
-        ]);
+        segment.current_dir(root()).args(["run", "--quiet"]).args(COMMAND);
         segment.args(["--", "segment", "--model", "fixtures/models/clipseg-shapes"]);
         segment.arg(format!("fixtures/shapes/{scene}.png"));
         for prompt in prompts {

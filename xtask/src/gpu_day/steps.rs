@@ -35,8 +35,19 @@ const MATRIX_UNITS: (&str, &[&str]) = ("matrix-units", &["--precision", "f16", "
 /// How far tensors may be from transformers' when activations are in f16.
 const F16_TOLERANCE: &[&str] = &["--tolerance", "2e-2"];
 
-/// Every step on `adapter`; the large model's where there is one. What is not printed is written to `out`.
-pub fn all(adapter: &str, has_matrix_units: bool, model: Option<&Path>, out: &Path) -> Vec<Step> {
+/// What decides which steps there are.
+pub struct Machine<'a> {
+    /// The adapter's name or number.
+    pub adapter: &'a str,
+    pub has_matrix_units: bool,
+    /// One that runs on the processor takes seconds for what takes a GPU milliseconds.
+    pub is_software: bool,
+}
+
+/// Every step; the large model's where there is one. What is not printed is written to `out`.
+pub fn all(machine: &Machine<'_>, model: Option<&Path>, out: &Path) -> Vec<Step> {
+    let &Machine { adapter, has_matrix_units, is_software } = machine;
+    let [runs, few_runs] = if is_software { ["2", "1"] } else { ["20", "10"] };
     let mut steps = Vec::new();
     let mut add = |name: &str, program, parts: &[&[&str]]| {
         let arguments = parts.concat().into_iter().map(str::to_owned).collect();
@@ -73,17 +84,17 @@ pub fn all(adapter: &str, has_matrix_units: bool, model: Option<&Path>, out: &Pa
         add(
             &format!("roofline-{name}"),
             Program::Clipseg,
-            &[&["bench", "--roofline", "--runs", "1", "--workgroup"], &on, &with_model, form],
+            &[&["bench", "--roofline", "--runs", "1"], &on, &with_model, form],
         );
     }
     for (name, form) in &forms {
         for prompts in ["1", "8", "32"] {
-            let bench = ["bench", "--runs", "20", "--profile", "--prompts", prompts];
+            let bench = ["bench", "--runs", runs, "--profile", "--prompts", prompts];
             add(&format!("bench-{name}-{prompts}"), Program::Clipseg, &[&bench, &with_model, &on, form]);
         }
     }
     for (name, form) in &forms {
-        let bench = ["bench", "--runs", "20", "--tune-kernels"];
+        let bench = ["bench", "--runs", runs, "--tune-kernels"];
         add(&format!("tuned-{name}"), Program::Clipseg, &[&bench, &with_model, &on, form]);
     }
     for (name, growth) in
@@ -92,7 +103,7 @@ pub fn all(adapter: &str, has_matrix_units: bool, model: Option<&Path>, out: &Pa
         add(
             &format!("growth-{name}"),
             Program::Clipseg,
-            &[&["bench", "--runs", "10"], &growth, &with_model, &on],
+            &[&["bench", "--runs", few_runs], &growth, &with_model, &on],
         );
     }
     steps
@@ -104,7 +115,8 @@ mod tests {
 
     #[test]
     fn every_form_is_verified_before_it_is_timed() {
-        let steps = all("driver", true, Some(Path::new("target/full")), Path::new("out"));
+        let machine = Machine { adapter: "driver", has_matrix_units: true, is_software: false };
+        let steps = all(&machine, Some(Path::new("target/full")), Path::new("out"));
         let place =
             |name: &str| steps.iter().position(|step| step.name == name).expect("a step of that name");
         for form in ["f32", "f16", "matrix-units"] {
@@ -118,7 +130,8 @@ mod tests {
 
     #[test]
     fn nothing_is_run_that_is_not_there() {
-        let steps = all("0", false, None, Path::new("out"));
+        let machine = Machine { adapter: "0", has_matrix_units: false, is_software: false };
+        let steps = all(&machine, None, Path::new("out"));
         let lines: Vec<_> = steps.iter().map(Step::line).collect();
         assert!(
             lines.iter().all(|line| !line.contains("matrix-units") && !line.contains("--model")),

@@ -68,6 +68,8 @@ const PUBLISHED: &str = include_str!("shapes.json");
 pub const PUBLISHED_NAME: &str = "published";
 /// More rows, columns or inner values than any that is measured in a sensible time.
 const MOST: usize = 1 << 20;
+/// The most values of an operand, or of the product: 2 GB in f32.
+const MOST_VALUES: usize = 1 << 29;
 
 /// A product of a file of shapes.
 #[derive(Deserialize)]
@@ -104,9 +106,19 @@ fn parse(text: &str) -> Result<Vec<Shape>> {
         "expected a list of objects with model, layer, source, m, n and k: the product of [m, k] and a weight [n, k]",
     )?;
     ensure!(!shapes.is_empty(), "it lists no shapes");
-    for (place, Shape { m, n, k, .. }) in shapes.iter().enumerate() {
-        let fits = [m, n, k].iter().all(|&&size| (1..=MOST).contains(&size));
+    for (place, &Shape { m, n, k, .. }) in shapes.iter().enumerate() {
+        let fits = [m, n, k].iter().all(|&size| (1..=MOST).contains(&size));
         ensure!(fits, "shape {}: m = {m}, n = {n}, k = {k}; each has to lie in 1..={MOST}", place + 1);
+        let values = [m.saturating_mul(k), n.saturating_mul(k), m.saturating_mul(n)]
+            .into_iter()
+            .max()
+            .unwrap_or_default();
+        ensure!(
+            values <= MOST_VALUES,
+            "shape {}: m = {m}, n = {n}, k = {k}; the largest of m·k, n·k and m·n is {values}, more than the \
+             {MOST_VALUES} that can be measured",
+            place + 1
+        );
     }
     Ok(shapes)
 }
@@ -133,6 +145,10 @@ mod tests {
             ("[]", "no shapes"),
             (r#"[{"model": "a", "layer": "b", "source": "c", "m": 0, "n": 1, "k": 1}]"#, "shape 1"),
             (r#"[{"model": "a", "layer": "b", "source": "c", "m": 1, "n": 1, "k": 99999999}]"#, "1..="),
+            (
+                r#"[{"model": "a", "layer": "b", "source": "c", "m": 1, "n": 1048576, "k": 1048576}]"#,
+                "1099511627776",
+            ),
             (r#"[{"model": "a", "layer": "b", "source": "c", "m": 1, "n": 1}]"#, "expected a list"),
         ] {
             let error = format!("{:#}", parse(text).err().unwrap());

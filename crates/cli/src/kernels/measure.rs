@@ -19,10 +19,13 @@ const MOST_RUNS: usize = 200;
 /// are not counted as the op's.
 const COPIES: [&str; 2] = ["texture_from_buffer", "buffer_from_texture"];
 
+/// Kernels in order, each with its cost.
+pub type Costs = Vec<(&'static str, Cost)>;
+
 /// What a form gave and took.
 pub struct Measured {
-    /// The kernels of one run, in order.
-    pub kernels: Vec<(&'static str, Cost)>,
+    /// Of one run.
+    pub kernels: Costs,
     pub values: Vec<f32>,
     pub times: Times,
 }
@@ -76,8 +79,8 @@ pub fn answer(work: Work, processor: &Device) -> Result<Vec<f32>> {
     Ok(Recorded::new(processor, form, 1)?.fill(&form.operands)?)
 }
 
-/// The kernels of a form, in order, each with its cost.
-pub fn kernels(recorded: &Recorded) -> Vec<(&'static str, Cost)> {
+/// The kernels of a form.
+pub fn kernels(recorded: &Recorded) -> Costs {
     recorded.plan.kernels().filter(|(kernel, _)| !COPIES.contains(kernel)).collect()
 }
 

@@ -19,14 +19,24 @@ use clipseg_files::shown;
 use self::counterpart::Request;
 use self::gpu::Gpu;
 use self::loaded::Loaded;
+use super::cases::Case;
 use super::layout::{self, Call, Package, Program};
-use super::measure::{self, Times};
+use super::measure::{self, Costs, Times};
+use super::numbers;
+use super::report::{Check, Failure, Record, Types};
+use super::run::TOLERANCE;
 use super::work::Work;
+use crate::output;
 
 /// What stands for a rival's kernels where costs are kept by kernel.
 const KERNEL: &str = "another's";
 /// A run of a stranger's kernel that takes longer is given up.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Writes our kernels as rivals of others into a folder; says what it wrote.
+pub fn export(folder: &output::Folder) -> Result<String> {
+    layout::export::write(folder)
+}
 
 /// Another's kernel from a folder, or ours in its place.
 pub struct Rival {
@@ -36,14 +46,14 @@ pub struct Rival {
 }
 
 /// What a rival made of a piece of work.
-pub struct Outcome {
-    pub form: String,
+struct Outcome {
+    form: String,
     /// What it was given that ours are not, or the other way round.
-    pub note: Option<&'static str>,
-    pub values: Vec<f32>,
-    pub expected: Vec<f32>,
-    pub times: Times,
-    pub kernels: Vec<(&'static str, Cost)>,
+    note: Option<&'static str>,
+    values: Vec<f32>,
+    expected: Vec<f32>,
+    times: Times,
+    kernels: Costs,
 }
 
 impl Rival {
@@ -74,7 +84,7 @@ impl Rival {
     }
 
     /// Whose it is.
-    pub fn whose(&self) -> &'static str {
+    fn whose(&self) -> &'static str {
         if self.folder.is_some() { "another's" } else { "ours as others run" }
     }
 
@@ -102,14 +112,57 @@ impl Arena {
         self.0.is_stuck()
     }
 
-    /// Runs a rival on a piece of work and times it.
-    pub fn measure(
+    /// What a rival makes of a case that it computes: a row of the report, and its kernels with what each
+    /// costs.
+    pub fn row(
         &self,
         rival: &Rival,
-        work: Work,
+        case: &Case,
         processor: &Device,
         budget: Duration,
-    ) -> Result<Outcome> {
+    ) -> Result<(Record, Costs), Box<Failure>> {
+        let work = case.work;
+        let outcome = self.measure(rival, work, processor, budget).map_err(|error| Failure {
+            op: work.op().to_owned(),
+            shape: work.shape(),
+            configuration: format!("{} in {}", rival.id(), rival.origin().unwrap_or_default()),
+            reason: format!("{error:#}"),
+        })?;
+        let f32 = || "f32".to_owned();
+        let cost = outcome.kernels.iter().fold(Cost::default(), |sum, (_, cost)| sum + *cost);
+        let note = outcome.note.map(|note| format!(", {note}")).unwrap_or_default();
+        let record = Record {
+            op: work.op().to_owned(),
+            shape: work.shape(),
+            layer: case.layer.clone(),
+            source: case.source.clone(),
+            kernels: vec![outcome.form],
+            configuration: format!("{}, with all of wgpu's checks{note}", rival.whose()),
+            origin: rival.origin(),
+            is_default: false,
+            types: Types {
+                input: f32(),
+                weight: work.has_weights().then(f32),
+                output: f32(),
+                // Nothing here reads another's shader.
+                accumulator: if rival.origin().is_some() { "not known" } else { "f32" }.to_owned(),
+                on_matrix_units: false,
+            },
+            flops: cost.flops,
+            bytes: cost.bytes,
+            flops_formula: work.flops_formula().to_owned(),
+            bytes_formula: work.bytes_formula().map(str::to_owned),
+            gpu: outcome.times.gpu,
+            wall: outcome.times.wall,
+            check: Check::new(numbers::worst(&outcome.values, &outcome.expected), TOLERANCE),
+            // When all is measured.
+            bound: None,
+        };
+        Ok((record, outcome.kernels))
+    }
+
+    /// Runs a rival on a piece of work and times it.
+    fn measure(&self, rival: &Rival, work: Work, processor: &Device, budget: Duration) -> Result<Outcome> {
         let package = &rival.package;
         let Request { operands, output, output_shape, attributes, expected, note } =
             counterpart::request(&package.id(), work, processor)?;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::Result;
 use clipseg::tensor::DType;
 use clipseg::wgpu::DeviceType;
-use clipseg::{AdapterChoice, AdapterReport, Cost, Device, DeviceOptions, MatrixUnits, Peaks};
+use clipseg::{AdapterChoice, AdapterReport, Device, DeviceOptions, MatrixUnits, Peaks};
 
 use super::cases::Case;
 use super::configurations::{self, Configuration};
-use super::measure::{self, Recorded, is_on_matrix_units};
+use super::measure::{self, Costs, Recorded, is_on_matrix_units};
 use super::report::{Adapter, Ceilings, Check, Engine, FORMAT, Failure, LeftOut, Record, Report, Types};
 use super::rival::{Arena, Rival};
 use super::work::Form;
@@ -20,7 +20,7 @@ use crate::progress::Progress;
 
 /// How far a result may be from the processor's, as a share of the largest: as far as a step may be from its
 /// twin in `devices --check`.
-const TOLERANCE: f64 = 1e-4;
+pub const TOLERANCE: f64 = 1e-4;
 /// As much more where values are rounded to f16 on the way.
 const F16_STEP: f64 = 1.0 / 1024.0;
 
@@ -134,7 +134,7 @@ struct Measurement<'a> {
     known: HashSet<String>,
     records: Vec<Record>,
     /// The kernels of each of the records, with what each costs.
-    costs: Vec<Vec<(&'static str, Cost)>>,
+    costs: Vec<Costs>,
     failures: Vec<Failure>,
     left_out: Vec<LeftOut>,
 }
@@ -226,48 +226,13 @@ impl<'a> Measurement<'a> {
 
     /// Runs another's kernel, or ours in its place, on a case that it computes.
     fn rival(&mut self, case: &Case, rival: &Rival, arena: &Arena, processor: &Device) {
-        let outcome = match arena.measure(rival, case.work, processor, self.plan.budget) {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                self.failures.push(Failure {
-                    op: case.work.op().to_owned(),
-                    shape: case.work.shape(),
-                    configuration: format!("{} in {}", rival.id(), rival.origin().unwrap_or_default()),
-                    reason: format!("{error:#}"),
-                });
-                return;
+        match arena.row(rival, case, processor, self.plan.budget) {
+            Ok((record, kernels)) => {
+                self.records.push(record);
+                self.costs.push(kernels);
             }
-        };
-        let f32 = || "f32".to_owned();
-        let cost = outcome.kernels.iter().fold(Cost::default(), |sum, (_, cost)| sum + *cost);
-        let note = outcome.note.map(|note| format!(", {note}")).unwrap_or_default();
-        self.records.push(Record {
-            op: case.work.op().to_owned(),
-            shape: case.work.shape(),
-            layer: case.layer.clone(),
-            source: case.source.clone(),
-            kernels: vec![outcome.form],
-            configuration: format!("{}, with all of wgpu's checks{note}", rival.whose()),
-            origin: rival.origin(),
-            is_default: false,
-            types: Types {
-                input: f32(),
-                weight: case.work.has_weights().then(f32),
-                output: f32(),
-                // Nothing here reads another's shader.
-                accumulator: if rival.origin().is_some() { "not known" } else { "f32" }.to_owned(),
-                on_matrix_units: false,
-            },
-            flops: cost.flops,
-            bytes: cost.bytes,
-            flops_formula: case.work.flops_formula().to_owned(),
-            bytes_formula: case.work.bytes_formula().map(str::to_owned),
-            gpu: outcome.times.gpu,
-            wall: outcome.times.wall,
-            check: Check::new(numbers::worst(&outcome.values, &outcome.expected), TOLERANCE),
-            bound: None,
-        });
-        self.costs.push(outcome.kernels);
+            Err(failure) => self.failures.push(*failure),
+        }
     }
 
     /// What a run of so many operations would take by the rate of the same kernels at another shape, the best

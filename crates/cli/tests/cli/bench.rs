@@ -81,6 +81,11 @@ fn threads_and_batches_are_counted() {
     let larger = report(&["--size", "64"]);
     assert!(flops(&larger) != flops(&one), "{larger}");
     refuse(&["bench", "--model", &model, "--size", "0"], &["--size", "height = 0"]);
+    // To run out of memory would end the program.
+    for many in [["--batch", "65535"], ["--size", "8192"]] {
+        let arguments = [&["bench", "--model", &model, "--threads", "100"], &many[..]].concat();
+        refuse(&arguments, &["--batch", "--threads 100", "GB", "smaller --size"]);
+    }
 }
 
 #[test]

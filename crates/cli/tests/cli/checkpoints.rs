@@ -2,6 +2,8 @@
 
 use std::fs;
 
+#[cfg(not(feature = "hub"))]
+use crate::support::refuse;
 use crate::support::{Workspace, clipseg, fixture, succeed};
 
 #[test]
@@ -107,4 +109,20 @@ fn a_conversion_says_what_it_took_off() {
         stdout.contains("taken out of the tensors' names") && stdout.contains("_orig_mod., module."),
         "{stdout}"
     );
+}
+
+/// Of `cargo test --package clipseg-cli --no-default-features`.
+#[cfg(not(feature = "hub"))]
+#[test]
+fn a_repository_needs_a_feature() {
+    let workspace = Workspace::empty();
+    let out = workspace.argument("out");
+    let words = ["without the feature `hub`", "give a folder", "cargo install"];
+    for (given, named) in [("CIDAS/x", "CIDAS/x"), ("https://me:secret@huggingface.co/CIDAS/x", "an address")]
+    {
+        let segment = ["segment", "--model", given, "photo.png", "-p", "a cat", "--out", &out];
+        refuse(&segment, &[&[named], &words[..]].concat());
+        refuse(&["convert", given, "--out", &out], &[&[named], &words[..]].concat());
+    }
+    assert!(!workspace.path("out").exists());
 }

@@ -13,6 +13,7 @@ mod devices;
 mod eval;
 mod frames;
 mod hostile;
+#[cfg(feature = "hub")]
 mod hub;
 mod inputs;
 mod kernels;

@@ -31,12 +31,13 @@ struct Picture {
     rgb: Vec<u8>,
     /// Opacity of each pixel, `[height, width]`, if the file has it.
     alpha: Option<Vec<u8>>,
-    /// Whether values were clipped to fit into 8 bits.
+    /// Whether grey was clipped to fit into 8 bits, or all colours lost.
     is_clipped: bool,
 }
 
 /// Decodes the picture in `bytes`.
 pub(super) fn decode(bytes: &[u8], orientation: Orientation) -> Result<PhotoFile> {
+    let bytes = &*png::ended(bytes);
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(unreadable)?;
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
@@ -170,20 +171,35 @@ fn decode_other(decoder: impl ImageDecoder) -> Result<Picture> {
         DynamicImage::ImageLumaA8(grey) => grey.pixels().map(|pixel| pixel.0[1]).collect(),
         other => other.to_rgba8().pixels().map(|pixel| pixel.0[3]).collect(),
     });
-    let mut is_clipped = false;
+    let is_clipped = match &picture {
+        DynamicImage::ImageLuma16(grey) => grey.pixels().any(|pixel| pixel.0[0] > 255),
+        DynamicImage::ImageLumaA16(grey) => is_blackened(grey.pixels().map(|pixel| pixel.0[0])),
+        DynamicImage::ImageRgb16(rgb) => is_blackened(rgb.as_raw().iter().copied()),
+        DynamicImage::ImageRgba16(rgba) => is_blackened(rgba.pixels().flat_map(|pixel| rgb_of(pixel.0))),
+        _ => false,
+    };
     let rgb = match picture {
         DynamicImage::ImageLuma16(grey) => {
-            is_clipped = grey.pixels().any(|pixel| pixel.0[0] > 255);
             grey.pixels().flat_map(|pixel| [pixel.0[0].min(255) as u8; 3]).collect()
         }
         DynamicImage::ImageLumaA16(grey) => grey.pixels().flat_map(|pixel| [upper(pixel.0[0]); 3]).collect(),
         DynamicImage::ImageRgb16(rgb) => rgb.into_raw().into_iter().map(upper).collect(),
         DynamicImage::ImageRgba16(rgba) => {
-            rgba.pixels().flat_map(|pixel| [0, 1, 2].map(|c| upper(pixel.0[c]))).collect()
+            rgba.pixels().flat_map(|pixel| rgb_of(pixel.0).map(upper)).collect()
         }
         eight_bit => eight_bit.into_rgb8().into_vec(),
     };
     Ok(Picture { width, height, rgb, alpha, is_clipped })
+}
+
+fn rgb_of([red, green, blue, _]: [u16; 4]) -> [u16; 3] {
+    [red, green, blue]
+}
+
+/// Whether there is something in these values, but nothing in the upper 8 bits of any.
+fn is_blackened(values: impl Iterator<Item = u16>) -> bool {
+    let most = values.max().unwrap_or_default();
+    (1..=255).contains(&most)
 }
 
 fn unreadable(error: std::io::Error) -> Error {

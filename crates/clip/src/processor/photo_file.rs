@@ -31,8 +31,9 @@ pub struct PhotoFile {
     pub photo: Photo,
     /// Opacity of each pixel, from 0 (transparent) to 255, `[height, width]`; if the file has transparency.
     pub alpha: Option<Vec<u8>>,
-    /// Whether the file has grey of more than 8 bits and some of it was clipped to 0 or 255, as Pillow and
-    /// therefore transformers do. Such a picture may come out all white or black.
+    /// Whether the file has grey of more than 8 bits and some of it was clipped to 0 or 255, or colours of 16
+    /// bits and nothing in their upper 8, which alone are kept: as Pillow and therefore transformers do. Such
+    /// a picture may come out all white or black.
     pub is_clipped: bool,
     /// Whether the file stores the picture upright, and not to be turned by readers that heed the orientation
     /// that a camera wrote into it.

@@ -57,6 +57,28 @@ fn orientations_after_the_pixels_are_found() {
     assert_ne!(Photo::from_bytes(&moved, Orientation::Ignore).unwrap(), upright);
 }
 
+/// A copy or a download that was cut off may lack the end alone.
+#[test]
+fn a_png_without_its_end_is_read_and_one_without_pixels_is_not() {
+    let whole = fs::read(fixture("processor/rgb-alpha.png")).unwrap();
+    let photo = PhotoFile::from_bytes(&whole, Orientation::Apply).unwrap();
+    // The last chunk has 12 bytes, and the checksum before it 4.
+    for left_out in 1..=12 {
+        let cut = &whole[..whole.len() - left_out];
+        assert_eq!(PhotoFile::from_bytes(cut, Orientation::Apply).unwrap(), photo, "{left_out}");
+    }
+    for left_out in [13, 17, 40, 100] {
+        let message =
+            PhotoFile::from_bytes(&whole[..whole.len() - left_out], Orientation::Apply).unwrap_err();
+        assert!(message.to_string().contains("is damaged"), "{message}");
+    }
+    // Some rows, and an end.
+    let size = whole.windows(4).position(|four| four == b"IHDR").unwrap() + 8;
+    let mut taller = whole.clone();
+    taller[size + 3] += 1;
+    assert!(PhotoFile::from_bytes(&taller[..whole.len() - 12], Orientation::Apply).is_err());
+}
+
 /// ImageMagick, and what is built on it, writes the EXIF block as a text.
 #[test]
 fn orientations_in_a_text_are_heeded() {
@@ -93,6 +115,17 @@ fn what_is_cut_off_and_what_is_opaque_is_told() {
         ("rgb-16-big.tif", false),
     ] {
         assert_eq!(open(name).is_clipped, is_clipped, "{name}");
+    }
+    // Of 16 bits the upper 8 are kept, in which these have nothing.
+    for largest in [0_u16, 255, 256] {
+        let rgb =
+            image::ImageBuffer::<image::Rgb<u16>, _>::from_raw(2, 1, vec![0, 0, 0, largest, 0, 0]).unwrap();
+        for format in [image::ImageFormat::Png, image::ImageFormat::Tiff] {
+            let mut bytes = std::io::Cursor::new(Vec::new());
+            rgb.write_to(&mut bytes, format).unwrap();
+            let file = PhotoFile::from_bytes(bytes.get_ref(), Orientation::Apply).unwrap();
+            assert_eq!(file.is_clipped, largest == 255, "{largest} {format:?}");
+        }
     }
     for (name, has_alpha) in [("rgb-alpha.tif", true), ("grey-alpha.tif", true), ("rgb-unknown.tif", false)] {
         let file = open(name);

@@ -78,7 +78,7 @@ fn a_tuned_layer_norm_equals_the_twin_and_its_kernel_is_noted() {
     let mut expected = vec![0.0; input.len()];
     twins::layer_norm(&params, &input, &weight, &bias, &mut expected);
     for family in families() {
-        check(family, "layer_norm 32x68: layer_norm_", &expected, |device| {
+        check(family, "layer_norm 32x68: layer_norm", &expected, |device| {
             let layer = LayerNorm::new(device, &weight, &bias, 1e-5).unwrap();
             let input = device.upload(&[rows, columns], &input).unwrap();
             run(device, |recorder| recorder.layer_norm(&input, &layer))

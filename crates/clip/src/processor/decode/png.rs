@@ -1,14 +1,44 @@
-//! The EXIF block of PNG files.
+//! The EXIF block of PNG files, and their end.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use flate2::read::ZlibDecoder;
 
+/// What every file begins with.
+const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 /// The keywords under which ImageMagick, and what is built on it, keeps the block as a text.
 const PROFILES: [&[u8]; 2] = [b"Raw profile type exif", b"Raw profile type APP1"];
 /// The most bytes of such a text that are read: JPEG files allow a block of 64 KB, and the text has two
 /// digits for each byte.
 const MOST_BYTES: u64 = 1 << 18;
+
+/// The chunk that ends a file.
+const END: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
+
+/// A PNG file that was cut off after its pixels, with its end, as Pillow reads it too. The decoder sees
+/// whether they are all there. Anything else as it is.
+pub fn ended(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let mut at = SIGNATURE.len();
+    let mut has_pixels = false;
+    let chunk = |at: usize| {
+        let (length, after) = bytes.get(at..)?.split_first_chunk::<4>()?;
+        let kind = after.first_chunk::<4>()?;
+        let end = at + 12 + u32::from_be_bytes(*length) as usize;
+        (end <= bytes.len()).then_some((kind, end))
+    };
+    while let Some((kind, end)) = chunk(at) {
+        if kind == b"IEND" {
+            return Cow::Borrowed(bytes);
+        }
+        has_pixels |= kind == b"IDAT";
+        at = end;
+    }
+    match has_pixels && bytes.starts_with(SIGNATURE) {
+        true => Cow::Owned([&bytes[..at], END].concat()),
+        false => Cow::Borrowed(bytes),
+    }
+}
 
 /// The EXIF block of a PNG file, which may stand before the pixels or after them: that of the chunk for it,
 /// or else of a text.
@@ -89,7 +119,7 @@ mod tests {
     }
 
     fn file(chunks: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
-        let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
+        let mut file = SIGNATURE.to_vec();
         for (kind, data) in chunks {
             file.extend(u32::try_from(data.len()).unwrap().to_be_bytes());
             file.extend(*kind);
@@ -137,6 +167,8 @@ mod tests {
             exif(&file(&[(kind, &text(&data[..data.len() / 2], &data))]));
             exif(&file(&[(kind, &data)]));
             exif(&data);
+            ended(&data);
+            ended(&[SIGNATURE, &data].concat());
         }
     }
 }

@@ -259,14 +259,21 @@ impl Samples {
             // The JPEG decoder has converted YCbCr to RGB already.
             (2, 8 | 16) | (6, 8) if is_unsigned && (photometric == 2 || is_jpeg) => {
                 let is_multiplied = others > 0 && extra.first() == Some(&MULTIPLIED_ALPHA);
-                every(&mut |row, column| {
+                let mut most = 0;
+                let rgb = every(&mut |row, column| {
                     let colours = [0, 1, 2].map(|sample| self.byte(row, column, sample));
+                    most = [0, 1, 2]
+                        .map(|sample| self.get(row, column, sample))
+                        .into_iter()
+                        .fold(most, u32::max);
                     match is_multiplied.then(|| self.byte(row, column, 3)) {
                         None | Some(255) => colours,
                         Some(0) => [0; 3],
                         Some(alpha) => colours.map(|colour| divided(colour, alpha)),
                     }
-                })
+                });
+                is_clipped = bits == 16 && (1..=255).contains(&most);
+                rgb
             }
             (3, 1 | 2 | 4 | 8) if is_unsigned => {
                 let map = directory.integers(COLOUR_MAP).unwrap_or_default();
