@@ -27,6 +27,8 @@ pub enum On {
     Subgroups,
     /// The workgroup kernels with weights in f16.
     PackedF16,
+    /// The same, on an adapter that has subgroups besides.
+    PackedF16Subgroups,
     /// Matrix units that multiply matrices of so many rows and columns.
     MatrixUnits(u32),
     /// The subgroup kernels, in f32.
@@ -128,6 +130,8 @@ fn products() -> Vec<KernelBench> {
         product("matmul_tile_dot", On::Workgroup, in_f32),
         product("matmul_tile_double_buffered", On::Workgroup, in_f32),
         product("matmul_broadcast", On::Subgroups, in_f32),
+        product("matmul_tile_lanes", On::Subgroups, in_f32),
+        product("matmul_tile_lanes_packed_f16", On::PackedF16Subgroups, in_f32),
         product("matmul_tile_packed_f16", On::PackedF16, in_f32),
         product("matmul_cooperative_8", On::MatrixUnits(8), in_f16),
         product("matmul_cooperative_16", On::MatrixUnits(16), in_f16),

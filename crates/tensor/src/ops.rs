@@ -29,9 +29,11 @@ pub use mlp::Mlp;
 pub(crate) use panels::unpack as unpack_panels;
 pub use transposed_convolution::{TransposedConvolution, UpsampleInput};
 
+use clipseg_shaders::Kernel;
+
 use crate::step::Resource;
 use crate::tensor::DType;
-use crate::{Error, Result, Tensor};
+use crate::{Device, Error, Result, Tensor};
 
 /// Fails with `op`'s name unless `tensor` has `shape`.
 fn expect_shape(op: &'static str, name: &str, tensor: &Tensor, shape: &[usize]) -> Result<()> {
@@ -39,6 +41,17 @@ fn expect_shape(op: &'static str, name: &str, tensor: &Tensor, shape: &[usize]) 
         return Ok(());
     }
     Err(Error::Shape { op, reason: format!("{name} is {:?}, expected {shape:?}", tensor.shape()) })
+}
+
+/// Whether all subgroups of `device` have `fewest` to `most` lanes, and its workgroups may be as large as the
+/// kernel's: those that are for GPUs with subgroups need not keep to the least that the engine asks for.
+fn has_subgroups_of(device: &Device, kernel: &Kernel, [fewest, most]: [u32; 2]) -> bool {
+    let (info, limits) = (device.info(), device.limits());
+    device.has(wgpu::Features::SUBGROUP)
+        && info.subgroup_min_size >= fewest
+        && info.subgroup_max_size <= most
+        && kernel.workgroup_size[0] <= limits.max_compute_workgroup_size_x
+        && kernel.workgroup_size.iter().product::<u32>() <= limits.max_compute_invocations_per_workgroup
 }
 
 fn shape_error<T>(op: &'static str, reason: String) -> Result<T> {
