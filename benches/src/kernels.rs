@@ -169,6 +169,7 @@ fn attention() -> Vec<KernelBench> {
             heads(DType::F32, kernel, device, recorder, 6, 128)
         }),
         bench("attention_vec4", "12 heads of 64", On::Workgroup, of_image),
+        bench("attention_lanes", "12 heads of 64", On::Subgroups, of_image),
         bench("attention_cooperative_8", "24 heads of 32", On::MatrixUnits(8), |kernel, device, recorder| {
             heads(DType::F16, kernel, device, recorder, 24, 32)
         }),

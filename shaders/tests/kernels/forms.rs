@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clipseg_shaders::Kernel;
 use clipseg_shaders::kernels::{
-    ALL, attention, attention_cooperative_8, attention_cooperative_16, attention_vec4, layer_norm,
-    layer_norm_vec4, matmul_subgroup, matmul_subgroup_packed_f16, mlp_subgroup, mlp_subgroup_packed_f16,
+    ALL, attention, attention_cooperative_8, attention_cooperative_16, attention_lanes, attention_vec4,
+    layer_norm, layer_norm_vec4, matmul_subgroup, matmul_subgroup_packed_f16, mlp_subgroup,
+    mlp_subgroup_packed_f16,
 };
 
 /// A product of matrices on storage buffers: callers give each the same parameters and resources.
@@ -91,6 +92,7 @@ fn forms_of_one_operation_take_the_same_parameters_and_resources() {
     assert_interchangeable(&[
         &attention::KERNEL,
         &attention_vec4::KERNEL,
+        &attention_lanes::KERNEL,
         &attention_cooperative_8::KERNEL,
         &attention_cooperative_16::KERNEL,
     ]);
@@ -110,6 +112,8 @@ fn the_bindings_that_hold_halves_are_those_that_overrides_or_a_type_speak_of() {
         ("attention_cooperative_16", "output"),
         ("attention_cooperative_8", "query_key_value"),
         ("attention_cooperative_8", "output"),
+        ("attention_lanes", "query_key_value"),
+        ("attention_lanes", "output"),
         ("attention_vec4", "query_key_value"),
         ("attention_vec4", "output"),
         ("layer_norm_vec4", "output"),

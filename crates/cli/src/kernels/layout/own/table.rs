@@ -2,9 +2,9 @@
 
 use clipseg_shaders::Kernel;
 use clipseg_shaders::kernels::{
-    activation, attention, attention_vec4, binary, layer_norm, layer_norm_vec4, matmul_broadcast,
-    matmul_skinny, matmul_tile, matmul_tile_dot, matmul_tile_double_buffered, matmul_tile_vec4, sigmoid,
-    softmax,
+    activation, attention, attention_lanes, attention_vec4, binary, layer_norm, layer_norm_vec4,
+    matmul_broadcast, matmul_skinny, matmul_tile, matmul_tile_dot, matmul_tile_double_buffered,
+    matmul_tile_vec4, sigmoid, softmax,
 };
 use serde_json::json;
 
@@ -153,6 +153,8 @@ fn attentions() -> Op {
     };
     let vec4 = form(&attention_vec4::KERNEL, attention_vec4::QUERIES, attention_vec4::MAX_HEAD_SIZE, 4, 20);
     let plain = form(&attention::KERNEL, attention::QUERIES, attention::MAX_HEAD_SIZE, 1, 10);
+    let lanes =
+        form(&attention_lanes::KERNEL, attention_lanes::QUERIES, attention_lanes::MAX_HEAD_SIZE, 4, 5);
     Contract {
         domain: "clipseg",
         name: "Attention",
@@ -171,7 +173,7 @@ fn attentions() -> Op {
             ("headSize", "floor(width / (3 * attrs.heads))"),
         ],
     }
-    .op(vec![vec4, plain])
+    .op(vec![vec4, plain, lanes])
 }
 
 fn layer_norms() -> Op {
