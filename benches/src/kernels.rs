@@ -205,6 +205,9 @@ fn rows() -> Vec<KernelBench> {
     fn of_pairs(kernel: &str, device: &Device, recorder: &mut Recorder) -> Result<Tensor> {
         norm(kernel, device, recorder, [32 * TOKENS, REDUCED])
     }
+    fn softmax(kernel: &str, device: &Device, recorder: &mut Recorder) -> Result<Tensor> {
+        recorder.softmax_by(kernel, &random_tensor(device, &[12 * TOKENS, TOKENS])?)
+    }
     fn film(device: &Device, recorder: &mut Recorder, pairs: usize) -> Result<Tensor> {
         let reduced = random_tensor(device, &[1, TOKENS, REDUCED])?;
         let previous = random_tensor(device, &[pairs, TOKENS, REDUCED])?;
@@ -229,11 +232,12 @@ fn rows() -> Vec<KernelBench> {
         }),
         bench("layer_norm_vec4", "485x768", On::Workgroup, of_image),
         bench("layer_norm_vec4", "15520x64", On::Workgroup, of_pairs),
+        bench("layer_norm_lanes", "485x768", On::Subgroups, of_image),
+        bench("layer_norm_lanes", "15520x64", On::Subgroups, of_pairs),
         bench("layer_norm_subgroup", "485x768", On::Lanes, of_image),
         bench("layer_norm_subgroup", "15520x64", On::Lanes, of_pairs),
-        bench("softmax", "5820x485", On::Workgroup, |_, device, recorder| {
-            recorder.softmax(&random_tensor(device, &[12 * TOKENS, TOKENS])?)
-        }),
+        bench("softmax", "5820x485", On::Workgroup, softmax),
+        bench("softmax_lanes", "5820x485", On::Subgroups, softmax),
         bench("film", "1 pair", On::Workgroup, |_, device, recorder| film(device, recorder, 1)),
         bench("film", "32 pairs", On::Workgroup, |_, device, recorder| film(device, recorder, 32)),
         bench("film_subgroup", "1 pair", On::Lanes, |_, device, recorder| film(device, recorder, 1)),

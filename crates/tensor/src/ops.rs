@@ -43,6 +43,10 @@ fn expect_shape(op: &'static str, name: &str, tensor: &Tensor, shape: &[usize]) 
     Err(Error::Shape { op, reason: format!("{name} is {:?}, expected {shape:?}", tensor.shape()) })
 }
 
+/// The fewest and the most lanes of the kernels that take subgroups of any size: quads are four lanes, and
+/// WebGPU has no subgroups of more than 128.
+const ANY_LANES: [u32; 2] = [4, 128];
+
 /// Whether all subgroups of `device` have `fewest` to `most` lanes, and its workgroups may be as large as the
 /// kernel's: those that are for GPUs with subgroups need not keep to the least that the engine asks for.
 fn has_subgroups_of(device: &Device, kernel: &Kernel, [fewest, most]: [u32; 2]) -> bool {

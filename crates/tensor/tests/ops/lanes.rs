@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use clipseg_tensor::{Device, DeviceOptions, KernelFamily};
 use proptest::prelude::*;
 
-use super::support::{cases, has_subgroups};
-use super::{attention, matmul};
+use super::support::{cases, has_subgroups, ragged};
+use super::{attention, matmul, normalise};
 
 /// The workgroup kernels alone.
 fn devices() -> &'static [Device] {
@@ -33,6 +33,16 @@ proptest! {
     #[test]
     fn attention_equals_its_twin(case in attention::any_case()) {
         attention::check_on(devices(), case);
+    }
+
+    #[test]
+    fn layer_norm_equals_its_twin(case in normalise::any_norm()) {
+        normalise::check_norm_on(devices(), case);
+    }
+
+    #[test]
+    fn softmax_equals_its_twin((rows, columns) in (ragged(), ragged()), seed in any::<u64>()) {
+        normalise::check_softmax_on(devices(), [rows, columns], seed);
     }
 }
 

@@ -9,7 +9,7 @@ use clipseg_shaders::kernels::{
 use super::Call;
 use crate::Device;
 use crate::matrix_units::MatrixSize;
-use crate::ops::has_subgroups_of;
+use crate::ops::{ANY_LANES, has_subgroups_of};
 use crate::tensor::DType;
 
 /// A kernel for attention, and what it needs. Those on buffers take the same parameters and resources, which
@@ -86,7 +86,7 @@ pub(super) static SUBGROUP: Variant = Variant {
     },
     ..PLAIN
 };
-/// In subgroups of any size: of four lanes at least, a quad.
+/// In subgroups of any size.
 pub(super) static LANES: Variant = Variant {
     kernel: &attention_lanes::KERNEL,
     queries: attention_lanes::QUERIES,
@@ -120,9 +120,8 @@ impl Variant {
                 Some(_) => input == DType::F16 && device.matrix_units() == self.matrix_units,
                 None if self.kernel.binds_textures() => call.lanes > 0,
                 None => {
-                    let lanes = [4, u32::MAX];
                     (!self.takes_f16 || device.supports_unpack2x16float())
-                        && (!self.kernel.uses_subgroups || has_subgroups_of(device, self.kernel, lanes))
+                        && (!self.kernel.uses_subgroups || has_subgroups_of(device, self.kernel, ANY_LANES))
                 }
             }
     }
