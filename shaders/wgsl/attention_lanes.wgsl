@@ -41,37 +41,28 @@ fn main(
     var near = State(read_query(sequence, query, head, own), mat4x4<f32>(), LOWEST, 0.0);
     var far = State(read_query(sequence, query + QUADS, head, own), mat4x4<f32>(), LOWEST, 0.0);
 
-    // While a block is worked on, the next one is on its way.
-    var next_keys = read_block(thread, sequence, 0u, width + head);
-    var next_values = read_block(thread, sequence, 0u, 2u * width + head);
     for (var first_key = 0u; first_key < sequence.length; first_key += KEYS) {
+        // Nothing is fetched ahead: that takes registers, and so room from the workgroups that run meanwhile.
+        let new_keys = read_block(thread, sequence, first_key, width + head);
+        let new_values = read_block(thread, sequence, first_key, 2u * width + head);
         if thread < KEYS * size {
-            keys[thread] = next_keys[0];
-            values[thread] = next_values[0];
+            keys[thread] = new_keys[0];
+            values[thread] = new_values[0];
         }
         if thread + THREADS < KEYS * size {
-            keys[thread + THREADS] = next_keys[1];
-            values[thread + THREADS] = next_values[1];
+            keys[thread + THREADS] = new_keys[1];
+            values[thread + THREADS] = new_values[1];
         }
         workgroupBarrier();
-        next_keys = read_block(thread, sequence, first_key + KEYS, width + head);
-        next_values = read_block(thread, sequence, first_key + KEYS, 2u * width + head);
 
-        let a = scores_of(near.query, far.query, 0u, channels);
-        let b = scores_of(near.query, far.query, 4u, channels);
-        let c = scores_of(near.query, far.query, 8u, channels);
-        let d = scores_of(near.query, far.query, 12u, channels);
         // Of every fourth key, from a lane's own on.
-        let near_weights = weigh(
-            near,
-            vec4(own_score(a[0], own), own_score(b[0], own), own_score(c[0], own), own_score(d[0], own)),
-            masks_of_keys(sequence, first_key + own, query),
-        );
-        let far_weights = weigh(
-            far,
-            vec4(own_score(a[1], own), own_score(b[1], own), own_score(c[1], own), own_score(d[1], own)),
-            masks_of_keys(sequence, first_key + own, query + QUADS),
-        );
+        let a = scores_of(near.query, far.query, 0u, own, channels);
+        let b = scores_of(near.query, far.query, 4u, own, channels);
+        let c = scores_of(near.query, far.query, 8u, own, channels);
+        let d = scores_of(near.query, far.query, 12u, own, channels);
+        let key = first_key + own;
+        let near_weights = weigh(near, vec4(a.x, b.x, c.x, d.x), masks_of_keys(sequence, key, query));
+        let far_weights = weigh(far, vec4(a.y, b.y, c.y, d.y), masks_of_keys(sequence, key, query + QUADS));
         near = near_weights.state;
         far = far_weights.state;
 
@@ -120,31 +111,32 @@ fn query_vector(sequence: Sequence, query: u32, head: u32, vector: u32) -> vec4<
     return params.scale * read_input((sequence.first + query) * 3u * params.heads * size + head + vector);
 }
 
-// The lane's share of two queries' scores with four neighbouring keys, from `key` of the block on.
-fn scores_of(near: mat4x4<f32>, far: mat4x4<f32>, key: u32, channels: vec4<u32>) -> mat2x4<f32> {
+// Two queries' scores with the lane's own one of four neighbouring keys, from `key` of the block on.
+fn scores_of(near: mat4x4<f32>, far: mat4x4<f32>, key: u32, own: u32, channels: vec4<u32>) -> vec2<f32> {
     let size = params.head_size / 4u;
-    let first = key_vectors(key, channels.x);
-    var scores = mat2x4<f32>(near[0] * first, far[0] * first);
-    if size > 4u {
-        let second = key_vectors(key, channels.y);
-        scores += mat2x4<f32>(near[1] * second, far[1] * second);
-    }
-    if size > 8u {
-        let third = key_vectors(key, channels.z);
-        scores += mat2x4<f32>(near[2] * third, far[2] * third);
-    }
-    if size > 12u {
-        let fourth = key_vectors(key, channels.w);
-        scores += mat2x4<f32>(near[3] * fourth, far[3] * fourth);
-    }
-    return scores;
+    // Of all four keys, the lane's share.
+    var shares = mat2x4<f32>();
+    shares = add_scores(shares, near[0], far[0], key_vectors(key, channels.x));
+    if size > 4u { shares = add_scores(shares, near[1], far[1], key_vectors(key, channels.y)); }
+    if size > 8u { shares = add_scores(shares, near[2], far[2], key_vectors(key, channels.z)); }
+    if size > 12u { shares = add_scores(shares, near[3], far[3], key_vectors(key, channels.w)); }
+    return vec2(own_score(shares[0], own), own_score(shares[1], own));
 }
 
-// The same vector of four neighbouring keys.
+fn add_scores(scores: mat2x4<f32>, near: vec4<f32>, far: vec4<f32>, keys: mat4x4<f32>) -> mat2x4<f32> {
+    return mat2x4<f32>(accumulate(scores[0], near, keys), accumulate(scores[1], far, keys));
+}
+
+// Four channels of four neighbouring keys, a vector of the keys for each channel.
 fn key_vectors(key: u32, channels: u32) -> mat4x4<f32> {
     let size = params.head_size / 4u;
     let place = key * size + channels;
-    return mat4x4<f32>(keys[place], keys[place + size], keys[place + 2u * size], keys[place + 3u * size]);
+    return transpose(mat4x4<f32>(
+        keys[place],
+        keys[place + size],
+        keys[place + 2u * size],
+        keys[place + 3u * size],
+    ));
 }
 
 // Of four keys' scores, of which each lane of the quad has a share, the sum for the lane's own one: it gives
@@ -180,22 +172,22 @@ fn add_values(sums: Sums, near: vec4<f32>, far: vec4<f32>, key: u32, channels: v
     let size = params.head_size / 4u;
     var result = sums;
     let first = value_vectors(key, channels.x);
-    result.near[0] += first * near;
-    result.far[0] += first * far;
+    result.near[0] = accumulate(result.near[0], near, first);
+    result.far[0] = accumulate(result.far[0], far, first);
     if size > 4u {
         let second = value_vectors(key, channels.y);
-        result.near[1] += second * near;
-        result.far[1] += second * far;
+        result.near[1] = accumulate(result.near[1], near, second);
+        result.far[1] = accumulate(result.far[1], far, second);
     }
     if size > 8u {
         let third = value_vectors(key, channels.z);
-        result.near[2] += third * near;
-        result.far[2] += third * far;
+        result.near[2] = accumulate(result.near[2], near, third);
+        result.far[2] = accumulate(result.far[2], far, third);
     }
     if size > 12u {
         let fourth = value_vectors(key, channels.w);
-        result.near[3] += fourth * near;
-        result.far[3] += fourth * far;
+        result.near[3] = accumulate(result.near[3], near, fourth);
+        result.far[3] = accumulate(result.far[3], far, fourth);
     }
     return result;
 }
@@ -223,6 +215,8 @@ fn write_query(state: State, sequence: Sequence, query: u32, head: u32, own: u32
     if own + 8u < size { write_output(start + own + 8u, state.sums[2] * inverse); }
     if own + 12u < size { write_output(start + own + 12u, state.sums[3] * inverse); }
 }
+
+#include "shared/accumulate.wgsl"
 
 #include "shared/read_input_f16.wgsl" where input = query_key_value
 

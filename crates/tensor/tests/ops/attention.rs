@@ -240,9 +240,10 @@ pub fn check_packed_on(devices: &[Device]) {
         let mut expected = vec![0.0; rows * heads * head_size];
         twins::attention(&params, &values, &mask, &cu_seqlens, &mut expected);
         for device in devices {
-            let query_key_value = device.upload(&[1, rows, 3 * heads * head_size], &values).unwrap();
-            let keys = masked.then(|| device.upload_u32(&[1, rows], &mask).unwrap());
-            let cu_seqlens = device.upload_u32(&[cu_seqlens.len()], &cu_seqlens).unwrap();
+            let query_key_value =
+                device.upload(&[1, rows, 3 * heads * head_size], &values).expect("a tensor");
+            let keys = masked.then(|| device.upload_u32(&[1, rows], &mask).expect("a mask"));
+            let cu_seqlens = device.upload_u32(&[cu_seqlens.len()], &cu_seqlens).expect("the rows");
             let packing = Some(Packing { cu_seqlens: &cu_seqlens, max_seqlen: 40 });
             let mask = AttentionMask { causal, key_padding_mask: keys.as_ref(), packing };
             for kernel in kernels(device, &query_key_value, heads, &mask) {
