@@ -47,8 +47,8 @@ fn expect_shape(op: &'static str, name: &str, tensor: &Tensor, shape: &[usize]) 
 /// WebGPU has no subgroups of more than 128.
 const ANY_LANES: [u32; 2] = [4, 128];
 
-/// Whether a kernel with subgroup operations runs on `device`, where it takes subgroups of so many lanes, from
-/// the fewest to the most. Its workgroups may be larger than the engine asks of every device.
+/// Whether a kernel with subgroup operations runs on `device`, where it takes subgroups of so many lanes,
+/// from the fewest to the most. Its workgroups may be larger than the engine asks of every device.
 fn has_subgroups_of(device: &Device, kernel: &Kernel, lanes: [u32; 2]) -> bool {
     let limits = device.limits();
     device.has(wgpu::Features::SUBGROUP)

@@ -130,7 +130,7 @@ impl Value {
     pub fn data(&self) -> &Wide {
         match self {
             Self::Data(wide) => wide,
-            Self::Pointer(..) => panic!("a pointer is no value"),
+            Self::Pointer(..) => panic!("a pointer in place of a value"),
         }
     }
 }
@@ -174,7 +174,7 @@ impl<'a> Machine<'a> {
         };
         let built_in = |binding: &Option<Binding>| match binding {
             Some(Binding::BuiltIn(built_in)) => *built_in,
-            other => panic!("{other:?} is not a kernel's argument"),
+            other => panic!("{other:?} is not what a kernel is given"),
         };
         let arguments =
             entry.function.arguments.iter().map(|it| argument(built_in(&it.binding)).into()).collect();
