@@ -27,6 +27,8 @@ pub enum On {
     Subgroups,
     /// The workgroup kernels with weights in f16.
     PackedF16,
+    /// The same, on an adapter that has subgroups besides.
+    PackedF16Subgroups,
     /// Matrix units that multiply matrices of so many rows and columns.
     MatrixUnits(u32),
     /// The subgroup kernels, in f32.
@@ -128,6 +130,8 @@ fn products() -> Vec<KernelBench> {
         product("matmul_tile_dot", On::Workgroup, in_f32),
         product("matmul_tile_double_buffered", On::Workgroup, in_f32),
         product("matmul_broadcast", On::Subgroups, in_f32),
+        product("matmul_tile_lanes", On::Subgroups, in_f32),
+        product("matmul_tile_lanes_packed_f16", On::PackedF16Subgroups, in_f32),
         product("matmul_tile_packed_f16", On::PackedF16, in_f32),
         product("matmul_cooperative_8", On::MatrixUnits(8), in_f16),
         product("matmul_cooperative_16", On::MatrixUnits(16), in_f16),
@@ -165,6 +169,7 @@ fn attention() -> Vec<KernelBench> {
             heads(DType::F32, kernel, device, recorder, 6, 128)
         }),
         bench("attention_vec4", "12 heads of 64", On::Workgroup, of_image),
+        bench("attention_lanes", "12 heads of 64", On::Subgroups, of_image),
         bench("attention_cooperative_8", "24 heads of 32", On::MatrixUnits(8), |kernel, device, recorder| {
             heads(DType::F16, kernel, device, recorder, 24, 32)
         }),
@@ -201,6 +206,9 @@ fn rows() -> Vec<KernelBench> {
     fn of_pairs(kernel: &str, device: &Device, recorder: &mut Recorder) -> Result<Tensor> {
         norm(kernel, device, recorder, [32 * TOKENS, REDUCED])
     }
+    fn softmax(kernel: &str, device: &Device, recorder: &mut Recorder) -> Result<Tensor> {
+        recorder.softmax_by(kernel, &random_tensor(device, &[12 * TOKENS, TOKENS])?)
+    }
     fn film(device: &Device, recorder: &mut Recorder, pairs: usize) -> Result<Tensor> {
         let reduced = random_tensor(device, &[1, TOKENS, REDUCED])?;
         let previous = random_tensor(device, &[pairs, TOKENS, REDUCED])?;
@@ -225,11 +233,12 @@ fn rows() -> Vec<KernelBench> {
         }),
         bench("layer_norm_vec4", "485x768", On::Workgroup, of_image),
         bench("layer_norm_vec4", "15520x64", On::Workgroup, of_pairs),
+        bench("layer_norm_lanes", "485x768", On::Subgroups, of_image),
+        bench("layer_norm_lanes", "15520x64", On::Subgroups, of_pairs),
         bench("layer_norm_subgroup", "485x768", On::Lanes, of_image),
         bench("layer_norm_subgroup", "15520x64", On::Lanes, of_pairs),
-        bench("softmax", "5820x485", On::Workgroup, |_, device, recorder| {
-            recorder.softmax(&random_tensor(device, &[12 * TOKENS, TOKENS])?)
-        }),
+        bench("softmax", "5820x485", On::Workgroup, softmax),
+        bench("softmax_lanes", "5820x485", On::Subgroups, softmax),
         bench("film", "1 pair", On::Workgroup, |_, device, recorder| film(device, recorder, 1)),
         bench("film", "32 pairs", On::Workgroup, |_, device, recorder| film(device, recorder, 32)),
         bench("film_subgroup", "1 pair", On::Lanes, |_, device, recorder| film(device, recorder, 1)),

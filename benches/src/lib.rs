@@ -55,7 +55,9 @@ impl Devices {
 fn open(on: On) -> Option<Device> {
     let (kernels, precision) = match on {
         On::Workgroup | On::Subgroups => (KernelFamily::Workgroup, Precision::F32),
-        On::PackedF16 | On::MatrixUnits(_) => (KernelFamily::Workgroup, Precision::F16),
+        On::PackedF16 | On::PackedF16Subgroups | On::MatrixUnits(_) => {
+            (KernelFamily::Workgroup, Precision::F16)
+        }
         On::Lanes => (KernelFamily::Subgroup, Precision::F32),
         On::LanesPackedF16 => (KernelFamily::Subgroup, Precision::F16),
     };
@@ -67,7 +69,7 @@ fn open(on: On) -> Option<Device> {
     let device = Device::open(&options).ok()?;
     let report = pollster::block_on(device.adapter_report())?;
     let fits = match on {
-        On::Subgroups => report.subgroups,
+        On::Subgroups | On::PackedF16Subgroups => report.subgroups,
         On::MatrixUnits(side) => report.matrix_units == Some(side),
         _ => true,
     };

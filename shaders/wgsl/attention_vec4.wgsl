@@ -12,11 +12,9 @@
 @group(0) @binding(1) var<storage, read> query_key_value: array<vec2<u32>>;
 @group(0) @binding(4) var<storage, read_write> output: array<vec2<u32>>;
 
-#include "shared/masks.wgsl"
+#include "shared/key_blocks.wgsl"
 
-const THREADS: u32 = 128u;
 const QUERIES: u32 = 32u;
-const KEYS: u32 = 16u;
 const MAX_HEAD_SIZE: u32 = 64u;
 // Vectors from one row in workgroup memory to the next: those of a head, and one against bank conflicts.
 const STRIDE: u32 = MAX_HEAD_SIZE / 4u + 1u;
@@ -72,12 +70,7 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocatio
             scores += queries[query * STRIDE + i] * block_rows(slot, i);
         }
         let key = first_key + slot;
-        let masks = vec4(
-            masks_of(sequence, key, first_query + query),
-            masks_of(sequence, key + 4u, first_query + query),
-            masks_of(sequence, key + 8u, first_query + query),
-            masks_of(sequence, key + 12u, first_query + query),
-        );
+        let masks = masks_of_keys(sequence, key, first_query + query);
         scores = select(vec4(LOWEST), scores, masks == vec4(0u));
         partial[thread] = max(max(scores.x, scores.y), max(scores.z, scores.w));
         workgroupBarrier();
@@ -135,23 +128,6 @@ fn block_rows(slot: u32, channels: u32) -> mat4x4<f32> {
         block[place + 8u * STRIDE],
         block[place + 12u * STRIDE],
     );
-}
-
-// A thread's two vectors of a block: keys, or values, of sixteen tokens, which lie from `column` of their
-// rows on; zeros beyond the last token. Two are enough: the largest head has sixteen vectors, so a block has
-// 256 for 128 threads.
-fn read_block(thread: u32, sequence: Sequence, first_key: u32, column: u32) -> mat2x4<f32> {
-    return mat2x4<f32>(
-        read_vector(thread, sequence, first_key, column),
-        read_vector(thread + THREADS, sequence, first_key, column),
-    );
-}
-
-fn read_vector(i: u32, sequence: Sequence, first_key: u32, column: u32) -> vec4<f32> {
-    let size = params.head_size / 4u;
-    let key = first_key + i / size;
-    if i >= KEYS * size || key >= sequence.length { return vec4<f32>(); }
-    return read_input((sequence.first + key) * 3u * params.heads * size + column + i % size);
 }
 
 fn store_block(thread: u32, vectors: mat2x4<f32>) {

@@ -53,16 +53,6 @@ fn main(
     finish_block(lower, first_row + 4u, column);
 }
 
-// One vector of four rows of the input each.
-fn input_strip(row: u32, vector: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(
-        input_vector(row, vector),
-        input_vector(row + 1u, vector),
-        input_vector(row + 2u, vector),
-        input_vector(row + 3u, vector),
-    );
-}
-
 fn broadcast(strip: mat4x4<f32>, source: u32) -> mat4x4<f32> {
     return mat4x4<f32>(
         subgroupShuffle(strip[0], source),
@@ -72,6 +62,6 @@ fn broadcast(strip: mat4x4<f32>, source: u32) -> mat4x4<f32> {
     );
 }
 
-#include "shared/input_vector.wgsl"
+#include "shared/input_strip.wgsl"
 
 #include "shared/finish_block.wgsl"

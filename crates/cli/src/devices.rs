@@ -207,7 +207,7 @@ impl Adapter {
             "{}: {}\n   kind      {}\n   \
              limits    buffers of {}, bindings of {}, textures of {side} × {side}, workgroups of {} invocations \
              with {} of memory\n   features  {}, {subgroups}, {}, {}, {matrices}\n   kernels   {}\n   tuning    --tune-kernels \
-             takes the fastest of a family at products, attention and layer norm\n{width}{hint}{}",
+             takes the fastest of a family at products, attention, layer norm and softmax\n{width}{hint}{}",
             self.index,
             self.description,
             self.kind,

@@ -35,9 +35,9 @@ pub struct AdapterArguments {
     /// masks before you trust one that is not known.
     #[arg(long, value_name = "WHERE", default_value = "off", value_parser = matrix_units_parser())]
     matrix_units: MatrixUnits,
-    /// Measure which kernels of products, attention and layer norm are fastest on the adapter, of those whose
-    /// numbers are right there, and remember it in the user's cache folder. Takes seconds for each new size
-    /// of photos and number of prompts.
+    /// Measure which kernels of products, attention, layer norm and softmax are fastest on the adapter, of
+    /// those whose numbers are right there, and remember it in the user's cache folder. Takes seconds for
+    /// each new size of photos and number of prompts.
     #[arg(long)]
     tune_kernels: bool,
     /// The most memory to use on the adapter, such as 512MB or 2GB [default: as much as there is]. To stay

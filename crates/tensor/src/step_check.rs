@@ -248,7 +248,7 @@ mod tests {
             resources.push(Resource::buffer(recorder.buffer_of(tensor).unwrap(), tensor.bytes()));
         }
         recorder.dispatch(kernel, &[], sigmoid::Params { length: 6 }, resources, [1; 3], 0).unwrap();
-        let third = recorder.softmax(&second).unwrap();
+        let third = recorder.softmax_by("softmax", &second).unwrap();
         let output = recorder.output(&third).unwrap();
         let plan = recorder.finish().unwrap();
         device.start_step_checks().unwrap();

@@ -92,6 +92,7 @@ static TWINS: [(&[&Kernel], Twin); 27] = [
             &kernels::attention::KERNEL,
             &kernels::attention_cooperative_8::KERNEL,
             &kernels::attention_cooperative_16::KERNEL,
+            &kernels::attention_lanes::KERNEL,
             &kernels::attention_vec4::KERNEL,
         ],
         |call| {
@@ -160,10 +161,23 @@ static TWINS: [(&[&Kernel], Twin); 27] = [
         twins::im2col_3x3(&call.params()?, call.floats(0)?, call.output);
         Ok(())
     }),
-    (&[&kernels::layer_norm::KERNEL, &kernels::layer_norm_vec4::KERNEL], |call| {
-        twins::layer_norm(&call.params()?, call.floats(0)?, call.floats(1)?, call.floats(2)?, call.output);
-        Ok(())
-    }),
+    (
+        &[
+            &kernels::layer_norm::KERNEL,
+            &kernels::layer_norm_lanes::KERNEL,
+            &kernels::layer_norm_vec4::KERNEL,
+        ],
+        |call| {
+            twins::layer_norm(
+                &call.params()?,
+                call.floats(0)?,
+                call.floats(1)?,
+                call.floats(2)?,
+                call.output,
+            );
+            Ok(())
+        },
+    ),
     (&[&kernels::patchify::KERNEL], |call| {
         twins::patchify(&call.params()?, call.floats(0)?, call.output);
         Ok(())
@@ -194,7 +208,7 @@ static TWINS: [(&[&Kernel], Twin); 27] = [
         twins::sigmoid(&call.params()?, call.floats(0)?, call.output);
         Ok(())
     }),
-    (&[&kernels::softmax::KERNEL], |call| {
+    (&[&kernels::softmax::KERNEL, &kernels::softmax_lanes::KERNEL], |call| {
         twins::softmax(&call.params()?, call.floats(0)?, call.output);
         Ok(())
     }),

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clipseg_shaders::Kernel;
 use clipseg_shaders::kernels::{
-    ALL, attention, attention_cooperative_8, attention_cooperative_16, attention_vec4, layer_norm,
-    layer_norm_vec4, matmul_subgroup, matmul_subgroup_packed_f16, mlp_subgroup, mlp_subgroup_packed_f16,
+    ALL, attention, attention_cooperative_8, attention_cooperative_16, attention_lanes, attention_vec4,
+    layer_norm, layer_norm_lanes, layer_norm_vec4, matmul_subgroup, matmul_subgroup_packed_f16, mlp_subgroup,
+    mlp_subgroup_packed_f16, softmax, softmax_lanes,
 };
 
 /// A product of matrices on storage buffers: callers give each the same parameters and resources.
@@ -91,10 +92,12 @@ fn forms_of_one_operation_take_the_same_parameters_and_resources() {
     assert_interchangeable(&[
         &attention::KERNEL,
         &attention_vec4::KERNEL,
+        &attention_lanes::KERNEL,
         &attention_cooperative_8::KERNEL,
         &attention_cooperative_16::KERNEL,
     ]);
-    assert_interchangeable(&[&layer_norm::KERNEL, &layer_norm_vec4::KERNEL]);
+    assert_interchangeable(&[&layer_norm::KERNEL, &layer_norm_vec4::KERNEL, &layer_norm_lanes::KERNEL]);
+    assert_interchangeable(&[&softmax::KERNEL, &softmax_lanes::KERNEL]);
 }
 
 // A caller must not bind f16 values where a kernel takes the words for floats, nor say that there are f16
@@ -110,8 +113,11 @@ fn the_bindings_that_hold_halves_are_those_that_overrides_or_a_type_speak_of() {
         ("attention_cooperative_16", "output"),
         ("attention_cooperative_8", "query_key_value"),
         ("attention_cooperative_8", "output"),
+        ("attention_lanes", "query_key_value"),
+        ("attention_lanes", "output"),
         ("attention_vec4", "query_key_value"),
         ("attention_vec4", "output"),
+        ("layer_norm_lanes", "output"),
         ("layer_norm_vec4", "output"),
         ("matmul_cooperative_16", "input"),
         ("matmul_cooperative_16", "weight"),
@@ -128,6 +134,9 @@ fn the_bindings_that_hold_halves_are_those_that_overrides_or_a_type_speak_of() {
         ("matmul_skinny_packed_f16", "input"),
         ("matmul_skinny_packed_f16", "weight"),
         ("matmul_skinny_packed_f16", "output"),
+        ("matmul_tile_lanes_packed_f16", "input"),
+        ("matmul_tile_lanes_packed_f16", "weight"),
+        ("matmul_tile_lanes_packed_f16", "output"),
         ("matmul_tile_packed_f16", "input"),
         ("matmul_tile_packed_f16", "weight"),
         ("matmul_tile_packed_f16", "output"),

@@ -22,8 +22,6 @@ fn stage(of_input: bool, place: u32, block: mat4x4<f32>) {
 
 #include "shared/input_vector.wgsl"
 
-#include "shared/weight_vector.wgsl"
-
 // One vector of four rows of the input each, as four inner values of these rows.
 fn input_block(row: u32, vector: u32) -> mat4x4<f32> {
     return transpose(mat4x4<f32>(
@@ -34,15 +32,7 @@ fn input_block(row: u32, vector: u32) -> mat4x4<f32> {
     ));
 }
 
-// As input_block, of columns of the weight.
-fn weight_block(column: u32, vector: u32) -> mat4x4<f32> {
-    return transpose(mat4x4<f32>(
-        weight_vector(column, vector),
-        weight_vector(column + 1u, vector),
-        weight_vector(column + 2u, vector),
-        weight_vector(column + 3u, vector),
-    ));
-}
+#include "shared/weight_block.wgsl"
 
 // Adds one inner value's products of four rows and four columns.
 fn multiply_add(sums: mat4x4<f32>, rows: vec4<f32>, columns: vec4<f32>) -> mat4x4<f32> {

@@ -4,10 +4,10 @@
 mod measure;
 
 use clipseg_shaders::Kernel;
-use clipseg_shaders::kernels::{layer_norm, layer_norm_subgroup, layer_norm_vec4};
+use clipseg_shaders::kernels::{layer_norm, layer_norm_lanes, layer_norm_subgroup, layer_norm_vec4};
 
 use super::activation_dtype::expect_floats;
-use super::{expect_shape, shape_error};
+use super::{ANY_LANES, expect_shape, has_subgroups_of, shape_error};
 use crate::pool::{self, Pooled};
 use crate::step::Resource;
 use crate::tensor::DType;
@@ -92,10 +92,21 @@ static SUBGROUP: Variant = Variant {
     },
     ..PLAIN
 };
+/// In subgroups of any size.
+static LANES: Variant = Variant {
+    kernel: &layer_norm_lanes::KERNEL,
+    rows: layer_norm_lanes::ROWS,
+    column_multiple: 4,
+    gives_f16: true,
+    overrides: |call| {
+        layer_norm_lanes::Overrides { output_f16: (call.output == DType::F16).into() }.values().to_vec()
+    },
+    ..PLAIN
+};
 
 /// Every variant. The first that takes a call is its default; those after it serve where they were measured
 /// to be faster.
-static VARIANTS: [&Variant; 3] = [&SUBGROUP, &VEC4, &PLAIN];
+static VARIANTS: [&Variant; 4] = [&SUBGROUP, &VEC4, &PLAIN, &LANES];
 
 impl Variant {
     fn fits(&self, columns: usize) -> bool {
@@ -113,7 +124,10 @@ impl Variant {
             && (self.gives_f16 || call.output != DType::F16)
             && match self.kernel.binds_textures() {
                 true => fits_textures(),
-                false => !self.gives_f16 || device.supports_unpack2x16float(),
+                false => {
+                    (!self.gives_f16 || device.supports_unpack2x16float())
+                        && (!self.kernel.uses_subgroups || has_subgroups_of(device, self.kernel, ANY_LANES))
+                }
             }
     }
 }

@@ -6,11 +6,12 @@ mod measure;
 use clipseg_shaders::kernels::{
     matmul_broadcast, matmul_cooperative_8, matmul_cooperative_16, matmul_cooperative_small_8,
     matmul_cooperative_small_16, matmul_skinny, matmul_skinny_packed_f16, matmul_tile, matmul_tile_dot,
-    matmul_tile_double_buffered, matmul_tile_packed_f16, matmul_tile_vec4,
+    matmul_tile_double_buffered, matmul_tile_lanes, matmul_tile_lanes_packed_f16, matmul_tile_packed_f16,
+    matmul_tile_vec4,
 };
 use clipseg_shaders::{Activation, Kernel};
 
-use super::shape_error;
+use super::{has_subgroups_of, shape_error};
 use crate::cost::product_flops;
 use crate::matrix_units::MatrixSize;
 use crate::tensor::DType;
@@ -80,6 +81,8 @@ pub(crate) struct Variant {
     weight: DType,
     /// The matrices that it multiplies, where it runs on matrix units. Its input is then in f16, too.
     matrix_units: Option<MatrixSize>,
+    /// The fewest and the most lanes that subgroups may have, where it uses them.
+    lanes: [u32; 2],
     /// With fewer tiles of the output, one per workgroup, a large GPU is not busy: another variant comes
     /// first.
     fewest_tiles: usize,
@@ -95,6 +98,7 @@ static FALLBACK: Variant = Variant {
     most_rows: usize::MAX,
     weight: DType::F32,
     matrix_units: None,
+    lanes: [1, u32::MAX],
     fewest_tiles: 0,
     overrides: |problem| matmul_tile::Overrides { activation: problem.activation as u32 }.values().to_vec(),
 };
@@ -175,6 +179,27 @@ static BROADCAST: Variant = Variant {
     tile: [matmul_broadcast::TILE_ROWS as usize, matmul_broadcast::TILE_COLUMNS as usize],
     ..VEC4
 };
+static LANES: Variant = Variant {
+    kernel: &matmul_tile_lanes::KERNEL,
+    tile: [matmul_tile_lanes::TILE_ROWS as usize, matmul_tile_lanes::TILE_COLUMNS as usize],
+    // Half of them hold a strip of four rows; all own the same rows of a tile of 64 threads a row.
+    lanes: [2, matmul_tile_lanes::TILE_COLUMNS / 4],
+    ..VEC4
+};
+static LANES_PACKED_F16: Variant = Variant {
+    kernel: &matmul_tile_lanes_packed_f16::KERNEL,
+    tile: LANES.tile,
+    lanes: LANES.lanes,
+    overrides: |problem| {
+        let overrides = matmul_tile_lanes_packed_f16::Overrides {
+            activation: problem.activation as u32,
+            input_f16: (problem.input == DType::F16).into(),
+            output_f16: (problem.output == DType::F16).into(),
+        };
+        overrides.values().to_vec()
+    },
+    ..PACKED_F16
+};
 
 /// A tile with as many rows as columns.
 const fn square(side: u32) -> [usize; 2] {
@@ -183,7 +208,7 @@ const fn square(side: u32) -> [usize; 2] {
 
 /// Every variant. The first that takes a problem is its default; those after the fallback serve where they
 /// were measured to be faster.
-static VARIANTS: [&Variant; 12] = [
+static VARIANTS: [&Variant; 14] = [
     &SKINNY,
     &SKINNY_PACKED_F16,
     &COOPERATIVE_16,
@@ -196,6 +221,8 @@ static VARIANTS: [&Variant; 12] = [
     &DOT,
     &DOUBLE_BUFFERED,
     &BROADCAST,
+    &LANES,
+    &LANES_PACKED_F16,
 ];
 
 impl Variant {
@@ -212,7 +239,7 @@ impl Variant {
             && self.grid(problem).iter().all(|&side| side <= limit)
             && match self.matrix_units {
                 Some(_) => problem.input == DType::F16 && device.matrix_units() == self.matrix_units,
-                None => !self.kernel.uses_subgroups || device.has(wgpu::Features::SUBGROUP),
+                None => !self.kernel.uses_subgroups || has_subgroups_of(device, self.kernel, self.lanes),
             }
     }
 

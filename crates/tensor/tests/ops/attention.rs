@@ -4,7 +4,7 @@ use clipseg_tensor::{AttentionMask, DType, Device, KernelFamily, Packing, Record
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::support::{Random, assert_close, cases, devices, ragged, run};
+use super::support::{Random, assert_close, cases, devices, has_subgroups, ragged, run};
 
 /// The rounding of a score of ten or so is ten times that of the probability that it becomes.
 const TOLERANCE: f32 = 1e-5;
@@ -20,7 +20,7 @@ enum Padding {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Case {
+pub struct Case {
     batch: usize,
     tokens: usize,
     heads: usize,
@@ -88,13 +88,17 @@ fn kernels(
     recorder.attention_kernels(DType::F32, query_key_value, heads, mask).expect("the shapes fit")
 }
 
-/// Checks every kernel that takes the case on every device.
 fn check(case: Case) {
+    check_on(devices(), case);
+}
+
+/// Checks every kernel that takes the case on each of the devices.
+pub fn check_on(devices: &[Device], case: Case) {
     let attention_scores::Params { tokens, heads, head_size, causal, has_mask, scale, .. } = case.params();
     let params = attention::Params { tokens, heads, head_size, causal, has_mask, has_cu_seqlens: 0, scale };
     let mut expected = vec![0.0; case.batch * case.tokens * case.heads * case.head_size];
     twins::attention(&params, &case.query_key_value(), &case.key_mask(), &[], &mut expected);
-    for device in devices() {
+    for device in devices {
         let (query_key_value, keys) = case.upload(device);
         let mask = AttentionMask { causal: case.causal, key_padding_mask: keys.as_ref(), packing: None };
         for kernel in kernels(device, &query_key_value, case.heads, &mask) {
@@ -122,7 +126,7 @@ fn check_probabilities(case: Case) {
     }
 }
 
-fn any_case() -> impl Strategy<Value = Case> {
+pub fn any_case() -> impl Strategy<Value = Case> {
     let padding =
         select(&[Padding::None, Padding::Left, Padding::Right, Padding::Anywhere, Padding::Everywhere]);
     // Multiples of four up to 64 go by vectors, all others one by one.
@@ -193,19 +197,19 @@ fn each_family_takes_its_own_kernel_first_and_refuses_others() {
             kernels(device, &input, 1, &AttentionMask::default())
         };
         let take = |head_size| take_of(2, head_size);
-        let (of_vectors, others) = match (device.is_processor(), device.kernels()) {
-            (true, _) => (&["attention"][..], ["attention"]),
-            (false, KernelFamily::Subgroup) => {
-                let many = take_of(256, 16);
-                assert_eq!(many[..2], ["attention_subgroup_16", "attention_subgroup"]);
-                const OF_VECTORS: [&str; 4] =
-                    ["attention_subgroup", "attention_vec4", "attention", "attention_subgroup_16"];
-                (&OF_VECTORS[..], ["attention"])
-            }
-            (false, _) => (&["attention_vec4", "attention"][..], ["attention"]),
+        let is_on_lanes = !device.is_processor() && device.kernels() == KernelFamily::Subgroup;
+        let mut of_vectors = match (device.is_processor(), is_on_lanes) {
+            (true, _) => vec!["attention"],
+            (false, true) => vec!["attention_subgroup", "attention_vec4", "attention"],
+            (false, false) => vec!["attention_vec4", "attention"],
         };
-        assert_eq!([take(16), take(64)], [of_vectors; 2]);
-        assert_eq!([take(6), take(68), take(128)], [others; 3]);
+        of_vectors.extend(has_subgroups(device).then_some("attention_lanes"));
+        if is_on_lanes {
+            assert_eq!(take_of(256, 16)[..2], ["attention_subgroup_16", "attention_subgroup"]);
+            of_vectors.push("attention_subgroup_16");
+        }
+        assert_eq!([take(16), take(64)], [of_vectors.as_slice(); 2]);
+        assert_eq!([take(6), take(68), take(128)], [["attention"]; 3]);
         let input = device.upload(&[1, 2, 18], &[0.5; 36]).unwrap();
         let mut recorder = Recorder::new(device);
         let mask = AttentionMask::default();
@@ -218,6 +222,10 @@ fn each_family_takes_its_own_kernel_first_and_refuses_others() {
 // A batch of one that holds several sequences, with rows behind the last that are none's.
 #[test]
 fn packed_sequences_attend_to_their_own() {
+    check_packed_on(devices());
+}
+
+pub fn check_packed_on(devices: &[Device]) {
     for (head_size, causal, masked) in
         [(16, true, false), (64, true, true), (64, false, false), (30, true, false)]
     {
@@ -238,10 +246,11 @@ fn packed_sequences_attend_to_their_own() {
         };
         let mut expected = vec![0.0; rows * heads * head_size];
         twins::attention(&params, &values, &mask, &cu_seqlens, &mut expected);
-        for device in devices() {
-            let query_key_value = device.upload(&[1, rows, 3 * heads * head_size], &values).unwrap();
-            let keys = masked.then(|| device.upload_u32(&[1, rows], &mask).unwrap());
-            let cu_seqlens = device.upload_u32(&[cu_seqlens.len()], &cu_seqlens).unwrap();
+        for device in devices {
+            let query_key_value =
+                device.upload(&[1, rows, 3 * heads * head_size], &values).expect("a tensor");
+            let keys = masked.then(|| device.upload_u32(&[1, rows], &mask).expect("a mask"));
+            let cu_seqlens = device.upload_u32(&[cu_seqlens.len()], &cu_seqlens).expect("the rows");
             let packing = Some(Packing { cu_seqlens: &cu_seqlens, max_seqlen: 40, shared: None });
             let mask = AttentionMask { causal, key_padding_mask: keys.as_ref(), packing };
             for kernel in kernels(device, &query_key_value, heads, &mask) {

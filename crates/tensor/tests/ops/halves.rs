@@ -13,7 +13,7 @@ use clipseg_tensor::{
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::support::{Random, assert_close, assert_close_as, cases, devices, ragged, run};
+use super::support::{Random, assert_close, assert_close_as, cases, devices, has_subgroups, ragged, run};
 
 /// As without f16: sums in another order.
 const TOLERANCE: f32 = 2e-6;
@@ -131,10 +131,13 @@ proptest! {
         for device in kernel_devices() {
             let layer = LayerNorm::new(device, &weight, &bias, 1e-5).expect("a layer");
             for to in ELEMENTS {
-                let actual = run(device, |recorder| {
-                    recorder.layer_norm_as(to, &device.upload(&[rows, columns], &input)?, &layer)
-                });
-                assert_close_as(to, &actual, &expected, TOLERANCE);
+                let input = device.upload(&[rows, columns], &input).expect("the input");
+                let kernels = Recorder::new(device).layer_norm_kernels(to, &input, &layer);
+                for kernel in kernels.expect("the shapes fit") {
+                    let actual =
+                        run(device, |recorder| recorder.layer_norm_by(kernel, to, &input, &layer));
+                    assert_close_as(to, &actual, &expected, TOLERANCE);
+                }
             }
         }
     }
@@ -166,21 +169,27 @@ proptest! {
                 let (query_key_value, values) = upload(device, from, &[batch, tokens, 3 * width], &values);
                 let mut expected = vec![0.0; batch * tokens * width];
                 twins::attention(&params, &values, &keys, &[], &mut expected);
-                let actual = run(device, |recorder| recorder.attention_as(to, &query_key_value, heads, &mask));
-                // As in the tests of attention without f16.
-                assert_close_as(to, &actual, &expected, 1e-5);
+                let recorder = Recorder::new(device);
+                let kernels = recorder.attention_kernels(to, &query_key_value, heads, &mask);
+                for kernel in kernels.expect("the shapes fit") {
+                    let actual = run(device, |recorder| {
+                        recorder.attention_by(kernel, to, &query_key_value, heads, &mask)
+                    });
+                    // As in the tests of attention without f16.
+                    assert_close_as(to, &actual, &expected, 1e-5);
+                }
             }
         }
     }
 }
 
 #[test]
-fn both_kernels_take_every_combination() {
+fn all_kernels_take_every_combination() {
     for elements in COMBINATIONS {
-        let mut checked = check_product([197, 132, 772], elements, true, true, 1);
-        checked.sort_unstable();
-        // Not every adapter has f16 as a type.
-        assert!(checked.starts_with(&["matmul_tile_packed_f16"]) && checked.len() <= 2, "{checked:?}");
+        let checked = check_product([197, 132, 772], elements, true, true, 1);
+        let with_subgroups = ["matmul_tile_packed_f16", "matmul_tile_lanes_packed_f16"];
+        let others = if has_subgroups(device()) { 1 } else { 0 };
+        assert_eq!(checked, with_subgroups[..=others]);
     }
 }
 

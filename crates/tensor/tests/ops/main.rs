@@ -10,6 +10,7 @@ mod embedding;
 mod guided;
 mod halves;
 mod host_memory;
+mod lanes;
 mod linear;
 mod matmul;
 mod matrix_units;

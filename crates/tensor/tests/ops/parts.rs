@@ -96,10 +96,18 @@ impl Pair {
                 let dtype = if head_size % 4 == 0 { dtype } else { DType::F32 };
                 let shape = [2, 301, 3 * 3 * head_size];
                 let values = random.f16_values(shape.iter().product());
-                seen.extend(self.check(|device, recorder| {
-                    let input = upload(device, &shape, dtype, &values)?;
-                    recorder.attention_as(dtype, &input, 3, &AttentionMask::default())
-                }));
+                let mask = AttentionMask::default();
+                let device = &self.0[0];
+                let names = {
+                    let input = upload(device, &shape, dtype, &values).expect("an input");
+                    Recorder::new(device).attention_kernels(dtype, &input, 3, &mask).expect("the shapes fit")
+                };
+                for name in names {
+                    seen.extend(self.check(|device, recorder| {
+                        let input = upload(device, &shape, dtype, &values)?;
+                        recorder.attention_by(name, dtype, &input, 3, &mask)
+                    }));
+                }
             }
         }
         let (width, hidden, rows) = (64, 516, 701);

@@ -65,6 +65,11 @@ pub fn devices() -> &'static [Device] {
     })
 }
 
+/// Whether kernels on a device's buffers may use subgroup operations.
+pub fn has_subgroups(device: &Device) -> bool {
+    pollster::block_on(device.adapter_report()).is_some_and(|report| report.subgroups)
+}
+
 /// Another device of the same kind, that no other test has.
 pub fn another(device: &Device) -> Device {
     let options = match device.is_processor() {

@@ -4,14 +4,14 @@ use std::fs;
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
-use clipseg_shaders::kernels::{attention, layer_norm, matmul_tile};
+use clipseg_shaders::kernels::{attention, layer_norm, matmul_tile, softmax};
 use clipseg_shaders::twins;
 use clipseg_tensor::{
     Activation, AttentionMask, DType, Device, DeviceOptions, KernelFamily, LayerNorm, Linear, Packing, Plan,
     Recorder, Result, Tensor,
 };
 
-use super::support::{Random, assert_close, devices, run};
+use super::support::{Random, assert_close, devices, has_subgroups, run};
 
 /// Sums in another order, and scores of some magnitude.
 const TOLERANCE: f32 = 1e-5;
@@ -82,6 +82,21 @@ fn a_tuned_layer_norm_equals_the_twin_and_its_kernel_is_noted() {
             let layer = LayerNorm::new(device, &weight, &bias, 1e-5).unwrap();
             let input = device.upload(&[rows, columns], &input).unwrap();
             run(device, |recorder| recorder.layer_norm(&input, &layer))
+        });
+    }
+}
+
+#[test]
+fn a_tuned_softmax_equals_the_twin_and_its_kernel_is_noted() {
+    let (rows, columns) = (21, 37);
+    let input = Random(8).values(rows * columns);
+    let mut expected = vec![0.0; input.len()];
+    let params = softmax::Params { rows: rows as u32, columns: columns as u32 };
+    twins::softmax(&params, &input, &mut expected);
+    // Elsewhere there is nothing to choose from.
+    for device in devices().iter().filter(|device| has_subgroups(device)) {
+        check(device.kernels(), "softmax 32x37: softmax", &expected, |device| {
+            run(device, |recorder| recorder.softmax(&device.upload(&[rows, columns], &input)?))
         });
     }
 }
@@ -200,6 +215,7 @@ enum Op {
     },
     LayerNorm(LayerNorm),
     Product(Linear),
+    Softmax,
 }
 
 impl Op {
@@ -223,6 +239,7 @@ impl Op {
             }
             Self::LayerNorm(layer) => recorder.layer_norm_kernels(DType::F32, input, layer),
             Self::Product(layer) => Ok(recorder.linear_kernels(DType::F32, input, layer)),
+            Self::Softmax => Ok(recorder.softmax_kernels()),
         };
         kernels.expect("the shapes fit")
     }
@@ -245,6 +262,8 @@ impl Op {
                 recorder.linear_by(kernel, DType::F32, input, layer, Activation::None, None)
             }
             (Self::Product(layer), None) => recorder.linear(input, layer),
+            (Self::Softmax, Some(kernel)) => recorder.softmax_by(kernel, input),
+            (Self::Softmax, None) => recorder.softmax(input),
         }
     }
 }
@@ -277,6 +296,7 @@ fn what_is_chosen_is_the_fastest() {
             ([8, 16, 3 * 8 * 64], Op::Attention { heads: 8, causal: true }),
             ([1, 485, 768], Op::layer_norm(&device, 768)),
             ([1, 8 * 485, 64], Op::layer_norm(&device, 64)),
+            ([1, 12 * 485, 485], Op::Softmax),
         ];
         if family == KernelFamily::Workgroup {
             ops.push(([1, 485, 768], Op::product(&device, 768, 768)));

@@ -45,8 +45,8 @@ pub fn losses(report: &Report) -> String {
         );
     }
     let text = "The engine chooses a kernel by itself, from the family that it takes on this adapter. Here another form with \
-                weights stored alike is faster by more than 5 %. Of products, attention and layer norm \
-                <code>--tune-kernels</code> would take the best of the same family; matrix units have to be asked for.";
+                weights stored alike is faster by more than 5 %. Of products, attention, layer norm and \
+                softmax <code>--tune-kernels</code> would take the best of the same family; matrix units have to be asked for.";
     let heading = ["op", "the engine takes", "time", "faster is", "time", "factor"];
     format!("<p>{text}</p><div class=\"card\">{}</div>", table(&heading, &[0, 1, 3], &rows))
 }

@@ -1,5 +1,6 @@
 //! Our kernels as ops of the layout: those on storage buffers in f32. It has no place for textures, which the
-//! subgroup kernels work on, nor for wgpu's cooperative matrices, nor for weights of two f16 values per word.
+//! subgroup kernels work on, nor for wgpu's cooperative matrices, nor for weights of two f16 values per word,
+//! nor for the most lanes that subgroups may have, which `matmul_tile_lanes` limits.
 
 mod table;
 

@@ -102,6 +102,7 @@ impl Work {
                 recorder.layer_norm_kernels(activations, &operand(&[rows, columns])?, &layer)?
             }
             _ if activations == DType::F16 && !self.has_weights() => return Ok(Vec::new()),
+            Self::Softmax { .. } => recorder.softmax_kernels(),
             _ => return Ok(vec![None]),
         };
         // Its kernels on buffers are those of the other family, which are measured there.
@@ -155,7 +156,11 @@ impl Work {
                 )
             }
             Self::Softmax { rows, columns } => {
-                (vec![vec![rows, columns]], Rc::new(|recorder, inputs| recorder.softmax(&inputs[0])))
+                let record: Record = Rc::new(move |recorder, inputs| match kernel {
+                    Some(kernel) => recorder.softmax_by(kernel, &inputs[0]),
+                    None => recorder.softmax(&inputs[0]),
+                });
+                (vec![vec![rows, columns]], record)
             }
             Self::Film { pairs, tokens, columns } => {
                 let [of_all, of_one] = [vec![pairs, tokens, columns], vec![1, tokens, columns]];

@@ -2,13 +2,14 @@
 
 use clipseg_shaders::Kernel;
 use clipseg_shaders::kernels::{
-    attention, attention_cooperative_8, attention_cooperative_16, attention_subgroup, attention_subgroup_16,
-    attention_vec4,
+    attention, attention_cooperative_8, attention_cooperative_16, attention_lanes, attention_subgroup,
+    attention_subgroup_16, attention_vec4,
 };
 
 use super::Call;
 use crate::Device;
 use crate::matrix_units::MatrixSize;
+use crate::ops::{ANY_LANES, has_subgroups_of};
 use crate::tensor::DType;
 
 /// A kernel for attention, and what it needs. Those on buffers take the same parameters and resources, which
@@ -88,6 +89,20 @@ pub(super) static SUBGROUP: Variant = Variant {
     },
     ..PLAIN
 };
+/// In subgroups of any size.
+pub(super) static LANES: Variant = Variant {
+    kernel: &attention_lanes::KERNEL,
+    queries: attention_lanes::QUERIES,
+    max_head_size: attention_lanes::MAX_HEAD_SIZE as usize,
+    overrides: |call| {
+        let overrides = attention_lanes::Overrides {
+            input_f16: (call.query_key_value.dtype() == DType::F16).into(),
+            output_f16: (call.output == DType::F16).into(),
+        };
+        overrides.values().to_vec()
+    },
+    ..VEC4
+};
 
 /// Mesa 22.3 takes 0.25 s longer to compile it; with 485 tokens it takes three quarters of the time.
 pub(super) static SUBGROUP_16: Variant = Variant {
@@ -99,7 +114,8 @@ pub(super) static SUBGROUP_16: Variant = Variant {
 
 /// Every variant. The first that takes a call is its default; those after it serve where they were measured
 /// to be faster.
-static VARIANTS: [&Variant; 6] = [&COOPERATIVE_16, &COOPERATIVE_8, &SUBGROUP_16, &SUBGROUP, &VEC4, &PLAIN];
+static VARIANTS: [&Variant; 7] =
+    [&COOPERATIVE_16, &COOPERATIVE_8, &SUBGROUP_16, &SUBGROUP, &VEC4, &PLAIN, &LANES];
 
 impl Variant {
     pub fn fits(&self, head_size: usize) -> bool {
@@ -115,7 +131,10 @@ impl Variant {
             && match self.matrix_units {
                 Some(_) => input == DType::F16 && device.matrix_units() == self.matrix_units,
                 None if self.kernel.binds_textures() => call.lanes > 0,
-                None => !self.takes_f16 || device.supports_unpack2x16float(),
+                None => {
+                    (!self.takes_f16 || device.supports_unpack2x16float())
+                        && (!self.kernel.uses_subgroups || has_subgroups_of(device, self.kernel, ANY_LANES))
+                }
             }
     }
 }

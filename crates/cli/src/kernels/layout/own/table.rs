@@ -2,9 +2,9 @@
 
 use clipseg_shaders::Kernel;
 use clipseg_shaders::kernels::{
-    activation, attention, attention_vec4, binary, layer_norm, layer_norm_vec4, matmul_broadcast,
-    matmul_skinny, matmul_tile, matmul_tile_dot, matmul_tile_double_buffered, matmul_tile_vec4, sigmoid,
-    softmax,
+    activation, attention, attention_lanes, attention_vec4, binary, layer_norm, layer_norm_lanes,
+    layer_norm_vec4, matmul_broadcast, matmul_skinny, matmul_tile, matmul_tile_dot,
+    matmul_tile_double_buffered, matmul_tile_vec4, sigmoid, softmax, softmax_lanes,
 };
 use serde_json::json;
 
@@ -153,6 +153,8 @@ fn attentions() -> Op {
     };
     let vec4 = form(&attention_vec4::KERNEL, attention_vec4::QUERIES, attention_vec4::MAX_HEAD_SIZE, 4, 20);
     let plain = form(&attention::KERNEL, attention::QUERIES, attention::MAX_HEAD_SIZE, 1, 10);
+    let lanes =
+        form(&attention_lanes::KERNEL, attention_lanes::QUERIES, attention_lanes::MAX_HEAD_SIZE, 4, 5);
     Contract {
         domain: "clipseg",
         name: "Attention",
@@ -171,20 +173,22 @@ fn attentions() -> Op {
             ("headSize", "floor(width / (3 * attrs.heads))"),
         ],
     }
-    .op(vec![vec4, plain])
+    .op(vec![vec4, plain, lanes])
 }
 
 fn layer_norms() -> Op {
-    let form = |kernel: &'static Kernel, priority, condition: Option<String>| Form {
+    let form = |kernel: &'static Kernel, rows: u32, priority, condition: Option<String>| Form {
         priority,
         when: ["takes".to_owned()].into_iter().chain(condition).collect(),
         params: vec![("rows", "R"), ("columns", "C"), ("epsilon", "attrs.epsilon")],
         buffers: vec![("input", "x"), ("weight", "scale"), ("bias", "b"), ("output", "y")],
         overrides: kernel.overrides.iter().map(|name| (*name, 0)).collect(),
-        ..Form::new(kernel, folded("R"))
+        ..Form::new(kernel, folded(&format!("ceilDiv(R, {rows})")))
     };
     let most = layer_norm_vec4::MAX_COLUMNS;
-    let vec4 = form(&layer_norm_vec4::KERNEL, 20, Some(format!("C % 4 == 0 and C <= {most}")));
+    let vec4 = form(&layer_norm_vec4::KERNEL, 1, 20, Some(format!("C % 4 == 0 and C <= {most}")));
+    let plain = form(&layer_norm::KERNEL, 1, 10, None);
+    let lanes = form(&layer_norm_lanes::KERNEL, layer_norm_lanes::ROWS, 5, Some("C % 4 == 0".to_owned()));
     Contract {
         domain: "ai.onnx",
         name: "LayerNormalization",
@@ -206,15 +210,16 @@ fn layer_norms() -> Op {
             ),
         ],
     }
-    .op(vec![vec4, form(&layer_norm::KERNEL, 10, None)])
+    .op(vec![vec4, plain, lanes])
 }
 
 fn softmaxes() -> Op {
-    let form = Form {
+    let form = |kernel: &'static Kernel, rows: u32, priority| Form {
+        priority,
         when: when(&["attrs.axis == -1 or attrs.axis == ranks.x - 1"]),
         params: vec![("rows", "outer(shapes.x, -1)"), ("columns", "dim(shapes.x, -1)")],
         buffers: vec![("input", "x"), ("output", "y")],
-        ..Form::new(&softmax::KERNEL, folded("outer(shapes.x, -1)"))
+        ..Form::new(kernel, folded(&format!("ceilDiv(outer(shapes.x, -1), {rows})")))
     };
     Contract {
         domain: "ai.onnx",
@@ -226,7 +231,7 @@ fn softmaxes() -> Op {
         attributes: vec![("axis", json!(-1), "The dimension: the last one.")],
         derive: vec![],
     }
-    .op(vec![form])
+    .op(vec![form(&softmax::KERNEL, 1, 20), form(&softmax_lanes::KERNEL, softmax_lanes::ROWS, 10)])
 }
 
 fn arithmetic(name: &'static str, operation: u32) -> Op {
