@@ -5,6 +5,7 @@
 //! are not faster for heads of 64 values, and for CLIPSeg's decoder, whose heads have 16, they would leave
 //! half of each of their tiles empty.
 
+use std::f32::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
 use rten_simd::ops::{BitOps, FloatOps, IntOps, NumOps};
@@ -64,7 +65,7 @@ impl SimdOp for Queries<'_> {
         for first in (0..self.count).step_by(lanes) {
             let count = lanes.min(self.count - first);
             // A score as a power of two.
-            let scale = self.scale * std::f32::consts::LOG2_E;
+            let scale = self.scale * LOG2_E;
             for (channel, queries) in queries.chunks_exact_mut(lanes).enumerate() {
                 for (lane, query) in queries.iter_mut().enumerate() {
                     let is_one = lane < count;
@@ -211,4 +212,4 @@ fn power_of_two<I: Isa>(isa: I, x: I::F32) -> I::F32 {
 
 /// The minimax polynomial of 2ˣ between -½ and ½, by Remez' algorithm; the highest power first.
 const POWERS: [f32; 7] =
-    [1.534_581_2e-4, 1.339_993_1e-3, 9.618_489e-3, 5.550_328_6e-2, 0.240_226_46, 0.693_147_2, 1.0];
+    [1.534_581_2e-4, 1.339_993_1e-3, 9.618_489e-3, 5.550_328_6e-2, 0.240_226_46, LN_2, 1.0];
