@@ -2,8 +2,8 @@
 //! and parameters, on all cores.
 //!
 //! Most steps run the twins of `clipseg-shaders` as they are. The steps that take most of the time have fast
-//! versions here, each tested against its twin: matrix products use `rten-gemm`, attention is built on those
-//! products, and whatever takes exponentials uses `rten-vecmath`.
+//! versions here, each tested against its twin: matrix products use `rten-gemm`, attention keeps
+//! queries in the lanes of vectors, and activations use `rten-vecmath`.
 
 mod attention;
 mod matmul;

@@ -2,8 +2,9 @@
 //!
 //! Between them lies the widest tensor of a model. With 32 prompts it has 127 MB in CLIPSeg's decoder, and
 //! writing it, activating it and reading it again took longer than the products. Here each thread takes some
-//! rows through both products, and what lies between them stays in its core's cache: on two cores of an AMD
-//! EPYC the two ran at 209 GFLOP/s instead of 138.
+//! rows through both products, and what lies between them stays in its core's caches: on two cores of an AMD
+//! EPYC the decoder's two ran at 209 GFLOP/s instead of 138, and on two of an Intel Xeon encoding an image
+//! took 6 % less time.
 
 use clipseg_shaders::kernels::matmul_tile;
 use rayon::prelude::*;
@@ -16,9 +17,24 @@ use crate::twin::Input;
 use crate::{Result, ops};
 
 /// A tensor of fewer bytes stays in a processor's caches without help.
-const LEAST_BYTES: u64 = 16 << 20;
-/// Bytes of that tensor that a thread makes at once: what its core's own cache holds, beside the weights.
+const LEAST_BYTES: u64 = 4 << 20;
+/// Bytes of that tensor that a thread makes at once where the weights are no larger: what its core's own
+/// cache holds, beside these.
 const BLOCK_BYTES: usize = 1 << 20;
+/// Rows that a thread takes at once where the weights are larger, as it reads them anew for each block.
+const MOST_ROWS: usize = 256;
+/// With fewer, reading the weights would take longer than the products: all threads then share each product.
+const LEAST_ROWS: usize = 128;
+
+/// Rows of a block, of `rows` rows of `columns` values between weights of `weights` values.
+fn rows_of_block(rows: usize, columns: usize, weights: usize, threads: usize) -> usize {
+    if 4 * weights <= BLOCK_BYTES {
+        return (BLOCK_BYTES / 4 / columns.max(1)).max(1);
+    }
+    let blocks = threads * rows.div_ceil(threads * MOST_ROWS);
+    let share = rows.div_ceil(blocks.max(1));
+    if share >= LEAST_ROWS { share } else { rows.max(1) }
+}
 
 /// Whether `steps[place]` and the step behind it are two such products: nothing else reads what the first
 /// writes, neither a later step nor the caller. `is_free` says whether a buffer belongs to no tensor any
@@ -73,7 +89,8 @@ pub(super) fn run_pair(first: &Dispatch, second: &Dispatch, uniforms: &[u8]) -> 
         let mut output = after.written.write();
         let output = output.floats_mut(after.bytes)?;
 
-        let rows = (BLOCK_BYTES / 4 / up.columns.max(1)).max(1);
+        let weights = up.columns * (up.inner + down.columns);
+        let rows = rows_of_block(up.rows, up.columns, weights, rayon::current_num_threads());
         let blocks = output.par_chunks_mut(rows * down.columns).enumerate();
         blocks.try_for_each_init(Vec::new, |between, (block, output)| {
             let (first, rows) = (block * rows, output.len() / down.columns);
@@ -88,6 +105,7 @@ pub(super) fn run_pair(first: &Dispatch, second: &Dispatch, uniforms: &[u8]) -> 
 mod tests {
     use clipseg_testing::Random;
 
+    use super::rows_of_block;
     use crate::{Activation, AdapterChoice, Device, DeviceOptions, Linear, Plan, Recorder, Tensor, block_on};
 
     /// Rows that fill several blocks and a part of one.
@@ -101,6 +119,7 @@ mod tests {
         up: Linear,
         down: Linear,
         values: Vec<f32>,
+        inputs: usize,
     }
 
     fn random(seed: u64, length: usize) -> Vec<f32> {
@@ -109,14 +128,18 @@ mod tests {
 
     impl Mlp {
         fn new() -> Self {
+            Self::of([INPUTS, BETWEEN])
+        }
+
+        fn of([inputs, between]: [usize; 2]) -> Self {
             let options = DeviceOptions { adapter: AdapterChoice::Processor, ..DeviceOptions::default() };
             let device = Device::open(&options).unwrap();
             let layer = |[outputs, inputs]: [usize; 2]| {
                 let [weight, bias] = [random(1, outputs * inputs), random(2, outputs)];
                 Linear::new(&device, outputs, inputs, &weight, Some(&bias)).unwrap()
             };
-            let [up, down] = [layer([BETWEEN, INPUTS]), layer([OUTPUTS, BETWEEN])];
-            Self { up, down, values: random(3, ROWS * INPUTS), device }
+            let [up, down] = [layer([between, inputs]), layer([OUTPUTS, between])];
+            Self { up, down, values: random(3, ROWS * inputs), inputs, device }
         }
 
         /// Records both layers, and hands what lies between them to `keep` once the second has been recorded.
@@ -127,7 +150,7 @@ mod tests {
             keep: impl FnOnce(&mut Recorder, Tensor) -> T,
         ) -> (Plan, [Tensor; 2], T) {
             let mut recorder = Recorder::new(&self.device);
-            let input = recorder.input(&[rows, INPUTS]).unwrap();
+            let input = recorder.input(&[rows, self.inputs]).unwrap();
             let residual = self.device.upload(&[rows, OUTPUTS], &random(4, rows * OUTPUTS)).unwrap();
             let between = recorder.linear_with(&input, &self.up, Activation::Relu, None).unwrap();
             let output =
@@ -151,7 +174,26 @@ mod tests {
 
     #[test]
     fn a_pair_computes_what_its_products_do() {
-        let mlp = Mlp::new();
+        check(&Mlp::new());
+    }
+
+    /// Weights that a core's cache does not hold.
+    #[test]
+    fn a_pair_of_large_weights_computes_what_its_products_do() {
+        check(&Mlp::of([300, 1500]));
+    }
+
+    #[test]
+    fn blocks_are_as_many_as_threads_can_share_and_not_too_small() {
+        // CLIPSeg's decoder, with 32 prompts; its vision tower, with one image and with eight.
+        assert_eq!(rows_of_block(15_520, 2048, 2 * 2048 * 64, 2), 128);
+        let tower = |rows, threads| rows_of_block(rows, 3072, 2 * 3072 * 768, threads);
+        assert_eq!([tower(485, 2), tower(485, 3), tower(8 * 485, 2)], [243, 162, 243]);
+        // Too few for each thread.
+        assert_eq!([tower(485, 16), tower(0, 2)], [485, 1]);
+    }
+
+    fn check(mlp: &Mlp) {
         let (alone, [input, output], between) = mlp.record(ROWS, |_, between| between);
         assert_eq!(pairs(&alone), 0, "a tensor that can be read back is written");
         let [expected, between] = &mlp.run(&alone, &input, &[&output, &between])[..] else { panic!() };
