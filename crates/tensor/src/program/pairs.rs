@@ -18,8 +18,8 @@ use crate::{Result, ops};
 
 /// A tensor of fewer bytes stays in a processor's caches without help.
 const LEAST_BYTES: u64 = 4 << 20;
-/// Bytes of that tensor that a thread makes at once where the weights are no larger: what its core's own
-/// cache holds, beside these.
+/// Bytes of that tensor that a thread makes at once where the weights are at most as large: what its
+/// core's own cache holds, beside these.
 const BLOCK_BYTES: usize = 1 << 20;
 /// Rows that a thread takes at once where the weights are larger, as it reads them anew for each block.
 const MOST_ROWS: usize = 256;
