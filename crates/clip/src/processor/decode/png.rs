@@ -24,7 +24,8 @@ pub fn ended(bytes: &[u8]) -> Cow<'_, [u8]> {
     let chunk = |at: usize| {
         let (length, after) = bytes.get(at..)?.split_first_chunk::<4>()?;
         let kind = after.first_chunk::<4>()?;
-        let end = at + 12 + u32::from_be_bytes(*length) as usize;
+        // Where addresses have 32 bits, a length may reach beyond them.
+        let end = (at + 12).checked_add(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
         (end <= bytes.len()).then_some((kind, end))
     };
     while let Some((kind, end)) = chunk(at) {
