@@ -48,15 +48,17 @@ fn no_function_stands_in_two_files() {
     );
 }
 
-// The loops over rows are unrolled by every driver's compiler where they are so short.
+// The loops over rows are unrolled by every driver's compiler where they are so short. Those of 16 rows walk
+// arrays of as many, which Mesa 22.3, 25.0 and 26.2 unroll too.
 #[test]
-fn the_subgroup_kernels_walk_no_more_than_eight_rows_at_once() {
+fn the_subgroup_kernels_walk_few_rows_at_once() {
     for kernel in ALL.iter().filter(|kernel| kernel.overrides.contains(&"LANES")) {
         let rows = kernel.source.split("var row = 0u; row < ").skip(1).map(|rest| rest.split(';').next());
         let bounds: Vec<_> = rows.flatten().collect();
         assert!(bounds.iter().all(|bound| ["8u", "ROWS"].contains(bound)), "{}: {bounds:?}", kernel.name);
         if bounds.contains(&"ROWS") {
-            assert!(kernel.source.contains("const ROWS: u32 = 8u;"), "{}", kernel.name);
+            let rows = if kernel.name == "attention_subgroup_16" { 16 } else { 8 };
+            assert!(kernel.source.contains(&format!("const ROWS: u32 = {rows}u;")), "{}", kernel.name);
         }
     }
 }

@@ -108,6 +108,7 @@ pub(super) fn fastest<T: Tunable>(device: &Device, task: &T, candidates: &[&T::V
             // The same once more: on a processor it may take seconds.
             true => Ok(Some(reference_seconds)),
             false => bench.record(variant, times).and_then(|(plan, output)| {
+                spoil(device, &output)?;
                 let is_right = is_reference || agree(&read(&plan, &output)?, &expected, tolerance);
                 Ok(is_right.then_some(time(device, &plan)?))
             }),
@@ -127,6 +128,16 @@ pub(super) fn fastest<T: Tunable>(device: &Device, task: &T, candidates: &[&T::V
     }
     let none = || Error::Device(format!("{}: no kernel runs and is right", task.title()));
     best.map(|(place, _)| place).ok_or_else(none)
+}
+
+/// Fills an output with what no kernel should give: its memory may hold the numbers of an earlier run, and a
+/// kernel that leaves some of them in place must not pass for right.
+fn spoil(device: &Device, output: &Tensor) -> Result<()> {
+    match output.storage().buffer.get() {
+        // All bits set are not a number, in full and in f16.
+        Some(buffer) => device.write_buffer(buffer.get(), &vec![u8::MAX; output.bytes() as usize]),
+        None => Ok(()),
+    }
 }
 
 /// What a task's variants are measured on.

@@ -139,7 +139,7 @@ fn candidates(device: &Device, call: &Call<'_>) -> Vec<&'static Variant> {
     variants.retain(|variant| variant.takes(device, call));
     let is_software = device.info().device_type == wgpu::DeviceType::Cpu;
     if is_software && call.input.columns() < NARROW {
-        variants.sort_by_key(|variant| variant.kernel == VEC4.kernel);
+        variants.sort_by_key(|variant| [&VEC4, &LANES].iter().any(|last| variant.kernel == last.kernel));
     }
     variants
 }
