@@ -17,9 +17,6 @@ use crate::{Device, Recorder, Result, Tensor};
 /// The longest row that the subgroup kernel holds, per lane.
 const SUBGROUP_MAX_COLUMNS: usize = 4 * layer_norm_subgroup::TEXELS as usize;
 
-/// Rows of fewer columns have fewer vectors than the vec4 kernel has threads, each of which may hold four.
-const NARROW: usize = layer_norm_vec4::MAX_COLUMNS as usize / 4;
-
 /// A layer norm's weight and bias on the device.
 pub struct LayerNorm {
     weight: Tensor,
@@ -132,16 +129,9 @@ impl Variant {
     }
 }
 
-/// The variants that take a call, the default first: the table's first. On software adapters, where threads
-/// without a vector cost as much as the others, vectors come last for rows with fewer of them than threads.
+/// The variants that take a call, the default first.
 fn candidates(device: &Device, call: &Call<'_>) -> Vec<&'static Variant> {
-    let mut variants = VARIANTS.to_vec();
-    variants.retain(|variant| variant.takes(device, call));
-    let is_software = device.info().device_type == wgpu::DeviceType::Cpu;
-    if is_software && call.input.columns() < NARROW {
-        variants.sort_by_key(|variant| [&VEC4, &LANES].iter().any(|last| variant.kernel == last.kernel));
-    }
-    variants
+    VARIANTS.into_iter().filter(|variant| variant.takes(device, call)).collect()
 }
 
 impl LayerNorm {
