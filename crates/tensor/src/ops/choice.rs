@@ -212,6 +212,11 @@ pub(super) fn noise(length: usize) -> Vec<f32> {
     states.map(|state| (state >> 40) as f32 / (1 << 23) as f32 - 1.0).take(length).collect()
 }
 
+/// The shape whose measurement speaks for that of `input`, by rows: of rows up to a power of two.
+pub(super) fn representative_rows(input: &Tensor) -> [usize; 2] {
+    [input.rows().next_power_of_two().min(MOST_ROWS), input.columns()]
+}
+
 /// `values` on the device, stored as `dtype`.
 pub(super) fn upload_as(dtype: DType, device: &Device, shape: &[usize], values: &[f32]) -> Result<Tensor> {
     match dtype {

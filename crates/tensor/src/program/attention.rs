@@ -60,15 +60,15 @@ impl Fused<'_> {
         first: usize,
         tokens: usize,
     ) -> Result<rten_tensor::Matrix<'_, f32>> {
-        let width = self.heads * self.head_size;
-        let start = first * 3 * width + part as usize * width + head * self.head_size;
-        matrix(self.values.get(start..).unwrap_or_default(), [tokens, self.head_size], [3 * width, 1])
+        let stride = 3 * self.heads * self.head_size;
+        matrix(self.from(part, head, first), [tokens, self.head_size], [stride, 1])
     }
 
     /// A part of a head's, from a token on.
     fn from(&self, part: Part, head: usize, token: usize) -> &[f32] {
         let width = self.heads * self.head_size;
-        &self.values[token * 3 * width + part as usize * width + head * self.head_size..]
+        let start = token * 3 * width + part as usize * width + head * self.head_size;
+        self.values.get(start..).unwrap_or_default()
     }
 
     fn panels(&self, Sequence { first, tokens }: Sequence, head: usize) -> Panels {

@@ -3,16 +3,9 @@
 use clipseg_shaders::Kernel;
 
 use super::{Call, PLAIN, VEC4, Variant};
-use crate::ops::choice::{MOST_ROWS, Tunable, noise};
+use crate::ops::choice::{Tunable, noise, representative_rows};
 use crate::tensor::DType;
 use crate::{Device, Recorder, Result, Tensor};
-
-impl Call<'_> {
-    /// The shape whose measurement speaks for the input's: of rows up to a power of two.
-    fn representative(&self) -> [usize; 2] {
-        [self.input.rows().next_power_of_two().min(MOST_ROWS), self.input.columns()]
-    }
-}
 
 impl Tunable for Call<'_> {
     type Variant = Variant;
@@ -23,7 +16,7 @@ impl Tunable for Call<'_> {
     }
 
     fn title(&self) -> String {
-        let [rows, columns] = self.representative();
+        let [rows, columns] = representative_rows(self.input);
         format!("layer_norm {rows}x{columns}{}", if self.output == DType::F16 { " to f16" } else { "" })
     }
 
@@ -36,7 +29,7 @@ impl Tunable for Call<'_> {
     }
 
     fn operands(&self, device: &Device) -> Result<(Tensor, ())> {
-        let shape = self.representative();
+        let shape = representative_rows(self.input);
         Ok((device.upload(&shape, &noise(shape.iter().product()))?, ()))
     }
 

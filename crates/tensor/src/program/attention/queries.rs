@@ -8,6 +8,7 @@
 use std::f32::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
+use clipseg_shaders::twins::LOWEST;
 use rten_simd::ops::{BitOps, FloatOps, IntOps, NumOps};
 use rten_simd::{Isa, Simd, SimdOp};
 
@@ -17,9 +18,6 @@ use super::panels::{PANEL, Panel, Panels};
 const VECTORS: usize = 2;
 /// Keys of a tile. Its scores have 16 KiB with vectors of 16 lanes.
 pub(super) const TILE: usize = 128;
-
-/// What attention subtracts from nothing: the scores that a lane has seen so far.
-const LOWEST: f32 = f32::MIN;
 
 /// Some queries of a head, and what they attend to.
 pub(super) struct Queries<'a> {
