@@ -180,7 +180,7 @@ fn attention() -> Vec<KernelBench> {
             |kernel, device, recorder| heads(DType::F16, kernel, device, recorder, 12, 64),
         ),
         bench("attention_subgroup", "12 heads of 64", On::Lanes, of_image),
-        bench("attention_subgroup_16", "12 heads of 64", On::Lanes, of_image),
+        bench("attention_subgroup_32", "12 heads of 64", On::Lanes, of_image),
         bench("attention_scores", "12 heads of 64", On::Workgroup, |_, device, recorder| {
             let input = random_tensor(device, &[1, TOKENS, 3 * WIDTH])?;
             recorder.attention_probabilities(&input, 12, &AttentionMask::default())

@@ -73,7 +73,11 @@ impl<'a> Call<'a> {
 /// The activation that overrides name; none where the kernel has no such override.
 pub(crate) fn activation_of(overrides: &[(&'static str, u32)]) -> Activation {
     // All kernels call it the same.
-    let number = kernels::activation::Overrides::of(overrides).activation;
+    activation_numbered(kernels::activation::Overrides::of(overrides).activation)
+}
+
+/// The activation that kernels know by `number`.
+pub(crate) fn activation_numbered(number: u32) -> Activation {
     Activation::ALL.into_iter().find(|&activation| activation as u32 == number).unwrap_or_default()
 }
 

@@ -24,6 +24,8 @@ struct Params {
     inner_texels: u32,
     has_bias: u32,
     has_residual: u32,
+    /// The activation, by its number in `clipseg_shaders::Activation`: none, ReLU, or that of the override.
+    activation: u32,
     /// Where this dispatch begins: a long one may be cut into several.
     first_workgroup: vec3<u32>,
 }
@@ -35,6 +37,8 @@ struct Params {
 @group(0) @binding(5) var output: texture_storage_2d<rgba32float, write>;
 
 #include "shared/strips.wgsl"
+
+const RELU: u32 = 4u;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
@@ -68,9 +72,13 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(subgroup_invoca
     if column < params.column_texels {
         let bias = bias_of(column);
         let place = group * params.column_texels + column;
-        finish_rows(&sums_0, bias, place, first_row);
-        finish_rows(&sums_8, bias, place, first_row + 8u);
-        finish_rows(&sums_16, bias, place, first_row + 16u);
+        // A loop whose passes are not known beforehand is translated once, not once per pass.
+        let blocks = min((params.rows - first_row + 7u) / 8u, ROWS / 8u);
+        for (var block = 0u; block < blocks; block++) {
+            finish_rows(&sums_0, bias, place, first_row + 8u * block);
+            sums_0 = sums_8;
+            sums_8 = sums_16;
+        }
     }
 }
 
@@ -79,15 +87,28 @@ fn bias_of(column: u32) -> vec4<f32> {
     return bias[column];
 }
 
+// The activation and the residual are loops of one pass or none, because lavapipe runs what a branch guards
+// even where it is not taken.
 fn finish_rows(sums: ptr<function, EightRows>, bias: vec4<f32>, column: u32, first_row: u32) {
-    for (var row = 0u; row < 8u; row++) { finish((*sums)[row] + bias, column, first_row + row); }
-}
-
-fn finish(x: vec4<f32>, column: u32, row: u32) {
-    if row >= params.rows { return; }
-    var value = vec4(activate(x.x), activate(x.y), activate(x.z), activate(x.w));
-    if params.has_residual != 0u { value += textureLoad(residual, vec2<u32>(column, row)); }
-    textureStore(output, vec2<u32>(column, row), value);
+    for (var row = 0u; row < 8u; row++) { (*sums)[row] += bias; }
+    let turns = select(0u, 1u, params.activation == ACTIVATION);
+    for (var turn = 0u; turn < turns; turn++) {
+        for (var row = 0u; row < 8u; row++) {
+            let x = (*sums)[row];
+            (*sums)[row] = vec4(activate(x.x), activate(x.y), activate(x.z), activate(x.w));
+        }
+    }
+    if params.activation == RELU {
+        for (var row = 0u; row < 8u; row++) { (*sums)[row] = max((*sums)[row], vec4<f32>()); }
+    }
+    for (var turn = 0u; turn < params.has_residual; turn++) {
+        for (var row = 0u; row < 8u; row++) {
+            (*sums)[row] += textureLoad(residual, vec2<u32>(column, min(first_row + row, params.rows - 1u)));
+        }
+    }
+    for (var row = 0u; row < 8u; row++) {
+        if first_row + row < params.rows { textureStore(output, vec2<u32>(column, first_row + row), (*sums)[row]); }
+    }
 }
 
 #include "shared/activate.wgsl"

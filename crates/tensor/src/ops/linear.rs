@@ -238,14 +238,27 @@ impl Recorder {
             self.texture_or_empty(residual)?,
             self.texture(&output)?,
         ];
-        let activation = activation as u32;
-        let overrides = matmul_subgroup::Overrides { activation, lanes: weight.lanes }.values();
+        // Products without an activation and with ReLU take the kernel of CLIP's own: drivers translate a kernel
+        // for half a second, and so do it once.
+        let translated = match activation {
+            Activation::None | Activation::Relu => Activation::QuickGelu,
+            other => other,
+        };
+        let overrides =
+            matmul_subgroup::Overrides { activation: translated as u32, lanes: weight.lanes }.values();
         let has_bias = layer.bias.is_some().into();
         let has_residual = residual.is_some().into();
         let flops = groups as u64 * product_flops(input.rows(), layer.in_features, layer.out_features);
         // Both take the same parameters, which a test in the shader crate sees to.
         let rows = input.rows() as u32;
-        let params = matmul_subgroup::Params { rows, column_texels, inner_texels, has_bias, has_residual };
+        let params = matmul_subgroup::Params {
+            rows,
+            column_texels,
+            inner_texels,
+            has_bias,
+            has_residual,
+            activation: activation as u32,
+        };
         let kernel =
             if weight.is_f16 { &matmul_subgroup_packed_f16::KERNEL } else { &matmul_subgroup::KERNEL };
         let panels = layer.out_features.div_ceil(panel_columns(weight.lanes));

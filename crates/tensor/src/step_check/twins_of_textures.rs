@@ -6,7 +6,7 @@ use clipseg_shaders::{Activation, kernels, twins};
 use super::operand::Operand;
 use crate::ops::unpack_panels;
 use crate::step::Dispatch;
-use crate::twin::activation_of;
+use crate::twin::{activation_numbered, activation_of};
 use crate::{Error, Result};
 
 /// What a kernel has written, and what it should have.
@@ -56,7 +56,7 @@ fn twin_of<'a>(kernel: &str) -> Option<TextureTwin<'a>> {
         "texture_from_buffer" | "buffer_from_texture" => Step::copy,
         "matmul_subgroup" | "matmul_subgroup_packed_f16" => Step::matmul,
         "mlp_subgroup" | "mlp_subgroup_packed_f16" => Step::mlp,
-        "attention_subgroup" | "attention_subgroup_16" => Step::attention,
+        "attention_subgroup" | "attention_subgroup_32" => Step::attention,
         "layer_norm_subgroup" => Step::layer_norm,
         "film_subgroup" => Step::film,
         "gather_rows_subgroup" => Step::gather_rows,
@@ -128,8 +128,8 @@ impl Step<'_> {
         let bias = if params.has_bias != 0 { Some(self.input(2)?) } else { None };
         let residual =
             if params.has_residual != 0 { Some(self.input(3)?.matrix(rows, columns)) } else { None };
-        let values =
-            self.product(&input, &weight, bias, residual, self.activation(), [rows * groups, columns]);
+        let activation = activation_numbered(params.activation);
+        let values = self.product(&input, &weight, bias, residual, activation, [rows * groups, columns]);
         Ok((self.output.matrix(rows, groups * columns), values))
     }
 
