@@ -18,10 +18,10 @@ use crate::stop;
 /// SOURCE is a repository of the Hugging Face Hub (owner/name, owner/name@revision, its page's address) or a
 /// folder of it with pytorch_model.bin (or its shards), or the original decoder (rd64-uni.pth,
 /// rd64-uni-refined.pth, rd16-uni.pth), which needs OpenAI's ViT-B-16.pt as --clip. A model.safetensors needs
-/// no conversion, but can be halved (--dtype f16) or freed of what training put into its names. Files are read as data:
-/// programs in them are not run, and what is not a tensor is refused. What DataParallel, torch.compile or
-/// FSDP put into tensors' names is taken out of them. Adapters, such as LoRA's, are not applied: peft's
-/// merge_and_unload does that in Python, before the conversion.
+/// no conversion, but can be halved (--dtype f16) or freed of what training put into its names. Files are
+/// read as data: programs in them are not run, and what is not a tensor is refused. What DataParallel,
+/// torch.compile or FSDP put into tensors' names is taken out of them. Adapters, such as LoRA's, are not
+/// applied: peft's merge_and_unload does that in Python, before the conversion.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {

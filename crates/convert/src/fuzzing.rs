@@ -26,8 +26,8 @@ pub fn pickle(program: &[u8], is_torch_script: bool, most: usize, take: Take<'_>
     Ok(tensors.len())
 }
 
-/// Reads a PyTorch file and the tensors in it, as long as they and their storages take at most `most` bytes in
-/// all. Returns the number of tensors.
+/// Reads a PyTorch file and the tensors in it, as long as they and their storages take at most `most` bytes
+/// in all. Returns the number of tensors.
 pub fn archive(path: &Path, most: usize, take: Take<'_>) -> crate::Result<usize> {
     let archive = Archive::open(path)?;
     let mut left = most;

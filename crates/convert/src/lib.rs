@@ -1,11 +1,11 @@
-//! Converts checkpoints as training leaves them into a folder like those on the Hugging Face Hub: `config.json`,
-//! `model.safetensors`, `preprocessor_config.json` and the tokenizer's files.
+//! Converts checkpoints as training leaves them into a folder like those on the Hugging Face Hub:
+//! `config.json`, `model.safetensors`, `preprocessor_config.json` and the tokenizer's files.
 //!
 //! Two kinds are read: transformers' `pytorch_model.bin` or `model.safetensors`, and the original
 //! `rd64-uni.pth` and similar files (timojl/clipseg) together with OpenAI's `ViT-B-16.pt`. Tensors are
-//! renamed, split and transposed as transformers' own conversion script does. Of safetensors the names and the
-//! type of the numbers may change: what training wrappers put into the names is taken out, and weights are
-//! stored in half the room.
+//! renamed, split and transposed as transformers' own conversion script does. Of safetensors the names and
+//! the type of the numbers may change: what training wrappers put into the names is taken out, and weights
+//! are stored in half the room.
 //!
 //! A PyTorch file is a zip archive with a pickle in it, and a pickle is a program. This crate never runs it:
 //! its own reader knows the few opcodes and names that tensors need and refuses everything else. Tensors are
