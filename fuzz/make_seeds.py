@@ -105,6 +105,9 @@ def archive(program, **more):
 for name, program in [("state-dict", state_dict()), ("torch-script", torch_script()), ("parameter", parameter())]:
     write("pickle", name, program)
 write("pickle", "system", b"\x80\x02cposix\nsystem\n" + text("true") + b"\x85R.")
+# Views that repeat one number, of which no memory could hold the second.
+write("pickle", "expanded", b"\x80\x02}(" + text("a") + tensor("0", "Float", 1, 0, [4, 4], [0, 0]) + text("b") + tensor("0", "Float", 1, 0, [1000000, 1000000], [0, 0]) + b"u.")
+write("pickle", "negated", b"\x80\x02}" + text("a") + TENSORS["decoder.film_mul.weight"][:-2] + b"}" + text("neg") + b"\x88stRs.")
 write("archive", "state-dict", archive(state_dict()))
 write("archive", "torch-script", archive(torch_script(), **{"a__constants.pkl": b"\x80\x02)."}))
 write("archive", "legacy", b"\x80\x02\x8a\x0a" + bytes(10) + b".")
@@ -134,6 +137,8 @@ write(
         {"format": "pt"},
     ),
 )
+write("archive", "safetensors", safetensors({"module.clip.logit_scale": ("F32", [], bytes(4)), "a": ("F64", [1, 2], bytes(16))}))
+write("archive", "safetensors-4", safetensors({"a": ("F4", [4], bytes(2))}))
 write("checkpoint", "not-finite", safetensors({"a": ("BF16", [1, 2], b"\x80\x7f\0\0"), "module.b": ("F32", [], b"\0\0\xc0\x7f")}))
 write("checkpoint", "empty", safetensors({"embeddings.class_embedding": ("F32", [0, 7], b"")}))
 write("checkpoint", "lfs", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 603000000\n")

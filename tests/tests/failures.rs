@@ -9,6 +9,7 @@ use clipseg::{
 };
 use clipseg_tensor::faults::{self, Fault};
 use clipseg_tests::{fixture, open_alone as open};
+use safetensors::SafeTensors;
 
 const MODEL: &str = "clipseg-shapes";
 
@@ -168,6 +169,18 @@ fn a_model_is_not_reloaded_from_another_ones_checkpoint() {
     let model = load(&device);
     let other = Checkpoint::open(fixture("tiny-complex")).unwrap();
     assert!(model.reloaded(&device, &other).is_err());
+    // Trained further, in one part alone.
+    let file = std::fs::read(fixture(MODEL).join("model.safetensors")).unwrap();
+    for changed in ["decoder.film_mul.bias", "clip.text_model.encoder.layers.0.self_attn.q_proj.bias"] {
+        let mut further = file.clone();
+        let tensors = SafeTensors::deserialize(&file).unwrap();
+        let start = tensors.tensor(changed).unwrap().data().as_ptr() as usize - file.as_ptr() as usize;
+        // The high byte of the first number, in which its sign is.
+        further[start + tensors.tensor(changed).unwrap().dtype().bitsize() / 8 - 1] ^= 0x80;
+        let further = Checkpoint::from_bytes("further", further).unwrap();
+        let error = model.reloaded(&device, &further).map(drop).expect_err(changed);
+        assert!(matches!(&error, Error::Input(message) if message.starts_with("further: ")), "{error}");
+    }
     let kept = Checkpoint::open(fixture(MODEL)).unwrap();
     assert!(model.reloaded(&device, &kept).is_ok(), "also from files");
 }

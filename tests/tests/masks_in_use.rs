@@ -124,12 +124,30 @@ fn fingerprints_know_what_conditions_are_made_by() {
     let original = clipseg_tests::load(&DEVICE, "tiny-complex").fingerprint().to_owned();
     assert_eq!(fingerprint(None, &config), original);
     assert_eq!(fingerprint(Some("decoder.film_mul.weight"), &config), original, "another decoder");
-    for name in ["clip.text_projection.weight", "clip.visual_projection.weight"] {
+    for name in [
+        "clip.text_projection.weight",
+        "clip.visual_projection.weight",
+        // What a merged LoRA changes.
+        "clip.text_model.encoder.layers.0.self_attn.q_proj.weight",
+        "clip.vision_model.encoder.layers.1.self_attn.v_proj.weight",
+        "clip.text_model.embeddings.token_embedding.weight",
+        "clip.vision_model.post_layernorm.bias",
+    ] {
         assert_ne!(fingerprint(Some(name), &config), original, "{name}");
     }
-    let json = config.replacen("\"eos_token_id\": 599", "\"eos_token_id\": 598", 1);
-    assert_ne!(json, config);
-    assert_ne!(fingerprint(None, &json), original);
+    let changed = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut json = serde_json::from_str(&config).unwrap();
+        change(&mut json);
+        fingerprint(None, &json.to_string())
+    };
+    assert_eq!(changed(&|_| ()), original);
+    assert_ne!(changed(&|json| json["text_config"]["eos_token_id"] = 598.into()), original);
+    for tower in ["text_config", "vision_config"] {
+        assert_ne!(changed(&|json| json[tower]["layer_norm_eps"] = 0.5.into()), original, "{tower}");
+        assert_ne!(changed(&|json| json[tower]["num_attention_heads"] = 1.into()), original, "{tower}");
+        assert_ne!(changed(&|json| json[tower]["hidden_act"] = "relu".into()), original, "{tower}");
+    }
+    assert_eq!(changed(&|json| json["extract_layers"] = vec![0, 1].into()), original, "another decoder");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use clipseg_convert::{Request, WeightType};
+use clipseg_convert::{Assumed, Request, WeightType};
 use clipseg_files::{Form, shown};
 
 use crate::model;
@@ -13,14 +13,15 @@ use crate::progress::Progress;
 use crate::report;
 use crate::stop;
 
-/// Turn a checkpoint of PyTorch into a folder that the other commands read.
+/// Turn a checkpoint, most often of PyTorch, into a folder that the other commands read.
 ///
 /// SOURCE is a repository of the Hugging Face Hub (owner/name, owner/name@revision, its page's address) or a
 /// folder of it with pytorch_model.bin (or its shards), or the original decoder (rd64-uni.pth,
-/// rd64-uni-refined.pth, rd16-uni.pth), which needs OpenAI's ViT-B-16.pt as --clip. Files are read as data:
-/// programs in them are not run, and what is not a tensor is refused. What DataParallel, torch.compile or
-/// FSDP put into tensors' names is taken out of them. Adapters, such as LoRA's, are not applied: peft's
-/// merge_and_unload does that in Python, before the conversion.
+/// rd64-uni-refined.pth, rd16-uni.pth), which needs OpenAI's ViT-B-16.pt as --clip. A model.safetensors needs
+/// no conversion, but can be halved (--dtype f16) or freed of what training put into its names. Files are
+/// read as data: programs in them are not run, and what is not a tensor is refused. What DataParallel,
+/// torch.compile or FSDP put into tensors' names is taken out of them. Adapters, such as LoRA's, are not
+/// applied: peft's merge_and_unload does that in Python, before the conversion.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -60,6 +61,11 @@ Examples:
 
 /// The most tensors that are listed by name.
 const LISTED: usize = 20;
+
+/// What to do where an original decoder was trained otherwise than the published ones.
+const OTHERWISE: &str = "\
+a decoder trained with timojl/clipseg's experiments/*.yaml has extract_layers [3, 7, 9], and without the right ones its \
+masks are wrong: give a config.json with all that is otherwise by --config, such as {\"extract_layers\": [3, 7, 9]}";
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
@@ -103,6 +109,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }
         text += &format!("left out, as the model has no such tensors: {}\n", names.join(", "));
     }
+    if !written.assumed.is_empty() {
+        let assumed =
+            written.assumed.iter().map(|Assumed { setting, value, .. }| format!("{setting} {value}"));
+        let assumed = assumed.collect::<Vec<_>>().join(", ");
+        text += &format!("taken as published, since tensors do not tell: {assumed}\n{OTHERWISE}\n");
+    }
     output::print(&text)?;
     if !written.has_tokenizer {
         report::warning(format!(
@@ -120,6 +132,9 @@ fn download(source: &Path) -> Result<PathBuf> {
     }
     let Some(repository) = model::repository(source)? else { return Ok(source.to_owned()) };
     let snapshot = model::snapshot(&repository, &model::shown(source))?;
-    model::download_weights(&snapshot, Form::PyTorch)?;
+    // Where there is neither, the message is about PyTorch's.
+    let has = |form| snapshot.check_weights(form).is_ok();
+    let form = if !has(Form::PyTorch) && has(Form::Safetensors) { Form::Safetensors } else { Form::PyTorch };
+    model::download_weights(&snapshot, form)?;
     Ok(snapshot.folder().to_owned())
 }

@@ -251,7 +251,7 @@ impl Checkpoint {
         self.shards[*self.tensors.get(name)?].view(name)
     }
 
-    /// The weights `name`, which must have the shape `expected` and be stored as f32, f16 or bf16.
+    /// The weights `name`, which must have the shape `expected` and be stored as f32, f16, bf16 or f64.
     ///
     /// # Errors
     /// Where the tensor is missing, has another shape, or has a type that weights cannot have; the error

@@ -22,6 +22,7 @@ pub(crate) use self::validate::MAX_VOCABULARY;
 pub use self::vision::ClipSegVisionConfig;
 use crate::error::{Error, Result};
 use crate::files::{parse_json, read_text};
+use crate::stand_in::{StandIn, is_error};
 
 /// Name of the configuration file in a checkpoint folder.
 pub const CONFIG_FILE: &str = "config.json";
@@ -49,6 +50,10 @@ pub(crate) type Object = Map<String, Value>;
 /// Parses the JSON object in `text`.
 pub(crate) fn parse_object(text: &str) -> Result<Object> {
     match parse_json(text) {
+        Ok(Value::Object(object)) if is_error(&object) => Err(Error::StandIn {
+            path: "config".into(),
+            stand_in: StandIn::ErrorMessage(text.trim().to_owned()),
+        }),
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(Error::config("holds JSON, but not an object {…} of settings")),
         Err(error) => Err(Error::config(format!("is not valid JSON: {error}"))),

@@ -91,7 +91,8 @@ pub enum Error {
     },
 
     /// A tensor is stored in a type that weights cannot have.
-    #[error("{}: tensor `{}` is stored as {found:?}; weights must be F32, F16 or BF16", path.display(), shown(name))]
+    #[error("{}: tensor `{}` is stored as {found:?}; weights must be F32, F16, BF16 or F64: take the \
+         checkpoint as it was before it was quantised", path.display(), shown(name))]
     TensorType {
         /// The file that holds the tensor.
         path: PathBuf,

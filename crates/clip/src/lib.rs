@@ -13,6 +13,7 @@ mod files;
 pub mod fuzzing;
 mod prefix;
 pub mod processor;
+mod sampled;
 mod stand_in;
 mod text;
 #[cfg(feature = "tokenizer")]
@@ -30,6 +31,7 @@ pub use self::processor::{
 };
 #[cfg(feature = "decode")]
 pub use self::processor::{Orientation, PhotoFile};
+pub use self::sampled::Sampled;
 pub use self::stand_in::StandIn;
 pub use self::text::{TextEncoder, TextInput};
 #[cfg(feature = "tokenizer")]

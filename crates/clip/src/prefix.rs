@@ -53,8 +53,8 @@ impl Checkpoint {
                 self.path(),
                 format!(
                     "was saved with a wrapper for training around the model: its tensors have `{wrapper}.` in their \
-                     names. Save the model inside it (`accelerator.unwrap_model`, or `model.{wrapper}`) with \
-                     save_pretrained; of a pytorch_model.bin `clipseg convert` takes it off"
+                     names. `clipseg convert` takes it off; or save the model inside it \
+                     (`accelerator.unwrap_model`, or `model.{wrapper}`) with save_pretrained"
                 ),
             ))
         } else {

@@ -13,7 +13,7 @@ use clipseg_tensor::{
 use self::packed::Packed;
 use crate::prefix::Tower;
 use crate::tower::{Layers, OutputOptions, TowerOutput, TowerTensors};
-use crate::{Checkpoint, ClipSegTextConfig, Error, Result};
+use crate::{Checkpoint, ClipSegTextConfig, Error, Result, Sampled};
 
 /// Most plans kept, one for each number of prompts and of tokens.
 const PLANS: usize = 16;
@@ -27,6 +27,7 @@ pub struct TextEncoder {
     layers: Layers,
     final_layer_norm: LayerNorm,
     projection: Option<Linear>,
+    fingerprint: String,
     plans: PlanCache<Key, TextPlan>,
 }
 
@@ -133,8 +134,9 @@ impl TextEncoder {
         config.validate()?;
         let hidden = config.hidden_size;
         let tower = checkpoint.tower_prefix(prefix, Tower::Text);
+        let weights = Sampled::new(checkpoint);
         let table = |name: &str, rows: usize| -> Result<Tensor> {
-            let values = checkpoint.floats(&format!("{tower}embeddings.{name}.weight"), &[rows, hidden])?;
+            let values = weights.floats(&format!("{tower}embeddings.{name}.weight"), &[rows, hidden])?;
             Ok(device.upload(&[rows, hidden], &values)?)
         };
         let sizes = BlockSizes {
@@ -147,22 +149,36 @@ impl TextEncoder {
         let final_name = format!("{tower}final_layer_norm");
         let projection = match projection_dim {
             Some(width) => {
-                let weight =
-                    checkpoint.floats(&format!("{prefix}text_projection.weight"), &[width, hidden])?;
+                let weight = weights.floats(&format!("{prefix}text_projection.weight"), &[width, hidden])?;
                 Some(Linear::new(device, width, hidden, &weight, None)?)
             }
             None => None,
         };
+        let tokens = table("token_embedding", config.vocab_size)?;
+        let positions = table("position_embedding", config.max_position_embeddings)?;
+        let layers = Layers::load(device, &weights, &tower, config.num_hidden_layers, &sizes)?;
+        let final_layer_norm = load_layer_norm(device, &weights, &final_name, hidden, sizes.epsilon)?;
+        let ClipSegTextConfig { num_attention_heads, hidden_act, layer_norm_eps, eos_token_id, .. } = config;
+        let settings = format!("{num_attention_heads} {hidden_act:?} {layer_norm_eps} {eos_token_id}");
+        let fingerprint = weights.fingerprint(&settings);
         Ok(Self {
             device: device.clone(),
             config: config.clone(),
-            tokens: table("token_embedding", config.vocab_size)?,
-            positions: table("position_embedding", config.max_position_embeddings)?,
-            layers: Layers::load(device, checkpoint, &tower, config.num_hidden_layers, &sizes)?,
-            final_layer_norm: load_layer_norm(device, checkpoint, &final_name, hidden, sizes.epsilon)?,
+            tokens,
+            positions,
+            layers,
+            final_layer_norm,
             projection,
+            fingerprint,
             plans: PlanCache::new(device, PLANS),
         })
+    }
+
+    /// Identifies what the tower makes of a text, so that stored conditions can be matched to their model: 16
+    /// hexadecimal digits of a checksum over its settings and a sample of every weight, in f16.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// The projected embeddings of texts, not normalised, `[batch, projection_dim]`: the decoder's

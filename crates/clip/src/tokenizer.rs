@@ -25,6 +25,7 @@ pub struct Tokenizer {
     engine: Engine,
     max_length: usize,
     padding: Padding,
+    truncation: TruncationDirection,
     clean_up: bool,
 }
 
@@ -51,7 +52,7 @@ pub enum PaddingSide {
 pub struct TokenIds {
     /// Start token, the text's tokens, end token.
     pub ids: Vec<u32>,
-    /// Whether the text was truncated; the end token is kept.
+    /// Whether the text was truncated; the start and the end token are kept.
     pub truncated: bool,
 }
 
@@ -88,7 +89,8 @@ impl Tokenizer {
     /// the added and special tokens, and the ones below with their defaults.
     ///
     /// - The padding token: `<|endoftext|>`.
-    /// - The padding side: right.
+    /// - The padding side, and the side on which a prompt that is too long loses tokens: right. A
+    ///   `tokenizer.json` may have others as its own.
     /// - The longest length: 77.
     /// - Whether decoded text is cleaned up: yes.
     ///
@@ -130,8 +132,14 @@ impl Tokenizer {
     }
 
     /// Assembles a tokenizer and turns on truncation in the engine.
-    fn new(engine: Engine, max_length: usize, padding: Padding, clean_up: bool) -> Result<Self, String> {
-        let mut tokenizer = Self { engine, max_length, padding, clean_up };
+    fn new(
+        engine: Engine,
+        max_length: usize,
+        padding: Padding,
+        truncation: TruncationDirection,
+        clean_up: bool,
+    ) -> Result<Self, String> {
+        let mut tokenizer = Self { engine, max_length, padding, truncation, clean_up };
         tokenizer.engine.with_padding(None);
         tokenizer.truncate_to(max_length)?;
         Ok(tokenizer)
@@ -159,7 +167,9 @@ impl Tokenizer {
     /// Where `positions` leaves no room for a token between start and end.
     pub fn limit_length(&mut self, positions: usize) -> Result<()> {
         let max_length = self.max_length.min(positions);
-        self.truncate_to(max_length).map_err(Error::config)
+        let named =
+            |message| Error::config(format!("text_config.max_position_embeddings = {positions}: {message}"));
+        self.truncate_to(max_length).map_err(named)
     }
 
     /// Checks that a model with `embeddings` tokens has one for each token that was added to the vocabulary.
@@ -190,7 +200,7 @@ impl Tokenizer {
             ));
         }
         let truncation = TruncationParams {
-            direction: TruncationDirection::Right,
+            direction: self.truncation,
             max_length,
             strategy: TruncationStrategy::LongestFirst,
             stride: 0,
@@ -201,7 +211,8 @@ impl Tokenizer {
     }
 
     /// Encodes one prompt as start token, text and end token, truncated to [`max_length`](Self::max_length)
-    /// with the end token kept.
+    /// with the start and the end token kept: the text loses its end, or its beginning where
+    /// `tokenizer_config.json` has `"truncation_side": "left"`.
     ///
     /// # Errors
     /// Where the prompt is empty or blank.

@@ -3,7 +3,6 @@
 mod encoded;
 mod input;
 mod memory;
-mod sampled;
 
 use std::sync::Arc;
 
@@ -14,10 +13,9 @@ use clipseg_tensor::{
 
 pub use self::encoded::EncodedImage;
 pub use self::input::ImageInput;
-use self::sampled::Sampled;
 use crate::prefix::Tower;
 use crate::tower::{Layers, OutputOptions, TowerOutput, TowerTensors};
-use crate::{Checkpoint, ClipSegVisionConfig, Error, Result};
+use crate::{Checkpoint, ClipSegVisionConfig, Error, Result, Sampled};
 
 /// Most plans kept, one for each batch and image size.
 const PLANS: usize = 4;
@@ -37,6 +35,7 @@ pub struct VisionEncoder {
     /// them: the last of `extract_layers` first.
     extracted: Vec<usize>,
     fingerprint: Arc<str>,
+    embedding_fingerprint: String,
     plans: PlanCache<Key, VisionPlan>,
 }
 
@@ -108,14 +107,6 @@ impl VisionEncoder {
             activation: config.hidden_act.into(),
             epsilon,
         };
-        let projection = match projection_dim {
-            Some(width) => {
-                let weight =
-                    checkpoint.floats(&format!("{prefix}visual_projection.weight"), &[width, hidden])?;
-                Some(Linear::new(device, width, hidden, &weight, None)?)
-            }
-            None => None,
-        };
         let (patch_embedding, class_embedding, positions) = (
             Linear::new(device, hidden, inner, &patch_weight, None)?,
             device.upload(&[hidden], &class_embedding)?,
@@ -124,7 +115,19 @@ impl VisionEncoder {
         // The checkpoints spell it so.
         let pre_layer_norm = layer_norm("pre_layrnorm")?;
         let layers = Layers::load(device, &weights, &tower, config.num_hidden_layers, &sizes)?;
-        let fingerprint = weights.fingerprint(config, &extracted).into();
+        // Of the activations, which the last norm and the projection do not change.
+        let settings = settings(config);
+        let fingerprint = weights.fingerprint(&format!("{settings} {extracted:?}")).into();
+        let post_layer_norm = layer_norm("post_layernorm")?;
+        let projection = match projection_dim {
+            Some(width) => {
+                let weight =
+                    weights.floats(&format!("{prefix}visual_projection.weight"), &[width, hidden])?;
+                Some(Linear::new(device, width, hidden, &weight, None)?)
+            }
+            None => None,
+        };
+        let embedding_fingerprint = weights.fingerprint(&settings);
         Ok(Self {
             device: device.clone(),
             config: config.clone(),
@@ -133,10 +136,11 @@ impl VisionEncoder {
             positions,
             pre_layer_norm,
             layers,
-            post_layer_norm: layer_norm("post_layernorm")?,
+            post_layer_norm,
             projection,
             extracted,
             fingerprint,
+            embedding_fingerprint,
             plans: PlanCache::new(device, PLANS),
         })
     }
@@ -347,4 +351,10 @@ impl VisionEncoder {
         }
         recorder.vision_embedding(&patches, &self.class_embedding, &positions)
     }
+}
+
+/// All but the weights that the outputs of layers depend on.
+fn settings(config: &ClipSegVisionConfig) -> String {
+    let ClipSegVisionConfig { patch_size, num_attention_heads, hidden_act, layer_norm_eps, .. } = config;
+    format!("{patch_size} {num_attention_heads} {hidden_act:?} {layer_norm_eps}")
 }

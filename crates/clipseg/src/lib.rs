@@ -83,7 +83,6 @@
 mod condition;
 mod contrastive;
 mod device_segmentation;
-mod fingerprint;
 mod loading;
 mod loss;
 mod map_plans;

@@ -3,13 +3,13 @@ mod forward;
 use std::ops::Range;
 use std::path::Path;
 
+use clipseg_clip::Sampled;
 use clipseg_clip::config::CONFIG_FILE;
 use clipseg_decoder::{Conditions, Decoder, DecoderConfig};
-use clipseg_tensor::{Array, Device, MemoryUse, Precision, Tensor};
+use clipseg_tensor::{Array, Device, MemoryUse, Precision, Tensor, checksum};
 use safetensors::Dtype;
 
 pub use self::forward::{ConditionInput, SegmentationInput, SegmentationOutput};
-use crate::fingerprint::fingerprint;
 use crate::loading::join;
 use crate::parts::{Parts, needed_in_parts, say_need};
 use crate::{
@@ -25,6 +25,8 @@ pub struct ClipSegForImageSegmentation {
     vision: VisionEncoder,
     decoder: Decoder,
     fingerprint: String,
+    /// Of the decoder's weights alone.
+    decoder_fingerprint: String,
     texts: Parts,
     pictures: Parts,
     pairs: Parts,
@@ -63,12 +65,15 @@ impl ClipSegForImageSegmentation {
             || TextEncoder::load(device, checkpoint, prefix, &config.text_config, width),
             || VisionEncoder::load(device, checkpoint, prefix, &config.vision_config, width, extract),
         );
+        let (text, vision) = (text?, vision?);
+        let of_decoder = Sampled::new(checkpoint);
         Ok(Self {
-            text: text?,
-            vision: vision?,
-            decoder: Decoder::load(device, checkpoint, "decoder.", &decoder_config(config))?,
+            fingerprint: fingerprint(config.projection_dim, &text, &vision),
+            text,
+            vision,
+            decoder: Decoder::load(device, &of_decoder, "decoder.", &decoder_config(config))?,
+            decoder_fingerprint: of_decoder.fingerprint(""),
             device: device.clone(),
-            fingerprint: fingerprint(checkpoint, config)?,
             texts: Parts::new(device, "prompts in words"),
             pictures: Parts::new(device, "prompts in pictures"),
             pairs: Parts::new(device, "prompts on a photo"),
@@ -89,12 +94,17 @@ impl ClipSegForImageSegmentation {
 
     /// A name for the space that the model's conditions lie in, by which
     /// [`SavedConditions`](crate::SavedConditions) recognise their model. Its 16 hexadecimal digits are made
-    /// of the space's width, the way in which texts are pooled, and the last weights by which conditions are
-    /// made. It is the same for a checkpoint and what `clipseg convert --dtype f16` makes of it, and for
-    /// models that share CLIP's towers; further training changes it unless these weights stayed as they were.
+    /// of the towers' settings and of a sample of every weight that a condition depends on. It is the same
+    /// for a checkpoint and what `clipseg convert --dtype f16` makes of it, and for models that share CLIP's
+    /// towers, such as the published rd64 and rd16; further training of a tower changes it.
     #[must_use]
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// Whether the weights are those of `other`, a model of the same config, as far as samples of them tell.
+    pub(crate) fn has_weights_of(&self, other: &Self) -> bool {
+        (&self.fingerprint, &self.decoder_fingerprint) == (&other.fingerprint, &other.decoder_fingerprint)
     }
 
     /// The device that the weights are on.
@@ -285,6 +295,12 @@ impl ClipSegForImageSegmentation {
         }
         Ok(needed)
     }
+}
+
+/// A name for the space of `width` dimensions that the towers' conditions lie in.
+fn fingerprint(width: usize, text: &TextEncoder, vision: &VisionEncoder) -> String {
+    let parts = format!("{width} {} {}", text.fingerprint(), vision.embedding_fingerprint());
+    format!("{:016x}", checksum(parts.into_bytes()))
 }
 
 /// Bytes of a checkpoint's weights on a device, padding aside.

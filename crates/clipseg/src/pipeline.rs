@@ -1,6 +1,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use clipseg_clip::config::CONFIG_FILE;
 use clipseg_tensor::{Array, Device, MemoryUse, PhotoResize, PlanCache, block_on, wgpu};
 
 use crate::map_plans::MapPlans;
@@ -46,10 +47,12 @@ impl ClipSeg {
     /// # Errors
     /// A missing or malformed file, an impossible config, a missing or misshapen tensor, or the device's.
     pub fn from_pretrained(device: &Device, path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
         // The small files first: what is missing is known before hundreds of megabytes are read.
-        let processor = Processor::from_dir(path.as_ref())?;
-        let tokenizer = Tokenizer::from_dir(path.as_ref())?;
-        Self::from_parts(ClipSegForImageSegmentation::from_pretrained(device, path)?, processor, tokenizer)
+        let processor = Processor::from_dir(path)?;
+        let tokenizer = Tokenizer::from_dir(path)?;
+        let model = ClipSegForImageSegmentation::from_pretrained(device, path)?;
+        Self::from_parts(model, processor, tokenizer).map_err(|error| error.in_file(&path.join(CONFIG_FILE)))
     }
 
     /// Puts a model together from parts that were loaded separately. The tokenizer's longest encoding is
@@ -79,7 +82,7 @@ impl ClipSeg {
     /// As [`ClipSegForImageSegmentation::load`]; [`Error::Input`] when the checkpoint is of another model.
     pub fn reloaded(&self, device: &Device, checkpoint: &Checkpoint) -> Result<Self> {
         let model = ClipSegForImageSegmentation::load(device, checkpoint, self.model.config())?;
-        if model.fingerprint() != self.model.fingerprint() {
+        if !model.has_weights_of(&self.model) {
             let path = checkpoint.path().display();
             return Err(Error::Input(format!(
                 "{path}: is not the checkpoint that this model was loaded from"

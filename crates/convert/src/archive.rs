@@ -1,5 +1,5 @@
-//! PyTorch's file format: a zip archive with a pickle that describes the tensors, and one entry for each of
-//! their storages.
+//! Files of tensors: PyTorch's, which are zip archives with a pickle that describes the tensors and one entry
+//! for each of their storages, and safetensors.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,8 +8,8 @@ use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use clipseg_clip::StandIn;
 use clipseg_clip::checkpoint::names;
+use clipseg_clip::{Checkpoint, StandIn};
 use clipseg_files::{merge_adapter, shown};
 
 use crate::error::{Error, Result};
@@ -22,12 +22,13 @@ const ZIP: &[u8] = b"PK";
 /// The first bytes of a file from PyTorch before 1.6: a pickle of protocol 2.
 const LEGACY: &[u8] = &[0x80, 0x02];
 
-/// An open file that `torch.save` or `torch.jit.save` wrote.
-pub(crate) struct TorchArchive {
+/// Longest header of safetensors, in bytes; what begins with a larger number is another file.
+const MAX_HEADER: u64 = 100_000_000;
+
+/// An open file that `torch.save` or `torch.jit.save` wrote, or one of safetensors.
+pub(crate) struct Archive {
     path: PathBuf,
-    zip: Zip,
-    /// The folder in the archive that contains all entries, ending in a slash.
-    root: String,
+    contents: Contents,
     /// By name, without the parts in `wrappers`.
     tensors: BTreeMap<String, StoredTensor>,
     /// Name parts that training wrappers inserted.
@@ -36,23 +37,65 @@ pub(crate) struct TorchArchive {
     last: RefCell<Option<(Rc<str>, Vec<u8>)>>,
 }
 
-impl TorchArchive {
+/// Where the numbers are.
+enum Contents {
+    Torch {
+        zip: Zip,
+        /// The folder in the archive that contains all entries, ending in a slash.
+        root: String,
+    },
+    /// Each tensor is a storage of its own, whose key is the tensor's name.
+    Safetensors(Checkpoint),
+}
+
+impl Archive {
     /// Reads the descriptions of all tensors and checks that their storages exist and have the right lengths.
     pub(crate) fn open(path: &Path) -> Result<Self> {
+        let (file, start) = open_start(path).map_err(|source| Error::read(path, source))?;
+        if let Some(stand_in) = StandIn::recognise(&start) {
+            return Err(Error::stand_in(path, stand_in));
+        }
+        if is_safetensors(&start) { Self::of_safetensors(path) } else { Self::of_torch(path, file, &start) }
+    }
+
+    fn of_torch(path: &Path, file: File, start: &[u8]) -> Result<Self> {
         let refuse = |message: String| Error::file(path, message);
-        let zip = Zip::open(open_zip(path)?).map_err(refuse)?;
+        check_zip(start).map_err(refuse)?;
+        let zip = Zip::open(file).map_err(refuse)?;
         let root = find_root(&zip).map_err(refuse)?;
         check_byte_order(&zip, &root).map_err(refuse)?;
         let torch_script = zip.contains(&format!("{root}constants.pkl"));
         let dialect = if torch_script { Dialect::TorchScript } else { Dialect::StateDict };
         let program = read_program(&zip, &root).map_err(refuse)?;
+        let described = pickle::read_tensors(&program, dialect).map_err(refuse)?;
+        for (name, tensor) in &described {
+            check_storage(&zip, &root, tensor.storage())
+                .map_err(|message| refuse(format!("{message} (tensor `{}`)", shown(name))))?;
+        }
+        Self::of(path, Contents::Torch { zip, root }, described)
+    }
+
+    fn of_safetensors(path: &Path) -> Result<Self> {
+        let checkpoint = Checkpoint::open(path)?;
+        let views = checkpoint.names().filter_map(|name| Some((name, checkpoint.get(name)?)));
+        let described = views.map(|(name, view)| {
+            let tensor = Storage::new(name.into(), view.dtype(), view.len())
+                .and_then(|storage| StoredTensor::whole(storage, view.shape()));
+            tensor
+                .map(|tensor| (name.to_owned(), tensor))
+                .map_err(|message| Error::tensor(path, name, message))
+        });
+        let described = described.collect::<Result<Vec<_>>>()?;
+        Self::of(path, Contents::Safetensors(checkpoint), described)
+    }
+
+    /// Takes out of the names what training wrappers inserted.
+    fn of(path: &Path, contents: Contents, described: Vec<(String, StoredTensor)>) -> Result<Self> {
         let mut tensors = BTreeMap::new();
         let mut wrappers = BTreeSet::new();
-        for (name, tensor) in pickle::read_tensors(&program, dialect).map_err(refuse)? {
-            check_storage(&zip, &root, tensor.storage())
-                .map_err(|message| refuse(format!("{message} (tensor `{}`)", shown(&name))))?;
+        for (name, tensor) in described {
             if names::is_of_adapter(&name) {
-                return Err(refuse(merge_adapter(&name)));
+                return Err(Error::file(path, merge_adapter(&name)));
             }
             let (own, found) = names::unwrapped(&name);
             if tensors.insert(own.into_owned(), tensor).is_some() {
@@ -66,7 +109,7 @@ impl TorchArchive {
             }
             wrappers.extend(found);
         }
-        Ok(Self { path: path.to_owned(), zip, root, tensors, wrappers, last: RefCell::default() })
+        Ok(Self { path: path.to_owned(), contents, tensors, wrappers, last: RefCell::default() })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -89,44 +132,59 @@ impl TorchArchive {
         let mut last = self.last.borrow_mut();
         let bytes = match last.take() {
             Some((key, bytes)) if key == storage.key => bytes,
-            _ => {
-                let entry = format!("{}data/{}", self.root, storage.key);
-                self.zip.read(&entry).map_err(|message| Error::file(&self.path, message))?
-            }
+            _ => self.read_storage(&storage.key)?,
         };
-        // `open` has checked the length in the directory, and `Zip::read` fails on any other.
+        // `open` has checked the length in the directory, and `Zip::read` fails on any other, so that the
+        // storage has all of the tensor's numbers.
         let numbers = tensor.gather(&bytes);
         *last = Some((storage.key.clone(), bytes));
         Ok(numbers)
     }
+
+    fn read_storage(&self, key: &str) -> Result<Vec<u8>> {
+        match &self.contents {
+            Contents::Torch { zip, root } => {
+                zip.read(&format!("{root}data/{key}")).map_err(|message| Error::file(&self.path, message))
+            }
+            Contents::Safetensors(checkpoint) => {
+                let view = checkpoint.get(key).ok_or_else(|| Error::tensor(&self.path, key, "is missing"))?;
+                Ok(view.bytes()?)
+            }
+        }
+    }
 }
 
-/// Opens a file that starts like a zip archive. For any other file, the error says what it is and what to do,
-/// as far as the first bytes tell.
-fn open_zip(path: &Path) -> Result<File> {
-    let read = |path: &Path| -> std::io::Result<(File, Vec<u8>)> {
-        let mut file = clipseg_files::open(path)?;
-        let mut start = Vec::new();
-        (&mut file).take(256).read_to_end(&mut start)?;
-        file.rewind()?;
-        Ok((file, start))
-    };
-    let (file, start) = read(path).map_err(|source| Error::read(path, source))?;
-    if let Some(stand_in) = StandIn::recognise(&start) {
-        return Err(Error::stand_in(path, stand_in));
-    }
+/// Opens a file, and reads its first bytes.
+fn open_start(path: &Path) -> std::io::Result<(File, Vec<u8>)> {
+    let mut file = clipseg_files::open(path)?;
+    let mut start = Vec::new();
+    (&mut file).take(256).read_to_end(&mut start)?;
+    file.rewind()?;
+    Ok((file, start))
+}
+
+/// Whether a file of these first bytes is safetensors: the length of a header, then the header in JSON.
+fn is_safetensors(start: &[u8]) -> bool {
+    start
+        .split_first_chunk()
+        .is_some_and(|(length, header)| u64::from_le_bytes(*length) <= MAX_HEADER && header.starts_with(b"{"))
+}
+
+/// Checks that a file starts like a zip archive. For any other file, the error says what it is and what to
+/// do, as far as the first bytes tell.
+fn check_zip(start: &[u8]) -> Result<(), String> {
     if start.starts_with(LEGACY) {
-        return Err(Error::file(
-            path,
+        return Err(
             "is of PyTorch's format before 1.6, which is not read. Re-save it, if you trust where it comes from: python \
              -c \"import sys, torch; torch.save(torch.load(sys.argv[1], map_location='cpu', weights_only=True), \
-             sys.argv[2])\" OLD NEW",
-        ));
+             sys.argv[2])\" OLD NEW"
+                .to_owned(),
+        );
     }
     if !start.starts_with(ZIP) {
-        return Err(Error::file(path, "is not a file of PyTorch: those are zip archives"));
+        return Err("is not a file of PyTorch, which are zip archives, and not safetensors".to_owned());
     }
-    Ok(file)
+    Ok(())
 }
 
 /// The folder that contains `data.pkl`.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use clipseg_clip::ClipSegConfig;
+use clipseg_clip::{Activation, ClipSegConfig};
 
 use crate::error::{Error, Result};
 
@@ -17,12 +17,26 @@ const EXTRACT_LAYERS: [isize; 3] = [3, 6, 9];
 /// Shapes of the original tensors, by name.
 pub(crate) type Shapes<'a> = BTreeMap<&'a str, &'a [usize]>;
 
-/// Derives the configuration.
+/// A setting of config.json that no tensor tells, and the value that it was given, as in the published
+/// checkpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Assumed {
+    /// Its name in config.json, after that of the object around it: `text_config.hidden_act`.
+    pub setting: &'static str,
+    /// Its value.
+    pub value: String,
+}
+
+/// Derives the configuration, and lists what was assumed for it.
 ///
 /// From the shapes come widths, inner widths, numbers of layers, patch and image size, vocabulary, positions,
 /// the projection, and the form of the upsampling. From `given`, or else as published, come heads,
 /// `extract_layers` and `conditional_layer`, activations, epsilons, and ids of special tokens.
-pub(crate) fn derive(shapes: &Shapes<'_>, given: Option<ClipSegConfig>) -> Result<ClipSegConfig> {
+pub(crate) fn derive(
+    shapes: &Shapes<'_>,
+    given: Option<ClipSegConfig>,
+) -> Result<(ClipSegConfig, Vec<Assumed>)> {
     let published = given.is_none();
     let mut config = given.unwrap_or_default();
 
@@ -67,7 +81,31 @@ pub(crate) fn derive(shapes: &Shapes<'_>, given: Option<ClipSegConfig>) -> Resul
         )));
     }
     config.validate()?;
-    Ok(config)
+    let assumed = if published { assumed(&config) } else { Vec::new() };
+    Ok((config, assumed))
+}
+
+/// What no tensor tells, and changes what a model computes.
+fn assumed(config: &ClipSegConfig) -> Vec<Assumed> {
+    let ClipSegConfig { text_config: text, vision_config: vision, .. } = config;
+    let settings = [
+        ("extract_layers", format!("{:?}", config.extract_layers)),
+        ("conditional_layer", config.conditional_layer.to_string()),
+        ("decoder_num_attention_heads", config.decoder_num_attention_heads.to_string()),
+        ("text_config.num_attention_heads", text.num_attention_heads.to_string()),
+        ("vision_config.num_attention_heads", vision.num_attention_heads.to_string()),
+        ("text_config.hidden_act", name(text.hidden_act)),
+        ("vision_config.hidden_act", name(vision.hidden_act)),
+    ];
+    settings.into_iter().map(|(setting, value)| Assumed { setting, value }).collect()
+}
+
+/// An activation's name in config.json.
+fn name(activation: Activation) -> String {
+    serde_json::to_value(activation)
+        .ok()
+        .and_then(|name| name.as_str().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 fn heads(width: usize) -> usize {
@@ -118,10 +156,24 @@ mod tests {
 
     #[test]
     fn the_published_shapes_give_the_published_config() {
-        let config = derive(&published(), None).unwrap();
+        let (config, assumed) = derive(&published(), None).unwrap();
         let mut expected = ClipSegConfig { use_complex_transposed_convolution: true, ..Default::default() };
         expected.vision_config.patch_size = 16;
         assert_eq!(config, expected);
+        let assumed: Vec<_> =
+            assumed.iter().map(|Assumed { setting, value }| format!("{setting} {value}")).collect();
+        assert_eq!(
+            assumed,
+            [
+                "extract_layers [3, 6, 9]",
+                "conditional_layer 0",
+                "decoder_num_attention_heads 4",
+                "text_config.num_attention_heads 8",
+                "vision_config.num_attention_heads 12",
+                "text_config.hidden_act quick_gelu",
+                "vision_config.hidden_act quick_gelu",
+            ]
+        );
     }
 
     #[test]
@@ -129,7 +181,8 @@ mod tests {
         let mut given = ClipSegConfig { extract_layers: vec![1, 2, 5], ..Default::default() };
         given.vision_config.num_attention_heads = 24;
         given.reduce_dim = 16;
-        let config = derive(&published(), Some(given)).unwrap();
+        let (config, assumed) = derive(&published(), Some(given)).unwrap();
+        assert!(assumed.is_empty(), "what the caller gives is not assumed");
         assert_eq!(config.extract_layers, [1, 2, 5]);
         assert_eq!((config.vision_config.num_attention_heads, config.reduce_dim), (24, 64));
     }

@@ -1,19 +1,20 @@
-//! Converts checkpoints of transformers in PyTorch's format: `pytorch_model.bin`, or shards with an index.
+//! Converts checkpoints of transformers: `pytorch_model.bin` or `model.safetensors`, or shards with an index.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use clipseg_clip::config::CONFIG_FILE;
 use clipseg_clip::{ClipSegConfig, StandIn};
 use clipseg_files::{Form, shown};
 use serde::Deserialize;
 
 use crate::MAX_TEXT;
-use crate::archive::TorchArchive;
+use crate::archive::Archive;
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::plan::{Part, Plan};
 
-/// `pytorch_model.bin.index.json`.
+/// `pytorch_model.bin.index.json` or `model.safetensors.index.json`.
 #[derive(Deserialize)]
 struct Index {
     /// Name of the file that holds each tensor.
@@ -21,15 +22,18 @@ struct Index {
 }
 
 /// The weights files that `source` stands for: the file itself, the shards that it lists if it is an index,
-/// or the weights in it if it is a folder.
+/// or the weights in it if it is a folder. Of a folder that has both, PyTorch's are taken.
 pub(crate) fn weight_files(source: &Path) -> Result<Vec<PathBuf>> {
     let kind = std::fs::metadata(source).map_err(|error| Error::read(source, error))?;
     if !kind.is_dir() {
         let is_index = source.extension().is_some_and(|extension| extension == "json");
         return if is_index { shards(source) } else { Ok(vec![source.to_owned()]) };
     }
-    let found = Form::PyTorch.find_in(source).map_err(|error| Error::read(source, error))?;
-    let found = found.map_err(|message| Error::file(source, message))?;
+    let find = |form: Form| form.find_in(source).map_err(|error| Error::read(source, error));
+    let found = match find(Form::PyTorch)? {
+        Ok(found) => found,
+        Err(message) => find(Form::Safetensors)?.map_err(|_| Error::file(source, message))?,
+    };
     let file = source.join(found.file);
     if found.is_index { shards(&file) } else { Ok(vec![file]) }
 }
@@ -64,7 +68,7 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>> {
 
 /// Plans to write the tensors of the model in the file `config` unchanged, after checking that they exist.
 /// `path` is what the user named as the source.
-pub(crate) fn plan<'a>(archives: &'a [TorchArchive], config: &Path, path: &Path) -> Result<Plan<'a>> {
+pub(crate) fn plan<'a>(archives: &'a [Archive], config: &Path, path: &Path) -> Result<Plan<'a>> {
     let mut tensors = BTreeMap::new();
     for archive in archives {
         for (name, tensor) in archive.tensors() {
@@ -85,12 +89,17 @@ pub(crate) fn plan<'a>(archives: &'a [TorchArchive], config: &Path, path: &Path)
             ),
         ));
     }
-    let config = ClipSegConfig::from_file(config)?;
+    let file = if config.is_dir() { config.join(CONFIG_FILE) } else { config.to_owned() };
+    let config = ClipSegConfig::from_file(&file)?;
     let clip =
         layout::clip(&config).into_iter().map(|wanted| (format!("{prefix}{}", wanted.name), wanted.shape));
     // A `CLIPSegModel` has no decoder.
-    let decoder =
-        if starts("decoder.") { config.validate().map(|()| layout::decoder(&config))? } else { Vec::new() };
+    let decoder = if starts("decoder.") {
+        config.validate().map_err(|error| error.in_file(&file))?;
+        layout::decoder(&config)
+    } else {
+        Vec::new()
+    };
     let mut parts = Vec::new();
     for (name, shape) in clip.chain(decoder.into_iter().map(|wanted| (wanted.name, wanted.shape))) {
         let Some(part) = tensors.remove(&name) else {
@@ -111,5 +120,5 @@ pub(crate) fn plan<'a>(archives: &'a [TorchArchive], config: &Path, path: &Path)
         let part = tensors.remove(&name);
         parts.extend(part.map(|part| (name, part)));
     }
-    Ok(Plan { parts, left_out: tensors.into_keys().collect(), config })
+    Ok(Plan { parts, left_out: tensors.into_keys().collect(), assumed: Vec::new(), config })
 }

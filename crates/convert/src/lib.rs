@@ -1,9 +1,11 @@
-//! Converts checkpoints that PyTorch saved into a folder like those on the Hugging Face Hub: `config.json`,
-//! `model.safetensors`, `preprocessor_config.json` and the tokenizer's files.
+//! Converts checkpoints as training leaves them into a folder like those on the Hugging Face Hub:
+//! `config.json`, `model.safetensors`, `preprocessor_config.json` and the tokenizer's files.
 //!
-//! Two kinds are read: transformers' `pytorch_model.bin`, and the original `rd64-uni.pth` and similar files
-//! (timojl/clipseg) together with OpenAI's `ViT-B-16.pt`. Tensors are renamed, split and transposed as
-//! transformers' own conversion script does.
+//! Two kinds are read: transformers' `pytorch_model.bin` or `model.safetensors`, and the original
+//! `rd64-uni.pth` and similar files (timojl/clipseg) together with OpenAI's `ViT-B-16.pt`. Tensors are
+//! renamed, split and transposed as transformers' own conversion script does. Of safetensors the names and
+//! the type of the numbers may change: what training wrappers put into the names is taken out, and weights
+//! are stored in half the room.
 //!
 //! A PyTorch file is a zip archive with a pickle in it, and a pickle is a program. This crate never runs it:
 //! its own reader knows the few opcodes and names that tensors need and refuses everything else. Tensors are
@@ -30,7 +32,8 @@ use std::path::{Path, PathBuf};
 use clipseg_clip::processor::{PREPROCESSOR_FILE, PROCESSOR_FILE};
 use clipseg_clip::{ClipSegConfig, PreprocessorConfig};
 
-use crate::archive::TorchArchive;
+use crate::archive::Archive;
+pub use crate::config::Assumed;
 pub use crate::error::{Error, Result};
 use crate::output::Folder;
 pub use crate::tensor::WeightType;
@@ -45,8 +48,8 @@ const MAX_TEXT: u64 = 64 << 20;
 /// What to convert.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
-    /// A folder of transformers with `pytorch_model.bin` or its index, or a file: one of these two, or an
-    /// original `.pth`.
+    /// A folder of transformers with `pytorch_model.bin` or `model.safetensors`, or the index of either; or a
+    /// file: one of these, or an original `.pth`.
     pub source: &'a Path,
     /// The folder to create or write to. It must not contain any of the files to be written.
     pub out: &'a Path,
@@ -76,6 +79,10 @@ pub struct Report {
     pub wrappers: Vec<&'static str>,
     /// Tensors of the source that were not written, because no CLIPSeg needs them.
     pub left_out: Vec<String>,
+    /// Settings that no tensor of an original file tells, and that were taken as in the published
+    /// checkpoints, because no configuration was given. Where one of them is not what the decoder was trained
+    /// with, its masks are wrong.
+    pub assumed: Vec<Assumed>,
     /// Whether the folder now has a tokenizer; without one, the model takes only token ids.
     pub has_tokenizer: bool,
 }
@@ -90,12 +97,10 @@ pub struct Report {
 /// missing or do not fit each other; where `out` already contains a file to be written. The message names the
 /// file, tensor or setting.
 pub fn convert(request: &Request<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<Report> {
-    let archives: Vec<_> = hub::weight_files(request.source)?
-        .iter()
-        .map(|path| TorchArchive::open(path))
-        .collect::<Result<_>>()?;
+    let archives: Vec<_> =
+        hub::weight_files(request.source)?.iter().map(|path| Archive::open(path)).collect::<Result<_>>()?;
     let beside = folder_of(request.source);
-    let clip = request.clip.map(TorchArchive::open).transpose()?;
+    let clip = request.clip.map(Archive::open).transpose()?;
     let plan = match &archives[..] {
         [source] if original::is_original(source) => {
             original::plan(source, clip.as_ref(), request.config.map(ClipSegConfig::from_file).transpose()?)?
@@ -115,6 +120,7 @@ pub fn convert(request: &Request<'_>, progress: &mut dyn FnMut(u64, u64)) -> Res
             hub::plan(&archives, request.config.unwrap_or(beside), request.source)?
         }
     };
+    plan.check_expanded()?;
     let tokenizer = tokenizer::find(request.tokenizer, beside)?;
     let preprocessor = preprocessor(beside)?;
 
@@ -135,7 +141,8 @@ pub fn convert(request: &Request<'_>, progress: &mut dyn FnMut(u64, u64)) -> Res
     let wrappers: BTreeSet<_> =
         archives.iter().chain(&clip).flat_map(|archive| archive.wrappers().iter().copied()).collect();
     let wrappers = wrappers.into_iter().collect();
-    Ok(Report { tensors, bytes, files, wrappers, left_out: plan.left_out, has_tokenizer })
+    let (left_out, assumed) = (plan.left_out, plan.assumed);
+    Ok(Report { tensors, bytes, files, wrappers, left_out, assumed, has_tokenizer })
 }
 
 /// `preprocessor_config.json` for the new folder: the one beside the weights, or the settings that

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clipseg_clip::ClipSegConfig;
 
-use crate::archive::TorchArchive;
+use crate::archive::Archive;
 use crate::config::{self, Shapes};
 use crate::error::{Error, Result};
 use crate::layout::{self, Origin, Wanted};
@@ -18,21 +18,32 @@ const VISION_AGAIN: &str = "model.";
 /// Buffers of OpenAI's archives that are not weights.
 const SIZES: [&str; 3] = ["input_resolution", "context_length", "vocab_size"];
 
+/// Starts of the names of tensors that change what an original decoder computes, and for which transformers'
+/// CLIPSeg has no place, with the argument of `CLIPDensePredT` that makes them (timojl/clipseg,
+/// `models/clipseg.py`). The published decoders have none of them: transformers' conversion script accepts no
+/// tensor beyond its own but `reduce.weight` and `reduce.bias`, which nothing reads.
+const BEYOND: [(&str, &str); 4] = [
+    ("extra_blocks.", "extra_blocks"),
+    ("upsample_proj.", "upsample"),
+    ("reduce_cond.", "reduce_cond"),
+    ("shift_vector", "fix_shift"),
+];
+
 /// Whether the file comes from the original repository.
-pub(crate) fn is_original(archive: &TorchArchive) -> bool {
+pub(crate) fn is_original(archive: &Archive) -> bool {
     archive.tensors().contains_key("film_mul.weight")
 }
 
 /// Whether the file holds OpenAI's CLIP, perhaps with a decoder.
-pub(crate) fn holds_clip(archive: &TorchArchive) -> bool {
+pub(crate) fn holds_clip(archive: &Archive) -> bool {
     ["", CLIP].iter().any(|prefix| archive.tensors().contains_key(&format!("{prefix}logit_scale")))
         && archive.tensors().keys().any(|name| name.contains("transformer.resblocks."))
 }
 
 /// Plans the conversion of a decoder and its CLIP, which is in `clip` or else in the same file.
 pub(crate) fn plan<'a>(
-    source: &'a TorchArchive,
-    clip: Option<&'a TorchArchive>,
+    source: &'a Archive,
+    clip: Option<&'a Archive>,
     given: Option<ClipSegConfig>,
 ) -> Result<Plan<'a>> {
     let mut parts = Parts::default();
@@ -54,11 +65,12 @@ pub(crate) fn plan<'a>(
         Some(clip) => parts.add_clip(clip)?,
         None => {}
     }
+    refuse_beyond(source)?;
     parts.add_decoder(source);
 
     let shapes: Shapes<'_> =
         parts.0.iter().map(|(name, part)| (name.as_str(), part.tensor.shape())).collect();
-    let config = config::derive(&shapes, given)?;
+    let (config, assumed) = config::derive(&shapes, given)?;
     let clip_path = clip.unwrap_or(source).path();
     let mut used = BTreeSet::new();
     let mut planned = Vec::new();
@@ -72,7 +84,20 @@ pub(crate) fn plan<'a>(
         used.insert(wanted.original);
     }
     let left_out = parts.0.into_keys().filter(|name| !used.contains(name)).collect();
-    Ok(Plan { parts: planned, left_out, config })
+    Ok(Plan { parts: planned, left_out, assumed, config })
+}
+
+/// Refuses a decoder that would compute something else without some of its tensors.
+fn refuse_beyond(decoder: &Archive) -> Result<()> {
+    let argument = |name: &str| BEYOND.into_iter().find(|(start, _)| name.starts_with(start));
+    let found = decoder.tensors().keys().find_map(|name| Some((name, argument(name)?.1)));
+    found.map_or(Ok(()), |(name, argument)| {
+        let message = format!(
+            "belongs to a decoder that transformers' CLIPSeg cannot compute, as CLIPDensePredT makes with {argument}; \
+             without it the masks would be wrong: convert a decoder that was trained without {argument}"
+        );
+        Err(Error::tensor(decoder.path(), name, message))
+    })
 }
 
 /// The original tensors, by their names without prefix.
@@ -80,7 +105,7 @@ pub(crate) fn plan<'a>(
 struct Parts<'a>(BTreeMap<String, Part<'a>>);
 
 impl<'a> Parts<'a> {
-    fn add_clip(&mut self, archive: &'a TorchArchive) -> Result<()> {
+    fn add_clip(&mut self, archive: &'a Archive) -> Result<()> {
         if !holds_clip(archive) {
             return Err(Error::file(
                 archive.path(),
@@ -97,7 +122,7 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
-    fn add_decoder(&mut self, archive: &'a TorchArchive) {
+    fn add_decoder(&mut self, archive: &'a Archive) {
         for (name, tensor) in archive.tensors() {
             let short = name.strip_prefix(CLIP).unwrap_or(name);
             if !name.starts_with(VISION_AGAIN) && !SIZES.contains(&short) {

@@ -23,6 +23,11 @@ pub(crate) struct Storage {
 
 impl Storage {
     pub(crate) fn new(key: Rc<str>, dtype: Dtype, length: usize) -> Result<Self, String> {
+        if !dtype.bitsize().is_multiple_of(8) {
+            return Err(format!(
+                "is stored as {dtype:?}, of which several share a byte; take the checkpoint as it was before"
+            ));
+        }
         if length.checked_mul(item_size(dtype)).is_none() {
             return Err(format!("claims a storage of {length} numbers"));
         }
@@ -35,8 +40,8 @@ impl Storage {
     }
 }
 
-/// A view into a storage. All its numbers lie within the storage, and it has no more numbers than the
-/// storage.
+/// A view into a storage, in which all its numbers lie. An expanded view (`torch.zeros(1).expand(4, 4)`) has
+/// more of them than the storage: a file of some bytes may describe any number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredTensor {
     storage: Rc<Storage>,
@@ -59,11 +64,8 @@ impl StoredTensor {
         }
         let length = storage.length;
         let count = shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
-        if count.is_none_or(|count| count > length) {
-            return Err(format!(
-                "has a tensor of shape {shape:?} in a storage of {length} numbers, which are fewer; if it is an \
-                 expanded view, re-save it with .contiguous()"
-            ));
+        if count.and_then(|count| count.checked_mul(item_size(storage.dtype))).is_none() {
+            return Err(format!("has a tensor of shape {shape:?}, whose bytes no number can count"));
         }
         let end = if count == Some(0) { Some(offset) } else { end_of(offset, &shape, &strides) };
         if end.is_none_or(|end| end > length) {
@@ -73,6 +75,15 @@ impl StoredTensor {
             ));
         }
         Ok(Self { storage, offset, shape, strides })
+    }
+
+    /// All numbers of a storage, row-major.
+    pub(crate) fn whole(storage: Storage, shape: &[usize]) -> Result<Self, String> {
+        let mut strides = vec![1_usize; shape.len()];
+        for dimension in (1..shape.len()).rev() {
+            strides[dimension - 1] = strides[dimension].saturating_mul(shape[dimension]);
+        }
+        Self::new(Rc::new(storage), 0, shape.to_vec(), strides)
     }
 
     pub(crate) fn storage(&self) -> &Storage {
@@ -90,6 +101,16 @@ impl StoredTensor {
     /// Number of values.
     pub(crate) fn len(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// Its size in bytes when it is read.
+    pub(crate) fn bytes(&self) -> usize {
+        self.len() * item_size(self.dtype())
+    }
+
+    /// Whether it has more numbers than its storage.
+    pub(crate) fn is_expanded(&self) -> bool {
+        self.len() > self.storage.length
     }
 
     /// Only these rows; `None` if there are not so many.
@@ -114,7 +135,7 @@ impl StoredTensor {
     /// Copies the tensor's numbers out of its storage's bytes: row-major, without gaps.
     pub(crate) fn gather(&self, storage: &[u8]) -> Vec<u8> {
         let item = item_size(self.dtype());
-        let mut bytes = Vec::with_capacity(self.len() * item);
+        let mut bytes = Vec::with_capacity(self.bytes());
         if self.len() == 0 {
             return bytes;
         }

@@ -16,6 +16,9 @@ pub(crate) struct Zip {
     /// Bytes of the whole file.
     length: u64,
     entries: BTreeMap<String, Entry>,
+    /// Whether there are checksums. Where `torch.serialization.set_crc32_options(False)` had been called, all
+    /// are 0.
+    has_checksums: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -35,9 +38,11 @@ impl Zip {
         let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
         let archive = ZipArchive::from_file(file, &mut buffer).map_err(|error| broken(&error))?;
         let mut entries = BTreeMap::new();
+        let mut has_checksums = false;
         let mut records = archive.entries(&mut buffer);
         while let Some(record) = records.next_entry().map_err(|error| broken(&error))? {
             let name = String::from_utf8_lossy(record.file_path().as_bytes()).into_owned();
+            has_checksums |= record.crc32() != 0;
             let plain =
                 record.compression_method() == CompressionMethod::STORE && !record.flags().is_encrypted();
             if entries.insert(name.clone(), Entry { place: record.wayfinder(), plain }).is_some() {
@@ -47,7 +52,7 @@ impl Zip {
                 return Err(format!("has more than {MAX_ENTRIES} entries; a model has a few hundred"));
             }
         }
-        Ok(Self { archive, length, entries })
+        Ok(Self { archive, length, entries, has_checksums })
     }
 
     /// Names of all entries.
@@ -64,15 +69,27 @@ impl Zip {
         self.find(name).map(|entry| entry.place.uncompressed_size_hint())
     }
 
-    /// Reads a whole entry and checks its checksum.
+    /// Reads a whole entry and checks its length, and its checksum if the archive has any.
     pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>, String> {
         let broken = |error: &dyn std::error::Error| {
             format!("has a damaged entry {} ({error}); download it again", shown(name))
         };
         let entry = self.archive.get_entry(self.find(name)?.place).map_err(|error| broken(&error))?;
         // `find` has checked that the size is at most that of the file.
-        let mut bytes = Vec::with_capacity(self.size(name)? as usize);
-        entry.verifying_reader(entry.reader()).read_to_end(&mut bytes).map_err(|error| broken(&error))?;
+        let size = self.size(name)? as usize;
+        let mut bytes = Vec::with_capacity(size);
+        let read = match self.has_checksums {
+            true => entry.verifying_reader(entry.reader()).read_to_end(&mut bytes),
+            false => entry.reader().read_to_end(&mut bytes),
+        };
+        read.map_err(|error| broken(&error))?;
+        if bytes.len() != size {
+            return Err(format!(
+                "has {} bytes in {}, not {size}; download it again",
+                bytes.len(),
+                shown(name)
+            ));
+        }
         Ok(bytes)
     }
 

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clipseg::{ClipSegConfig, ImageSize, PreprocessorConfig};
 use clipseg_convert::{Report, Request, WeightType, convert};
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -88,6 +89,8 @@ fn a_decoder_with_openais_torchscript_archive() {
     assert_eq!(differences(&converted.weights(), &expected("published")), no_differences());
     assert_eq!(converted.report.left_out, ["reduce.bias", "reduce.weight"]);
     assert!(!converted.report.has_tokenizer);
+    let assumed = &converted.report.assumed[0];
+    assert_eq!((assumed.setting, assumed.value.as_str()), ("extract_layers", "[3, 6, 9]"));
 
     let config = ClipSegConfig::from_file(converted.out()).unwrap();
     assert_eq!(config.extract_layers, [3, 6, 9]);
@@ -105,6 +108,7 @@ fn a_decoder_with_a_plain_state_dict() {
     let (clip, config) = (Some("unusual/clip-state-dict.pt"), Some("unusual/config.json"));
     let converted = run("unusual/rd64-uni-refined.pth", clip, config, WeightType::F32);
     assert_eq!(differences(&converted.weights(), &expected("unusual")), no_differences());
+    assert!(converted.report.assumed.is_empty(), "the caller gave a config");
     let mut config = ClipSegConfig::from_file(converted.out()).unwrap();
     let mut given = ClipSegConfig::from_file(fixture("unusual/config.json")).unwrap();
     for config in [&mut config, &mut given] {
@@ -196,6 +200,54 @@ fn the_settings_of_transformers_5_are_kept() {
     let written = PreprocessorConfig::from_file(out.join("preprocessor_config.json")).unwrap();
     assert_eq!(written, PreprocessorConfig::from_file(source.path()).unwrap());
     assert_eq!(written.size, ImageSize::Sides { height: 24, width: 24 });
+}
+
+/// What is safetensors already can be halved, freed of what training put into its names, and read from f64.
+#[test]
+fn safetensors_are_converted_too() {
+    let whole = run("hub", None, None, WeightType::F32);
+    let bytes = whole.weights();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(fixture("hub").join("config.json"), folder.path().join("config.json")).unwrap();
+    let source = folder.path().join("model.safetensors");
+    let mut runs = 0;
+    let mut run = |source: &Path, weights: WeightType| {
+        runs += 1;
+        let out = folder.path().join(format!("out-{runs}"));
+        let request = Request { source, out: &out, clip: None, config: None, tokenizer: None, weights };
+        let report = convert(&request, &mut |_, _| {}).unwrap();
+        (fs::read(out.join("model.safetensors")).unwrap(), report)
+    };
+
+    fs::write(&source, &bytes).unwrap();
+    assert!(run(folder.path(), WeightType::F32).0 == bytes, "nothing is to be changed");
+    let half = self::run("hub", None, None, WeightType::F16).weights();
+    assert!(run(folder.path(), WeightType::F16).0 == half);
+    assert!(run(&source, WeightType::F16).0 == half);
+
+    let wrapped = tensors.iter().map(|(name, view)| (format!("module.{name}"), view));
+    fs::write(&source, safetensors::serialize(wrapped, None).unwrap()).unwrap();
+    let (written, report) = run(folder.path(), WeightType::F32);
+    assert!(written == bytes);
+    assert_eq!(report.wrappers, ["module"]);
+
+    let doubles = tensors.iter().filter(|(_, view)| view.dtype() == Dtype::F32).map(|(name, view)| {
+        let numbers = view.data().as_chunks().0.iter().map(|&number| f32::from_le_bytes(number));
+        let doubles: Vec<u8> = numbers.flat_map(|number| f64::from(number).to_le_bytes()).collect();
+        (name, view.shape().to_vec(), doubles)
+    });
+    let doubles: Vec<_> = doubles.collect();
+    let doubles = doubles
+        .iter()
+        .map(|(name, shape, bytes)| (*name, TensorView::new(Dtype::F64, shape.clone(), bytes).unwrap()));
+    fs::write(&source, safetensors::serialize(doubles, None).unwrap()).unwrap();
+    let written = run(folder.path(), WeightType::F32).0;
+    assert_eq!(differences(&written, &expected("unusual")), no_differences());
+
+    let (sharded, report) = run(&fixture("../models/tiny-sharded"), WeightType::F32);
+    let sharded = SafeTensors::deserialize(&sharded).unwrap();
+    assert_eq!((sharded.len(), report.left_out.len()), (report.tensors, 0));
 }
 
 /// The comparison itself must find differences.

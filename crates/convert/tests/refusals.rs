@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod support;
+
 use std::fs;
 use std::path::PathBuf;
 
 use clipseg_convert::{Request, WeightType, convert};
 use clipseg_testing::fixture;
-use rawzip::{CompressionMethod, ZipArchiveWriter};
+use rawzip::{CompressionMethod, Crc32Option};
+use support::{archive, archive_as, archive_of, entries};
 use tempfile::TempDir;
 
 /// The arguments of a conversion; each test breaks one of them.
@@ -54,26 +57,18 @@ impl Case {
     }
 }
 
-/// An archive of uncompressed entries.
-fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
-    archive_as(CompressionMethod::STORE, entries)
-}
-
-/// An archive whose entries claim this compression method.
-fn archive_as(method: CompressionMethod, entries: &[(&str, &[u8])]) -> Vec<u8> {
-    use std::io::Write;
-
-    let mut bytes = Vec::new();
-    let mut archive = ZipArchiveWriter::new(&mut bytes);
-    for (name, contents) in entries {
-        let (mut entry, config) = archive.new_file(*name).compression_method(method).start().unwrap();
-        let mut writer = config.wrap(&mut entry);
-        writer.write_all(contents).unwrap();
-        let (_, descriptor) = writer.finish().unwrap();
-        entry.finish(descriptor).unwrap();
+/// A fixture's archive with each `from` in it replaced.
+fn changed(name: &str, from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut entries = entries(&fixture(name));
+    let mut changes = 0;
+    for (_, bytes) in &mut entries {
+        while let Some(start) = bytes.windows(from.len()).position(|part| part == from) {
+            bytes.splice(start..start + from.len(), to.iter().copied());
+            changes += 1;
+        }
     }
-    archive.finish().unwrap();
-    bytes
+    assert!(changes > 0, "{name} has none of these");
+    archive_of(&entries)
 }
 
 /// A state dict with one tensor `w` of two f32 numbers.
@@ -101,6 +96,13 @@ fn files_that_are_no_archives_of_pytorch() {
         Case::with_bytes(name, pointer).refused(&[name, "is a Git LFS pointer", "git lfs pull"]);
     }
     Case::with_bytes("text.pth", b"Entry not found").refused(&["text.pth is not a file of PyTorch"]);
+    Case::with_bytes("error.pth", br#"{"error":"Repository not found"}"#).refused(&[
+        "error.pth is an error's message",
+        "Repository not found",
+        "download it again",
+    ]);
+    Case::with_bytes("model.safetensors", b"\x02\0\0\0\0\0\0\0{}").refused(&["holds no CLIPSeg"]);
+    Case::with_bytes("model.safetensors", b"\x09\0\0\0\0\0\0\0{").refused(&["is truncated"]);
     Case::with_bytes("cut.pth", b"PK\x03\x04").refused(&["not a whole zip"]);
     Case::with_bytes("weights.zip", &archive(&[("rd64-uni.pth", b"PK")])).refused(&["no data.pkl", "unpack"]);
     let two = archive(&[("a/data.pkl", PROGRAM), ("b/data.pkl", PROGRAM)]);
@@ -129,7 +131,7 @@ fn storages_that_lie() {
     Case::with_bytes("w.pth", &archive(&[("m/data.pkl", PROGRAM)])).refused(&["no entry m/data/0"]);
     let big = archive(&[("m/data.pkl", PROGRAM), ("m/data/0", &[0; 8]), ("m/byteorder", b"big")]);
     Case::with_bytes("w.pth", &big).refused(&["big-endian"]);
-    let deflated = archive_as(CompressionMethod::DEFLATE, &[("m/data.pkl", PROGRAM)]);
+    let deflated = archive_as(CompressionMethod::DEFLATE, Crc32Option::Calculate, &[("m/data.pkl", PROGRAM)]);
     Case::with_bytes("w.pth", &deflated).refused(&["m/data.pkl compressed"]);
 
     // The directory at the end claims four gigabytes for the storage; its entry is the last.
@@ -153,30 +155,29 @@ fn a_damaged_number_is_noticed() {
 /// Such a folder would be written, and no command could load it.
 #[test]
 fn weights_that_are_whole_numbers() {
-    let whole = fs::read(fixture("convert/hub/pytorch_model.bin")).unwrap();
-    let zip = rawzip::ZipArchive::from_slice(&whole).unwrap();
-    let entries: Vec<(String, Vec<u8>)> = zip
-        .entries()
-        .map(|record| {
-            let record = record.unwrap();
-            let name = String::from_utf8_lossy(record.file_path().as_bytes()).into_owned();
-            let bytes = zip.get_entry(record.wayfinder()).unwrap().data().to_vec();
-            (name, bytes)
-        })
-        .collect();
     // Storages of whole numbers that are as long.
     let (float, whole_number) = (&b"torch\nFloatStorage\n"[..], &b"torch\nIntStorage\n"[..]);
-    let changed = entries.into_iter().map(|(name, mut bytes)| {
-        while let Some(start) = bytes.windows(float.len()).position(|part| part == float) {
-            bytes.splice(start..start + float.len(), whole_number.iter().copied());
-        }
-        (name, bytes)
-    });
-    let changed: Vec<_> = changed.collect();
-    let parts: Vec<_> = changed.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])).collect();
-    let mut case = Case::with_bytes("pytorch_model.bin", &archive(&parts));
+    let bytes = changed("convert/hub/pytorch_model.bin", float, whole_number);
+    let mut case = Case::with_bytes("pytorch_model.bin", &bytes);
     case.config = Some(fixture("convert/hub"));
     case.refused(&["pytorch_model.bin", "tensor `clip.", "is stored as I32", "floating-point"]);
+}
+
+/// What CLIPDensePredT has with other arguments than the published ones.
+#[test]
+fn decoders_that_compute_something_else() {
+    let text = |text: &str| [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
+    for (name, argument) in [
+        ("extra_blocks.0.linear1.weight", "with extra_blocks"),
+        ("upsample_proj.weight", "with upsample"),
+        ("reduce_cond.weight", "with reduce_cond"),
+        ("shift_vector", "with fix_shift"),
+    ] {
+        let bytes = changed("convert/published/rd16-uni.pth", &text("reduce.weight"), &text(name));
+        let mut case = Case::with_bytes("mine.pth", &bytes);
+        case.clip = Some(fixture("convert/published/ViT-B-16.pt"));
+        case.refused(&["mine.pth", &format!("tensor `{name}`"), "cannot compute", argument]);
+    }
 }
 
 #[test]
@@ -234,8 +235,16 @@ fn files_that_do_not_belong_together() {
 
     let hub = Case { config: Some(fixture("models/tiny-complex")), ..Case::of(fixture("convert/hub")) };
     hub.refused(&["clip.text_projection.weight", "[20, 24]", "[36, 40]"]);
-    Case::of(fixture("models/tiny-complex")).refused(&["needs no conversion"]);
     Case::of(fixture("photos")).refused(&["pytorch_model.bin"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(fixture("convert/hub/pytorch_model.bin"), folder.path().join("pytorch_model.bin")).unwrap();
+    let config = fs::read_to_string(fixture("convert/hub/config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    config["extract_layers"] = vec![0, 99].into();
+    fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    let named = format!("{}: extract_layers", folder.path().join("config.json").display());
+    Case::of(folder.path().to_owned()).refused(&[&named, "layer 99 does not exist"]);
 }
 
 #[test]

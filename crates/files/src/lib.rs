@@ -86,9 +86,13 @@ impl Form {
     /// # Errors
     /// Where the folder cannot be read.
     pub fn find_in(self, folder: &Path) -> io::Result<Result<Weights, String>> {
+        // By name first: not all names of a large folder are read.
+        if let Some(found) = self.whole_by(|file| is_file(&folder.join(file))) {
+            return Ok(Ok(found));
+        }
         let names = Names::of_folder(folder)?;
         Ok(self.find(&names).map_err(|lack| {
-            let within = if names.has("config.json") { None } else { folder_within(folder) };
+            let within = if is_file(&folder.join("config.json")) { None } else { folder_within(folder) };
             match within {
                 Some(within) => within,
                 None => lack.describe(&folder.display().to_string()),
@@ -106,9 +110,13 @@ impl Form {
 
     /// The weights without a variant in their name.
     pub(crate) fn whole(self, names: &Names) -> Option<Weights> {
+        self.whole_by(|file| names.has(file))
+    }
+
+    fn whole_by(self, has: impl Fn(&str) -> bool) -> Option<Weights> {
         let single = self.file().to_owned();
         let index = format!("{single}.index.json");
-        let found = [(single, false), (index, true)].into_iter().find(|(file, _)| names.has(file));
+        let found = [(single, false), (index, true)].into_iter().find(|(file, _)| has(file));
         found.map(|(file, is_index)| Weights { file, is_index })
     }
 
@@ -158,6 +166,11 @@ impl Form {
     }
 }
 
+/// Whether there is something that may be read as a file.
+fn is_file(path: &Path) -> bool {
+    path.exists() && !path.is_dir()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,6 +217,23 @@ mod tests {
         ] {
             assert_eq!(find(form, names), Ok(Weights { file: file.to_owned(), is_index }), "{names:?}");
         }
+    }
+
+    /// A folder with photos and masks of many runs beside the weights. In which order a system lists them is
+    /// its own affair.
+    #[test]
+    fn weights_are_found_among_any_number_of_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str| std::fs::write(folder.path().join(name), "").unwrap();
+        write("pytorch_model.bin.index.json");
+        (0..20_000).for_each(|number| write(&format!("{number}.png")));
+        write("model.safetensors");
+        let found = |form: Form| form.find_in(folder.path()).unwrap().unwrap().file;
+        assert_eq!(found(Form::Safetensors), "model.safetensors");
+        assert_eq!(found(Form::PyTorch), "pytorch_model.bin.index.json");
+        std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
+        std::fs::create_dir(folder.path().join("model.safetensors")).unwrap();
+        assert!(Form::Safetensors.find_in(folder.path()).unwrap().is_err(), "a folder is not a file");
     }
 
     #[test]

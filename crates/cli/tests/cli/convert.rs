@@ -32,6 +32,13 @@ fn an_original_without_a_tokenizer_is_converted_and_says_what_is_missing() {
         stdout.contains("left out, as the model has no such tensors: reduce.bias, reduce.weight"),
         "{stdout}"
     );
+    for words in [
+        "taken as published, since tensors do not tell: extract_layers [3, 6, 9], conditional_layer 0",
+        "experiments/*.yaml has extract_layers [3, 7, 9]",
+        "by --config",
+    ] {
+        assert!(stdout.contains(words), "{words} is not in: {stdout}");
+    }
     assert!(stderr.contains("no tokenizer") && stderr.contains("vocab.json"), "{stderr}");
     assert_eq!(workspace.files("out"), ["config.json", "model.safetensors", "preprocessor_config.json"]);
 }

@@ -57,7 +57,7 @@ impl<'a> TensorView<'a> {
 
     /// Whether its type is one that weights may have.
     pub(super) fn is_weight(&self) -> bool {
-        matches!(self.dtype(), Dtype::F32 | Dtype::F16 | Dtype::BF16)
+        matches!(self.dtype(), Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64)
     }
 
     /// The values as stored, little endian.
@@ -71,7 +71,7 @@ impl<'a> TensorView<'a> {
         Ok(bytes)
     }
 
-    /// The values as f32, converted where they are stored as f16 or bf16.
+    /// The values as f32, converted where they are stored as f16, bf16 or f64.
     ///
     /// # Errors
     /// Where the tensor is of another type or holds a value that is not finite, with its name; where the file
@@ -79,8 +79,9 @@ impl<'a> TensorView<'a> {
     pub fn to_f32(&self) -> Result<Vec<f32>> {
         match self.dtype() {
             Dtype::F32 => self.read_f32(),
-            Dtype::F16 => self.read_halves(|bytes| f16::from_le_bytes(bytes).to_f32()),
-            Dtype::BF16 => self.read_halves(|bytes| bf16::from_le_bytes(bytes).to_f32()),
+            Dtype::F16 => self.read_as(|bytes| f16::from_le_bytes(bytes).to_f32()),
+            Dtype::BF16 => self.read_as(|bytes| bf16::from_le_bytes(bytes).to_f32()),
+            Dtype::F64 => self.read_as(|bytes| f64::from_le_bytes(bytes) as f32),
             _ => Err(self.wrong_type()),
         }
     }
@@ -100,16 +101,17 @@ impl<'a> TensorView<'a> {
         self.refuse_unless(finite, values)
     }
 
-    fn read_halves(&self, convert: impl Fn([u8; 2]) -> f32) -> Result<Vec<f32>> {
+    /// The values, of `N` bytes each.
+    fn read_as<const N: usize>(&self, convert: impl Fn([u8; N]) -> f32) -> Result<Vec<f32>> {
         let mut values = Vec::with_capacity(self.len());
-        let mut bytes = vec![0; self.len().min(BLOCK) * 2];
+        let mut bytes = vec![0; self.len().min(BLOCK) * N];
         let mut offset = self.info.data_offsets.0;
         let mut finite = true;
         while values.len() < self.len() {
             let done = values.len();
-            let block = &mut bytes[..2 * (self.len() - done).min(BLOCK)];
+            let block = &mut bytes[..N * (self.len() - done).min(BLOCK)];
             self.shard.read(offset, block)?;
-            values.extend(block.as_chunks::<2>().0.iter().map(|&value| convert(value)));
+            values.extend(block.as_chunks::<N>().0.iter().map(|&value| convert(value)));
             finite &= all_finite(&values[done..]);
             offset += block.len();
         }

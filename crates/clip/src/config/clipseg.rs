@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::fields::{Fields, config_struct, wrong_type};
 use super::validate::{MAX_EXTRACT_LAYERS, MAX_INTERMEDIATE, MAX_WIDTH, check_heads, check_size};
-use super::{Activation, ClipSegTextConfig, ClipSegVisionConfig, Object, parse_object, read_model_config};
+use super::{ClipSegTextConfig, ClipSegVisionConfig, Object, parse_object, read_model_config};
 use crate::error::{Error, Result};
 
 config_struct! {
@@ -32,9 +32,9 @@ config_struct! {
         pub decoder_num_attention_heads: usize = 4,
         /// Dropout of the decoder's attention in training; no effect on inference.
         pub decoder_attention_dropout: f64 = 0.0,
-        /// Kept for completeness: transformers ignores it, the decoder's MLPs always use
-        /// [`Activation::Relu`].
-        pub decoder_hidden_act: Activation = Activation::QuickGelu,
+        /// Kept for completeness, whatever it names: transformers ignores it, the decoder's MLPs always use
+        /// [`Activation::Relu`](super::Activation::Relu).
+        pub decoder_hidden_act: String = "quick_gelu".to_owned(),
         /// Inner width of the decoder's MLPs.
         pub decoder_intermediate_size: usize = 2048,
         /// Step of the decoder in which FiLM applies the condition; step 0 reads the last of

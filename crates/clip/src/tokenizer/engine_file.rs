@@ -30,8 +30,18 @@ const WORDS_AND_SPECIAL: &str =
 /// Most steps of a normalizer or pre-tokenizer; CLIP's have three and two.
 const MAX_STEPS: usize = 8;
 
-/// The engine that the file describes. Error messages name the field.
-pub(super) fn engine(text: &str) -> Result<Engine, String> {
+/// What the file describes.
+pub(super) struct EngineFile {
+    pub engine: Engine,
+    /// Whether its own padding is on the left: the default of `padding_side`, as in transformers, which takes
+    /// nothing else of it.
+    pub pads_left: bool,
+    /// Whether its own truncation is on the left, in the same way.
+    pub truncates_left: bool,
+}
+
+/// Reads the file. Error messages name the field.
+pub(super) fn read(text: &str) -> Result<EngineFile, String> {
     let file: Value = parse_json(text).map_err(|error| format!("is not a tokenizer: {error}"))?;
     let root = Field::root(&file);
     if !root.get("model").value.is_object() {
@@ -45,7 +55,15 @@ pub(super) fn engine(text: &str) -> Result<Engine, String> {
     check_added_ids(&root.get("added_tokens"), &engine)?;
     let processor = post_processor(&root.get("post_processor"), &engine)?;
     engine.with_post_processor(Some(processor));
-    Ok(engine)
+    let [pads_left, truncates_left] = [is_left(&root.get("padding"))?, is_left(&root.get("truncation"))?];
+    Ok(EngineFile { engine, pads_left, truncates_left })
+}
+
+/// Whether padding or truncation, if the file has any, is on the left.
+fn is_left(section: &Field) -> Result<bool, String> {
+    let direction = section.get("direction");
+    direction.check(&[json!("Right"), json!("Left"), Value::Null])?;
+    Ok(direction.value == "Left")
 }
 
 /// The byte-pair encoding. Options that CLIP does not use, such as dropout, are refused.

@@ -11,9 +11,10 @@ use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
 use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{AddedToken, Tokenizer as Engine};
 
+use super::engine_file::{self, EngineFile};
 use super::parts::{WORDS, check_added, check_vocabulary, whitespace, words};
 use super::settings::{CONFIG_FILE, Listed, SPECIAL_FILE, Settings, Special, is_id};
-use super::{END_OF_WORD, Padding, Tokenizer, engine_file};
+use super::{END_OF_WORD, Padding, Tokenizer};
 use crate::config::MAX_VOCABULARY;
 use crate::error::{Error, Result};
 use crate::files::{SmallFiles, parse_json};
@@ -32,10 +33,10 @@ pub(super) fn load(files: &SmallFiles<'_>, whole: &Path) -> Result<Tokenizer> {
     let together = |message: String| Error::Tokenizer { path: whole.to_owned(), message };
     let listed = settings.listed().map_err(together)?;
     let has_engine = files.has(ENGINE_FILE);
-    let mut engine = if has_engine {
+    let EngineFile { mut engine, pads_left, truncates_left } = if has_engine {
         let text = files.read(ENGINE_FILE, "it is the tokenizer")?;
         let wrong = |message| Error::Tokenizer { path: files.path(ENGINE_FILE), message };
-        engine_file::engine(&text).map_err(wrong)?
+        engine_file::read(&text).map_err(wrong)?
     } else {
         if !files.has(VOCAB_FILE) && !files.has(MERGES_FILE) {
             let hint = format!(
@@ -49,14 +50,22 @@ pub(super) fn load(files: &SmallFiles<'_>, whole: &Path) -> Result<Tokenizer> {
         let mut vocab = parse_vocab(&files.path(VOCAB_FILE), &vocab)?;
         give_ids(&mut vocab, &listed).map_err(together)?;
         let merges = parse_merges(&files.path(MERGES_FILE), &merges)?;
-        engine_from_vocabulary(vocab, merges, &settings).map_err(together)?
+        let engine = engine_from_vocabulary(vocab, merges, &settings).map_err(together)?;
+        EngineFile { engine, pads_left: false, truncates_left: false }
     };
     add_tokens(&mut engine, &listed, &settings, has_engine).map_err(together)?;
     let pad = settings.token("pad_token");
     let id = engine.token_to_id(&pad).ok_or_else(|| missing_token("pad_token", &pad)).map_err(together)?;
-    let padding = Padding { id, side: settings.padding_side().map_err(together)? };
+    let padding = Padding { id, side: settings.padding_side(pads_left).map_err(together)? };
+    let truncation = settings.truncation_side(truncates_left).map_err(together)?;
     let clean_up = settings.clean_up().map_err(together)?;
-    Tokenizer::new(engine, settings.max_length(), padding, clean_up).map_err(together)
+    let max_length = settings.max_length();
+    // The default length always leaves room.
+    let too_short = |message| Error::Tokenizer {
+        path: files.path(CONFIG_FILE),
+        message: format!("model_max_length = {max_length}: {message}"),
+    };
+    Tokenizer::new(engine, max_length, padding, truncation, clean_up).map_err(too_short)
 }
 
 /// Gives the listed tokens their ids; the engine would choose ids itself for those that the vocabulary lacks.

@@ -3,6 +3,7 @@
 use clipseg_files::shown;
 use serde_json::Value;
 use tokenizers::AddedToken;
+use tokenizers::utils::truncation::TruncationDirection;
 
 use super::PaddingSide;
 use crate::config::MAX_VOCABULARY;
@@ -157,12 +158,24 @@ impl Settings {
         }
     }
 
-    pub fn padding_side(&self) -> Result<PaddingSide, String> {
-        match &self.config["padding_side"] {
-            Value::Null => Ok(PaddingSide::Right),
-            Value::String(side) if side == "right" => Ok(PaddingSide::Right),
-            Value::String(side) if side == "left" => Ok(PaddingSide::Left),
-            other => Err(format!("{CONFIG_FILE}: padding_side = {other}: must be \"right\" or \"left\"")),
+    /// `padding_side`; where it is missing, whether `tokenizer.json` pads on the left.
+    pub fn padding_side(&self, left: bool) -> Result<PaddingSide, String> {
+        Ok(if self.is_left("padding_side", left)? { PaddingSide::Left } else { PaddingSide::Right })
+    }
+
+    /// `truncation_side`, on which a prompt that is too long loses tokens; where it is missing, whether
+    /// `tokenizer.json` truncates on the left.
+    pub fn truncation_side(&self, left: bool) -> Result<TruncationDirection, String> {
+        let is_left = self.is_left("truncation_side", left)?;
+        Ok(if is_left { TruncationDirection::Left } else { TruncationDirection::Right })
+    }
+
+    fn is_left(&self, name: &str, default: bool) -> Result<bool, String> {
+        match &self.config[name] {
+            Value::Null => Ok(default),
+            Value::String(side) if side == "right" => Ok(false),
+            Value::String(side) if side == "left" => Ok(true),
+            other => Err(format!("{CONFIG_FILE}: {name} = {other}: must be \"right\" or \"left\"")),
         }
     }
 

@@ -55,6 +55,14 @@ impl VisionEncoder {
         &self.fingerprint
     }
 
+    /// Identifies what the tower makes of an image prompt, so that stored conditions can be matched to their
+    /// model: as [`fingerprint`](Self::fingerprint), with all layers, the last norm and the projection, and
+    /// without the extract layers.
+    #[must_use]
+    pub fn embedding_fingerprint(&self) -> &str {
+        &self.embedding_fingerprint
+    }
+
     /// Refuses an image that another tower encoded; its activations would mean nothing to this one.
     ///
     /// # Errors

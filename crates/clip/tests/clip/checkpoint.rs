@@ -42,16 +42,19 @@ fn floats_are_read_and_halves_converted() {
     let values = [1.0_f32, -0.5, 65504.0, 3.0e-5];
     let halves = values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect();
     let brains = values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect();
+    // As 0.1, which rounding to f32 changes.
+    let doubles = [1.0_f64, 0.1, -65504.0, 1e-300].iter().flat_map(|v| v.to_le_bytes()).collect();
     let folder = folder_with(&[
         f32s("f32", &values),
         ("f16", Dtype::F16, vec![2, 2], halves),
         ("bf16", Dtype::BF16, vec![4], brains),
+        ("f64", Dtype::F64, vec![4], doubles),
         ("scalar", Dtype::F32, vec![], 2.6592_f32.to_le_bytes().to_vec()),
         ("ids", Dtype::I64, vec![1], vec![0; 8]),
     ]);
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
-    assert_eq!(checkpoint.names().collect::<Vec<_>>(), ["bf16", "f16", "f32", "ids", "scalar"]);
-    assert!(checkpoint.contains("f16") && !checkpoint.contains("f64"));
+    assert_eq!(checkpoint.names().collect::<Vec<_>>(), ["bf16", "f16", "f32", "f64", "ids", "scalar"]);
+    assert!(checkpoint.contains("f16") && !checkpoint.contains("f8"));
 
     let f32_view = checkpoint.tensor("f32", &[4]).unwrap();
     assert_eq!(f32_view.to_f32().unwrap(), values);
@@ -60,6 +63,8 @@ fn floats_are_read_and_halves_converted() {
     assert_eq!(f16_view.to_f32().unwrap(), values.map(|v| f16::from_f32(v).to_f32()));
     let bf16_view = checkpoint.tensor("bf16", &[4]).unwrap();
     assert_eq!(bf16_view.to_f32().unwrap(), values.map(|v| bf16::from_f32(v).to_f32()));
+    let f64_view = checkpoint.tensor("f64", &[4]).unwrap();
+    assert_eq!(f64_view.to_f32().unwrap(), [1.0, 0.1, -65504.0, 0.0]);
     assert_eq!(checkpoint.tensor("scalar", &[]).unwrap().to_f32().unwrap(), [2.6592]);
 }
 
@@ -73,7 +78,7 @@ fn a_tensor_that_does_not_fit_is_named() {
     let shape = checkpoint.tensor("a.weight", &[2, 3]).unwrap_err().to_string();
     assert!(shape.contains("`a.weight` has shape [6], but config.json implies [2, 3]"), "{shape}");
     let dtype = checkpoint.tensor("a.ids", &[1]).unwrap_err().to_string();
-    assert!(dtype.contains("`a.ids` is stored as I64; weights must be F32, F16 or BF16"), "{dtype}");
+    assert!(dtype.contains("`a.ids` is stored as I64; weights must be F32, F16, BF16 or F64"), "{dtype}");
     assert_eq!(checkpoint.get("a.ids").unwrap().bytes().unwrap(), [0; 8]);
 }
 
@@ -125,9 +130,13 @@ fn a_value_that_is_no_number_is_named_with_its_tensor_and_place() {
             ("f16", Dtype::F16, vec![70_000], halves),
             ("bf16", Dtype::BF16, vec![7, 100, 100], brains),
             ("scalar", Dtype::F32, vec![], wrong.to_le_bytes().to_vec()),
+            // More than f32 can hold, which is not finite there.
+            ("f64", Dtype::F64, vec![2], [0.0_f64, 1e300].iter().flat_map(|v| v.to_le_bytes()).collect()),
             f32s("good", &[f32::MAX, f32::MIN, 1e-45]),
         ]);
         let checkpoint = Checkpoint::open(folder.path()).unwrap();
+        let too_large = checkpoint.get("f64").unwrap().to_f32().unwrap_err();
+        assert!(matches!(too_large, Error::NotFinite { position, .. } if position == [1]));
         let not_finite = |name: &str| match checkpoint.get(name).unwrap().to_f32().unwrap_err() {
             Error::NotFinite { name, value, position, count, .. } => {
                 assert_eq!(value.to_bits() & 0x7fc0_0000, wrong.to_bits() & 0x7fc0_0000);
@@ -153,10 +162,12 @@ fn a_value_that_is_no_number_is_named_with_its_tensor_and_place() {
 fn what_a_failed_download_left_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 603000000\n";
+    let error = r#"{"error":"Repository not found"}"#;
     for (text, stand_in, next_step) in [
         (pointer, StandIn::LfsPointer, "git lfs pull"),
         ("\n<!doctype html>\n<title>Sign in</title>", StandIn::WebPage, "download the file again"),
         ("", StandIn::Empty, "download it again"),
+        (error, StandIn::ErrorMessage(error.to_owned()), "download it again"),
     ] {
         for name in ["model.safetensors", "model.safetensors.index.json"] {
             std::fs::write(folder.path().join(name), text).unwrap();

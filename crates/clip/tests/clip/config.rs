@@ -289,12 +289,22 @@ fn files_that_python_and_editors_write_are_read() {
         ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull"),
         ("<!DOCTYPE html><html><body>Sign in</body></html>", "is a web page"),
         ("", "is empty"),
+        (r#"{"error":"Invalid credentials in Authorization header"}"#, "Invalid credentials"),
     ] {
         let error = open(text).unwrap_err();
         assert!(matches!(error, Error::StandIn { .. }), "{error:?}");
         let message = error.to_string();
         assert!(message.contains("config.json is") && message.contains(expected), "{message}");
     }
+}
+
+/// transformers reads neither whether it is known nor what it says.
+#[test]
+fn the_decoders_activation_may_be_any() {
+    let config = ClipSegConfig::from_json(r#"{"decoder_hidden_act": "swish"}"#).unwrap();
+    config.validate().unwrap();
+    assert_eq!(config.decoder_hidden_act, "swish");
+    assert_eq!(ClipSegConfig::from_json(&config.to_json()).unwrap(), config);
 }
 
 /// A `CLIPSegModel` has no decoder, so values in the decoder's fields must not keep it from loading.

@@ -278,6 +278,19 @@ fn settings_are_read_with_the_defaults_of_transformers() {
 
 /// The file that transformers 5 saves instead of `preprocessor_config.json`, here with every null that it may
 /// have.
+/// `curl` without `--fail` saves it under the file's name.
+#[test]
+fn an_errors_message_is_not_taken_for_settings() {
+    let error = r#"{"error":"Invalid credentials in Authorization header"}"#;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("preprocessor_config.json"), error).unwrap();
+    for refused in [PreprocessorConfig::from_file(folder.path()), PreprocessorConfig::from_json(error)] {
+        let refused = refused.unwrap_err();
+        assert!(matches!(&refused, Error::StandIn { .. }), "{refused}");
+        assert!(refused.to_string().contains("(HF_TOKEN)"), "{refused}");
+    }
+}
+
 #[test]
 fn the_processor_config_of_transformers_5_is_read() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! Compares token ids with transformers' `CLIPTokenizerFast`; tests the tokenizer's files.
 
-use clipseg_clip::{Error, Tokenizer};
+use clipseg_clip::{Error, PaddingSide, Tokenizer};
 use clipseg_testing::fixture;
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -75,6 +75,10 @@ fn files_in_memory_are_named_in_errors() {
         (vec![("vocab.json", "{}"), ("merges.txt", "#version\na b c\n")], "merges.txt: line 2"),
         (vec![("vocab.json", "<html>"), ("merges.txt", "#version\n")], "vocab.json is a web page"),
         (vec![("tokenizer.json", "[]")], "tokenizer.json: is not a tokenizer"),
+        (
+            vec![("tokenizer_config.json", r#"{"error":"Repository not found"}"#), ("vocab.json", "{}")],
+            "tokenizer_config.json is an error's message in place of the file ({\"error\":\"Repository not found\"})",
+        ),
         (vec![("vocab.json", "{}"), ("merges.txt", "#version\n")], "the tokenizer: the eos_token"),
         (
             vec![("tokenizer_config.json", "1"), ("vocab.json", "{}")],
@@ -120,7 +124,37 @@ fn a_shorter_text_tower_cuts_earlier() {
     tokenizer.limit_length(4).unwrap();
     let tokens = tokenizer.encode("two remote controls").unwrap();
     assert_eq!((tokens.ids.as_slice(), tokens.truncated), ([49406, 1237, 9687, 49407].as_slice(), true));
-    assert!(tokenizer.limit_length(2).unwrap_err().to_string().contains("leaves no room"));
+    let message = tokenizer.limit_length(2).unwrap_err().to_string();
+    assert!(message.contains("text_config.max_position_embeddings = 2: "), "{message}");
+    assert!(message.contains("leaves no room"), "{message}");
+}
+
+/// The ids are those of transformers 4.37.2.
+#[test]
+fn a_prompt_is_cut_on_the_side_that_the_files_say() {
+    let text = |name: &str| std::fs::read_to_string(fixture("clip-tokenizer").join(name)).unwrap();
+    let (vocab, merges) = (text("vocab.json"), text("merges.txt"));
+    let with = |side: &str| {
+        let config = format!(r#"{{"model_max_length": 6{side}}}"#);
+        let files = [("vocab.json", &vocab), ("merges.txt", &merges), ("tokenizer_config.json", &config)];
+        Tokenizer::from_files(files)
+    };
+    let left = r#", "truncation_side": "left""#;
+    let (long, short) = ("one two three four five six seven eight", "one two three four");
+    for (side, text, ids, truncated) in [
+        ("", long, [49406, 637, 1237, 2097, 2721, 49407], true),
+        (r#", "truncation_side": "right""#, long, [49406, 637, 1237, 2097, 2721, 49407], true),
+        (left, long, [49406, 3127, 4093, 5757, 7910, 49407], true),
+        (left, short, [49406, 637, 1237, 2097, 2721, 49407], false),
+    ] {
+        let tokens = with(side).unwrap().encode(text).unwrap();
+        assert_eq!((tokens.ids.as_slice(), tokens.truncated), (&ids[..], truncated), "{side} {text}");
+    }
+    let mut shorter = with(left).unwrap();
+    shorter.limit_length(4).unwrap();
+    assert_eq!(shorter.encode(long).unwrap().ids, [49406, 5757, 7910, 49407]);
+    let message = with(r#", "truncation_side": "up""#).unwrap_err().to_string();
+    assert!(message.contains("tokenizer_config.json: truncation_side = \"up\": must be"), "{message}");
 }
 
 /// A folder with a small vocabulary, whose files the tests change one by one.
@@ -157,7 +191,8 @@ fn settings_come_from_the_folder() {
         assert!(error.contains(expected), "{name} = {text}: {error}");
         write(name, &before);
     };
-    refused("tokenizer_config.json", r#"{"model_max_length": 2}"#, "leaves no room");
+    let room = "tokenizer_config.json: model_max_length = 2: a longest length of 2 tokens leaves no room";
+    refused("tokenizer_config.json", r#"{"model_max_length": 2}"#, room);
     refused("tokenizer_config.json", "{", "tokenizer_config.json: is not valid JSON");
     refused(
         "special_tokens_map.json",
@@ -186,12 +221,13 @@ fn settings_come_from_the_folder() {
     );
 }
 
-/// `tokenizer.json` takes precedence over the vocabulary, and its own padding and truncation are ignored.
+/// `tokenizer.json` takes precedence over the vocabulary. Of its own padding and truncation only the sides
+/// count, and these only where tokenizer_config.json has none, as in transformers 4.37.2.
 #[test]
 fn tokenizer_json_is_read() {
     let folder = small();
     let path = folder.path().join("tokenizer.json");
-    let json = serde_json::json!({
+    let mut json = serde_json::json!({
         "version": "1.0",
         "truncation": {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0},
         "padding": {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0,
@@ -213,7 +249,25 @@ fn tokenizer_json_is_read() {
     std::fs::write(&path, json.to_string()).unwrap();
     let tokenizer = Tokenizer::from_dir(folder.path()).unwrap();
     assert_eq!(tokenizer.encode("ab AB").unwrap().ids, [7, 2, 2, 8]);
-    assert_eq!(tokenizer.pad_token_id(), 8);
+    assert_eq!((tokenizer.pad_token_id(), tokenizer.padding_side()), (8, PaddingSide::Right));
+
+    let open = |json: &serde_json::Value, config: &str| {
+        std::fs::write(&path, json.to_string()).unwrap();
+        std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+        Tokenizer::from_dir(folder.path())
+    };
+    json["padding"]["direction"] = "Left".into();
+    json["truncation"]["direction"] = "Left".into();
+    let tokenizer = open(&json, r#"{"model_max_length": 3}"#).unwrap();
+    assert_eq!(tokenizer.padding_side(), PaddingSide::Left);
+    assert_eq!(tokenizer.encode("ab a").unwrap().ids, [7, 8, 8]);
+    let config = r#"{"model_max_length": 3, "padding_side": "right", "truncation_side": "right"}"#;
+    let tokenizer = open(&json, config).unwrap();
+    assert_eq!(tokenizer.padding_side(), PaddingSide::Right);
+    assert_eq!(tokenizer.encode("ab a").unwrap().ids, [7, 2, 8]);
+    json["truncation"]["direction"] = "Up".into();
+    let message = open(&json, "{}").unwrap_err().to_string();
+    assert!(message.contains("truncation.direction = \"Up\": must be"), "{message}");
     std::fs::write(&path, "{}").unwrap();
     assert!(
         Tokenizer::from_dir(folder.path())

@@ -64,10 +64,14 @@ impl Global {
         let items = objects.tuple(arguments)?;
         match (self, items) {
             (Self::OrderedDict, []) => objects.add(Object::Dict(Vec::new())),
-            (Self::RebuildTensor, [storage, offset, shape, strides, ..]) => {
+            // Behind the strides: whether it needs a gradient, hooks (always none), and metadata.
+            (Self::RebuildTensor, [storage, offset, shape, strides, further @ ..]) => {
                 let Some(Object::Storage(storage)) = objects.get(storage) else {
                     return Err(format!("builds a tensor on {}", objects.kind(storage)));
                 };
+                if let Some(metadata) = further.get(2) {
+                    check_metadata(metadata, objects)?;
+                }
                 let offset = size(offset, "offset")?;
                 let (shape, strides) = (sizes(objects, shape, "shape")?, sizes(objects, strides, "strides")?);
                 let tensor = StoredTensor::new(storage.clone(), offset, shape, strides)?;
@@ -84,6 +88,23 @@ impl Global {
             }
         }
     }
+}
+
+/// Refuses metadata, which say that a tensor's numbers are not those that are stored.
+fn check_metadata(metadata: &Value, objects: &Objects) -> Result<(), String> {
+    let items = match (metadata, objects.get(metadata)) {
+        (Value::None, _) => return Ok(()),
+        (_, Some(Object::Dict(items))) => items,
+        _ => return Err(format!("has {} as a tensor's metadata", objects.kind(metadata))),
+    };
+    let Some((key, _)) = items.first() else { return Ok(()) };
+    Err(match key {
+        Value::Text(name) if matches!(&**name, "neg" | "conj") => format!(
+            "has a tensor that is stored with other signs than it has ({name}); re-save it with .resolve_{name}()"
+        ),
+        Value::Text(name) => format!("has a tensor with metadata that are not known (`{}`)", shown(name)),
+        other => format!("has {} as a name of a tensor's metadata", objects.kind(other)),
+    })
 }
 
 /// The type of the numbers in PyTorch's `{name}Storage`.

@@ -4,6 +4,8 @@
 
 use std::collections::HashMap;
 
+use clipseg_files::shown;
+
 use super::globals::{self, Global};
 use super::value::{Object, Objects, Value};
 use super::{Dialect, MAX_VALUES};
@@ -125,7 +127,7 @@ impl<'a> Machine<'a> {
             // Objects: BINPERSID, REDUCE, NEWOBJ, BUILD
             b'Q' => {
                 let id = self.pop()?;
-                let storage = globals::storage(&id, &self.objects)?;
+                let storage = globals::storage(&id, &self.objects).map_err(|message| self.named(message))?;
                 self.make(Object::Storage(storage))
             }
             b'R' => self.reduce(),
@@ -163,8 +165,17 @@ impl<'a> Machine<'a> {
         let Value::Global(function) = function else {
             return Err(format!("calls {}, which is not a function", self.objects.kind(&function)));
         };
-        let result = function.call(&arguments, &mut self.objects)?;
+        let result = function.call(&arguments, &mut self.objects).map_err(|message| self.named(message))?;
         self.push(result)
+    }
+
+    /// A message with the name of the tensor that is being made, if it is to be an item of a dict: the key is
+    /// put on the stack before its value, and behind it stand at most the functions that make the value.
+    fn named(&self, message: String) -> String {
+        match self.stack.iter().rev().find(|value| !matches!(value, Value::Global(_))) {
+            Some(Value::Text(name)) => format!("{message} (tensor `{}`)", shown(name)),
+            _ => message,
+        }
     }
 
     fn new_module(&mut self) -> Step {

@@ -43,15 +43,29 @@ fn what_leaves_the_storage_is_refused() {
         (6, 7, &[0], &[1], "ends beyond"),
         (6, 0, &[2], &[usize::MAX], "ends beyond"),
         (6, 0, &[3], &[usize::MAX / 2 + 1], "ends beyond"),
-        (6, 0, &[7], &[0], "fewer"),
-        (6, 0, &[usize::MAX, usize::MAX], &[0, 0], "fewer"),
+        (6, 0, &[usize::MAX, usize::MAX], &[0, 0], "no number can count"),
+        (6, 6, &[7], &[0], "ends beyond"),
+        (6, 0, &[2, 7], &[6, 0], "ends beyond"),
         (6, 0, &[2], &[1, 1], "strides"),
         (6, 0, &[1; 9], &[1; 9], "strides"),
     ] {
         let message = tensor(length, offset, shape, strides).unwrap_err();
         assert!(message.contains(word), "{shape:?} {strides:?}: {message}");
     }
+    let storage = Rc::new(Storage::new("0".into(), Dtype::F64, 1).unwrap());
+    assert!(StoredTensor::new(storage, 0, vec![usize::MAX / 4], vec![0]).is_err());
     assert!(Storage::new("0".into(), Dtype::F64, usize::MAX / 4).is_err());
+}
+
+#[test]
+fn an_expanded_view_repeats_what_is_stored() {
+    let expanded = tensor(3, 0, &[2, 2, 3], &[0, 0, 1]).unwrap();
+    assert!(expanded.is_expanded());
+    assert_eq!(expanded.gather(&[7, 8, 9]), [7, 8, 9].repeat(4));
+    assert_eq!(tensor(1, 0, &[4, 1], &[0, 1]).unwrap().gather(&[5]), [5; 4]);
+    assert!(!tensor(12, 0, &[2, 2, 3], &[6, 3, 1]).unwrap().is_expanded());
+    // Described, but not made.
+    assert_eq!(tensor(1, 0, &[1_000_000, 1_000_000], &[0, 0]).unwrap().bytes(), 1_000_000_000_000);
 }
 
 #[test]

@@ -114,3 +114,14 @@ fn a_command_in_a_message_is_quoted_where_it_has_to_be() {
     };
     refuse(&["segment", "--model", folder, photo, "-p", "a cat", "--out", &out], &[&quoted]);
 }
+
+/// A repository without PyTorch's files, to be halved.
+#[test]
+fn safetensors_of_the_hub_are_converted() {
+    let tiny = Tiny::new();
+    let out = tiny.workspace.argument("converted");
+    tiny.succeed(&["convert", "tiny/model", "--out", &out, "--dtype", "f16"], &[]);
+    let [half, whole] = ["converted", "model"]
+        .map(|folder| fs::metadata(tiny.workspace.path(folder).join("model.safetensors")).unwrap().len());
+    assert!(half < whole * 3 / 4, "{half} of {whole}");
+}
