@@ -3,8 +3,8 @@
 
 use clipseg_shaders::Kernel;
 use clipseg_shaders::kernels::{
-    attention_cooperative_16, matmul_cooperative_8, matmul_cooperative_16, matmul_cooperative_small_8,
-    matmul_cooperative_small_16,
+    attention_cooperative_8, attention_cooperative_16, matmul_cooperative_8, matmul_cooperative_16,
+    matmul_cooperative_small_8, matmul_cooperative_small_16,
 };
 
 use super::{changed, check_attention, check_product};
@@ -26,8 +26,12 @@ fn products_equal_their_twin() {
 
 #[test]
 fn attention_equals_its_twin() {
-    let queries = attention_cooperative_16::QUERIES;
-    check_attention(&attention_cooperative_16::KERNEL, queries, 32, ATTENTION_TOLERANCE);
+    for (kernel, queries, lanes) in [
+        (&attention_cooperative_8::KERNEL, attention_cooperative_8::QUERIES, 8),
+        (&attention_cooperative_16::KERNEL, attention_cooperative_16::QUERIES, 32),
+    ] {
+        check_attention(kernel, queries, lanes, ATTENTION_TOLERANCE);
+    }
 }
 
 // All of its threads would be one subgroup, which does a quarter of the work.
