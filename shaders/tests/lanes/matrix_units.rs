@@ -3,8 +3,9 @@
 
 use clipseg_shaders::Kernel;
 use clipseg_shaders::kernels::{
-    attention_cooperative_8, attention_cooperative_16, matmul_cooperative_8, matmul_cooperative_16,
-    matmul_cooperative_small_8, matmul_cooperative_small_16,
+    attention_cooperative_8, attention_cooperative_8_lanes_32, attention_cooperative_16,
+    matmul_cooperative_8, matmul_cooperative_8_lanes_32, matmul_cooperative_16, matmul_cooperative_small_8,
+    matmul_cooperative_small_8_lanes_32, matmul_cooperative_small_16,
 };
 
 use super::{changed, check_attention, check_product};
@@ -17,6 +18,8 @@ fn products_equal_their_twin() {
     for (kernel, tile, lanes) in [
         (&matmul_cooperative_8::KERNEL, matmul_cooperative_8::TILE, 8),
         (&matmul_cooperative_small_8::KERNEL, matmul_cooperative_small_8::TILE, 8),
+        (&matmul_cooperative_8_lanes_32::KERNEL, matmul_cooperative_8_lanes_32::TILE, 32),
+        (&matmul_cooperative_small_8_lanes_32::KERNEL, matmul_cooperative_small_8_lanes_32::TILE, 32),
         (&matmul_cooperative_16::KERNEL, matmul_cooperative_16::TILE, 32),
         (&matmul_cooperative_small_16::KERNEL, matmul_cooperative_small_16::TILE, 32),
     ] {
@@ -28,6 +31,7 @@ fn products_equal_their_twin() {
 fn attention_equals_its_twin() {
     for (kernel, queries, lanes) in [
         (&attention_cooperative_8::KERNEL, attention_cooperative_8::QUERIES, 8),
+        (&attention_cooperative_8_lanes_32::KERNEL, attention_cooperative_8_lanes_32::QUERIES, 32),
         (&attention_cooperative_16::KERNEL, attention_cooperative_16::QUERIES, 32),
     ] {
         check_attention(kernel, queries, lanes, ATTENTION_TOLERANCE);
@@ -41,10 +45,10 @@ fn a_product_for_other_subgroups_is_wrong() {
     check_product(&matmul_cooperative_8::KERNEL, [matmul_cooperative_8::TILE; 2], 32);
 }
 
-/// The product of 8×8 with a piece of its text changed.
+/// The product for 32 lanes with a piece of its text changed.
 fn check_changed(piece: &str, by: &str) {
-    let kernel: Kernel = changed(&matmul_cooperative_8::KERNEL, piece, by);
-    check_product(&kernel, [matmul_cooperative_8::TILE; 2], 8);
+    let kernel: Kernel = changed(&matmul_cooperative_small_8_lanes_32::KERNEL, piece, by);
+    check_product(&kernel, [matmul_cooperative_small_8_lanes_32::TILE; 2], 32);
 }
 
 #[test]
