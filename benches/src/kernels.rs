@@ -29,13 +29,22 @@ pub enum On {
     PackedF16,
     /// The same, on an adapter that has subgroups besides.
     PackedF16Subgroups,
-    /// Matrix units that multiply matrices of so many rows and columns.
-    MatrixUnits(u32),
+    /// Matrix units.
+    MatrixUnits {
+        /// Rows and columns of the matrices that they multiply.
+        side: u32,
+        /// Of a subgroup.
+        lanes: u32,
+    },
     /// The subgroup kernels, in f32.
     Lanes,
     /// The subgroup kernels with weights in f16.
     LanesPackedF16,
 }
+
+const MATRICES_8: On = On::MatrixUnits { side: 8, lanes: 8 };
+const MATRICES_8_LANES_32: On = On::MatrixUnits { side: 8, lanes: 32 };
+const MATRICES_16: On = On::MatrixUnits { side: 16, lanes: 32 };
 
 /// What is timed.
 #[derive(Clone, Copy)]
@@ -133,10 +142,12 @@ fn products() -> Vec<KernelBench> {
         product("matmul_tile_lanes", On::Subgroups, in_f32),
         product("matmul_tile_lanes_packed_f16", On::PackedF16Subgroups, in_f32),
         product("matmul_tile_packed_f16", On::PackedF16, in_f32),
-        product("matmul_cooperative_8", On::MatrixUnits(8), in_f16),
-        product("matmul_cooperative_16", On::MatrixUnits(16), in_f16),
-        product("matmul_cooperative_small_8", On::MatrixUnits(8), in_f16),
-        product("matmul_cooperative_small_16", On::MatrixUnits(16), in_f16),
+        product("matmul_cooperative_8", MATRICES_8, in_f16),
+        product("matmul_cooperative_8_lanes_32", MATRICES_8_LANES_32, in_f16),
+        product("matmul_cooperative_16", MATRICES_16, in_f16),
+        product("matmul_cooperative_small_8", MATRICES_8, in_f16),
+        product("matmul_cooperative_small_8_lanes_32", MATRICES_8_LANES_32, in_f16),
+        product("matmul_cooperative_small_16", MATRICES_16, in_f16),
         product("matmul_subgroup", On::Lanes, by_panels),
         product("matmul_subgroup_packed_f16", On::LanesPackedF16, by_panels),
         skinny("matmul_skinny", On::Workgroup),
@@ -162,6 +173,9 @@ fn attention() -> Vec<KernelBench> {
     fn of_image(kernel: &str, device: &Device, recorder: &mut Recorder) -> Result<Tensor> {
         heads(DType::F32, kernel, device, recorder, 12, 64)
     }
+    fn in_f16(kernel: &str, device: &Device, recorder: &mut Recorder) -> Result<Tensor> {
+        heads(DType::F16, kernel, device, recorder, 12, 64)
+    }
     let bench = |kernel, shape, on, record| recorded(kernel, shape, Rate::Flops, on, record);
     vec![
         bench("attention", "12 heads of 64", On::Workgroup, of_image),
@@ -170,15 +184,9 @@ fn attention() -> Vec<KernelBench> {
         }),
         bench("attention_vec4", "12 heads of 64", On::Workgroup, of_image),
         bench("attention_lanes", "12 heads of 64", On::Subgroups, of_image),
-        bench("attention_cooperative_8", "24 heads of 32", On::MatrixUnits(8), |kernel, device, recorder| {
-            heads(DType::F16, kernel, device, recorder, 24, 32)
-        }),
-        bench(
-            "attention_cooperative_16",
-            "12 heads of 64",
-            On::MatrixUnits(16),
-            |kernel, device, recorder| heads(DType::F16, kernel, device, recorder, 12, 64),
-        ),
+        bench("attention_cooperative_8", "12 heads of 64", MATRICES_8, in_f16),
+        bench("attention_cooperative_8_lanes_32", "12 heads of 64", MATRICES_8_LANES_32, in_f16),
+        bench("attention_cooperative_16", "12 heads of 64", MATRICES_16, in_f16),
         bench("attention_subgroup", "12 heads of 64", On::Lanes, of_image),
         bench("attention_subgroup_32", "12 heads of 64", On::Lanes, of_image),
         bench("attention_scores", "12 heads of 64", On::Workgroup, |_, device, recorder| {

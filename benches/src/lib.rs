@@ -55,14 +55,14 @@ impl Devices {
 fn open(on: On) -> Option<Device> {
     let (kernels, precision) = match on {
         On::Workgroup | On::Subgroups => (KernelFamily::Workgroup, Precision::F32),
-        On::PackedF16 | On::PackedF16Subgroups | On::MatrixUnits(_) => {
+        On::PackedF16 | On::PackedF16Subgroups | On::MatrixUnits { .. } => {
             (KernelFamily::Workgroup, Precision::F16)
         }
         On::Lanes => (KernelFamily::Subgroup, Precision::F32),
         On::LanesPackedF16 => (KernelFamily::Subgroup, Precision::F16),
     };
     let matrix_units = match on {
-        On::MatrixUnits(_) => MatrixUnits::Any,
+        On::MatrixUnits { .. } => MatrixUnits::Any,
         _ => MatrixUnits::Off,
     };
     let options = DeviceOptions { kernels, precision, matrix_units, ..DeviceOptions::default() };
@@ -70,7 +70,9 @@ fn open(on: On) -> Option<Device> {
     let report = pollster::block_on(device.adapter_report())?;
     let fits = match on {
         On::Subgroups | On::PackedF16Subgroups => report.subgroups,
-        On::MatrixUnits(side) => report.matrix_units == Some(side),
+        On::MatrixUnits { side, lanes } => {
+            [report.matrix_units, report.matrix_lanes] == [Some(side), Some(lanes)]
+        }
         _ => true,
     };
     fits.then_some(device)

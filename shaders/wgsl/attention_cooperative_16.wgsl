@@ -5,3 +5,5 @@
 #include "shared/matrices_16.wgsl"
 
 #include "shared/attention_cooperative_body.wgsl"
+
+#include "shared/attention_vector_tiles.wgsl"

@@ -6,3 +6,5 @@
 #include "shared/matrices_16.wgsl"
 
 #include "shared/matmul_cooperative_small_body.wgsl"
+
+#include "shared/product_vector_tiles.wgsl"

@@ -1,8 +1,9 @@
 //! Finding an adapter, and telling what it can run.
 
+use crate::matrix_units::{self, MatrixSize};
 #[cfg(feature = "processor")]
 use crate::processor;
-use crate::{Error, Result, matrix_units};
+use crate::{Error, Result};
 
 /// Subgroup sizes, in lanes, that the subgroup kernels are written for.
 const LANES: [u32; 2] = [8, 16];
@@ -75,6 +76,8 @@ pub struct AdapterReport {
     /// The side of the square matrices that its matrix units multiply, where there are kernels for them.
     /// [`DeviceOptions::matrix_units`](crate::DeviceOptions) turns these kernels on.
     pub matrix_units: Option<u32>,
+    /// The lanes of the subgroups that hold such a matrix between them.
+    pub matrix_lanes: Option<u32>,
     /// The kernel families it can run; none of them is the processor's.
     pub families: Vec<KernelFamily>,
     /// The family that [`KernelFamily::Auto`] takes on it.
@@ -140,6 +143,7 @@ impl Chosen {
                 timestamps: true,
                 pipeline_cache: false,
                 matrix_units: None,
+                matrix_lanes: None,
                 families: Vec::new(),
                 automatic: KernelFamily::Auto,
             },
@@ -154,6 +158,7 @@ fn report(adapter: &wgpu::Adapter) -> AdapterReport {
         Ok(Some(_)) => KernelFamily::Subgroup,
         _ => KernelFamily::Workgroup,
     };
+    let matrices = matrix_units::offered(adapter);
     let mut families = vec![KernelFamily::Workgroup];
     families.extend(subgroup.then_some(KernelFamily::Subgroup));
     AdapterReport {
@@ -163,7 +168,8 @@ fn report(adapter: &wgpu::Adapter) -> AdapterReport {
         subgroups: features.contains(wgpu::Features::SUBGROUP),
         timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
         pipeline_cache: features.contains(wgpu::Features::PIPELINE_CACHE),
-        matrix_units: matrix_units::offered(adapter).map(|size| size.side() as u32),
+        matrix_units: matrices.map(|size| size.side() as u32),
+        matrix_lanes: matrices.map(MatrixSize::lanes),
         families,
         automatic,
     }

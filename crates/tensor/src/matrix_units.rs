@@ -58,17 +58,22 @@ const KNOWN: [(wgpu::Backend, &str); 2] = [
 /// The matrices that an adapter multiplies, of those that there are kernels for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MatrixSize {
-    /// 8×8 on subgroups of 8 lanes.
+    /// 8×8 on subgroups of 8 lanes: Mesa's llvmpipe.
     Eight,
-    /// 16×16 on subgroups of 32 lanes.
+    /// 8×8 on subgroups of 32 lanes: Apple's GPUs.
+    EightOf32Lanes,
+    /// 16×16 on subgroups of 32 lanes: NVIDIA's.
     Sixteen,
 }
 
 impl MatrixSize {
+    /// Those that there are kernels for, the largest first.
+    pub const ALL: [Self; 3] = [Self::Sixteen, Self::EightOf32Lanes, Self::Eight];
+
     /// Rows and columns.
     pub fn side(self) -> usize {
         match self {
-            Self::Eight => 8,
+            Self::Eight | Self::EightOf32Lanes => 8,
             Self::Sixteen => 16,
         }
     }
@@ -77,7 +82,7 @@ impl MatrixSize {
     pub fn lanes(self) -> u32 {
         match self {
             Self::Eight => 8,
-            Self::Sixteen => 32,
+            Self::EightOf32Lanes | Self::Sixteen => 32,
         }
     }
 }
@@ -99,17 +104,31 @@ fn largest(adapter: &wgpu::Adapter, has: wgpu::Features, limits: &wgpu::Limits) 
     if !has.contains(features()) || limits.max_compute_workgroup_storage_size < WORKGROUP_MEMORY {
         return None;
     }
-    let info = adapter.get_info();
-    let properties = adapter.cooperative_matrix_properties();
-    [MatrixSize::Sixteen, MatrixSize::Eight].into_iter().find(|size| {
+    largest_of(lanes(&adapter.get_info())?, &adapter.cooperative_matrix_properties())
+}
+
+/// As [`largest`], in subgroups of so many lanes.
+fn largest_of(lanes: u32, offered: &[wgpu::CooperativeMatrixProperties]) -> Option<MatrixSize> {
+    MatrixSize::ALL.into_iter().find(|size| {
         let side = size.side() as u32;
-        [info.subgroup_min_size, info.subgroup_max_size] == [size.lanes(); 2]
-            && properties.iter().any(|offered| {
+        size.lanes() == lanes
+            && offered.iter().any(|offered| {
                 [offered.m_size, offered.n_size, offered.k_size] == [side; 3]
                     && offered.ab_type == wgpu::CooperativeScalarType::F16
                     && offered.cr_type == wgpu::CooperativeScalarType::F32
             })
     })
+}
+
+/// The lanes of every subgroup of an adapter, where they are all alike.
+fn lanes(info: &wgpu::AdapterInfo) -> Option<u32> {
+    // Metal says it of a pipeline alone, and wgpu gives the range that WebGPU allows. Apple's own GPUs have
+    // 32 in all of them; of other makers' in older Macs, to whose drivers wgpu ascribes matrix units too, it
+    // is not known.
+    if info.backend == wgpu::Backend::Metal {
+        return info.name.starts_with("Apple ").then_some(32);
+    }
+    (info.subgroup_min_size == info.subgroup_max_size).then_some(info.subgroup_min_size)
 }
 
 /// The matrices that a device of `adapter` could multiply.
@@ -167,8 +186,8 @@ pub(crate) fn choose(
     } else if options.precision != Precision::F16 {
         "they multiply in f16; take that precision"
     } else if size.is_none() {
-        "there are kernels for matrices of 16×16 on 32 lanes and of 8×8 on 8, in f16 with sums in f32; a host has to \
-         open its device with wgpu's cooperative matrices, f16 and subgroups"
+        "there are kernels for matrices of 16×16 on 32 lanes and of 8×8 on 32 and on 8, in f16 with sums in f32; a host \
+         has to open its device with wgpu's cooperative matrices, f16 and subgroups"
     } else if !is_known {
         "the kernels for them are not known to be right with its driver"
     } else {
@@ -180,4 +199,63 @@ pub(crate) fn choose(
     }
     log::warn!("{}: {reason}", crate::describe(&info));
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(backend: wgpu::Backend, name: &str, [min, max]: [u32; 2]) -> wgpu::AdapterInfo {
+        wgpu::AdapterInfo {
+            name: name.to_owned(),
+            subgroup_min_size: min,
+            subgroup_max_size: max,
+            ..wgpu::AdapterInfo::new(wgpu::DeviceType::IntegratedGpu, backend)
+        }
+    }
+
+    fn offered(
+        side: u32,
+        ab_type: wgpu::CooperativeScalarType,
+        cr_type: wgpu::CooperativeScalarType,
+    ) -> wgpu::CooperativeMatrixProperties {
+        wgpu::CooperativeMatrixProperties {
+            m_size: side,
+            n_size: side,
+            k_size: side,
+            ab_type,
+            cr_type,
+            saturating_accumulation: false,
+        }
+    }
+
+    #[test]
+    fn lanes_are_known_where_all_subgroups_have_as_many_and_on_apples_gpus() {
+        use wgpu::Backend::{Metal, Vulkan};
+        for (backend, name, range, expected) in [
+            (Vulkan, "llvmpipe (LLVM 21.1.8, 256 bits)", [8, 8], Some(8)),
+            (Vulkan, "NVIDIA H100 80GB HBM3", [32, 32], Some(32)),
+            (Vulkan, "AMD Radeon RX 7900 XTX", [32, 64], None),
+            // The range that wgpu gives on Metal.
+            (Metal, "Apple M4 Pro", [4, 64], Some(32)),
+            (Metal, "AMD Radeon Pro 5500M", [4, 64], None),
+        ] {
+            assert_eq!(lanes(&info(backend, name, range)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_largest_matrices_with_kernels_for_these_lanes_are_taken() {
+        use wgpu::CooperativeScalarType::{F16, F32};
+        // In wgpu's order on Metal.
+        let apple = [offered(8, F32, F32), offered(8, F16, F16), offered(8, F16, F32)];
+        assert_eq!(largest_of(32, &apple), Some(MatrixSize::EightOf32Lanes));
+        assert_eq!(largest_of(8, &apple), Some(MatrixSize::Eight));
+        assert_eq!(largest_of(16, &apple), None);
+        let both = [offered(8, F16, F32), offered(16, F16, F32)];
+        assert_eq!(largest_of(32, &both), Some(MatrixSize::Sixteen));
+        assert_eq!(largest_of(8, &both), Some(MatrixSize::Eight));
+        // Sums in f16 or operands in f32 are not what the kernels multiply.
+        assert_eq!(largest_of(32, &apple[..2]), None);
+    }
 }

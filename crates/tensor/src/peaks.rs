@@ -118,7 +118,7 @@ impl Device {
 
     fn matrix_products(&self, size: MatrixSize) -> Result<f64> {
         let source = match size {
-            MatrixSize::Eight => include_str!("peaks/matrix_8.wgsl"),
+            MatrixSize::Eight | MatrixSize::EightOf32Lanes => include_str!("peaks/matrix_8.wgsl"),
             MatrixSize::Sixteen => include_str!("peaks/matrix_16.wgsl"),
         };
         let workgroups = self.workgroups();

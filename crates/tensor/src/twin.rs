@@ -95,6 +95,7 @@ static TWINS: [(&[&Kernel], Twin); 27] = [
         &[
             &kernels::attention::KERNEL,
             &kernels::attention_cooperative_8::KERNEL,
+            &kernels::attention_cooperative_8_lanes_32::KERNEL,
             &kernels::attention_cooperative_16::KERNEL,
             &kernels::attention_lanes::KERNEL,
             &kernels::attention_vec4::KERNEL,

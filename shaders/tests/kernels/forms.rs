@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clipseg_shaders::Kernel;
 use clipseg_shaders::kernels::{
-    ALL, attention, attention_cooperative_8, attention_cooperative_16, attention_lanes, attention_vec4,
-    layer_norm, layer_norm_lanes, layer_norm_vec4, matmul_subgroup, matmul_subgroup_packed_f16, mlp_subgroup,
-    mlp_subgroup_packed_f16, softmax, softmax_lanes,
+    ALL, attention, attention_cooperative_8, attention_cooperative_8_lanes_32, attention_cooperative_16,
+    attention_lanes, attention_vec4, layer_norm, layer_norm_lanes, layer_norm_vec4, matmul_subgroup,
+    matmul_subgroup_packed_f16, mlp_subgroup, mlp_subgroup_packed_f16, softmax, softmax_lanes,
 };
 
 /// A product of matrices on storage buffers: callers give each the same parameters and resources.
@@ -96,6 +96,7 @@ fn forms_of_one_operation_take_the_same_parameters_and_resources() {
         &attention_vec4::KERNEL,
         &attention_lanes::KERNEL,
         &attention_cooperative_8::KERNEL,
+        &attention_cooperative_8_lanes_32::KERNEL,
         &attention_cooperative_16::KERNEL,
     ]);
     assert_interchangeable(&[&layer_norm::KERNEL, &layer_norm_vec4::KERNEL, &layer_norm_lanes::KERNEL]);
@@ -115,6 +116,8 @@ fn the_bindings_that_hold_halves_are_those_that_overrides_or_a_type_speak_of() {
         ("attention_cooperative_16", "output"),
         ("attention_cooperative_8", "query_key_value"),
         ("attention_cooperative_8", "output"),
+        ("attention_cooperative_8_lanes_32", "query_key_value"),
+        ("attention_cooperative_8_lanes_32", "output"),
         ("attention_lanes", "query_key_value"),
         ("attention_lanes", "output"),
         ("attention_vec4", "query_key_value"),
@@ -127,12 +130,18 @@ fn the_bindings_that_hold_halves_are_those_that_overrides_or_a_type_speak_of() {
         ("matmul_cooperative_8", "input"),
         ("matmul_cooperative_8", "weight"),
         ("matmul_cooperative_8", "output"),
+        ("matmul_cooperative_8_lanes_32", "input"),
+        ("matmul_cooperative_8_lanes_32", "weight"),
+        ("matmul_cooperative_8_lanes_32", "output"),
         ("matmul_cooperative_small_16", "input"),
         ("matmul_cooperative_small_16", "weight"),
         ("matmul_cooperative_small_16", "output"),
         ("matmul_cooperative_small_8", "input"),
         ("matmul_cooperative_small_8", "weight"),
         ("matmul_cooperative_small_8", "output"),
+        ("matmul_cooperative_small_8_lanes_32", "input"),
+        ("matmul_cooperative_small_8_lanes_32", "weight"),
+        ("matmul_cooperative_small_8_lanes_32", "output"),
         ("matmul_skinny_packed_f16", "input"),
         ("matmul_skinny_packed_f16", "weight"),
         ("matmul_skinny_packed_f16", "output"),

@@ -3,5 +3,6 @@
 mod composition;
 mod forms;
 mod limits;
+mod metal;
 mod variants;
 mod writers;

@@ -78,7 +78,8 @@ fn variant(kernel: &'static Kernel, constants: &PipelineConstants) -> Variant {
     Variant { kernel, title, module, info }
 }
 
-fn validator() -> Validator {
+/// Takes what the build takes.
+pub fn validator() -> Validator {
     // As in build/main.rs.
     let capabilities = Capabilities::SUBGROUP
         | Capabilities::SUBGROUP_BARRIER

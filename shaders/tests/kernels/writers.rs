@@ -11,7 +11,7 @@ use super::variants::{Variant, every_portable_variant, every_variant};
 /// As wgpu compiles with its runtime checks on.
 const CHECKED: BoundsCheckPolicies = policies(BoundsCheckPolicy::Restrict);
 /// As it compiles a module that is trusted.
-const UNCHECKED: BoundsCheckPolicies = policies(BoundsCheckPolicy::Unchecked);
+pub const UNCHECKED: BoundsCheckPolicies = policies(BoundsCheckPolicy::Unchecked);
 
 const fn policies(policy: BoundsCheckPolicy) -> BoundsCheckPolicies {
     BoundsCheckPolicies { index: policy, buffer: policy, image_load: policy, binding_array: policy }

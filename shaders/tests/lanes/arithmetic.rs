@@ -1,5 +1,6 @@
 //! WGSL's arithmetic on values that all threads of a workgroup have.
 
+use clipseg_shaders::twins::half;
 use naga::{BinaryOperator, MathFunction, ScalarKind, TypeInner, UnaryOperator};
 
 /// A value of each thread: so many words, one thread's behind the other's.
@@ -200,6 +201,13 @@ pub fn cast(from: ScalarKind, to: ScalarKind, is_converted: bool, value: &Wide) 
         other => panic!("a conversion of {other:?} is not interpreted"),
     };
     Wide { size: value.size, words: value.words.iter().map(|&word| each(word)).collect() }
+}
+
+/// A value in f16, which is kept as the same number in f32: an f16 is a word here, too.
+pub fn to_f16(from: ScalarKind, value: &Wide) -> Wide {
+    let mut value = cast(from, ScalarKind::Float, true, value);
+    value.words.iter_mut().for_each(|word| *word = half(f32::from_bits(*word)).to_bits());
+    value
 }
 
 /// One or the other of two values, as a scalar or each component of the condition says.

@@ -2,9 +2,11 @@
 
 use std::rc::Rc;
 
-use naga::{AddressSpace, Arena, ArraySize, Expression, Handle, Literal, Type, TypeInner};
+use naga::{
+    AddressSpace, Arena, ArraySize, Expression, Handle, Literal, Scalar, ScalarKind, Type, TypeInner,
+};
 
-use super::arithmetic::{Wide, binary, cast, kind_of, math, select, unary};
+use super::arithmetic::{Wide, binary, cast, kind_of, math, select, to_f16, unary};
 use super::machine::{Frame, Machine, Root, Value};
 
 impl<'a> Machine<'a> {
@@ -13,11 +15,17 @@ impl<'a> Machine<'a> {
         self.words(&self.module.types[ty].inner)
     }
 
+    /// The words of what a pointer points to.
+    pub fn words_at(&self, frame: &Frame<'a>, pointer: Handle<Expression>) -> usize {
+        self.words(frame.info[pointer].ty.inner_with(&self.module.types))
+    }
+
     fn words(&self, inner: &TypeInner) -> usize {
         match inner {
             TypeInner::Scalar(_) => 1,
             TypeInner::Vector { size, .. } => *size as usize,
             TypeInner::Matrix { columns, rows, .. } => *columns as usize * *rows as usize,
+            TypeInner::CooperativeMatrix { columns, rows, .. } => *columns as usize * *rows as usize,
             TypeInner::Array { base, size: ArraySize::Constant(count), .. } => {
                 self.words_of(*base) * count.get() as usize
             }
@@ -121,6 +129,8 @@ impl<'a> Machine<'a> {
             }
             Expression::Unary { op, expr } => unary(*op, kind_of(inner(*expr)), value(*expr).data()),
             Expression::Binary { op, left, right } => {
+                let is_f16 = |side| inner(side).scalar() == Some(Scalar::F16);
+                assert!(!is_f16(*left) && !is_f16(*right), "arithmetic in f16 is not interpreted");
                 binary(*op, [inner(*left), inner(*right)], value(*left).data(), value(*right).data())
             }
             Expression::Select { condition, accept, reject } => {
@@ -132,7 +142,18 @@ impl<'a> Machine<'a> {
                 math(*fun, inner(*arg), &arguments)
             }
             Expression::As { expr, kind, convert } => {
-                cast(kind_of(inner(*expr)), *kind, convert.is_some(), value(*expr).data())
+                let value = value(*expr);
+                match (*kind, convert) {
+                    (ScalarKind::Float, Some(2)) => to_f16(kind_of(inner(*expr)), value.data()),
+                    _ => cast(kind_of(inner(*expr)), *kind, convert.is_some(), value.data()),
+                }
+            }
+            Expression::CooperativeLoad { rows, data, .. } => {
+                self.load_matrix(frame, *rows as usize, data, active)
+            }
+            Expression::CooperativeMultiplyAdd { a, b, c } => {
+                let [a, b, c] = [a, b, c].map(|&matrix| value(matrix));
+                self.multiply_add([a.data(), b.data(), c.data()], active)
             }
             _ => return value(handle),
         };

@@ -8,8 +8,8 @@ use naga::back::PipelineConstants;
 use naga::back::pipeline_constants::process_overrides;
 use naga::valid::{Capabilities, FunctionInfo, ModuleInfo, ValidationFlags, Validator};
 use naga::{
-    AddressSpace, Binding, Block, BuiltIn, Expression, Function, GlobalVariable, Handle, LocalVariable,
-    Module, ScalarKind, ShaderStage, Statement, SwitchValue,
+    AddressSpace, Barrier, Binding, Block, BuiltIn, Expression, Function, GlobalVariable, Handle,
+    LocalVariable, Module, ScalarKind, ShaderStage, Statement, SwitchValue,
 };
 
 use super::arithmetic::{Wide, kind_of};
@@ -21,7 +21,7 @@ const UNWRITTEN: u32 = 0x7fc0_dead;
 pub struct Dispatch<'a> {
     pub kernel: &'a Kernel,
     pub params: &'a [u8],
-    /// What it reads, in the order of its bindings.
+    /// What it reads, in the order of its bindings: a word for each number, f16 as the same number in f32.
     pub inputs: &'a [&'a [u32]],
     /// Words that it writes.
     pub output: usize,
@@ -38,7 +38,12 @@ impl Dispatch<'_> {
     pub fn run(&self) -> Vec<u32> {
         let name = self.kernel.name;
         let module = naga::front::wgsl::parse_str(self.kernel.source).expect(name);
-        let capabilities = Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+        // As in build/main.rs.
+        let capabilities = Capabilities::SUBGROUP
+            | Capabilities::SUBGROUP_BARRIER
+            | Capabilities::SHADER_FLOAT16_IN_FLOAT32
+            | Capabilities::SHADER_FLOAT16
+            | Capabilities::COOPERATIVE_MATRIX;
         let info = Validator::new(ValidationFlags::all(), capabilities).validate(&module).expect(name);
         let constants: PipelineConstants =
             self.constants.iter().map(|&(name, value)| (name.to_owned(), value.into())).collect();
@@ -88,7 +93,7 @@ pub struct Machine<'a> {
     /// Of a workgroup, and of a subgroup.
     pub threads: usize,
     pub lanes: usize,
-    memory: HashMap<Handle<GlobalVariable>, Vec<u32>>,
+    pub memory: HashMap<Handle<GlobalVariable>, Vec<u32>>,
 }
 
 /// A call of a function by all threads that take part.
@@ -169,6 +174,7 @@ impl<'a> Machine<'a> {
                 let thread = thread as u32;
                 [thread % across, thread / across % down, thread / (across * down)][side]
             }),
+            BuiltIn::SubgroupId => Wide::of(threads, 1, |thread, _| (thread / self.lanes) as u32),
             BuiltIn::SubgroupInvocationId => Wide::of(threads, 1, |thread, _| (thread % self.lanes) as u32),
             other => panic!("{other:?} is not interpreted"),
         };
@@ -275,6 +281,7 @@ impl<'a> Machine<'a> {
                     }
                     active.fill(false);
                 }
+                Statement::ControlBarrier(Barrier::SUB_GROUP) => self.assert_whole_subgroups(&active),
                 Statement::ControlBarrier(_) => {
                     assert!(
                         active.iter().all(|&active| active),
@@ -304,6 +311,10 @@ impl<'a> Machine<'a> {
                     let value = self.value(frame, *argument);
                     let gathered = self.gather(frame, mode, value.data(), &active);
                     frame.values.insert(*result, gathered.into());
+                }
+                Statement::CooperativeStore { target, data } => {
+                    let matrix = self.value(frame, *target);
+                    self.store_matrix(frame, matrix.data(), data, &active);
                 }
                 other => panic!("{other:?} is not interpreted"),
             }

@@ -4,6 +4,8 @@
 mod arithmetic;
 mod expressions;
 mod machine;
+mod matrices;
+mod matrix_units;
 mod subgroups;
 
 use bytemuck::{bytes_of, cast_slice};
@@ -29,7 +31,11 @@ fn check_product(kernel: &Kernel, [tile_rows, tile_columns]: [u32; 2], lanes: us
     {
         let mut random = Random(u64::from(rows));
         let mut values = |rows: u32, columns: u32| random.values((rows * columns) as usize);
-        let [input, weight] = [values(rows, inner), values(columns, inner)];
+        let mut operands = [values(rows, inner), values(columns, inner)];
+        if kernel.uses_matrix_units {
+            operands.iter_mut().flatten().for_each(|value| *value = twins::half(*value));
+        }
+        let [input, weight] = operands;
         let params = matmul_tile::Params {
             rows,
             columns,
@@ -72,42 +78,50 @@ fn a_product_in_larger_subgroups_than_it_takes_is_wrong() {
     check_product(&matmul_tile_lanes::KERNEL, tile, 128);
 }
 
+/// With `queries` of a workgroup.
+fn check_attention(kernel: &Kernel, queries: u32, lanes: usize, tolerance: f32) {
+    let heads = 2;
+    for (head_size, causal, cu_seqlens) in [(64, 0, &[][..]), (40, 1, &[]), (4, 1, &[0, 0, 70, 90, 91])] {
+        let (images, tokens) = if cu_seqlens.is_empty() { (2, 35) } else { (1, 91) };
+        let sequences = if cu_seqlens.is_empty() { images } else { cu_seqlens.len() - 1 };
+        let mut random = Random(u64::from(head_size));
+        let width = (heads * head_size) as usize;
+        let mut values = random.values(images * tokens * 3 * width);
+        values.iter_mut().for_each(|value| *value *= 3.0);
+        if kernel.uses_matrix_units {
+            values.iter_mut().for_each(|value| *value = twins::half(*value));
+        }
+        let mask = random.indices(images * tokens, 2);
+        let params = attention::Params {
+            tokens: tokens as u32,
+            heads,
+            head_size,
+            causal,
+            has_mask: 1,
+            has_cu_seqlens: (!cu_seqlens.is_empty()).into(),
+            scale: (head_size as f32).powf(-0.5),
+        };
+        // Rows of no sequence stay what they are.
+        let used = cu_seqlens.last().map_or(images * tokens, |&end| end as usize) * width;
+        let mut expected = vec![0.0; images * tokens * width];
+        twins::attention(&params, &values, &mask, cu_seqlens, &mut expected);
+        let dispatch = Dispatch {
+            kernel,
+            params: bytes_of(&params),
+            inputs: &[cast_slice(&values), &mask, cu_seqlens],
+            output: expected.len(),
+            grid: [(tokens as u32).div_ceil(queries), heads, sequences as u32],
+            lanes,
+            constants: &[],
+        };
+        assert_close(&dispatch.run()[..used], &expected[..used], tolerance);
+    }
+}
+
 #[test]
 fn attention_equals_its_twin() {
-    let heads = 2;
     for lanes in [4, 8, 16, 32, 64, 128] {
-        for (head_size, causal, cu_seqlens) in [(64, 0, &[][..]), (40, 1, &[]), (4, 1, &[0, 0, 70, 90, 91])] {
-            let (images, tokens) = if cu_seqlens.is_empty() { (2, 35) } else { (1, 91) };
-            let sequences = if cu_seqlens.is_empty() { images } else { cu_seqlens.len() - 1 };
-            let mut random = Random(u64::from(head_size));
-            let width = (heads * head_size) as usize;
-            let values: Vec<_> =
-                random.values(images * tokens * 3 * width).iter().map(|value| 3.0 * value).collect();
-            let mask = random.indices(images * tokens, 2);
-            let params = attention::Params {
-                tokens: tokens as u32,
-                heads,
-                head_size,
-                causal,
-                has_mask: 1,
-                has_cu_seqlens: (!cu_seqlens.is_empty()).into(),
-                scale: (head_size as f32).powf(-0.5),
-            };
-            // Rows of no sequence stay what they are.
-            let used = cu_seqlens.last().map_or(images * tokens, |&end| end as usize) * width;
-            let mut expected = vec![0.0; images * tokens * width];
-            twins::attention(&params, &values, &mask, cu_seqlens, &mut expected);
-            let dispatch = Dispatch {
-                kernel: &attention_lanes::KERNEL,
-                params: bytes_of(&params),
-                inputs: &[cast_slice(&values), &mask, cu_seqlens],
-                output: expected.len(),
-                grid: [(tokens as u32).div_ceil(attention_lanes::QUERIES), heads, sequences as u32],
-                lanes,
-                constants: &[],
-            };
-            assert_close(&dispatch.run()[..used], &expected[..used], 1e-5);
-        }
+        check_attention(&attention_lanes::KERNEL, attention_lanes::QUERIES, lanes, 1e-5);
     }
 }
 
@@ -167,12 +181,15 @@ fn softmax_equals_its_twin() {
     }
 }
 
+/// A kernel with a piece of its text changed, which stands there once.
+fn changed(kernel: &Kernel, piece: &str, changed: &str) -> Kernel {
+    assert_eq!(kernel.source.matches(piece).count(), 1);
+    Kernel { source: kernel.source.replace(piece, changed).leak(), ..*kernel }
+}
+
 /// Softmax with a line of its text changed.
-fn check_changed(line: &str, changed: &str) {
-    let text = softmax_lanes::KERNEL.source;
-    assert_eq!(text.matches(line).count(), 1);
-    let source = text.replace(line, changed).leak();
-    check_softmax(&Kernel { source, ..softmax_lanes::KERNEL }, [5, 7], 32);
+fn check_changed(line: &str, by: &str) {
+    check_softmax(&changed(&softmax_lanes::KERNEL, line, by), [5, 7], 32);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::arithmetic::Wide;
 use super::machine::{Frame, Machine};
 
 impl<'a> Machine<'a> {
-    fn assert_whole_subgroups(&self, active: &[bool]) {
+    pub fn assert_whole_subgroups(&self, active: &[bool]) {
         let whole = |subgroup: &[bool]| subgroup.iter().all(|&active| active == subgroup[0]);
         assert!(active.chunks(self.lanes).all(whole), "a subgroup operation that some lanes do not come to");
     }
@@ -29,7 +29,9 @@ impl<'a> Machine<'a> {
     pub fn gather(&self, frame: &Frame<'a>, mode: &GatherMode, value: &Wide, active: &[bool]) -> Wide {
         self.assert_whole_subgroups(active);
         let index = match mode {
-            GatherMode::Shuffle(index) | GatherMode::QuadBroadcast(index) => Some(self.value(frame, *index)),
+            GatherMode::Shuffle(index) | GatherMode::ShuffleXor(index) | GatherMode::QuadBroadcast(index) => {
+                Some(self.value(frame, *index))
+            }
             _ => None,
         };
         let index = |thread: usize| index.as_ref().map_or(0, |index| index.data().at(thread)[0] as usize);
@@ -37,6 +39,7 @@ impl<'a> Machine<'a> {
             let lane = thread % self.lanes;
             let source = match mode {
                 GatherMode::Shuffle(_) => index(thread),
+                GatherMode::ShuffleXor(_) => lane ^ index(thread),
                 GatherMode::QuadBroadcast(_) => lane - lane % 4 + index(thread),
                 GatherMode::QuadSwap(Direction::X) => lane ^ 1,
                 GatherMode::QuadSwap(Direction::Y) => lane ^ 2,

@@ -16,14 +16,18 @@
 const THREADS: u32 = 4u * LANES;
 const QUERIES: u32 = 4u * SIDE;
 const KEYS: u32 = 2u * SIDE;
-const MAX_HEAD_SIZE: u32 = 4u * SIDE;
+const MAX_HEAD_SIZE: u32 = 64u;
+// Matrices side by side in the largest head: four or eight.
+const MATRICES: u32 = MAX_HEAD_SIZE / SIDE;
 // Vectors of four values in a row of a matrix, and in a row of the largest head.
 const FOURS: u32 = SIDE / 4u;
 const HEAD: u32 = MAX_HEAD_SIZE / 4u;
-// Vectors from one row to the next in workgroup memory, with room against bank conflicts.
-const STRIDE: u32 = HEAD + 2u;
-const SCORE_STRIDE: u32 = KEYS / 4u + 1u;
-const PROBABILITY_STRIDE: u32 = KEYS / 4u + 2u;
+// Elements of a tile that a row of a matrix takes.
+const ROW: u32 = FOURS * ELEMENTS;
+// Elements from one row to the next in workgroup memory, with room against bank conflicts.
+const STRIDE: u32 = (HEAD + 2u) * ELEMENTS;
+const SCORE_STRIDE: u32 = (KEYS / 4u + 1u) * ELEMENTS;
+const PROBABILITY_STRIDE: u32 = (KEYS / 4u + 2u) * ELEMENTS;
 // Lanes that share a query, and vectors of scores that each of them has.
 const LANES_PER_QUERY: u32 = LANES / SIDE;
 const SCORES_PER_LANE: u32 = KEYS / 4u / LANES_PER_QUERY;
@@ -32,15 +36,15 @@ const BROUGHT: u32 = KEYS * HEAD / THREADS;
 
 alias Block = array<vec4<f16>, BROUGHT>;
 
-// [query][channel / 4]
-var<workgroup> queries: array<vec4<f16>, QUERIES * STRIDE>;
-// [key][channel / 4]
-var<workgroup> keys: array<vec4<f16>, KEYS * STRIDE>;
-var<workgroup> values: array<vec4<f16>, KEYS * STRIDE>;
-// [query][key / 4]; at the end, [query][channel / 4] of one matrix. A subgroup meets its own queries alone.
-var<workgroup> scores: array<vec4<f32>, QUERIES * SCORE_STRIDE>;
-// [query][key / 4]
-var<workgroup> probabilities: array<vec4<f16>, QUERIES * PROBABILITY_STRIDE>;
+// [query][channel]
+var<workgroup> queries: array<Halves, QUERIES * STRIDE>;
+// [key][channel]
+var<workgroup> keys: array<Halves, KEYS * STRIDE>;
+var<workgroup> values: array<Halves, KEYS * STRIDE>;
+// [query][key]; at the end, [query][channel] of one matrix. A subgroup meets its own queries alone.
+var<workgroup> scores: array<Floats, QUERIES * SCORE_STRIDE>;
+// [query][key]
+var<workgroup> probabilities: array<Halves, QUERIES * PROBABILITY_STRIDE>;
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -56,7 +60,8 @@ fn main(
     let sequence = sequence_of(workgroup.z);
     let first_query = workgroup.x * QUERIES;
     for (var i = thread; i < QUERIES * HEAD; i += THREADS) {
-        queries[i / HEAD * STRIDE + i % HEAD] = read_vector(sequence, first_query + i / HEAD, head, i % HEAD);
+        let vector = read_vector(sequence, first_query + i / HEAD, head, i % HEAD);
+        put_queries(i / HEAD * STRIDE + i % HEAD * ELEMENTS, vector);
     }
 
     // What this lane does with scores: a part of one query's.
@@ -70,18 +75,20 @@ fn main(
     var largest = LOWEST;
     for (var first_key = 0u; first_key < sequence.length; first_key += KEYS) {
         workgroupBarrier();
-        for (var i = 0u; i < BROUGHT; i++) { keys[staged(thread, i)] = next_keys[i]; }
+        for (var i = 0u; i < BROUGHT; i++) { put_keys(staged(thread, i), next_keys[i]); }
         workgroupBarrier();
         next_keys = read_block(thread, sequence, first_key + KEYS, width + head);
         multiply_keys(own);
         subgroupBarrier();
         for (var i = part; i < part + SCORES_PER_LANE; i++) {
             let masks = masks_of_four(sequence, first_key + 4u * i, query);
-            let score = select(vec4(LOWEST), params.scale * scores[row * SCORE_STRIDE + i], masks == vec4(0u));
+            let scaled = params.scale * four_sums(row * SCORE_STRIDE + i * ELEMENTS);
+            let score = select(vec4(LOWEST), scaled, masks == vec4(0u));
             largest = max(largest, max(max(score.x, score.y), max(score.z, score.w)));
         }
     }
     if LANES_PER_QUERY > 1u { largest = max(largest, subgroupShuffleXor(largest, 1u)); }
+    if LANES_PER_QUERY > 2u { largest = max(largest, subgroupShuffleXor(largest, 2u)); }
 
     next_keys = read_block(thread, sequence, 0u, width + head);
     var next_values = read_block(thread, sequence, 0u, 2u * width + head);
@@ -90,11 +97,16 @@ fn main(
     var second = Sum();
     var third = Sum();
     var fourth = Sum();
+    // Of heads that take more than four matrices.
+    var fifth = Sum();
+    var sixth = Sum();
+    var seventh = Sum();
+    var eighth = Sum();
     for (var first_key = 0u; first_key < sequence.length; first_key += KEYS) {
         workgroupBarrier();
         for (var i = 0u; i < BROUGHT; i++) {
-            keys[staged(thread, i)] = next_keys[i];
-            values[staged(thread, i)] = next_values[i];
+            put_keys(staged(thread, i), next_keys[i]);
+            put_values(staged(thread, i), next_values[i]);
         }
         workgroupBarrier();
         next_keys = read_block(thread, sequence, first_key + KEYS, width + head);
@@ -103,29 +115,42 @@ fn main(
         subgroupBarrier();
         for (var i = part; i < part + SCORES_PER_LANE; i++) {
             let masks = masks_of_four(sequence, first_key + 4u * i, query);
-            let score = select(vec4(LOWEST), params.scale * scores[row * SCORE_STRIDE + i], masks == vec4(0u));
+            let scaled = params.scale * four_sums(row * SCORE_STRIDE + i * ELEMENTS);
+            let score = select(vec4(LOWEST), scaled, masks == vec4(0u));
             let probability = select(vec4<f32>(), exp(score - largest), masks < vec4(2u));
             total += dot(probability, vec4(1.0));
-            probabilities[row * PROBABILITY_STRIDE + i] = vec4<f16>(probability);
+            put_probabilities(row * PROBABILITY_STRIDE + i * ELEMENTS, vec4<f16>(probability));
         }
         subgroupBarrier();
         for (var k = 0u; k < 2u; k++) {
-            let at = own * PROBABILITY_STRIDE + k * FOURS;
+            let at = own * PROBABILITY_STRIDE + k * ROW;
             let weights = coopLoadT<Left>(&probabilities[at], PROBABILITY_STRIDE);
             let rows = k * SIDE * STRIDE;
             first = coopMultiplyAdd(weights, coopLoadT<Right>(&values[rows], STRIDE), first);
             if size > FOURS {
-                second = coopMultiplyAdd(weights, coopLoadT<Right>(&values[rows + FOURS], STRIDE), second);
+                second = coopMultiplyAdd(weights, coopLoadT<Right>(&values[rows + ROW], STRIDE), second);
             }
             if size > 2u * FOURS {
-                third = coopMultiplyAdd(weights, coopLoadT<Right>(&values[rows + 2u * FOURS], STRIDE), third);
+                third = coopMultiplyAdd(weights, coopLoadT<Right>(&values[rows + 2u * ROW], STRIDE), third);
             }
             if size > 3u * FOURS {
-                fourth = coopMultiplyAdd(weights, coopLoadT<Right>(&values[rows + 3u * FOURS], STRIDE), fourth);
+                fourth = coopMultiplyAdd(weights, coopLoadT<Right>(&values[rows + 3u * ROW], STRIDE), fourth);
+            }
+            if MATRICES > 4u {
+                if size > 4u * FOURS {
+                    fifth = coopMultiplyAdd(weights, coopLoadT<Right>(&values[rows + 4u * ROW], STRIDE), fifth);
+                    sixth = coopMultiplyAdd(weights, coopLoadT<Right>(&values[rows + 5u * ROW], STRIDE), sixth);
+                }
+                if size > 6u * FOURS {
+                    let columns = rows + 6u * ROW;
+                    seventh = coopMultiplyAdd(weights, coopLoadT<Right>(&values[columns], STRIDE), seventh);
+                    eighth = coopMultiplyAdd(weights, coopLoadT<Right>(&values[columns + ROW], STRIDE), eighth);
+                }
             }
         }
     }
     if LANES_PER_QUERY > 1u { total += subgroupShuffleXor(total, 1u); }
+    if LANES_PER_QUERY > 2u { total += subgroupShuffleXor(total, 2u); }
 
     let is_query = query < sequence.length;
     let start = (sequence.first + query) * width + head;
@@ -145,25 +170,43 @@ fn main(
     coopStoreT(fourth, &scores[own * SCORE_STRIDE], SCORE_STRIDE);
     subgroupBarrier();
     finish(is_query, row, lane, total, start, 3u * FOURS);
+    if MATRICES > 4u {
+        subgroupBarrier();
+        coopStoreT(fifth, &scores[own * SCORE_STRIDE], SCORE_STRIDE);
+        subgroupBarrier();
+        finish(is_query, row, lane, total, start, 4u * FOURS);
+        subgroupBarrier();
+        coopStoreT(sixth, &scores[own * SCORE_STRIDE], SCORE_STRIDE);
+        subgroupBarrier();
+        finish(is_query, row, lane, total, start, 5u * FOURS);
+        subgroupBarrier();
+        coopStoreT(seventh, &scores[own * SCORE_STRIDE], SCORE_STRIDE);
+        subgroupBarrier();
+        finish(is_query, row, lane, total, start, 6u * FOURS);
+        subgroupBarrier();
+        coopStoreT(eighth, &scores[own * SCORE_STRIDE], SCORE_STRIDE);
+        subgroupBarrier();
+        finish(is_query, row, lane, total, start, 7u * FOURS);
+    }
 }
 
 // The scores of a subgroup's queries and the block's keys, not yet scaled.
 fn multiply_keys(own: u32) {
     var left = Sum();
     var right = Sum();
-    for (var i = 0u; i < params.head_size / 4u; i += FOURS) {
+    for (var i = 0u; i < params.head_size / 4u * ELEMENTS; i += ROW) {
         let rows = coopLoadT<Left>(&queries[own * STRIDE + i], STRIDE);
         left = coopMultiplyAdd(rows, coopLoad<Right>(&keys[i], STRIDE), left);
         right = coopMultiplyAdd(rows, coopLoad<Right>(&keys[SIDE * STRIDE + i], STRIDE), right);
     }
     coopStoreT(left, &scores[own * SCORE_STRIDE], SCORE_STRIDE);
-    coopStoreT(right, &scores[own * SCORE_STRIDE + FOURS], SCORE_STRIDE);
+    coopStoreT(right, &scores[own * SCORE_STRIDE + ROW], SCORE_STRIDE);
 }
 
 // Where a thread's vector of a block goes.
 fn staged(thread: u32, i: u32) -> u32 {
     let place = thread + i * THREADS;
-    return place / HEAD * STRIDE + place % HEAD;
+    return place / HEAD * STRIDE + place % HEAD * ELEMENTS;
 }
 
 // A thread's vectors of a block of keys, or values, which lie from `column` of their rows on.
@@ -195,11 +238,13 @@ fn masks_of_four(sequence: Sequence, key: u32, query: u32) -> vec4<u32> {
 
 // A lane's share of one matrix of the output, whose channels start with the vector `channel`.
 fn finish(is_query: bool, row: u32, lane: u32, total: f32, start: u32, channel: u32) {
-    let share = FOURS / LANES_PER_QUERY;
+    let share = max(FOURS / LANES_PER_QUERY, 1u);
     let first = lane % LANES_PER_QUERY * share;
+    // Where more lanes share a query than a row has vectors, some have none to write.
+    if LANES_PER_QUERY > FOURS && first >= FOURS { return; }
     for (var i = first; i < first + share; i++) {
         if is_query && channel + i < params.head_size / 4u {
-            write_output(start + channel + i, scores[row * SCORE_STRIDE + i] / total);
+            write_output(start + channel + i, four_sums(row * SCORE_STRIDE + i * ELEMENTS) / total);
         }
     }
 }

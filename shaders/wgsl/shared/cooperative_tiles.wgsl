@@ -10,21 +10,24 @@
 
 const THREADS: u32 = 4u * LANES;
 const VECTORS: u32 = DEPTH / 4u;
-// Vectors from one row of a tile to the next: two more, against bank conflicts.
-const STRIDE: u32 = VECTORS + 2u;
+// Elements from one row of a tile to the next: two vectors more, against bank conflicts.
+const STRIDE: u32 = (VECTORS + 2u) * ELEMENTS;
 // Vectors of each operand that a thread brings per step.
 const BROUGHT: u32 = TILE * VECTORS / THREADS;
-// Vectors of four sums in a row of a matrix, and from one row to the next.
+// Vectors of four values in a row of a matrix, and elements of a tile that the row takes.
 const FOURS: u32 = SIDE / 4u;
-const SUM_STRIDE: u32 = FOURS + 1u;
+const ROW: u32 = FOURS * ELEMENTS;
+// Vectors of a row of sums, and elements from one such row to the next.
+const SUM_FOURS: u32 = ACROSS * FOURS;
+const SUM_STRIDE: u32 = (SUM_FOURS + 1u) * ELEMENTS;
 
 alias Block = array<vec4<f16>, BROUGHT>;
 
-// [row][inner value / 4] and [column][inner value / 4]
-var<workgroup> input_tile: array<vec4<f16>, TILE * STRIDE>;
-var<workgroup> weight_tile: array<vec4<f16>, TILE * STRIDE>;
-// [subgroup][row][column / 4]
-var<workgroup> sum_tile: array<vec4<f32>, 4u * SIDE * SUM_STRIDE>;
+// [row][inner value] and [column][inner value]
+var<workgroup> input_tile: array<Halves, TILE * STRIDE>;
+var<workgroup> weight_tile: array<Halves, TILE * STRIDE>;
+// [subgroup][row][column]
+var<workgroup> sum_tile: array<Floats, 4u * SIDE * SUM_STRIDE>;
 
 // The vectors of the input that a thread brings for a step, zeros beyond either edge.
 fn input_block(thread: u32, first_row: u32, depth: u32) -> Block {
@@ -54,10 +57,11 @@ fn weight_block(thread: u32, first_column: u32, depth: u32) -> Block {
     return block;
 }
 
-// Writes a matrix of sums, `column` counting vectors.
-fn finish_matrix(own: u32, lane: u32, row: u32, column: u32) {
-    for (var i = lane; i < SIDE * FOURS; i += LANES) {
-        finish(sum_tile[own + i / FOURS * SUM_STRIDE + i % FOURS], row + i / FOURS, column + i % FOURS);
+// Writes the matrices of sums that lie side by side, `column` counting vectors.
+fn finish_matrices(own: u32, lane: u32, row: u32, column: u32) {
+    for (var i = lane; i < SIDE * SUM_FOURS; i += LANES) {
+        let sums = four_sums(own + i / SUM_FOURS * SUM_STRIDE + i % SUM_FOURS * ELEMENTS);
+        finish(sums, row + i / SUM_FOURS, column + i % SUM_FOURS);
     }
 }
 

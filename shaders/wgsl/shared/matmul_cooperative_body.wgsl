@@ -4,9 +4,12 @@
 // that what lies beyond an edge becomes zero. The sums go through it too, because only there does a lane know
 // which value of a matrix it reads.
 
-// Rows and columns of the tile, and inner values per step. Vectors hold four inner values in f16.
+// Rows and columns of the tile, and inner values per step. A thread brings
+// four inner values in f16 at once.
 const TILE: u32 = 4u * SIDE;
 const DEPTH: u32 = 32u;
+// Matrices of sums side by side in workgroup memory.
+const ACROSS: u32 = 1u;
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -31,14 +34,14 @@ fn main(
     for (var depth = 0u; depth < params.inner; depth += DEPTH) {
         for (var i = 0u; i < BROUGHT; i++) {
             let place = thread + i * THREADS;
-            let staged = place / VECTORS * STRIDE + place % VECTORS;
-            input_tile[staged] = next_input[i];
-            weight_tile[staged] = next_weight[i];
+            let staged = place / VECTORS * STRIDE + place % VECTORS * ELEMENTS;
+            put_input(staged, next_input[i]);
+            put_weight(staged, next_weight[i]);
         }
         workgroupBarrier();
         next_input = input_block(thread, first_row, depth + DEPTH);
         next_weight = weight_block(thread, first_column, depth + DEPTH);
-        for (var k = 0u; k < VECTORS; k += FOURS) {
+        for (var k = 0u; k < VECTORS * ELEMENTS; k += ROW) {
             let upper = coopLoadT<Left>(&input_tile[subgroup_row * STRIDE + k], STRIDE);
             let lower = coopLoadT<Left>(&input_tile[(subgroup_row + SIDE) * STRIDE + k], STRIDE);
             let left = coopLoad<Right>(&weight_tile[subgroup_column * STRIDE + k], STRIDE);
@@ -56,19 +59,19 @@ fn main(
     let own = subgroup * SIDE * SUM_STRIDE;
     coopStoreT(upper_left, &sum_tile[own], SUM_STRIDE);
     workgroupBarrier();
-    finish_matrix(own, lane, row, column);
+    finish_matrices(own, lane, row, column);
     workgroupBarrier();
     coopStoreT(upper_right, &sum_tile[own], SUM_STRIDE);
     workgroupBarrier();
-    finish_matrix(own, lane, row, column + FOURS);
+    finish_matrices(own, lane, row, column + FOURS);
     workgroupBarrier();
     coopStoreT(lower_left, &sum_tile[own], SUM_STRIDE);
     workgroupBarrier();
-    finish_matrix(own, lane, row + SIDE, column);
+    finish_matrices(own, lane, row + SIDE, column);
     workgroupBarrier();
     coopStoreT(lower_right, &sum_tile[own], SUM_STRIDE);
     workgroupBarrier();
-    finish_matrix(own, lane, row + SIDE, column + FOURS);
+    finish_matrices(own, lane, row + SIDE, column + FOURS);
 }
 
 #include "shared/cooperative_tiles.wgsl"

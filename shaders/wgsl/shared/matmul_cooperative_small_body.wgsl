@@ -5,9 +5,12 @@
 // edge becomes zero. The sums go through it too, because only there does a lane know which value of a matrix
 // it reads.
 
-// Rows and columns of the tile, and inner values per step. Vectors hold four inner values in f16.
+// Rows and columns of the tile, and inner values per step. A thread brings
+// four inner values in f16 at once.
 const TILE: u32 = 2u * SIDE;
 const DEPTH: u32 = 64u;
+// Matrices of sums side by side in workgroup memory.
+const ACROSS: u32 = 1u;
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -29,14 +32,14 @@ fn main(
     for (var depth = 0u; depth < params.inner; depth += DEPTH) {
         for (var i = 0u; i < BROUGHT; i++) {
             let place = thread + i * THREADS;
-            let staged = place / VECTORS * STRIDE + place % VECTORS;
-            input_tile[staged] = next_input[i];
-            weight_tile[staged] = next_weight[i];
+            let staged = place / VECTORS * STRIDE + place % VECTORS * ELEMENTS;
+            put_input(staged, next_input[i]);
+            put_weight(staged, next_weight[i]);
         }
         workgroupBarrier();
         next_input = input_block(thread, first_row, depth + DEPTH);
         next_weight = weight_block(thread, first_column, depth + DEPTH);
-        for (var k = 0u; k < VECTORS; k += FOURS) {
+        for (var k = 0u; k < VECTORS * ELEMENTS; k += ROW) {
             let left = coopLoadT<Left>(&input_tile[subgroup_row * STRIDE + k], STRIDE);
             let right = coopLoad<Right>(&weight_tile[subgroup_column * STRIDE + k], STRIDE);
             sum = coopMultiplyAdd(left, right, sum);
@@ -47,7 +50,7 @@ fn main(
     let own = subgroup * SIDE * SUM_STRIDE;
     coopStoreT(sum, &sum_tile[own], SUM_STRIDE);
     workgroupBarrier();
-    finish_matrix(own, lane, first_row + subgroup_row, (first_column + subgroup_column) / 4u);
+    finish_matrices(own, lane, first_row + subgroup_row, (first_column + subgroup_column) / 4u);
 }
 
 #include "shared/cooperative_tiles.wgsl"

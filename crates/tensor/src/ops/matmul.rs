@@ -4,10 +4,10 @@
 mod measure;
 
 use clipseg_shaders::kernels::{
-    matmul_broadcast, matmul_cooperative_8, matmul_cooperative_16, matmul_cooperative_small_8,
-    matmul_cooperative_small_16, matmul_skinny, matmul_skinny_packed_f16, matmul_tile, matmul_tile_dot,
-    matmul_tile_double_buffered, matmul_tile_lanes, matmul_tile_lanes_packed_f16, matmul_tile_packed_f16,
-    matmul_tile_vec4,
+    matmul_broadcast, matmul_cooperative_8, matmul_cooperative_8_lanes_32, matmul_cooperative_16,
+    matmul_cooperative_small_8, matmul_cooperative_small_8_lanes_32, matmul_cooperative_small_16,
+    matmul_skinny, matmul_skinny_packed_f16, matmul_tile, matmul_tile_dot, matmul_tile_double_buffered,
+    matmul_tile_lanes, matmul_tile_lanes_packed_f16, matmul_tile_packed_f16, matmul_tile_vec4,
 };
 use clipseg_shaders::{Activation, Kernel};
 
@@ -174,6 +174,19 @@ static COOPERATIVE_SMALL_8: Variant = Variant {
     fewest_tiles: 0,
     ..COOPERATIVE_8
 };
+/// Nobody has run it on such a GPU: how many tiles are enough is taken from the H100.
+static COOPERATIVE_8_LANES_32: Variant = Variant {
+    kernel: &matmul_cooperative_8_lanes_32::KERNEL,
+    tile: square(matmul_cooperative_8_lanes_32::TILE),
+    matrix_units: Some(MatrixSize::EightOf32Lanes),
+    ..COOPERATIVE_16
+};
+static COOPERATIVE_SMALL_8_LANES_32: Variant = Variant {
+    kernel: &matmul_cooperative_small_8_lanes_32::KERNEL,
+    tile: square(matmul_cooperative_small_8_lanes_32::TILE),
+    fewest_tiles: 0,
+    ..COOPERATIVE_8_LANES_32
+};
 static BROADCAST: Variant = Variant {
     kernel: &matmul_broadcast::KERNEL,
     tile: [matmul_broadcast::TILE_ROWS as usize, matmul_broadcast::TILE_COLUMNS as usize],
@@ -208,12 +221,14 @@ const fn square(side: u32) -> [usize; 2] {
 
 /// Every variant. The first that takes a problem is its default; those after the fallback serve where they
 /// were measured to be faster.
-static VARIANTS: [&Variant; 14] = [
+static VARIANTS: [&Variant; 16] = [
     &SKINNY,
     &SKINNY_PACKED_F16,
     &COOPERATIVE_16,
+    &COOPERATIVE_8_LANES_32,
     &COOPERATIVE_8,
     &COOPERATIVE_SMALL_16,
+    &COOPERATIVE_SMALL_8_LANES_32,
     &COOPERATIVE_SMALL_8,
     &VEC4,
     &PACKED_F16,

@@ -50,8 +50,21 @@ fn main(
         lower_left = coopMultiplyAdd(lower, left, lower_left);
         lower_right = coopMultiplyAdd(lower, right, lower_right);
     }
+    // One after the other: Metal does not add matrices.
     let place = subgroup * SIDE * SIDE;
-    coopStoreT(upper_left + upper_right + lower_left + lower_right, &sums[place], SIDE);
+    coopStoreT(upper_left, &sums[place], SIDE);
     workgroupBarrier();
-    output[id.x] = vec4(sums[thread]);
+    var total = sums[thread];
+    workgroupBarrier();
+    coopStoreT(upper_right, &sums[place], SIDE);
+    workgroupBarrier();
+    total += sums[thread];
+    workgroupBarrier();
+    coopStoreT(lower_left, &sums[place], SIDE);
+    workgroupBarrier();
+    total += sums[thread];
+    workgroupBarrier();
+    coopStoreT(lower_right, &sums[place], SIDE);
+    workgroupBarrier();
+    output[id.x] = vec4(total + sums[thread]);
 }

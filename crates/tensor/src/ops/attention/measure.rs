@@ -108,7 +108,7 @@ impl Tunable for Call<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::variants::{COOPERATIVE_8, COOPERATIVE_16, SUBGROUP};
+    use super::super::variants::{COOPERATIVE_8, COOPERATIVE_8_LANES_32, COOPERATIVE_16, SUBGROUP};
     use super::*;
     use crate::ops::choice::fastest;
     use crate::{DeviceOptions, KernelFamily, MatrixUnits, Precision};
@@ -174,7 +174,7 @@ mod tests {
             eprintln!("no adapter here has matrix units");
             return;
         };
-        let all = [&COOPERATIVE_8, &COOPERATIVE_16];
+        let all = [&COOPERATIVE_8, &COOPERATIVE_8_LANES_32, &COOPERATIVE_16];
         let variant = all.into_iter().find(|variant| variant.matrix_units == device.matrix_units());
         let variant = variant.expect("a kernel for each size of matrices");
         let wrong = Variant { queries: 4 * variant.queries, ..*variant };

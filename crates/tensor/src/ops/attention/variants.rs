@@ -2,8 +2,8 @@
 
 use clipseg_shaders::Kernel;
 use clipseg_shaders::kernels::{
-    attention, attention_cooperative_8, attention_cooperative_16, attention_lanes, attention_subgroup,
-    attention_subgroup_32, attention_vec4,
+    attention, attention_cooperative_8, attention_cooperative_8_lanes_32, attention_cooperative_16,
+    attention_lanes, attention_subgroup, attention_subgroup_32, attention_vec4,
 };
 
 use super::Call;
@@ -69,6 +69,13 @@ pub(super) static COOPERATIVE_8: Variant = Variant {
     },
     ..VEC4
 };
+pub(super) static COOPERATIVE_8_LANES_32: Variant = Variant {
+    kernel: &attention_cooperative_8_lanes_32::KERNEL,
+    queries: attention_cooperative_8_lanes_32::QUERIES,
+    max_head_size: attention_cooperative_8_lanes_32::MAX_HEAD_SIZE as usize,
+    matrix_units: Some(MatrixSize::EightOf32Lanes),
+    ..COOPERATIVE_8
+};
 pub(super) static COOPERATIVE_16: Variant = Variant {
     kernel: &attention_cooperative_16::KERNEL,
     queries: attention_cooperative_16::QUERIES,
@@ -116,8 +123,16 @@ pub(super) static SUBGROUP_32: Variant = Variant {
 
 /// Every variant. The first that takes a call is its default; those after it serve where they were measured
 /// to be faster.
-static VARIANTS: [&Variant; 7] =
-    [&COOPERATIVE_16, &COOPERATIVE_8, &SUBGROUP_32, &SUBGROUP, &VEC4, &PLAIN, &LANES];
+static VARIANTS: [&Variant; 8] = [
+    &COOPERATIVE_16,
+    &COOPERATIVE_8_LANES_32,
+    &COOPERATIVE_8,
+    &SUBGROUP_32,
+    &SUBGROUP,
+    &VEC4,
+    &PLAIN,
+    &LANES,
+];
 
 impl Variant {
     pub fn fits(&self, head_size: usize) -> bool {
