@@ -29,6 +29,7 @@ mod client;
 mod content;
 mod download;
 mod error;
+mod expansion;
 mod partial;
 mod repository;
 mod retries;
