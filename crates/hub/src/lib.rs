@@ -30,6 +30,7 @@ mod content;
 mod download;
 mod error;
 mod expansion;
+mod no_proxy;
 mod partial;
 mod repository;
 mod retries;
