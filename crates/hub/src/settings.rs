@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(bearer(&[home]).unwrap(), "Bearer hf_file");
         assert_eq!(bearer(&[home, ("HF_TOKEN", " hf_variable ")]).unwrap(), "Bearer hf_variable");
         assert_eq!(bearer(&[home, ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")]), None);
-        // What is blank is no token, but it is set: an older name does not count any more.
+        // What is blank is not a token, but it is set: an older name does not count any more.
         let older = ("HUGGING_FACE_HUB_TOKEN", "hf_older");
         assert_eq!(bearer(&[home, ("HF_TOKEN", " "), older]).unwrap(), "Bearer hf_file");
         assert_eq!(bearer(&[home, ("HF_TOKEN", ""), older]).unwrap(), "Bearer hf_older");

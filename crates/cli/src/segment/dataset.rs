@@ -12,7 +12,7 @@ use clipseg::masks::{Component, Connectivity, Contour, Mask, ProbabilityMap, Run
 
 use self::coco::Coco;
 use self::yolo::Yolo;
-pub use self::yolo::{YoloFiles, holds_copies};
+pub use self::yolo::{YoloFiles, holds_copies, is_ours as is_yolo, renamed};
 use super::photos::Source;
 use super::saves::Kind;
 use crate::{output, report, stop};

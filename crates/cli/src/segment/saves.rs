@@ -83,7 +83,8 @@ impl Kind {
         if kinds.contains(&Self::Yolo) {
             photo.push(YOLO_ENDING);
         }
-        Endings { prompt: kinds.iter().filter_map(|kind| kind.ending()).collect(), photo }
+        let prompt = kinds.iter().filter_map(|kind| kind.ending()).collect();
+        Endings { prompt, photo, has_bare: kinds.contains(&Self::Yolo) }
     }
 }
 
