@@ -211,6 +211,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let device = arguments.adapter.open()?;
     let open = stopwatch.lap();
     model.download_weights()?;
+    outcomes.count();
     stopwatch.lap();
     let progress = Progress::start();
     progress.step("loading the model");
