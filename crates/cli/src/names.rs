@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 pub use self::portable::key;
-use self::portable::{slug, stem};
+use self::portable::{is_device, slug, stem};
 
 /// A photo whose results are to be named.
 pub struct Photo<'a> {
@@ -23,6 +23,8 @@ pub struct Endings {
     pub prompt: Vec<&'static str>,
     /// The endings of the files that each photo has once.
     pub photo: Vec<&'static str>,
+    /// Whether there are files, too, that have the photo's name alone and then a dot.
+    pub has_bare: bool,
 }
 
 /// The beginnings of the names of all results: `cat` for a photo, `cat-a-dog` for a prompt.
@@ -34,7 +36,8 @@ pub struct Names {
 impl Names {
     /// Chooses the names. A photo is called by its file's name without the ending, and a prompt by its words.
     /// A photo gets a number if one of its files would have the name of an earlier photo's file, or a name
-    /// that is taken. `is_taken` is called with the folder and the [`key`] of the name.
+    /// that is taken, or if it would be a device on Windows. `is_taken` is called with the folder and the
+    /// [`key`] of the name.
     pub fn choose<'a>(
         photos: impl Iterator<Item = Photo<'a>>,
         prompts: &[String],
@@ -53,8 +56,12 @@ impl Names {
         }
         let all = keys(&all);
         let mut claims = Claims::new(is_taken);
-        let photos =
-            photos.map(|Photo { file, folder }| folder.join(claims.first_free(folder, stem(file), &all)));
+        let photos = photos.map(|Photo { file, folder }| {
+            let stem = stem(file);
+            let is_device = endings.has_bare && is_device(&stem);
+            let name = if is_device { format!("{stem}-2") } else { stem };
+            folder.join(claims.first_free(folder, name, &all))
+        });
         Self { photos: photos.collect(), prompts }
     }
 
@@ -147,7 +154,8 @@ mod tests {
     fn names(photos: &[&str], prompts: &[&str]) -> Names {
         let prompts: Vec<_> = prompts.iter().map(|&prompt| prompt.to_owned()).collect();
         let photos = photos.iter().map(|file| Photo { file: Path::new(file), folder: Path::new("") });
-        let endings = Endings { prompt: ENDINGS.to_vec(), photo: vec!["labels.png", "labels.json"] };
+        let photo = vec!["labels.png", "labels.json"];
+        let endings = Endings { prompt: ENDINGS.to_vec(), photo, has_bare: false };
         Names::choose(photos, &prompts, &endings, |_, _| false)
     }
 
@@ -244,7 +252,7 @@ mod tests {
     fn folders_have_names_of_their_own() {
         let photos = ["a", "b", "a", "A"].map(Path::new);
         let photos = photos.iter().map(|&folder| Photo { file: Path::new("cat.png"), folder });
-        let endings = Endings { prompt: vec!["mask.png"], photo: Vec::new() };
+        let endings = Endings { prompt: vec!["mask.png"], photo: Vec::new(), has_bare: false };
         let names = Names::choose(photos, &["a dog".to_owned()], &endings, |_, _| false);
         assert_eq!(names.photos, paths(["a/cat", "b/cat", "a/cat-2", "A/cat-3"]));
         assert_eq!(names.prompt(2, 0), Path::new("a/cat-2-a-dog"));
@@ -253,10 +261,23 @@ mod tests {
     #[test]
     fn names_that_are_taken_are_left_alone() {
         let photos = [Photo { file: Path::new("Cat.png"), folder: Path::new("pets") }].into_iter();
-        let endings = Endings { prompt: vec!["mask.png"], photo: Vec::new() };
+        let endings = Endings { prompt: vec!["mask.png"], photo: Vec::new(), has_bare: false };
         let is_taken = |folder: &Path, key: &str| folder == Path::new("pets") && key == "cat-a-dog-mask.png";
         let names = Names::choose(photos, &["a dog".to_owned()], &endings, is_taken);
         assert_eq!(names.photos, paths(["pets/Cat-2"]));
+    }
+
+    #[test]
+    fn no_bare_name_is_a_device() {
+        let files = ["con.jpg", "con-2.png", "Con.png", "company.png", "nul.a.png"];
+        for (has_bare, expected) in [
+            (true, ["con-2", "con-2-2", "Con-2-3", "company", "nul-a"]),
+            (false, ["con", "con-2", "Con-3", "company", "nul-a"]),
+        ] {
+            let photos = files.iter().map(|file| Photo { file: Path::new(file), folder: Path::new("") });
+            let endings = Endings { prompt: Vec::new(), photo: vec!["labels.txt"], has_bare };
+            assert_eq!(Names::choose(photos, &[], &endings, |_, _| false).photos, paths(expected));
+        }
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! NumPy's file format.
 
-use std::io::{Result, Write};
+use std::io::{Read, Result, Write};
+use std::path::Path;
+
+/// The bytes before the numbers, at the sizes that photos may have.
+const HEADER: usize = 128;
 
 /// Writes `[height, width]` numbers, row by row, as `numpy.load` reads them: NPY
 /// [version 1.0](https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html), little-endian f32.
@@ -14,9 +18,45 @@ pub fn write(file: &mut impl Write, height: usize, width: usize, values: &[f32])
     values.iter().try_for_each(|value| file.write_all(&value.to_le_bytes()))
 }
 
+/// Whether a file begins as [`write`] begins it. NumPy begins a file of such numbers alike.
+pub fn is_ours(path: &Path) -> bool {
+    let mut header = [0; HEADER];
+    let read = clipseg_files::open(path).and_then(|mut file| file.read_exact(&mut header));
+    let shape = || {
+        let (_, shape) = std::str::from_utf8(&header[10..]).ok()?.split_once("'shape': (")?;
+        let (height, width) = shape.split_once(')')?.0.split_once(", ")?;
+        Some((height.parse().ok()?, width.parse().ok()?))
+    };
+    let Some((height, width)) = read.ok().and_then(|()| shape()) else { return false };
+    let mut ours = Vec::new();
+    write(&mut ours, height, width, &[]).is_ok() && ours == header
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ours_are_of_two_dimensions_and_f32() {
+        let folder = tempfile::tempdir().unwrap();
+        let is_ours_with = |from: &str, to: &str| {
+            let path = folder.path().join("file.npy");
+            let mut written = Vec::new();
+            write(&mut written, 300, 451, &[0.5]).unwrap();
+            let from = written.windows(from.len()).position(|bytes| bytes == from.as_bytes()).unwrap();
+            written[from..from + to.len()].copy_from_slice(to.as_bytes());
+            std::fs::write(&path, written).unwrap();
+            is_ours(&path)
+        };
+        assert!(is_ours_with("<f4", "<f4") && is_ours_with("451", "452"));
+        for (from, to) in
+            [("<f4", "<i4"), ("False", "True,"), ("(300, 451)", "(300, 45,)"), ("(300, ", "(3, 3, ")]
+        {
+            assert!(!is_ours_with(from, to), "{to}");
+        }
+        std::fs::write(folder.path().join("file.npy"), "short").unwrap();
+        assert!(!is_ours(&folder.path().join("file.npy")));
+    }
 
     #[test]
     fn files_are_those_of_numpy() {

@@ -15,6 +15,7 @@ mod settings;
 mod shaping;
 mod work;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -60,12 +61,13 @@ pub struct Arguments {
     #[arg(required = true, value_name = "PHOTO|DIR")]
     photos: Vec<PathBuf>,
     /// Take the photos of subfolders too, except hidden ones and links to folders; their results go to
-    /// subfolders of the same names in the output folder.
+    /// subfolders of the same names in the output folder. With yolo, a folder called images becomes images-2.
     #[arg(long)]
     recursive: bool,
-    /// Folder for the results, created if missing. It may be the photos' own: photos are never overwritten,
-    /// but earlier results are, of the same prompt and of a photo of the same name. A data set that is there
-    /// keeps its photos, and its labels keep their meaning: what would change that is refused.
+    /// Folder for the results, created if missing. It may be the photos' own: photos and what others wrote
+    /// are never overwritten, but earlier results are, of the same prompt and of a photo of the same name. A
+    /// data set that is there keeps its photos, and its labels keep their meaning: what would change that is
+    /// refused.
     #[arg(long, value_name = "DIR", required_unless_present = "logits")]
     out: Option<PathBuf>,
     /// What to write to the folder, separated by commas.
@@ -209,6 +211,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let device = arguments.adapter.open()?;
     let open = stopwatch.lap();
     model.download_weights()?;
+    outcomes.count();
     stopwatch.lap();
     let progress = Progress::start();
     progress.step("loading the model");
@@ -290,7 +293,13 @@ impl Arguments {
 
     /// What to call the results.
     fn names(&self, targets: &Targets, sources: &[Source], prompts: &[String]) -> Names {
-        let photos = sources.iter().map(|Source { path, folder }| names::Photo { file: path, folder });
+        // Results must not lie among the pictures of a data set, whether it is of this run or an earlier one.
+        let is_set = self.save.contains(&Kind::Yolo)
+            || targets.folder.as_ref().is_some_and(|out| dataset::is_yolo(out.path()));
+        let within = |folder| if is_set { dataset::renamed(folder) } else { Cow::Borrowed(folder) };
+        let folders: Vec<_> = sources.iter().map(|source| within(source.folder.as_path())).collect();
+        let photos = sources.iter().zip(&folders);
+        let photos = photos.map(|(Source { path, .. }, folder)| names::Photo { file: path, folder });
         let endings = Kind::endings(&self.save);
         match &targets.folder {
             None => Names::choose(photos, prompts, &endings, |_, _| false),

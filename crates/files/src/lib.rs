@@ -3,8 +3,8 @@
 //! - Finds the files of a checkpoint by their names alone: in a folder, or in a repository of the Hugging
 //!   Face Hub before anything is downloaded. If there are no usable weights, [`Lack`] says what there is
 //!   instead and what to do.
-//! - [`open`] and [`read`] refuse anything that is not a regular file or is too long; [`shown`],
-//!   [`printable`] and [`quoted`] make names and paths, which may contain anything, safe to show.
+//! - [`open`], [`read`] and [`starts_with`] refuse anything that is not a regular file or is too long;
+//!   [`shown`], [`printable`] and [`quoted`] make names and paths, which may contain anything, safe to show.
 //! - With the feature `temporary`, writes files that are either complete or absent.
 
 use std::io;
@@ -20,7 +20,7 @@ mod temporary;
 
 pub use lack::{Lack, folder_within, merge_adapter};
 pub use names::Names;
-pub use read::{open, read, read_text, text};
+pub use read::{open, read, read_text, starts_with, text};
 pub use shell::quoted;
 pub use shown::{printable, shown};
 #[cfg(feature = "temporary")]

@@ -38,6 +38,12 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > most { Err(too_large(bytes.len() as u64)) } else { Ok(bytes) }
 }
 
+/// Whether this is a regular file that starts with these bytes; not where it cannot be read.
+pub fn starts_with(path: &Path, start: &[u8]) -> bool {
+    let mut found = vec![0; start.len()];
+    open(path).and_then(|mut file| file.read_exact(&mut found)).is_ok() && found == start
+}
+
 /// As [`read`], a text in UTF-8, as [`text`] takes it.
 ///
 /// # Errors
@@ -96,6 +102,10 @@ mod tests {
         assert_eq!(read(&path, 4).unwrap(), b"four");
         let error = read(&path, 3).unwrap_err();
         assert_eq!(error.to_string(), "it has 4 bytes; such a file has at most 3");
+        assert!(starts_with(&path, b"fou") && starts_with(&path, b"four"));
+        assert!(
+            !starts_with(&path, b"far") && !starts_with(&path, b"fours") && !starts_with(folder.path(), b"")
+        );
         assert_eq!(read(&folder.path().join("none"), 3).unwrap_err().kind(), ErrorKind::NotFound);
         assert_eq!(read(folder.path(), 3).unwrap_err().to_string(), "it is a folder, not a regular file");
     }

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use percent_encoding::percent_decode_str;
 use ureq::http::Uri;
 
 /// An address of http or https. When displayed, it leaves out what may be secret: user, password, and the
@@ -53,6 +56,12 @@ impl Address {
         &self.host
     }
 
+    /// The host, and the port, also where it is the scheme's default.
+    pub fn host_and_port(&self) -> (&str, u16) {
+        let port = self.host.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        port.unwrap_or((&self.host, if self.scheme == "https" { 443 } else { 80 }))
+    }
+
     /// Path and query.
     pub fn path(&self) -> &str {
         &self.path
@@ -61,6 +70,14 @@ impl Address {
     /// Whether the address contains a user, and so perhaps a password.
     pub fn has_user(&self) -> bool {
         !self.user.is_empty()
+    }
+
+    /// The value of the header that presents the user and password, decoded, if there are any.
+    pub fn authorization(&self) -> Option<String> {
+        let user = self.user.strip_suffix('@')?;
+        let (user, password) = user.split_once(':').unwrap_or((user, ""));
+        let [user, password] = [user, password].map(|text| percent_decode_str(text).collect::<Vec<_>>());
+        Some(format!("Basic {}", BASE64_STANDARD.encode([user, password].join(&b':'))))
     }
 
     /// Whether scheme, host and port are the same.
@@ -227,6 +244,33 @@ mod tests {
         assert_eq!(base.follow("/x").unwrap().full(), "https://user:word@hub.example/x");
         assert_eq!(base.follow("https://hub.example/x").unwrap().full(), "https://user:word@hub.example/x");
         assert_eq!(base.follow("https://cdn.example/x").unwrap().full(), "https://cdn.example/x");
+    }
+
+    #[test]
+    fn hosts_have_ports() {
+        for (text, expected) in [
+            ("https://hub.example", ("hub.example", 443)),
+            ("http://hub.example:80/a:1", ("hub.example", 80)),
+            ("http://user:1@hub.example:8080", ("hub.example", 8080)),
+            ("http://[::1]", ("[::1]", 80)),
+            ("https://[::1]:8443", ("[::1]", 8443)),
+        ] {
+            assert_eq!(address(text).host_and_port(), expected, "{text}");
+        }
+    }
+
+    /// As `curl --verbose` sends them.
+    #[test]
+    fn users_and_passwords_are_decoded() {
+        for (text, expected) in [
+            ("https://user:word@host", Some("Basic dXNlcjp3b3Jk")),
+            ("https://us%40er:w%3Ar%2fd%25@host", Some("Basic dXNAZXI6dzpyL2Ql")),
+            ("https://us%C3%A9r:+@host", Some("Basic dXPDqXI6Kw==")),
+            ("https://user@host", Some("Basic dXNlcjo=")),
+            ("https://host", None),
+        ] {
+            assert_eq!(address(text).authorization().as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@
 use std::cmp::Reverse;
 use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -113,13 +113,16 @@ impl Cache {
     /// The commit that `revision` pointed to when the Hub was last asked, or `revision` itself if it is a
     /// commit.
     pub fn commit(&self, revision: &str) -> Option<String> {
+        // A file is empty where a program was ended, or the disk was full, while it wrote the commit.
         let noted = fs::read_to_string(self.reference(revision)).ok();
+        let noted = noted.filter(|commit| !commit.trim().is_empty());
         let commit = noted.map_or_else(|| revision.to_owned(), |commit| commit.trim().to_owned());
         let is_commit = crate::client::is_plain(&commit) && self.snapshot(&commit).is_dir();
         is_commit.then_some(commit)
     }
 
-    /// Writes down the commit that `revision` points to.
+    /// Writes down the commit that `revision` points to, in a new file that replaces the old one: whoever
+    /// reads meanwhile finds either commit whole.
     pub fn note(&self, revision: &str, commit: &str) -> Result<()> {
         let path = self.reference(revision);
         let noted = fs::read_to_string(&path).ok();
@@ -128,7 +131,13 @@ impl Cache {
             return Ok(());
         }
         make_parent(&path)?;
-        fs::write(&path, commit).map_err(Error::cache(&path))
+        let new = self.incomplete(commit);
+        make_parent(&new)?;
+        let written = fs::write(&new, commit).and_then(|()| fs::rename(&new, &path));
+        written.map_err(|error| {
+            let _ = fs::remove_file(&new);
+            Error::cache(&path)(error)
+        })
     }
 
     /// Names of the files of a commit that the cache has.
@@ -141,11 +150,18 @@ impl Cache {
     }
 
     /// Keeps other processes, including Python's, from downloading the same blob until the lock is dropped.
-    /// `waits` is called if another process has the lock.
+    /// `waits` is called if another process has the lock. It is `None` where there can be no lock, for
+    /// instance on a network drive without that service, or in a cache whose locks belong to another user: a
+    /// lock only saves work that would be done twice.
+    ///
+    /// # Errors
+    /// Those of `waits`.
     pub fn lock(&self, etag: &str, waits: impl FnOnce() -> Result<()>) -> Result<Option<File>> {
-        let path = self.locks.join(format!("{etag}.lock"));
-        make_parent(&path)?;
-        let file = File::options().create(true).append(true).open(&path).map_err(Error::cache(&path))?;
+        let open = || {
+            fs::create_dir_all(&self.locks)?;
+            File::options().create(true).append(true).open(self.locks.join(format!("{etag}.lock")))
+        };
+        let Ok(file) = open() else { return Ok(None) };
         let locked = match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
                 waits()?;
@@ -154,12 +170,7 @@ impl Cache {
             Err(TryLockError::Error(error)) => Err(error),
             Ok(()) => Ok(()),
         };
-        match locked {
-            Ok(()) => Ok(Some(file)),
-            // Some network drives do not support locks.
-            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
-            Err(error) => Err(Error::cache(&path)(error)),
-        }
+        Ok(locked.is_ok().then_some(file))
     }
 
     /// Makes `file` of a commit a link to the blob `etag`.
@@ -199,7 +210,7 @@ fn symbolic_link(etag: &str, pointer: &Path) -> io::Result<()> {
     #[cfg(windows)]
     return std::os::windows::fs::symlink_file(target, pointer);
     #[cfg(not(any(unix, windows)))]
-    return Err(ErrorKind::Unsupported.into());
+    return Err(io::ErrorKind::Unsupported.into());
 }
 
 /// Creates the folder of a file.
@@ -225,6 +236,37 @@ mod tests {
         // Whatever the cache contains, nothing outside it is read.
         cache.note("main", "../../..").unwrap();
         assert_eq!(cache.commit("main"), None);
+        // An empty file says nothing.
+        fs::write(cache.reference("123"), "\n").unwrap();
+        assert_eq!(cache.commit("123").as_deref(), Some("123"));
+    }
+
+    /// As other programs may, the test holds the old file open; what it reads from it stays whole.
+    #[cfg(unix)]
+    #[test]
+    fn a_reference_is_replaced_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path(), &"a/b".parse().unwrap());
+        cache.note("main", "123").unwrap();
+        let old = File::open(cache.reference("main")).unwrap();
+        cache.note("main", "4567").unwrap();
+        assert_eq!(io::read_to_string(old).unwrap(), "123");
+        assert_eq!(fs::read_to_string(cache.reference("main")).unwrap(), "4567");
+        assert_eq!(fs::read_dir(folder.path().join("models--a--b/blobs")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_lock_is_had_where_there_can_be_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path(), &"a/b".parse().unwrap());
+        let lock = cache.lock("etag", || Ok(())).unwrap();
+        assert!(lock.is_some());
+        // Another program waits, unless its user cancels.
+        let waits = cache.lock("etag", || Err(Error::Cancelled));
+        assert!(matches!(waits, Err(Error::Cancelled)), "{waits:?}");
+        // A folder stands for what may not be opened.
+        fs::create_dir_all(cache.locks.join("other.lock")).unwrap();
+        assert!(cache.lock("other", || Ok(())).unwrap().is_none());
     }
 
     /// The Hub stores a long tokenizer.json like this, under its SHA-256.

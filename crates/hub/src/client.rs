@@ -11,6 +11,7 @@ use crate::address::{Address, shown};
 use crate::checksum::Checksum;
 use crate::content::{Content, Kind, MAX_SMALL, header, too_long};
 use crate::error::{Error, Result};
+use crate::no_proxy;
 use crate::repository::Repository;
 use crate::retries;
 use crate::settings::{self, Limits, Settings, Token};
@@ -19,10 +20,13 @@ use crate::settings::{self, Limits, Settings, Token};
 const CONNECT: Duration = Duration::from_secs(10);
 /// Most redirects that are followed.
 const MAX_REDIRECTS: usize = 10;
+
 /// A client of one endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     agent: Agent,
+    /// Which hosts are reached without the proxy that the environment names.
+    no_proxy: String,
     endpoint: Address,
     token: Option<Token>,
     pub limits: Limits,
@@ -80,6 +84,8 @@ struct Answer {
     linked_size: Option<u64>,
     /// Whether the token was sent.
     with_token: bool,
+    /// Whether a user and password were sent, those of the endpoint.
+    with_password: bool,
 }
 
 impl Client {
@@ -103,7 +109,8 @@ impl Client {
             .build()
             .new_agent();
         let endpoint = settings::parse_endpoint(&settings.endpoint)?;
-        Ok(Self { agent, endpoint, token: settings.token.clone(), limits })
+        let no_proxy = no_proxy::from_env();
+        Ok(Self { agent, no_proxy, endpoint, token: settings.token.clone(), limits })
     }
 
     /// Lists the files of the repository at its revision.
@@ -203,6 +210,10 @@ impl Client {
                 Method::Head => self.agent.head(target.full()),
                 Method::Get(_) => self.agent.get(target.full()),
             };
+            let (host, port) = target.host_and_port();
+            if no_proxy::bypasses(&self.no_proxy, host, port) {
+                request = request.config().proxy(None).build();
+            }
             if let Method::Get(start @ 1..) = method {
                 request = request.header("Range", format!("bytes={start}-"));
             }
@@ -210,8 +221,11 @@ impl Client {
             // signature of its own.
             let token =
                 self.token.as_ref().filter(|_| target.is_trusted_by(&self.endpoint) && !target.has_user());
-            if let Some(token) = token {
-                request = request.header("Authorization", token.bearer());
+            // ureq would send user and password as they stand in the address, encoded.
+            let password = target.authorization();
+            let with_password = password.is_some();
+            if let Some(authorization) = password.or_else(|| token.map(Token::bearer)) {
+                request = request.header("Authorization", authorization);
             }
             let response = request.call().map_err(|error| network(&target, &error))?;
             let headers = response.headers();
@@ -232,7 +246,8 @@ impl Client {
             };
             let with_token = token.is_some();
             let Some(next) = next else {
-                return Ok(Answer { response, address: target, linked_etag, linked_size, with_token });
+                let address = target;
+                return Ok(Answer { response, address, linked_etag, linked_size, with_token, with_password });
             };
             target = next;
         }
@@ -260,6 +275,7 @@ impl Client {
             (400 | 401 | 403 | 404 | 410, _) if !is_the_hubs => {
                 Error::Storage { file: what(), host: answer.address.host().to_owned(), status }
             }
+            (401 | 403, _) if answer.with_password => Error::Password { url, status, told },
             (401 | 403, _) => Error::Denied { url, status, told, with_token },
             (404, _) => Error::NotFound { what: what(), url, status, told, with_token },
             _ => {

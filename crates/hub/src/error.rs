@@ -49,6 +49,20 @@ pub enum Error {
         with_token: bool,
     },
 
+    /// What answers at the endpoint refuses the user and password in its address (401, 403).
+    #[error(
+        "{url} was refused ({status}{told}): the user and password in HF_ENDPOINT were refused; check both, and write \
+         characters such as @, : and / in them as %40, %3A and %2F"
+    )]
+    Password {
+        /// The address that was asked for.
+        url: String,
+        /// The status of the answer.
+        status: u16,
+        /// The answer's own words, after a comma; empty if there are none.
+        told: String,
+    },
+
     /// The repository is gated: its owner admits only users who accept conditions.
     #[error("{url} was refused ({status}{told}): the repository is gated; {}", admission(*.with_token))]
     Gated {
@@ -121,7 +135,7 @@ pub enum Error {
 
     /// There was no answer, or the connection broke.
     #[error(
-        "cannot reach {url}: {reason}; check the connection, HF_ENDPOINT and HTTPS_PROXY, set HF_HUB_OFFLINE=1 to use what \
+        "cannot reach {url}: {reason}; check the connection, HF_ENDPOINT, HTTPS_PROXY and NO_PROXY, set HF_HUB_OFFLINE=1 to use what \
          the cache has, or give a folder"
     )]
     Network {

@@ -29,6 +29,8 @@ mod client;
 mod content;
 mod download;
 mod error;
+mod expansion;
+mod no_proxy;
 mod partial;
 mod repository;
 mod retries;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::address::{Address, shown};
 use crate::error::{Error, Result};
+use crate::expansion::{Variables, expanded};
 
 /// The public Hub.
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
@@ -93,7 +94,7 @@ impl fmt::Debug for Token {
 impl Settings {
     /// Reads `HF_ENDPOINT`, `HF_TOKEN` (or the file of `hf auth login`, at `HF_TOKEN_PATH`), `HF_HUB_CACHE`,
     /// `HF_HOME`, `XDG_CACHE_HOME`, `HF_HUB_OFFLINE`, `HF_HUB_DISABLE_IMPLICIT_TOKEN` and
-    /// `HF_HUB_DOWNLOAD_TIMEOUT`, and older names of these.
+    /// `HF_HUB_DOWNLOAD_TIMEOUT`, and older names of these. In paths `~` and variables are expanded.
     ///
     /// # Errors
     /// Names the variable whose value cannot be used.
@@ -101,13 +102,17 @@ impl Settings {
         Self::from_variables(&|name| env::var_os(name))
     }
 
-    fn from_variables(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Self> {
+    fn from_variables(variable: Variables<'_>) -> Result<Self> {
         // A shell user unsets a variable for one command by making it empty.
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let path = |name: &str| set(name).map(|value| expand_home(Path::new(&value)));
+        let path = |name: &str| set(name).map(|value| expanded(&value, variable));
         let is_true = |name: &str| {
             let value = set(name).unwrap_or_default().to_ascii_uppercase();
             ["1", "ON", "YES", "TRUE"].iter().any(|word| value == *word)
+        };
+        // The older name counts where the newer is not set, whatever it is set to.
+        let first = |names: [&'static str; 2]| {
+            names.into_iter().find_map(|name| Some((set(name)?.to_string_lossy().into_owned(), name)))
         };
 
         let home = || match (path("HF_HOME"), path("XDG_CACHE_HOME"), env::home_dir()) {
@@ -123,10 +128,10 @@ impl Settings {
         let cache = path("HF_HUB_CACHE").or_else(|| path("HUGGINGFACE_HUB_CACHE"));
         let token = if is_true("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
             None
-        } else if let Some(name) =
-            ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"].into_iter().find(|name| set(name).is_some())
+        } else if let Some((token, name)) = first(["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"])
+            && !token.trim().is_empty()
         {
-            Some(Token::new(&set(name).unwrap_or_default().to_string_lossy(), name)?)
+            Some(Token::new(&token, name)?)
         } else {
             let file = path("HF_TOKEN_PATH").or_else(|| home().ok().map(|home| home.join("token")));
             file.map(|file| token_in_file(&file)).transpose()?.flatten()
@@ -135,7 +140,7 @@ impl Settings {
             endpoint: endpoint(set("HF_ENDPOINT"))?,
             token,
             cache: cache.map_or_else(|| Ok(home()?.join("hub")), Ok)?,
-            offline: is_true("HF_HUB_OFFLINE") || is_true("TRANSFORMERS_OFFLINE"),
+            offline: first(["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"]).is_some_and(|(_, name)| is_true(name)),
             limits: limits(set("HF_HUB_DOWNLOAD_TIMEOUT"))?,
         })
     }
@@ -144,11 +149,12 @@ impl Settings {
 fn limits(timeout: Option<OsString>) -> Result<Limits> {
     let Some(timeout) = timeout else { return Ok(Limits::default()) };
     let timeout = timeout.to_string_lossy();
-    match timeout.parse() {
-        Ok(seconds @ 1..) => Ok(Limits { silence: Duration::from_secs(seconds), ..Limits::default() }),
+    match timeout.trim().parse() {
+        Ok(0) => Ok(Limits::default()),
+        Ok(seconds) => Ok(Limits { silence: Duration::from_secs(seconds), ..Limits::default() }),
         _ => Err(Error::Setting {
             variable: "HF_HUB_DOWNLOAD_TIMEOUT".to_owned(),
-            message: format!("{timeout:?} is not a whole number of seconds above 0"),
+            message: format!("{timeout:?} is not a whole number of seconds"),
         }),
     }
 }
@@ -185,14 +191,6 @@ fn token_in_file(path: &Path) -> Result<Option<Token>> {
     }
 }
 
-/// Expands `~` as a shell does. Files that set variables may contain it, and nothing else expands it there.
-fn expand_home(path: &Path) -> PathBuf {
-    match (path.strip_prefix("~"), env::home_dir()) {
-        (Ok(rest), Some(home)) => home.join(rest),
-        _ => path.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_cache_is_where_python_has_it() {
-        let cache = |variables| settings(variables).unwrap().cache;
+        let cache = |variables: &[(&str, &str)]| settings(variables).unwrap().cache;
         let join = |parts: &[&str]| parts.iter().collect::<PathBuf>();
         let home = env::home_dir().unwrap();
         assert_eq!(cache(&[]), home.join(".cache").join("huggingface").join("hub"));
@@ -215,6 +213,10 @@ mod tests {
         assert_eq!(cache(&[("HF_HOME", "face"), ("HUGGINGFACE_HUB_CACHE", "old")]), join(&["old"]));
         assert_eq!(cache(&[("HF_HOME", "~/face")]), home.join("face").join("hub"));
         assert_eq!(cache(&[("HF_HOME", "")]), cache(&[]));
+        let disk = ("DISK", "disk");
+        assert_eq!(cache(&[disk, ("HF_HOME", "$DISK/face")]), join(&["disk", "face", "hub"]));
+        assert_eq!(cache(&[disk, ("HF_HUB_CACHE", "~/${DISK}s/$NONE")]), home.join("disks").join("$NONE"));
+        assert_eq!(cache(&[disk, ("XDG_CACHE_HOME", "$DISK")]), join(&["disk", "huggingface", "hub"]));
     }
 
     #[test]
@@ -227,6 +229,12 @@ mod tests {
         assert_eq!(bearer(&[home]).unwrap(), "Bearer hf_file");
         assert_eq!(bearer(&[home, ("HF_TOKEN", " hf_variable ")]).unwrap(), "Bearer hf_variable");
         assert_eq!(bearer(&[home, ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")]), None);
+        // What is blank is not a token, but it is set: an older name does not count any more.
+        let older = ("HUGGING_FACE_HUB_TOKEN", "hf_older");
+        assert_eq!(bearer(&[home, ("HF_TOKEN", " "), older]).unwrap(), "Bearer hf_file");
+        assert_eq!(bearer(&[home, ("HF_TOKEN", ""), older]).unwrap(), "Bearer hf_older");
+        let folder = ("FOLDER", folder.path().to_str().unwrap());
+        assert_eq!(bearer(&[folder, ("HF_TOKEN_PATH", "$FOLDER/token")]).unwrap(), "Bearer hf_file");
 
         let printed = format!("{:?}", settings(&[("HF_TOKEN", "hf_secret")]).unwrap());
         assert!(!printed.contains("secret"), "{printed}");
@@ -239,6 +247,9 @@ mod tests {
         let offline = |name, value| settings(&[(name, value)]).unwrap().offline;
         assert!(offline("HF_HUB_OFFLINE", "1") && offline("TRANSFORMERS_OFFLINE", "yes"));
         assert!(!offline("HF_HUB_OFFLINE", "0") && !offline("HF_HUB_OFFLINE", ""));
+        let both =
+            |newer| settings(&[("HF_HUB_OFFLINE", newer), ("TRANSFORMERS_OFFLINE", "1")]).unwrap().offline;
+        assert!(both("1") && both("") && !both("0") && !both("no"));
         let endpoint = |value| settings(&[("HF_ENDPOINT", value)]).map(|settings| settings.endpoint);
         assert_eq!(endpoint("http://127.0.0.1:8080/hub/").unwrap(), "http://127.0.0.1:8080/hub/");
         assert_eq!(endpoint("").unwrap(), DEFAULT_ENDPOINT);
@@ -248,7 +259,8 @@ mod tests {
         let silence =
             |value| settings(&[("HF_HUB_DOWNLOAD_TIMEOUT", value)]).map(|found| found.limits.silence);
         assert_eq!(silence("5").unwrap(), Duration::from_secs(5));
-        assert!(silence("0").is_err() && silence("-1").is_err() && silence("soon").is_err());
+        assert_eq!(silence("0").unwrap(), Limits::default().silence);
+        assert!(silence("-1").is_err() && silence("soon").is_err());
     }
 
     #[test]

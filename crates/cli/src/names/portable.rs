@@ -61,7 +61,7 @@ fn shortened(text: &str, bytes: usize) -> &str {
 }
 
 /// Whether Windows takes a file of this name, and of this name with an ending, for a device.
-fn is_device(name: &str) -> bool {
+pub fn is_device(name: &str) -> bool {
     let name = name.to_lowercase();
     let mut numbers = NUMBERED_DEVICES.iter().filter_map(|device| name.strip_prefix(device));
     DEVICES.contains(&name.as_str()) || numbers.any(|number| DEVICE_NUMBERS.contains(&number))

@@ -12,7 +12,7 @@ use clipseg::masks::{Component, Connectivity, Contour, Mask, ProbabilityMap, Run
 
 use self::coco::Coco;
 use self::yolo::Yolo;
-pub use self::yolo::{YoloFiles, holds_copies};
+pub use self::yolo::{YoloFiles, holds_copies, is_ours as is_yolo, renamed};
 use super::photos::Source;
 use super::saves::Kind;
 use crate::{output, report, stop};
@@ -124,7 +124,18 @@ impl<'a> DataSet<'a> {
     pub fn finish(&mut self) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         if let Some(coco) = &self.coco {
-            files.extend(locked(coco).finish()?);
+            let mut coco = locked(coco);
+            let file = coco.finish()?;
+            if let (Some(file), Some((kept, missing))) = (&file, coco.kept()) {
+                report::warning(format_args!(
+                    "--save coco: {} stays as an earlier run wrote it, as photos of it could not be added again: {missing}; \
+                     {} has those that could: {}",
+                    kept.display(),
+                    file.display(),
+                    coco.image_count()
+                ));
+            }
+            files.extend(file);
         }
         files.extend(self.yolo.iter().filter_map(|yolo| yolo.file().map(Path::to_owned)));
         if self.turned > 0 {
@@ -158,7 +169,12 @@ fn finish_at_once(coco: &Mutex<Coco>) -> String {
     let count = coco.image_count();
     let said = match coco.finish() {
         Ok(None) => String::new(),
-        Ok(Some(file)) => format!("; {} has {count}", file.display()),
+        Ok(Some(file)) => {
+            let kept = coco.kept().map(|(kept, missing)| {
+                format!("; {} stays as it was, as photos of it are still missing: {missing}", kept.display())
+            });
+            format!("{}; {} has {count}", kept.unwrap_or_default(), file.display())
+        }
         Err(error) => format!("; {error:#}"),
     };
     std::mem::forget(coco);

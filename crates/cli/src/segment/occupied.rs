@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::settings;
 use crate::names::key;
-use crate::pictures;
+use crate::{npy, pictures};
 
 /// The output folder and the folders within it, each listed when it is first asked for.
 pub struct Occupied<'a> {
@@ -27,8 +28,8 @@ impl<'a> Occupied<'a> {
     }
 
     /// Whether the folder `within` the output folder holds something that must be kept and whose name has
-    /// this key: a file that the run reads, a picture that this program did not write, or anything that is
-    /// not a file.
+    /// this key: a file that the run reads, or that this program did not write, or anything that is not a
+    /// file.
     pub fn has(&mut self, within: &Path, key: &str) -> bool {
         if !self.listed.contains_key(within) {
             self.listed.insert(within.to_owned(), list(&self.folder.join(within)));
@@ -38,10 +39,15 @@ impl<'a> Occupied<'a> {
     }
 
     fn is_kept(&self, path: &Path) -> bool {
-        let is_picture = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
-        !path.is_file()
-            || (is_picture && !pictures::is_ours(path))
-            || path.canonicalize().is_ok_and(|path| self.inputs.contains(&path))
+        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        let is_ours = match ending.as_str() {
+            "png" => pictures::is_ours(path),
+            "npy" => npy::is_ours(path),
+            "json" => settings::is_ours(path),
+            // No result of a photo has another ending: such a name is only compared with.
+            _ => true,
+        };
+        !path.is_file() || !is_ours || path.canonicalize().is_ok_and(|path| self.inputs.contains(&path))
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Outcomes {
     json: bool,
     /// The number of photos to segment.
     photos: usize,
+    /// The number of those whose outcome is known.
+    done: usize,
     failures: usize,
     /// The failure of the only photo, which becomes the command's.
     failure: Option<anyhow::Error>,
@@ -21,8 +23,15 @@ pub struct Outcomes {
 impl Outcomes {
     /// The outcomes of `photos`, printed as lines of JSON or as text.
     pub fn new(photos: usize, json: bool) -> Self {
-        stop::count(0, photos as u64, "photos");
-        Self { json, photos, failures: 0, failure: None }
+        let outcomes = Self { json, photos, done: 0, failures: 0, failure: None };
+        outcomes.count();
+        outcomes
+    }
+
+    /// Has photos counted where the run is asked to stop, and not what was counted in between, such as bytes
+    /// of a download.
+    pub fn count(&self) {
+        stop::count(self.done as u64, self.photos as u64, "photos");
     }
 
     /// Prints the outcome of a photo.
@@ -36,7 +45,8 @@ impl Outcomes {
             Ok(report) => output::print(&format!("{}\n{}\n", PathText(photo).printable(), report.to_text())),
             Err(error) => self.add_failure(photo, error),
         }?;
-        stop::advance();
+        self.done += 1;
+        self.count();
         Ok(())
     }
 

@@ -41,10 +41,11 @@ pub enum Kind {
     /// annotations.json: the connected parts in all photos as a data set in COCO's form. Those with holes as
     /// run lengths, the others as polygons; categories are the prompts or their classes; "score" is the mean
     /// probability; file names start from the folder that all photos lie in, "photos" in its "info"; sizes
-    /// and places are those of photos turned upright
+    /// and places are those of photos turned upright. Until all photos of an earlier file are in it again it
+    /// is called annotations.partial.json
     Coco,
     /// labels/PHOTO.txt, images/PHOTO.*, data.yaml: the same in YOLO's form (ultralytics' segmentation), with
-    /// copies of the photos. Holes are filled, as that form cannot express them
+    /// copies of the photos. Holes are filled, as that form cannot express them.
     Yolo,
 }
 
@@ -83,7 +84,8 @@ impl Kind {
         if kinds.contains(&Self::Yolo) {
             photo.push(YOLO_ENDING);
         }
-        Endings { prompt: kinds.iter().filter_map(|kind| kind.ending()).collect(), photo }
+        let prompt = kinds.iter().filter_map(|kind| kind.ending()).collect();
+        Endings { prompt, photo, has_bare: kinds.contains(&Self::Yolo) }
     }
 }
 

@@ -6,6 +6,14 @@ use serde::Serialize;
 
 use crate::paths::PathText;
 
+/// What the files begin with: no other program has cause to begin a file with a photo's path.
+const START: &str = "{\"photo\":\"";
+
+/// Whether a file has settings, so that this program wrote it.
+pub fn is_ours(path: &Path) -> bool {
+    clipseg_files::starts_with(path, START.as_bytes())
+}
+
 /// How masks are made, and what is made of them.
 #[derive(Clone, Copy, Serialize)]
 pub struct Settings<'a> {
@@ -20,4 +28,17 @@ pub struct Settings<'a> {
     pub min_area: usize,
     /// Pixels by which the mask has grown; below 0 it has shrunk.
     pub grow: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_begin_with_the_photo() {
+        let photo = PathText(Path::new("a.png"));
+        let settings =
+            Settings { photo, width: 2, height: 1, threshold: 0.5, invert: false, min_area: 0, grow: 0.0 };
+        assert!(serde_json::to_string(&settings).unwrap().starts_with(START));
+    }
 }

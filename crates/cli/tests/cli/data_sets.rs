@@ -1,6 +1,7 @@
 //! What `segment --save coco,yolo` writes for a folder of photos.
 
 mod earlier;
+mod folders;
 
 use std::fs;
 use std::path::Path;

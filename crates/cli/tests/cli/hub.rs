@@ -4,6 +4,7 @@ mod broken;
 mod cache;
 mod forms;
 mod refusals;
+mod stopped;
 
 use std::fs;
 use std::path::PathBuf;
@@ -42,7 +43,7 @@ impl Tiny {
             }
         }
         command.env("HF_ENDPOINT", &self.server.endpoint).env("HF_HOME", self.workspace.path("home"));
-        command.env("NO_PROXY", "127.0.0.1").args(arguments);
+        command.env_remove("no_proxy").env("NO_PROXY", "127.0.0.1").args(arguments);
         command
     }
 
@@ -215,6 +216,20 @@ fn a_wait_that_the_hub_asks_for_is_told() {
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
     for word in ["warning: tiny/model", "429", "asks to wait", "again in 1 s"] {
         assert!(stderr.contains(word), "{word}: {stderr}");
+    }
+}
+
+/// Nothing listens at the proxy's address.
+#[test]
+fn hosts_in_no_proxy_are_reached_without_the_proxy() {
+    let tiny = Tiny::new();
+    let proxy = ("ALL_PROXY", "http://127.0.0.1:1");
+    let tokenize = ["tokenize", "--model", "tiny/model", "a cat"];
+    tiny.refuse(&tokenize, &[proxy, ("NO_PROXY", "10.0.0.0/8")], &["cannot reach", "NO_PROXY"]);
+    assert!(tiny.server.requests().is_empty());
+    let port = tiny.server.endpoint.rsplit(':').next().unwrap();
+    for list in ["10.0.0.0/8, 127.0.0.0/8", &format!("localhost,127.0.0.1:{port}")] {
+        tiny.succeed(&tokenize, &[proxy, ("NO_PROXY", list)]);
     }
 }
 

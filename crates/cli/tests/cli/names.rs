@@ -76,6 +76,28 @@ fn a_picture_of_others_in_the_output_folder_stays() {
     assert!(fs::read(workspace.path("out/CAT-a-cat-mask.png")).unwrap() == photo);
 }
 
+/// Such files may lie beside the photos, of programs that name theirs as this one does.
+#[test]
+fn files_of_others_in_the_output_folder_stay() {
+    let workspace = Workspace::tiny();
+    workspace.photo("cat.png");
+    fs::create_dir(workspace.path("out")).unwrap();
+    let kinds = ["--save", "npy,regions,labels"];
+    for name in ["cat-a-cat-probability.npy", "cat-2-a-cat-regions.json", "cat-3-LABELS.json"] {
+        workspace.write(&format!("out/{name}"), b"{\"another\": 1}");
+    }
+    succeed(&with(&workspace.masks(&["cat.png"], "out"), &kinds));
+    let names = workspace.files("out");
+    assert_eq!(names.iter().filter(|name| name.starts_with("cat-4-")).count(), 5, "{names:?}");
+    // What the command wrote is replaced.
+    succeed(&with(&workspace.masks(&["cat.png"], "out"), &kinds));
+    assert_eq!(workspace.files("out"), names);
+    let others = names.iter().filter(|name| !name.starts_with("cat-4-"));
+    for name in others {
+        assert_eq!(fs::read(workspace.path("out").join(name)).unwrap(), b"{\"another\": 1}", "{name}");
+    }
+}
+
 #[test]
 fn results_that_are_named_are_not_taken_for_photos() {
     let workspace = Workspace::tiny();

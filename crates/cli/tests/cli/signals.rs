@@ -96,6 +96,40 @@ fn a_data_set_of_a_run_that_is_asked_to_stop_has_all_photos_so_far() {
     assert_eq!(files(&workspace.path("out")).1, [""; 0]);
 }
 
+/// The photos of an earlier run that are not done again yet are not lost.
+#[test]
+fn a_data_set_of_an_earlier_run_stays_until_all_its_photos_are_done_again() {
+    let workspace = many_photos();
+    let images: Vec<_> = (0..400).map(|number| format!("{{\"file_name\":\"{number}.png\"}}")).collect();
+    let earlier = format!(
+        "{{\"info\":{{\"description\":\"masks found by clipseg\",\"photos\":{:?}}},\"images\":[{}],\"annotations\":[]}}\n",
+        workspace.argument("photos"),
+        images.join(",")
+    );
+    fs::create_dir(workspace.path("out")).unwrap();
+    workspace.write("out/annotations.json", earlier.as_bytes());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_clipseg"))
+        .args(workspace.masks(&["photos"], "out"))
+        .args(["--save", "coco,mask"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_for_files(&mut child, &workspace.path("out"));
+    signal(&child, "-INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert!(fs::read_to_string(workspace.path("out/annotations.json")).unwrap() == earlier, "{stderr}");
+    let partial = fs::read(workspace.path("out/annotations.partial.json")).unwrap();
+    let partial: serde_json::Value = serde_json::from_slice(&partial).unwrap();
+    let images = partial["images"].as_array().unwrap().len();
+    let missing =
+        format!("annotations.json stays as it was, as photos of it are still missing: {};", 400 - images);
+    assert!(images > 0 && stderr.contains(&missing), "{images}: {stderr}");
+    assert!(stderr.ends_with(&format!("annotations.partial.json has {images}\n")), "{images}: {stderr}");
+}
+
 /// The next run removes the files that a killed run has left, but not those of a run that is at work.
 #[test]
 fn the_next_run_removes_what_a_killed_one_left() {

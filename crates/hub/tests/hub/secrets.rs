@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use clipseg_hub::{Progress, Token};
+use clipseg_hub::{Error, Progress, Token};
 use clipseg_hub_server::Reply;
 
 use crate::support::Tiny;
@@ -62,6 +62,25 @@ fn a_password_of_the_endpoint_is_sent_and_never_shown() {
         let text = format!("{error} {error:?} {shown}");
         assert!(text.contains(&host) && !text.contains("geheim"), "{text}");
     }
+}
+
+/// In an address, some characters of a password can only be written as their codes.
+#[test]
+fn a_password_of_the_endpoint_is_decoded_and_may_be_refused() {
+    let mut tiny = Tiny::new();
+    let host = tiny.server.endpoint.trim_start_matches("http://").to_owned();
+    tiny.settings.endpoint = format!("http://us%40er:ge%3Aheim%2F@{host}");
+    tiny.server.state().token = Some("Basic dXNAZXI6Z2U6aGVpbS8=".to_owned());
+    tiny.succeed();
+
+    tiny.server.state().token = Some("Basic of another".to_owned());
+    let error = tiny.refuse();
+    assert!(matches!(error, Error::Password { status: 401, .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("HF_ENDPOINT") && text.contains(&host) && !text.contains("heim"), "{text}");
+    // A repository that only some may see is another matter.
+    tiny.server.alter(|_, reply| *reply = Reply::new(403, "").with("X-Error-Code", "GatedRepo"));
+    assert!(matches!(tiny.refuse(), Error::Gated { .. }));
 }
 
 #[test]

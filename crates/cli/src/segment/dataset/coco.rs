@@ -2,6 +2,7 @@
 
 mod earlier;
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf, absolute};
@@ -17,6 +18,8 @@ use crate::{output, report};
 
 /// The file's name in the output folder.
 const FILE: &str = "annotations.json";
+/// What the file is called while it lacks photos that an earlier run's file has, which it must not replace.
+const PARTIAL: &str = "annotations.partial.json";
 /// The beginning of the file, by which a file of an earlier run is recognised.
 const START: &str = "{\"info\":{\"description\":\"masks found by clipseg\",";
 /// What stands between the list of images and that of annotations.
@@ -35,6 +38,10 @@ pub struct Coco {
     head: Vec<u8>,
     /// The folder that the images' names are relative to.
     root: PathBuf,
+    /// The photos of an earlier run's file that are not added yet, by their absolute paths.
+    missing: HashSet<PathBuf>,
+    /// Whether there is a partial file of ours.
+    has_partial: bool,
     images: Vec<u8>,
     annotations: Option<File>,
     /// The bytes of that file that belong to the photos; what follows is of one that could not be added.
@@ -86,19 +93,19 @@ enum Segmentation<'a> {
 
 impl Coco {
     /// Checks that the folder holds no file of another program or person, and none of ours with other photos,
-    /// which would be lost.
+    /// which would be lost. One with the same photos, or fewer, is replaced once all of them are added.
     pub fn new(folder: &output::Folder, classes: &[String], photos: &[Source]) -> Result<Self> {
         let paths = photos.iter().map(|photo| absolute(&photo.path));
         let paths = paths.collect::<io::Result<Vec<_>>>().context("--save coco")?;
         let root = common_folder(&paths);
         let path = folder.path().join(FILE);
-        ensure!(
-            !path.exists() || is_ours(&path),
-            "--save coco: {} is a file that clipseg did not write; choose another --out",
-            path.display()
-        );
+        check_ours(&path)?;
+        let (mut missing, mut has_partial) = (HashSet::new(), false);
         if path.exists() {
-            earlier::check(&path, &paths)?;
+            missing = earlier::photos(&path, &paths)?;
+            let partial = folder.path().join(PARTIAL);
+            check_ours(&partial)?;
+            has_partial = partial.exists();
         }
         // COCO's own category ids begin at 1.
         let categories = (1..).zip(classes).map(|(id, name)| Category { id, name, supercategory: "" });
@@ -116,6 +123,8 @@ impl Coco {
             folder: folder.clone(),
             head,
             root,
+            missing,
+            has_partial,
             images: Vec::new(),
             annotations: None,
             length: 0,
@@ -147,6 +156,7 @@ impl Coco {
             self.images.extend(b",\n");
         }
         self.images.extend(image);
+        self.missing.remove(&path);
         self.image_count = image_id;
         self.annotation_count += annotated.instances.len();
         let pause = INTERVAL.max(SHARE * self.cost);
@@ -165,12 +175,19 @@ impl Coco {
         self.image_count
     }
 
-    /// Writes the file of all photos so far, if there are any.
+    /// The file of an earlier run, if it stays as photos of it are not added, and the number of these.
+    pub fn kept(&self) -> Option<(PathBuf, usize)> {
+        (!self.missing.is_empty()).then(|| (self.folder.path().join(FILE), self.missing.len()))
+    }
+
+    /// Writes the file of all photos so far, if there are any; while photos of an earlier run's file are
+    /// missing, beside that.
     pub fn finish(&mut self) -> Result<Option<PathBuf>> {
-        let Self { folder, head, images, annotations, length, .. } = self;
+        let Self { folder, head, missing, images, annotations, length, .. } = self;
         let Some(annotations) = annotations else { return Ok(None) };
         let start = Instant::now();
-        let path = folder.write_with(FILE, |file| {
+        let is_partial = !missing.is_empty();
+        let path = folder.write_with(if is_partial { PARTIAL } else { FILE }, |file| {
             file.write_all(head)?;
             file.write_all(images)?;
             file.write_all(ANNOTATIONS)?;
@@ -180,6 +197,11 @@ impl Coco {
         })?;
         self.written = Some(Instant::now());
         self.cost = start.elapsed();
+        if self.has_partial && !is_partial {
+            // Of no more use. Where it cannot be removed it does no harm.
+            let _ = fs::remove_file(self.folder.path().join(PARTIAL));
+        }
+        self.has_partial = is_partial;
         Ok(Some(path))
     }
 
@@ -220,9 +242,16 @@ impl<'a> Annotation<'a> {
 }
 
 fn is_ours(path: &Path) -> bool {
-    let mut start = [0; START.len()];
-    let read = clipseg_files::open(path).and_then(|mut file| file.read_exact(&mut start));
-    read.is_ok() && start == *START.as_bytes()
+    clipseg_files::starts_with(path, START.as_bytes())
+}
+
+fn check_ours(path: &Path) -> Result<()> {
+    ensure!(
+        !path.exists() || is_ours(path),
+        "--save coco: {} is a file that clipseg did not write; choose another --out",
+        path.display()
+    );
+    Ok(())
 }
 
 /// A path as file names are written in this format, on every system.
@@ -282,6 +311,49 @@ mod tests {
         assert_eq!(ids("images", "id"), [1, 2]);
         assert_eq!((ids("annotations", "id"), ids("annotations", "image_id")), (vec![1, 2], vec![1, 2]));
         assert_eq!(file["images"][1]["file_name"], "b.png");
+    }
+
+    /// A run that ends early, or in which a photo fails, does not replace the file of a run that had all.
+    #[test]
+    fn a_file_is_replaced_once_all_its_photos_are_added() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = output::Folder::prepare(&parent.path().join("out"), "--out").unwrap();
+        let photo = Photo::from_rgb(2, 1, vec![0; 6]).unwrap();
+        let sources = ["/photos/a.png", "/photos/b.png", "/photos/c.png"]
+            .map(|path| Source { path: path.into(), folder: PathBuf::new() });
+        let coco = |sources: &[Source]| Coco::new(&folder, &["cat".to_owned()], sources);
+        let add = |coco: &mut Coco, source: &Source| {
+            let (name, instances) = (Path::new("a"), Vec::new());
+            coco.add(&Annotated { source, name, photo: &photo, is_upright: true, instances }).unwrap();
+        };
+        let names = |file: &str| -> Vec<String> {
+            let file: Value = serde_json::from_slice(&fs::read(folder.path().join(file)).unwrap()).unwrap();
+            let images = file["images"].as_array().unwrap().iter();
+            images.map(|image| image["file_name"].as_str().unwrap().to_owned()).collect()
+        };
+        let mut first = coco(&sources[..2]).unwrap();
+        sources[..2].iter().for_each(|source| add(&mut first, source));
+        assert_eq!((first.finish().unwrap(), first.kept()), (Some(folder.path().join(FILE)), None));
+
+        let mut again = coco(&sources).unwrap();
+        assert_eq!(again.kept(), Some((folder.path().join(FILE), 2)));
+        for source in [&sources[2], &sources[1]] {
+            add(&mut again, source);
+            assert_eq!(again.finish().unwrap(), Some(folder.path().join(PARTIAL)));
+            assert_eq!(names(FILE), ["a.png", "b.png"]);
+        }
+        assert_eq!(names(PARTIAL), ["c.png", "b.png"]);
+        assert_eq!(again.kept(), Some((folder.path().join(FILE), 1)));
+        // This run ends here, and the next one goes to the end.
+        let mut last = coco(&sources).unwrap();
+        sources.iter().for_each(|source| add(&mut last, source));
+        assert_eq!((last.finish().unwrap(), last.kept()), (Some(folder.path().join(FILE)), None));
+        assert_eq!(names(FILE), ["a.png", "b.png", "c.png"]);
+        assert!(!folder.path().join(PARTIAL).exists());
+
+        fs::write(folder.path().join(PARTIAL), "{}").unwrap();
+        let message = coco(&sources).err().unwrap().to_string();
+        assert!(message.contains(PARTIAL) && message.contains("did not write"), "{message}");
     }
 
     #[test]

@@ -1,28 +1,33 @@
 //! YOLO's format, as ultralytics documents it for segmentation: `images/`, `labels/` with a text file for
 //! each image, and `data.yaml`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clipseg::Photo;
 use clipseg_files::shown;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use serde::Serialize;
+use walkdir::WalkDir;
 
 use super::{Annotated, Instance};
 use crate::names::key;
-use crate::output;
 use crate::paths::PathText;
+use crate::{output, pictures};
 
 /// The file that describes the data set.
 const FILE: &str = "data.yaml";
 const IMAGES: &str = "images";
 const LABELS: &str = "labels";
+/// What a folder of photos is called that has the name of the pictures' folder.
+const RENAMED: &str = "images-2";
 /// The first line of the file, by which a folder of an earlier run is recognised.
 const MARK: &str = "# A data set that clipseg wrote.";
 /// The endings by which ultralytics knows the pictures that it reads.
@@ -65,11 +70,23 @@ pub fn holds_copies(folder: &Path) -> bool {
     folder.file_name().is_some_and(|name| name == IMAGES) && folder.parent().is_some_and(is_ours)
 }
 
-/// Whether a folder holds a data set that this program wrote.
-fn is_ours(folder: &Path) -> bool {
-    let mut start = [0; MARK.len()];
-    let read = clipseg_files::open(&folder.join(FILE)).and_then(|mut file| file.read_exact(&mut start));
-    read.is_ok() && start == *MARK.as_bytes()
+/// What to call a photo's folder within the data set's. Ultralytics finds the labels of a picture by putting
+/// `labels` in place of the last `images` in its path, which has to be the data set's own; and what lies in
+/// that folder is a picture to train with.
+pub fn renamed(folder: &Path) -> Cow<'_, Path> {
+    // Some file systems take other spellings of the name for the same.
+    let is_images = |part: &Component<'_>| key(&part.as_os_str().to_string_lossy()) == IMAGES;
+    if !folder.components().any(|part| is_images(&part)) {
+        return folder.into();
+    }
+    let parts =
+        folder.components().map(|part| if is_images(&part) { OsStr::new(RENAMED) } else { part.as_os_str() });
+    parts.collect::<PathBuf>().into()
+}
+
+/// Whether a folder holds a data set in this form that this program wrote.
+pub fn is_ours(folder: &Path) -> bool {
+    clipseg_files::starts_with(&folder.join(FILE), MARK.as_bytes())
 }
 
 impl<'a> Yolo<'a> {
@@ -85,6 +102,8 @@ impl<'a> Yolo<'a> {
         );
         if is_ours(folder.path()) {
             check_classes(&folder.path().join(FILE), classes)?;
+        } else {
+            check_pictures(&folder.path().join(IMAGES))?;
         }
         let mut description = format!(
             "{MARK}\n# Each line of a label file: class x y x y ..., of 0..1 across and down the image.\n"
@@ -213,6 +232,19 @@ fn pictures_in(folder: &Path) -> HashMap<String, Vec<PathBuf>> {
     pictures
 }
 
+/// Checks that the folder of pictures has none of an earlier run's results, which would be trained with.
+fn check_pictures(folder: &Path) -> Result<()> {
+    let mut files = WalkDir::new(folder).into_iter().flatten().filter(|entry| entry.file_type().is_file());
+    match files.find(|entry| pictures::is_ours(entry.path())) {
+        None => Ok(()),
+        Some(result) => bail!(
+            "--save yolo: {} is a result of an earlier run, and would be a picture to train with; choose another --out, \
+             or move it away",
+            result.path().display()
+        ),
+    }
+}
+
 /// Checks that a data set of an earlier run has these classes, as its labels are numbers of its own.
 fn check_classes(path: &Path, classes: &[String]) -> Result<()> {
     let text =
@@ -294,6 +326,20 @@ fn with_extension(name: &Path, ending: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_folder_within_has_the_name_of_the_pictures() {
+        for (folder, expected) in [
+            ("", ""),
+            ("train", "train"),
+            ("images", "images-2"),
+            ("train/images", "train/images-2"),
+            ("a/Images/images/b", "a/images-2/images-2/b"),
+            ("images of cats/images-2", "images of cats/images-2"),
+        ] {
+            assert_eq!(renamed(Path::new(folder)), Path::new(expected), "{folder}");
+        }
+    }
 
     /// What PyYAML refuses in a file, and what ends a line of YAML.
     #[test]

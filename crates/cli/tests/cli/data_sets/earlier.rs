@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{arguments, into_data_sets, json, with_scenes};
-use crate::support::{Workspace, clipseg, fixture, refuse, succeed};
+use crate::support::{Workspace, clipseg, fail, fixture, refuse, succeed};
 
 #[test]
 fn photos_of_others_are_not_overwritten() {
@@ -170,6 +170,26 @@ fn photos_of_an_earlier_run_stay_in_coco() {
     assert!(content(&workspace, "annotations.json") == before);
     run(&[&photos, "--recursive"]);
     assert_eq!(json(&workspace, "out/annotations.json")["images"].as_array().unwrap().len(), 2);
+    // A photo that fails this time does not take its earlier annotations along.
+    let before = content(&workspace, "annotations.json");
+    let scene = fs::read(workspace.path("photos/scene.png")).unwrap();
+    workspace.write("photos/scene.png", b"not a photo");
+    let arguments = coco(&[&photos, "--recursive"]);
+    let (_, stderr) = fail(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let words = [
+        "warning: --save coco: ",
+        "annotations.json stays",
+        "again: 1; ",
+        "annotations.partial.json has",
+        ": 1",
+    ];
+    assert!(words.iter().all(|word| stderr.contains(word)), "{stderr}");
+    assert!(content(&workspace, "annotations.json") == before);
+    let partial = json(&workspace, "out/annotations.partial.json");
+    assert_eq!(partial["images"].as_array().unwrap().len(), 1);
+    workspace.write("photos/scene.png", &scene);
+    run(&[&photos, "--recursive"]);
+    assert_eq!(workspace.files("out"), ["annotations.json"]);
     workspace.edit("out/annotations.json", "\"images\":[", "\"images\":{");
     refused(&[&photos, "--recursive"], &["--save coco", "annotations.json", "cannot be read", "remove it"]);
 }

@@ -1,6 +1,6 @@
 //! The file of an earlier run, which a run replaces only with one of the same photos or more.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -27,18 +27,32 @@ struct Image {
     file_name: String,
 }
 
-/// Refuses a file that lists photos which are not among `photos`, absolute paths: they would be lost.
-pub fn check(path: &Path, photos: &[PathBuf]) -> Result<()> {
+/// Those of `photos`, absolute paths, that a file lists.
+///
+/// # Errors
+/// Where the file cannot be read, or lists others too: they would be lost.
+pub fn photos(path: &Path, photos: &[PathBuf]) -> Result<HashSet<PathBuf>> {
     let shown = path.display();
     let earlier = Earlier::read(path).with_context(|| {
         format!("--save coco: {shown} cannot be read; choose another --out, or remove it")
     })?;
-    let have: HashSet<_> = photos.iter().map(|photo| with_slashes(photo)).collect();
-    let mut lost: Vec<_> = earlier.photos().filter(|photo| !have.contains(photo)).collect();
+    let have: HashMap<_, _> = photos.iter().map(|photo| (with_slashes(photo), photo)).collect();
+    let (mut found, mut lost) = (HashSet::new(), Vec::new());
+    for photo in earlier.photos() {
+        match have.get(&photo) {
+            Some(&photo) => found.extend([photo.clone()]),
+            None => lost.push(photo),
+        }
+    }
     if !lost.is_empty() {
         // The same photos by other paths.
-        let have: HashSet<_> = photos.iter().filter_map(|photo| photo.canonicalize().ok()).collect();
-        lost.retain(|photo| Path::new(photo).canonicalize().map_or(true, |photo| !have.contains(&photo)));
+        let have: HashMap<_, _> =
+            photos.iter().filter_map(|photo| Some((photo.canonicalize().ok()?, photo))).collect();
+        lost.retain(|photo| {
+            let same = Path::new(photo).canonicalize().ok().and_then(|photo| have.get(&photo));
+            found.extend(same.map(|&photo| photo.clone()));
+            same.is_none()
+        });
     }
     ensure!(
         lost.is_empty(),
@@ -47,7 +61,7 @@ pub fn check(path: &Path, photos: &[PathBuf]) -> Result<()> {
         lost.len(),
         clipseg_files::shown(&lost[0])
     );
-    Ok(())
+    Ok(found)
 }
 
 impl Earlier {
@@ -87,16 +101,17 @@ mod tests {
             let images = r#"{"id":1,"file_name":"a.png"},{"id":2,"file_name":"b/\"c],.png"}"#;
             let text = format!("{}{images}],\"annotations\":[{{}}]}}", START.replace("ROOT", root));
             std::fs::write(&file, &text).unwrap();
-            let mut photos = photos.map(PathBuf::from).to_vec();
-            check(&file, &photos).unwrap();
-            photos.push("/q/d.png".into());
-            check(&file, &photos).unwrap();
-            let message = check(&file, &photos[1..]).unwrap_err().to_string();
+            let mut of_run = photos.map(PathBuf::from).to_vec();
+            let all = of_run.iter().cloned().collect();
+            assert_eq!(super::photos(&file, &of_run).unwrap(), all);
+            of_run.push("/q/d.png".into());
+            assert_eq!(super::photos(&file, &of_run).unwrap(), all);
+            let message = super::photos(&file, &of_run[1..]).unwrap_err().to_string();
             assert!(message.contains("does not have: 1") && message.contains("a.png"), "{message}");
         }
         for damaged in [START, r#"{"info":{}}"#] {
             std::fs::write(&file, damaged).unwrap();
-            assert!(check(&file, &[]).unwrap_err().to_string().contains("cannot be read"));
+            assert!(photos(&file, &[]).unwrap_err().to_string().contains("cannot be read"));
         }
     }
 }
