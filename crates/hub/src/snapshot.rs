@@ -33,7 +33,7 @@ pub struct Snapshot {
 
 #[derive(Debug)]
 enum Source {
-    Hub(Client),
+    Hub(Box<Client>),
     /// Only the cache, because the user said so.
     Offline,
     /// Only the cache, because the Hub did not answer; the message of that error.
@@ -76,7 +76,7 @@ impl Snapshot {
                 || client.listing(repository),
             );
             match (listing, noted) {
-                (Ok(listing), _) => (listing.commit, listing.files, Source::Hub(client)),
+                (Ok(listing), _) => (listing.commit, listing.files, Source::Hub(Box::new(client))),
                 (Err(error), Some(commit)) if error.is_transient() => {
                     (commit.clone(), cache.files(&commit)?, Source::Unreachable(error.to_string()))
                 }
