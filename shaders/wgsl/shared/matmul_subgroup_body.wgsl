@@ -72,7 +72,7 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(subgroup_invoca
     if column < params.column_texels {
         let bias = bias_of(column);
         let place = group * params.column_texels + column;
-        // A loop whose passes are not known beforehand is translated once, not once per pass.
+        // Drivers do not unroll a loop whose count they do not know, so they translate the epilogue once.
         let blocks = min((params.rows - first_row + 7u) / 8u, ROWS / 8u);
         for (var block = 0u; block < blocks; block++) {
             finish_rows(&sums_0, bias, place, first_row + 8u * block);
@@ -87,8 +87,8 @@ fn bias_of(column: u32) -> vec4<f32> {
     return bias[column];
 }
 
-// The activation and the residual are loops of one pass or none, because lavapipe runs what a branch guards
-// even where it is not taken.
+// The activation and the residual are loops of one turn or none, because lavapipe runs what a branch guards
+// even where the branch is not taken.
 fn finish_rows(sums: ptr<function, EightRows>, bias: vec4<f32>, column: u32, first_row: u32) {
     for (var row = 0u; row < 8u; row++) { (*sums)[row] += bias; }
     let turns = select(0u, 1u, params.activation == ACTIVATION);

@@ -90,7 +90,8 @@ fn a_data_set_of_a_run_that_is_asked_to_stop_has_all_photos_so_far() {
     let file = fs::read(workspace.path("out/annotations.json")).unwrap();
     let file: serde_json::Value = serde_json::from_slice(&file).unwrap();
     let images = file["images"].as_array().unwrap().len();
-    // The last photo may be in the data set and not yet reported, or have its mask and not be in the data set.
+    // The last photo may be in the data set and not yet reported, or have its mask and not be in the data
+    // set.
     assert!((1..400).contains(&done) && (done..=done + 1).contains(&images), "{images}: {stderr}");
     assert!(stderr.ends_with(&format!("annotations.json has {images}\n")), "{images}: {stderr}");
     assert_eq!(files(&workspace.path("out")).1, [""; 0]);

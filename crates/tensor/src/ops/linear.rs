@@ -238,14 +238,14 @@ impl Recorder {
             self.texture_or_empty(residual)?,
             self.texture(&output)?,
         ];
-        // Products without an activation and with ReLU take the kernel of CLIP's own: drivers translate a kernel
-        // for half a second, and so do it once.
-        let translated = match activation {
+        // Drivers take half a second to translate this kernel. So products without an activation or with ReLU
+        // share the one that is compiled for CLIP's own activation.
+        let compiled = match activation {
             Activation::None | Activation::Relu => Activation::QuickGelu,
             other => other,
         };
         let overrides =
-            matmul_subgroup::Overrides { activation: translated as u32, lanes: weight.lanes }.values();
+            matmul_subgroup::Overrides { activation: compiled as u32, lanes: weight.lanes }.values();
         let has_bias = layer.bias.is_some().into();
         let has_residual = residual.is_some().into();
         let flops = groups as u64 * product_flops(input.rows(), layer.in_features, layer.out_features);
