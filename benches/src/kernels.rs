@@ -188,7 +188,7 @@ fn attention() -> Vec<KernelBench> {
         bench("attention_cooperative_8_lanes_32", "12 heads of 64", MATRICES_8_LANES_32, in_f16),
         bench("attention_cooperative_16", "12 heads of 64", MATRICES_16, in_f16),
         bench("attention_subgroup", "12 heads of 64", On::Lanes, of_image),
-        bench("attention_subgroup_32", "12 heads of 64", On::Lanes, of_image),
+        bench("attention_subgroup_16", "12 heads of 64", On::Lanes, of_image),
         bench("attention_scores", "12 heads of 64", On::Workgroup, |_, device, recorder| {
             let input = random_tensor(device, &[1, TOKENS, 3 * WIDTH])?;
             recorder.attention_probabilities(&input, 12, &AttentionMask::default())

@@ -3,8 +3,8 @@
 //
 // As attention_subgroup_body explains, for few queries: drivers compile this one faster.
 
-// Queries of a block, and blocks of a workgroup.
+// Queries of a workgroup. The loops over them must be unrolled, as in matmul_subgroup: what they walk then
+// lies in registers.
 const ROWS: u32 = 8u;
-const BLOCKS: u32 = 1u;
 
 #include "shared/attention_subgroup_body.wgsl"

@@ -57,7 +57,7 @@ fn the_subgroup_kernels_walk_few_rows_at_once() {
         let bounds: Vec<_> = rows.flatten().collect();
         assert!(bounds.iter().all(|bound| ["8u", "ROWS"].contains(bound)), "{}: {bounds:?}", kernel.name);
         if bounds.contains(&"ROWS") {
-            let rows = if kernel.name == "attention_subgroup_32" { 16 } else { 8 };
+            let rows = if kernel.name == "attention_subgroup_16" { 16 } else { 8 };
             assert!(kernel.source.contains(&format!("const ROWS: u32 = {rows}u;")), "{}", kernel.name);
         }
     }

@@ -1,5 +1,5 @@
 // The form for software adapters, built like matmul_subgroup: operands are storage textures of four columns
-// per texel, and a workgroup is one subgroup of 8 or 16 lanes that owns QUERIES queries of one head. While it
+// per texel, and a workgroup is one subgroup of 8 or 16 lanes that owns ROWS queries of one head. While it
 // computes scores, a lane owns four keys. While it weighs values, a lane owns one texel of the head (two with
 // 8 lanes); if the head has fewer texels than there are lanes, the lanes left over take a share of the keys.
 // Keys come four per lane at a time, with a running maximum and sum (Milakov and Gimelshein 2018), so that no
@@ -27,9 +27,6 @@ override SHARE_LANES: u32 = 8u;
 /// Of the subgroup: 8 or 16.
 override LANES: u32 = 8u;
 
-/// Whether some keys may be hidden from some queries: by a mask of keys, or because they come later.
-override HIDES_KEYS: u32 = 1u;
-
 @group(0) @binding(0) var<uniform> params: Params;
 /// [images · tokens, (query, key, value), heads, head size]
 @group(0) @binding(1) var query_key_value: texture_storage_2d<rgba32float, read>;
@@ -39,19 +36,6 @@ override HIDES_KEYS: u32 = 1u;
 
 // A lane holds a texel of a head, and of eight lanes each may hold two.
 const MAX_HEAD_SIZE: u32 = 64u;
-const QUERIES: u32 = BLOCKS * ROWS;
-
-// A block of queries. The loops over its rows must be unrolled, as in matmul_subgroup: what they walk then
-// lies in registers.
-struct Block {
-    query_left: array<vec4<f32>, ROWS>,
-    query_right: array<vec4<f32>, ROWS>,
-    sums_left: array<vec4<f32>, ROWS>,
-    sums_right: array<vec4<f32>, ROWS>,
-    largest: array<f32, ROWS>,
-    total: array<vec4<f32>, ROWS>,
-    scores: array<vec4<f32>, ROWS>,
-}
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
@@ -62,6 +46,7 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(subgroup_invoca
     let value_texel = key_texel + width;
     // For the values, groups of SHARE_LANES lanes divide the keys. Lanes without a texel do work that does
     // not count.
+    let shares = LANES / SHARE_LANES;
     let own = lane % SHARE_LANES;
     let first_source = lane - own;
     // Texels and keys beyond the last repeat that; neither counts.
@@ -73,166 +58,104 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(subgroup_invoca
     let sequence = sequence_of(workgroup.z);
     // One without tokens has no last one that others could repeat.
     if sequence.length == 0u { return; }
-    let first_query = workgroup.x * QUERIES;
+    let first_query = workgroup.x * ROWS;
     let last = sequence.length - 1u;
 
-    var first: Block;
-    var second: Block;
-    load_queries(&first, query_texel, lane, sequence, first_query);
-    if BLOCKS > 1u { load_queries(&second, query_texel, lane, sequence, first_query + ROWS); }
+    var query_left: array<vec4<f32>, ROWS>;
+    var query_right: array<vec4<f32>, ROWS>;
+    var sums_left: array<vec4<f32>, ROWS>;
+    var sums_right: array<vec4<f32>, ROWS>;
+    var largest: array<f32, ROWS>;
+    var total: array<vec4<f32>, ROWS>;
+    for (var row = 0u; row < ROWS; row++) {
+        let token = sequence.first + min(first_query + row, last);
+        query_left[row] = params.scale * load(query_texel + lane % TEXELS, token);
+        if LANES == 8u && TEXELS > 8u { query_right[row] = params.scale * load(query_texel + right_texel, token); }
+        largest[row] = LOWEST;
+    }
 
     for (var block = 0u; block < sequence.length; block += 4u * LANES) {
         let keys = vec4(block + lane) + LANES * vec4(0u, 1u, 2u, 3u);
         let tokens = vec4(sequence.first) + min(keys, vec4(last));
-        let is_beyond = keys > vec4(last);
-        // The lowest score is of no weight beside any other.
-        let start = select(vec4<f32>(), vec4(LOWEST), is_beyond);
-        begin_scores(&first, start);
-        if BLOCKS > 1u { begin_scores(&second, start); }
+        var scores: array<vec4<f32>, ROWS>;
         for (var source = 0u; source < min(TEXELS, LANES); source++) {
-            let texel = select((lane + source) % TEXELS, source, LANES == 8u);
-            let key = transpose(load_four(key_texel + texel, tokens));
-            score(&first, key, source, next_texel);
-            if BLOCKS > 1u { score(&second, key, source, next_texel); }
+            if LANES == 8u {
+                let key = transpose(load_four(key_texel + source, tokens));
+                for (var row = 0u; row < ROWS; row++) {
+                    scores[row] = accumulate(scores[row], subgroupShuffle(query_left[row], source), key);
+                }
+            } else {
+                let key = transpose(load_four(key_texel + (lane + source) % TEXELS, tokens));
+                for (var row = 0u; row < ROWS; row++) {
+                    scores[row] = accumulate(scores[row], query_left[row], key);
+                    query_left[row] = subgroupShuffle(query_left[row], next_texel);
+                }
+            }
         }
         for (var source = 8u; LANES == 8u && source < TEXELS; source++) {
             let key = transpose(load_four(key_texel + source, tokens));
-            score_right(&first, key, source);
-            if BLOCKS > 1u { score_right(&second, key, source); }
+            for (var row = 0u; row < ROWS; row++) {
+                scores[row] = accumulate(scores[row], subgroupShuffle(query_right[row], source - 8u), key);
+            }
         }
 
-        if HIDES_KEYS != 0u {
-            var is_masked = vec4<bool>(false);
-            if params.has_mask != 0u {
-                let mask = vec4(key_mask[tokens.x], key_mask[tokens.y], key_mask[tokens.z], key_mask[tokens.w]);
-                is_masked = mask == vec4(0u);
-            }
-            weigh_some(&first, lane, keys, first_query, is_beyond, is_masked);
-            if BLOCKS > 1u { weigh_some(&second, lane, keys, first_query + ROWS, is_beyond, is_masked); }
-        } else {
-            weigh(&first, lane);
-            if BLOCKS > 1u { weigh(&second, lane); }
+        let beyond = keys > vec4(last);
+        var masked = vec4<bool>(false);
+        if params.has_mask != 0u {
+            let mask = vec4(key_mask[tokens.x], key_mask[tokens.y], key_mask[tokens.z], key_mask[tokens.w]);
+            masked = mask == vec4(0u);
+        }
+        for (var row = 0u; row < ROWS; row++) {
+            let later = vec4(params.causal != 0u) & (keys > vec4(first_query + row));
+            let none = beyond | (masked & later);
+            let score = select(scores[row], vec4(LOWEST), masked | later);
+            let seen = select(score, vec4(LOWEST), none);
+            let new_largest = max(largest[row], largest_of_all(max(max(seen.x, seen.y), max(seen.z, seen.w)), lane));
+            let probability = select(exp(score - new_largest), vec4(0.0), none);
+            let correction = exp(largest[row] - new_largest);
+            largest[row] = new_largest;
+            // A lane sums its own keys; the lanes are added up at the end.
+            total[row] = total[row] * correction + probability;
+            sums_left[row] *= correction;
+            if LANES == 8u && TEXELS > 8u { sums_right[row] *= correction; }
+            scores[row] = probability;
         }
 
         for (var step = 0u; step < SHARE_LANES; step++) {
             let source = first_source + select((own + step) % SHARE_LANES, step, LANES == 8u);
             let keys = vec4(block + source) + LANES * vec4(0u, 1u, 2u, 3u);
             let tokens = vec4(sequence.first) + min(keys, vec4(last));
+            let left = load_four(value_texel + left_texel, tokens);
+            for (var row = 0u; row < ROWS; row++) {
+                if LANES == 8u {
+                    sums_left[row] = accumulate(sums_left[row], subgroupShuffle(scores[row], source), left);
+                } else {
+                    sums_left[row] = accumulate(sums_left[row], scores[row], left);
+                    scores[row] = subgroupShuffle(scores[row], next_source);
+                }
+            }
             if LANES == 8u && TEXELS > 8u {
                 let right = load_four(value_texel + right_texel, tokens);
-                add_values_right(&first, right, source);
-                if BLOCKS > 1u { add_values_right(&second, right, source); }
+                for (var row = 0u; row < ROWS; row++) {
+                    sums_right[row] = accumulate(sums_right[row], subgroupShuffle(scores[row], source), right);
+                }
             }
-            let left = load_four(value_texel + left_texel, tokens);
-            add_values(&first, left, source, next_source);
-            if BLOCKS > 1u { add_values(&second, left, source, next_source); }
         }
     }
 
-    finish(&first, query_texel, lane, sequence, first_query);
-    if BLOCKS > 1u { finish(&second, query_texel, lane, sequence, first_query + ROWS); }
-}
-
-fn load_queries(it: ptr<function, Block>, texel: u32, lane: u32, sequence: Sequence, first_query: u32) {
     for (var row = 0u; row < ROWS; row++) {
-        let token = sequence.first + min(first_query + row, sequence.length - 1u);
-        (*it).query_left[row] = params.scale * load(texel + lane % TEXELS, token);
-        if LANES == 8u && TEXELS > 8u {
-            (*it).query_right[row] = params.scale * load(texel + min(lane + 8u, TEXELS - 1u), token);
-        }
-        (*it).largest[row] = LOWEST;
-    }
-}
-
-fn begin_scores(it: ptr<function, Block>, start: vec4<f32>) {
-    for (var row = 0u; row < ROWS; row++) { (*it).scores[row] = start; }
-}
-
-// Adds to a lane's scores what the texel `source` of the queries makes with that of its keys; of sixteen
-// lanes each has another texel.
-fn score(it: ptr<function, Block>, key: mat4x4<f32>, source: u32, next_texel: u32) {
-    for (var row = 0u; row < ROWS; row++) {
-        if LANES == 8u {
-            (*it).scores[row] = accumulate((*it).scores[row], subgroupShuffle((*it).query_left[row], source), key);
-        } else {
-            (*it).scores[row] = accumulate((*it).scores[row], (*it).query_left[row], key);
-            (*it).query_left[row] = subgroupShuffle((*it).query_left[row], next_texel);
-        }
-    }
-}
-
-fn score_right(it: ptr<function, Block>, key: mat4x4<f32>, source: u32) {
-    for (var row = 0u; row < ROWS; row++) {
-        (*it).scores[row] = accumulate((*it).scores[row], subgroupShuffle((*it).query_right[row], source - 8u), key);
-    }
-}
-
-// Turns scores into probabilities, relative to the largest score until now.
-fn weigh(it: ptr<function, Block>, lane: u32) {
-    for (var row = 0u; row < ROWS; row++) {
-        let score = (*it).scores[row];
-        let new_largest = max((*it).largest[row], largest_of_all(max(max(score.x, score.y), max(score.z, score.w)), lane));
-        keep(it, row, exp(score - new_largest), new_largest);
-    }
-}
-
-// As weigh, where keys may be hidden. One that is beyond the sequence's end is of no weight at all; a hidden
-// one has the lowest score, and counts where all others of its query are hidden, too.
-fn weigh_some(
-    it: ptr<function, Block>, lane: u32, keys: vec4<u32>, first_query: u32, is_beyond: vec4<bool>, is_masked: vec4<bool>,
-) {
-    for (var row = 0u; row < ROWS; row++) {
-        let is_later = vec4(params.causal != 0u) & (keys > vec4(first_query + row));
-        let none = is_beyond | (is_masked & is_later);
-        let score = select((*it).scores[row], vec4(LOWEST), is_masked | is_later);
-        let seen = select(score, vec4(LOWEST), none);
-        let new_largest = max((*it).largest[row], largest_of_all(max(max(seen.x, seen.y), max(seen.z, seen.w)), lane));
-        keep(it, row, select(exp(score - new_largest), vec4(0.0), none), new_largest);
-    }
-}
-
-// A lane sums its own keys; the lanes are added up at the end.
-fn keep(it: ptr<function, Block>, row: u32, probability: vec4<f32>, new_largest: f32) {
-    let correction = exp((*it).largest[row] - new_largest);
-    (*it).largest[row] = new_largest;
-    (*it).total[row] = (*it).total[row] * correction + probability;
-    (*it).sums_left[row] *= correction;
-    if LANES == 8u && TEXELS > 8u { (*it).sums_right[row] *= correction; }
-    (*it).scores[row] = probability;
-}
-
-fn add_values(it: ptr<function, Block>, value: mat4x4<f32>, source: u32, next_source: u32) {
-    for (var row = 0u; row < ROWS; row++) {
-        if LANES == 8u {
-            (*it).sums_left[row] = accumulate((*it).sums_left[row], subgroupShuffle((*it).scores[row], source), value);
-        } else {
-            (*it).sums_left[row] = accumulate((*it).sums_left[row], (*it).scores[row], value);
-            (*it).scores[row] = subgroupShuffle((*it).scores[row], next_source);
-        }
-    }
-}
-
-fn add_values_right(it: ptr<function, Block>, value: mat4x4<f32>, source: u32) {
-    for (var row = 0u; row < ROWS; row++) {
-        (*it).sums_right[row] = accumulate((*it).sums_right[row], subgroupShuffle((*it).scores[row], source), value);
-    }
-}
-
-fn finish(it: ptr<function, Block>, texel: u32, lane: u32, sequence: Sequence, first_query: u32) {
-    let shares = LANES / SHARE_LANES;
-    for (var row = 0u; row < ROWS; row++) {
-        let inverse = 1.0 / subgroupAdd(dot((*it).total[row], vec4(1.0)));
-        var left = (*it).sums_left[row];
+        let inverse = 1.0 / subgroupAdd(dot(total[row], vec4(1.0)));
+        var left = sums_left[row];
         for (var share = 1u; share < shares; share++) {
-            left += subgroupShuffle((*it).sums_left[row], (lane + share * SHARE_LANES) % LANES);
+            left += subgroupShuffle(sums_left[row], (lane + share * SHARE_LANES) % LANES);
         }
-        if first_query + row < sequence.length {
+        if first_query + row <= last {
             let token = sequence.first + first_query + row;
             if lane < TEXELS {
-                textureStore(output, vec2<u32>(texel + lane, token), left * inverse);
+                textureStore(output, vec2<u32>(query_texel + lane, token), left * inverse);
             }
             if LANES == 8u && lane + 8u < TEXELS {
-                textureStore(output, vec2<u32>(texel + lane + 8u, token), (*it).sums_right[row] * inverse);
+                textureStore(output, vec2<u32>(query_texel + lane + 8u, token), sums_right[row] * inverse);
             }
         }
     }

@@ -56,7 +56,7 @@ fn twin_of<'a>(kernel: &str) -> Option<TextureTwin<'a>> {
         "texture_from_buffer" | "buffer_from_texture" => Step::copy,
         "matmul_subgroup" | "matmul_subgroup_packed_f16" => Step::matmul,
         "mlp_subgroup" | "mlp_subgroup_packed_f16" => Step::mlp,
-        "attention_subgroup" | "attention_subgroup_32" => Step::attention,
+        "attention_subgroup" | "attention_subgroup_16" => Step::attention,
         "layer_norm_subgroup" => Step::layer_norm,
         "film_subgroup" => Step::film,
         "gather_rows_subgroup" => Step::gather_rows,

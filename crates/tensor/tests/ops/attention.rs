@@ -205,8 +205,8 @@ fn each_family_takes_its_own_kernel_first_and_refuses_others() {
         };
         of_vectors.extend(has_subgroups(device).then_some("attention_lanes"));
         if is_on_lanes {
-            assert_eq!(take_of(256, 16)[..2], ["attention_subgroup_32", "attention_subgroup"]);
-            of_vectors.push("attention_subgroup_32");
+            assert_eq!(take_of(256, 16)[..2], ["attention_subgroup_16", "attention_subgroup"]);
+            of_vectors.push("attention_subgroup_16");
         }
         assert_eq!([take(16), take(64)], [of_vectors.as_slice(); 2]);
         assert_eq!([take(6), take(68), take(128)], [["attention"]; 3]);

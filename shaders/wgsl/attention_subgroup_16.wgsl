@@ -2,10 +2,10 @@
 // values
 //
 // As attention_subgroup_body explains, for many queries: each key and value that is loaded, lane by lane,
-// serves 32 of them.
+// serves 16 of them.
 
-// Queries of a block, and blocks of a workgroup.
+// Queries of a workgroup. The loops over them must be unrolled, as in matmul_subgroup: what they walk then
+// lies in registers.
 const ROWS: u32 = 16u;
-const BLOCKS: u32 = 2u;
 
 #include "shared/attention_subgroup_body.wgsl"
