@@ -118,8 +118,12 @@ impl Device {
 
     fn matrix_products(&self, size: MatrixSize) -> Result<f64> {
         let source = match size {
-            MatrixSize::Eight | MatrixSize::EightOf32Lanes => include_str!("peaks/matrix_8.wgsl"),
-            MatrixSize::Sixteen => include_str!("peaks/matrix_16.wgsl"),
+            MatrixSize::Eight | MatrixSize::EightOf32Lanes => {
+                concat!(include_str!("peaks/matrix_8.wgsl"), include_str!("peaks/matrix_body.wgsl"))
+            }
+            MatrixSize::Sixteen => {
+                concat!(include_str!("peaks/matrix_16.wgsl"), include_str!("peaks/matrix_body.wgsl"))
+            }
         };
         let workgroups = self.workgroups();
         let subgroups = u64::from(workgroups) * 128 / u64::from(size.lanes());

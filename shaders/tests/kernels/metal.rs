@@ -16,8 +16,9 @@ use super::writers::UNCHECKED;
 fn texts() -> Vec<(String, String)> {
     let of_8 = ALL.iter().filter(|kernel| kernel.source.contains("coop_mat8x8"));
     let mut texts: Vec<_> = of_8.map(|kernel| (kernel.name.to_owned(), kernel.source.to_owned())).collect();
-    let peak = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/tensor/src/peaks/matrix_8.wgsl");
-    texts.push(("peaks/matrix_8".to_owned(), fs::read_to_string(peak).expect("it lies there")));
+    let peaks = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/tensor/src/peaks");
+    let part = |name| fs::read_to_string(peaks.join(name)).expect("it lies there");
+    texts.push(("peaks/matrix_8".to_owned(), part("matrix_8.wgsl") + &part("matrix_body.wgsl")));
     assert!(texts.len() > 6, "{} texts", texts.len());
     texts
 }

@@ -57,6 +57,12 @@ fn weight_block(thread: u32, first_column: u32, depth: u32) -> Block {
     return block;
 }
 
+// Where a thread's vector of a block goes in its tile.
+fn staged(thread: u32, i: u32) -> u32 {
+    let place = thread + i * THREADS;
+    return place / VECTORS * STRIDE + place % VECTORS * ELEMENTS;
+}
+
 // Writes the matrices of sums that lie side by side, `column` counting vectors.
 fn finish_matrices(own: u32, lane: u32, row: u32, column: u32) {
     for (var i = lane; i < SIDE * SUM_FOURS; i += LANES) {

@@ -5,8 +5,8 @@
 // edge becomes zero. The sums go through it too, because only there does a lane know which value of a matrix
 // it reads.
 
-// Rows and columns of the tile, and inner values per step. A thread brings
-// four inner values in f16 at once.
+// Rows and columns of the tile, and inner values per step. A thread brings four inner values in f16
+// at once.
 const TILE: u32 = 2u * SIDE;
 const DEPTH: u32 = 64u;
 // Matrices of sums side by side in workgroup memory.
@@ -31,10 +31,8 @@ fn main(
     var next_weight = weight_block(thread, first_column, 0u);
     for (var depth = 0u; depth < params.inner; depth += DEPTH) {
         for (var i = 0u; i < BROUGHT; i++) {
-            let place = thread + i * THREADS;
-            let staged = place / VECTORS * STRIDE + place % VECTORS * ELEMENTS;
-            put_input(staged, next_input[i]);
-            put_weight(staged, next_weight[i]);
+            put_input(staged(thread, i), next_input[i]);
+            put_weight(staged(thread, i), next_weight[i]);
         }
         workgroupBarrier();
         next_input = input_block(thread, first_row, depth + DEPTH);

@@ -46,10 +46,8 @@ fn main(
     var next_weight = weight_block(thread, first_column, 0u);
     for (var depth = 0u; depth < params.inner; depth += DEPTH) {
         for (var i = 0u; i < BROUGHT; i++) {
-            let place = thread + i * THREADS;
-            let staged = place / VECTORS * STRIDE + place % VECTORS * ELEMENTS;
-            put_input(staged, next_input[i]);
-            put_weight(staged, next_weight[i]);
+            put_input(staged(thread, i), next_input[i]);
+            put_weight(staged(thread, i), next_weight[i]);
         }
         workgroupBarrier();
         next_input = input_block(thread, first_row, depth + DEPTH);
