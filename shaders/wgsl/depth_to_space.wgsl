@@ -30,13 +30,17 @@ fn main(
     let line = row / factor;
     let a = row % factor / params.inner;
     let c = row % params.inner;
-    // Values that lie side by side in the input, too: inner step d and channel.
+    // A pixel of the outer steps, whose values of inner step d and channel lie side by side in the input, too.
+    // Only the pixels are counted by division, which is slow, and slowest on software adapters.
+    let pixels = params.width * params.outer;
     let run = params.inner * params.channels;
-    let length = params.width * params.outer * run;
-    for (var i = thread; i < length; i += THREADS) {
-        let step = i / run;
-        let token = line * params.width + step / params.outer;
-        let block = (token * params.outer + a) * params.outer + step % params.outer;
-        output[row * length + i] = input[(block * params.inner + c) * run + i - step * run];
+    for (var pixel = thread; pixel < pixels; pixel += THREADS) {
+        let token = line * params.width + pixel / params.outer;
+        let block = (token * params.outer + a) * params.outer + pixel % params.outer;
+        let source = (block * params.inner + c) * run;
+        let destination = (row * pixels + pixel) * run;
+        for (var i = 0u; i < run; i++) {
+            output[destination + i] = input[source + i];
+        }
     }
 }
