@@ -7,4 +7,7 @@
 // lies in registers.
 const ROWS: u32 = 8u;
 
+// Whether some keys may be hidden from some queries: by a mask of keys, or because they come later.
+const HIDES_KEYS: u32 = 1u;
+
 #include "shared/attention_subgroup_body.wgsl"

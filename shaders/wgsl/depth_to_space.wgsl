@@ -30,8 +30,8 @@ fn main(
     let line = row / factor;
     let a = row % factor / params.inner;
     let c = row % params.inner;
-    // A pixel of the outer steps, whose values of inner step d and channel lie side by side in the input, too.
-    // Only the pixels are counted by division, which is slow, and slowest on software adapters.
+    // A pixel of the outer steps, whose values of inner step d and channel lie side by side in the input,
+    // too. Only the pixels are counted by division, which is slow, and slowest on software adapters.
     let pixels = params.width * params.outer;
     let run = params.inner * params.channels;
     for (var pixel = thread; pixel < pixels; pixel += THREADS) {

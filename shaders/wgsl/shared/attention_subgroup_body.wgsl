@@ -77,7 +77,10 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(subgroup_invoca
     for (var block = 0u; block < sequence.length; block += 4u * LANES) {
         let keys = vec4(block + lane) + LANES * vec4(0u, 1u, 2u, 3u);
         let tokens = vec4(sequence.first) + min(keys, vec4(last));
+        let is_beyond = keys > vec4(last);
         var scores: array<vec4<f32>, ROWS>;
+        // The lowest score is of no weight beside that of a key which is there.
+        for (var row = 0u; row < ROWS; row++) { scores[row] = select(vec4<f32>(), vec4(LOWEST), is_beyond); }
         for (var source = 0u; source < min(TEXELS, LANES); source++) {
             if LANES == 8u {
                 let key = transpose(load_four(key_texel + source, tokens));
@@ -99,19 +102,23 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(subgroup_invoca
             }
         }
 
-        let beyond = keys > vec4(last);
-        var masked = vec4<bool>(false);
-        if params.has_mask != 0u {
+        var is_masked = vec4<bool>(false);
+        if HIDES_KEYS != 0u && params.has_mask != 0u {
             let mask = vec4(key_mask[tokens.x], key_mask[tokens.y], key_mask[tokens.z], key_mask[tokens.w]);
-            masked = mask == vec4(0u);
+            is_masked = mask == vec4(0u);
         }
         for (var row = 0u; row < ROWS; row++) {
-            let later = vec4(params.causal != 0u) & (keys > vec4(first_query + row));
-            let none = beyond | (masked & later);
-            let score = select(scores[row], vec4(LOWEST), masked | later);
-            let seen = select(score, vec4(LOWEST), none);
-            let new_largest = max(largest[row], largest_of_all(max(max(seen.x, seen.y), max(seen.z, seen.w)), lane));
-            let probability = select(exp(score - new_largest), vec4(0.0), none);
+            // A hidden key has the lowest score, and counts where all others are hidden, too. One that is
+            // hidden twice never counts.
+            var never_counts = vec4<bool>(false);
+            if HIDES_KEYS != 0u {
+                let is_later = vec4(params.causal != 0u) & (keys > vec4(first_query + row));
+                scores[row] = select(scores[row], vec4(LOWEST), is_masked | is_later);
+                never_counts = is_beyond | (is_masked & is_later);
+            }
+            let score = scores[row];
+            let new_largest = max(largest[row], largest_of_all(max(max(score.x, score.y), max(score.z, score.w)), lane));
+            let probability = select(exp(score - new_largest), vec4(0.0), never_counts);
             let correction = exp(largest[row] - new_largest);
             largest[row] = new_largest;
             // A lane sums its own keys; the lanes are added up at the end.

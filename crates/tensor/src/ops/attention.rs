@@ -23,6 +23,13 @@ pub struct AttentionMask<'a> {
     pub packing: Option<Packing<'a>>,
 }
 
+impl AttentionMask<'_> {
+    /// Whether some keys of a query's own sequence are hidden from it.
+    fn hides_keys(&self) -> bool {
+        self.causal || self.key_padding_mask.is_some()
+    }
+}
+
 /// Where the sequences lie that a batch of one holds, as FlashAttention's varlen functions take them. Rows
 /// beyond the last are not looked at, and their output is undefined.
 #[derive(Clone, Copy, Debug)]

@@ -24,6 +24,8 @@ pub(super) struct Variant {
     /// What the size of a head has to be a multiple of, and the most that it may be.
     pub head_multiple: usize,
     pub max_head_size: usize,
+    /// Whether keys may be hidden, by a mask or because they come later.
+    pub hides_keys: bool,
     /// Whether its input and its output may be in f16.
     pub takes_f16: bool,
     /// The matrices that it multiplies, where it runs on matrix units. Its input is then in f16.
@@ -39,6 +41,7 @@ pub(super) static PLAIN: Variant = Variant {
     fewest_tokens: 0,
     head_multiple: 1,
     max_head_size: attention::MAX_HEAD_SIZE as usize,
+    hides_keys: true,
     takes_f16: false,
     matrix_units: None,
     overrides: |_| Vec::new(),
@@ -116,6 +119,7 @@ pub(super) static SUBGROUP_16: Variant = Variant {
     kernel: &attention_subgroup_16::KERNEL,
     queries: attention_subgroup_16::ROWS,
     fewest_tokens: 256,
+    hides_keys: attention_subgroup_16::HIDES_KEYS != 0,
     ..SUBGROUP
 };
 
@@ -143,6 +147,7 @@ impl Variant {
         let is_f16 = [input, call.output].contains(&DType::F16);
         self.fits(call.sizes.head_size)
             && (self.takes_f16 || !is_f16)
+            && (self.hides_keys || !call.mask.hides_keys())
             && match self.matrix_units {
                 Some(_) => input == DType::F16 && device.matrix_units() == self.matrix_units,
                 None if self.kernel.binds_textures() => call.lanes > 0,
