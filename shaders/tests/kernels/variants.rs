@@ -38,6 +38,7 @@ fn legal_values(name: &str) -> Vec<f64> {
     match name {
         "TEXELS" => vec![1.0, 3.0, 8.0, 9.0, 16.0],
         "INPUT_F16" | "OUTPUT_F16" => vec![0.0, 1.0],
+        "OUTER" | "RUN" => vec![1.0, 3.0, 4.0],
         "COLUMN_TEXELS" => vec![1.0, 17.0, 192.0],
         "LANES" | "SHARE_LANES" => vec![8.0, 16.0],
         "ACTIVATION" => (0..=5).map(f64::from).collect(),

@@ -180,7 +180,10 @@ impl Recorder {
             channels: layer.channels as u32,
         };
         let resources = vec![self.buffer(&columns)?, self.buffer(&output)?];
-        self.dispatch_rows(&kernels::depth_to_space::KERNEL, params, resources, images * height * factor, 0)?;
+        let run = params.inner * params.channels;
+        let overrides = kernels::depth_to_space::Overrides { outer: params.outer, run }.values();
+        let grid = self.folded_grid(images * height * factor);
+        self.dispatch(&kernels::depth_to_space::KERNEL, &overrides, params, resources, grid, 0)?;
         Ok(output)
     }
 
