@@ -33,7 +33,8 @@ pub fn run(input: &[u8]) -> bool {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let cache = folder.path().join("cache");
     // Failed requests are not retried, which would only take time.
-    let limits = Limits { silence: SILENCE, small: SILENCE, wait: Duration::ZERO };
+    let limits =
+        Limits { read_timeout: SILENCE, small_file_timeout: SILENCE, max_retry_after: Duration::ZERO };
     let settings =
         Settings { endpoint: server.origins[0].clone(), token: None, cache, offline: false, limits };
     let hub = Hub::new(settings.clone());

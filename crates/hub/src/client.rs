@@ -101,8 +101,8 @@ impl Client {
             .max_redirects_will_error(false)
             .timeout_resolve(Some(CONNECT))
             .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(limits.silence))
-            .timeout_per_read(Some(limits.silence))
+            .timeout_recv_response(Some(limits.read_timeout))
+            .timeout_per_read(Some(limits.read_timeout))
             .user_agent(concat!("clipseg/", env!("CARGO_PKG_VERSION")))
             // Sizes and ranges must be those of the file, not of a compressed body.
             .accept_encoding("identity")
@@ -263,25 +263,24 @@ impl Client {
         }
         let headers = answer.response.headers();
         let (code, with_token, url) = (header(headers, "x-error-code"), answer.with_token, asked.to_string());
-        let told = header(headers, "x-error-message")
-            .map_or_else(String::new, |message| format!(", {:?}", shown(message)));
+        let server_message = header(headers, "x-error-message").map(shown);
         let status = status.as_u16();
         let is_the_hubs = code.is_some() || answer.address.is_trusted_by(&self.endpoint);
         Err(match (status, code) {
-            (401 | 403, Some("GatedRepo")) => Error::Gated { url, status, told, with_token },
+            (401 | 403, Some("GatedRepo")) => Error::Gated { url, status, server_message, with_token },
             (_, Some("RepoNotFound" | "RevisionNotFound" | "EntryNotFound")) => {
-                Error::NotFound { what: what(), url, status, told, with_token }
+                Error::NotFound { what: what(), url, status, server_message, with_token }
             }
             (400 | 401 | 403 | 404 | 410, _) if !is_the_hubs => {
                 Error::Storage { file: what(), host: answer.address.host().to_owned(), status }
             }
-            (401 | 403, _) if answer.with_password => Error::Password { url, status, told },
-            (401 | 403, _) => Error::Denied { url, status, told, with_token },
-            (404, _) => Error::NotFound { what: what(), url, status, told, with_token },
+            (401 | 403, _) if answer.with_password => Error::Password { url, status, server_message },
+            (401 | 403, _) => Error::Denied { url, status, server_message, with_token },
+            (404, _) => Error::NotFound { what: what(), url, status, server_message, with_token },
             _ => {
                 let url = if is_the_hubs { url } else { answer.address.to_string() };
-                let wait = retries::announced_wait(headers, SystemTime::now());
-                Error::Status { url, status, told, wait }
+                let retry_after = retries::announced_wait(headers, SystemTime::now());
+                Error::Status { url, status, server_message, retry_after }
             }
         })
     }

@@ -74,7 +74,7 @@ impl Wanted<'_> {
     }
 
     fn retries(&self) -> Retries<'_> {
-        Retries::new(self.file, self.client.limits.wait)
+        Retries::new(self.file, self.client.limits.max_retry_after)
     }
 
     /// Whether the cached file is complete. Small files are checked in full. A safetensors file is complete

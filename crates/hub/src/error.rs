@@ -37,48 +37,50 @@ pub enum Error {
     },
 
     /// The Hub shows this repository to nobody, or only to some (401, 403), and does not say which.
-    #[error("{url} was refused ({status}{told}): {}", refusal(*.with_token))]
+    #[error("{url} was refused ({status}{}): {}", said(.server_message), refusal(*.with_token))]
     Denied {
         /// The address that was asked for.
         url: String,
         /// The status of the answer.
         status: u16,
-        /// The Hub's own words, after a comma; empty if there are none.
-        told: String,
+        /// The Hub's own words.
+        server_message: Option<String>,
         /// Whether a token was sent.
         with_token: bool,
     },
 
     /// What answers at the endpoint refuses the user and password in its address (401, 403).
     #[error(
-        "{url} was refused ({status}{told}): the user and password in HF_ENDPOINT were refused; check both, and write \
-         characters such as @, : and / in them as %40, %3A and %2F"
+        "{url} was refused ({status}{}): the user and password in HF_ENDPOINT were refused; check both, and write \
+         characters such as @, : and / in them as %40, %3A and %2F",
+        said(.server_message)
     )]
     Password {
         /// The address that was asked for.
         url: String,
         /// The status of the answer.
         status: u16,
-        /// The answer's own words, after a comma; empty if there are none.
-        told: String,
+        /// The answer's own words.
+        server_message: Option<String>,
     },
 
     /// The repository is gated: its owner admits only users who accept conditions.
-    #[error("{url} was refused ({status}{told}): the repository is gated; {}", admission(*.with_token))]
+    #[error("{url} was refused ({status}{}): the repository is gated; {}", said(.server_message), admission(*.with_token))]
     Gated {
         /// The address that was asked for.
         url: String,
         /// The status of the answer.
         status: u16,
-        /// The Hub's own words, after a comma; empty if there are none.
-        told: String,
+        /// The Hub's own words.
+        server_message: Option<String>,
         /// Whether a token was sent.
         with_token: bool,
     },
 
     /// The Hub has no such repository, revision or file.
     #[error(
-        "the Hub has no {what}: {url} is not found ({status}{told}); check owner, name and revision{}",
+        "the Hub has no {what}: {url} is not found ({status}{}); check owner, name and revision{}",
+        said(.server_message),
         if *.with_token { "" } else { ", and set HF_TOKEN if the repository is private" }
     )]
     NotFound {
@@ -88,8 +90,8 @@ pub enum Error {
         url: String,
         /// The status of the answer.
         status: u16,
-        /// The Hub's own words, after a comma; empty if there are none.
-        told: String,
+        /// The Hub's own words.
+        server_message: Option<String>,
         /// Whether a token was sent.
         with_token: bool,
     },
@@ -110,16 +112,16 @@ pub enum Error {
     },
 
     /// The Hub answered with another failure, for instance because it is overloaded.
-    #[error("{url} failed ({status}{told}); {}", later(*.wait))]
+    #[error("{url} failed ({status}{}); {}", said(.server_message), later(*.retry_after))]
     Status {
         /// The address that was asked for.
         url: String,
         /// The status of the answer.
         status: u16,
-        /// The Hub's own words, after a comma; empty if there are none.
-        told: String,
+        /// The Hub's own words.
+        server_message: Option<String>,
         /// How long the Hub asks to wait before the next request.
-        wait: Option<Duration>,
+        retry_after: Option<Duration>,
     },
 
     /// A small answer took too long.
@@ -270,6 +272,11 @@ fn admission(with_token: bool) -> &'static str {
         "accept the conditions on its page with your account, then set HF_TOKEN to a token of that account \
          (huggingface.co/settings/tokens)"
     }
+}
+
+/// A server's own words, after what came before them.
+fn said(message: &Option<String>) -> String {
+    message.as_ref().map_or_else(String::new, |message| format!(", {message:?}"))
 }
 
 fn later(wait: Option<Duration>) -> String {

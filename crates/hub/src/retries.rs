@@ -55,7 +55,7 @@ impl<'a> Retries<'a> {
             return Err(error);
         };
         let (what, failures) = (self.what, self.failures);
-        let is_asked_for = matches!(error, Error::Status { wait: Some(_), .. });
+        let is_asked_for = matches!(error, Error::Status { retry_after: Some(_), .. });
         tell(progress, Progress::Retries { what, failures, wait, is_asked_for, reason: &error.in_short() })?;
         thread::sleep(wait);
         Ok(())
@@ -85,9 +85,11 @@ fn pause(error: &Error, failures: usize) -> Option<Duration> {
     match error {
         Error::Network { .. } => Some(pause),
         Error::Storage { .. } => (failures <= NEW_ADDRESSES).then_some(pause),
-        Error::Status { status: 429, wait, .. } => Some(wait.unwrap_or_default().max(pause * BUSY)),
-        Error::Status { status, wait, .. } if *status >= 500 || *status == 408 => {
-            Some(wait.unwrap_or_default().max(pause))
+        Error::Status { status: 429, retry_after, .. } => {
+            Some(retry_after.unwrap_or_default().max(pause * BUSY))
+        }
+        Error::Status { status, retry_after, .. } if *status >= 500 || *status == 408 => {
+            Some(retry_after.unwrap_or_default().max(pause))
         }
         _ => None,
     }
@@ -151,8 +153,8 @@ mod tests {
         let status = |status, wait| Error::Status {
             url: String::new(),
             status,
-            told: String::new(),
-            wait: Some(Duration::from_secs(wait)),
+            server_message: None,
+            retry_after: Some(Duration::from_secs(wait)),
         };
         assert_eq!(pause(&status(429, 258), 1), Some(Duration::from_secs(258)));
         assert_eq!(pause(&status(503, 0), 1), Some(PAUSES[0]));

@@ -34,19 +34,19 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Longest silence of a server, before it answers and within an answer: 30 s.
-    pub silence: Duration,
+    pub read_timeout: Duration,
     /// Longest time for a small answer (the list of files, or a file other than weights), plus one second per
     /// KB: 60 s.
-    pub small: Duration,
+    pub small_file_timeout: Duration,
     /// Longest wait before a retry that a server may ask for: 10 min. If it asks for more, the download
     /// fails.
-    pub wait: Duration,
+    pub max_retry_after: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        let [silence, small, wait] = [30, 60, 600].map(Duration::from_secs);
-        Self { silence, small, wait }
+        let [read_timeout, small_file_timeout, max_retry_after] = [30, 60, 600].map(Duration::from_secs);
+        Self { read_timeout, small_file_timeout, max_retry_after }
     }
 }
 
@@ -151,7 +151,7 @@ fn limits(timeout: Option<OsString>) -> Result<Limits> {
     let timeout = timeout.to_string_lossy();
     match timeout.trim().parse() {
         Ok(0) => Ok(Limits::default()),
-        Ok(seconds) => Ok(Limits { silence: Duration::from_secs(seconds), ..Limits::default() }),
+        Ok(seconds) => Ok(Limits { read_timeout: Duration::from_secs(seconds), ..Limits::default() }),
         _ => Err(Error::Setting {
             variable: "HF_HUB_DOWNLOAD_TIMEOUT".to_owned(),
             message: format!("{timeout:?} is not a whole number of seconds"),
@@ -256,11 +256,11 @@ mod tests {
         for wrong in ["huggingface.co", "https://", "ftp://host", "http://a b", "/"] {
             assert!(endpoint(wrong).unwrap_err().to_string().contains("HF_ENDPOINT"), "{wrong}");
         }
-        let silence =
-            |value| settings(&[("HF_HUB_DOWNLOAD_TIMEOUT", value)]).map(|found| found.limits.silence);
-        assert_eq!(silence("5").unwrap(), Duration::from_secs(5));
-        assert_eq!(silence("0").unwrap(), Limits::default().silence);
-        assert!(silence("-1").is_err() && silence("soon").is_err());
+        let read_timeout =
+            |value| settings(&[("HF_HUB_DOWNLOAD_TIMEOUT", value)]).map(|found| found.limits.read_timeout);
+        assert_eq!(read_timeout("5").unwrap(), Duration::from_secs(5));
+        assert_eq!(read_timeout("0").unwrap(), Limits::default().read_timeout);
+        assert!(read_timeout("-1").is_err() && read_timeout("soon").is_err());
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Snapshot {
                 None => false,
             };
             let name = repository.to_string();
-            let mut retries = Retries::new(&name, settings.limits.wait);
+            let mut retries = Retries::new(&name, settings.limits.max_retry_after);
             let listing = retries.repeat(
                 progress,
                 |error| match error {

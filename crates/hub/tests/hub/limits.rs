@@ -47,7 +47,7 @@ fn a_large_file_may_be_slow() {
 #[test]
 fn silence_ends_what_it_interrupts() {
     let mut tiny = Tiny::new();
-    tiny.settings.limits.silence = Duration::from_millis(300);
+    tiny.settings.limits.read_timeout = Duration::from_millis(300);
     tiny.server.state().cuts = vec![300_000];
     tiny.server.state().hangs = true;
     let start = Instant::now();

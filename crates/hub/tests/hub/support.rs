@@ -120,7 +120,7 @@ impl Tiny {
 
     /// Shortens the time that small answers may take.
     pub fn hurry(&mut self, milliseconds: u64) {
-        self.settings.limits.small = Duration::from_millis(milliseconds);
+        self.settings.limits.small_file_timeout = Duration::from_millis(milliseconds);
     }
 }
 

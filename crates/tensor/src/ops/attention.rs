@@ -245,7 +245,9 @@ impl Recorder {
         match candidates.into_iter().find(|variant| variant.kernel.name == kernel) {
             Some(variant) => self.attention_with(variant, &call),
             None => {
-                shape_error("attention", format!("{kernel} does not take {query_key_value:?} to {dtype:?}"))
+                let hidden = if mask.hides_keys() { " where keys are hidden" } else { "" };
+                let reason = format!("{kernel} does not take {query_key_value:?} to {dtype:?}{hidden}");
+                shape_error("attention", reason)
             }
         }
     }

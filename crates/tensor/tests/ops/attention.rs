@@ -185,18 +185,19 @@ fn long_sequences_equal_their_twin() {
         seed: 6,
     };
     check(full);
+    check(Case { tokens: 485, head_size: 16, batch: 2, ..full });
     check(Case { tokens: 485, head_size: 16, causal: true, padding: Padding::Left, ..full });
 }
 
 #[test]
 fn each_family_takes_its_own_kernel_first_and_refuses_others() {
     for device in devices() {
-        let take_of = |tokens: usize, head_size: usize| {
+        let take_of = |tokens: usize, head_size: usize, causal: bool| {
             let values = vec![0.5; tokens * 3 * head_size];
             let input = device.upload(&[1, tokens, 3 * head_size], &values).unwrap();
-            kernels(device, &input, 1, &AttentionMask::default())
+            kernels(device, &input, 1, &AttentionMask { causal, ..AttentionMask::default() })
         };
-        let take = |head_size| take_of(2, head_size);
+        let take = |head_size| take_of(2, head_size, false);
         let is_on_lanes = !device.is_processor() && device.kernels() == KernelFamily::Subgroup;
         let mut of_vectors = match (device.is_processor(), is_on_lanes) {
             (true, _) => vec!["attention"],
@@ -205,7 +206,9 @@ fn each_family_takes_its_own_kernel_first_and_refuses_others() {
         };
         of_vectors.extend(has_subgroups(device).then_some("attention_lanes"));
         if is_on_lanes {
-            assert_eq!(take_of(256, 16)[..2], ["attention_subgroup_16", "attention_subgroup"]);
+            assert_eq!(take_of(256, 16, false)[..2], ["attention_subgroup_16", "attention_subgroup"]);
+            let hiding = take_of(256, 16, true);
+            assert!(hiding[0] == "attention_subgroup" && !hiding.contains(&"attention_subgroup_16"));
             of_vectors.push("attention_subgroup_16");
         }
         assert_eq!([take(16), take(64)], [of_vectors.as_slice(); 2]);
