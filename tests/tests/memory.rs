@@ -2,8 +2,8 @@
 //! budget.
 
 use clipseg::{
-    Array, Checkpoint, ClipSeg, ClipSegConfig, Condition, Device, DeviceError, DeviceOptions, Error,
-    ImageInput, MemoryUse, Photo, Refinement, Result, Segmentation, VisionEncoder,
+    AdapterChoice, Array, Checkpoint, ClipSeg, ClipSegConfig, Condition, Device, DeviceError, DeviceOptions,
+    Error, ImageInput, MemoryUse, Photo, Precision, Refinement, Result, Segmentation, VisionEncoder,
 };
 use clipseg_tests::{assert_close, fixture, load as load_tiny, open_alone, random};
 
@@ -50,6 +50,51 @@ fn what_is_needed_is_what_is_used() {
         drop((scene, found));
         assert_eq!(model.memory_needed(width, height, prompts).unwrap().plans, used.plans, "all is there");
     }
+}
+
+/// What a model needs is told whole, not tensor by tensor.
+#[test]
+fn weights_that_do_not_fit_are_counted_together() {
+    for adapter in [AdapterChoice::Processor, AdapterChoice::default()] {
+        for precision in [Precision::Auto, Precision::F32, Precision::F16] {
+            let options = DeviceOptions { adapter: adapter.clone(), precision, ..DeviceOptions::default() };
+            let device = Device::open(&options).unwrap();
+            let _model = load(&device).unwrap();
+            let all = device.memory_use().weights;
+            for part in [0.1, 0.5, 0.95] {
+                let budget = Some((part * all as f64) as u64);
+                let tight =
+                    Device::open(&DeviceOptions { memory_budget: budget, ..options.clone() }).unwrap();
+                match load(&tight).err() {
+                    Some(Error::Device(DeviceError::OverBudget { needed, .. })) => {
+                        let share = needed as f64 / all as f64;
+                        assert!((0.98..=1.02).contains(&share), "{precision:?}: {needed} of {all}");
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+}
+
+/// Positions that are resized to the grid of an image lie in memory as long as its plan.
+#[test]
+fn resized_positions_count() {
+    let device = open_alone();
+    let vision = load_vision(&device);
+    let config = ClipSegConfig::from_file(fixture("tiny-simple")).unwrap().vision_config;
+    let side = config.image_size + 3 * config.patch_size;
+    let before = device.memory_use().total();
+    let needed = vision.memory_needed(1, side, side).unwrap();
+    let pixels = random(3, 3 * side * side);
+    let image = ImageInput { pixel_values: &pixels, batch: 1, height: side, width: side };
+    let encoded = pollster::block_on(vision.encode(image)).unwrap();
+    let used = device.memory_use();
+    assert_eq!((used.plans, used.encoded_images), (needed.plans, needed.encoded_images));
+    assert_eq!(vision.memory_needed(1, side, side).unwrap().plans, 0, "all is there");
+    drop((encoded, vision));
+    device.trim();
+    assert!(device.memory_use().total() < before, "nothing is left");
 }
 
 /// More texts than an adapter takes at once, and more prompts than it decodes at once, go in parts.

@@ -27,7 +27,8 @@ pub struct AdapterArguments {
     adapter: Option<String>,
     /// How weights are stored on it: in 16 bits where that loses nothing (auto), never (f32), or always
     /// (f16), which halves the memory of any checkpoint and, on GPUs, also stores activations inside the
-    /// transformer blocks in 16 bits. Arithmetic is in 32 bits.
+    /// transformer blocks in 16 bits. The processor rounds them too, but stores all in 32 bits. Arithmetic is
+    /// in 32 bits.
     #[arg(long, default_value = "auto", value_parser = precision_parser())]
     precision: Precision,
     /// Multiply on the adapter's matrix units, with --precision f16: never, where its driver passed our tests

@@ -57,7 +57,13 @@ enum PlanOutputs {
 
 struct VisionPlan {
     plan: Plan,
+    tensors: VisionTensors,
+}
+
+struct VisionTensors {
     pixels: Tensor,
+    /// Where the grid is not the trained one. It is kept so that its memory counts.
+    resized_positions: Option<Tensor>,
     /// The outputs of the extract layers, as in [`EncodedImage::activations`].
     activations: Vec<Tensor>,
     outputs: Option<TowerTensors>,
@@ -153,7 +159,7 @@ impl VisionEncoder {
         let plan = self.prepare(input, PlanOutputs::Activations)?;
         let (activations, submitted) = {
             let mut run = plan.plan.run();
-            run.write(&plan.pixels, input.pixel_values)?;
+            run.write(&plan.tensors.pixels, input.pixel_values)?;
             (self.copy_activations(&plan, &mut run)?, run.submitted())
         };
         submitted.await?;
@@ -177,7 +183,7 @@ impl VisionEncoder {
         let plan = self.plan_for(Key { batch, height, width, outputs: PlanOutputs::Activations })?;
         let (activations, submitted) = {
             let mut run = plan.plan.run();
-            run.copy_in(pixels, &plan.pixels)?;
+            run.copy_in(pixels, &plan.tensors.pixels)?;
             (self.copy_activations(&plan, &mut run)?, run.submitted())
         };
         submitted.await?;
@@ -190,12 +196,13 @@ impl VisionEncoder {
     /// As [`forward`](Self::forward); [`Error::Input`] when the tower was loaded without its projection.
     pub async fn embed(&self, input: ImageInput<'_>) -> Result<Array> {
         let plan = self.prepare(input, PlanOutputs::Embedding)?;
-        let Some(embedding) = plan.outputs.as_ref().and_then(|outputs| outputs.embedding.as_ref()) else {
+        let Some(embedding) = plan.tensors.outputs.as_ref().and_then(|outputs| outputs.embedding.as_ref())
+        else {
             return Err(Error::Input("this vision tower was loaded without its projection".to_owned()));
         };
         let reading = {
             let mut run = plan.plan.run();
-            run.write(&plan.pixels, input.pixel_values)?;
+            run.write(&plan.tensors.pixels, input.pixel_values)?;
             run.finish(&[embedding])
         };
         Ok(reading.await?.swap_remove(0))
@@ -213,12 +220,12 @@ impl VisionEncoder {
         options: OutputOptions,
     ) -> Result<(TowerOutput, EncodedImage)> {
         let plan = self.prepare(input, PlanOutputs::All(options))?;
-        let outputs = plan.outputs.as_ref();
+        let outputs = plan.tensors.outputs.as_ref();
         let outputs =
             outputs.ok_or_else(|| Error::Input("the plan was recorded without outputs".to_owned()))?;
         let (activations, reading) = {
             let mut run = plan.plan.run();
-            run.write(&plan.pixels, input.pixel_values)?;
+            run.write(&plan.tensors.pixels, input.pixel_values)?;
             (self.copy_activations(&plan, &mut run)?, run.finish(&outputs.all()))
         };
         let arrays = reading.await?;
@@ -227,8 +234,8 @@ impl VisionEncoder {
     }
 
     fn copy_activations(&self, plan: &VisionPlan, run: &mut clipseg_tensor::Run<'_>) -> Result<Vec<Tensor>> {
-        let mut copies = Vec::with_capacity(plan.activations.len());
-        for activation in &plan.activations {
+        let mut copies = Vec::with_capacity(plan.tensors.activations.len());
+        for activation in &plan.tensors.activations {
             let copy = self.device.uninit(activation.shape())?;
             run.copy_out(activation, &copy)?;
             copies.push(copy);
@@ -259,18 +266,14 @@ impl VisionEncoder {
 
     fn record(&self, key: &Key) -> clipseg_tensor::Result<VisionPlan> {
         let mut recorder = Recorder::new(&self.device);
-        let (pixels, activations, outputs) = self.record_in(&mut recorder, key)?;
-        Ok(VisionPlan { plan: recorder.finish()?, pixels, activations, outputs })
+        let tensors = self.record_in(&mut recorder, key)?;
+        Ok(VisionPlan { plan: recorder.finish()?, tensors })
     }
 
-    /// The plan's pixels, activations and outputs.
-    fn record_in(
-        &self,
-        recorder: &mut Recorder,
-        key: &Key,
-    ) -> clipseg_tensor::Result<(Tensor, Vec<Tensor>, Option<TowerTensors>)> {
+    fn record_in(&self, recorder: &mut Recorder, key: &Key) -> clipseg_tensor::Result<VisionTensors> {
         let pixels = recorder.input(&[key.batch, self.config.num_channels, key.height, key.width])?;
-        let embedded = self.record_embedding(recorder, &pixels, key)?;
+        let resized_positions = self.resized_positions(recorder, key)?;
+        let embedded = self.record_embedding(recorder, &pixels, resized_positions.as_ref())?;
         let hidden_states = recorder.layer_norm(&embedded, &self.pre_layer_norm)?;
         drop(embedded);
 
@@ -300,7 +303,7 @@ impl VisionEncoder {
             }
         }
         if key.outputs == PlanOutputs::Activations {
-            return Ok((pixels, activations, None));
+            return Ok(VisionTensors { pixels, resized_positions, activations, outputs: None });
         }
 
         let tokens = trace.last.shape()[1] as u32;
@@ -323,24 +326,29 @@ impl VisionEncoder {
         for tensor in outputs.all() {
             recorder.output(tensor)?;
         }
-        Ok((pixels, activations, Some(outputs)))
+        Ok(VisionTensors { pixels, resized_positions, activations, outputs: Some(outputs) })
     }
 
     fn record_embedding(
         &self,
         recorder: &mut Recorder,
         pixels: &Tensor,
-        key: &Key,
+        resized_positions: Option<&Tensor>,
     ) -> clipseg_tensor::Result<Tensor> {
-        let patch = self.config.patch_size;
-        let (rows, columns) = (key.height / patch, key.width / patch);
-        let patches = recorder.patchify(pixels, patch)?;
+        let patches = recorder.patchify(pixels, self.config.patch_size)?;
         let patches = recorder.linear(&patches, &self.patch_embedding)?;
+        let positions = resized_positions.unwrap_or(&self.positions);
+        recorder.vision_embedding(&patches, &self.class_embedding, positions)
+    }
+
+    /// The position table for an image's grid; `None` for the trained grid.
+    fn resized_positions(&self, recorder: &Recorder, key: &Key) -> clipseg_tensor::Result<Option<Tensor>> {
+        let (rows, columns) = self.grid(key.height, key.width);
         // transformers 4.37 decides by the number of patches whether to resize, later releases by the grid.
         // They differ only for a grid that is not the trained one but has as many patches.
         let trained = self.config.grid();
         if (rows, columns) == (trained, trained) {
-            return recorder.vision_embedding(&patches, &self.class_embedding, &self.positions);
+            return Ok(None);
         }
         // The positions are the same for every image of this size, so they are resized only once, while the
         // plan is recorded.
@@ -349,7 +357,7 @@ impl VisionEncoder {
         if !resizing.is_planning() {
             resizing.finish()?.run().submit()?;
         }
-        recorder.vision_embedding(&patches, &self.class_embedding, &positions)
+        Ok(Some(positions))
     }
 }
 

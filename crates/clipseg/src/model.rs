@@ -305,14 +305,20 @@ fn fingerprint(width: usize, text: &TextEncoder, vision: &VisionEncoder) -> Stri
 
 /// Bytes of a checkpoint's weights on a device, padding aside.
 fn weights_of(device: &Device, checkpoint: &Checkpoint) -> u64 {
-    let tensors = checkpoint.names().filter_map(|name| checkpoint.get(name));
-    let bytes = tensors.map(|tensor| {
-        let is_half = match device.precision() {
-            Precision::F16 => true,
-            Precision::F32 => false,
-            // About as the checkpoint stores them.
-            _ => tensor.dtype() == Dtype::F16,
-        };
+    let tensors = checkpoint.names().filter_map(|name| Some((name, checkpoint.get(name)?)));
+    let bytes = tensors.map(|(name, tensor)| {
+        // Only weights of linear layers, as which convolutions run too, are ever stored in f16.
+        let is_table =
+            ["token_embedding.weight", "position_embedding.weight"].iter().any(|end| name.ends_with(end));
+        let is_linear = tensor.shape().len() > 1 && !is_table;
+        let is_half = is_linear
+            && !device.is_processor()
+            && match device.precision() {
+                Precision::F16 => true,
+                Precision::F32 => false,
+                // About as the checkpoint stores them.
+                _ => tensor.dtype() == Dtype::F16,
+            };
         if is_half { 2 * tensor.len() } else { 4 * tensor.len() }
     });
     bytes.sum::<usize>() as u64

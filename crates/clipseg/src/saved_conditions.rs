@@ -6,6 +6,7 @@ use clipseg_tensor::Array;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
+use crate::saved_image::of_at_most;
 use crate::{ClipSegForImageSegmentation, Condition, Error, Result};
 
 /// The only entry of the file's metadata: the order of several entries would differ from run to run.
@@ -13,7 +14,7 @@ const METADATA: &str = "clipseg-conditions";
 const VERSION: u32 = 1;
 /// The name of the only tensor, as transformers calls it.
 const TENSOR: &str = "conditional_embeddings";
-/// The largest file that is read: more than a hundred thousand prompts of the published size.
+/// The largest file: more than a hundred thousand prompts of the published size.
 const MOST_BYTES: u64 = 1 << 28;
 
 /// Conditions with their names, to be kept as a file and used without the text tower.
@@ -82,7 +83,7 @@ impl SavedConditions {
     /// The file's bytes.
     ///
     /// # Errors
-    /// [`Error::Input`] when they cannot be written as safetensors.
+    /// [`Error::Input`] when they cannot be written as safetensors, or are more than such a file holds.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let Array { shape, values } = &self.condition.embeddings;
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -90,13 +91,15 @@ impl SavedConditions {
         let header = serde_json::to_string(&self.header).map_err(|error| refused(&error))?;
         let metadata = HashMap::from([(METADATA.to_owned(), header)]);
         let view = TensorView::new(Dtype::F32, shape.clone(), &bytes).map_err(|error| refused(&error))?;
-        safetensors::serialize([(TENSOR, view)], Some(metadata)).map_err(|error| refused(&error))
+        let file =
+            safetensors::serialize([(TENSOR, view)], Some(metadata)).map_err(|error| refused(&error))?;
+        of_at_most(MOST_BYTES, file).map_err(|message| refused(&message))
     }
 
     /// Writes the file.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::Write`]; [`Error::Input`] for more than such a file holds, 256 MiB.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         fs::write(path, self.to_bytes()?).map_err(|source| Error::Write { path: path.to_owned(), source })

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// The only entry of the file's metadata: the order of several entries would differ from run to run.
 const METADATA: &str = "clipseg-encoded-image";
 const VERSION: u32 = 1;
-/// The largest file that is read: an image of some 5000 by 5000 pixels at the published size.
+/// The largest file: an image of some 5000 by 5000 pixels at the published size.
 const MOST_BYTES: u64 = 1 << 30;
 
 /// An encoded image in the host's memory, to be kept there or as a file, and segmented later without the
@@ -105,9 +105,10 @@ impl SavedImage {
     /// The file's bytes.
     ///
     /// # Errors
-    /// [`Error::Input`] when they cannot be written as safetensors.
+    /// [`Error::Input`] when they cannot be written as safetensors, or are more than such a file holds.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let refused = |error: &dyn std::fmt::Display| Error::Input(format!("an image to be kept: {error}"));
+        let refused =
+            |error: &dyn std::fmt::Display| Error::Input(format!("encoded images to be kept: {error}"));
         let header = serde_json::to_string(&self.header).map_err(|error| refused(&error))?;
         let bytes = |array: &Array| array.values.iter().flat_map(|value| value.to_le_bytes()).collect();
         let data: Vec<Vec<u8>> = self.activations.iter().map(bytes).collect();
@@ -117,13 +118,15 @@ impl SavedImage {
         let views = views.collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
         let views = views.map_err(|error| refused(&error))?;
         let metadata = HashMap::from([(METADATA.to_owned(), header)]);
-        safetensors::serialize(views, Some(metadata)).map_err(|error| refused(&error))
+        let file = safetensors::serialize(views, Some(metadata)).map_err(|error| refused(&error))?;
+        of_at_most(MOST_BYTES, file).map_err(|message| refused(&message))
     }
 
     /// Writes the file.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::Write`]; [`Error::Input`] for more than such a file holds, 1 GiB: some 240 images of the
+    /// published size, encoded as one batch.
     pub fn to_file(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         fs::write(path, self.to_bytes()?).map_err(|source| Error::Write { path: path.to_owned(), source })
@@ -204,4 +207,24 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<SavedImage, String> {
         return Err("was altered: its checksum does not fit its contents; encode the photo again".to_owned());
     }
     Ok(SavedImage { path: path.to_owned(), header, activations })
+}
+
+/// A file that is written only if it can be read again; else why not.
+pub(crate) fn of_at_most(most: u64, file: Vec<u8>) -> Result<Vec<u8>, String> {
+    if file.len() as u64 <= most {
+        return Ok(file);
+    }
+    Err(format!("they take {} bytes, and such a file holds {most}; keep fewer in each file", file.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_too_large_to_be_read_is_not_written() {
+        assert_eq!(of_at_most(3, vec![1, 2, 3]), Ok(vec![1, 2, 3]));
+        let refused = of_at_most(3, vec![0; 4]).unwrap_err();
+        assert!(refused.contains("4 bytes") && refused.contains("fewer"), "{refused}");
+    }
 }

@@ -245,8 +245,9 @@ impl Device {
         self.gpu().is_ok_and(|gpu| gpu.supports_unpack2x16float)
     }
 
-    /// How weights are stored: as [`DeviceOptions::precision`](crate::DeviceOptions::precision) says, and
-    /// `F32` where the adapter reads no f16 values.
+    /// What weights are rounded to: as [`DeviceOptions::precision`](crate::DeviceOptions::precision) says,
+    /// and `F32` where the adapter reads no f16 values. They are stored so too, but for the processor, which
+    /// stores f32.
     #[must_use]
     pub fn precision(&self) -> Precision {
         self.0.precision

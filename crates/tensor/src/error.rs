@@ -82,14 +82,14 @@ pub enum Error {
     /// The device had no memory for this piece of work; other work goes on. Smaller images, fewer prompts at
     /// once or half-precision weights need less.
     #[error(
-        "the device is out of memory: {0}; use a smaller image, fewer prompts at once, or 16-bit weights"
+        "the device is out of memory: {0}; use a smaller image, fewer prompts at once, or, on an adapter, 16-bit weights"
     )]
     OutOfMemory(String),
     /// The [memory budget](crate::DeviceOptions::memory_budget) of the device does not allow this piece of
     /// work; other work goes on.
     #[error(
         "this needs at least {} of device memory, and the memory budget is {}; raise it (--memory, DeviceOptions::memory_budget), or \
-         use a smaller image or 16-bit weights", Megabytes(*needed), Megabytes(*budget)
+         use a smaller image or, on an adapter, 16-bit weights", Megabytes(*needed), Megabytes(*budget)
     )]
     OverBudget {
         /// Bytes that would be in use with it.

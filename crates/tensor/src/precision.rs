@@ -1,7 +1,7 @@
 use half::f16;
 
 /// The number format of the weights of linear layers on the device, and of the activations between them. Sums
-/// are in f32 with every choice.
+/// are in f32 with every choice. The processor has the same numbers, but stores all weights in f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Precision {

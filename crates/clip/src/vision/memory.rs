@@ -1,6 +1,6 @@
 //! What encoding takes: the images that fit into one call, and the memory that a batch needs.
 
-use clipseg_tensor::{Linear, MemoryUse};
+use clipseg_tensor::{Linear, MemoryUse, Recorder};
 
 use super::{Key, PlanOutputs, VisionEncoder};
 use crate::Result;
@@ -52,6 +52,13 @@ impl VisionEncoder {
     }
 
     fn plan_bytes(&self, key: &Key) -> Result<u64> {
-        Ok(self.plans.bytes_needed(&self.device, key, |recorder| self.record_in(recorder, key))?)
+        let mut resized_positions = 0;
+        let record = |recorder: &mut Recorder| -> clipseg_tensor::Result<_> {
+            let tensors = self.record_in(recorder, key)?;
+            resized_positions = tensors.resized_positions.as_ref().map_or(0, |table| 4 * table.len() as u64);
+            Ok(tensors)
+        };
+        let plan = self.plans.bytes_needed(&self.device, key, record)?;
+        Ok(plan + resized_positions)
     }
 }
