@@ -27,6 +27,7 @@ use crate::model::ModelArguments;
 use crate::output::{self, Inputs};
 use crate::pictures;
 use crate::progress::Bar;
+use crate::report;
 use crate::resolution::ResolutionArguments;
 use crate::stop;
 use crate::table::{self, Align};
@@ -156,11 +157,23 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let predictor = Predictor { model: preparation.load(&device)?, resolution: &arguments.resolution };
 
     let tune = tune.map(|tune| outcomes(&predictor, &tune, "choosing thresholds")).transpose()?;
-    let thresholds = match &tune {
-        None => Thresholds { text: threshold, image: threshold },
-        Some(tune) => best_thresholds(tune),
+    let tuned = tune.as_deref().map(best_thresholds);
+    let or_given = |best: Option<usize>| best.unwrap_or(threshold);
+    let thresholds = Thresholds {
+        text: or_given(tuned.and_then(|tuned| tuned.text)),
+        image: or_given(tuned.and_then(|tuned| tuned.image)),
     };
     let outcomes = outcomes(&predictor, &data, "scoring")?;
+    if let Some(Thresholds { text, image }) = tuned {
+        for (best, is_text, kind) in [(text, true, "words"), (image, false, "pictures")] {
+            if best.is_none() && outcomes.iter().any(|outcome| outcome.is_text == is_text) {
+                report::warning(format!(
+                    "--tune: tells nothing of prompts that are {kind}; their threshold stays {:.2}",
+                    level(threshold)
+                ));
+            }
+        }
+    }
     let mut report = Report {
         data: arguments.data.to_string(),
         adapter: device.description().to_owned(),
@@ -235,10 +248,14 @@ fn outcomes(predictor: &Predictor, data: &Data, what: &str) -> Result<Vec<Outcom
     Ok(outcomes)
 }
 
-fn best_thresholds(outcomes: &[Outcome]) -> Thresholds<usize> {
+/// The thresholds that are best for these; none for a kind of prompt whose masks are right nowhere at any
+/// threshold, as where there is no such prompt.
+fn best_thresholds(outcomes: &[Outcome]) -> Thresholds<Option<usize>> {
     let best = |is_text: bool| {
         let present = outcomes.iter().filter(|outcome| outcome.is_text == is_text && outcome.is_present);
-        Counts::sum(present.map(|outcome| &outcome.counts)).best_threshold()
+        let sum = Counts::sum(present.map(|outcome| &outcome.counts));
+        let best = sum.best_threshold();
+        (sum.at(best).foreground_iou() > 0.0).then_some(best)
     };
     Thresholds { text: best(true), image: best(false) }
 }

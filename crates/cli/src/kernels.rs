@@ -84,7 +84,7 @@ pub struct Arguments {
     #[arg(long, value_name = "OP")]
     only: Option<String>,
     /// Seconds for which each form is timed by each clock; slow ones run one to three times.
-    #[arg(long, default_value_t = 0.05, value_parser = seconds)]
+    #[arg(long, default_value_t = 0.05, value_parser = seconds, allow_negative_numbers = true)]
     seconds: f64,
 }
 

@@ -53,7 +53,8 @@ impl Presence {
                 separation.absent.to_string(),
                 score(separation.roc_auc),
                 score(separation.balanced_accuracy),
-                separation.threshold.map_or("–".to_owned(), |threshold| format!("{threshold:.4}")),
+                // All its digits: presences may lie so close to 0 and 1 that fewer are another threshold.
+                separation.threshold.map_or("–".to_owned(), |threshold| threshold.to_string()),
                 score(separation.balanced_accuracy_from_half),
             ]
         });
@@ -163,6 +164,15 @@ mod tests {
         // Of six pairs three are in order, and one is a tie.
         assert_eq!(roc_auc(&judged(&[0.5, 0.25], &[0.75, 0.25, 0.0])), Some(3.5 / 6.0));
         assert_eq!(roc_auc(&judged(&[0.5], &[])), None);
+    }
+
+    #[test]
+    fn the_table_has_the_threshold_itself() {
+        let threshold = 0.99998105;
+        let text = Separation { threshold: Some(threshold), ..Separation::of(&[], &[]) };
+        let presence = Presence { tuned_on: String::new(), text, image: Separation::of(&[], &[]) };
+        let table = presence.table();
+        assert!(table.split_whitespace().any(|word| word.parse() == Ok(threshold)), "{table}");
     }
 
     #[test]

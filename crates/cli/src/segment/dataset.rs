@@ -71,8 +71,10 @@ impl<'a> DataSet<'a> {
             let coco = Arc::clone(coco);
             stop::before_the_end(move || finish_at_once(&coco));
         }
-        let yolo =
-            saves.contains(&Kind::Yolo).then(|| Yolo::prepare(folder, classes, ignore_exif)).transpose()?;
+        let yolo = saves
+            .contains(&Kind::Yolo)
+            .then(|| Yolo::prepare(folder, classes, photos, ignore_exif))
+            .transpose()?;
         Ok(Self { coco, yolo, simplify, ignore_exif, turned: 0, filled: 0 })
     }
 

@@ -1,6 +1,6 @@
 //! Takes photo after photo through reading, the model and drawing, which run side by side.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
@@ -76,7 +76,7 @@ impl Work<'_> {
                 })
             });
             for (place, opened) in opened.iter().enumerate() {
-                let folder = |place: usize| sources[place].path.parent();
+                let folder = |place: usize| folder_of(&sources[place].path);
                 // The frames of another folder are another film.
                 if place > 0 && folder(place) != folder(place - 1) {
                     smoother = self.smoother.clone();
@@ -147,6 +147,12 @@ impl Work<'_> {
         let is_upright = photo.is_upright;
         Ok(Decoded { photo: photo.photo, is_upright, segmentation, windows: count, seconds })
     }
+}
+
+/// The folder of a photo, however its path is spelled.
+fn folder_of(photo: &Path) -> PathBuf {
+    let folder = photo.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
 }
 
 /// A photo's path, to stand before what went wrong with the photo: the parts of the engine know no files.

@@ -101,6 +101,22 @@ fn generated_scenes_are_scored_with_thresholds_of_other_scenes() {
     }
 }
 
+/// A threshold that nothing is known of stays as it was.
+#[test]
+fn scenes_without_pictures_tune_no_threshold_for_pictures() {
+    let model = fixture("models/clipseg-shapes");
+    let arguments = ["eval", "--model", model.to_str().unwrap(), "--data", "shapes:3:4", "--json"];
+    // This one scene has no prompt that is a picture.
+    let output = clipseg(&[&arguments[..], &["--tune", "shapes:7:1"]].concat());
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["thresholds"]["image"], 0.5);
+    let warning = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        warning.contains("--tune") && warning.contains("pictures; their threshold stays 0.50"),
+        "{warning}"
+    );
+}
+
 /// The trained model knows what is there; on so few scenes a little less well than its model card says.
 #[test]
 fn presence_separates_what_is_there_from_what_is_not() {

@@ -25,12 +25,16 @@ fn probabilities(workspace: &Workspace, out: &str, more: &[&str]) -> Vec<(String
     let start = ["segment", "--model", model.to_str().unwrap(), &frames, "-p", "a square", "--json"];
     let reports = reports(&succeed(&[&start[..], &["--save", "npy", "--out", &out], more].concat()));
     let frame = |report: &serde_json::Value| {
-        let bytes = fs::read(report["prompts"][0]["files"]["npy"].as_str().unwrap()).unwrap();
-        let (values, _) = bytes[128..].as_chunks::<4>();
         let photo = report["photo"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
-        (photo, values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
+        (photo, values(report))
     };
     reports.iter().map(frame).collect()
+}
+
+fn values(report: &serde_json::Value) -> Vec<f32> {
+    let bytes = fs::read(report["prompts"][0]["files"]["npy"].as_str().unwrap()).unwrap();
+    let (values, _) = bytes[128..].as_chunks::<4>();
+    values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
 }
 
 /// The mean is taken at the model's own size of 128 × 128, so the formula holds for pixels within larger
@@ -50,6 +54,15 @@ fn frames_are_averaged_in_the_order_of_their_numbers() {
     for ((before, now), mean) in certain {
         assert!((0.75 * before + 0.25 * now - mean).abs() < 2e-3, "{before} {now} {mean}");
     }
+    // A folder is the same however it is spelled.
+    let detour = workspace.argument("frames/../frames/frame10.png");
+    let model = fixture("models/clipseg-shapes");
+    let first = workspace.argument("frames/frame2.png");
+    let film = ["segment", "--model", model.to_str().unwrap(), &first, &detour, "-p", "a square", "--json"];
+    let spelled = workspace.argument("spelled");
+    let more = ["--save", "npy", "--out", &spelled, "--smooth", "0.75"];
+    let spelled = reports(&succeed(&[&film[..], &more].concat()));
+    assert_eq!(values(&spelled[1]), smooth[1].1);
     // The frames of another folder are another film.
     fs::create_dir(workspace.path("film")).unwrap();
     fs::rename(workspace.path("frames/frame10.png"), workspace.path("film/frame10.png")).unwrap();

@@ -37,7 +37,16 @@ struct Picture {
 
 /// Decodes the picture in `bytes`.
 pub(super) fn decode(bytes: &[u8], orientation: Orientation) -> Result<PhotoFile> {
+    // A file on which a decoder panics spoils no other photo.
+    let decoded = std::panic::catch_unwind(|| decode_any(bytes, orientation));
+    decoded.unwrap_or_else(|_| Err(damaged("its decoder failed")))
+}
+
+fn decode_any(bytes: &[u8], orientation: Orientation) -> Result<PhotoFile> {
     let bytes = &*png::ended(bytes);
+    if !png::has_whole_palette(bytes) {
+        return Err(damaged("the length of its palette is not a multiple of three"));
+    }
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(unreadable)?;
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
@@ -69,7 +78,9 @@ pub(super) fn decode(bytes: &[u8], orientation: Orientation) -> Result<PhotoFile
             };
             let picture = match format {
                 ImageFormat::Jpeg if !is_subsampled_cmyk(bytes)? => decode_jpeg(bytes)?,
-                _ => decode_other(decoder)?,
+                // Where a value stands for transparent, `image` makes it grey with alpha, but Pillow does
+                // not.
+                _ => decode_other(decoder, png::is_deep_grey(bytes))?,
             };
             (picture, turn, is_upright)
         }
@@ -116,10 +127,45 @@ impl Picture {
 fn exif_orientation(bytes: &[u8], format: ImageFormat, decoder: &mut impl ImageDecoder) -> Option<Turn> {
     let exif = match format {
         ImageFormat::Png => png::exif(bytes),
+        ImageFormat::Jpeg => jpeg_exif(bytes),
         ImageFormat::WebP => webp_exif(bytes).map(<[u8]>::to_vec),
         _ => decoder.exif_metadata().ok().flatten(),
     }?;
     Directory::read(exif.strip_prefix(b"Exif\0\0").unwrap_or(&exif))?.orientation()
+}
+
+/// The EXIF block of a JPEG file, which may lie in several segments. As in Pillow, they are put together, so
+/// that of two blocks the first counts; `image`'s decoder gives the last segment.
+fn jpeg_exif(bytes: &[u8]) -> Option<Vec<u8>> {
+    const HEAD: &[u8] = b"Exif\0\0";
+    let mut exif: Option<Vec<u8>> = None;
+    let mut rest = bytes.get(2..)?;
+    // A segment has a marker, 0xff and its kind, a length that counts itself, and data. Fill bytes of 0xff
+    // may come before it.
+    while let Some((&byte, after)) = rest.split_first() {
+        let kind = *after.first()?;
+        if byte != 0xff || kind == 0xff {
+            rest = after;
+            continue;
+        }
+        let after = &after[1..];
+        match kind {
+            // The end, or the beginning of the pixels.
+            0xd9 | 0xda => break,
+            // These have no data.
+            0x00 | 0x01 | 0xd0..=0xd8 => rest = after,
+            _ => {
+                let Some(length) = after.first_chunk::<2>() else { break };
+                let length = usize::from(u16::from_be_bytes(*length));
+                let (Some(data), Some(next)) = (after.get(2..length), after.get(length..)) else { break };
+                if let Some(block) = data.strip_prefix(HEAD).filter(|_| kind == 0xe1) {
+                    exif.get_or_insert_default().extend_from_slice(block);
+                }
+                rest = next;
+            }
+        }
+    }
+    exif
 }
 
 /// The EXIF block of a WebP file. It is found here because `image`'s decoder allocates as many bytes as the
@@ -161,7 +207,7 @@ fn is_subsampled_cmyk(bytes: &[u8]) -> Result<bool> {
 /// Decodes the other formats and converts their pixels to 8-bit RGB by Pillow's rules: alpha is dropped, grey
 /// is repeated, and of 16 bits the upper 8 are kept. The exception is 16-bit grey, which Pillow reads at full
 /// depth and then clips at 255.
-fn decode_other(decoder: impl ImageDecoder) -> Result<Picture> {
+fn decode_other(decoder: impl ImageDecoder, is_deep_grey: bool) -> Result<Picture> {
     let picture = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     let upper = |value: u16| (value >> 8) as u8;
@@ -173,6 +219,7 @@ fn decode_other(decoder: impl ImageDecoder) -> Result<Picture> {
     });
     let is_clipped = match &picture {
         DynamicImage::ImageLuma16(grey) => grey.pixels().any(|pixel| pixel.0[0] > 255),
+        DynamicImage::ImageLumaA16(grey) if is_deep_grey => grey.pixels().any(|pixel| pixel.0[0] > 255),
         DynamicImage::ImageLumaA16(grey) => is_blackened(grey.pixels().map(|pixel| pixel.0[0])),
         DynamicImage::ImageRgb16(rgb) => is_blackened(rgb.as_raw().iter().copied()),
         DynamicImage::ImageRgba16(rgba) => is_blackened(rgba.pixels().flat_map(|pixel| rgb_of(pixel.0))),
@@ -180,6 +227,9 @@ fn decode_other(decoder: impl ImageDecoder) -> Result<Picture> {
     };
     let rgb = match picture {
         DynamicImage::ImageLuma16(grey) => {
+            grey.pixels().flat_map(|pixel| [pixel.0[0].min(255) as u8; 3]).collect()
+        }
+        DynamicImage::ImageLumaA16(grey) if is_deep_grey => {
             grey.pixels().flat_map(|pixel| [pixel.0[0].min(255) as u8; 3]).collect()
         }
         DynamicImage::ImageLumaA16(grey) => grey.pixels().flat_map(|pixel| [upper(pixel.0[0]); 3]).collect(),

@@ -40,7 +40,19 @@ fn pictures_of_every_kind_decode_as_in_pillow() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:?}");
-    assert_eq!(compared, 2 * 97);
+    assert_eq!(compared, 2 * 102);
+}
+
+/// The decoder of PNGs panics on a palette that ends within a colour.
+#[test]
+fn a_palette_that_is_not_whole_is_refused() {
+    let mut file = fs::read(fixture("processor/palette.png")).unwrap();
+    let palette = file.windows(4).position(|four| four == b"PLTE").unwrap();
+    let length = u32::from_be_bytes(file[palette - 4..palette].try_into().unwrap()) - 1;
+    file[palette - 4..palette].copy_from_slice(&length.to_be_bytes());
+    file.remove(palette + 4 + length as usize);
+    let message = Photo::from_bytes(&file, Orientation::Apply).unwrap_err().to_string();
+    assert!(message.contains("palette"), "{message}");
 }
 
 /// A PNG may have its orientation after its pixels.

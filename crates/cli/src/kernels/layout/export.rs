@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clipseg::{AdapterChoice, Device, DeviceOptions, Precision};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -19,6 +19,8 @@ use crate::output::Folder;
 
 const TEST: &str = "test.json";
 const BENCH: &str = "bench.json";
+/// Far more than metadata have.
+const MOST_BYTES: u64 = 1 << 20;
 const LICENCE: &str = "MIT OR Apache-2.0";
 /// How far a value may be from the processor's.
 const TOLERANCE: f64 = 1e-4;
@@ -34,13 +36,29 @@ pub fn write(folder: &Folder) -> Result<String> {
     for op in own::ops() {
         let id = format!("{}.{}", op.manifest.domain, op.manifest.name);
         let path = Path::new(&id).join(BUILD);
-        for (name, text) in files(&op, &id, &processor)? {
+        let files = files(&op, &id, &processor)?;
+        expect_own(&folder.path().join(&path), &files)?;
+        for (name, text) in files {
             folder.write(path.join(name), text.as_bytes())?;
         }
         let kernels: Vec<_> = op.kernels.iter().map(|kernel| kernel.name).collect();
         told += &format!("{id}: {}\n", kernels.join(", "));
     }
     Ok(format!("{told}wrote them to {}, each in its {BUILD}\n", folder.path().display()))
+}
+
+/// Refuses to write over the kernel of another.
+fn expect_own(place: &Path, files: &[(String, String)]) -> Result<()> {
+    let Some((taken, _)) = files.iter().find(|(name, _)| place.join(name).exists()) else { return Ok(()) };
+    let metadata = clipseg_files::read(&place.join(METADATA), MOST_BYTES).ok();
+    let metadata: Option<Value> = metadata.and_then(|text| serde_json::from_slice(&text).ok());
+    let is_ours = metadata.is_some_and(|metadata| metadata.pointer("/provenance/clipseg").is_some());
+    ensure!(
+        is_ours,
+        "--export: {} is of a kernel that clipseg did not write; choose another folder",
+        place.join(taken).display()
+    );
+    Ok(())
 }
 
 /// All files of an op.

@@ -2,14 +2,14 @@
 //! each image, and `data.yaml`.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clipseg::Photo;
 use clipseg_files::shown;
 use image::codecs::png::PngEncoder;
@@ -20,6 +20,7 @@ use walkdir::WalkDir;
 use super::{Annotated, Instance};
 use crate::names::key;
 use crate::paths::PathText;
+use crate::segment::photos::Source;
 use crate::{output, pictures};
 
 /// The file that describes the data set.
@@ -90,9 +91,15 @@ pub fn is_ours(folder: &Path) -> bool {
 }
 
 impl<'a> Yolo<'a> {
-    /// Checks that the folder holds no data set that another program or person made, and none of other
-    /// classes, whose labels would get another meaning.
-    pub fn prepare(folder: &'a output::Folder, classes: &[String], ignore_exif: bool) -> Result<Self> {
+    /// Checks that the folder holds no data set that another program or person made, none of other classes,
+    /// whose labels would get another meaning, and no pictures that would be trained with but that this run
+    /// gives no labels.
+    pub fn prepare(
+        folder: &'a output::Folder,
+        classes: &[String],
+        photos: &[Source],
+        ignore_exif: bool,
+    ) -> Result<Self> {
         let labels = folder.path().join(LABELS);
         let is_empty = fs::read_dir(&labels).map_or(true, |mut entries| entries.next().is_none());
         ensure!(
@@ -103,7 +110,7 @@ impl<'a> Yolo<'a> {
         if is_ours(folder.path()) {
             check_classes(&folder.path().join(FILE), classes)?;
         } else {
-            check_pictures(&folder.path().join(IMAGES))?;
+            check_pictures(&folder.path().join(IMAGES), photos)?;
         }
         let mut description = format!(
             "{MARK}\n# Each line of a label file: class x y x y ..., of 0..1 across and down the image.\n"
@@ -232,17 +239,30 @@ fn pictures_in(folder: &Path) -> HashMap<String, Vec<PathBuf>> {
     pictures
 }
 
-/// Checks that the folder of pictures has none of an earlier run's results, which would be trained with.
-fn check_pictures(folder: &Path) -> Result<()> {
-    let mut files = WalkDir::new(folder).into_iter().flatten().filter(|entry| entry.file_type().is_file());
-    match files.find(|entry| pictures::is_ours(entry.path())) {
-        None => Ok(()),
-        Some(result) => bail!(
+/// Checks that the folder of pictures, all of which are trained with, has no earlier run's results, and no
+/// pictures where none of this run's photos has its place.
+fn check_pictures(folder: &Path, photos: &[Source]) -> Result<()> {
+    let same = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let place =
+        |photo: &Source| Some(same(&folder.join(renamed(&photo.folder)).join(photo.path.file_name()?)));
+    let places: HashSet<_> = photos.iter().filter_map(place).collect();
+    for entry in WalkDir::new(folder).into_iter().flatten().filter(|entry| entry.file_type().is_file()) {
+        let path = entry.path();
+        ensure!(
+            !pictures::is_ours(path),
             "--save yolo: {} is a result of an earlier run, and would be a picture to train with; choose another --out, \
              or move it away",
-            result.path().display()
-        ),
+            path.display()
+        );
+        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        ensure!(
+            !EXTENSIONS.contains(&ending.as_str()) || places.contains(&same(path)),
+            "--save yolo: {} would be a picture to train with that this run gives no labels; choose another --out, or \
+             move it away",
+            path.display()
+        );
     }
+    Ok(())
 }
 
 /// Checks that a data set of an earlier run has these classes, as its labels are numbers of its own.

@@ -33,6 +33,23 @@ fn run(workspace: &Workspace, save: &str) {
     succeed(&arguments(workspace, save).iter().map(String::as_str).collect::<Vec<_>>());
 }
 
+/// What lies among the pictures of a data set is trained with.
+#[test]
+fn pictures_without_labels_are_refused() {
+    let workspace = workspace(&["images/a.png", "b.png"]);
+    let photos = workspace.argument("photos");
+    let mut into_itself = arguments(&workspace, "yolo");
+    let out = into_itself.iter().position(|argument| argument == "--out").unwrap();
+    into_itself[out + 1].clone_from(&photos);
+    let refused: Vec<_> = into_itself.iter().map(String::as_str).collect();
+    refuse(&refused, &["--save yolo", "images/a.png", "choose another --out"]);
+    assert!(!workspace.path("photos/labels").exists() && !workspace.path("photos/data.yaml").exists());
+    // Where each of them is segmented in its place, it has labels.
+    into_itself[3] = workspace.argument("photos/images");
+    succeed(&into_itself.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(labels_of(&format!("{photos}/images/a.png")).exists());
+}
+
 #[test]
 fn every_picture_is_found_with_its_labels() {
     let photos =

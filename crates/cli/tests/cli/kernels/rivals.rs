@@ -84,6 +84,21 @@ fn a_rival_with_wrong_numbers_is_said_to_be_wrong() {
 }
 
 #[test]
+fn a_kernel_of_another_is_not_overwritten() {
+    let workspace = Workspace::empty();
+    let [ours, theirs] = ["ours", "theirs"].map(|name| workspace.argument(name));
+    succeed(&["kernels", "--export", &ours]);
+    succeed(&["kernels", "--export", &ours]);
+    let build = "theirs/ai.onnx.Gemm/build/webgpu";
+    fs::create_dir_all(workspace.path(build)).unwrap();
+    let manifest = format!("{build}/manifest.json");
+    workspace.write(&manifest, b"{}");
+    let words = ["--export", "ai.onnx.Gemm/build/webgpu/manifest.json", "choose another folder"];
+    refuse(&["kernels", "--export", &theirs], &words);
+    assert_eq!(fs::read(workspace.path(&manifest)).unwrap(), b"{}");
+}
+
+#[test]
 fn a_rival_that_cannot_be_read_is_refused_by_its_file() {
     let workspace = Workspace::empty();
     let [folder, ours] = ["report", "ours"].map(|name| workspace.argument(name));

@@ -41,6 +41,26 @@ pub fn ended(bytes: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
+/// Whether this is a PNG file of grey in 16 bits, without alpha.
+pub fn is_deep_grey(bytes: &[u8]) -> bool {
+    // Its header ends with the bits of a value, the kind of colour, and three bytes more.
+    bytes.starts_with(SIGNATURE) && bytes.get(24..26) == Some(&[16, 0])
+}
+
+/// Whether each colour of a PNG file's palette has its three values. On others the decoder panics.
+pub fn has_whole_palette(bytes: &[u8]) -> bool {
+    let mut rest = bytes.strip_prefix(SIGNATURE).unwrap_or_default();
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        if after.starts_with(b"PLTE") && !length.is_multiple_of(3) {
+            return false;
+        }
+        let Some(next) = length.checked_add(8).and_then(|end| after.get(end..)) else { break };
+        rest = next;
+    }
+    true
+}
+
 /// The EXIF block of a PNG file, which may stand before the pixels or after them: that of the chunk for it,
 /// or else of a text.
 pub fn exif(bytes: &[u8]) -> Option<Vec<u8>> {

@@ -9,7 +9,7 @@ use tiff::decoder::{Decoder, Limits};
 use tiff::{TiffError, TiffUnsupportedError};
 
 use super::directory::Directory;
-use super::{MAX_DECODER_BYTES, Picture, check_size, damaged};
+use super::{MAX_DECODER_BYTES, MAX_PIXELS, Picture, check_size, damaged};
 use crate::error::{Error, Result};
 
 // Tags.
@@ -22,6 +22,8 @@ const PHOTOMETRIC: u16 = 262;
 const FILL_ORDER: u16 = 266;
 const SAMPLES: u16 = 277;
 const COLOUR_MAP: u16 = 320;
+const TILE_WIDTH: u16 = 322;
+const TILE_HEIGHT: u16 = 323;
 const SUB_DIRECTORIES: u16 = 330;
 const PLANAR: u16 = 284;
 const EXTRA_SAMPLES: u16 = 338;
@@ -42,8 +44,8 @@ const DECODER_READS: [u16; 19] = [
     279,
     PLANAR,
     317,
-    322,
-    323,
+    TILE_WIDTH,
+    TILE_HEIGHT,
     324,
     325,
     EXTRA_SAMPLES,
@@ -153,6 +155,21 @@ impl Samples {
         let mut grey = bytes.to_vec();
         let value = directory.to_bytes(BLACK_IS_ZERO, range.len());
         grey[range].copy_from_slice(&value);
+        // It fails on tiles that reach beyond the picture, in planes and with LZW. So the picture is said to
+        // end where its tiles do; `fill` knows its true size.
+        let whole = |size: u16, tile: u16| {
+            let range = directory.first_range(size)?;
+            let pixels = directory.first(size)?.checked_next_multiple_of(directory.first(tile)?.max(1))?;
+            (pixels >> (8 * range.len().min(7)) == 0).then_some((pixels, range))
+        };
+        if let (Some(columns), Some(rows)) = (whole(WIDTH, TILE_WIDTH), whole(HEIGHT, TILE_HEIGHT))
+            && columns.0.saturating_mul(rows.0) <= MAX_PIXELS
+        {
+            for (pixels, range) in [columns, rows] {
+                let value = directory.to_bytes(pixels, range.len());
+                grey[range].copy_from_slice(&value);
+            }
+        }
         // The decoder allocates 32 bytes for each value that a tag claims to have, before it reads any.
         if let Some(tag) = directory.beyond(&DECODER_READS) {
             return Err(damaged(format!("its tag {tag} has values beyond its end")));
