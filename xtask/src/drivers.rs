@@ -151,8 +151,9 @@ fn about(arguments: &DriversArguments) -> String {
     )
 }
 
-/// Runs verify with Debian 13's driver, where this machine can have it, or says why it cannot.
-pub fn verify_with_trixie() -> Result<()> {
+/// Runs verify and the ops' tests with Debian 13's driver, where this machine can have it, or says why it
+/// cannot.
+pub fn test_with_trixie() -> Result<()> {
     let ready = Host::this().and_then(|host| {
         ensure!(!host.is_newer_than(Driver::Trixie), "this machine's release is newer");
         Ready::get(Driver::Trixie, &host, &roots(None)?, 150)
@@ -160,7 +161,7 @@ pub fn verify_with_trixie() -> Result<()> {
     let ready = match ready {
         Ok(ready) => ready,
         Err(error) => {
-            println!("\n== verify with Debian 13's driver: left out: {error:#}");
+            println!("\n== verify and the ops' tests with Debian 13's driver: left out: {error:#}");
             return Ok(());
         }
     };
@@ -171,6 +172,10 @@ pub fn verify_with_trixie() -> Result<()> {
     let session = Session { full: None, runs: 1, longest: 600, folder };
     println!("{}", session.verify(&ready, Some("256"))?);
     println!("== verify with Debian 13's driver: ok, {:.0} s", start.elapsed().as_secs_f64());
+    println!("\n== tests of the ops with Debian 13's driver");
+    let start = Instant::now();
+    println!("{}", session.test_ops(&ready, "256")?);
+    println!("== tests of the ops with Debian 13's driver: ok, {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
 }
 

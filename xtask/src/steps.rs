@@ -45,7 +45,7 @@ pub fn test() -> Result<()> {
         verify.envs(llvmpipe_of(width));
         step(name, verify)?;
     }
-    drivers::verify_with_trixie()?;
+    drivers::test_with_trixie()?;
     step("verify at full size, the processor", cargo(["xtask", "verify", "--full", "--adapter", "cpu"]))?;
     step("verify at full size", cargo(["xtask", "verify", "--full", "--adapter", "driver"]))
 }

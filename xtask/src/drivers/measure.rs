@@ -6,10 +6,24 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 use super::release::Ready;
+use crate::cargo::cargo;
 use crate::cli::{Bench, clipseg, json_of, printed};
 use crate::root;
+
+/// The program of the ops' tests, built where it is not.
+fn ops_tests() -> Result<PathBuf> {
+    let arguments = ["test", "--quiet", "--workspace", "--test", "ops", "--no-run", "--message-format=json"];
+    let messages = printed(&mut cargo(arguments))?;
+    let program = messages.lines().find_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        let is_ops = message["target"]["name"] == "ops";
+        message["executable"].as_str().filter(|_| is_ops).map(PathBuf::from)
+    });
+    program.context("cargo did not say where it built the tests of the ops")
+}
 
 /// The trained model that is committed.
 const SMALL: &str = "fixtures/models/clipseg-shapes";
@@ -67,6 +81,14 @@ impl Session {
             verify.envs(clipseg::llvmpipe_environment(width, &caches));
         }
         let text = printed(verify.args(["verify", "--adapter", "driver"]))?;
+        Ok(text.trim().lines().last().unwrap_or_default().to_owned())
+    }
+
+    /// Runs the tests of the ops as they are built here, and gives the line that counts them.
+    pub fn test_ops(&self, driver: &Ready, width: &str) -> Result<String> {
+        let mut ops = driver.command(&ops_tests()?, self.longest);
+        set_nothing(&mut ops).envs(clipseg::llvmpipe_environment(width, &self.cache()));
+        let text = printed(ops.arg("--quiet"))?;
         Ok(text.trim().lines().last().unwrap_or_default().to_owned())
     }
 

@@ -165,7 +165,8 @@ proptest! {
         for device in kernel_devices() {
             let key_mask = masked.then(|| device.upload_u32(&[batch, tokens], &keys).expect("a mask"));
             let mask = AttentionMask { causal, key_padding_mask: key_mask.as_ref(), packing: None };
-            for [from, to] in COMBINATIONS {
+            // From f32 to f32 is what the tests of attention try.
+            for [from, to] in COMBINATIONS.into_iter().filter(|combination| *combination != [DType::F32; 2]) {
                 let (query_key_value, values) = upload(device, from, &[batch, tokens, 3 * width], &values);
                 let mut expected = vec![0.0; batch * tokens * width];
                 twins::attention(&params, &values, &keys, &[], &mut expected);
