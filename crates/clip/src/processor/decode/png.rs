@@ -49,37 +49,36 @@ pub fn is_deep_grey(bytes: &[u8]) -> bool {
 
 /// Whether each colour of a PNG file's palette has its three values. On others the decoder panics.
 pub fn has_whole_palette(bytes: &[u8]) -> bool {
-    let mut rest = bytes.strip_prefix(SIGNATURE).unwrap_or_default();
-    while let Some((length, after)) = rest.split_first_chunk::<4>() {
-        let length = u32::from_be_bytes(*length) as usize;
-        if after.starts_with(b"PLTE") && !length.is_multiple_of(3) {
-            return false;
-        }
-        let Some(next) = length.checked_add(8).and_then(|end| after.get(end..)) else { break };
-        rest = next;
-    }
-    true
+    let is_whole = |(kind, data): (&[u8; 4], &[u8])| kind != b"PLTE" || data.len().is_multiple_of(3);
+    !bytes.starts_with(SIGNATURE) || chunks(bytes).all(is_whole)
 }
 
 /// The EXIF block of a PNG file, which may stand before the pixels or after them: that of the chunk for it,
 /// or else of a text.
 pub fn exif(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut profile = None;
-    // After the signature come chunks: length, kind, data and checksum.
-    let mut rest = bytes.get(8..)?;
-    while let Some((length, after)) = rest.split_first_chunk::<4>() {
-        let length = u32::from_be_bytes(*length) as usize;
-        let Some((kind, data)) = after.split_first_chunk::<4>() else { break };
-        let Some(data) = data.get(..length) else { break };
+    for (kind, data) in chunks(bytes) {
         match kind {
             b"eXIf" => return Some(data.to_vec()),
             b"tEXt" | b"zTXt" | b"iTXt" if profile.is_none() => profile = of_text(kind, data),
             _ => {}
         }
-        let Some(next) = after.get(4 + length + 4..) else { break };
-        rest = next;
     }
     profile
+}
+
+/// The chunks of a PNG file, up to the first whose data are not all there.
+fn chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
+    // After the signature come chunks: length, kind, data and checksum.
+    let mut rest = bytes.get(SIGNATURE.len()..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let length = u32::from_be_bytes(*length) as usize;
+        let (kind, after) = after.split_first_chunk::<4>()?;
+        let (data, after) = after.split_at_checked(length)?;
+        rest = after.get(4..).unwrap_or_default();
+        Some((kind, data))
+    })
 }
 
 /// The EXIF block in a text, if it is one of that.

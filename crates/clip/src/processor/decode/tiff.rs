@@ -1,6 +1,7 @@
 //! Decodes TIFF files as Pillow does.
 
 mod jpeg;
+mod rewritten;
 
 use std::io::Cursor;
 
@@ -8,8 +9,9 @@ use image::metadata::Orientation as Turn;
 use tiff::decoder::{Decoder, Limits};
 use tiff::{TiffError, TiffUnsupportedError};
 
+use self::rewritten::rewritten;
 use super::directory::Directory;
-use super::{MAX_DECODER_BYTES, MAX_PIXELS, Picture, check_size, damaged};
+use super::{MAX_DECODER_BYTES, Picture, check_size, damaged};
 use crate::error::{Error, Result};
 
 // Tags.
@@ -55,7 +57,6 @@ const DECODER_READS: [u16; 19] = [
 ];
 
 // Values of tags.
-const BLACK_IS_ZERO: u64 = 1;
 const UNCOMPRESSED: u64 = 1;
 const JPEG: u64 = 7;
 const MULTIPLIED_ALPHA: u64 = 1;
@@ -146,30 +147,7 @@ impl Samples {
         if is_reversed && compression != UNCOMPRESSED {
             return Err(unsupported("bits in reverse order (FillOrder 2) and compression"));
         }
-        // The decoder knows no palettes, and inverts some pictures but not others. Only the values as stored
-        // are needed here, and the decoder gives those for any picture that claims to be grey; so the tag is
-        // overwritten.
-        let range = directory
-            .first_range(PHOTOMETRIC)
-            .ok_or_else(|| damaged("it does not say what its values mean"))?;
-        let mut grey = bytes.to_vec();
-        let value = directory.to_bytes(BLACK_IS_ZERO, range.len());
-        grey[range].copy_from_slice(&value);
-        // It fails on tiles that reach beyond the picture, in planes and with LZW. So the picture is said to
-        // end where its tiles do; `fill` knows its true size.
-        let whole = |size: u16, tile: u16| {
-            let range = directory.first_range(size)?;
-            let pixels = directory.first(size)?.checked_next_multiple_of(directory.first(tile)?.max(1))?;
-            (pixels >> (8 * range.len().min(7)) == 0).then_some((pixels, range))
-        };
-        if let (Some(columns), Some(rows)) = (whole(WIDTH, TILE_WIDTH), whole(HEIGHT, TILE_HEIGHT))
-            && columns.0.saturating_mul(rows.0) <= MAX_PIXELS
-        {
-            for (pixels, range) in [columns, rows] {
-                let value = directory.to_bytes(pixels, range.len());
-                grey[range].copy_from_slice(&value);
-            }
-        }
+        let rewritten = rewritten(bytes, directory)?;
         // The decoder allocates 32 bytes for each value that a tag claims to have, before it reads any.
         if let Some(tag) = directory.beyond(&DECODER_READS) {
             return Err(damaged(format!("its tag {tag} has values beyond its end")));
@@ -179,7 +157,7 @@ impl Samples {
         limits.intermediate_buffer_size = MAX_DECODER_BYTES as usize;
         limits.ifd_value_size = bytes.len();
         let explain = |error| explain(error, compression);
-        let mut decoder = Decoder::new(Cursor::new(&grey)).map_err(explain)?.with_limits(limits);
+        let mut decoder = Decoder::new(Cursor::new(&rewritten)).map_err(explain)?.with_limits(limits);
         let layout = decoder.image_buffer_layout().map_err(explain)?;
         if layout.complete_len as u64 > MAX_DECODER_BYTES {
             return Err(super::too_large());
