@@ -1,6 +1,6 @@
 // output[rows, columns] = activation(input[rows, inner] · up[inner, hidden] + up_bias) · down[hidden,
 // columns] + down_bias
-//                         + input[rows, columns], inner = columns, 33 to 64
+//                         (+ input[rows, columns]), inner and columns 33 to 64
 //
 // The form for software adapters, as mlp_subgroup_body explains, with weights in f16.
 

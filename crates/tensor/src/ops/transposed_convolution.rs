@@ -1,7 +1,7 @@
 use clipseg_shaders::{Activation, kernels};
 
 use super::linear::SUBGROUP_MIN_COLUMNS;
-use super::panels::panel_columns;
+use super::mlp::{FUSED_MAX_WIDTH, FusedProducts};
 use super::{expect_shape, shape_error};
 use crate::array::elements;
 use crate::tensor::DType;
@@ -66,8 +66,8 @@ impl TransposedConvolution {
                 (Linear::new(device, columns, channels, &rows, Some(&bias.repeat(taps)))?, 1)
             }
             UpsampleInput::Pixels(count) => {
-                let lanes = device.lanes();
-                match lanes.and_then(|lanes| pixels_of_a_product(count, columns, channels, lanes)) {
+                let has_lanes = device.lanes().is_some();
+                match pixels_of_a_product(count, columns, channels).filter(|_| has_lanes) {
                     Some(group) => {
                         let blocks = block_diagonal(&rows, columns, channels, group);
                         let bias = bias.repeat(group * taps);
@@ -90,12 +90,12 @@ impl TransposedConvolution {
     }
 }
 
-/// How many of a token's `count` pixels the subgroup kernel takes at once: a divisor that fills a panel as
-/// far as it goes, as the lanes of a product with fewer columns would idle. Where there are several such
-/// groups, each must be whole texels.
-fn pixels_of_a_product(count: usize, columns: usize, channels: usize, lanes: u32) -> Option<usize> {
+/// How many of a token's `count` pixels the subgroup kernels take at once: a divisor that fills as many
+/// columns as the one for two products takes, because the lanes of a product with fewer would idle. Where
+/// there are several such groups, each must be whole texels.
+fn pixels_of_a_product(count: usize, columns: usize, channels: usize) -> Option<usize> {
     let fits = |group: usize| {
-        (SUBGROUP_MIN_COLUMNS..=panel_columns(lanes)).contains(&(group * columns))
+        (SUBGROUP_MIN_COLUMNS..=FUSED_MAX_WIDTH).contains(&(group * columns))
             || (group == 1 && columns >= SUBGROUP_MIN_COLUMNS)
     };
     let fills_texels = |group: usize| {
@@ -135,30 +135,32 @@ impl Recorder {
         // The second convolution takes pixel by pixel too, so the first one's pixels need not be put in place
         // before it.
         match second {
-            None => self.in_place(input, [images, height, width], 1, first),
+            None => {
+                let pixels = self.pixels(input, 1, first)?;
+                self.in_place(&pixels, [images, height, width], 1, first)
+            }
             Some((activation, second)) => {
-                let pixels = self.linear_with(input, &first.linear, activation, None)?;
+                let groups = first.kernel * first.kernel / second.group;
+                let fused = FusedProducts::new(self.device(), &first.linear, &second.linear, groups);
+                let pixels = match fused {
+                    Some(fused) => self.fused_products(input, &fused, activation, false)?,
+                    None => {
+                        let between = self.linear_with(input, &first.linear, activation, None)?;
+                        self.pixels(&between, first.kernel, second)?
+                    }
+                };
                 self.in_place(&pixels, [images, height, width], first.kernel, second)
             }
         }
     }
 
-    /// The last transposed convolution, of tokens that have `outer`² pixels each, with its pixels put in
-    /// place.
-    fn in_place(
-        &mut self,
-        input: &Tensor,
-        [images, height, width]: [usize; 3],
-        outer: usize,
-        layer: &TransposedConvolution,
-    ) -> Result<Tensor> {
-        let factor = outer * layer.kernel;
-        let shape = [images, height * factor, width * factor, layer.channels];
-        // A token's pixels side by side, or one below the other: in a buffer the same.
-        let columns = match layer.linear.panels() {
+    /// The pixels that the last transposed convolution makes of tokens that have `outer`² pixels each: those
+    /// of a token side by side, or one below the other; in a buffer that is the same.
+    fn pixels(&mut self, input: &Tensor, outer: usize, layer: &TransposedConvolution) -> Result<Tensor> {
+        match layer.linear.panels() {
             Some(weight) => {
                 let groups = outer * outer / layer.group;
-                self.linear_in_groups(input, &layer.linear, weight, groups)?
+                self.linear_in_groups(input, &layer.linear, weight, groups)
             }
             None => {
                 let in_features = layer.linear.in_features();
@@ -167,9 +169,22 @@ impl Recorder {
                 } else {
                     self.split_rows(input, in_features)?
                 };
-                self.linear(&pixels, &layer.linear)?
+                self.linear(&pixels, &layer.linear)
             }
-        };
+        }
+    }
+
+    /// Puts the pixels in place that the last transposed convolution made of tokens which had `outer`² pixels
+    /// each.
+    fn in_place(
+        &mut self,
+        pixels: &Tensor,
+        [images, height, width]: [usize; 3],
+        outer: usize,
+        layer: &TransposedConvolution,
+    ) -> Result<Tensor> {
+        let factor = outer * layer.kernel;
+        let shape = [images, height * factor, width * factor, layer.channels];
         let output = self.allocate(&shape, DType::F32)?;
         let params = kernels::depth_to_space::Params {
             images: images as u32,
@@ -179,7 +194,7 @@ impl Recorder {
             inner: layer.kernel as u32,
             channels: layer.channels as u32,
         };
-        let resources = vec![self.buffer(&columns)?, self.buffer(&output)?];
+        let resources = vec![self.buffer(pixels)?, self.buffer(&output)?];
         let run = params.inner * params.channels;
         let overrides = kernels::depth_to_space::Overrides { outer: params.outer, run }.values();
         let grid = self.folded_grid(images * height * factor);

@@ -136,17 +136,20 @@ impl Step<'_> {
     fn mlp(&self) -> Result<Pair> {
         let params: kernels::mlp_subgroup::Params = self.params();
         let rows = params.rows as usize;
-        let [inner, hidden] = [params.column_texels, params.hidden_texels].map(|texels| 4 * texels as usize);
-        let columns = self.length / rows;
+        // Groups of hidden values lie side by side, so each is a row of a longer input.
+        let groups = self.groups as usize;
+        let [inner, hidden] = [params.inner_texels, params.hidden_texels].map(|texels| 4 * texels as usize);
+        let columns = self.length / (rows * groups);
         let input = self.input(0)?.matrix(rows, inner);
-        let up = self.weight(1, [hidden, inner])?;
-        let between =
-            self.product(&input, &up, Some(self.input(2)?), None, self.activation(), [rows, hidden]);
+        let up = self.weight(1, [groups * hidden, inner])?;
+        let up_bias = Some(self.input(2)?);
+        let between = self.product(&input, &up, up_bias, None, self.activation(), [rows, groups * hidden]);
         let down = self.weight(3, [columns, hidden])?;
-        let residual = Some(self.input(0)?.matrix(rows, columns));
+        let residual = if params.adds_input != 0 { Some(self.input(0)?.matrix(rows, columns)) } else { None };
         let bias = Some(self.input(4)?);
-        let values = self.product(&between, &down, bias, residual, Activation::None, [rows, columns]);
-        Ok((self.output.matrix(rows, columns), values))
+        let values =
+            self.product(&between, &down, bias, residual, Activation::None, [rows * groups, columns]);
+        Ok((self.output.matrix(rows, groups * columns), values))
     }
 
     fn attention(&self) -> Result<Pair> {

@@ -82,6 +82,23 @@ proptest! {
     }
 }
 
+// One kernel does both on software adapters. A workgroup of it takes 24 tokens; the pixels of a token are one
+// group, two, or four.
+#[test]
+fn two_transposed_convolutions_in_one_kernel_equal_their_twins() {
+    for (seed, (maps, [channels, middle], kernels)) in [
+        ((1, 5, 5), [64, 32], [4, 4]),
+        ((2, 3, 7), [33, 64], [2, 4]),
+        ((1, 1, 1), [50, 32], [4, 3]),
+        ((3, 7, 5), [61, 17], [2, 3]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        check_two(maps, [channels, middle, 1], kernels, seed as u64);
+    }
+}
+
 // Too many weights to be repeated for every pixel of a token: the pixels become rows of their own instead.
 #[test]
 fn a_wide_second_transposed_convolution_equals_its_twin() {

@@ -1,7 +1,8 @@
 //! What ops say that they cost, beside numbers computed by hand; and the memory that a device counts.
 
 use clipseg_tensor::{
-    Activation, AttentionMask, Cost, Device, LayerNorm, Linear, MemoryUse, Mlp, Recorder, Result, Tensor,
+    Activation, AttentionMask, Cost, Device, KernelFamily, LayerNorm, Linear, MemoryUse, Mlp, Recorder,
+    Result, Tensor, TransposedConvolution, UpsampleInput,
 };
 
 use super::support::{Random, another, devices};
@@ -97,6 +98,32 @@ fn a_fused_mlp_costs_two_products() {
         // Unfused, the hidden values are written and read, and the residual is another kernel's.
         let unfused = values + 2 * 10 * 96 + 10 * 48;
         assert_eq!((fused_cost + cost).bytes, 4 * if fused == 1 { values } else { unfused });
+    }
+}
+
+// The one kernel of two transposed convolutions stores no pixels between them. Where each has its own, the
+// products are as many: four pixels of a token at a time, by a weight of which three quarters are zeros.
+#[test]
+fn fused_transposed_convolutions_cost_two_products() {
+    for device in devices() {
+        let layer = |inputs, outputs, kernel: usize, input| {
+            let weight = vec![0.1; inputs * outputs * kernel * kernel];
+            TransposedConvolution::new(device, inputs, outputs, kernel, &weight, &vec![0.0; outputs], input)
+                .unwrap()
+        };
+        let first = layer(64, 32, 4, UpsampleInput::Tokens);
+        let second = layer(32, 1, 4, UpsampleInput::Pixels(16));
+        let record = |recorder: &mut Recorder| {
+            let input = recorder.input(&[1, 9, 64])?;
+            recorder.transposed_conv2d(&input, (3, 3), &first, Some((Activation::Relu, &second)))
+        };
+        let (fused, cost) = cost_of(device, "mlp", record);
+        assert_eq!(fused, usize::from(device.kernels() == KernelFamily::Subgroup));
+        if fused == 1 {
+            let products = 2 * 9 * 64 * 512 + 4 * 2 * 9 * 128 * 64;
+            let values = 9 * 64 + 64 * 512 + 512 + 128 * 64 + 64 + 9 * 256;
+            assert_eq!(cost, Cost { flops: products, bytes: 4 * values });
+        }
     }
 }
 

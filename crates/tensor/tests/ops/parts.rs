@@ -6,7 +6,7 @@ use std::time::Duration;
 use clipseg_shaders::kernels::ALL;
 use clipseg_tensor::{
     Activation, AttentionMask, DType, Device, DeviceOptions, KernelFamily, Linear, MatrixUnits, Mlp,
-    Precision, Recorder, Result, Tensor,
+    Precision, Recorder, Result, Tensor, TransposedConvolution, UpsampleInput,
 };
 use pollster::block_on;
 
@@ -122,6 +122,20 @@ impl Pair {
             )?;
             let input = device.upload(&[rows, width], &values)?;
             recorder.mlp(&input, &layers, &input)
+        }));
+        let (channels, middle, kernel, side) = (64, 32, 4, 27);
+        let values = random.values(side * side * channels);
+        let first = random.values(channels * middle * kernel * kernel);
+        let second = random.values(middle * kernel * kernel);
+        seen.extend(self.check(|device, recorder| {
+            let layer = |inputs, outputs, weight, input| {
+                let bias = vec![0.5; outputs];
+                TransposedConvolution::new(device, inputs, outputs, kernel, weight, &bias, input)
+            };
+            let first = layer(channels, middle, &first, UpsampleInput::Tokens)?;
+            let second = layer(middle, 1, &second, UpsampleInput::Pixels(kernel * kernel))?;
+            let input = device.upload(&[1, side * side, channels], &values)?;
+            recorder.transposed_conv2d(&input, (side, side), &first, Some((Activation::Relu, &second)))
         }));
         seen
     }
