@@ -60,6 +60,8 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(subgroup_invoca
     if sequence.length == 0u { return; }
     let first_query = workgroup.x * ROWS;
     let last = sequence.length - 1u;
+    // Those of a packed batch are of many lengths, and the longest says how many workgroups each has.
+    let end = select(0u, sequence.length, first_query <= last);
 
     var query_left: array<vec4<f32>, ROWS>;
     var query_right: array<vec4<f32>, ROWS>;
@@ -74,7 +76,7 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(subgroup_invoca
         largest[row] = LOWEST;
     }
 
-    for (var block = 0u; block < sequence.length; block += 4u * LANES) {
+    for (var block = 0u; block < end; block += 4u * LANES) {
         let keys = vec4(block + lane) + LANES * vec4(0u, 1u, 2u, 3u);
         let tokens = vec4(sequence.first) + min(keys, vec4(last));
         let is_beyond = keys > vec4(last);
