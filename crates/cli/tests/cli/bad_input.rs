@@ -72,7 +72,7 @@ fn a_photo_of_another_kind() {
         ("photo.jxl", b"\xff\x0a\xfa\x7f", "a JPEG XL picture"),
     ] {
         workspace.write(name, bytes);
-        refuse_photo(&workspace, name, &[kind, "convert it to JPEG or PNG"]);
+        refuse_photo(&workspace, name, &[kind, "convert it to an ordinary JPEG or PNG"]);
     }
     let lab = fs::read(fixture("processor/kinds/lab.tif")).unwrap();
     workspace.write("lab.tif", &lab);

@@ -46,7 +46,22 @@ pub(super) fn read(path: &Path) -> Result<PreprocessorConfig> {
 pub(super) fn from_object(mut object: Object) -> Result<PreprocessorConfig> {
     match from_nested(&mut object)? {
         Some(config) => Ok(config),
-        None => settings(object, ""),
+        None => {
+            refuse_undecided(&object)?;
+            settings(object, "")
+        }
+    }
+}
+
+/// Releases before transformers 5 leave out a step whose setting is null; transformers 5, which writes null for
+/// what was not set, does it. Its own file is read so; of another nobody knows which of the two wrote it.
+fn refuse_undecided(object: &Object) -> Result<()> {
+    let steps = ["do_resize", "do_rescale", "do_normalize"];
+    match steps.into_iter().find(|&step| object.get(step) == Some(&Value::Null)) {
+        None => Ok(()),
+        Some(step) => Err(Error::config(format!(
+            "{step} = null: must be true or false; null is false to transformers 4 and true to transformers 5"
+        ))),
     }
 }
 

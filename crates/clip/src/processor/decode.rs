@@ -2,6 +2,7 @@
 
 mod directory;
 mod formats;
+mod jpeg;
 mod png;
 mod tiff;
 
@@ -9,7 +10,6 @@ use std::io::{BufRead, Cursor, Read, Seek};
 
 use image::metadata::Orientation as Turn;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
-use libjpeg_turbo_rs::PixelFormat;
 
 use self::directory::Directory;
 use super::photo::check_size;
@@ -44,6 +44,9 @@ pub(super) fn decode(bytes: &[u8], orientation: Orientation) -> Result<PhotoFile
 
 fn decode_any(bytes: &[u8], orientation: Orientation) -> Result<PhotoFile> {
     let bytes = &*png::ended(bytes);
+    if png::is_for_iphones(bytes) {
+        return Err(Error::image(formats::unread("a PNG picture as Xcode rewrites them for iPhones")));
+    }
     if !png::has_whole_palette(bytes) {
         return Err(damaged("the length of its palette is not a multiple of three"));
     }
@@ -57,32 +60,24 @@ fn decode_any(bytes: &[u8], orientation: Orientation) -> Result<PhotoFile> {
             let (picture, turn) = tiff::decode(bytes)?;
             (picture, turn, turn == Turn::NoTransforms)
         }
-        Some(
-            format @ (ImageFormat::Jpeg
-            | ImageFormat::Png
-            | ImageFormat::WebP
-            | ImageFormat::Gif
-            | ImageFormat::Bmp),
-        ) => {
+        Some(ImageFormat::Jpeg) => {
+            let turn = turn_of(jpeg::exif(bytes));
+            (jpeg::decode(bytes)?, orientation.applied(turn), turn == Turn::NoTransforms)
+        }
+        Some(format @ (ImageFormat::Png | ImageFormat::WebP | ImageFormat::Gif | ImageFormat::Bmp)) => {
             let mut decoder = reader.into_decoder().map_err(undecodable)?;
             let (width, height) = decoder.dimensions();
             check_size(width.into(), height.into())?;
             limits.max_alloc = Some(MAX_DECODER_BYTES.min(decoder.total_bytes() + MAX_OTHER_BYTES));
             decoder.set_limits(limits).map_err(undecodable)?;
-            // A picture with damaged metadata is not refused.
-            let turn = exif_orientation(bytes, format, &mut decoder).unwrap_or(Turn::NoTransforms);
-            let is_upright = turn == Turn::NoTransforms;
-            let turn = match orientation {
-                Orientation::Apply => turn,
-                Orientation::Ignore => Turn::NoTransforms,
-            };
-            let picture = match format {
-                ImageFormat::Jpeg if !is_subsampled_cmyk(bytes)? => decode_jpeg(bytes)?,
-                // Where a value stands for transparent, `image` makes it grey with alpha, but Pillow does
-                // not.
-                _ => decode_other(decoder, png::is_deep_grey(bytes))?,
-            };
-            (picture, turn, is_upright)
+            let turn = turn_of(match format {
+                ImageFormat::Png => png::exif(bytes),
+                ImageFormat::WebP => webp_exif(bytes).map(<[u8]>::to_vec),
+                _ => decoder.exif_metadata().ok().flatten(),
+            });
+            // Where a value stands for transparent, `image` makes it grey with alpha, but Pillow does not.
+            let picture = decode_other(decoder, png::is_deep_grey(bytes))?;
+            (picture, orientation.applied(turn), turn == Turn::NoTransforms)
         }
         _ => return Err(Error::image(formats::refusal(bytes))),
     };
@@ -99,6 +94,18 @@ pub(crate) fn dimensions(mut file: impl BufRead + Seek) -> Result<(u64, u64)> {
     }
     file.rewind().map_err(unreadable)?;
     let reader = ImageReader::new(file).with_guessed_format().map_err(unreadable)?;
+    if reader.format() == Some(ImageFormat::Jpeg) {
+        let mut file = reader.into_inner();
+        bytes.clear();
+        // The frame follows the metadata, which may be longer than that.
+        for most in [1 << 16, MAX_BYTES] {
+            file.by_ref().take(most).read_to_end(&mut bytes).map_err(unreadable)?;
+            if let Some(size) = jpeg::dimensions(&bytes) {
+                return Ok(size);
+            }
+        }
+        return Err(jpeg::without_frame());
+    }
     let (width, height) = reader.into_dimensions().map_err(undecodable)?;
     Ok((width.into(), height.into()))
 }
@@ -123,49 +130,21 @@ impl Picture {
     }
 }
 
-/// The orientation that a camera wrote into the file's EXIF block; what XMP says of it is not read.
-fn exif_orientation(bytes: &[u8], format: ImageFormat, decoder: &mut impl ImageDecoder) -> Option<Turn> {
-    let exif = match format {
-        ImageFormat::Png => png::exif(bytes),
-        ImageFormat::Jpeg => jpeg_exif(bytes),
-        ImageFormat::WebP => webp_exif(bytes).map(<[u8]>::to_vec),
-        _ => decoder.exif_metadata().ok().flatten(),
-    }?;
-    Directory::read(exif.strip_prefix(b"Exif\0\0").unwrap_or(&exif))?.orientation()
-}
-
-/// The EXIF block of a JPEG file, which may lie in several segments. As in Pillow, they are put together, so
-/// that of two blocks the first counts; `image`'s decoder gives the last segment.
-fn jpeg_exif(bytes: &[u8]) -> Option<Vec<u8>> {
-    const HEAD: &[u8] = b"Exif\0\0";
-    let mut exif: Option<Vec<u8>> = None;
-    let mut rest = bytes.get(2..)?;
-    // A segment has a marker, 0xff and its kind, a length that counts itself, and data. Fill bytes of 0xff
-    // may come before it.
-    while let Some((&byte, after)) = rest.split_first() {
-        let kind = *after.first()?;
-        if byte != 0xff || kind == 0xff {
-            rest = after;
-            continue;
-        }
-        let after = &after[1..];
-        match kind {
-            // The end, or the beginning of the pixels.
-            0xd9 | 0xda => break,
-            // These have no data.
-            0x00 | 0x01 | 0xd0..=0xd8 => rest = after,
-            _ => {
-                let Some(length) = after.first_chunk::<2>() else { break };
-                let length = usize::from(u16::from_be_bytes(*length));
-                let (Some(data), Some(next)) = (after.get(2..length), after.get(length..)) else { break };
-                if let Some(block) = data.strip_prefix(HEAD).filter(|_| kind == 0xe1) {
-                    exif.get_or_insert_default().extend_from_slice(block);
-                }
-                rest = next;
-            }
+impl Orientation {
+    fn applied(self, turn: Turn) -> Turn {
+        match self {
+            Self::Apply => turn,
+            Self::Ignore => Turn::NoTransforms,
         }
     }
-    exif
+}
+
+/// The orientation that a camera wrote into a file's EXIF block; what XMP says of it is not read. A picture
+/// with damaged metadata is not refused.
+fn turn_of(exif: Option<Vec<u8>>) -> Turn {
+    let orientation =
+        |exif: Vec<u8>| Directory::read(exif.strip_prefix(b"Exif\0\0").unwrap_or(&exif))?.orientation();
+    exif.and_then(orientation).unwrap_or(Turn::NoTransforms)
 }
 
 /// The EXIF block of a WebP file. It is found here because `image`'s decoder allocates as many bytes as the
@@ -183,25 +162,6 @@ fn webp_exif(bytes: &[u8]) -> Option<&[u8]> {
         rest = after.get(length.next_multiple_of(2)..)?;
     }
     None
-}
-
-/// Decodes a JPEG to exactly the bytes that Pillow's libjpeg-turbo gives. The decoder in `image` differs from
-/// it by up to 4 in a fifth of the values of an ordinary photo, and fills the rest of a truncated file with
-/// grey.
-fn decode_jpeg(bytes: &[u8]) -> Result<Picture> {
-    let picture = libjpeg_turbo_rs::decompress_to(bytes, PixelFormat::Rgb).map_err(damaged)?;
-    let (width, height) = (picture.width, picture.height);
-    Ok(Picture { width, height, rgb: picture.data, alpha: None, is_clipped: false })
-}
-
-/// Whether a JPEG has four channels and stores some of them at lower resolution, which is rare. On damaged
-/// files of this kind, libjpeg-turbo-rs 0.9 can index beyond its rows and panic.
-fn is_subsampled_cmyk(bytes: &[u8]) -> Result<bool> {
-    let decoder = libjpeg_turbo_rs::Decoder::new(bytes).map_err(damaged)?;
-    let channels = &decoder.header().components;
-    let mut sampling =
-        channels.iter().map(|channel| (channel.horizontal_sampling, channel.vertical_sampling));
-    Ok(channels.len() == 4 && sampling.any(|factors| factors != (1, 1)))
 }
 
 /// Decodes the other formats and converts their pixels to 8-bit RGB by Pillow's rules: alpha is dropped, grey

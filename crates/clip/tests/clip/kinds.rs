@@ -40,7 +40,7 @@ fn pictures_of_every_kind_decode_as_in_pillow() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:?}");
-    assert_eq!(compared, 2 * 102);
+    assert_eq!(compared, 2 * 108);
 }
 
 /// The decoder of PNGs panics on a palette that ends within a colour.
@@ -53,6 +53,30 @@ fn a_palette_that_is_not_whole_is_refused() {
     file.remove(palette + 4 + length as usize);
     let message = Photo::from_bytes(&file, Orientation::Apply).unwrap_err().to_string();
     assert!(message.contains("palette"), "{message}");
+}
+
+/// What a JPEG is, where Pillow does not read it either, and a PNG as Xcode rewrites it.
+#[test]
+fn kinds_that_are_not_read_are_called_what_they_are() {
+    let jpeg = fs::read(fixture("processor/jpegs/cmyk-420.jpg")).unwrap();
+    let frame = jpeg.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+    let with = |place: usize, byte: u8| {
+        let mut file = jpeg.clone();
+        file[frame + place] = byte;
+        file
+    };
+    let mut png = fs::read(fixture("processor/palette.png")).unwrap();
+    png.splice(8..8, *b"\0\0\0\x04CgBI\x50\0\x20\x02\0\0\0\0");
+    for (file, name) in [
+        (with(4, 12), "a JPEG with other than 8 bits per value"),
+        (with(1, 0xc5), "a hierarchical JPEG"),
+        (with(1, 0xcb), "a lossless JPEG with arithmetic coding"),
+        (with(1, 0xfe), "a JPEG without a frame"),
+        (png, "for iPhones"),
+    ] {
+        let message = Photo::from_bytes(&file, Orientation::Apply).unwrap_err().to_string();
+        assert!(message.contains(name), "{message}");
+    }
 }
 
 /// A PNG may have its orientation after its pixels.
@@ -152,8 +176,8 @@ fn what_is_cut_off_and_what_is_opaque_is_told() {
 
 /// Every file of the folder, in a fixed order.
 fn files() -> Vec<PathBuf> {
-    let mut files: Vec<_> =
-        fs::read_dir(fixture("processor/kinds")).unwrap().map(|file| file.unwrap().path()).collect();
+    let folders = ["processor/kinds", "processor/jpegs"].map(|name| fs::read_dir(fixture(name)).unwrap());
+    let mut files: Vec<_> = folders.into_iter().flatten().map(|file| file.unwrap().path()).collect();
     files.sort();
     files
 }

@@ -292,6 +292,15 @@ fn an_errors_message_is_not_taken_for_settings() {
 }
 
 #[test]
+fn steps_that_releases_disagree_on_are_refused() {
+    for step in ["do_resize", "do_rescale", "do_normalize"] {
+        let message =
+            PreprocessorConfig::from_json(&format!(r#"{{"{step}": null}}"#)).unwrap_err().to_string();
+        assert!(message.contains(&format!("{step} = null: must be true or false")), "{message}");
+    }
+}
+
+#[test]
 fn the_processor_config_of_transformers_5_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();

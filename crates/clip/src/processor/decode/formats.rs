@@ -68,7 +68,12 @@ pub fn refusal(bytes: &[u8]) -> String {
         Some((_, _, name)) => name,
         None => return format!("is not a picture of a known format; known are {KNOWN}"),
     };
-    format!("is {name}, which is not read; convert it to JPEG or PNG first (known are {KNOWN})")
+    unread(name)
+}
+
+/// Says that a file of this name is not read, and what to do.
+pub fn unread(name: &str) -> String {
+    format!("is {name}, which is not read; convert it to an ordinary JPEG or PNG first (known are {KNOWN})")
 }
 
 #[cfg(test)]
