@@ -10,6 +10,7 @@ use std::time::Duration;
 use clipseg::{
     ClipSegForImageSegmentation, Device, DeviceOptions, EncodedImage, ImageInput, TextInput, wgpu,
 };
+use clipseg_tensor::{Activation, Recorder};
 use clipseg_tests::host::Host;
 use clipseg_tests::{load, random, random_ids};
 use pollster::block_on;
@@ -140,6 +141,25 @@ fn a_callback_of_the_host_may_wait_for_the_engine() {
         thread::sleep(Duration::from_millis(20));
         drop(device.upload(&[2 << 20], &random(1, 2 << 20)).unwrap());
     }
+    assert!(is_done.recv_timeout(Duration::from_secs(20)).expect("it returns").is_ok());
+}
+
+// It used to hold that lock while it waited, too, which is when wgpu calls callbacks as well.
+#[test]
+fn a_callback_of_the_host_may_wait_for_the_engine_while_that_waits() {
+    let host = Host::plain();
+    let device = engine(&host);
+    let mut recorder = Recorder::new(&device);
+    let input = recorder.input(&[64]).unwrap();
+    let output = recorder.activation(&input, Activation::Relu).unwrap();
+    recorder.output(&output).unwrap();
+    let plan = recorder.finish().unwrap();
+    plan.run().submit().unwrap();
+    // It comes with the end of the run, for which the thread waits.
+    let (of_callback, of_thread) = (device.clone(), device.clone());
+    host.queue.on_submitted_work_done(move || of_callback.wait().unwrap());
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || done.send(of_thread.wait()));
     assert!(is_done.recv_timeout(Duration::from_secs(20)).expect("it returns").is_ok());
 }
 

@@ -9,6 +9,8 @@ use clipseg_files::Temporary;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 
+use crate::segment::photos::EXTENSIONS;
+
 /// Prints to stdout. A reader that has seen enough, such as `head`, is not an error.
 pub fn print(text: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
@@ -136,16 +138,25 @@ impl Inputs {
     }
 }
 
-/// A file that can be written.
+/// The endings of results that are neither pictures nor safetensors.
+const OTHER_RESULTS: [&str; 4] = ["npy", "json", "txt", "yaml"];
+
+/// A safetensors file that can be written.
 pub struct File {
     path: PathBuf,
 }
 
 impl File {
-    /// Checks that `path` can be written and is none of the `inputs`. `flag` is the option that names the
-    /// file.
+    /// Checks that `path` can be written, is none of the `inputs`, and does not have a name by which programs
+    /// would take it for a file of another kind. `flag` is the option that names the file.
     pub fn prepare(path: &Path, flag: &str, inputs: &Inputs) -> Result<Self> {
         let shown = path.display();
+        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        ensure!(
+            !EXTENSIONS.contains(&ending.as_str()) && !OTHER_RESULTS.contains(&ending.as_str()),
+            "{flag} {shown}: is written as safetensors, but .{ending} is the ending of other files; let the name end in \
+             .safetensors"
+        );
         ensure!(
             path.file_name().is_some() && !path.is_dir(),
             "{flag} {shown}: is a folder; name a file in it"

@@ -7,7 +7,7 @@ mod frames;
 mod legend;
 mod occupied;
 mod outcomes;
-mod photos;
+pub mod photos;
 mod regions;
 mod report;
 mod saves;
@@ -140,9 +140,6 @@ Examples:
   find . -name '*.jpg' | clipseg segment --model clipseg-rd64-refined - -p \"a cat\" --out masks
   clipseg segment --model clipseg-rd64-refined photo.jpg -p \"a cat\" --logits cat.safetensors --adapter 0";
 
-/// The endings of results that are not pictures.
-const RESULTS: [&str; 4] = ["npy", "json", "txt", "yaml"];
-
 /// Where the results go.
 struct Targets {
     folder: Option<output::Folder>,
@@ -267,21 +264,6 @@ impl Arguments {
         Ok(())
     }
 
-    /// Checks that the logits do not get the name of a result, or one by which programs would take them for a
-    /// picture.
-    fn check_logits(&self) -> Result<()> {
-        let Some(path) = &self.logits else { return Ok(()) };
-        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-        let is_results = photos::EXTENSIONS.contains(&ending.as_str()) || RESULTS.contains(&ending.as_str());
-        ensure!(
-            !is_results,
-            "--logits {}: is written as safetensors, but .{ending} is the ending of other files; let the name end in \
-             .safetensors",
-            path.display()
-        );
-        Ok(())
-    }
-
     /// The files that the command reads: photos, prompt pictures and conditions.
     fn files_read<'a>(&'a self, sources: &'a [Source]) -> impl Iterator<Item = &'a Path> {
         sources
@@ -317,7 +299,10 @@ impl Targets {
         let inputs = Inputs::new(model, arguments.files_read(sources));
         let logits = arguments.logits.as_deref().map(|path| output::File::prepare(path, "--logits", &inputs));
         let logits = logits.transpose()?;
-        arguments.check_logits()?;
+        if let (Some(logits), Some(out)) = (&logits, &arguments.out) {
+            let is_same = std::path::absolute(logits.path())? == std::path::absolute(out)?;
+            ensure!(!is_same, "--logits {}: is the folder of --out; name a file in it", out.display());
+        }
         let folder = arguments.out.as_deref().map(|path| output::Folder::prepare(path, "--out"));
         Ok(Self { folder: folder.transpose()?, logits })
     }

@@ -209,7 +209,7 @@ impl Gpu {
     pub fn submit(&self, commands: impl IntoIterator<Item = wgpu::CommandBuffer>) -> Submitted {
         self.submissions.fetch_add(1, Ordering::Relaxed);
         let began = self.clock.fetch_add(1, Ordering::SeqCst);
-        // No lock is held: a host's callbacks, which wgpu calls meanwhile, may use the engine.
+        // The lock is not held: a host's callbacks, which wgpu calls meanwhile, may wait for the engine.
         let submitted = self.hand_over(commands);
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         // What had been handed over before this began lies before it in the queue.
@@ -259,8 +259,11 @@ impl Gpu {
     pub fn wait(&self) -> Result<()> {
         #[cfg(not(target_family = "wasm"))]
         {
-            let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-            let latest: Vec<_> = latest.iter().map(|latest| latest.submitted.clone()).collect();
+            // The lock is not held while this waits: others submit meanwhile, and so may a host's callbacks.
+            let latest: Vec<_> = {
+                let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+                latest.iter().map(|latest| latest.submitted.clone()).collect()
+            };
             latest.iter().try_for_each(|submitted| self.waited().wait_for_last(submitted))?;
         }
         self.failures.look(&self.device)

@@ -100,9 +100,15 @@ pub(crate) fn of_this_instance<T>(what: &str, work: impl FnOnce() -> Result<T>) 
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Error::OtherDevice { what: what.to_owned() }))
 }
 
-/// Says of a host's memory that it is another device's, where wgpu does.
+/// A host's memory within the run of a plan, which does not know what it is.
+pub(crate) const HOSTS_MEMORY: &str = "the host's texture or buffer";
+
+/// Says of a host's memory that it is another device's, where wgpu does, and what it is.
 pub(crate) fn of_another_device(error: Error, what: &str) -> Error {
     match error {
+        Error::OtherDevice { what: unnamed } if unnamed == HOSTS_MEMORY => {
+            Error::OtherDevice { what: what.to_owned() }
+        }
         Error::Device(message) if message.contains("doesn't match Device") => {
             Error::OtherDevice { what: what.to_owned() }
         }

@@ -1,7 +1,7 @@
 //! Logits resized to a host's size and made probabilities, and the words that a kernel makes of them for a
 //! copy into the host's memory.
 
-use crate::host_memory::{HostStep, of_another_device, of_this_instance};
+use crate::host_memory::{HostStep, of_another_device};
 use crate::plan::Plan;
 use crate::{Device, Recorder, Result, Tensor, Tile};
 
@@ -77,6 +77,6 @@ impl MaskPlan {
         run.copy_in_part(logits, prompt, &self.logits)?;
         run.last(pack);
         run.last(to_host);
-        of_this_instance(what, || run.submit()).map_err(|error| of_another_device(error, what))
+        run.submit().map_err(|error| of_another_device(error, what))
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 
-use crate::host_memory::of_this_instance;
+use crate::host_memory::{HOSTS_MEMORY, of_this_instance};
 use crate::part::{Cutter, Length, Part};
 use crate::pipeline::Pipeline;
 use crate::step::{Dispatch, Step};
@@ -177,7 +177,7 @@ impl Job {
 
 /// The commands of a part. wgpu panics where a host's memory is of another instance.
 fn encode(run: &mut dyn Paceable, part: &Part, is_first: bool, is_last: bool) -> Result<wgpu::CommandBuffer> {
-    of_this_instance("the host's texture or buffer", || run.encode(part, is_first, is_last))
+    of_this_instance(HOSTS_MEMORY, || run.encode(part, is_first, is_last))
 }
 
 /// Submits `commands`, waits until they are done, and says how long they took. An empty submission goes

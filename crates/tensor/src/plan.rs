@@ -128,6 +128,12 @@ pub(crate) struct Work {
     last: Vec<HostStep>,
 }
 
+impl Work {
+    fn has_host_steps(&self) -> bool {
+        !self.first.is_empty() || !self.last.is_empty()
+    }
+}
+
 impl Run<'_> {
     /// Fills an input of the plan with `values`.
     ///

@@ -113,6 +113,18 @@ fn impossible_windows_and_radii() {
 }
 
 #[test]
+fn safetensors_under_a_name_of_another_kind() {
+    let workspace = Workspace::tiny();
+    let photo = fixture("photos/chelsea.png");
+    let [model, picture, json] = ["model", "pets.jpg", "pets.json"].map(|name| workspace.argument(name));
+    for out in [&picture, &json] {
+        let words = ["--out", out, "is written as safetensors", "let the name end in .safetensors"];
+        refuse(&["encode-prompts", "--model", &model, "-p", "a cat", "--out", out], &words);
+        refuse(&["preprocess", "--model", &model, photo.to_str().unwrap(), "--out", out], &words);
+    }
+}
+
+#[test]
 fn a_threshold_that_is_no_probability() {
     let workspace = Workspace::tiny();
     for threshold in ["1.5", "-0.1", "NaN", "inf"] {
@@ -148,6 +160,12 @@ fn an_output_folder_that_cannot_be_written() {
     for out in [&taken, &below] {
         refuse(&["segment", "--model", &model, photo, "-p", "a cat", "--out", out], &["--out", out]);
     }
+    let out = workspace.argument("new");
+    refuse(
+        &["segment", "--model", &model, photo, "-p", "a cat", "--out", &out, "--logits", &out],
+        &["--logits", &out, "is the folder of --out"],
+    );
+    assert!(!workspace.path("new").exists());
     // The message names the part of the path that is wrong.
     for (path, named) in [(workspace.argument(""), &workspace.argument("")), (below, &taken)] {
         refuse(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 #[cfg(not(target_family = "wasm"))]
 use super::all_of;
 use super::{Recorded, Started, Work, buffer_in};
+use crate::host_memory::{HOSTS_MEMORY, of_this_instance};
 use crate::profile::Timestamps;
 use crate::staging::Staging;
 use crate::step::{Dispatch, Step, bind_group, row_layout, texel_extent};
@@ -132,10 +133,18 @@ impl Submission {
         self.device().submit([self.commands()?])
     }
 
-    fn commands(&self) -> Result<wgpu::CommandBuffer> {
+    /// Encodes commands. wgpu panics where a host's memory is of another instance.
+    fn encoded<T>(&self, encode: impl FnOnce() -> Result<T>) -> Result<T> {
         let device = self.device();
-        let gpu = device.gpu()?;
-        device.guard(|| {
+        match self.work.has_host_steps() {
+            true => of_this_instance(HOSTS_MEMORY, || device.guard(encode)),
+            false => device.guard(encode),
+        }
+    }
+
+    fn commands(&self) -> Result<wgpu::CommandBuffer> {
+        let gpu = self.device().gpu()?;
+        self.encoded(|| {
             let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             self.encode_inputs(&mut encoder)?;
             let bind_groups = &self.recorded.prepared()?.bind_groups;
@@ -149,7 +158,7 @@ impl Submission {
     fn submit_profiled(&self) -> Result<Submitted> {
         let device = self.device();
         let gpu = device.gpu()?;
-        let (timestamps, commands) = device.guard(|| {
+        let (timestamps, commands) = self.encoded(|| {
             let timestamps = Timestamps::new(device, self.recorded.kernels())?;
             let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             self.encode_inputs(&mut encoder)?;
@@ -186,7 +195,7 @@ impl Submission {
     ) -> Result<Submitted> {
         let device = self.device();
         let gpu = device.gpu()?;
-        let commands = device.guard(|| {
+        let commands = self.encoded(|| {
             let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             encode(&mut encoder)?;
             Ok(encoder.finish())
