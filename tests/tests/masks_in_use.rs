@@ -78,9 +78,12 @@ fn conditions_come_back_from_a_file_to_their_own_model() {
     assert_eq!((loaded.prompts(), loaded.classes()), (&names[..], &classes[..]));
     assert_eq!(loaded.for_model(MODEL.model()).unwrap(), &condition);
     assert!(loaded.to_bytes().unwrap() == std::fs::read(&path).unwrap());
+    assert!(loaded == saved, "where they come from does not count");
 
     let tiny = clipseg_tests::load(&DEVICE, "tiny-complex");
     assert!(matches!(loaded.for_model(&tiny), Err(Error::OtherModel { .. })));
+    let message = saved.for_model(&tiny).unwrap_err().to_string();
+    assert!(message.starts_with("the conditions: "), "{message}");
     assert_ne!(tiny.fingerprint(), MODEL.model().fingerprint());
     std::fs::write(&path, &saved.to_bytes().unwrap()[..100]).unwrap();
     assert!(matches!(SavedConditions::from_file(&path), Err(Error::Conditions { .. })));

@@ -44,6 +44,7 @@ fn logits_are_the_same_after_a_round_trip() {
             let path = folder.path().join("image.safetensors");
             saved.to_file(&path).unwrap();
             let read = SavedImage::from_file(&path).unwrap();
+            assert!(read == saved, "where it comes from does not count");
             assert_eq!((read.activations(), read.grid()), (saved.activations(), saved.grid()));
             assert_eq!(read.to_bytes().unwrap(), std::fs::read(&path).unwrap());
             // The model loaded anew, as in another process.

@@ -138,7 +138,7 @@ impl ClipSeg {
     /// Encodes a photo, once for all prompts.
     ///
     /// # Errors
-    /// The device's.
+    /// [`Error::Input`] for a photo smaller than a patch where the settings do not resize it; the device's.
     pub fn encode_image(&self, photo: &Photo) -> Result<EncodedImage> {
         self.encode_pixels(&self.processor.preprocess(photo))
     }
@@ -146,7 +146,7 @@ impl ClipSeg {
     /// As [`encode_image`](Self::encode_image), of a photo that is already preprocessed.
     ///
     /// # Errors
-    /// The device's.
+    /// [`Error::Input`] for values that are not three for each pixel, and for less than a patch; the device's.
     pub fn encode_pixels(&self, pixels: &PixelValues) -> Result<EncodedImage> {
         block_on(self.model.encode_image(pixels.into()))
     }
@@ -224,7 +224,7 @@ impl ClipSeg {
     /// A prompt beyond the model's 77 tokens is cut, as [`Tokenizer::encode_batch`] reports.
     ///
     /// # Errors
-    /// [`Error::EmptyPrompt`]; the device's.
+    /// [`Error::EmptyPrompt`]; [`Error::Input`] without prompts; the device's.
     pub fn encode_text<S: AsRef<str>>(&self, prompts: &[S]) -> Result<Condition> {
         // Tokenize all of them, so that a message about one tells its place among all.
         self.tokenizer.encode_batch(prompts)?;
@@ -248,7 +248,7 @@ impl ClipSeg {
     /// [`PromptStyle::prompt`](crate::PromptStyle::prompt), which shows an object and hides the rest.
     ///
     /// # Errors
-    /// The device's.
+    /// As [`encode_pixels`](Self::encode_pixels).
     pub fn encode_image_prompt(&self, pixels: &PixelValues) -> Result<Condition> {
         block_on(self.model.encode_image_prompt(pixels.into()))
     }
@@ -256,7 +256,7 @@ impl ClipSeg {
     /// Decodes conditions against an encoded image.
     ///
     /// # Errors
-    /// The device's.
+    /// As [`ClipSegForImageSegmentation::decode`].
     pub fn decode(&self, image: &EncodedImage, condition: &Condition) -> Result<Segmentation> {
         let logits = block_on(self.model.decode(image, condition))?;
         Ok(self.segmentation(logits))

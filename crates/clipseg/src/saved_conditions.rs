@@ -24,8 +24,9 @@ const MOST_BYTES: u64 = 1 << 28;
 /// [fingerprint](ClipSegForImageSegmentation::fingerprint)), `prompts` (a list of texts), `classes` (a list
 /// of a text or null for each prompt) and, if it is known, `cut` (for each prompt, whether it was longer than
 /// the model reads).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct SavedConditions {
+    /// Where they came from, for messages.
     path: PathBuf,
     header: Header,
     condition: Condition,
@@ -47,6 +48,13 @@ struct Version {
     version: u32,
 }
 
+/// By contents, wherever they came from.
+impl PartialEq for SavedConditions {
+    fn eq(&self, other: &Self) -> bool {
+        self.header == other.header && self.condition == other.condition
+    }
+}
+
 impl SavedConditions {
     /// Conditions that `model` made. For each, `prompts` has its name, and `classes` the class that it stands
     /// for, if it was given one.
@@ -64,7 +72,7 @@ impl SavedConditions {
         condition.check(model.config().projection_dim)?;
         let model = model.fingerprint().to_owned();
         let header = Header { version: VERSION, model, prompts, classes, cut: None };
-        let saved = Self { path: PathBuf::new(), header, condition };
+        let saved = Self { path: "the conditions".into(), header, condition };
         saved.check().map_err(|message| Error::Input(format!("conditions to be kept: {message}")))?;
         Ok(saved)
     }

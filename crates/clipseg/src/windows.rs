@@ -134,7 +134,7 @@ impl ClipSeg {
     /// prompts.
     ///
     /// # Errors
-    /// The device's.
+    /// As [`encode_pixels`](Self::encode_pixels) and [`decode`](Self::decode).
     pub fn segment_windows(
         &self,
         pixels: &WindowPixels,
@@ -157,7 +157,7 @@ impl ClipSeg {
     /// windows that the device has done.
     ///
     /// # Errors
-    /// The device's; with a memory budget that does not hold all windows,
+    /// As [`encode_pixels`](Self::encode_pixels); with a memory budget that does not hold all windows,
     /// [`OverBudget`](crate::DeviceError::OverBudget), where [`segment_windows`](Self::segment_windows) needs
     /// room for one.
     pub fn encode_windows(
@@ -184,7 +184,7 @@ impl ClipSeg {
     /// proportions (at scale 1 alone, exactly [`decode`](Self::decode)'s).
     ///
     /// # Errors
-    /// The device's.
+    /// As [`decode`](Self::decode).
     pub fn decode_windows(&self, windows: &EncodedWindows, condition: &Condition) -> Result<Segmentation> {
         let mut levels = Vec::with_capacity(windows.levels.len());
         for (grid, of_grid) in &windows.levels {

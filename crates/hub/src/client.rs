@@ -18,6 +18,8 @@ use crate::settings::{self, Limits, Settings, Token};
 
 /// Longest time for opening a connection.
 const CONNECT: Duration = Duration::from_secs(10);
+/// Longest timeout, a year.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Most redirects that are followed.
 const MAX_REDIRECTS: usize = 10;
 
@@ -94,6 +96,8 @@ impl Client {
         // authority.
         let certificates = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
         let limits = settings.limits;
+        // It is added to the time of day, which a longer one overflows.
+        let read_timeout = Some(limits.read_timeout.min(LONGEST_TIMEOUT));
         let agent = Agent::config_builder()
             .tls_config(certificates)
             .http_status_as_error(false)
@@ -101,8 +105,8 @@ impl Client {
             .max_redirects_will_error(false)
             .timeout_resolve(Some(CONNECT))
             .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(limits.read_timeout))
-            .timeout_per_read(Some(limits.read_timeout))
+            .timeout_recv_response(read_timeout)
+            .timeout_per_read(read_timeout)
             .user_agent(concat!("clipseg/", env!("CARGO_PKG_VERSION")))
             // Sizes and ranges must be those of the file, not of a compressed body.
             .accept_encoding("identity")

@@ -92,8 +92,8 @@ impl Content {
                 return Err(too_long(&self.url));
             }
             let took = self.start.elapsed();
-            if took > self.limits.small_file_timeout + Duration::from_secs_f64(self.received as f64 / SLOWEST)
-            {
+            let slowest = Duration::from_secs_f64(self.received as f64 / SLOWEST);
+            if took > self.limits.small_file_timeout.saturating_add(slowest) {
                 return Err(Error::Slow { url: self.url.clone(), bytes: self.received, took });
             }
         }

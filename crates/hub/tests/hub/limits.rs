@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use clipseg_hub::Error;
+use clipseg_hub::{Error, Limits};
 use clipseg_hub_server::{Reply, Request};
 
 use crate::support::{Tiny, WEIGHTS};
@@ -41,6 +41,15 @@ fn a_large_file_may_be_slow() {
             reply.drips = DRIP;
         }
     });
+    tiny.succeed();
+}
+
+/// How a program says that there is to be no limit.
+#[test]
+fn times_may_be_as_long_as_there_are() {
+    let mut tiny = Tiny::new();
+    let [read_timeout, small_file_timeout, max_retry_after] = [Duration::MAX; 3];
+    tiny.settings.limits = Limits { read_timeout, small_file_timeout, max_retry_after };
     tiny.succeed();
 }
 
