@@ -70,11 +70,13 @@ pub(crate) fn is_error(object: &Object) -> bool {
         object.get(name).is_some_and(is_text)
     };
     let has = |name: &str| object.contains_key(name);
+    // In a tokenizer's settings it is a text, such as "replace".
+    let has_errors = object.get("errors").is_some_and(|errors| errors.is_object() || errors.is_array());
     // A file of settings may have any of these beside its own; those of a tokenizer may have tokens of such
     // names, but these have numbers.
     object.len() <= MOST_FIELDS
         && (says("error")
-            || says("errors")
+            || has_errors
             || says("message") && ["status", "code", "documentation_url"].into_iter().any(has)
             || object.len() == 1 && (says("detail") || says("message")))
 }
@@ -121,6 +123,7 @@ mod tests {
             ("{\"error\": \"none\", \"a\": 1, \"b\": 2, \"extract_layers\": [3, 6, 9]}", None),
             ("{\"message\": \"of a chat\", \"size\": 224}", None),
             ("{\"error\": \"cut off", None),
+            ("{\"errors\": \"replace\", \"model_max_length\": 77}", None),
             ("[\"error\"]", None),
             ("{}", None),
             ("#version: 0.2\ni n\n", None),

@@ -13,7 +13,7 @@ use tokenizers::{AddedToken, Tokenizer as Engine};
 
 use super::engine_file::{self, EngineFile};
 use super::parts::{WORDS, check_added, check_vocabulary, whitespace, words};
-use super::settings::{CONFIG_FILE, Listed, SPECIAL_FILE, Settings, Special, is_id};
+use super::settings::{ADDED_FILE, CONFIG_FILE, Listed, SPECIAL_FILE, Settings, Special, is_id};
 use super::{END_OF_WORD, Padding, Tokenizer};
 use crate::config::MAX_VOCABULARY;
 use crate::error::{Error, Result};
@@ -105,8 +105,11 @@ fn add_tokens(
         AddedToken::from(text, true).normalized(normalized)
     })?;
     let is_special = |content: &str| special.iter().any(|special| special.token.content == content);
+    let is_known = |content: &str| engine.get_added_vocabulary().get_vocab().contains_key(content);
     let tokens: Vec<_> = listed
         .iter()
+        // `added_tokens.json` knows no flags, so those in `tokenizer.json` count.
+        .filter(|listed| !(whole && listed.file == ADDED_FILE && is_known(&listed.token.content)))
         .map(|Listed { token, .. }| AddedToken {
             special: token.special || is_special(&token.content),
             ..token.clone()
@@ -147,6 +150,8 @@ fn parse_vocab(path: &Path, text: &str) -> Result<Vocab> {
 
 /// One merge per line, after a first line that names the version, as in CLIP's own reader.
 fn parse_merges(path: &Path, text: &str) -> Result<Vec<(String, String)>> {
+    // As Python reads any file: line ends may be those of other systems.
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
     // Python strips the text before it splits it, but lines are counted as an editor shows them.
     let blank = text.len() - text.trim_start().len();
     let first = 1 + text[..blank].matches('\n').count();

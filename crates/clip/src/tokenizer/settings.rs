@@ -109,7 +109,7 @@ impl Settings {
         self.given(role).and_then(content).unwrap_or(default).to_owned()
     }
 
-    /// What the files say about a role, or under [`FURTHER`].
+    /// What the files say about a role.
     fn given(&self, name: &str) -> Option<&Value> {
         [&self.special[name], &self.config[name]].into_iter().find(|value| !value.is_null())
     }
@@ -138,21 +138,40 @@ impl Settings {
                 None => {}
             }
         }
-        match self.given(FURTHER) {
-            None => {}
-            Some(Value::Array(further)) => {
-                for value in further {
-                    tokens.push(read(FURTHER, value)?);
-                }
-            }
-            Some(other) => return Err(format!("{FURTHER} = {other}: must be a list of tokens")),
+        for value in self.further()? {
+            tokens.push(read(FURTHER, value)?);
         }
         Ok(tokens)
     }
 
-    /// `model_max_length`, or the default if it is missing or means "unlimited".
+    /// The special tokens that have no role: those of `tokenizer_config.json`, then those that
+    /// `special_tokens_map.json` has besides. Where that says null, there are none.
+    fn further(&self) -> Result<Vec<&Value>, String> {
+        let mut further = Vec::new();
+        if self.special.get(FURTHER).is_some_and(Value::is_null) {
+            return Ok(further);
+        }
+        for file in [&self.config, &self.special] {
+            match &file[FURTHER] {
+                Value::Null => {}
+                Value::Array(tokens) => {
+                    for token in tokens {
+                        if !further.contains(&token) {
+                            further.push(token);
+                        }
+                    }
+                }
+                other => return Err(format!("{FURTHER} = {other}: must be a list of tokens")),
+            }
+        }
+        Ok(further)
+    }
+
+    /// `model_max_length`, or `max_len`, its name in old releases; the default if both are missing or mean
+    /// "unlimited".
     pub fn max_length(&self) -> usize {
-        match self.config["model_max_length"].as_f64() {
+        let length = self.config.get("model_max_length").unwrap_or(&self.config["max_len"]);
+        match length.as_f64() {
             Some(length) if (0.0..=MAX_LENGTH).contains(&length) => length as usize,
             _ => DEFAULT_LENGTH,
         }

@@ -64,20 +64,37 @@ fn ids_equal_those_of_transformers_whatever_the_files_say() {
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// Editors on Windows add a byte order mark and their own line ends.
+/// Editors on Windows add a byte order mark and their own line ends, and those of old Macs had another.
 #[test]
-fn files_that_windows_saved_give_the_same_ids() {
+fn files_that_other_systems_saved_give_the_same_ids() {
     let fixture = fixture();
     let plain =
         folder(&fixture, &[("added_tokens.json", &json!({"<obj>": fixture.vocab.len()}).to_string())]);
-    let saved = folder(&fixture, &[]);
-    for name in ["vocab.json", "merges.txt", "added_tokens.json"] {
-        let text = std::fs::read_to_string(plain.path().join(name)).unwrap();
-        std::fs::write(saved.path().join(name), format!("\u{feff}{}", text.replace('\n', "\r\n"))).unwrap();
+    let expected = Tokenizer::from_dir(plain.path()).unwrap();
+    for (mark, line_end) in [("\u{feff}", "\r\n"), ("", "\r")] {
+        let saved = folder(&fixture, &[]);
+        for name in ["vocab.json", "merges.txt", "added_tokens.json"] {
+            let text = std::fs::read_to_string(plain.path().join(name)).unwrap();
+            std::fs::write(saved.path().join(name), mark.to_owned() + &text.replace('\n', line_end)).unwrap();
+        }
+        let saved = Tokenizer::from_dir(saved.path()).unwrap();
+        for text in ["the green star!!", "a <obj> b"] {
+            assert_eq!(saved.encode(text).unwrap(), expected.encode(text).unwrap());
+        }
     }
-    let [plain, saved] = [plain, saved].map(|folder| Tokenizer::from_dir(folder.path()).unwrap());
-    for text in ["the green star!!", "a <obj> b"] {
-        assert_eq!(saved.encode(text).unwrap(), plain.encode(text).unwrap());
+}
+
+/// Releases before 4 called `model_max_length` so.
+#[test]
+fn the_longest_length_has_an_old_name() {
+    let fixture = fixture();
+    for (settings, length) in [
+        (r#"{"max_len": 9}"#, 9),
+        (r#"{"max_len": 9, "model_max_length": 8}"#, 8),
+        (r#"{"errors": "replace", "model_max_length": 77}"#, 77),
+    ] {
+        let folder = folder(&fixture, &[("tokenizer_config.json", settings)]);
+        assert_eq!(Tokenizer::from_dir(folder.path()).unwrap().max_length(), length);
     }
 }
 
