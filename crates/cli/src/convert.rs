@@ -116,6 +116,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         text += &format!("taken as published, since tensors do not tell: {assumed}\n{OTHERWISE}\n");
     }
     output::print(&text)?;
+    if !written.has_preprocessor {
+        report::warning(format!(
+            "there was no preprocessor_config.json beside the weights: {out} has the published one, 352 × 352 pixels and \
+             ImageNet's mean; replace it if the model was trained otherwise"
+        ));
+    }
     if !written.has_tokenizer {
         report::warning(format!(
             "{out} has no tokenizer, so prompts cannot be words yet: copy vocab.json and merges.txt of \

@@ -4,8 +4,13 @@
 //! published checkpoints.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use clipseg_clip::config::CONFIG_FILE;
 use clipseg_clip::{Activation, ClipSegConfig};
+use serde_json::Value;
+
+use crate::MAX_TEXT;
 
 use crate::error::{Error, Result};
 
@@ -31,15 +36,68 @@ pub struct Assumed {
 /// Derives the configuration, and lists what was assumed for it.
 ///
 /// From the shapes come widths, inner widths, numbers of layers, patch and image size, vocabulary, positions,
-/// the projection, and the form of the upsampling. From `given`, or else as published, come heads,
-/// `extract_layers` and `conditional_layer`, activations, epsilons, and ids of special tokens.
-pub(crate) fn derive(
-    shapes: &Shapes<'_>,
-    given: Option<ClipSegConfig>,
-) -> Result<(ClipSegConfig, Vec<Assumed>)> {
-    let published = given.is_none();
-    let mut config = given.unwrap_or_default();
+/// the projection, and the form of the upsampling. Heads, `extract_layers` and `conditional_layer`,
+/// activations, epsilons, and ids of special tokens come from the file `given`, or where that lacks them are
+/// as published. One that names its `model_type` is a whole `config.json`: transformers leaves out what is as
+/// in its defaults.
+pub(crate) fn derive(shapes: &Shapes<'_>, given: Option<&Path>) -> Result<(ClipSegConfig, Vec<Assumed>)> {
+    let published = published(shapes)?;
+    let (mut config, assumed) = match given {
+        None => (published.clone(), assumed(&published, |_| false)),
+        Some(path) => {
+            let settings = settings(path)?;
+            if settings.get("model_type").is_some() {
+                (ClipSegConfig::from_file(path)?, Vec::new())
+            } else {
+                let config = ClipSegConfig::from_file_over(path, &published)?;
+                let assumed = assumed(&config, |setting| is_set(&settings, setting));
+                (config, assumed)
+            }
+        }
+    };
+    set_shapes(&mut config, shapes)?;
+    let depth = count(shapes, "blocks.");
+    let is_assumed = |setting| assumed.iter().any(|assumed| assumed.setting == setting);
+    if config.extract_layers.len() != depth {
+        return Err(Error::Request(format!(
+            "the decoder has {depth} blocks, but extract_layers = {:?}{}; give a config.json with as many by --config",
+            config.extract_layers,
+            if is_assumed("extract_layers") { ", as published" } else { "" }
+        )));
+    }
+    match (config.validate(), given) {
+        (Ok(()), _) => Ok((config, assumed)),
+        (Err(error), Some(path)) => Err(Error::file(path, format!("does not fit the tensors: {error}"))),
+        (Err(error), None) => Err(Error::Request(format!(
+            "{error}; what tensors do not tell was taken as published ({}): give a config.json with what is otherwise \
+             by --config",
+            list(&assumed)
+        ))),
+    }
+}
 
+/// The settings with their values, as a sentence has them.
+fn list(assumed: &[Assumed]) -> String {
+    let settings: Vec<_> =
+        assumed.iter().map(|Assumed { setting, value }| format!("{setting} {value}")).collect();
+    settings.join(", ")
+}
+
+/// The configuration of a model that is as published in all that tensors do not tell.
+fn published(shapes: &Shapes<'_>) -> Result<ClipSegConfig> {
+    let mut config = ClipSegConfig { extract_layers: EXTRACT_LAYERS.to_vec(), ..ClipSegConfig::default() };
+    set_shapes(&mut config, shapes)?;
+    config.vision_config.num_attention_heads = heads(config.vision_config.hidden_size);
+    config.text_config.num_attention_heads = heads(config.text_config.hidden_size);
+    // The last two tokens of CLIP's vocabulary are the start and the end token.
+    let vocabulary = u32::try_from(config.text_config.vocab_size).unwrap_or(u32::MAX);
+    config.text_config.bos_token_id = Some(vocabulary.saturating_sub(2));
+    config.text_config.eos_token_id = vocabulary.saturating_sub(1);
+    Ok(config)
+}
+
+/// Sets what the shapes tell.
+fn set_shapes(config: &mut ClipSegConfig, shapes: &Shapes<'_>) -> Result<()> {
     let vision = &mut config.vision_config;
     [vision.hidden_size, vision.num_channels, vision.patch_size] = first(shapes, "visual.conv1.weight")?;
     [vision.intermediate_size] = first(shapes, "visual.transformer.resblocks.0.mlp.c_fc.weight")?;
@@ -63,30 +121,24 @@ pub(crate) fn derive(
     [config.reduce_dim, config.projection_dim] = first(shapes, "film_mul.weight")?;
     [config.decoder_intermediate_size] = first(shapes, "blocks.0.linear1.weight")?;
     config.use_complex_transposed_convolution = shapes.contains_key("trans_conv.0.weight");
-    let depth = count(shapes, "blocks.");
-    if published {
-        config.vision_config.num_attention_heads = heads(config.vision_config.hidden_size);
-        config.text_config.num_attention_heads = heads(config.text_config.hidden_size);
-        // The last two tokens of CLIP's vocabulary are the start and the end token.
-        let vocabulary = u32::try_from(config.text_config.vocab_size).unwrap_or(u32::MAX);
-        config.text_config.bos_token_id = Some(vocabulary.saturating_sub(2));
-        config.text_config.eos_token_id = vocabulary.saturating_sub(1);
-        config.extract_layers = EXTRACT_LAYERS.to_vec();
-    }
-    if config.extract_layers.len() != depth {
-        return Err(Error::Request(format!(
-            "the decoder has {depth} blocks, but extract_layers = {:?}{}; give a config.json with as many by --config",
-            config.extract_layers,
-            if published { ", as published" } else { "" }
-        )));
-    }
-    config.validate()?;
-    let assumed = if published { assumed(&config) } else { Vec::new() };
-    Ok((config, assumed))
+    Ok(())
 }
 
-/// What no tensor tells, and changes what a model computes.
-fn assumed(config: &ClipSegConfig) -> Vec<Assumed> {
+/// The settings in the file, or in that of the folder.
+fn settings(path: &Path) -> Result<Value> {
+    let file = if path.is_dir() { path.join(CONFIG_FILE) } else { path.to_owned() };
+    let text = clipseg_files::read(&file, MAX_TEXT).map_err(|error| Error::read(&file, error))?;
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
+    serde_json::from_slice(text).map_err(|error| Error::file(&file, format!("is not valid JSON: {error}")))
+}
+
+/// Whether the settings have one of this name, in which a dot leads into an object.
+fn is_set(settings: &Value, name: &str) -> bool {
+    name.split('.').try_fold(settings, |object, name| object.get(name)).is_some_and(|value| !value.is_null())
+}
+
+/// What no tensor tells, changes what a model computes, and is not given.
+fn assumed(config: &ClipSegConfig, is_given: impl Fn(&str) -> bool) -> Vec<Assumed> {
     let ClipSegConfig { text_config: text, vision_config: vision, .. } = config;
     let settings = [
         ("extract_layers", format!("{:?}", config.extract_layers)),
@@ -97,7 +149,8 @@ fn assumed(config: &ClipSegConfig) -> Vec<Assumed> {
         ("text_config.hidden_act", name(text.hidden_act)),
         ("vision_config.hidden_act", name(vision.hidden_act)),
     ];
-    settings.into_iter().map(|(setting, value)| Assumed { setting, value }).collect()
+    let others = settings.into_iter().filter(|(setting, _)| !is_given(setting));
+    others.map(|(setting, value)| Assumed { setting, value }).collect()
 }
 
 /// An activation's name in config.json.
@@ -176,15 +229,52 @@ mod tests {
         );
     }
 
+    /// A file of these settings, and what `derive` makes of it.
+    fn derived(shapes: &Shapes<'_>, settings: &str) -> (ClipSegConfig, Vec<&'static str>) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.json"), settings).unwrap();
+        let (config, assumed) = derive(shapes, Some(folder.path())).unwrap();
+        (config, assumed.into_iter().map(|assumed| assumed.setting).collect())
+    }
+
     #[test]
     fn what_shapes_tell_overrides_the_given_config_and_the_rest_is_kept() {
-        let mut given = ClipSegConfig { extract_layers: vec![1, 2, 5], ..Default::default() };
-        given.vision_config.num_attention_heads = 24;
-        given.reduce_dim = 16;
-        let (config, assumed) = derive(&published(), Some(given)).unwrap();
+        let settings = r#"{"model_type": "clipseg", "extract_layers": [1, 2, 5], "reduce_dim": 16,
+            "vision_config": {"num_attention_heads": 24}}"#;
+        let (config, assumed) = derived(&published(), settings);
         assert!(assumed.is_empty(), "what the caller gives is not assumed");
         assert_eq!(config.extract_layers, [1, 2, 5]);
         assert_eq!((config.vision_config.num_attention_heads, config.reduce_dim), (24, 64));
+    }
+
+    /// As in ViT-L-14, whose widths are not those of transformers' defaults.
+    #[test]
+    fn what_a_few_settings_lack_stays_as_without_them() {
+        let mut shapes = published();
+        shapes.extend([
+            ("visual.conv1.weight", &[1024, 3, 14, 14][..]),
+            ("visual.transformer.resblocks.0.mlp.c_fc.weight", &[4096, 1024]),
+            ("visual.positional_embedding", &[257, 1024]),
+            ("token_embedding.weight", &[49000, 768]),
+            ("positional_embedding", &[77, 768]),
+        ]);
+        shapes.remove("trans_conv.0.weight");
+        let (without, _) = derive(&shapes, None).unwrap();
+        let heads = |config: &ClipSegConfig| {
+            (config.vision_config.num_attention_heads, config.text_config.num_attention_heads)
+        };
+        assert_eq!((heads(&without), without.text_config.eos_token_id), ((16, 12), 48999));
+        let (config, assumed) = derived(&shapes, r#"{"extract_layers": [3, 7, 9]}"#);
+        assert_eq!(config, ClipSegConfig { extract_layers: vec![3, 7, 9], ..without.clone() });
+        assert_eq!(assumed.len(), 6);
+        assert!(
+            !assumed.contains(&"extract_layers") && assumed.contains(&"vision_config.num_attention_heads")
+        );
+        let settings = r#"{"extract_layers": null, "vision_config": {"num_attention_heads": 32}}"#;
+        let (config, assumed) = derived(&shapes, settings);
+        assert_eq!((heads(&config), &config.extract_layers), ((32, 12), &without.extract_layers));
+        assert!(assumed.contains(&"extract_layers"));
+        assert!(!assumed.contains(&"vision_config.num_attention_heads"));
     }
 
     #[test]

@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 
 use clipseg_clip::processor::{PREPROCESSOR_FILE, PROCESSOR_FILE};
 use clipseg_clip::{ClipSegConfig, PreprocessorConfig};
+use clipseg_files::SMALL_FILES;
 
 use crate::archive::Archive;
 pub use crate::config::Assumed;
@@ -51,12 +52,12 @@ pub struct Request<'a> {
     /// A folder of transformers with `pytorch_model.bin` or `model.safetensors`, or the index of either; or a
     /// file: one of these, or an original `.pth`.
     pub source: &'a Path,
-    /// The folder to create or write to. It must not contain any of the files to be written.
+    /// The folder to create or write to. It must not contain any file of a model.
     pub out: &'a Path,
     /// OpenAI's CLIP, for an original file with only the decoder.
     pub clip: Option<&'a Path>,
     /// A `config.json` or its folder. For an original file, it gives what the shapes do not tell, if that
-    /// differs from the published checkpoints. For transformers' files, it replaces the one beside the
+    /// differs from the published checkpoints; a few settings will do. For transformers' files, it replaces the one beside the
     /// weights.
     pub config: Option<&'a Path>,
     /// The folder with the tokenizer's files; if `None`, that of `source`.
@@ -80,11 +81,15 @@ pub struct Report {
     /// Tensors of the source that were not written, because no CLIPSeg needs them.
     pub left_out: Vec<String>,
     /// Settings that no tensor of an original file tells, and that were taken as in the published
-    /// checkpoints, because no configuration was given. Where one of them is not what the decoder was trained
+    /// checkpoints, because no configuration gives them. Where one of them is not what the decoder was trained
     /// with, its masks are wrong.
     pub assumed: Vec<Assumed>,
     /// Whether the folder now has a tokenizer; without one, the model takes only token ids.
     pub has_tokenizer: bool,
+    /// Whether the settings of the processor lay beside the weights, or these are an original file. Otherwise
+    /// the folder has the published ones, which may not be the model's: 352 × 352 pixels, normalised by
+    /// ImageNet's mean and deviation.
+    pub has_preprocessor: bool,
 }
 
 /// Converts a checkpoint. `progress` is called with the bytes of weights done so far and in all.
@@ -94,7 +99,7 @@ pub struct Report {
 ///
 /// # Errors
 /// Where a file is missing, damaged, of another kind, or asks for more than tensors need; where tensors are
-/// missing or do not fit each other; where `out` already contains a file to be written. The message names the
+/// missing or do not fit each other; where `out` already contains a file of a model. The message names the
 /// file, tensor or setting.
 pub fn convert(request: &Request<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<Report> {
     let archives: Vec<_> =
@@ -102,9 +107,7 @@ pub fn convert(request: &Request<'_>, progress: &mut dyn FnMut(u64, u64)) -> Res
     let beside = folder_of(request.source);
     let clip = request.clip.map(Archive::open).transpose()?;
     let plan = match &archives[..] {
-        [source] if original::is_original(source) => {
-            original::plan(source, clip.as_ref(), request.config.map(ClipSegConfig::from_file).transpose()?)?
-        }
+        [source] if original::is_original(source) => original::plan(source, clip.as_ref(), request.config)?,
         [source] if original::holds_clip(source) => {
             return Err(Error::file(
                 source.path(),
@@ -122,7 +125,11 @@ pub fn convert(request: &Request<'_>, progress: &mut dyn FnMut(u64, u64)) -> Res
     };
     plan.check_expanded()?;
     let tokenizer = tokenizer::find(request.tokenizer, beside)?;
-    let preprocessor = preprocessor(beside)?;
+    let (preprocessor, has_preprocessor) = match preprocessor(beside)? {
+        Some(own) => (own, true),
+        // Those of the original repository are the published ones.
+        None => (PREPROCESSOR.as_bytes().to_vec(), archives.iter().any(original::is_original)),
+    };
 
     let mut small = vec![
         ("config.json", (config_json(plan.config, request.weights) + "\n").into_bytes()),
@@ -130,7 +137,7 @@ pub fn convert(request: &Request<'_>, progress: &mut dyn FnMut(u64, u64)) -> Res
     ];
     let has_tokenizer = !tokenizer.is_empty();
     small.extend(tokenizer);
-    refuse_existing(request.out, small.iter().map(|(name, _)| *name).chain(["model.safetensors"]))?;
+    refuse_existing(request.out)?;
 
     let out = Folder::prepare(request.out)?;
     let tensors = plan.parts.len();
@@ -142,22 +149,22 @@ pub fn convert(request: &Request<'_>, progress: &mut dyn FnMut(u64, u64)) -> Res
         archives.iter().chain(&clip).flat_map(|archive| archive.wrappers().iter().copied()).collect();
     let wrappers = wrappers.into_iter().collect();
     let (left_out, assumed) = (plan.left_out, plan.assumed);
-    Ok(Report { tensors, bytes, files, wrappers, left_out, assumed, has_tokenizer })
+    Ok(Report { tensors, bytes, files, wrappers, left_out, assumed, has_tokenizer, has_preprocessor })
 }
 
 /// `preprocessor_config.json` for the new folder: the one beside the weights, or the settings that
-/// transformers 5 saves in `processor_config.json`, or else the published ones.
-fn preprocessor(beside: &Path) -> Result<Vec<u8>> {
+/// transformers 5 saves in `processor_config.json`; `None` where there is neither.
+fn preprocessor(beside: &Path) -> Result<Option<Vec<u8>>> {
     let own = beside.join(PREPROCESSOR_FILE);
     if own.exists() {
         PreprocessorConfig::from_file(beside)?;
-        return clipseg_files::read(&own, MAX_TEXT).map_err(|error| Error::read(&own, error));
+        return clipseg_files::read(&own, MAX_TEXT).map(Some).map_err(|error| Error::read(&own, error));
     }
     let newer = beside.join(PROCESSOR_FILE).exists().then(|| PreprocessorConfig::from_file(beside));
     match newer.transpose() {
-        Ok(Some(config)) => Ok((config.to_json() + "\n").into_bytes()),
+        Ok(Some(config)) => Ok(Some((config.to_json() + "\n").into_bytes())),
         // Older releases also wrote this file, but without settings of the image processor.
-        Ok(None) | Err(clipseg_clip::Error::MissingFile { .. }) => Ok(PREPROCESSOR.as_bytes().to_vec()),
+        Ok(None) | Err(clipseg_clip::Error::MissingFile { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -171,9 +178,10 @@ fn folder_of(source: &Path) -> &Path {
     }
 }
 
-/// Refuses to overwrite files: an existing one may be an input, or belong to other weights.
-fn refuse_existing<'a>(out: &Path, names: impl IntoIterator<Item = &'a str>) -> Result<()> {
-    for name in names {
+/// Refuses a folder that has files of a model already. One to be written may be an input, or belong to other
+/// weights; another, such as a tokenizer, would become this model's.
+fn refuse_existing(out: &Path) -> Result<()> {
+    for name in SMALL_FILES.into_iter().chain(["model.safetensors"]) {
         if out.join(name).exists() {
             let message = "has such a file already; choose another folder, or move it away";
             return Err(Error::Request(format!("--out {}: {name}: {message}", out.display())));

@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use clipseg_clip::ClipSegConfig;
-
 use crate::archive::Archive;
 use crate::config::{self, Shapes};
 use crate::error::{Error, Result};
@@ -44,7 +42,7 @@ pub(crate) fn holds_clip(archive: &Archive) -> bool {
 pub(crate) fn plan<'a>(
     source: &'a Archive,
     clip: Option<&'a Archive>,
-    given: Option<ClipSegConfig>,
+    given: Option<&Path>,
 ) -> Result<Plan<'a>> {
     let mut parts = Parts::default();
     let inside = source.tensors().keys().any(|name| name.starts_with(CLIP));

@@ -219,8 +219,12 @@ fn files_that_do_not_belong_together() {
     decoder().refused(&["rd16-uni.pth", "decoder alone", "--clip", "ViT-B-16.pt"]);
     let with_clip = |clip: &str| Case { clip: Some(fixture(clip)), ..decoder() };
     with_clip("convert/published/rd16-uni.pth").refused(&["not a CLIP of OpenAI"]);
-    with_clip("convert/unusual/clip-state-dict.pt")
-        .refused(&["extract_layers = [3, 6, 9]", "layer 3 does not exist"]);
+    with_clip("convert/unusual/clip-state-dict.pt").refused(&[
+        "extract_layers = [3, 6, 9]",
+        "layer 3 does not exist",
+        "as published",
+        "by --config",
+    ]);
     let other = Case {
         config: Some(fixture("convert/unusual/config.json")),
         ..with_clip("convert/published/ViT-B-16.pt")

@@ -1,6 +1,6 @@
 //! `convert`, as users see it; what it converts is tested in its own crate.
 
-use crate::support::{Workspace, clipseg, fixture, refuse, succeed};
+use crate::support::{Workspace, clipseg, fixture, refuse};
 
 #[test]
 fn a_folder_of_the_hub_with_a_tokenizer() {
@@ -8,13 +8,24 @@ fn a_folder_of_the_hub_with_a_tokenizer() {
     let [source, tokenizer] =
         ["convert/hub", "clip-tokenizer"].map(|name| fixture(name).to_str().unwrap().to_owned());
     let out = workspace.argument("out");
-    let stdout = succeed(&["convert", &source, "--tokenizer", &tokenizer, "--dtype", "f16", "--out", &out]);
+    let output = clipseg(&["convert", &source, "--tokenizer", &tokenizer, "--dtype", "f16", "--out", &out]);
+    assert!(output.status.success());
+    let [stdout, stderr] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    assert!(
+        stderr.starts_with("warning: there was no preprocessor_config.json") && stderr.lines().count() == 1,
+        "{stderr}"
+    );
     let [weights, vocabulary] =
         ["model.safetensors", "vocab.json"].map(|name| workspace.path("out").join(name));
     for word in [weights.to_str().unwrap(), vocabulary.to_str().unwrap(), "tensors"] {
         assert!(stdout.contains(word), "{word} is not in: {stdout}");
     }
     refuse(&["convert", &source, "--out", &out], &["--out", "already"]);
+    // The tokenizer of another model would become this one's.
+    std::fs::create_dir(workspace.path("other")).unwrap();
+    workspace.write("other/tokenizer.json", b"{}");
+    let other = workspace.argument("other");
+    refuse(&["convert", &source, "--out", &other], &["--out", "tokenizer.json", "already"]);
 }
 
 #[test]

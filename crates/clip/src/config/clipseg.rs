@@ -66,6 +66,22 @@ impl ClipSegConfig {
         Self::from_object(parse_object(text)?)
     }
 
+    /// As [`from_file`](Self::from_file), of a file with some settings only: the others, in the objects of the
+    /// towers too, are those of `base`. null counts as missing.
+    ///
+    /// # Errors
+    /// As [`from_file`](Self::from_file).
+    pub fn from_file_over(path: impl AsRef<Path>, base: &Self) -> Result<Self> {
+        read_model_config(path.as_ref(), |object| {
+            let mut whole = json!(base);
+            lay_over(&mut whole, Value::Object(object));
+            match whole {
+                Value::Object(whole) => Self::from_object(whole),
+                other => Err(wrong_type(&other, "the configuration", "an object {…}")),
+            }
+        })
+    }
+
     /// A configuration of these two towers with defaults for the rest. To set other fields, write
     /// `ClipSegConfig { reduce_dim: 16, ..ClipSegConfig::from_text_vision_configs(text, vision) }`.
     pub fn from_text_vision_configs(
@@ -208,6 +224,19 @@ pub(super) fn is_whole_model(object: &Object) -> bool {
             false
         }
         _ => object.contains_key("text_config") || object.contains_key("vision_config"),
+    }
+}
+
+/// Puts the values of `upper` in place of those in `lower`, object by object.
+fn lay_over(lower: &mut Value, upper: Value) {
+    match (lower, upper) {
+        (_, Value::Null) => {}
+        (Value::Object(lower), Value::Object(upper)) => {
+            for (name, value) in upper {
+                lay_over(lower.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (lower, upper) => *lower = upper,
     }
 }
 
