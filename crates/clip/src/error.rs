@@ -197,6 +197,13 @@ pub enum Error {
     #[error("loading was cancelled")]
     Cancelled,
 
+    /// The model gave logits that are infinite or NaN.
+    #[error(
+        "the model's logits are not finite numbers: its weights are damaged (download them again), or the training \
+         that made them diverged (take an earlier checkpoint), or 16 bits are too few for it (take precision f32)"
+    )]
+    LogitsNotFinite,
+
     /// Values were given that the model cannot take.
     #[error("{0}")]
     Input(String),

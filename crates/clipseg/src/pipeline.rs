@@ -183,7 +183,7 @@ impl ClipSeg {
     /// textures.
     ///
     /// # Errors
-    /// As [`decode`](Self::decode).
+    /// As [`ClipSegForImageSegmentation::decode`].
     pub fn decode_on_device(
         &self,
         image: &EncodedImage,
@@ -256,14 +256,18 @@ impl ClipSeg {
     /// Decodes conditions against an encoded image.
     ///
     /// # Errors
-    /// As [`ClipSegForImageSegmentation::decode`].
+    /// As [`ClipSegForImageSegmentation::decode`]; [`Error::LogitsNotFinite`].
     pub fn decode(&self, image: &EncodedImage, condition: &Condition) -> Result<Segmentation> {
         let logits = block_on(self.model.decode(image, condition))?;
-        Ok(self.segmentation(logits))
+        self.segmentation(logits)
     }
 
-    pub(crate) fn segmentation(&self, logits: Array) -> Segmentation {
-        Segmentation::new(&self.maps, logits)
+    pub(crate) fn segmentation(&self, logits: Array) -> Result<Segmentation> {
+        // All are looked at, so that the loop has nothing to decide and becomes vectors.
+        match logits.values.iter().fold(true, |all, logit| all & logit.is_finite()) {
+            true => Ok(Segmentation::new(&self.maps, logits)),
+            false => Err(Error::LogitsNotFinite),
+        }
     }
 
     /// Segments an encoded image by prompts: [`encode_text`](Self::encode_text), then

@@ -224,7 +224,7 @@ impl ClipSeg {
             }
             blend.add(*start, segmentation.logits());
         }
-        Ok(self.segmentation(blend.finish()))
+        self.segmentation(blend.finish())
     }
 
     /// The mean of the logits of all scales, at the largest one's size.
@@ -248,7 +248,7 @@ impl ClipSeg {
                 .zip(&level.logits().values)
                 .for_each(|(mean, logit)| *mean += share * logit);
         }
-        Ok(self.segmentation(mean))
+        self.segmentation(mean)
     }
 }
 

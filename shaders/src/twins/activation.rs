@@ -21,9 +21,16 @@ pub fn activate(activation: Activation, x: f32) -> f32 {
             let inner = (2.0 / std::f32::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
             0.5 * x * (1.0 + inner.tanh())
         }
-        Activation::Relu => x.max(0.0),
+        // Unlike `max`, this leaves NaN as it is.
+        Activation::Relu => {
+            if x < 0.0 {
+                0.0
+            } else {
+                x
+            }
+        }
         // The constants of Klambauer et al. 2017, rounded to f32.
-        Activation::Selu => 1.050_701 * if x > 0.0 { x } else { 1.673_263_2 * x.exp_m1() },
+        Activation::Selu => 1.050_701 * if x < 0.0 { 1.673_263_2 * x.exp_m1() } else { x },
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clipseg::{ClipSeg, Condition, DeviceError, Error, Smoother, WindowStep};
 
 use super::dataset::DataSet;
@@ -118,7 +118,7 @@ impl Work<'_> {
         progress.step(format!("{which}encoding{}", left(0.0)));
         let (count, mut done) = (pixels.count(), 0);
         let mut seconds = self.seconds;
-        let mut segmentation = model.segment_windows(&pixels, self.condition, |step| match step {
+        let segmentation = model.segment_windows(&pixels, self.condition, |step| match step {
             WindowStep::Encoded if count == 1 => {
                 seconds.encode_image += stopwatch.lap();
                 progress.step(format!("{which}decoding"));
@@ -133,14 +133,13 @@ impl Work<'_> {
                 }
             }
             _ => {}
+        });
+        let mut segmentation = segmentation.map_err(|error| match error {
+            Error::LogitsNotFinite => anyhow!("{}: {error}", self.folder.display()),
+            error => error.into(),
         })?;
         // The time that it took to put the windows together.
         seconds.decode += stopwatch.lap();
-        ensure!(
-            segmentation.logits().values.iter().all(|logit| logit.is_finite()),
-            "{}: the model's logits are not finite numbers; its weights are damaged, download them again",
-            self.folder.display()
-        );
         if let Some(smoother) = smoother {
             segmentation = smoother.smooth(segmentation, &photo.photo)?;
         }

@@ -254,7 +254,33 @@ fn weights_that_are_no_numbers() {
     let (values, _) = bytes[8 + header..].as_chunks_mut::<4>();
     values.fill(f32::NAN.to_le_bytes());
     fs::write(&path, bytes).unwrap();
-    workspace.refuse_segment(&[], &["not finite numbers", "download them again"]);
+    let model = workspace.argument("model");
+    workspace.refuse_segment(&[], &[&model, "not finite numbers", "download them again"]);
+}
+
+/// They used to give a mask of nothing: ReLU made zero of NaN.
+#[test]
+fn weights_with_which_the_model_overflows() {
+    let workspace = Workspace::tiny();
+    let path = workspace.path("model/model.safetensors");
+    let mut bytes = fs::read(&path).unwrap();
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let tensors: serde_json::Value = serde_json::from_slice(&bytes[8..header]).unwrap();
+    let [start, end] = [0, 1].map(|side| {
+        header + tensors["decoder.reduces.0.weight"]["data_offsets"][side].as_u64().unwrap() as usize
+    });
+    bytes[start..end].as_chunks_mut::<4>().0.fill(3e38_f32.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+    let model = workspace.argument("model");
+    workspace.refuse_segment(&[], &[&model, "not finite numbers", "diverged"]);
+    let photo = fixture("photos/chelsea.png");
+    fs::create_dir(workspace.path("data")).unwrap();
+    fs::copy(&photo, workspace.path("data/cat.png")).unwrap();
+    let mask = image::GrayImage::from_pixel(451, 300, image::Luma([255]));
+    mask.save(workspace.path("data/mask.png")).unwrap();
+    workspace.write("data/prompts.jsonl", br#"{"image": "cat.png", "text": "a cat", "mask": "mask.png"}"#);
+    let data = workspace.argument("data");
+    refuse(&["eval", "--model", &model, "--data", &data], &["not finite numbers"]);
 }
 
 #[test]

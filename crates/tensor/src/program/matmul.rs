@@ -77,7 +77,7 @@ pub(super) fn activate(activation: Activation, values: &mut [f32]) {
         Activation::GeluNew => apply(values, &ApproxGelu {}),
         // On its own, so that the loop has nothing to decide and becomes vectors.
         Activation::Relu => rows::in_pieces(values, |values| {
-            values.iter_mut().for_each(|value| *value = value.max(0.0));
+            values.iter_mut().for_each(|value| *value = if *value < 0.0 { 0.0 } else { *value });
         }),
         Activation::Selu => rows::in_pieces(values, |values| {
             values.iter_mut().for_each(|value| *value = twins::activate(Activation::Selu, *value));

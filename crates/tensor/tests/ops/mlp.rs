@@ -82,6 +82,40 @@ fn every_activation_runs_between_the_layers() {
     }
 }
 
+/// A model that overflows must not look like one that found nothing: no kernel's activation makes a number of
+/// NaN.
+#[test]
+fn what_is_not_a_number_stays_so() {
+    let (rows, width, hidden) = (26, 64, 80);
+    let mut random = Random(1);
+    let mut input = random.values(rows * width);
+    input[25 * width + 3] = f32::NAN;
+    let (up, down) = (random.values(hidden * width), random.values(width * hidden));
+    for device in devices() {
+        let zeros = vec![0.0; hidden];
+        let up = || Linear::new(device, hidden, width, &up, Some(&zeros)).expect("the layer up");
+        let down = Linear::new(device, width, hidden, &down, Some(&zeros[..width])).expect("the layer down");
+        for activation in ACTIVATIONS {
+            let check = |values: Vec<f32>| {
+                let (numbers, last) = values.split_at(values.len() / rows * 25);
+                assert!(numbers.iter().all(|value| value.is_finite()), "{activation:?} on {device:?}");
+                assert!(last.iter().any(|value| value.is_nan()), "{activation:?} on {device:?}");
+            };
+            let upload = || device.upload(&[rows, width], &input);
+            check(run(device, |recorder| recorder.activation(&upload()?, activation)));
+            check(run(device, |recorder| recorder.linear_with(&upload()?, &up(), activation, None)));
+        }
+        // Also where it is not added to what comes out.
+        let layers = Mlp::new(up(), down, Activation::Relu).expect("layers that fit");
+        let residual = vec![0.0; rows * width];
+        let apart = run(device, |recorder| {
+            let input = device.upload(&[rows, width], &input)?;
+            recorder.mlp(&input, &layers, &device.upload(&[rows, width], &residual)?)
+        });
+        assert!(apart[25 * width..].iter().all(|value| value.is_nan()), "{device:?}");
+    }
+}
+
 #[test]
 fn layers_that_do_not_meet_are_refused() {
     for device in devices() {
