@@ -156,14 +156,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     model.download_weights()?;
     let predictor = Predictor { model: preparation.load(&device)?, resolution: &arguments.resolution };
 
-    let tune = tune.map(|tune| outcomes(&predictor, &tune, "choosing thresholds")).transpose()?;
+    let tune = tune.map(|tune| outcomes(&predictor, &tune, "choosing thresholds").context("--tune"));
+    let tune = tune.transpose()?;
     let tuned = tune.as_deref().map(best_thresholds);
     let or_given = |best: Option<usize>| best.unwrap_or(threshold);
     let thresholds = Thresholds {
         text: or_given(tuned.and_then(|tuned| tuned.text)),
         image: or_given(tuned.and_then(|tuned| tuned.image)),
     };
-    let outcomes = outcomes(&predictor, &data, "scoring")?;
+    let outcomes = outcomes(&predictor, &data, "scoring").context("--data")?;
     if let Some(Thresholds { text, image }) = tuned {
         for (best, is_text, kind) in [(text, true, "words"), (image, false, "pictures")] {
             if best.is_none() && outcomes.iter().any(|outcome| outcome.is_text == is_text) {

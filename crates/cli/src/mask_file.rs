@@ -13,16 +13,29 @@ const TINGE: u8 = 16;
 /// Reads where the object is in `photo`: a grey picture of its size, white there. What cannot be meant so is
 /// refused, since a mask that is read otherwise than it was meant gives wrong results without a word.
 pub fn read(path: &Path, photo: &Photo, orientation: Orientation) -> Result<Vec<bool>> {
-    let PhotoFile { photo: mask, alpha, is_clipped, .. } = PhotoFile::open(path, orientation)?;
-    let shown = path.display();
+    let file = PhotoFile::open(path, orientation)?;
+    let mask = &file.photo;
     ensure!(
         (mask.width(), mask.height()) == (photo.width(), photo.height()),
-        "{shown}: is {} × {} pixels, but its photo is {} × {}",
+        "{}: is {} × {} pixels, but its photo is {} × {}",
+        path.display(),
         mask.width(),
         mask.height(),
         photo.width(),
         photo.height()
     );
+    marked_in(path, &file)
+}
+
+/// Refuses what [`read`] refuses, whatever photo the mask is of.
+pub fn check(path: &Path) -> Result<()> {
+    marked_in(path, &PhotoFile::open(path, Orientation::Ignore)?).map(drop)
+}
+
+/// Where the file is white.
+fn marked_in(path: &Path, file: &PhotoFile) -> Result<Vec<bool>> {
+    let PhotoFile { photo: mask, alpha, is_clipped, .. } = file;
+    let shown = path.display();
     ensure!(
         !is_clipped,
         "{shown}: holds values of more than 8 bits; save the mask with 8 bits, 255 where the object is and 0 elsewhere"
@@ -45,7 +58,7 @@ pub fn read(path: &Path, photo: &Photo, orientation: Orientation) -> Result<Vec<
     );
     let is_hidden = |(marked, alpha): (&bool, &u8)| *marked && *alpha < WHITE;
     ensure!(
-        !alpha.is_some_and(|alpha| marked.iter().zip(&alpha).any(is_hidden)),
+        !alpha.as_ref().is_some_and(|alpha| marked.iter().zip(alpha).any(is_hidden)),
         "{shown}: has white that is transparent, and what it marks cannot be told; save the mask without \
          transparency, 255 where the object is and 0 elsewhere"
     );

@@ -3,6 +3,7 @@
 #[cfg_attr(not(feature = "hub"), path = "model/without_hub.rs")]
 mod hub;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -42,6 +43,11 @@ impl ModelArguments {
                 "{flag}: is a file; give the folder that holds it and the checkpoint's config.json: {}",
                 quoted(&folder.display().to_string())
             );
+        }
+        if let Err(error) = path.metadata()
+            && error.kind() == ErrorKind::PermissionDenied
+        {
+            bail!("{flag}: cannot be looked for: {error}");
         }
         let Some(repository) = repository(path)? else {
             bail!(

@@ -151,12 +151,6 @@ impl File {
     /// would take it for a file of another kind. `flag` is the option that names the file.
     pub fn prepare(path: &Path, flag: &str, inputs: &Inputs) -> Result<Self> {
         let shown = path.display();
-        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-        ensure!(
-            !EXTENSIONS.contains(&ending.as_str()) && !OTHER_RESULTS.contains(&ending.as_str()),
-            "{flag} {shown}: is written as safetensors, but .{ending} is the ending of other files; let the name end in \
-             .safetensors"
-        );
         ensure!(
             path.file_name().is_some() && !path.is_dir(),
             "{flag} {shown}: is a folder; name a file in it"
@@ -171,6 +165,12 @@ impl File {
             _ => Path::new("."),
         };
         inputs.check(path, flag)?;
+        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        ensure!(
+            !EXTENSIONS.contains(&ending.as_str()) && !OTHER_RESULTS.contains(&ending.as_str()),
+            "{flag} {shown}: is written as safetensors, but .{ending} is the ending of other files; let the name end in \
+             .safetensors"
+        );
         Folder::prepare(folder, flag)?;
         Ok(Self { path: path.to_owned() })
     }
@@ -259,12 +259,12 @@ mod tests {
     fn a_file_that_is_read_is_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let model = folder.path().join("model");
-        let [photo, shard] = [folder.path().join("photo.png"), model.join("shard-1.safetensors")];
+        let [photo, shard] = [folder.path().join("photo"), model.join("shard-1.safetensors")];
         fs::create_dir(&model).unwrap();
         fs::write(&photo, b"photo").unwrap();
         fs::write(&shard, b"weights").unwrap();
         let inputs = Inputs::new(&model, [photo.as_path()]);
-        for name in ["./photo.png", "model/shard-1.safetensors", "model/../model/shard-1.safetensors"] {
+        for name in ["./photo", "model/shard-1.safetensors", "model/../model/shard-1.safetensors"] {
             let error = File::prepare(&folder.path().join(name), "--out", &inputs).err().unwrap();
             assert!(error.to_string().contains("would overwrite"), "{error}");
         }

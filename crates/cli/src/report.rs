@@ -47,8 +47,14 @@ impl log::Log for Warnings {
     fn flush(&self) {}
 }
 
+/// The lines of a message as one. Blanks within them stay, as a file's name may have several in a row.
+fn one_line(message: &str) -> String {
+    let lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
+    printable(&lines.collect::<Vec<_>>().join(" "))
+}
+
 fn line(kind: &str, message: &str) {
-    let message = printable(&message.split_whitespace().collect::<Vec<_>>().join(" "));
+    let message = one_line(message);
     let message = match message.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}… ({} bytes)", &message[..end], message.len()),
         None => message,
@@ -71,6 +77,15 @@ pub fn describe(error: &anyhow::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_is_one_line_and_names_keep_their_blanks() {
+        assert_eq!(
+            one_line("cannot read a  b.png:\n  no such file\r\n"),
+            "cannot read a  b.png: no such file"
+        );
+        assert_eq!(one_line("a\u{1b}[31m"), "a\\u{1b}[31m");
+    }
 
     #[test]
     fn a_quoted_cause_is_not_repeated() {

@@ -65,9 +65,9 @@ pub struct Arguments {
     #[arg(long)]
     recursive: bool,
     /// Folder for the results, created if missing. It may be the photos' own: photos and what others wrote
-    /// are never overwritten, but earlier results are, of the same prompt and of a photo of the same name. A
-    /// data set that is there keeps its photos, and its labels keep their meaning: what would change that is
-    /// refused.
+    /// are never overwritten, but earlier results of the same file name are, which is made of the names of
+    /// photo and prompt: give runs that are to be kept folders of their own. A data set that is there keeps
+    /// its photos, and its labels keep their meaning: what would change that is refused.
     #[arg(long, value_name = "DIR", required_unless_present = "logits")]
     out: Option<PathBuf>,
     /// What to write to the folder, separated by commas.

@@ -127,11 +127,14 @@ impl std::fmt::Display for Listed<'_> {
     }
 }
 
-/// Bytes, shown as megabytes and rounded up, so that a need is never understated.
+/// Bytes, shown as megabytes and rounded up, so that a need is never understated; few as they are.
 struct Megabytes(u64);
 
 impl std::fmt::Display for Megabytes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0 < 100_000 {
+            return write!(f, "{} bytes", self.0);
+        }
         write!(f, "{:.1} MB", self.0.div_ceil(100_000) as f64 / 10.0)
     }
 }

@@ -9,6 +9,7 @@ use clipseg_files::shown;
 use serde::Deserialize;
 
 use super::example::{Example, Prompt, Query};
+use crate::progress::Bar;
 use crate::{inputs, mask_file, report};
 
 const PROMPTS: &str = "prompts.jsonl";
@@ -45,8 +46,8 @@ struct Row {
 }
 
 impl DataFolder {
-    /// Reads the prompts and checks that every file they name is there and that masks are as large as their
-    /// photos.
+    /// Reads the prompts and checks that every file they name is there, and that masks can be used and are as
+    /// large as their photos: a run that ends at the last of them would have scored the others for nothing.
     pub fn open(path: &Path) -> Result<Self> {
         let prompts = path.join(PROMPTS);
         let unread =
@@ -56,6 +57,7 @@ impl DataFolder {
         let mut folder = Self { path: path.to_owned(), photos: Vec::new() };
         let mut places = HashMap::new();
         let text = inputs::without_mark(&text);
+        let bar = Bar::start(text.lines().count() as u64, "checking masks");
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let place = folder.place(index + 1);
             let row: Row = serde_json::from_str(line)
@@ -67,6 +69,7 @@ impl DataFolder {
                 folder.photos.push(Vec::new());
             }
             folder.photos[place].push((index + 1, row));
+            bar.advance();
         }
         ensure!(!folder.photos.is_empty(), "{}: holds no prompts", prompts.display());
         Ok(folder)
@@ -172,7 +175,7 @@ impl DataFolder {
             found.1,
             image.display()
         );
-        Ok(())
+        mask_file::check(&mask)
     }
 
     fn image(&self, name: &Path) -> PathBuf {

@@ -274,10 +274,12 @@ fn weights_with_which_the_model_overflows() {
     let model = workspace.argument("model");
     workspace.refuse_segment(&[], &[&model, "not finite numbers", "diverged"]);
     let photo = fixture("photos/chelsea.png");
-    fs::create_dir(workspace.path("data")).unwrap();
-    fs::copy(&photo, workspace.path("data/cat.png")).unwrap();
+    for folder in ["data/images", "data/masks"] {
+        fs::create_dir_all(workspace.path(folder)).unwrap();
+    }
+    fs::copy(&photo, workspace.path("data/images/cat.png")).unwrap();
     let mask = image::GrayImage::from_pixel(451, 300, image::Luma([255]));
-    mask.save(workspace.path("data/mask.png")).unwrap();
+    mask.save(workspace.path("data/masks/mask.png")).unwrap();
     workspace.write("data/prompts.jsonl", br#"{"image": "cat.png", "text": "a cat", "mask": "mask.png"}"#);
     let data = workspace.argument("data");
     refuse(&["eval", "--model", &model, "--data", &data], &["not finite numbers"]);

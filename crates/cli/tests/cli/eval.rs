@@ -188,6 +188,19 @@ fn a_threshold_is_a_whole_number_of_hundredths() {
     }
 }
 
+/// Before anything is scored that would be lost.
+#[test]
+fn a_mask_that_cannot_be_used_is_refused_first() {
+    let coloured = r#"{"image": "photo.png", "text": "a cat", "mask": "coloured.png"}"#;
+    let workspace = with_data(&format!("{GOOD}\n{coloured}\n"));
+    RgbImage::from_pixel(60, 40, image::Rgb([0, 128, 0]))
+        .save(workspace.path("data/masks/coloured.png"))
+        .unwrap();
+    let [model, data] = ["model", "data"].map(|name| workspace.argument(name));
+    let words = ["error: --data: ", "prompts.jsonl, line 2: ", "coloured.png: is coloured"];
+    refuse(&["eval", "--model", &model, "--data", &data], &words);
+}
+
 /// What segment reads is scored too: every kind of TIFF, masks that are turned as their photo is, and files
 /// of editors that begin with a byte-order mark.
 #[test]

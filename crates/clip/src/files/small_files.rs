@@ -14,9 +14,10 @@ pub(crate) enum SmallFiles<'a> {
 }
 
 impl SmallFiles<'_> {
+    /// Whether there is such a file. One that cannot be looked for counts, as reading it says why.
     pub fn has(&self, name: &str) -> bool {
         match self {
-            Self::Folder(folder) => folder.join(name).exists(),
+            Self::Folder(folder) => !matches!(folder.join(name).try_exists(), Ok(false)),
             Self::Memory(files) => files.contains_key(name),
         }
     }
