@@ -121,7 +121,7 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<()> {
     }
     let prompts = work::prompts(arguments.prompts.max(arguments.batch).into());
     // What the tokenizer cannot encode is found before the weights are read.
-    inputs::encode(&preparation.tokenizer, &prompts)?;
+    inputs::encode(&preparation.tokenizer, &prompts, 1)?;
 
     let mut stopwatch = Stopwatch::start();
     let kernels = if arguments.workgroup { KernelFamily::Workgroup } else { KernelFamily::Auto };

@@ -204,14 +204,14 @@ impl<'a> Preparation<'a> {
     }
 }
 
-/// Encodes texts and warns of those that are cut.
-pub fn encode(tokenizer: &Tokenizer, texts: &[String]) -> Result<TextBatch> {
+/// Encodes texts, each prompt in `phrases` of them, and warns of those that are cut.
+pub fn encode(tokenizer: &Tokenizer, texts: &[String], phrases: usize) -> Result<TextBatch> {
     let batch = tokenizer.encode_batch(texts)?;
     for &index in &batch.truncated {
         report::warning(format_args!(
             "prompt {} of {} is longer than {} tokens and was cut: {:?}",
-            index + 1,
-            texts.len(),
+            index / phrases + 1,
+            texts.len() / phrases,
             tokenizer.max_length(),
             shown(&texts[index])
         ));

@@ -108,7 +108,8 @@ impl PromptArguments {
             _ => {
                 // The phrase around an empty prompt would hide that it is empty.
                 preparation.tokenizer.encode_batch(texts)?;
-                inputs::encode(&preparation.tokenizer, &phrases(&templates, texts)).map(Some)
+                let phrases = phrases(&templates, texts);
+                inputs::encode(&preparation.tokenizer, &phrases, templates.len()).map(Some)
             }
         };
         let named = self.prompt.iter().map(|prompt| Named::of(prompt)).collect::<Result<Vec<_>>>()?;
@@ -202,7 +203,7 @@ impl Prompts {
         let saved = SavedConditions::from_file(path).context("--conditions")?;
         let negatives = match negatives {
             [] => None,
-            _ => Some(inputs::encode(&preparation.tokenizer, negatives).context("--negative")?),
+            _ => Some(inputs::encode(&preparation.tokenizer, negatives, 1).context("--negative")?),
         };
         Ok(Self {
             labels: saved.prompts().to_vec(),

@@ -30,7 +30,7 @@ Examples:
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let tokenizer = arguments.model.open()?.read(Tokenizer::from_dir)?;
-    let batch = inputs::encode(&tokenizer, &arguments.texts)?;
+    let batch = inputs::encode(&tokenizer, &arguments.texts, 1)?;
     let rows = batch.input_ids.chunks(batch.length).zip(batch.attention_mask.chunks(batch.length));
     let line = |(ids, mask): (&[u32], &[u32])| {
         let tokens = ids.iter().zip(mask).filter(|&(_, &mask)| mask == 1);

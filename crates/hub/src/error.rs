@@ -137,7 +137,7 @@ pub enum Error {
 
     /// There was no answer, or the connection broke.
     #[error(
-        "cannot reach {url}: {reason}; check the connection, HF_ENDPOINT, HTTPS_PROXY and NO_PROXY, set HF_HUB_OFFLINE=1 to use what \
+        "cannot reach {url}: {reason}; check the connection, HF_ENDPOINT, HTTPS_PROXY, HTTP_PROXY and NO_PROXY, set HF_HUB_OFFLINE=1 to use what \
          the cache has, or give a folder"
     )]
     Network {
