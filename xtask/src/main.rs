@@ -48,7 +48,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Segment a photo from a clone, with nothing to download: makes the checkpoint, builds, runs
+    /// Segment two scenes with the model of this repository: builds, runs, says where the pictures are
     Demo,
     /// Run every check: format, lints, dependencies, tests, documentation, verify
     Test,

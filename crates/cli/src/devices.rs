@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use self::check::Outcome;
 use crate::drivers::{self, WidthChoice};
-use crate::output;
+use crate::{output, report};
 
 /// List the adapters and the processor, the default first, with their limits and which kernels each can run.
 /// Which of a family's kernels are fastest on an adapter, --tune-kernels of the other commands measures.
@@ -34,7 +34,7 @@ const EXAMPLES: &str = "\
 Examples:
   clipseg devices
   clipseg devices --json
-  clipseg devices --check --adapter 0    for a report of wrong masks
+  clipseg devices --check                for a report of wrong masks
   clipseg segment --adapter 0 …";
 
 /// One adapter.
@@ -119,7 +119,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     } else {
         output::print(&adapters.iter().map(Adapter::to_text).collect::<Vec<_>>().join("\n"))?;
     }
-    let mut outcomes = adapters.iter().filter_map(|adapter| adapter.checks.as_ref()).flatten();
+    let mut outcomes = adapters.iter().filter_map(|adapter| adapter.checks.as_ref()).flatten().peekable();
+    if arguments.check && outcomes.peek().is_none() {
+        report::warning(
+            "nothing was checked: adapters are held against the processor, and there is none but that; install a \
+             driver, or leave out --adapter",
+        );
+    }
     if outcomes.any(|outcome| !outcome.is_right()) {
         bail!(
             "an adapter does not compute what it should; please report the page above, and use --adapter cpu meanwhile"

@@ -76,7 +76,7 @@
 //! crate; where it is of the engine underneath, as [`tensor`], or of [`wgpu`], [`safetensors`] or
 //! [`serde_json`], these are re-exported.
 //!
-//! Enums and the structs that functions give may gain variants and fields, and are marked so. Structs that
+//! Enums and structs that are marked `#[non_exhaustive]` may gain variants and fields. Structs that
 //! callers fill in, options and inputs, are not: those that have a `Default` may gain fields, so end them
 //! with `..Default::default()`.
 

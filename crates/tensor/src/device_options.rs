@@ -41,8 +41,8 @@ pub struct DeviceOptions {
     /// quicker for whoever is alone.
     #[cfg(not(target_family = "wasm"))]
     pub longest_submission: Option<Duration>,
-    /// A folder for files that say which kernel is the fastest at which product of matrices, attention or
-    /// layer norm on which adapter, of the [family](Self::kernels) that runs there and with its [matrix
+    /// A folder for files that say which kernel is the fastest at which product of matrices, attention, layer
+    /// norm or softmax on which adapter, of the [family](Self::kernels) that runs there and with its [matrix
     /// units](Self::matrix_units) where they are on. A kernel is taken only if its numbers are those of the
     /// plainest one. What they do not say is measured when a plan is recorded, which takes seconds, and noted
     /// there. `None`, the default, measures nothing and takes what suits the shape. Another kernel adds up in

@@ -187,7 +187,8 @@ pub(crate) fn choose(
         "they multiply in f16; take that precision"
     } else if size.is_none() {
         "there are kernels for matrices of 16×16 on 32 lanes and of 8×8 on 32 and on 8, in f16 with sums in f32; a host \
-         has to open its device with wgpu's cooperative matrices, f16 and subgroups"
+         has to open its device with wgpu's cooperative matrices, f16, subgroups and subgroup barriers, and 32 KiB of \
+         workgroup memory"
     } else if !is_known {
         "the kernels for them are not known to be right with its driver"
     } else {

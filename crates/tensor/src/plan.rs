@@ -287,7 +287,8 @@ impl Run<'_> {
     /// processor the run is done when this returns.
     ///
     /// # Errors
-    /// [`Error::Shape`] for an output that is not the plan's, [`Error::Unsubmitted`] within
+    /// [`Error::Shape`] for a tensor that is no output, [`Error::OtherDevice`] for another device's,
+    /// [`Error::Unsubmitted`] within
     /// [`Device::commands`], and the device's errors.
     pub fn finish(self, outputs: &[&Tensor]) -> impl Future<Output = Result<Vec<Array>>> + use<> {
         let started = self.start_reading(outputs);

@@ -50,7 +50,8 @@ const NEEDED: [&str; 13] = [
 ];
 
 /// The limits that a host should ask for so that the engine can do all that it could on a device of its own:
-/// [`minimum_limits`], and where `adapter` offers more, larger buffers, bindings and textures.
+/// [`minimum_limits`], and where `adapter` offers more, larger buffers, bindings, textures and workgroup
+/// memory.
 #[must_use]
 pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
     let offered = adapter.limits();
@@ -60,6 +61,7 @@ pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
         max_storage_textures_per_shader_stage: offered.max_storage_textures_per_shader_stage,
         max_storage_buffer_binding_size: offered.max_storage_buffer_binding_size,
         max_buffer_size: offered.max_buffer_size,
+        max_compute_workgroup_storage_size: offered.max_compute_workgroup_storage_size,
         max_compute_workgroups_per_dimension: offered.max_compute_workgroups_per_dimension,
         min_uniform_buffer_offset_alignment: offered.min_uniform_buffer_offset_alignment,
         ..least
@@ -67,7 +69,8 @@ pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
 }
 
 /// The features of `adapter` that the engine makes use of: subgroups, timestamps for profiles, and pipeline
-/// caches. None is required. A host adds them to its own, `mine | required_features(&adapter)`.
+/// caches. None is required. Matrix units, which are off by default, take
+/// `EXPERIMENTAL_COOPERATIVE_MATRIX`, `SHADER_F16` and `SUBGROUP_BARRIER` besides. A host adds them to its own, `mine | required_features(&adapter)`.
 #[must_use]
 pub fn required_features(adapter: &wgpu::Adapter) -> wgpu::Features {
     adapter.features() & USED

@@ -30,7 +30,9 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::NoAdapter`] when there is none, or none of that name or number; [`Error::Adapter`] when it
-    /// gives no device, or lacks what [`DeviceOptions::kernels`] or [`DeviceOptions::precision`] insist on.
+    /// gives no device, or lacks what [`DeviceOptions::kernels`], [`DeviceOptions::precision`] or
+    /// [`MatrixUnits::Any`](crate::MatrixUnits::Any) insist on, and for a [`PipelineStore::Cache`], which is
+    /// its own device's.
     pub async fn open_async(options: &DeviceOptions) -> Result<Self> {
         match adapter::choose(&options.adapter, options.kernels).await? {
             Chosen::Adapter(adapter) => {
@@ -89,8 +91,8 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::Limits`] when the device was opened with too small limits, each by name; [`Error::Adapter`]
-    /// when it was not opened on `adapter`, lacks what [`DeviceOptions::kernels`] or
-    /// [`DeviceOptions::precision`] insist on, or does not keep the pipelines of a [`PipelineStore::Cache`];
+    /// when it was not opened on `adapter`, lacks what [`DeviceOptions::kernels`],
+    /// [`DeviceOptions::precision`] or [`MatrixUnits::Any`](crate::MatrixUnits::Any) insist on, or does not keep the pipelines of a [`PipelineStore::Cache`];
     /// [`Error::DeviceLost`] when it is lost already.
     pub fn from_wgpu(
         adapter: &wgpu::Adapter,

@@ -150,7 +150,7 @@ impl Recorder {
     ///
     /// # Errors
     /// As [`attention`](Self::attention), and when either is in f16 but the size of a head is not a multiple
-    /// of four up to 64.
+    /// of four up to 64, or the device reads no f16, as the processor.
     pub fn attention_as(
         &mut self,
         dtype: DType,

@@ -186,7 +186,8 @@ impl Recorder {
     ///
     /// # Errors
     /// As [`layer_norm`](Self::layer_norm), and when it is to be stored in f16 but the width is not a
-    /// multiple of four up to 1024.
+    /// multiple of four up to 1024 (of any width with subgroups), or the device reads no f16, as the
+    /// processor.
     pub fn layer_norm_as(&mut self, dtype: DType, input: &Tensor, layer: &LayerNorm) -> Result<Tensor> {
         let call = layer_norm_call(dtype, input, layer)?;
         match self.choose(&call, &candidates(self.device(), &call)) {
