@@ -53,6 +53,11 @@ pub fn run(arguments: &GpuDayArguments) -> Result<()> {
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     let is_empty = fs::read_dir(&out)?.next().is_none();
     ensure!(is_empty, "--out {}: the folder is not empty; name another", out.display());
+    // After the whole name, which may have dots in it.
+    let mut packed = out.clone().into_os_string();
+    packed.push(".zip");
+    let packed = PathBuf::from(packed);
+    ensure!(!packed.exists(), "--out {}: {} is there already; name another", out.display(), packed.display());
     let report = find(&arguments.adapter)?;
     let description = clipseg::describe(&report.info);
     println!("{description}");
@@ -92,7 +97,6 @@ pub fn run(arguments: &GpuDayArguments) -> Result<()> {
         // After each step: what was measured stays when the machine does not.
         summarize(&out, &description, &rows)?;
     }
-    let packed = out.with_extension("zip");
     archive::pack(&out, &packed)?;
     println!("\nwrote {} and {}", out.display(), packed.display());
     if !failed.is_empty() {

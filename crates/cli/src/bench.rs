@@ -8,7 +8,7 @@ mod work;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use clipseg::{ImageSize, KernelFamily, MemoryUse, Photo, PreprocessorConfig, Processor};
 
@@ -92,8 +92,8 @@ impl Arguments {
         let bytes = batch * (photo.rgb().len() as u64 + threads * 4 * pixels);
         ensure!(
             bytes <= MOST_BYTES,
-            "--batch {batch}, --threads {threads}: the photos and what the model sees of them take {:.0} GB, and at \
-             most {:.0} are allowed; take fewer, or a smaller --size",
+            "--batch {batch}, --threads {threads}: the photos and what the model sees of them take {:.2} GB, and at \
+             most {:.2} are allowed; take fewer, or a smaller --size",
             bytes as f64 / 1e9,
             MOST_BYTES as f64 / 1e9
         );
@@ -126,6 +126,15 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<()> {
     let mut stopwatch = Stopwatch::start();
     let kernels = if arguments.workgroup { KernelFamily::Workgroup } else { KernelFamily::Auto };
     let device = arguments.adapter.open_with(kernels)?;
+    // Before the time that all runs take.
+    ensure!(
+        !(arguments.roofline && device.is_processor()),
+        "--roofline: the peaks of the processor are not measured; name an adapter by --adapter"
+    );
+    if arguments.profile || arguments.roofline {
+        device.start_profile().context(if arguments.roofline { "--roofline" } else { "--profile" })?;
+        drop(device.take_profile());
+    }
     let open_seconds = stopwatch.lap();
     model.download_weights()?;
     let download_seconds = stopwatch.lap();

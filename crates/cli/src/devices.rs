@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use clipseg::wgpu::DeviceType;
 use clipseg::{AdapterReport, KernelFamily};
+use clipseg_files::shown;
 use serde::Serialize;
 
 use self::check::Outcome;
@@ -22,9 +23,9 @@ pub struct Arguments {
     /// the first to go wrong, on which sizes and by how much. Exits with 1 if one does.
     #[arg(long)]
     check: bool,
-    /// Check only this adapter: its number in the list.
-    #[arg(long, value_name = "INDEX")]
-    adapter: Option<usize>,
+    /// List and check only these adapters: a number in the list, or part of a name.
+    #[arg(long, value_name = "NAME|INDEX")]
+    adapter: Option<String>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -102,14 +103,24 @@ struct SubgroupSizes {
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let reports = pollster::block_on(clipseg::adapters());
-    let wanted = |index: usize| arguments.adapter.is_none_or(|wanted| wanted == index);
-    if let Some(index) = arguments.adapter.filter(|&index| index >= reports.len()) {
+    let wanted = |index: usize, report: &AdapterReport| match &arguments.adapter {
+        None => true,
+        Some(wanted) => match wanted.parse::<usize>() {
+            Ok(wanted) => wanted == index,
+            Err(_) => clipseg::describe(&report.info).to_lowercase().contains(&wanted.to_lowercase()),
+        },
+    };
+    if let Some(adapter) = &arguments.adapter
+        && !reports.iter().enumerate().any(|(index, report)| wanted(index, report))
+    {
         bail!(
-            "--adapter {index}: there are {} adapters, from 0; `clipseg devices` lists them",
+            "--adapter {}: none of the {} adapters has this number or name; `clipseg devices` lists them, from 0",
+            shown(adapter),
             reports.len()
         );
     }
-    let adapters = reports.iter().enumerate().filter(|&(index, _)| wanted(index)).map(|(index, report)| {
+    let wanted = reports.iter().enumerate().filter(|(index, report)| wanted(*index, report));
+    let adapters = wanted.map(|(index, report)| {
         let checks = arguments.check.then(|| check::check(index, report));
         Adapter { checks, ..Adapter::new(index, report) }
     });

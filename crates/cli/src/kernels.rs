@@ -83,7 +83,8 @@ pub struct Arguments {
     /// Only ops with this in their name, such as attention.
     #[arg(long, value_name = "OP")]
     only: Option<String>,
-    /// Seconds for which each form is timed by each clock; slow ones run one to three times.
+    /// Seconds for which each form is timed by each clock, in 200 submissions at most; slow ones run one to
+    /// three times.
     #[arg(long, default_value_t = 0.05, value_parser = seconds, allow_negative_numbers = true)]
     seconds: f64,
 }

@@ -8,7 +8,8 @@ const KERNEL: usize = 15;
 
 /// How the surroundings of the object in a prompt image are treated: table 5 of the paper (Lüddecke and Ecker
 /// 2022), `img_preprocess` of its code. The default is the best one in that table:
-/// [`CROP_BLUR_DARKEN`](Self::CROP_BLUR_DARKEN).
+/// [`CROP_BLUR_DARKEN`](Self::CROP_BLUR_DARKEN). For the styles that do not crop, the authors' loader also
+/// takes 0.01 off every normalised value; that is left out here.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PromptStyle {
     /// Standard deviation of the Gaussian that blurs the background, in pixels of the model's input; above 0.

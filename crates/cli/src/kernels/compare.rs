@@ -109,8 +109,8 @@ fn ratios([a, b]: [&Report; 2]) -> String {
     let mut pairs = Vec::new();
     for own in &a.records {
         let is_same = |other: &&Record| {
-            (&other.op, &other.shape, other.form(), &other.configuration)
-                == (&own.op, &own.shape, own.form(), &own.configuration)
+            (&other.op, &other.shape, other.form(), &other.configuration, &other.origin)
+                == (&own.op, &own.shape, own.form(), &own.configuration, &own.origin)
         };
         if let Some(other) = b.records.iter().find(is_same) {
             pairs.push((other.seconds() / own.seconds(), own, other));
@@ -121,11 +121,22 @@ fn ratios([a, b]: [&Report; 2]) -> String {
         return "no form is in both\n".to_owned();
     }
     pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let mean = (pairs.iter().map(|(ratio, ..)| ratio.ln()).sum::<f64>() / pairs.len() as f64).exp();
-    let slower = pairs.iter().filter(|(ratio, ..)| *ratio > 1.05).count();
-    let faster = pairs.iter().filter(|(ratio, ..)| *ratio < 1.0 / 1.05).count();
+    // How fast a wrong answer comes says nothing.
+    let right: Vec<f64> = pairs
+        .iter()
+        .filter(|(_, own, other)| own.check.is_right && other.check.is_right)
+        .map(|(ratio, ..)| *ratio)
+        .collect();
+    let mean = (right.iter().map(|ratio| ratio.ln()).sum::<f64>() / right.len().max(1) as f64).exp();
+    let slower = right.iter().filter(|ratio| **ratio > 1.05).count();
+    let faster = right.iter().filter(|ratio| **ratio < 1.0 / 1.05).count();
     let row = |(ratio, own, other): &(f64, &Record, &Record)| {
-        let wrong = if other.check.is_right { "" } else { ", WRONG in B" };
+        let wrong = match (own.check.is_right, other.check.is_right) {
+            (true, true) => "",
+            (true, false) => ", WRONG in B",
+            (false, true) => ", WRONG in A",
+            (false, false) => ", WRONG in both",
+        };
         [
             format!("{}, {}", own.op, own.shape),
             format!("{} ({}){wrong}", own.form(), own.configuration),
@@ -136,11 +147,10 @@ fn ratios([a, b]: [&Report; 2]) -> String {
     };
     let heading = ["shape", "form", "A", "B", "B / A"].map(str::to_owned);
     let rows: Vec<_> = std::iter::once(heading).chain(pairs.iter().map(row)).collect();
-    let [left, right] = [Align::Left, Align::Right];
     format!(
-        "{}\n{} forms: {slower} slower and {faster} faster by more than 5 %; the geometric mean of B / A is {mean:.3}\n",
-        table::render([left, left, right, right, right], &rows),
-        pairs.len()
+        "{}\n{} forms that are right in both: {slower} slower and {faster} faster by more than 5 %; the geometric mean of B / A is {mean:.3}\n",
+        table::render([Align::Left, Align::Left, Align::Right, Align::Right, Align::Right], &rows),
+        right.len()
     )
 }
 
@@ -178,7 +188,21 @@ mod tests {
         let text = text([&sample(2e-3, 1e-3), &later]);
         let line = text.lines().find(|line| line.ends_with("2.00")).unwrap();
         assert!(line.contains("matmul_tile_vec4 (workgroup, f32)") && line.contains("1.00 ms"), "{text}");
-        assert!(text.contains("4 forms: 1 slower and 0 faster") && text.contains("is 1.189"), "{text}");
-        assert!(text.contains("WRONG in B"), "{text}");
+        assert!(text.contains("3 forms that are right in both: 1 slower and 0 faster"), "{text}");
+        assert!(text.contains("is 1.260") && text.contains("WRONG in B"), "{text}");
+        assert!(super::text([&later, &sample(2e-3, 1e-3)]).contains("WRONG in A"));
+    }
+
+    /// Two versions of one kernel have the same form.
+    #[test]
+    fn rivals_of_one_form_are_kept_apart() {
+        let mut rivals = sample(2e-3, 1e-3);
+        for (record, origin) in rivals.records.iter_mut().take(2).zip(["v1", "v2"]) {
+            record.kernels = vec!["theirs".to_owned()];
+            record.origin = Some(origin.to_owned());
+        }
+        let text = text([&rivals, &rivals]);
+        assert!(text.contains("0 slower and 0 faster") && text.contains("is 1.000"), "{text}");
+        assert!(text.contains("theirs, f32, of v1") && text.contains("theirs, f32, of v2"), "{text}");
     }
 }

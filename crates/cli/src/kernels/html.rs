@@ -170,7 +170,7 @@ fn method(report: &Report) -> String {
          is the processor's, by the kernels' CPU twins or quicker forms that are tested against them; a form is right \
          when its worst value is within the tolerance, as a share of the largest. All sums are in f32, also those of \
          products in f16.</p>\n\
-         <p>{clock} Each form ran for {} s by each clock, and where that is too short once to three times; p95 is the time that 95 of 100 runs \
+         <p>{clock} Each form ran for {} s by each clock, in 200 submissions at most, and where that is too short once to three times; p95 is the time that 95 of 100 runs \
          keep within. Operands are the same in every run, so caches hold what fits them.</p>\n\
          <p>Operations and bytes are those that an op cannot do without, by the formulas at each table, where i, w and o are \
          the bytes of a value of the input, the weight and the output. The ceiling of a form is the longer of its \

@@ -9,6 +9,8 @@ pub struct Standing {
     /// Its kernels, and whether weights are in 16 bits.
     pub form: String,
     pub is_f16: bool,
+    /// Where it is from, if it is another's.
+    pub origin: Option<String>,
     /// The shapes that it was right at, and the share of the adapter's best there.
     pub shares: Vec<(String, f64)>,
 }
@@ -31,11 +33,15 @@ impl Standing {
 
     /// What it is called.
     pub fn name(&self) -> String {
-        format!("{}, {}", self.form, if self.is_f16 { "f16" } else { "f32" })
+        let origin = self.origin.as_ref().map(|origin| format!(", of {origin}")).unwrap_or_default();
+        format!("{}, {}{origin}", self.form, if self.is_f16 { "f16" } else { "f32" })
     }
 
     fn is_of(&self, record: &Record) -> bool {
-        self.op == record.op && self.form == record.form() && self.is_f16 == record.is_f16()
+        self.op == record.op
+            && self.form == record.form()
+            && self.is_f16 == record.is_f16()
+            && self.origin == record.origin
     }
 }
 
@@ -45,7 +51,7 @@ pub fn standings(report: &Report) -> Vec<Standing> {
     for record in report.records.iter().filter(|record| record.check.is_right) {
         let has_rival = report.records.iter().any(|other| {
             (&other.op, &other.shape, other.is_f16()) == (&record.op, &record.shape, record.is_f16())
-                && other.form() != record.form()
+                && (other.form(), &other.origin) != (record.form(), &record.origin)
         });
         let Some(share) = report.share_of_best(record).filter(|_| has_rival) else { continue };
         let place = standings.iter().position(|known| known.is_of(record)).unwrap_or(standings.len());
@@ -54,6 +60,7 @@ pub fn standings(report: &Report) -> Vec<Standing> {
                 op: record.op.clone(),
                 form: record.form(),
                 is_f16: record.is_f16(),
+                origin: record.origin.clone(),
                 shares: Vec::new(),
             });
         }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Result;
 use clipseg::Photo;
 use clipseg::masks::{Component, Connectivity, Contour, Mask, ProbabilityMap, RunLengths};
+use clipseg_files::shown;
 
 use self::coco::Coco;
 use self::yolo::Yolo;
@@ -181,4 +182,9 @@ fn finish_at_once(coco: &Mutex<Coco>) -> String {
     };
     std::mem::forget(coco);
     said
+}
+
+/// The names of classes, for a message.
+fn listed<'a>(classes: impl IntoIterator<Item = &'a String>) -> String {
+    classes.into_iter().map(|class| format!("{:?}", shown(class))).collect::<Vec<_>>().join(", ")
 }

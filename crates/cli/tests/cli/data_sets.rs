@@ -225,6 +225,26 @@ fn labels_and_pictures_lie_the_same_way() {
     assert_eq!((picture.width(), picture.height()), (600, 400));
 }
 
+/// Readers go by a file's content, whatever its ending says.
+#[test]
+fn pictures_with_another_kinds_ending_are_written_anew() {
+    let workspace = Workspace::empty();
+    let scene = image::open(fixture("shapes/scene-1.png")).unwrap();
+    fs::create_dir(workspace.path("photos")).unwrap();
+    for (name, format) in [
+        ("animation.jpg", image::ImageFormat::Gif),
+        ("download.jpg", image::ImageFormat::WebP),
+        ("photo.png", image::ImageFormat::Png),
+    ] {
+        scene.to_rgb8().save_with_format(workspace.path("photos").join(name), format).unwrap();
+    }
+    let model = fixture("models/clipseg-shapes");
+    let [photos, out] = ["photos", "out"].map(|name| workspace.argument(name));
+    let model = model.to_str().unwrap();
+    succeed(&["segment", "--model", model, &photos, "-p", "a circle", "--save", "yolo", "--out", &out]);
+    assert_eq!(workspace.files("out/images"), ["animation.png", "download.png", "photo.png"]);
+}
+
 #[test]
 fn photos_of_one_name_have_files_of_their_own() {
     let workspace = Workspace::empty();

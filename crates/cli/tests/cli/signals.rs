@@ -98,7 +98,7 @@ fn a_data_set_of_an_earlier_run_stays_until_all_its_photos_are_done_again() {
     let workspace = many_photos();
     let images: Vec<_> = (0..400).map(|number| format!("{{\"file_name\":\"{number}.png\"}}")).collect();
     let earlier = format!(
-        "{{\"info\":{{\"description\":\"masks found by clipseg\",\"photos\":{:?}}},\"images\":[{}],\"annotations\":[]}}\n",
+        "{{\"info\":{{\"description\":\"masks found by clipseg\",\"photos\":{:?}}},\"categories\":[{{\"id\":1,\"name\":\"a cat\"}}],\"images\":[{}],\"annotations\":[]}}\n",
         workspace.argument("photos"),
         images.join(",")
     );

@@ -32,12 +32,17 @@ pub fn write(folder: &Folder) -> Result<String> {
         precision: Precision::F32,
         ..DeviceOptions::default()
     })?;
-    let mut told = String::new();
+    let mut ops = Vec::new();
     for op in own::ops() {
         let id = format!("{}.{}", op.manifest.domain, op.manifest.name);
         let path = Path::new(&id).join(BUILD);
         let files = files(&op, &id, &processor)?;
+        // All of them, before any is written.
         expect_own(&folder.path().join(&path), &files)?;
+        ops.push((op, id, path, files));
+    }
+    let mut told = String::new();
+    for (op, id, path, files) in ops {
         for (name, text) in files {
             folder.write(path.join(name), text.as_bytes())?;
         }
@@ -207,6 +212,10 @@ mod tests {
                 }
                 let template = own::template(kernel);
                 assert!(!template.contains("override "), "{}", kernel.name);
+                // Browsers refuse them without.
+                let enables =
+                    template.starts_with("enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n");
+                assert_eq!(enables, kernel.uses_subgroups, "{}", kernel.name);
                 assert_eq!(template.matches("{{").count(), kernel.overrides.len(), "{}", kernel.name);
             }
         }

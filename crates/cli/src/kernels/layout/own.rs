@@ -104,7 +104,8 @@ pub fn template_name(kernel: &Kernel) -> String {
 }
 
 /// A kernel's text as a template: its overrides are constants whose values a variant derives. Its dispatches
-/// are whole, so that it takes no first workgroup.
+/// are whole, so that it takes no first workgroup. Browsers want subgroups enabled, which naga does not need;
+/// and their analysis of uniformity does not see that all lanes of a subgroup take the same turns.
 pub fn template(kernel: &Kernel) -> String {
     let line = |line: &str| match overridden(line) {
         Some(name) => format!("const {name}: u32 = {{{{ {name} }}}}u;"),
@@ -115,8 +116,12 @@ pub fn template(kernel: &Kernel) -> String {
         // The member and the comment above it.
         lines.drain(member - 1..=member);
     }
-    lines.into_iter().map(line).collect::<Vec<_>>().join("\n") + "\n"
+    let directives = if kernel.uses_subgroups { SUBGROUPS } else { "" };
+    directives.to_owned() + &lines.into_iter().map(line).collect::<Vec<_>>().join("\n") + "\n"
 }
+
+/// What comes first in a template with subgroup operations.
+const SUBGROUPS: &str = "enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n\n";
 
 /// The parameter by which the engine cuts long dispatches.
 const FIRST_WORKGROUP: &str = "first_workgroup:";

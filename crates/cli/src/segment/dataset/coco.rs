@@ -102,7 +102,7 @@ impl Coco {
         check_ours(&path)?;
         let (mut missing, mut has_partial) = (HashSet::new(), false);
         if path.exists() {
-            missing = earlier::photos(&path, &paths)?;
+            missing = earlier::photos(&path, &paths, classes)?;
             let partial = folder.path().join(PARTIAL);
             check_ours(&partial)?;
             has_partial = partial.exists();

@@ -11,13 +11,12 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use clipseg::Photo;
-use clipseg_files::shown;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use serde::Serialize;
 use walkdir::WalkDir;
 
-use super::{Annotated, Instance};
+use super::{Annotated, Instance, listed};
 use crate::names::key;
 use crate::paths::PathText;
 use crate::segment::photos::Source;
@@ -172,6 +171,7 @@ impl<'a> Yolo<'a> {
         let ending = source.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         let alias = ALIASES.iter().find(|(alias, _)| *alias == ending).map(|(_, ending)| *ending);
         let known = alias.or_else(|| EXTENSIONS.into_iter().find(|known| *known == ending));
+        let known = known.filter(|ending| is_named_rightly(source, ending));
         // Of the orientation that a camera wrote, ultralytics heeds a JPEG's.
         let is_jpeg = matches!(known, Some("jpg" | "jpeg"));
         let copied = known.filter(|_| *is_upright || (is_jpeg && !self.ignore_exif));
@@ -265,20 +265,30 @@ fn check_pictures(folder: &Path, photos: &[Source]) -> Result<()> {
     Ok(())
 }
 
+/// Whether the file is a picture of the kind that its ending says. Readers go by its content.
+fn is_named_rightly(file: &Path, ending: &str) -> bool {
+    let begins = |marks: &[&[u8]]| marks.iter().any(|mark| clipseg_files::starts_with(file, mark));
+    match ending {
+        "jpg" | "jpeg" => begins(&[b"\xff\xd8"]),
+        "png" => begins(&[b"\x89PNG"]),
+        "bmp" => begins(&[b"BM"]),
+        "tif" | "tiff" => begins(&[b"II", b"MM"]),
+        "webp" => begins(&[b"RIFF"]),
+        _ => false,
+    }
+}
+
 /// Checks that a data set of an earlier run has these classes, as its labels are numbers of its own.
 fn check_classes(path: &Path, classes: &[String]) -> Result<()> {
     let text =
         clipseg_files::read(path, MOST_BYTES).with_context(|| format!("cannot read {}", path.display()))?;
     let there = names(&String::from_utf8_lossy(&text));
-    let listed = |classes: &[String]| {
-        classes.iter().map(|class| format!("{:?}", shown(class))).collect::<Vec<_>>().join(", ")
-    };
     ensure!(
         there.as_deref() == Some(classes),
         "--save yolo: {} is of a data set with other classes ({}) than this run has ({}), whose labels would be \
          taken for these; choose another --out",
         path.display(),
-        there.as_deref().map_or("unreadable ones".to_owned(), listed),
+        there.as_ref().map_or("unreadable ones".to_owned(), listed),
         listed(classes)
     );
     Ok(())

@@ -102,6 +102,11 @@ fn labels_of_an_earlier_run_keep_their_meaning() {
         let arguments = into_data_sets(model.to_str().unwrap(), &[photo], &out, &["--save", "yolo"]);
         arguments.iter().chain(prompts).map(|&argument| argument.to_owned()).collect::<Vec<_>>()
     };
+    let of_coco = workspace.argument("coco");
+    let run_coco = |prompts: &[&str]| {
+        let arguments = into_data_sets(model.to_str().unwrap(), &[&a], &of_coco, &["--save", "coco"]);
+        arguments.iter().chain(prompts).map(|&argument| argument.to_owned()).collect::<Vec<_>>()
+    };
     let square = ["-p", "a square"];
     let refused = |photo: &str, prompts: &[&str], words: &[&str]| {
         let before: Vec<_> = workspace.tree("out").iter().map(|name| content(&workspace, name)).collect();
@@ -112,11 +117,16 @@ fn labels_of_an_earlier_run_keep_their_meaning() {
     };
     let first = run(&a, &square);
     succeed(&first.iter().map(String::as_str).collect::<Vec<_>>());
+    succeed(&run_coco(&square).iter().map(String::as_str).collect::<Vec<_>>());
+    let annotations = fs::read(workspace.path("coco/annotations.json")).unwrap();
     // Other classes, in another order, or more of them.
     for prompts in
         [&["-p", "a circle"][..], &["-p", "a circle", "-p", "a square"], &["-p", "a square", "-p", "x"]]
     {
         refused(&a, prompts, &["--save yolo", "data.yaml", "\"a square\"", "other classes", "--out"]);
+        let words = ["--save coco", "annotations.json", "\"a square\"", "other classes", "--out"];
+        refuse(&run_coco(prompts).iter().map(String::as_str).collect::<Vec<_>>(), &words);
+        assert!(fs::read(workspace.path("coco/annotations.json")).unwrap() == annotations);
     }
     // Other photos of that name.
     refused(&b, &square, &["images/scene.png", "another picture", "--out"]);

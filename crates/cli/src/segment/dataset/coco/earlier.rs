@@ -8,12 +8,19 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use super::{ANNOTATIONS, with_slashes};
+use crate::segment::dataset::listed;
 
 /// What there is to know of the earlier run: the part of its file before the annotations.
 #[derive(Deserialize)]
 struct Earlier {
     info: Info,
+    categories: Vec<Category>,
     images: Vec<Image>,
+}
+
+#[derive(Deserialize)]
+struct Category {
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -30,12 +37,21 @@ struct Image {
 /// Those of `photos`, absolute paths, that a file lists.
 ///
 /// # Errors
-/// Where the file cannot be read, or lists others too: they would be lost.
-pub fn photos(path: &Path, photos: &[PathBuf]) -> Result<HashSet<PathBuf>> {
+/// Where the file cannot be read, is of other classes, which it would lose, or lists other photos too: they
+/// would be lost.
+pub fn photos(path: &Path, photos: &[PathBuf], classes: &[String]) -> Result<HashSet<PathBuf>> {
     let shown = path.display();
     let earlier = Earlier::read(path).with_context(|| {
         format!("--save coco: {shown} cannot be read; choose another --out, or remove it")
     })?;
+    let there = earlier.categories.iter().map(|category| &category.name);
+    ensure!(
+        there.clone().eq(classes),
+        "--save coco: {shown} is of a data set with other classes ({}) than this run has ({}), and would lose them; choose \
+         another --out",
+        listed(there),
+        listed(classes)
+    );
     let have: HashMap<_, _> = photos.iter().map(|photo| (with_slashes(photo), photo)).collect();
     let (mut found, mut lost) = (HashSet::new(), Vec::new());
     for photo in earlier.photos() {
@@ -103,15 +119,17 @@ mod tests {
             std::fs::write(&file, &text).unwrap();
             let mut of_run = photos.map(PathBuf::from).to_vec();
             let all = of_run.iter().cloned().collect();
-            assert_eq!(super::photos(&file, &of_run).unwrap(), all);
+            assert_eq!(super::photos(&file, &of_run, &[]).unwrap(), all);
+            let message = super::photos(&file, &of_run, &["cat".to_owned()]).unwrap_err().to_string();
+            assert!(message.contains("other classes () than this run has (\"cat\")"), "{message}");
             of_run.push("/q/d.png".into());
-            assert_eq!(super::photos(&file, &of_run).unwrap(), all);
-            let message = super::photos(&file, &of_run[1..]).unwrap_err().to_string();
+            assert_eq!(super::photos(&file, &of_run, &[]).unwrap(), all);
+            let message = super::photos(&file, &of_run[1..], &[]).unwrap_err().to_string();
             assert!(message.contains("does not have: 1") && message.contains("a.png"), "{message}");
         }
         for damaged in [START, r#"{"info":{}}"#] {
             std::fs::write(&file, damaged).unwrap();
-            assert!(photos(&file, &[]).unwrap_err().to_string().contains("cannot be read"));
+            assert!(photos(&file, &[], &[]).unwrap_err().to_string().contains("cannot be read"));
         }
     }
 }
