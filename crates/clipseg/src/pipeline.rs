@@ -146,7 +146,8 @@ impl ClipSeg {
     /// As [`encode_image`](Self::encode_image), of a photo that is already preprocessed.
     ///
     /// # Errors
-    /// [`Error::Input`] for values that are not three for each pixel, and for less than a patch; the device's.
+    /// [`Error::Input`] for values that are not three for each pixel, and for less than a patch; the
+    /// device's.
     pub fn encode_pixels(&self, pixels: &PixelValues) -> Result<EncodedImage> {
         block_on(self.model.encode_image(pixels.into()))
     }

@@ -57,8 +57,8 @@ pub struct Request<'a> {
     /// OpenAI's CLIP, for an original file with only the decoder.
     pub clip: Option<&'a Path>,
     /// A `config.json` or its folder. For an original file, it gives what the shapes do not tell, if that
-    /// differs from the published checkpoints; a few settings will do. For transformers' files, it replaces the one beside the
-    /// weights.
+    /// differs from the published checkpoints; a few settings will do. For transformers' files, it replaces
+    /// the one beside the weights.
     pub config: Option<&'a Path>,
     /// The folder with the tokenizer's files; if `None`, that of `source`.
     pub tokenizer: Option<&'a Path>,
@@ -81,8 +81,8 @@ pub struct Report {
     /// Tensors of the source that were not written, because no CLIPSeg needs them.
     pub left_out: Vec<String>,
     /// Settings that no tensor of an original file tells, and that were taken as in the published
-    /// checkpoints, because no configuration gives them. Where one of them is not what the decoder was trained
-    /// with, its masks are wrong.
+    /// checkpoints, because no configuration gives them. Where one of them is not what the decoder was
+    /// trained with, its masks are wrong.
     pub assumed: Vec<Assumed>,
     /// Whether the folder now has a tokenizer; without one, the model takes only token ids.
     pub has_tokenizer: bool,

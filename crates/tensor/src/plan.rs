@@ -287,7 +287,7 @@ impl Run<'_> {
     /// processor the run is done when this returns.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a tensor that is no output, [`Error::OtherDevice`] for another device's,
+    /// [`Error::Shape`] for a tensor that is not an output, [`Error::OtherDevice`] for another device's,
     /// [`Error::Unsubmitted`] within
     /// [`Device::commands`], and the device's errors.
     pub fn finish(self, outputs: &[&Tensor]) -> impl Future<Output = Result<Vec<Array>>> + use<> {

@@ -69,8 +69,9 @@ pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
 }
 
 /// The features of `adapter` that the engine makes use of: subgroups, timestamps for profiles, and pipeline
-/// caches. None is required. Matrix units, which are off by default, take
-/// `EXPERIMENTAL_COOPERATIVE_MATRIX`, `SHADER_F16` and `SUBGROUP_BARRIER` besides. A host adds them to its own, `mine | required_features(&adapter)`.
+/// caches. None is required. Matrix units, which are off by default, take `EXPERIMENTAL_COOPERATIVE_MATRIX`,
+/// `SHADER_F16` and `SUBGROUP_BARRIER` besides. A host adds them to its own,
+/// `mine | required_features(&adapter)`.
 #[must_use]
 pub fn required_features(adapter: &wgpu::Adapter) -> wgpu::Features {
     adapter.features() & USED

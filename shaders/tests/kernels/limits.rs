@@ -1,5 +1,5 @@
-//! Every kernel keeps to WebGPU's default limits, so that every adapter runs it; those on matrix units may have
-//! more workgroup memory.
+//! Every kernel keeps to WebGPU's default limits, so that every adapter runs it; those on matrix units may
+//! have more workgroup memory.
 
 use clipseg_shaders::BindingKind;
 use clipseg_shaders::kernels::ALL;

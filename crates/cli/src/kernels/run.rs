@@ -71,9 +71,20 @@ pub fn measure(plan: &Plan<'_>) -> Result<Report> {
         std::mem::forget(arena);
     }
     progress.step("what the adapter reaches at best, once more");
-    let after = measured_peaks(&found, &configurations)?;
-    let peaks = before.zip(after).map(|(before, after)| peaks::better(&before, &after));
-    let Measurement { mut records, costs, failures, left_out, .. } = measurement;
+    let Measurement { mut records, costs, mut failures, left_out, .. } = measurement;
+    let peaks = match measured_peaks(&found, &configurations) {
+        Ok(after) => before.zip(after).map(|(before, after)| peaks::better(&before, &after)),
+        // What was measured stays, also where the device was lost at last.
+        Err(error) => {
+            failures.push(Failure {
+                op: "ceilings".to_owned(),
+                shape: "once more".to_owned(),
+                configuration: String::new(),
+                reason: error.to_string(),
+            });
+            before
+        }
+    };
     if let Some(peaks) = &peaks {
         for (record, kernels) in records.iter_mut().zip(&costs) {
             record.bound = Some(measure::bound(kernels, peaks));

@@ -114,7 +114,13 @@ impl<'a> DataSet<'a> {
         let files = self.yolo.as_mut().map(|yolo| yolo.add(annotated)).transpose()?;
         if let Some(coco) = &self.coco {
             locked(coco).add(annotated)?;
-            self.turned += usize::from(!annotated.is_upright && !self.ignore_exif);
+            // TIFFs are turned whatever was asked for, as Pillow turns them.
+            let is_tiff = || {
+                [&b"II"[..], b"MM"]
+                    .iter()
+                    .any(|mark| clipseg_files::starts_with(&annotated.source.path, mark))
+            };
+            self.turned += usize::from(!annotated.is_upright && (!self.ignore_exif || is_tiff()));
         }
         if self.yolo.is_some() {
             let with_holes = annotated.instances.iter().filter(|instance| !instance.contour.holes.is_empty());
@@ -145,7 +151,7 @@ impl<'a> DataSet<'a> {
             report::warning(format_args!(
                 "--save coco: photos that their cameras marked as to be turned: {}; their sizes and annotations are those \
                  of the upright pictures, so turn them where you read them too (in Pillow by ImageOps.exif_transpose), or \
-                 give --ignore-exif to take the pixels as stored",
+                 give --ignore-exif to take the pixels as stored (TIFFs are turned all the same)",
                 self.turned
             ));
         }

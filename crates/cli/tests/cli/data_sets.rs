@@ -324,4 +324,10 @@ fn turned_photos_in_coco_are_told_of() {
     assert!(stderr.starts_with("warning: --save coco: ") && stderr.contains("turned: 1;"), "{stderr}");
     assert!(stderr.contains("--ignore-exif") && stderr.lines().count() == 1, "{stderr}");
     succeed(&into_data_sets(model.to_str().unwrap(), &[&photo, "--ignore-exif"], &stored, &more));
+    // TIFFs are turned all the same.
+    fs::copy(fixture("processor/kinds/orientation-6.tif"), workspace.path("turned.tif")).unwrap();
+    let [photo, out] = ["turned.tif", "tiff"].map(|name| workspace.argument(name));
+    let output = clipseg(&into_data_sets(model.to_str().unwrap(), &[&photo, "--ignore-exif"], &out, &more));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && stderr.contains("turned: 1;"), "{stderr}");
 }

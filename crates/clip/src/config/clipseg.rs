@@ -66,8 +66,8 @@ impl ClipSegConfig {
         Self::from_object(parse_object(text)?)
     }
 
-    /// As [`from_file`](Self::from_file), of a file with some settings only: the others, in the objects of the
-    /// towers too, are those of `base`. null counts as missing.
+    /// As [`from_file`](Self::from_file), of a file with some settings only: the others, in the objects of
+    /// the towers too, are those of `base`. null counts as missing.
     ///
     /// # Errors
     /// As [`from_file`](Self::from_file).

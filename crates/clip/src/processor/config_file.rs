@@ -53,8 +53,8 @@ pub(super) fn from_object(mut object: Object) -> Result<PreprocessorConfig> {
     }
 }
 
-/// Releases before transformers 5 leave out a step whose setting is null; transformers 5, which writes null for
-/// what was not set, does it. Its own file is read so; of another nobody knows which of the two wrote it.
+/// Releases before transformers 5 leave out a step whose setting is null; transformers 5, which writes null
+/// for what was not set, does it. Its own file is read so; of another nobody knows which of the two wrote it.
 fn refuse_undecided(object: &Object) -> Result<()> {
     let steps = ["do_resize", "do_rescale", "do_normalize"];
     match steps.into_iter().find(|&step| object.get(step) == Some(&Value::Null)) {

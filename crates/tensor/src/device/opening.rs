@@ -76,9 +76,9 @@ impl Device {
     /// - The device: [`destroy`](Self::destroy) ends what the engine has there and leaves the device alone.
     /// - Its work: the engine waits for its own submissions and for nothing after them. A queue works in
     ///   order, so the host's earlier work is done then too. wgpu runs whatever callbacks are due on the
-    ///   thread that polls or submits; a host's callback may therefore run on a thread that waits here. It may
-    ///   [`wait`](Self::wait) itself, but run no plan or model: the work that it interrupts may hold the very
-    ///   one. It can wake a thread that does.
+    ///   thread that polls or submits; a host's callback may therefore run on a thread that waits here. It
+    ///   may [`wait`](Self::wait) itself, but run no plan or model: the work that it interrupts may hold the
+    ///   very one. It can wake a thread that does.
     ///
     /// # How a loss is noticed
     /// wgpu tells a loss to the one handler, which is the host's. After each piece of work the engine looks
@@ -92,8 +92,8 @@ impl Device {
     /// # Errors
     /// [`Error::Limits`] when the device was opened with too small limits, each by name; [`Error::Adapter`]
     /// when it was not opened on `adapter`, lacks what [`DeviceOptions::kernels`],
-    /// [`DeviceOptions::precision`] or [`MatrixUnits::Any`](crate::MatrixUnits::Any) insist on, or does not keep the pipelines of a [`PipelineStore::Cache`];
-    /// [`Error::DeviceLost`] when it is lost already.
+    /// [`DeviceOptions::precision`] or [`MatrixUnits::Any`](crate::MatrixUnits::Any) insist on, or does not
+    /// keep the pipelines of a [`PipelineStore::Cache`]; [`Error::DeviceLost`] when it is lost already.
     pub fn from_wgpu(
         adapter: &wgpu::Adapter,
         device: wgpu::Device,

@@ -53,8 +53,8 @@ pub fn has_whole_palette(bytes: &[u8]) -> bool {
     !bytes.starts_with(SIGNATURE) || chunks(bytes).all(is_whole)
 }
 
-/// Whether Xcode rewrote a PNG file for iPhones: a chunk of its own comes first, and the pixels are compressed
-/// otherwise.
+/// Whether Xcode rewrote a PNG file for iPhones: a chunk of its own comes first, and the pixels are
+/// compressed otherwise.
 pub fn is_for_iphones(bytes: &[u8]) -> bool {
     bytes.starts_with(SIGNATURE) && bytes.get(12..16) == Some(b"CgBI")
 }
