@@ -11,7 +11,6 @@ use clipseg_clip::{Activation, ClipSegConfig};
 use serde_json::Value;
 
 use crate::MAX_TEXT;
-
 use crate::error::{Error, Result};
 
 /// Width of an attention head in all of OpenAI's transformers (`clip/model.py`, `build_model`).

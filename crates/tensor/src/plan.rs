@@ -288,8 +288,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// [`Error::Shape`] for a tensor that is not an output, [`Error::OtherDevice`] for another device's,
-    /// [`Error::Unsubmitted`] within
-    /// [`Device::commands`], and the device's errors.
+    /// [`Error::Unsubmitted`] within [`Device::commands`], and the device's errors.
     pub fn finish(self, outputs: &[&Tensor]) -> impl Future<Output = Result<Vec<Array>>> + use<> {
         let started = self.start_reading(outputs);
         async move {

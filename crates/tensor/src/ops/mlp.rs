@@ -34,9 +34,10 @@ impl Mlp {
         self.up.accepts_f16_input()
     }
 
-    /// The two layers, where one kernel can do the whole.
+    /// The two layers, where one kernel can do the whole, with the input added.
     fn fused(&self, device: &Device) -> Option<FusedProducts<'_>> {
-        FusedProducts::new(device, &self.up, &self.down, 1)
+        let keeps_width = self.up.in_features() == self.down.out_features();
+        FusedProducts::new(device, &self.up, &self.down, 1).filter(|_| keeps_width)
     }
 }
 

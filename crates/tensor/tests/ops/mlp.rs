@@ -1,6 +1,6 @@
 use clipseg_shaders::kernels::matmul_tile;
 use clipseg_shaders::twins;
-use clipseg_tensor::{Activation, Device, Linear, Mlp};
+use clipseg_tensor::{Activation, Device, Linear, Mlp, Recorder};
 use proptest::prelude::*;
 
 use super::support::{ACTIVATIONS, Random, assert_close, cases, devices, ragged, run};
@@ -113,6 +113,20 @@ fn what_is_not_a_number_stays_so() {
             recorder.mlp(&input, &layers, &device.upload(&[rows, width], &residual)?)
         });
         assert!(apart[25 * width..].iter().all(|value| value.is_nan()), "{device:?}");
+    }
+}
+
+/// Wherever one kernel adds its own input, that is as wide as what comes out.
+#[test]
+fn an_input_of_another_width_than_the_output_is_not_added() {
+    for device in devices() {
+        let layer = |columns, inner| {
+            Linear::new(device, columns, inner, &vec![0.5; columns * inner], Some(&vec![0.0; columns]))
+        };
+        let (up, down) = (layer(80, 64).expect("a layer"), layer(48, 80).expect("a layer"));
+        let layers = Mlp::new(up, down, Activation::Relu).expect("layers that meet");
+        let input = device.upload(&[3, 64], &[1.0; 3 * 64]).expect("an input");
+        assert!(Recorder::new(device).mlp(&input, &layers, &input).is_err(), "{device:?}");
     }
 }
 
