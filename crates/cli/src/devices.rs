@@ -107,7 +107,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         None => true,
         Some(wanted) => match wanted.parse::<usize>() {
             Ok(wanted) => wanted == index,
-            Err(_) => clipseg::describe(&report.info).to_lowercase().contains(&wanted.to_lowercase()),
+            Err(_) => clipseg::is_named(&report.info, wanted),
         },
     };
     if let Some(adapter) = &arguments.adapter

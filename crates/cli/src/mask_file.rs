@@ -27,9 +27,11 @@ pub fn read(path: &Path, photo: &Photo, orientation: Orientation) -> Result<Vec<
     marked_in(path, &file)
 }
 
-/// Refuses what [`read`] refuses, whatever photo the mask is of.
-pub fn check(path: &Path) -> Result<()> {
-    marked_in(path, &PhotoFile::open(path, Orientation::Ignore)?).map(drop)
+/// The columns and rows of a mask as it is stored. Refuses what [`read`] refuses, whatever photo it is of.
+pub fn checked_size(path: &Path) -> Result<(usize, usize)> {
+    let file = PhotoFile::open(path, Orientation::Ignore)?;
+    marked_in(path, &file)?;
+    Ok((file.photo.width(), file.photo.height()))
 }
 
 /// Where the file is white.

@@ -124,7 +124,7 @@ pub use clipseg_tensor as tensor;
 pub use clipseg_tensor::{
     AdapterChoice, AdapterReport, Array, Cost, Device, DeviceOptions, Error as DeviceError, KernelFamily,
     KernelTime, LLVMPIPE_WIDTH_VARIABLE, LimitTooSmall, MaskValues, MatrixUnits, MemoryUse, Overlay,
-    Precision, StepCheck, Tensor, Worst, adapters, describe, llvmpipe_environment, llvmpipe_width,
+    Precision, StepCheck, Tensor, Worst, adapters, describe, is_named, llvmpipe_environment, llvmpipe_width,
     minimum_limits, required_features, required_limits, wgpu,
 };
 #[cfg(not(target_family = "wasm"))]

@@ -229,9 +229,7 @@ pub(crate) async fn choose(choice: &AdapterChoice, kernels: KernelFamily) -> Res
         }
         AdapterChoice::Index(index) => format!("number {index}"),
         AdapterChoice::Name(name) => {
-            let is_named =
-                |adapter: &Chosen| describe(&adapter.info()).to_lowercase().contains(&name.to_lowercase());
-            match choices.iter().position(is_named) {
+            match choices.iter().position(|adapter| is_named(&adapter.info(), name)) {
                 Some(index) => return for_kernels(choices.swap_remove(index), kernels),
                 None => format!("with {name:?} in its name"),
             }
@@ -252,6 +250,13 @@ fn for_kernels(chosen: Chosen, kernels: KernelFamily) -> Result<Chosen> {
     let reason =
         "it runs no kernels, so none can be chosen for it; leave the choice of kernels out".to_owned();
     Err(Error::Adapter { adapter: chosen.info().name, reason })
+}
+
+/// Whether the name or driver of an adapter contains this text, in upper or lower case, as
+/// [`AdapterChoice::Name`] looks for it.
+#[must_use]
+pub fn is_named(info: &wgpu::AdapterInfo, text: &str) -> bool {
+    describe(info).to_lowercase().contains(&text.to_lowercase())
 }
 
 /// One line for people: name, backend and driver, or the processor's instruction set and threads.

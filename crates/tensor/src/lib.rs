@@ -60,7 +60,7 @@ mod upload;
 mod waiting;
 mod weights;
 
-pub use adapter::{AdapterChoice, AdapterReport, KernelFamily, adapters, describe};
+pub use adapter::{AdapterChoice, AdapterReport, KernelFamily, adapters, describe, is_named};
 pub use array::Array;
 pub use checksum::{Checksum, checksum};
 pub use clipseg_shaders::Activation;

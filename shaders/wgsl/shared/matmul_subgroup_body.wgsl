@@ -99,6 +99,7 @@ fn finish_rows(sums: ptr<function, EightRows>, bias: vec4<f32>, column: u32, fir
         }
     }
     if params.activation == RELU {
+        // As relu, four values at once.
         for (var row = 0u; row < 8u; row++) { (*sums)[row] = 0.5 * ((*sums)[row] + abs((*sums)[row])); }
     }
     for (var turn = 0u; turn < params.has_residual; turn++) {

@@ -161,12 +161,12 @@ impl DataFolder {
         self.check_sizes(&row.image, row.mask.as_deref())
     }
 
-    /// Compares sizes from the files' headers. A photo may be stored on its side and turned when it is read,
-    /// so width and height may be swapped.
+    /// Compares the mask's size with that in the photo's header. A photo may be stored on its side and turned
+    /// when it is read, so width and height may be swapped.
     fn check_sizes(&self, image: &Path, mask: Option<&Path>) -> Result<()> {
         let (width, height) = PhotoFile::stored_size(self.image(image))?;
         let Some(mask) = mask.map(|mask| self.mask(mask)) else { return Ok(()) };
-        let found = PhotoFile::stored_size(&mask)?;
+        let found = mask_file::checked_size(&mask)?;
         ensure!(
             found == (width, height) || found == (height, width),
             "{}: is {} × {} pixels, but {} is {width} × {height}",
@@ -175,7 +175,7 @@ impl DataFolder {
             found.1,
             image.display()
         );
-        mask_file::check(&mask)
+        Ok(())
     }
 
     fn image(&self, name: &Path) -> PathBuf {

@@ -115,12 +115,8 @@ impl<'a> DataSet<'a> {
         if let Some(coco) = &self.coco {
             locked(coco).add(annotated)?;
             // TIFFs are turned whatever was asked for, as Pillow turns them.
-            let is_tiff = || {
-                [&b"II"[..], b"MM"]
-                    .iter()
-                    .any(|mark| clipseg_files::starts_with(&annotated.source.path, mark))
-            };
-            self.turned += usize::from(!annotated.is_upright && (!self.ignore_exif || is_tiff()));
+            let is_turned = || !self.ignore_exif || has_content_of(&annotated.source.path, "tif");
+            self.turned += usize::from(!annotated.is_upright && is_turned());
         }
         if self.yolo.is_some() {
             let with_holes = annotated.instances.iter().filter(|instance| !instance.contour.holes.is_empty());
@@ -188,6 +184,19 @@ fn finish_at_once(coco: &Mutex<Coco>) -> String {
     };
     std::mem::forget(coco);
     said
+}
+
+/// Whether a file's content is of the kind that has this ending. Readers go by the content.
+fn has_content_of(file: &Path, ending: &str) -> bool {
+    let marks: &[&[u8]] = match ending {
+        "jpg" | "jpeg" => &[b"\xff\xd8"],
+        "png" => &[b"\x89PNG"],
+        "bmp" => &[b"BM"],
+        "tif" | "tiff" => &[b"II", b"MM"],
+        "webp" => &[b"RIFF"],
+        _ => &[],
+    };
+    marks.iter().any(|mark| clipseg_files::starts_with(file, mark))
 }
 
 /// The names of classes, for a message.

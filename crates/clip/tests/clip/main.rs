@@ -9,5 +9,6 @@ mod config_refusals;
 mod hostile_tokenizer;
 mod kinds;
 mod processor;
+mod processor_config;
 mod tokenizer;
 mod transformers5;

@@ -16,7 +16,7 @@ use image::{ExtendedColorType, ImageEncoder};
 use serde::Serialize;
 use walkdir::WalkDir;
 
-use super::{Annotated, Instance, listed};
+use super::{Annotated, Instance, has_content_of, listed};
 use crate::names::key;
 use crate::paths::PathText;
 use crate::segment::photos::Source;
@@ -171,7 +171,7 @@ impl<'a> Yolo<'a> {
         let ending = source.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         let alias = ALIASES.iter().find(|(alias, _)| *alias == ending).map(|(_, ending)| *ending);
         let known = alias.or_else(|| EXTENSIONS.into_iter().find(|known| *known == ending));
-        let known = known.filter(|ending| is_named_rightly(source, ending));
+        let known = known.filter(|ending| has_content_of(source, ending));
         // Of the orientation that a camera wrote, ultralytics heeds a JPEG's.
         let is_jpeg = matches!(known, Some("jpg" | "jpeg"));
         let copied = known.filter(|_| *is_upright || (is_jpeg && !self.ignore_exif));
@@ -263,19 +263,6 @@ fn check_pictures(folder: &Path, photos: &[Source]) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// Whether the file is a picture of the kind that its ending says. Readers go by its content.
-fn is_named_rightly(file: &Path, ending: &str) -> bool {
-    let begins = |marks: &[&[u8]]| marks.iter().any(|mark| clipseg_files::starts_with(file, mark));
-    match ending {
-        "jpg" | "jpeg" => begins(&[b"\xff\xd8"]),
-        "png" => begins(&[b"\x89PNG"]),
-        "bmp" => begins(&[b"BM"]),
-        "tif" | "tiff" => begins(&[b"II", b"MM"]),
-        "webp" => begins(&[b"RIFF"]),
-        _ => false,
-    }
 }
 
 /// Checks that a data set of an earlier run has these classes, as its labels are numbers of its own.
